@@ -1,0 +1,53 @@
+# Every target sets up what it needs in $(VENV); nothing has to be installed by hand but Python 3.11+.
+
+VENV ?= .venv
+# The newest of the interpreters that will do; PYTHON=... chooses another.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && { echo $$p; break; }; done)
+BIN := $(VENV)/bin
+PROMPT ?= an astronaut in space
+export PROMPT
+
+.PHONY: help play imagine test check lint format bench pin clean
+
+help: ## this list
+	@sed -n 's/^\([a-z]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 16
+
+play: $(VENV)/.installed ## the whole bot with no account: a web page that plays Discord
+	$(BIN)/gridbrush play
+
+imagine: $(VENV)/.installed ## one grid without Discord: make imagine PROMPT="..." [ARGS="--seed 7"]
+	$(BIN)/gridbrush imagine "$$PROMPT" $(ARGS)
+
+check: $(VENV)/.installed ## what is missing in the configuration, and how to mend it
+	$(BIN)/gridbrush check
+
+test: $(VENV)/.installed-dev ## every check that CI runs
+	VENV=$(VENV) scripts/test
+
+lint: $(VENV)/.installed-dev ## style and types only
+	VENV=$(VENV) scripts/lint
+
+format: $(VENV)/.installed-dev ## put the code into shape
+	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
+
+bench: $(VENV)/.installed-dev ## measure, as ratios in one run
+	$(BIN)/python -m benchmarks
+
+pin: $(VENV)/.installed-dev ## write constraints.txt anew from what is installed
+	VENV=$(VENV) scripts/pin
+
+clean: ## remove what the targets above made, but no data
+	rm -rf $(VENV) build dist htmlcov .coverage* .mypy_cache .ruff_cache .hypothesis
+
+$(VENV)/bin/python:
+	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
+	@$(PYTHON) -m venv $(VENV) || { echo "Could not make a virtual environment (Debian: apt install python3-venv)"; exit 1; }
+
+$(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e .
+	@touch $@
+
+$(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
+	@touch $@ $(VENV)/.installed
