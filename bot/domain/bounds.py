@@ -1,0 +1,144 @@
+"""One setting at a time: from what was typed to a value in range, or a refusal that helps.
+
+Every refusal is an InvalidRequest that carries the setting's name as the member typed it, says
+what is allowed, and quotes what was said instead. The limits are plain arguments: this module
+knows neither the operator's ``Limits`` nor the request that is being put together.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable
+from difflib import get_close_matches
+
+from bot.domain.errors import InvalidRequest
+from bot.domain.flags import Setting, is_flag
+from bot.domain.size import LONGEST, STEP, fit_aspect, in_shape, is_allowed
+from bot.domain.text import clean, has_visible, shorten
+
+_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+_ASPECT = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
+_SIZE = re.compile(r"([0-9]{1,5})[xX×]([0-9]{1,5})")
+# Names as model hubs have them: no part begins with a dot or a dash, so none climbs out of a
+# folder or is taken for an option.
+_MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
+
+
+def check_prompt(prompt: str, most: int) -> str:
+    """The clean prompt itself, if a picture can be made of it."""
+    if not has_visible(prompt):
+        raise InvalidRequest(
+            "prompt",
+            "The prompt is empty: say what the picture should show, "
+            "for example an astronaut in space.",
+        )
+    return _check_text(Setting("prompt", prompt), most)
+
+
+def check_negative(setting: Setting, most: int, *, taken: bool) -> str:
+    """The words to keep out of the picture; ``taken``: whether the workflow has a use for them."""
+    negative = setting.value
+    if not has_visible(negative):
+        return ""
+    if not taken:
+        raise InvalidRequest(
+            setting.name,
+            "This server's workflow cannot take a negative prompt. "
+            f"Leave {setting.name} out and say in the prompt what should be there.",
+        )
+    for word in negative.split():
+        if is_flag(word):
+            raise InvalidRequest(
+                setting.name,
+                f"{setting.name} takes plain words, no flags such as {shorten(word)}. "
+                "Flags belong in the prompt.",
+            )
+    return _check_text(setting, most)
+
+
+def _check_text(setting: Setting, most: int) -> str:
+    if len(setting.value) > most:
+        raise InvalidRequest(
+            setting.name,
+            f"{setting.name} has {len(setting.value)} characters, and at most {most} are allowed. "
+            "Please shorten it.",
+        )
+    # A lone "--" would reach the painter's argparse, which swallows it even as --prompt=--.
+    if setting.value == "--":
+        raise InvalidRequest(
+            setting.name, f"{setting.name} cannot be two dashes alone. Use words instead."
+        )
+    return setting.value
+
+
+def whole_number(setting: Setting, low: int, high: int) -> int:
+    """A whole number from ``low`` to ``high``, both allowed."""
+    value = int(setting.value) if _WHOLE.fullmatch(setting.value) else None
+    if value is None or not low <= value <= high:
+        allowed = f"a whole number from {low} to {high}" if low < high else f"{low}"
+        raise InvalidRequest(setting.name, f"{setting.name} must be {allowed}, {_not(setting)}.")
+    return value
+
+
+def one_of(setting: Setting, allowed: Iterable[str], *, kind: str) -> str:
+    """The name in ``allowed`` that was meant; case does not matter unless only case differs."""
+    names = {clean(name): name for name in allowed if name}
+    if setting.value in names:
+        return names[setting.value]
+    folded = {name.casefold(): original for name, original in names.items()}
+    if setting.value.casefold() in folded:
+        return folded[setting.value.casefold()]
+    if not names:
+        raise InvalidRequest(
+            setting.name, f"This server has no {kind} to choose from. Leave {setting.name} out."
+        )
+    near = get_close_matches(setting.value.casefold(), folded, n=1)
+    hint = f" Did you mean {folded[near[0]]}?" if near else ""
+    choice = f"one of: {', '.join(names)}" if len(names) > 1 else next(iter(names))
+    raise InvalidRequest(setting.name, f"{setting.name} must be {choice}; {_not(setting)}.{hint}")
+
+
+def model_name(setting: Setting) -> str:
+    """Any model, where the operator has drawn up no list: a plain name, or ``owner/name``."""
+    if not _MODEL.fullmatch(setting.value):
+        raise InvalidRequest(
+            setting.name,
+            f"{setting.name} must be one name of letters, digits, dots, dashes and underscores, "
+            f"with at most one slash inside, {_not(setting)}.",
+        )
+    return setting.value
+
+
+def picture_size(setting: Setting, default: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    """Width and height in pixels, from ``--size 768x512`` or from an aspect such as ``16:9``.
+
+    An aspect is fitted to the area of ``default``, which is itself always allowed as a size.
+    """
+    if setting.name == "--size":
+        return _exact_size(setting, default, max_pixels)
+    match = _ASPECT.fullmatch(setting.value)
+    width, height = (int(match[1]), int(match[2])) if match else (0, 0)
+    if not in_shape(width, height):
+        raise InvalidRequest(
+            setting.name,
+            f"{setting.name} must be width:height in whole numbers, from 1:{LONGEST} to "
+            f"{LONGEST}:1, for example 16:9, {_not(setting)}.",
+        )
+    return fit_aspect(width, height, default[0] * default[1], max_pixels)
+
+
+def _exact_size(setting: Setting, default: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+    match = _SIZE.fullmatch(setting.value)
+    size = (int(match[1]), int(match[2])) if match else (0, 0)
+    if size != default and not is_allowed(*size, max_pixels):
+        raise InvalidRequest(
+            setting.name,
+            f"{setting.name} must be WIDTHxHEIGHT in multiples of {STEP} pixels, shaped from "
+            f"1:{LONGEST} to {LONGEST}:1, with at most {max_pixels} pixels in all, for example "
+            f"{default[0]}x{default[1]}, {_not(setting)}.",
+        )
+    return size
+
+
+def _not(setting: Setting) -> str:
+    return f"not {shorten(setting.value)}" if setting.value else "and cannot be empty"

@@ -1,0 +1,240 @@
+"""Whose turn it is: members take turns, and within one member's requests the oldest goes first.
+
+The next job belongs to the member with the fewest jobs running, then to the one whose last turn is
+the longest ago (or who had none), then to the one who has waited longest. So a flood by one member
+delays another member's first request by one job at most. The module knows no slots, no quota and
+no clock; how long things take is ``bot.domain.forecast``.
+"""
+
+from __future__ import annotations
+
+import heapq
+from collections import Counter, deque
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from datetime import UTC, datetime
+
+_NO_LIMITS: Mapping[int, int] = {}
+_NEVER = datetime.min.replace(tzinfo=UTC)
+_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """A request in the line.
+
+    ``weight`` is how many jobs this member may have running to be treated as another is with one.
+    """
+
+    job_id: str
+    user_id: int
+    queued_at: datetime
+    images: int
+    weight: int = 1
+
+    def __post_init__(self) -> None:
+        if self.weight < 1:
+            raise ValueError("a weight is at least 1")
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A job that holds a slot: submitted and not yet over."""
+
+    job_id: str
+    user_id: int
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """``job_id`` comes next; ``reason`` says why in words for a card."""
+
+    job_id: str
+    reason: str
+
+
+def next_job(
+    waiting: Iterable[Waiting],
+    running: Iterable[Running],
+    last_started: Mapping[int, datetime],
+    *,
+    per_user: int,
+    limits: Mapping[int, int] = _NO_LIMITS,
+) -> Turn | None:
+    """The job that a free slot goes to; None if nobody waits who may run one more.
+
+    ``last_started`` holds, by user, when a job of theirs last got a slot. ``per_user`` is how many
+    of a member's jobs may run at once, ``limits`` the members for whom it is another number.
+    """
+    heads: dict[int, Waiting] = {}
+    for job in waiting:
+        head = heads.get(job.user_id)
+        if head is None or _age(job) < _age(head):
+            heads[job.user_id] = job
+    active = Counter(job.user_id for job in running)
+
+    def claim(job: Waiting) -> tuple[float, datetime, datetime, str]:
+        since = last_started.get(job.user_id, _NEVER)
+        return (active[job.user_id] / job.weight, since, *_age(job))
+
+    eligible = [head for user, head in heads.items() if active[user] < limits.get(user, per_user)]
+    if not eligible:
+        return None
+    turn = min(eligible, key=claim)
+    if len(heads) == 1:
+        reason = "no other member waits"
+    elif active[turn.user_id]:
+        reason = "the other members waiting have as many running"
+    elif turn.user_id in last_started:
+        reason = "this member's last turn is the longest ago"
+    else:
+        reason = "this member has had no turn yet"
+    return Turn(turn.job_id, reason)
+
+
+def order(
+    waiting: Iterable[Waiting],
+    running: Iterable[Running],
+    last_started: Mapping[int, datetime],
+    *,
+    per_user: int,
+    limits: Mapping[int, int] = _NO_LIMITS,
+) -> tuple[Turn, ...]:
+    """The whole line as it would move if nobody joined it; ``reason`` explains each place.
+
+    The first is ``next_job``'s, unless only members at their limit wait. Then one slot is played
+    through: the job that has run longest ends, the next one starts. Whoever may run nothing at all
+    (a limit of 0) has no place and is left out.
+    """
+    line = _Line(waiting, running, last_started, lambda user: limits.get(user, per_user))
+    blocked = line.blocked()
+    own: Counter[int] = Counter()
+    turns: list[Turn] = []
+    for job in line.play():
+        user = job.user_id
+        reason = explain(
+            len(turns) + 1,
+            own_ahead=own[user],
+            members_ahead=len(own) - (user in own),
+            own_running=blocked.get(user, 0),
+        )
+        own[user] += 1
+        turns.append(Turn(job.job_id, reason))
+    return tuple(turns)
+
+
+def explain(
+    position: int, *, own_ahead: int = 0, members_ahead: int = 0, own_running: int = 0
+) -> str:
+    """A place in the line in words, for the member who holds it.
+
+    ``position`` counts from 1. Of the requests before it ``own_ahead`` are the member's own, the
+    others belong to ``members_ahead`` members. ``own_running`` is 0 unless the member must wait for
+    one of so many jobs of their own to end.
+    """
+    place = "next in line" if position == 1 else f"{_ordinal(position)} in line"
+    requests = position - 1 - own_ahead
+    parts = []
+    if own_ahead:
+        parts.append(f"your {_ordinal(own_ahead + 1)} request")
+        if members_ahead == 1:
+            parts.append("1 member goes first")
+        elif members_ahead:
+            parts.append(f"{members_ahead} members go first")
+    elif requests == 1:
+        parts.append("starts after 1 other member's request")
+    elif members_ahead == 1:
+        parts.append(f"starts after {requests} requests of 1 other member")
+    elif requests == members_ahead > 0:
+        parts.append(f"starts after {requests} other members' requests")
+    elif requests:
+        parts.append(f"starts after {requests} requests of {members_ahead} other members")
+    if own_running and not own_ahead:
+        ends = "your running request ends" if own_running == 1 else "one of your requests ends"
+        parts.append(f"waits until {ends}")
+    return f"{place}: {'; '.join(parts)}" if parts else place
+
+
+class _Line:
+    """The line, played through: every job that starts frees a slot for the one after it."""
+
+    __slots__ = ("_active", "_entries", "_heap", "_jobs", "_limit", "_own", "_ranks", "_running")
+
+    def __init__(
+        self,
+        waiting: Iterable[Waiting],
+        running: Iterable[Running],
+        last_started: Mapping[int, datetime],
+        limit: Callable[[int], int],
+    ) -> None:
+        self._limit = limit
+        self._jobs = sorted(waiting, key=_age)
+        # Places in self._jobs stand for ages, and ranks for moments: small integers compare fast.
+        self._own: dict[int, deque[int]] = {}
+        for place, job in enumerate(self._jobs):
+            self._own.setdefault(job.user_id, deque()).append(place)
+        moments = sorted({last_started[user] for user in self._own if user in last_started})
+        rank_of = {moment: rank for rank, moment in enumerate(moments, start=1)}
+        self._ranks = {
+            user: rank_of[last_started[user]] if user in last_started else 0 for user in self._own
+        }
+        # Who got a slot first is taken to end first.
+        held = sorted(running, key=lambda job: (last_started.get(job.user_id, _NEVER), job.job_id))
+        self._active = deque(job.user_id for job in held)
+        self._running = Counter(self._active)
+        self._heap: list[tuple[float, int, int]] = []
+        self._entries: dict[int, tuple[float, int, int]] = {}
+        for user in self._own:
+            self._offer(user)
+
+    def blocked(self) -> dict[int, int]:
+        """The members who may not run one more, with how many they have running."""
+        return {user: self._running[user] for user in self._own if user not in self._entries}
+
+    def play(self) -> Iterator[Waiting]:
+        """The jobs in the order in which they would start."""
+        slots = len(self._active)
+        turn = len(self._jobs)  # above every rank that stands for a real moment
+        while self._heap or self._active:
+            if not self._heap:
+                self._release()
+                continue
+            entry = heapq.heappop(self._heap)
+            job = self._jobs[entry[2]]
+            user = job.user_id
+            if self._entries.get(user) != entry:
+                continue  # outdated: a job of theirs has ended since, and a newer entry follows
+            turn += 1
+            self._own[user].popleft()
+            self._ranks[user] = turn
+            self._running[user] += 1
+            self._active.append(user)
+            self._offer(user)
+            if len(self._active) > slots:
+                self._release()
+            yield job
+
+    def _release(self) -> None:
+        """The job that has run longest is over."""
+        user = self._active.popleft()
+        self._running[user] -= 1
+        if user in self._own:
+            self._offer(user)
+
+    def _offer(self, user: int) -> None:
+        """Enter the member's oldest request into the heap, if they may run one more."""
+        self._entries.pop(user, None)
+        if self._own[user] and self._running[user] < self._limit(user):
+            place = self._own[user][0]
+            load = self._running[user] / self._jobs[place].weight
+            self._entries[user] = (load, self._ranks[user], place)
+            heapq.heappush(self._heap, self._entries[user])
+
+
+def _age(job: Waiting) -> tuple[datetime, str]:
+    return job.queued_at, job.job_id
+
+
+def _ordinal(number: int) -> str:
+    ending = "th" if number % 100 in {11, 12, 13} else _ENDINGS.get(number % 10, "th")
+    return f"{number}{ending}"

@@ -1,0 +1,186 @@
+"""The typed parameters of a template: where their values come from and what they may be.
+
+A parameter takes its value from the request or its ticket (``from``), is the operator's constant
+(``default``), or the text of a file beside the template (``file``). This module does not know
+where in a job the values go.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Annotated, TypeAlias
+
+from bot.domain.document import Fault, Key, between, first, matches, one_of
+from bot.domain.workflow_run import ENV_NAME
+
+Value: TypeAlias = int | str
+
+LONGEST = 32_000
+"""Characters of a text value: at four bytes each they fit into Linux's 128 KiB per variable."""
+
+LARGEST_FILE = 4 * LONGEST
+"""Bytes of a file's text, for the same reason."""
+
+SOURCES: Mapping[str, str] = {
+    "prompt": "text",
+    "negative": "text",
+    "rows": "integer",
+    "samples": "integer",
+    "steps": "integer",
+    "width": "integer",
+    "height": "integer",
+    "seed": "integer",
+    "model": "text",
+    "job_id": "text",
+    "mac_key": "text",
+    "upload_url": "url",
+    "input_url": "url",
+    "input_sha256": "text",
+    "input_box": "text",
+}
+"""What ``from`` can name, and the type that each has."""
+
+MEMBER_TEXT = frozenset({"prompt", "negative", "model"})
+"""The sources whose text a member has chosen: it may go into environment values only."""
+
+_SECRETS = frozenset({"mac_key"})
+_URL = re.compile(r"(https?|file)://[!-~]+")
+_FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+
+_RESERVED = frozenset(
+    {
+        *("PATH", "LD_LIBRARY_PATH", "HOME", "USER", "IFS", "ENV", "SHELLOPTS", "STORAGE_PATH"),
+        *("NTASKS", "CPUS_PER_TASK", "MEM_PER_CPU", "GPUS", "GPUS_PER_TASK", "CPUS", "MEM"),
+        *("index", "item"),
+    }
+)
+_RESERVED_BEGINNINGS = ("DEEPSQUARE_", "SLURM_", "APPTAINER", "SINGULARITY", "LD_", "BASH")
+
+
+def file_fault(text: str) -> Fault | None:
+    """Whether a file's text may not be a value: unlike other texts it may hold line breaks."""
+    try:
+        size = len(text.encode())
+    except UnicodeEncodeError:
+        return Fault("is no proper Unicode", "Save it as UTF-8.")
+    if "\0" in text:
+        return Fault("holds a NUL character", "Remove it.")
+    if size > LARGEST_FILE:
+        mend = f"At most {LARGEST_FILE} fit into an environment variable."
+        return Fault(f"has {size} bytes", mend)
+    return None
+
+
+def reserved(name: str) -> Fault | None:
+    """Whether the platform, the container runtime or the shell sets or obeys ``name`` itself."""
+    if name in _RESERVED or name.startswith(_RESERVED_BEGINNINGS):
+        return Fault("is a name that the platform or the shell uses itself", "Choose another name.")
+    return None
+
+
+def name_fault(name: str) -> Fault | None:
+    """Whether a parameter may not be called ``name``."""
+    if not re.fullmatch(ENV_NAME, name, re.ASCII):
+        return Fault("is not a name for an environment variable", "Use letters, digits and _.")
+    return reserved(name)
+
+
+_file_name = matches(
+    r"[A-Za-z0-9_-][A-Za-z0-9._-]*", "a plain file name", "Name a file beside the template."
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Parameter:
+    """One parameter. Both bounds are allowed values; for text they count characters.
+
+    With ``env`` the job gets a variable of the parameter's name. A ``secret`` is never shown.
+    """
+
+    type: Annotated[str, one_of("integer", "text", "url")] = "text"
+    source: Annotated[str | None, Key("from"), one_of(*SOURCES)] = None
+    default: object = None
+    file: Annotated[str | None, _file_name] = None
+    minimum: int | None = None
+    maximum: int | None = None
+    secret: bool = False
+    env: bool = True
+
+    @property
+    def free(self) -> bool:
+        """Whether its text is a member's choice or many lines long: for environment values only."""
+        return self.source in MEMBER_TEXT or self.file is not None
+
+    def check(self) -> Fault | None:
+        """The first broken rule of the declaration, if any."""
+        return first((self._origin(), self._bounds(), self._default()))
+
+    def _origin(self) -> Fault | None:
+        if [self.source, self.default, self.file].count(None) != 2:
+            return Fault("must have one of from, default and file", "Keep one of the three.")
+        if self.source in _SECRETS and not self.secret:
+            return Fault(f"takes {self.source} but is not secret", "Add secret: true.")
+        right = "text" if self.file else SOURCES.get(self.source or "", self.type)
+        if self.type == right:
+            return None
+        what = self.source or "a file"
+        return Fault(f"{what} is not of this type", f"Write type: {right}.", ("type",))
+
+    def _bounds(self) -> Fault | None:
+        if (self.type == "url" or self.file) and (self.minimum, self.maximum) != (None, None):
+            return Fault("has no bounds: it is no number", "Remove minimum and maximum.")
+        if self.type == "text":
+            for key, bound, least in (("minimum", self.minimum, 0), ("maximum", self.maximum, 1)):
+                fault = None if bound is None else between(least, LONGEST)(bound)
+                if fault:
+                    return Fault(fault.problem, fault.mend, (key,))
+        if self.minimum is None or self.maximum is None or self.minimum <= self.maximum:
+            return None
+        return Fault("has a minimum above its maximum", "Exchange the two.")
+
+    def _default(self) -> Fault | None:
+        if self.default is None:
+            return None
+        fault = self.fault(self.default)
+        return fault and Fault(fault.problem, fault.mend, ("default",))
+
+    def fault(self, value: object) -> Fault | None:
+        """Why ``value`` cannot be this parameter's; no text is ever repeated in it."""
+        if self.type == "integer":
+            if type(value) is not int:
+                return Fault("must be a whole number", "Write it without quotes.")
+            return self._measure(value, str(value))
+        if not isinstance(value, str):
+            return Fault("must be text", "Put it in quotes.")
+        if self.type == "url":
+            if not value:
+                return Fault("has no address", "Use this template for jobs that have one.")
+            mend = "Write http://, https:// or file:// and what follows, without spaces."
+            return None if _URL.fullmatch(value) else Fault("is not a URL", mend)
+        if any(unicodedata.category(character) in _FORBIDDEN for character in value):
+            return Fault("holds a line break or another control character", "Remove it.")
+        return self._measure(len(value), f"text of {len(value)} characters")
+
+    def _measure(self, measure: int, what: str) -> Fault | None:
+        maximum = LONGEST if self.type == "text" and self.maximum is None else self.maximum
+        if self.minimum is not None and measure < self.minimum:
+            return Fault(f"{what} is below the minimum", f"At least {self.minimum} is needed.")
+        if maximum is not None and measure > maximum:
+            return Fault(f"{what} is above the maximum", f"At most {maximum} is allowed.")
+        return None
+
+    def examples(self) -> tuple[Value, Value]:
+        """A small and a large value that are allowed, for a trial."""
+        if isinstance(self.default, int | str):
+            return self.default, self.default
+        if self.type == "url":
+            return "https://example.org", "https://example.org"
+        if self.type == "text":
+            text = "x" * max(1, self.minimum or 0)
+            return text, text
+        low = 1 if self.minimum is None else self.minimum
+        high = low if self.maximum is None else self.maximum
+        return min(low, high), high

@@ -1,0 +1,288 @@
+"""What a member asked for: cleaned, bounded, and able to say itself again.
+
+``Request.parse`` is the only way in for what people type; whatever it lets through can be shown,
+stored and rendered. Out of range is refused, never bent. This module knows nothing of who pays,
+when it is this request's turn, or what a workflow does with it.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, replace
+
+from bot.domain.bounds import (
+    check_negative,
+    check_prompt,
+    model_name,
+    one_of,
+    picture_size,
+    whole_number,
+)
+from bot.domain.flags import SLOTS, Setting, split_flags
+from bot.domain.size import fit_aspect
+from bot.domain.stored import Stored
+from bot.domain.text import clean
+
+__all__ = [
+    "MAX_SEED",
+    "Author",
+    "Limits",
+    "Options",
+    "Origin",
+    "Place",
+    "Request",
+    "choose_seed",
+    "fit_aspect",
+]
+
+MAX_SEED = 2**32 - 1
+"""The largest seed that txt2img.py takes; every row's seed stays at or below it."""
+
+
+@dataclass(frozen=True, slots=True)
+class Author:
+    """Who asks: a snowflake and the name they go by; ``(0, "operator")`` on the command line."""
+
+    id: int
+    name: str
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """Where they ask; ``guild_id`` is 0 in a direct message and on the command line."""
+
+    guild_id: int = 0
+    channel_id: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Origin:
+    """The one picture of an earlier job that this request upscales; numbers count from 1."""
+
+    job_id: str
+    row: int
+    column: int
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this bot allows and what it assumes when nothing is said (``[imagine]``).
+
+    ``width`` and ``height`` in pixels fix the default shape and, by their product, the area that
+    an aspect ratio is fitted to; ``max_pixels`` bounds width × height of one picture;
+    ``max_prompt`` counts characters. ``styles`` maps a name to words that are added to the prompt.
+    """
+
+    rows: int = 4
+    samples: int = 3
+    width: int = 768
+    height: int = 768
+    steps: int = 50
+    model: str = "sd-2-1"
+    max_rows: int = 8
+    max_samples: int = 4
+    max_steps: int = 150
+    max_pixels: int = 1024 * 1024
+    max_prompt: int = 1000
+    models: tuple[str, ...] = ("sd-2-1", "wd-1-4")
+    styles: Mapping[str, str] = field(default_factory=dict)
+    negative: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What was filled in beside the prompt; None means not filled in. Options win over flags."""
+
+    negative: str | None = None
+    aspect: str | None = None
+    rows: int | None = None
+    samples: int | None = None
+    steps: int | None = None
+    seed: int | None = None
+    model: str | None = None
+    style: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Request:
+    """One grid of ``rows`` × ``samples`` pictures, each ``width`` × ``height`` pixels."""
+
+    prompt: str
+    seed: int
+    steps: int
+    width: int
+    height: int
+    rows: int
+    samples: int
+    model: str
+    author: Author
+    place: Place
+    negative: str = ""
+    style: str = ""
+    origin: Origin | None = None
+
+    @classmethod
+    def parse(
+        cls, text: str, options: Options, *, limits: Limits, seed: int, author: Author, place: Place
+    ) -> Request:
+        """The request that ``text``, the flags in it, and ``options`` ask for.
+
+        Options win over flags, and a setting that is overruled is not looked at. ``seed`` is the
+        random one, used when the member names none. Raises InvalidRequest.
+        """
+        models = tuple(dict.fromkeys((*limits.models, limits.model)))
+        prompt, said = split_flags(clean(text), {"model": models, "style": limits.styles})
+        said.update(_filled_in(options))
+
+        def number(slot: str, default: int, low: int, high: int) -> int:
+            return whole_number(said[slot], low, high) if slot in said else default
+
+        prompt = check_prompt(prompt, limits.max_prompt)
+        negative = said.get("negative", _NOTHING)
+        style = said.get("style", _NOTHING)
+        size = (limits.width, limits.height)
+        if "shape" in said:
+            size = picture_size(said["shape"], size, limits.max_pixels)
+        rows = number("rows", limits.rows, 1, limits.max_rows)
+        return cls(
+            prompt=prompt,
+            seed=number("seed", _wrap_seed(seed, rows), 0, MAX_SEED - (rows - 1)),
+            steps=number("steps", limits.steps, 1, limits.max_steps),
+            width=size[0],
+            height=size[1],
+            rows=rows,
+            samples=number("samples", limits.samples, 1, limits.max_samples),
+            model=_model(said.get("model"), limits),
+            author=author,
+            place=place,
+            negative=check_negative(negative, limits.max_prompt, taken=limits.negative),
+            style=one_of(style, limits.styles, kind="styles") if style.value else "",
+        )
+
+    @classmethod
+    def from_dict(cls, data: Mapping[str, object]) -> Request:
+        """The request that ``to_dict`` wrote; not checked against limits, which may have changed.
+
+        Raises ValueError, naming the key, for anything that ``to_dict`` does not write.
+        """
+        stored = Stored("request", data)
+        author, place = stored.part("author"), stored.part("place")
+        origin = None
+        if data.get("origin") is not None:
+            part = stored.part("origin")
+            origin = Origin(part.text("job_id"), part.number("row"), part.number("column"))
+        request = cls(
+            prompt=stored.text("prompt"),
+            seed=stored.number("seed"),
+            steps=stored.number("steps"),
+            width=stored.number("width"),
+            height=stored.number("height"),
+            rows=stored.number("rows"),
+            samples=stored.number("samples"),
+            model=stored.text("model"),
+            author=Author(author.number("id"), author.text("name")),
+            place=Place(place.number("guild_id"), place.number("channel_id")),
+            negative=stored.text("negative"),
+            style=stored.text("style"),
+            origin=origin,
+        )
+        # Nothing may be lost in silence, such as a field that only a newer version knows.
+        if request.to_dict() != data:
+            raise ValueError(f"request: there is more in it than a request holds: {sorted(data)}")
+        return request
+
+    @property
+    def images(self) -> int:
+        """How many pictures this makes, which is what quota counts."""
+        return self.rows * self.samples
+
+    def row_seed(self, row: int) -> int:
+        """The seed of ``row`` (from 1): consecutive from the request's own."""
+        return self.seed + row - 1
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything, as JSON can hold it."""
+        return asdict(self)
+
+    def show(self) -> str:
+        """The prompt and every setting as flags; parsing it under the same limits gives this back.
+
+        Who asks and where is not in it, nor is ``origin``: nobody may type their way to an
+        upscale of somebody else's picture.
+        """
+        parts = [
+            self.prompt,
+            f"--size {self.width}x{self.height}",
+            f"--rows {self.rows}",
+            f"--samples {self.samples}",
+            f"--steps {self.steps}",
+            f"--seed {self.seed}",
+            f"--model {self.model}",
+        ]
+        if self.style:
+            parts.append(f"--style {self.style}")
+        if self.negative:
+            parts.append(f"--no {self.negative}")
+        return " ".join(parts)
+
+    def full_prompt(self, styles: Mapping[str, str]) -> str:
+        """What the painter is told: the prompt, and the words of the style if it still exists."""
+        words = clean(styles.get(self.style, "")) if self.style else ""
+        return f"{self.prompt}, {words}" if words else self.prompt
+
+    def reroll(self, seed: int) -> Request:
+        """The same grid from another random seed; a grid of its own, so without an origin."""
+        return replace(self, seed=_wrap_seed(seed, self.rows), origin=None)
+
+    def crop(self, job_id: str, row: int, column: int) -> Request:
+        """The request for one picture of this grid, made by the job ``job_id``; counts from 1.
+
+        Raises InvalidRequest outside the grid.
+        """
+        row = whole_number(Setting("row", str(row)), 1, self.rows)
+        column = whole_number(Setting("column", str(column)), 1, self.samples)
+        origin = Origin(job_id, row, column)
+        return replace(self, seed=self.row_seed(row), rows=1, samples=1, origin=origin)
+
+
+def choose_seed(entropy: bytes) -> int:
+    """A seed from 4 random bytes, small enough that 64 rows can count up from it."""
+    if len(entropy) != 4:
+        raise ValueError("four bytes of entropy make a seed")
+    return _wrap_seed(int.from_bytes(entropy, "big"), 64)
+
+
+def _wrap_seed(seed: int, rows: int) -> int:
+    """A random seed with room for ``rows`` consecutive ones; any number is as random as another."""
+    return seed % (MAX_SEED - rows + 2)
+
+
+def _filled_in(options: Options) -> dict[str, Setting]:
+    """The options as settings, by the slot of the flag that says the same."""
+    filled = {
+        "negative": options.negative,
+        "aspect": options.aspect,
+        "rows": options.rows,
+        "samples": options.samples,
+        "steps": options.steps,
+        "seed": options.seed,
+        "model": options.model,
+        "style": options.style,
+    }
+    return {
+        SLOTS.get(name, name): Setting(name, clean(str(value)))
+        for name, value in filled.items()
+        if value is not None
+    }
+
+
+def _model(setting: Setting | None, limits: Limits) -> str:
+    # What the operator made the default may be named even if the list forgets it.
+    if setting is None or setting.value == clean(limits.model):
+        return limits.model
+    if not limits.models:
+        return model_name(setting)
+    return one_of(setting, (*limits.models, limits.model), kind="models")
+
+
+_NOTHING = Setting("", "")

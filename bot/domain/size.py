@@ -1,0 +1,58 @@
+"""The size of one picture: sides in steps of 64 pixels, fitted to a shape or given outright.
+
+Stable Diffusion works on tiles of 64 pixels, so every size is a whole number of them. This module
+knows numbers only; where they came from, and the words of a refusal, are the request's.
+"""
+
+from __future__ import annotations
+
+from math import ceil, floor, isqrt, log
+
+STEP = 64
+"""Pixels; both sides are multiples of it."""
+
+LONGEST = 4
+"""The long side is at most this many times the short one."""
+
+
+def in_shape(width: int, height: int) -> bool:
+    """Whether the two numbers, in whatever unit, lie between 1:4 and 4:1."""
+    return 0 < width <= LONGEST * height and height <= LONGEST * width
+
+
+def is_allowed(width: int, height: int, max_pixels: int) -> bool:
+    """Whether a picture may have this size in pixels."""
+    whole_tiles = width % STEP == 0 and height % STEP == 0
+    return whole_tiles and in_shape(width, height) and width * height <= max_pixels
+
+
+def fit_aspect(ratio_w: int, ratio_h: int, area: int, max_pixels: int) -> tuple[int, int]:
+    """The allowed width and height, in pixels, nearest to a shape and to ``area`` square pixels.
+
+    Never above ``max_pixels``. The shape weighs twice as much as the area, so a square stays
+    square. Raises ValueError for a ratio beyond 1:4 or 4:1 or a limit below one tile.
+    """
+    tiles = max_pixels // STEP**2
+    if not in_shape(ratio_w, ratio_h) or tiles < 1 or area < 1:
+        raise ValueError(f"nothing fits {ratio_w}:{ratio_h}, {area} and {max_pixels} pixels")
+    if ratio_w < ratio_h:
+        height, width = fit_aspect(ratio_h, ratio_w, area, max_pixels)
+        return width, height
+    ratio = ratio_w / ratio_h
+    wanted = min(area, max_pixels) / STEP**2
+
+    def misfit(size: tuple[int, int]) -> tuple[float, int]:
+        columns, rows = size
+        error = 2 * abs(log(columns / rows / ratio)) + abs(log(columns * rows / wanted))
+        # Rounded, so that equally good sizes are equal; of those, the one with more pixels.
+        return round(error, 9), -columns * rows
+
+    # For one width the misfit grows on both sides of the exact height: only its neighbours matter.
+    candidates = [
+        (columns, min(max(rows, shortest), tallest))
+        for columns in range(1, isqrt(LONGEST * tiles) + 1)
+        if (shortest := ceil(columns / LONGEST)) <= (tallest := min(columns, tiles // columns))
+        for rows in (floor(columns / ratio), ceil(columns / ratio))
+    ]
+    columns, rows = min(candidates, key=misfit)
+    return columns * STEP, rows * STEP

@@ -1,0 +1,261 @@
+"""Templates: job documents with typed parameters, and ``render``, which puts values in.
+
+A value lands in an environment variable or takes the place of a whole ``!param NAME``; no text is
+ever pasted into a command. This module knows neither where template files lie nor who runs the
+rendered workflow.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
+from types import MappingProxyType
+from typing import Annotated, cast
+
+from bot.domain.document import Fault, Where, broken, matches, read
+from bot.domain.errors import InvalidRequest, WorkflowError
+from bot.domain.parameters import Parameter, Value, file_fault, name_fault, reserved
+from bot.domain.placeholders import check_placeholders, fill
+from bot.domain.request import Request
+from bot.domain.template_text import read_text
+from bot.domain.workflow import EnvVar, Workflow, walk
+
+MASK = "********"
+"""What ``masked`` shows in place of a secret."""
+
+
+@dataclass(frozen=True, slots=True)
+class Ticket:
+    """What a job is given beside the request. ``upload_url`` has no slash at its end.
+
+    ``mac_key`` (16 bytes or more, usually 32, fresh for each job) signs the job's marker lines.
+    ``input_url`` and ``input_sha256`` name the file that an upscaling job starts from;
+    ``input_box``, if not empty, is the part of it to take: ``left,top,right,bottom`` in pixels.
+    """
+
+    job_id: str
+    mac_key: bytes = field(repr=False)
+    upload_url: str
+    input_url: str = ""
+    input_sha256: str = ""
+    input_box: str = ""
+
+    def __post_init__(self) -> None:
+        if len(self.mac_key) < 16:
+            raise ValueError("a MAC key has 16 bytes or more")
+
+
+def _known_version(version: int) -> Fault | None:
+    if version == 1:
+        return None
+    return Fault(f"is format {version}, which this bot does not know", "Write 1 and its format.")
+
+
+@dataclass(frozen=True, slots=True)
+class _Document:
+    """A template file's top level."""
+
+    gridbrush: Annotated[int, _known_version]
+    about: Annotated[str, matches(r".*\S.*", "one line of text", "Say what the template makes.")]
+    parameters: object
+    job: object
+
+
+@dataclass(frozen=True, slots=True)
+class Template:
+    """A checked template. ``job`` is the job document with a Placeholder for each ``!param``.
+
+    ``files`` holds the texts of the files that parameters name.
+    """
+
+    name: str
+    about: str
+    parameters: Mapping[str, Parameter] = field(hash=False)
+    job: object = field(hash=False, repr=False)
+    files: Mapping[str, str] = field(hash=False, repr=False)
+
+    @classmethod
+    def load(cls, text: str, name: str, files: Mapping[str, str] | None = None) -> Template:
+        """The template that a file's ``text`` holds; ``name`` stands in error messages.
+
+        ``files`` holds the texts of the files beside it, at least those of ``files_named_in``.
+        Raises WorkflowError, whose ``where`` gives the name, the line and the path, unless every
+        rule holds and trial renderings with small and large values are valid workflows.
+        """
+        source = read_text(text, name)
+        try:
+            document = read(_Document, source.content)
+            parameters = _read_parameters(document.parameters)
+            texts = _read_files(parameters, files or {})
+            template = cls(name, document.about, parameters, document.job, texts)
+            check_placeholders(document.job, parameters)
+            for example in (0, 1):
+                values = {
+                    key: texts[item.file] if item.file else item.examples()[example]
+                    for key, item in parameters.items()
+                }
+                template._check_workflow(template._fill(values))
+        except WorkflowError as error:
+            raise source.blame(error) from None
+        return template
+
+    @property
+    def negative(self) -> bool:
+        """Whether the workflow can take a negative prompt."""
+        return "negative" in self._sources
+
+    @property
+    def needs_input(self) -> bool:
+        """Whether the workflow starts from a picture."""
+        return not self._sources.isdisjoint(("input_url", "input_sha256"))
+
+    @property
+    def wordless(self) -> bool:
+        """Whether it only works on a picture: then the words that made it do not matter."""
+        return self.needs_input and "prompt" not in self._sources
+
+    @property
+    def _sources(self) -> frozenset[str | None]:
+        return frozenset(parameter.source for parameter in self.parameters.values())
+
+    def _fill(self, values: Mapping[str, Value]) -> Workflow:
+        """The workflow with these values, which the parameters must have accepted."""
+        workflow = read(Workflow, fill(self.job, values), ("job",))
+        added = (
+            EnvVar(key, str(values[key]))
+            for key, parameter in self.parameters.items()
+            if parameter.env
+        )
+        return replace(workflow, env=(*workflow.env, *added))
+
+    def _check_workflow(self, workflow: Workflow) -> None:
+        if not workflow.enable_logging:
+            mend = "Write true: results are announced in the log."
+            raise broken(("job", "enableLogging"), Fault("is not set", mend))
+        constants = len(workflow.env) - sum(item.env for item in self.parameters.values())
+        for position, variable in enumerate(workflow.env[:constants]):
+            where = ("job", "env", position, "key")
+            if fault := reserved(variable.key):
+                raise broken(where, fault)
+            if variable.key in self.parameters:
+                raise broken(
+                    where, Fault("is a parameter's name as well", "Rename one of the two.")
+                )
+        if not any(item.free for item in self.parameters.values()):
+            return
+        for step_at, step in walk(workflow.steps):
+            if step.run and step.run.container and step.run.container.enroot:
+                problem = "runs under Enroot, which does not pass every text on unharmed"
+                fault = Fault(problem, "Add apptainer: true or deepsquareHosted: true.")
+                raise broken(("job", *step_at, "run", "container"), fault)
+
+
+def render(
+    template: Template, request: Request, ticket: Ticket, styles: Mapping[str, str] | None = None
+) -> Workflow:
+    """The workflow that makes ``request``; ``styles`` maps style names to words for the prompt.
+
+    Raises InvalidRequest for a negative prompt that the workflow cannot take, and WorkflowError
+    for a value that the template's parameters do not allow.
+    """
+    if request.negative and not template.negative and not template.wordless:
+        raise InvalidRequest(
+            "negative",
+            "The workflow of this server cannot take a negative prompt. Leave it out (negative, "
+            "or --no) and say in the prompt what you want to see instead.",
+        )
+    given = _given(request, ticket, styles or {})
+    values: dict[str, Value] = {}
+    for name, parameter in template.parameters.items():
+        if parameter.file is not None:
+            values[name] = template.files[parameter.file]
+            continue
+        value = parameter.default if parameter.source is None else given[parameter.source]
+        if fault := parameter.fault(value):
+            where = f"{template.name}, parameters.{name}"
+            raise WorkflowError(where, fault.problem, fault.mend)
+        values[name] = cast(Value, value)  # a parameter accepts nothing else
+    try:
+        return template._fill(values)
+    except WorkflowError as error:
+        where = f"{template.name}, {error.where}"
+        raise WorkflowError(where, error.problem, error.mend) from None
+
+
+def masked(workflow: Workflow, template: Template) -> Workflow:
+    """The workflow for people to look at: each secret parameter's value is MASK, at any depth."""
+    secrets = {name for name, parameter in template.parameters.items() if parameter.secret}
+    return Workflow.load(_without(secrets, workflow.document()))
+
+
+def _read_parameters(document: object) -> Mapping[str, Parameter]:
+    where: Where = ("parameters",)
+    if not isinstance(document, dict):
+        raise broken(where, Fault("must be a mapping", "Write NAME: {from: …, type: …} in it."))
+    parameters = {}
+    for name, declaration in document.items():
+        if fault := name_fault(name):
+            raise broken((*where, name), fault)
+        parameters[name] = read(Parameter, declaration, (*where, name))
+    return MappingProxyType(parameters)
+
+
+def files_named_in(text: str, name: str) -> tuple[str, ...]:
+    """The plain names of the files beside the template whose texts ``Template.load`` needs.
+
+    Raises WorkflowError as ``Template.load`` does for the same text.
+    """
+    source = read_text(text, name)
+    try:
+        parameters = _read_parameters(read(_Document, source.content).parameters)
+    except WorkflowError as error:
+        raise source.blame(error) from None
+    return tuple(dict.fromkeys(item.file for item in parameters.values() if item.file))
+
+
+def _read_files(parameters: Mapping[str, Parameter], files: Mapping[str, str]) -> Mapping[str, str]:
+    texts = {}
+    for name, parameter in parameters.items():
+        if parameter.file is None:
+            continue
+        where = ("parameters", name, "file")
+        text = files.get(parameter.file)
+        if text is None:
+            mend = "Put it into the template's folder."
+            raise broken(where, Fault(f"there is no file {parameter.file}", mend))
+        if fault := file_fault(text):
+            raise broken(where, fault)
+        texts[parameter.file] = text
+    return MappingProxyType(texts)
+
+
+def _given(request: Request, ticket: Ticket, styles: Mapping[str, str]) -> Mapping[str, Value]:
+    """The value of each source that a parameter can name."""
+    return {
+        "prompt": request.full_prompt(styles),
+        "negative": request.negative,
+        "rows": request.rows,
+        "samples": request.samples,
+        "steps": request.steps,
+        "width": request.width,
+        "height": request.height,
+        "seed": request.seed,
+        "model": request.model,
+        "job_id": ticket.job_id,
+        "mac_key": ticket.mac_key.hex(),
+        "upload_url": ticket.upload_url,
+        "input_url": ticket.input_url,
+        "input_sha256": ticket.input_sha256,
+        "input_box": ticket.input_box,
+    }
+
+
+def _without(secrets: set[str], part: object) -> object:
+    match part:
+        case {"key": str(key), "value": str()} if key in secrets:
+            return {"key": key, "value": MASK}
+        case dict():
+            return {key: _without(secrets, item) for key, item in part.items()}
+        case list():
+            return [_without(secrets, item) for item in part]
+    return part

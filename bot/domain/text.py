@@ -1,0 +1,67 @@
+"""Unicode hygiene for what members type: one clean line, nothing in it that only seems absent.
+
+A prompt travels through a shell script, a job document, a log and a chat message; this module
+removes what has broken or disguised any of them. It knows nothing of flags, limits or requests.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+
+# The flags of England, Scotland and Wales are a black flag, spelt out in tag characters. Anywhere
+# else tag characters are unseen text, which is how instructions are smuggled past a reader.
+_SPELT_FLAG = "\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f"
+
+_UNSEEN = (
+    "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # C0 and C1 controls that are not line breaks or tabs
+    "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, joiners, fillers
+    "\u200b\u200c\u200e\u200f\u202a-\u202e"  # zero width, bidi marks, embeddings and overrides
+    "\u2060-\u206f"  # word joiner, unseen operators, bidi isolates
+    "\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
+    "\U000e0000-\U000e0fff"  # tags and the supplement of variation selectors
+    "\ud800-\udfff"  # halves of a pair, which UTF-8 cannot carry
+    "\ufdd0-\ufdef"  # not characters, as are the last two of every plane:
+    + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
+)
+_LINE_BREAKS = re.compile("[\t-\r\x85\u2028\u2029]")
+_DROPPED = re.compile(f"({_SPELT_FLAG})|[{_UNSEEN}]")
+_IGNORABLE = re.compile(f"[{_UNSEEN}\u200d\ufe00-\ufe0f]")
+
+BLANK = "\u2800"
+"""Braille's empty cell counts as a symbol and shows as nothing."""
+
+
+def clean(text: str) -> str:
+    """``text`` as one line in NFC, single spaces inside and none around; idempotent.
+
+    Line breaks and tabs become spaces. Controls, lone surrogates, bidi controls and characters
+    without width go, except for the joiner, the variation selectors and the tags of emoji.
+    """
+    one_line = _LINE_BREAKS.sub(" ", text)
+    seen = _DROPPED.sub(lambda match: match[1] or "", one_line)
+    return " ".join(unicodedata.normalize("NFC", seen).split())
+
+
+def has_visible(text: str) -> bool:
+    """Whether a reader would see anything; joiners, marks and blanks alone are nothing."""
+    return any(_is_visible(char) for char in text)
+
+
+def is_ignorable(char: str) -> bool:
+    """Whether one character neither shows nor parts words: what comparing must look through."""
+    return _IGNORABLE.match(char) is not None or unicodedata.category(char) == "Cf"
+
+
+def shorten(text: str, most: int = 40) -> str:
+    """``text`` for a message about it, cut to ``most`` characters."""
+    return text if len(text) <= most else text[: most - 1] + "…"
+
+
+def _is_visible(char: str) -> bool:
+    # Unassigned code points count: they are the emoji that this Python is too old to know.
+    kind = unicodedata.category(char)
+    return kind[0] not in "ZM" and kind not in {"Cc", "Cf", "Cs"} and char not in _FILLERS
+
+
+_FILLERS = frozenset({BLANK, "\u115f", "\u1160", "\u3164", "\uffa0"})

@@ -1,0 +1,256 @@
+"""Turns: everybody's first request comes soon, whatever anybody else has piled up."""
+
+from __future__ import annotations
+
+from collections import Counter
+from datetime import UTC, datetime, timedelta
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.domain.fairness import Running, Turn, Waiting, explain, next_job, order
+
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
+ADA, BEN, CYD = 1, 2, 3
+pure = settings(max_examples=150, deadline=None)
+
+
+def at(minutes: int) -> datetime:
+    return NOW + timedelta(minutes=minutes)
+
+
+def wait(name: str, user: int, minutes: int, weight: int = 1) -> Waiting:
+    return Waiting(name, user, at(minutes), images=12, weight=weight)
+
+
+def names(turns: tuple[Turn, ...]) -> list[str]:
+    return [turn.job_id for turn in turns]
+
+
+def test_nobody_waiting_means_nobodys_turn() -> None:
+    assert next_job([], [], {}, per_user=1) is None
+    assert order([], [Running("r", ADA)], {}, per_user=1) == ()
+
+
+def test_the_only_member_waiting_goes_by_age() -> None:
+    waiting = [wait("b", ADA, 2), wait("a", ADA, 1), wait("c", ADA, 1)]
+    assert next_job(waiting, [], {}, per_user=1) == Turn("a", "no other member waits")
+    assert names(order(waiting, [], {}, per_user=1)) == ["a", "c", "b"]
+
+
+def test_who_has_nothing_running_goes_before_who_has() -> None:
+    waiting = [wait("a", ADA, 0), wait("b", BEN, 5)]
+    turn = next_job(waiting, [Running("r", ADA)], {BEN: at(-1)}, per_user=2)
+    assert turn == Turn("b", "this member's last turn is the longest ago")
+
+
+def test_who_never_had_a_turn_goes_before_who_had() -> None:
+    waiting = [wait("a", ADA, 0), wait("b", BEN, 5)]
+    turn = next_job(waiting, [], {ADA: at(-600)}, per_user=1)
+    assert turn == Turn("b", "this member has had no turn yet")
+
+
+def test_with_equal_claims_the_longest_wait_decides() -> None:
+    waiting = [wait("z", ADA, 0), wait("b", BEN, 5)]
+    running = [Running("r", ADA), Running("s", BEN)]
+    turn = next_job(waiting, running, {ADA: at(-9), BEN: at(-9)}, per_user=2)
+    assert turn == Turn("z", "the other members waiting have as many running")
+
+
+def test_a_member_at_the_limit_is_passed_over() -> None:
+    waiting = [wait("a", ADA, 0), wait("b", BEN, 5)]
+    running = [Running("r", ADA)]
+    assert next_job(waiting[:1], running, {}, per_user=1) is None
+    turn = next_job(waiting, running, {BEN: at(-1)}, per_user=1)
+    assert turn is not None
+    assert turn.job_id == "b"
+
+
+def test_a_members_own_limit_counts_instead_of_everybodys() -> None:
+    running = [Running("r", ADA)]
+    waiting = [wait("a", ADA, 0)]
+    assert next_job(waiting, running, {}, per_user=1, limits={ADA: 2}) is not None
+    assert next_job(waiting, [], {}, per_user=1, limits={ADA: 0}) is None
+    assert order([*waiting, wait("b", BEN, 1)], [], {}, per_user=1, limits={ADA: 0}) == (
+        Turn("b", "next in line"),
+    )
+
+
+def test_a_weight_lets_two_running_jobs_count_as_one() -> None:
+    running = [Running("r", ADA), Running("s", ADA), Running("t", BEN), Running("u", BEN)]
+    waiting = [wait("b", BEN, 0), wait("a", ADA, 5, weight=2)]
+    turn = next_job(waiting, running, {}, per_user=3)
+    assert turn is not None
+    assert turn.job_id == "a"
+    with pytest.raises(ValueError, match="weight"):
+        wait("a", ADA, 0, weight=0)
+
+
+def test_a_flood_delays_a_single_request_by_one_job_at_most() -> None:
+    flood = [wait(f"f{number:03}", ADA, number) for number in range(200)]
+    single = wait("single", BEN, 500)
+    for last_started in ({}, {ADA: at(-1)}, {BEN: at(-1)}, {ADA: at(-2), BEN: at(-1)}):
+        assert "single" in names(order([*flood, single], [], last_started, per_user=1))[:2]
+
+
+def test_the_line_says_to_everybody_what_goes_first() -> None:
+    waiting = [
+        wait("a1", ADA, 0),
+        wait("a2", ADA, 1),
+        wait("b1", BEN, 2),
+        wait("c1", CYD, 3),
+        wait("c2", CYD, 4),
+    ]
+    assert order(waiting, [], {}, per_user=1) == (
+        Turn("a1", "next in line"),
+        Turn("b1", "2nd in line: starts after 1 other member's request"),
+        Turn("c1", "3rd in line: starts after 2 other members' requests"),
+        Turn("a2", "4th in line: your 2nd request; 2 members go first"),
+        Turn("c2", "5th in line: your 2nd request; 2 members go first"),
+    )
+
+
+def test_who_is_at_the_limit_is_told_what_they_wait_for() -> None:
+    waiting = [wait("a1", ADA, 0), wait("b1", BEN, 9), wait("b2", BEN, 9)]
+    running = [Running("r", ADA)]
+    assert order(waiting, running, {ADA: at(-5)}, per_user=1) == (
+        Turn("b1", "next in line"),
+        Turn(
+            "a1",
+            "2nd in line: starts after 1 other member's request; "
+            "waits until your running request ends",
+        ),
+        Turn("b2", "3rd in line: your 2nd request; 1 member goes first"),
+    )
+    alone = order(waiting[:1], [Running("r", ADA), Running("s", ADA)], {}, per_user=2)
+    assert alone == (Turn("a1", "next in line: waits until one of your requests ends"),)
+
+
+@pytest.mark.parametrize(
+    ("place", "sentence"),
+    [
+        ((1, 0, 0), "next in line"),
+        ((2, 1, 0), "2nd in line: your 2nd request"),
+        ((4, 0, 1), "4th in line: starts after 3 requests of 1 other member"),
+        ((6, 0, 3), "6th in line: starts after 5 requests of 3 other members"),
+        ((11, 0, 10), "11th in line: starts after 10 other members' requests"),
+        ((21, 20, 0), "21st in line: your 21st request"),
+        ((113, 12, 7), "113th in line: your 13th request; 7 members go first"),
+    ],
+)
+def test_places_read_as_english(place: tuple[int, int, int], sentence: str) -> None:
+    position, own, members = place
+    assert explain(position, own_ahead=own, members_ahead=members) == sentence
+
+
+waitings = st.lists(
+    st.tuples(st.integers(1, 5), st.integers(0, 8), st.integers(1, 2)), max_size=14
+).map(lambda jobs: [wait(f"w{n:02}", u, m, w) for n, (u, m, w) in enumerate(jobs)])
+runnings = st.lists(st.integers(1, 6), max_size=5).map(
+    lambda users: [Running(f"r{n}", user) for n, user in enumerate(users)]
+)
+histories = st.dictionaries(st.integers(1, 6), st.integers(-9, -1).map(at), max_size=6)
+
+
+@pure
+@given(waitings, runnings, histories, st.integers(1, 3))
+def test_a_slot_stays_empty_only_if_every_member_waiting_is_at_the_limit(
+    waiting: list[Waiting],
+    running: list[Running],
+    last_started: dict[int, datetime],
+    per_user: int,
+) -> None:
+    turn = next_job(waiting, running, last_started, per_user=per_user)
+    active = Counter(job.user_id for job in running)
+    free = {job.job_id for job in waiting if active[job.user_id] < per_user}
+    assert (turn is None) == (not free)
+    assert turn is None or turn.job_id in free
+
+
+@pure
+@given(waitings, runnings, histories, st.integers(1, 3), st.randoms(use_true_random=False))
+def test_turns_do_not_depend_on_the_order_of_the_lists(
+    waiting: list[Waiting],
+    running: list[Running],
+    last_started: dict[int, datetime],
+    per_user: int,
+    random: object,
+) -> None:
+    before = order(waiting, running, last_started, per_user=per_user)
+    first = next_job(waiting, running, last_started, per_user=per_user)
+    shuffle = random.shuffle  # type: ignore[attr-defined]
+    shuffle(waiting)
+    shuffle(running)
+    assert order(waiting, running, last_started, per_user=per_user) == before
+    assert next_job(waiting, running, last_started, per_user=per_user) == first
+
+
+@pure
+@given(waitings, runnings, histories, st.integers(1, 3))
+def test_the_line_holds_everybody_once_and_its_first_is_the_next_job(
+    waiting: list[Waiting],
+    running: list[Running],
+    last_started: dict[int, datetime],
+    per_user: int,
+) -> None:
+    line = names(order(waiting, running, last_started, per_user=per_user))
+    assert sorted(line) == sorted(job.job_id for job in waiting)
+    turn = next_job(waiting, running, last_started, per_user=per_user)
+    if turn is not None:
+        assert line[0] == turn.job_id
+    for user in {job.user_id for job in waiting}:
+        own = sorted((job for job in waiting if job.user_id == user), key=lambda job: job.queued_at)
+        assert [name for name in line if name in {job.job_id for job in own}] == [
+            job.job_id for job in own
+        ]
+
+
+def play_one_slot(waiting: list[Waiting], last_started: dict[int, datetime]) -> list[str]:
+    """The line as a dispatcher with one slot really moves it, one ``next_job`` at a time."""
+    left, history = list(waiting), dict(last_started)
+    started: list[str] = []
+    while turn := next_job(left, [], history, per_user=1):
+        job = next(job for job in left if job.job_id == turn.job_id)
+        left.remove(job)
+        history[job.user_id] = at(len(started))
+        started.append(job.job_id)
+    return started
+
+
+@pure
+@given(waitings, histories)
+def test_the_predicted_line_is_the_one_that_comes_true(
+    waiting: list[Waiting], last_started: dict[int, datetime]
+) -> None:
+    predicted = names(order(waiting, [], last_started, per_user=1))
+    assert predicted == play_one_slot(waiting, last_started)
+
+
+@pure
+@given(waitings, histories, st.lists(st.integers(1, 5), max_size=30))
+def test_nobody_starves_however_others_keep_asking(
+    waiting: list[Waiting], last_started: dict[int, datetime], newcomers: list[int]
+) -> None:
+    """A member's oldest request waits for at most one turn of each other member."""
+    left = [*waiting, wait("mine", 9, 20)]
+    history = dict(last_started)
+    others = {job.user_id for job in waiting} | set(newcomers)
+    for turns in range(len(others) + 1):
+        turn = next_job(left, [], history, per_user=1)
+        assert turn is not None
+        if turn.job_id == "mine":
+            return
+        job = next(job for job in left if job.job_id == turn.job_id)
+        left.remove(job)
+        history[job.user_id] = at(turns)
+        left += [wait(f"n{turns}-{n}", user, 21 + turns) for n, user in enumerate(newcomers)]
+    pytest.fail("passed over more often than there are other members")
+
+
+def test_a_line_of_ten_thousand_is_complete_and_in_order() -> None:
+    waiting = [wait(f"w{n:05}", n % 700, n) for n in range(10_000)]
+    running = [Running(f"r{n}", n) for n in range(50)]
+    line = names(order(waiting, running, {n: at(-n) for n in range(300)}, per_user=2))
+    assert len(set(line)) == 10_000
+    assert [int(name[1:]) % 700 for name in line[:300]] == list(range(300, 600))

@@ -1,0 +1,293 @@
+"""A job's life: what moves it, what it shrugs off, and what cannot happen."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.domain.errors import IllegalTransition
+from bot.domain.events import (
+    Accepted,
+    Cancelled,
+    CancelRequested,
+    Cause,
+    Collected,
+    Delivered,
+    Dispatched,
+    Exited,
+    Failed,
+    Finished,
+    GridReady,
+    Handle,
+    JobEvent,
+    MessageRef,
+    OutOfFunds,
+    Requeued,
+    RowFailed,
+    RowProgress,
+    RowReady,
+    RowStarted,
+    Started,
+)
+from bot.domain.job import Job, JobState, Row, advance
+from tests.domain.lives import (
+    COLLECTING,
+    DELIVERING,
+    HANDLE,
+    LATER,
+    NOW,
+    ONE_READY,
+    PENDING,
+    REQUEST,
+    RUNNING,
+    after,
+    artifact,
+)
+
+
+def test_a_request_becomes_a_picture() -> None:
+    message = MessageRef(3, 4)
+    states = [JobState.QUEUED]
+    job = after()
+    for event in (
+        *PENDING,
+        Started(),
+        RowStarted(1, 100),
+        RowProgress(1, 40),
+        RowReady(1, 100, artifact("row-01")),
+        RowReady(2, 101, artifact("row-02")),
+        GridReady(artifact("grid"), 2),
+        Finished(2, 0),
+        Exited(0),
+        Collected((1, 2)),
+        Delivered("interaction", message),
+    ):
+        job = advance(job, event, LATER)
+        if job.state is not states[-1]:
+            states.append(job.state)
+    assert states == [
+        JobState.QUEUED,
+        JobState.SUBMITTING,
+        JobState.PENDING,
+        JobState.RUNNING,
+        JobState.COLLECTING,
+        JobState.DELIVERING,
+        JobState.FINISHED,
+    ]
+    assert job.handle == HANDLE
+    assert (job.created_at, job.started_at, job.ended_at) == (NOW, LATER, LATER)
+    assert (job.rung, job.result) == ("interaction", message)
+    assert job.grid == artifact("grid")
+    assert not job.partial
+
+
+def test_rows_have_the_consecutive_seeds_of_the_request() -> None:
+    assert [(row.number, row.seed) for row in after().rows] == [(1, 100), (2, 101)]
+
+
+def test_progress_counts_all_rows_and_never_falls() -> None:
+    job = after(*RUNNING, RowProgress(1, 50))
+    assert job.rows[0].started
+    assert job.percent == 25
+    assert after(*RUNNING, RowProgress(1, 50), RowProgress(1, 20)).percent == 25
+    assert after(*RUNNING, RowProgress(1, 500)).rows[0].percent == 100
+    assert after(*RUNNING, RowProgress(1, -5)).rows[0].percent == 0
+    assert after(*RUNNING, RowFailed(1, 9), RowProgress(2, 50)).percent == 75
+    assert Job("a", REQUEST, NOW).percent == 0
+
+
+def test_a_row_that_is_ready_stays_as_it_is() -> None:
+    job = after(*ONE_READY)
+    for event in (RowFailed(1, 1), RowProgress(1, 3), RowReady(1, 5, artifact("other"))):
+        assert advance(job, event, LATER) == job
+
+
+def test_a_row_that_failed_may_still_come() -> None:
+    job = after(*RUNNING, RowFailed(1, 1))
+    assert job.rows[0].settled
+    assert not job.rows[0].ready
+    again = advance(job, RowReady(1, 100, artifact()), LATER)
+    assert again.rows[0] == Row(1, 100, 100, started=True, artifact=artifact())
+
+
+def test_a_row_that_the_job_does_not_have_is_a_bug() -> None:
+    for row in (0, 3):
+        with pytest.raises(IllegalTransition, match=f"row {row} of a job with 2 rows"):
+            after(*RUNNING, RowStarted(row, 1))
+    with pytest.raises(IllegalTransition, match="collected"):
+        after(*COLLECTING, Collected((1, 3)))
+
+
+@pytest.mark.parametrize(
+    "event",
+    [
+        RowStarted(1, 100),
+        RowProgress(1, 10),
+        RowFailed(1, 1),
+        GridReady(artifact("grid"), 2),
+    ],
+)
+def test_a_word_from_the_log_proves_that_the_job_runs(event: JobEvent) -> None:
+    job = after(*PENDING, event)
+    assert job.state is JobState.RUNNING
+    assert job.started_at == LATER
+
+
+def test_the_first_grid_counts() -> None:
+    job = after(*RUNNING, GridReady(artifact("one"), 2), GridReady(artifact("two"), 2))
+    assert job.grid == artifact("one")
+
+
+def test_a_requeued_job_starts_over_but_keeps_published_rows() -> None:
+    job = after(*ONE_READY, RowFailed(2, 1), Requeued())
+    assert job.state is JobState.PENDING
+    assert job.started_at is None
+    assert job.rows[0].ready
+    assert job.rows[1] == Row(2, 101)
+
+
+def test_a_job_whose_rows_failed_in_part_delivers_the_others() -> None:
+    job = after(*DELIVERING)
+    assert job.collected == (1,)
+    assert job.partial
+
+
+def test_a_finished_run_without_any_row_fails() -> None:
+    nothing = after(*RUNNING, Finished(0, 2))
+    assert (nothing.state, nothing.cause) == (JobState.FAILED, Cause.ROWS_FAILED)
+    unpublished = after(*RUNNING, Finished(2, 0))
+    assert unpublished.cause is Cause.FILES_MISSING
+    assert unpublished.ended_at == LATER
+
+
+def test_published_rows_count_whatever_the_last_word_says() -> None:
+    assert after(*ONE_READY, Finished(0, 2)).state is JobState.COLLECTING
+
+
+@pytest.mark.parametrize(
+    ("events", "ending", "cause", "words"),
+    [
+        ((), Exited(137), Cause.DIED, "exit status 137"),
+        ((), Exited(None), Cause.DIED, "no exit status"),
+        ((), Exited(1, "node lost"), Cause.DIED, "node lost"),
+        ((), Exited(0), Cause.FILES_MISSING, "left no picture"),
+        ((RowFailed(1, 1), RowFailed(2, 1)), Exited(1), Cause.ROWS_FAILED, "No row"),
+        ((), OutOfFunds(), Cause.OUT_OF_FUNDS, "ran out"),
+        ((), Failed(Cause.TIME_LIMIT, "Too slow."), Cause.TIME_LIMIT, "Too slow."),
+        ((), Failed(Cause.MODEL_MISSING, "No model."), Cause.MODEL_MISSING, "No model."),
+    ],
+)
+def test_a_run_that_ends_badly_without_a_row_fails_with_its_cause(
+    events: tuple[JobEvent, ...], ending: JobEvent, cause: Cause, words: str
+) -> None:
+    job = after(*RUNNING, *events, ending)
+    assert (job.state, job.cause) == (JobState.FAILED, cause)
+    assert words in job.sentence
+    assert job.ended_at == LATER
+
+
+@pytest.mark.parametrize(
+    "ending",
+    [
+        Exited(137),
+        Exited(0),
+        OutOfFunds(),
+        Failed(Cause.TIME_LIMIT, "Too slow."),
+        Failed(Cause.DIED, "Node lost."),
+        Failed(Cause.OUT_OF_FUNDS, "No credits."),
+    ],
+)
+def test_a_run_that_is_cut_short_delivers_the_rows_it_published(ending: JobEvent) -> None:
+    job = after(*ONE_READY, ending)
+    assert job.state is JobState.COLLECTING
+    assert job.partial
+
+
+def test_a_model_that_one_node_lacks_costs_only_that_nodes_row() -> None:
+    job = after(*ONE_READY)
+    assert advance(job, Failed(Cause.MODEL_MISSING, "No model."), LATER) == job
+
+
+def test_a_failure_of_the_bot_itself_ends_the_job_though_rows_are_ready() -> None:
+    for events in (ONE_READY, COLLECTING, DELIVERING):
+        job = after(*events, Failed(Cause.INTERNAL, "A defect."))
+        assert (job.state, job.cause, job.sentence) == (
+            JobState.FAILED,
+            Cause.INTERNAL,
+            "A defect.",
+        )
+
+
+@pytest.mark.parametrize("events", [(), PENDING, RUNNING, COLLECTING, DELIVERING])
+def test_a_job_can_be_cancelled_at_every_stage(events: tuple[JobEvent, ...]) -> None:
+    job = after(*events, Cancelled(9))
+    assert (job.state, job.cancelled_by, job.ended_at) == (JobState.CANCELLED, 9, LATER)
+
+
+@pytest.mark.parametrize(
+    ("events", "ending"),
+    [
+        ((), Cancelled(0)),
+        (PENDING, Cancelled(0)),
+        (RUNNING, Exited(143)),
+        (ONE_READY, Exited(143)),
+    ],
+)
+def test_who_asked_first_is_who_cancelled(events: tuple[JobEvent, ...], ending: JobEvent) -> None:
+    asked = after(*events, CancelRequested(9), CancelRequested(8))
+    assert (asked.state, asked.cancelled_by) == (after(*events).state, 9)
+    job = advance(asked, ending, LATER)
+    assert (job.state, job.cancelled_by, job.ended_at) == (JobState.CANCELLED, 9, LATER)
+
+
+def test_a_wish_to_cancel_that_comes_after_the_run_changes_nothing() -> None:
+    job = after(*COLLECTING)
+    assert advance(job, CancelRequested(9), LATER) is job
+    won = after(*ONE_READY, CancelRequested(9), Finished(1, 1))
+    assert won.state is JobState.COLLECTING
+
+
+@pytest.mark.parametrize(
+    ("events", "late"),
+    [
+        (PENDING, Accepted(HANDLE)),
+        (RUNNING, Started()),
+        (COLLECTING, Started()),
+        (COLLECTING, Requeued()),
+        (COLLECTING, RowReady(2, 101, artifact())),
+        (COLLECTING, GridReady(artifact(), 1)),
+        (COLLECTING, Finished(2, 0)),
+        (COLLECTING, Exited(1)),
+        (COLLECTING, OutOfFunds()),
+        (DELIVERING, Collected((1,))),
+        (DELIVERING, Exited(0)),
+    ],
+)
+def test_late_and_repeated_events_change_nothing(
+    events: tuple[JobEvent, ...], late: JobEvent
+) -> None:
+    job = after(*events)
+    assert advance(job, late, LATER) is job
+
+
+@pytest.mark.parametrize(
+    ("events", "impossible"),
+    [
+        (PENDING, Dispatched()),
+        (PENDING, Accepted(Handle("scripted", "8"))),
+        ((), Accepted(HANDLE)),
+        ((), Started()),
+        ((), Requeued()),
+        ((), RowStarted(1, 1)),
+        ((), GridReady(artifact(), 1)),
+        ((), Finished(1, 0)),
+        ((), Exited(0)),
+        (RUNNING, Collected((1,))),
+        (COLLECTING, Delivered("channel")),
+    ],
+)
+def test_an_event_that_cannot_happen_is_a_bug(
+    events: tuple[JobEvent, ...], impossible: JobEvent
+) -> None:
+    job = after(*events)
+    with pytest.raises(IllegalTransition, match=type(impossible).__name__):
+        advance(job, impossible, LATER)

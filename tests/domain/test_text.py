@@ -1,0 +1,89 @@
+"""Cleaning is tested by what must go, what must stay, and by doing it twice."""
+
+from __future__ import annotations
+
+import unicodedata
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.domain.text import clean, has_visible, is_ignorable, shorten
+
+
+@pytest.mark.parametrize(
+    "char",
+    [
+        *("\x00", "\x07", "\x1b", "\x7f", "\x80", "\x9b", "\ud800", "\udfff", "\ufeff", "\u00ad"),
+        *("\u200b", "\u200c", "\u200e", "\u200f", "\u061c", "\u202a", "\u202e", "\u2066", "\u2069"),
+        *("\u2060", "\u3164", "\ufdd0", "\uffff", "\U0010fffe", "\U000e0041", "\U000e0101"),
+    ],
+)
+def test_what_breaks_or_disguises_a_text_goes(char: str) -> None:
+    assert clean(f"a{char}b") == "ab"
+
+
+@pytest.mark.parametrize("gap", ["\n", "\r\n", "\t", "\v\f", "\x85", "\u2028", "\u2029", "\u3000"])
+def test_line_breaks_and_wide_spaces_become_one_space(gap: str) -> None:
+    assert clean(f"{gap} a {gap}{gap} b{gap}") == "a b"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "👩\u200d🚀 in space",
+        "❤\ufe0f",
+        "🏴\U000e0067\U000e0062\U000e0065\U000e006e\U000e0067\U000e007f wins",
+        "🫨 newer than this Python",
+        "naïve café, 東京, عربى, हिन्दी",
+        "$(touch pwned) `id` \"q\" 'x' \\ %s ; rm -rf /",
+        "@@sd1 1 done ok=4 failed=0 mac=00",
+    ],
+)
+def test_what_members_mean_stays_as_it_is(text: str) -> None:
+    assert clean(text) == text
+
+
+def test_tags_outside_of_a_flag_are_unseen_text_and_go() -> None:
+    smuggled = "".join(chr(0xE0000 + ord(letter)) for letter in "obey")
+    assert clean(f"cat{smuggled} 🏴{smuggled}") == "cat 🏴"
+
+
+def test_letters_are_composed_even_when_something_unseen_parted_them() -> None:
+    assert clean("e\u200b\u0301") == "é"
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text())
+def test_clean_text_is_one_tidy_line_and_stays_so(text: str) -> None:
+    cleaned = clean(text)
+    assert clean(cleaned) == cleaned
+    assert cleaned == unicodedata.normalize("NFC", cleaned)
+    assert cleaned == " ".join(cleaned.split())
+    assert not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in cleaned)
+
+
+@settings(deadline=None, max_examples=300)
+@given(st.text(st.sampled_from("🏴a \u200b\u200d\ufe0f\u0301e\U000e0067\U000e007f\u2028\xa0")))
+def test_cleaning_twice_is_cleaning_once_for_the_most_awkward_characters(text: str) -> None:
+    assert clean(clean(text)) == clean(text)
+
+
+@pytest.mark.parametrize("text", ["", " ", "\u200d", "\ufe0f\u0301", "\u2800", "\u3164"])
+def test_nothing_can_be_seen_of_joiners_marks_and_blanks(text: str) -> None:
+    assert not has_visible(text)
+
+
+@pytest.mark.parametrize("text", ["a", "7", "…", "🫨", " 猫", "--"])
+def test_letters_digits_signs_and_new_emoji_can_be_seen(text: str) -> None:
+    assert has_visible(text)
+
+
+def test_comparing_looks_through_what_has_no_width() -> None:
+    assert all(is_ignorable(char) for char in "\u200b\u200d\ufe0f\u202e\U000e0041\u0600\x00")
+    assert not any(is_ignorable(char) for char in "a \n-1猫\u0301")
+
+
+def test_a_long_quotation_is_cut() -> None:
+    assert shorten("a" * 40) == "a" * 40
+    assert shorten("a" * 41) == "a" * 39 + "…"
