@@ -1,0 +1,31 @@
+"""Where workflows run. One module or package here is one backend; its name is its ``kind``.
+
+There is no registry: ``[backend] kind`` names the module, which is imported when it is chosen, so
+that a backend's heavy libraries cost nothing to those who use another.
+"""
+
+from __future__ import annotations
+
+import importlib
+import pkgutil
+from collections.abc import Mapping
+
+from bot.backends.base import Backend
+from bot.domain.errors import ConfigError
+
+_NOT_BACKENDS = frozenset({"base", "published", "slots"})
+
+
+def kinds() -> tuple[str, ...]:
+    """The backends that can be named in ``[backend] kind``."""
+    names = {module.name for module in pkgutil.iter_modules(__path__)}
+    return tuple(sorted(names - _NOT_BACKENDS))
+
+
+async def open_backend(kind: str, options: Mapping[str, object]) -> Backend:
+    """Open the backend that ``kind`` names. Raises ConfigError if there is none, or it cannot."""
+    if kind not in kinds():
+        raise ConfigError("[backend] kind", f"{kind!r} is no backend", f"Use one of {kinds()}.")
+    module = importlib.import_module(f"bot.backends.{kind}")
+    backend: Backend = await module.open(options)
+    return backend

@@ -1,0 +1,125 @@
+"""The seam between the engine and whatever computes: one protocol, the fewest verbs.
+
+The engine sees this file and no concrete backend. Every backend passes the same conformance suite
+(``tests/backends/conformance.py``). What a backend may raise is the BackendError branch of
+``bot.domain.errors``; anything foreign is mapped inside the backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from decimal import Decimal
+from pathlib import Path
+from typing import Protocol, TypeAlias, runtime_checkable
+
+from bot.domain.events import (
+    Artifact,
+    Cancelled,
+    Exited,
+    Failed,
+    Handle,
+    OutOfFunds,
+    Requeued,
+    Started,
+)
+from bot.domain.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Submission:
+    """A job as a backend receives it. ``job_id`` is ours and travels as the backend's job name."""
+
+    job_id: str
+    workflow: Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class LogLine:
+    """One line of the job's log, its newline included unless the log ends without one.
+
+    ``cursor`` names the position after this line; ``follow(handle, cursor)`` goes on behind it.
+    """
+
+    data: bytes
+    cursor: str
+
+
+@dataclass(frozen=True, slots=True)
+class Price:
+    """What a job may cost. ``credits`` is None where computing is not paid for."""
+
+    credits: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Health:
+    """Whether jobs can be taken now; if not, ``detail`` says why and ``mend`` what helps."""
+
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+Life: TypeAlias = Started | Requeued | Exited | Failed | Cancelled | OutOfFunds
+"""What a backend itself knows of a job's life, beside its log."""
+
+ENDINGS = (Exited, Failed, Cancelled, OutOfFunds)
+"""The last thing ``follow`` yields is one of these."""
+
+
+@runtime_checkable
+class Backend(Protocol):
+    """Runs workflows. Every method may be called again after a crash, in a new process."""
+
+    name: str
+
+    def upload_url(self, job_id: str) -> str:
+        """Where the job's steps publish files, without a trailing slash (``file://`` or https)."""
+        ...
+
+    async def price(self, workflow: Workflow) -> Price:
+        """The most the job may cost."""
+        ...
+
+    async def submit(self, submission: Submission) -> Handle:
+        """Hand the job over; a second call with the same ``job_id`` returns the first handle.
+
+        Raises Unavailable (nothing was started, or ``find`` will tell), SubmissionRejected,
+        OutOfFunds.
+        """
+        ...
+
+    async def find(self, job_id: str) -> Handle | None:
+        """The handle of a job that was handed over earlier, or None if it never arrived.
+
+        Raises Unavailable when that cannot be known now.
+        """
+        ...
+
+    def follow(self, handle: Handle, cursor: str | None = None) -> AsyncIterator[LogLine | Life]:
+        """The log from ``cursor`` (None: from the first line), and the job's life, to its end.
+
+        The last item is one of ENDINGS; after it the iterator stops. Raises LogStreamLost when
+        the stream breaks: follow again from the last cursor. Never yields after an ending.
+        """
+        ...
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        """Bring a published file to ``target``, whole or not at all, its size and sha256 checked.
+
+        Raises ArtifactMissing (not there, not allowed, not as announced), Unavailable.
+        """
+        ...
+
+    async def cancel(self, handle: Handle) -> None:
+        """Stop the job, waiting or running; no error if it is over. ``follow`` then ends."""
+        ...
+
+    async def health(self) -> Health:
+        """Whether the service would take a job now; never raises."""
+        ...
+
+    async def aclose(self) -> None:
+        """Let go of connections. Running jobs are left running."""
+        ...

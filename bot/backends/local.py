@@ -1,0 +1,314 @@
+"""Runs workflows as processes on this machine.
+
+A job is a folder: its script, its log, what it published, and a lock that the job's processes
+hold as long as any of them lives. All truth is in that folder, so a job outlives the bot, is found
+again by our id, and is never started twice. The container images of the stock templates are stood
+in for by ``bot.painter``, or run for real when a container runtime is configured.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import shlex
+import shutil
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.backends import slots
+from bot.backends.base import Health, Life, LogLine, Price, Submission
+from bot.backends.published import copy_checked, published_file
+from bot.domain.errors import ConfigError, LogStreamLost, SubmissionRejected, WorkflowError
+from bot.domain.events import Artifact, Cancelled, Exited, Handle
+from bot.domain.script import Containers, Processes, Runtime, Site, StandIns, to_bash
+from bot.domain.workflow import Workflow
+
+NAME = "local"
+KEEP_DAYS = 7
+GRACE_SECONDS = 5.0
+READ_BYTES = 1 << 18
+
+# What a job may see of the bot's own environment. Not more: it holds the bot's secrets.
+_INHERITED = re.compile(
+    r"HOME|LANG|LC_.*|TMPDIR|TZ|USER|LD_LIBRARY_PATH|CUDA_.*|NVIDIA_.*|HF_.*|HIP_.*|ROCR_.*|OMP_.*"
+)
+# The intermediate shell leads the job's process group, writes the group's number and is gone, so
+# that the job is nobody's child and nobody has to wait for it.
+_LAUNCH = """
+printf '%s\\n' "$$" > group.part && mv group.part group
+bash script.sh </dev/null >>log 2>&1 &
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """The options of ``[backend.local]``; jobs are kept in ``data_dir/local``."""
+
+    data_dir: Path
+    tasks: int
+    engine: str = "auto"
+    model: str = ""
+    device: str = "auto"
+    container: str = "none"
+    step_seconds: float = 0.0
+    poll_seconds: float = 0.1
+    environ: Mapping[str, str] | None = None
+
+
+async def open(options: Mapping[str, object]) -> LocalBackend:
+    """Open the backend. Raises ConfigError if its folder cannot be used."""
+    known = {name: options[name] for name in Options.__dataclass_fields__ if name in options}
+    known["tasks"] = known.get("tasks") or os.cpu_count() or 1
+    backend = LocalBackend(Options(**known))  # type: ignore[arg-type]
+    await asyncio.to_thread(backend.prepare)
+    return backend
+
+
+class LocalBackend:
+    """Jobs in ``root/jobs/<id>``; task slots in ``root/slots``; stand-ins in ``root/bin``."""
+
+    name = NAME
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._root = (options.data_dir / NAME).resolve()
+        self._jobs = self._root / "jobs"
+
+    def prepare(self) -> None:
+        """Make the folders and stand-ins, and forget jobs that ended a week ago. Blocking."""
+        try:
+            self._jobs.mkdir(parents=True, exist_ok=True)
+            self._write_stand_ins(self._root / "bin")
+        except OSError as error:
+            raise ConfigError(
+                "[data] dir", f"cannot write to {self._root}: {error.strerror}", "Make it writable."
+            ) from error
+        horizon = time.time() - KEEP_DAYS * 86400
+        for result in self._jobs.glob("*/result"):
+            if result.stat().st_mtime < horizon:
+                shutil.rmtree(result.parent, ignore_errors=True)
+
+    def upload_url(self, job_id: str) -> str:
+        """A folder of the job, as a ``file://`` address."""
+        return (self._folder(job_id) / "published").as_uri()
+
+    async def price(self, workflow: Workflow) -> Price:
+        """Nothing: the machine is one's own."""
+        return Price()
+
+    async def submit(self, submission: Submission) -> Handle:
+        """Start the job's processes, unless this id was started before."""
+        try:
+            script = self.script(submission)
+        except WorkflowError as error:
+            raise SubmissionRejected(str(error)) from error
+        await asyncio.to_thread(self._start, self._folder(submission.job_id), script)
+        return Handle(NAME, submission.job_id)
+
+    def script(self, submission: Submission) -> str:
+        """The job as the bash script that would run it. Raises WorkflowError."""
+        return to_bash(submission.workflow, self._site(self._folder(submission.job_id)))
+
+    async def find(self, job_id: str) -> Handle | None:
+        """The job's handle if it ever started."""
+        folder = self._folder(job_id)
+        started = await asyncio.to_thread(lambda: (folder / "group").exists() or _alive(folder))
+        return Handle(NAME, job_id) if started else None
+
+    async def follow(
+        self, handle: Handle, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | Life]:
+        """The job's log file from a byte offset on, then how the job ended."""
+        folder = self._folder(handle.ref)
+        offset = int(cursor or 0)
+        while True:
+            # Asked before reading: whatever an ended job wrote is then in the file.
+            over = not await asyncio.to_thread(_alive, folder) or (folder / "result").exists()
+            while data := await asyncio.to_thread(_read, folder / "log", offset):
+                lines = data.splitlines(keepends=True)
+                if not over and not lines[-1].endswith(b"\n") and len(data) < READ_BYTES:
+                    lines.pop()
+                if not lines:
+                    break
+                for line in lines:
+                    offset += len(line)
+                    yield LogLine(line, str(offset))
+            if over:
+                yield _ending(folder)
+                return
+            await asyncio.sleep(self._options.poll_seconds)
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        """Copy a published file, checked, in a thread."""
+        source = published_file(artifact, self._jobs)
+        await asyncio.to_thread(copy_checked, source, artifact, target)
+
+    async def cancel(self, handle: Handle) -> None:
+        """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 5 s."""
+        await asyncio.to_thread(self._stop, self._folder(handle.ref))
+
+    async def health(self) -> Health:
+        """Whether bash and the configured engine or runtime are there."""
+        if shutil.which("bash") is None:
+            return Health(False, "bash is not installed", "Install bash; the job scripts need it.")
+        runtime = self._options.container
+        if runtime != "none" and shutil.which(runtime) is None:
+            mend = 'Install it, or set [backend.local] container = "none".'
+            return Health(False, f"{runtime} is not installed", mend)
+        if not os.access(self._jobs, os.W_OK):
+            return Health(False, f"cannot write to {self._jobs}", "Make the folder writable.")
+        return Health(True, f"{self._options.tasks} task slots, engine {self._options.engine}")
+
+    async def aclose(self) -> None:
+        """Nothing is held open; jobs go on."""
+
+    def _folder(self, job_id: str) -> Path:
+        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", job_id):
+            raise SubmissionRejected(f"{job_id!r} cannot be a job id")
+        return self._jobs / job_id
+
+    def _start(self, folder: Path, script: str) -> None:
+        folder.mkdir(exist_ok=True)
+        with (folder / "alive").open("a") as lock:
+            try:
+                fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            except BlockingIOError:
+                return  # it runs, started by an earlier call
+            if (folder / "group").exists():
+                return  # it ran, and is over
+            (folder / "script.sh").write_text(script, encoding="utf-8")
+            (folder / "log").touch()
+            subprocess.run(
+                ["bash", "-c", _LAUNCH],
+                cwd=folder,
+                env=self._environment(),
+                stdin=subprocess.DEVNULL,
+                stdout=subprocess.DEVNULL,
+                stderr=subprocess.DEVNULL,
+                start_new_session=True,
+                pass_fds=(lock.fileno(),),
+                check=True,
+            )
+
+    def _stop(self, folder: Path) -> None:
+        if (folder / "result").exists() or not folder.exists():
+            return
+        (folder / "cancelled").touch()
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            group = int((folder / "group").read_text())
+            for number in (signal.SIGTERM, signal.SIGKILL):
+                # The number cannot have been given to anyone else while the lock is held.
+                if _alive(folder):
+                    os.killpg(group, number)
+                    _await_end(folder)
+        shutil.rmtree(folder / "scratch", ignore_errors=True)
+
+    def _environment(self) -> dict[str, str]:
+        source = os.environ if self._options.environ is None else self._options.environ
+        kept = {key: value for key, value in source.items() if _INHERITED.fullmatch(key)}
+        return {**kept, "PATH": source.get("PATH", os.defpath)}
+
+    def _site(self, folder: Path) -> Site:
+        slot = (sys.executable, "-I", slots.__file__, str(self._root / "slots"))
+        return Site(
+            storage=str(folder / "scratch"),
+            caches=str(self._root / "caches"),
+            result=str(folder / "result"),
+            launcher=Processes((*slot, str(self._options.tasks))),
+            containers=self._containers(),
+        )
+
+    def _containers(self) -> Containers:
+        options = self._options
+        if options.container != "none":
+            return Runtime(options.container)
+        programs = self._root / "bin"
+        source = os.environ if options.environ is None else options.environ
+        shared = {
+            "PATH": f"{programs}{os.pathsep}{source.get('PATH', os.defpath)}",
+            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        painter = {
+            "TXT2IMG": str(programs / "txt2img.py"),
+            "PAINTER_ENGINE": options.engine,
+            "PAINTER_MODEL": options.model,
+            "PAINTER_STEP_SECONDS": str(options.step_seconds),
+            "DEVICE": options.device if options.device != "auto" else _device(),
+        }
+        return StandIns(
+            {
+                "library/stable-diffusion": {**shared, **painter},
+                "library/upscaling": {**shared, "UPSCALE": str(programs / "upscale")},
+            }
+        )
+
+    def _write_stand_ins(self, programs: Path) -> None:
+        programs.mkdir(parents=True, exist_ok=True)
+        python = shlex.quote(sys.executable)
+        files = {
+            "python": f'#!/bin/sh\nexec {python} "$@"\n',
+            "upscale": f'#!/bin/sh\nexec {python} -m bot.painter.upscale "$@"\n',
+            "txt2img.py": (
+                "# Stands in for Stability's scripts/txt2img.py; reads NEGATIVE_PROMPT itself.\n"
+                "import runpy\n\n"
+                'runpy.run_module("bot.painter", run_name="__main__", alter_sys=True)\n'
+            ),
+        }
+        for name, text in files.items():
+            part = programs / f".{name}.part"
+            part.write_text(text, encoding="utf-8")
+            part.chmod(0o755)
+            part.replace(programs / name)
+
+
+def _device() -> str:
+    return "cuda" if shutil.which("nvidia-smi") else "cpu"
+
+
+def _alive(folder: Path) -> bool:
+    """Whether any process of the job lives: they hold the lock."""
+    try:
+        with (folder / "alive").open("a") as lock:
+            # Shared, so that two who ask at once do not take each other for the job.
+            fcntl.flock(lock, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    except FileNotFoundError:
+        return False
+    return False
+
+
+def _await_end(folder: Path) -> None:
+    patience = time.monotonic() + GRACE_SECONDS
+    while _alive(folder) and time.monotonic() < patience:
+        time.sleep(0.02)
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as log:
+            log.seek(offset)
+            return log.read(READ_BYTES)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LogStreamLost(f"cannot read the log: {error.strerror}") from error
+
+
+def _ending(folder: Path) -> Life:
+    try:
+        code: int | None = int((folder / "result").read_text())
+    except (FileNotFoundError, ValueError):
+        code = None
+    if (folder / "cancelled").exists() and code != 0:
+        return Cancelled(by=0)
+    return Exited(code, "" if code is not None else "its processes are gone")

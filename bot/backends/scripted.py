@@ -1,0 +1,305 @@
+"""Replays a recorded run: the same log, signed with the job's own key, in the same rhythm.
+
+For tests, demonstrations and faults on demand. What has happened follows from the clock alone and
+the moment a job was taken, which is on disk: a replay goes on across restarts like a real job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import base64
+import contextlib
+import hashlib
+import io
+import json
+import math
+import time
+from collections.abc import AsyncIterator, Callable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from PIL import Image, ImageDraw
+
+from bot.backends.base import Health, Life, LogLine, Price, Submission
+from bot.backends.published import copy_checked, published_file
+from bot.domain.errors import ConfigError, LogStreamLost, SubmissionRejected, Unavailable
+from bot.domain.events import Artifact, Cancelled, Exited, Handle
+from bot.domain.grid import GridGeometry
+from bot.domain.markers import sign
+from bot.domain.workflow import Workflow
+
+NAME = "scripted"
+
+
+@dataclass(frozen=True, slots=True)
+class Beat:
+    """One line of the log, ``at`` seconds after the job was taken.
+
+    ``line`` is said as it is; ``mark`` (``row-done row=1 seed=7``) is signed first. ``file`` names
+    the picture that is published just before, and adds its size, digest and address to the marker.
+    """
+
+    at: float
+    line: str = ""
+    mark: str = ""
+    file: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Recording:
+    """A run: its lines in order of time, and how it ends ``tail`` seconds after the last."""
+
+    beats: tuple[Beat, ...]
+    ending: Life = field(default_factory=lambda: Exited(0))
+    tail: float = 0.0
+
+    @classmethod
+    def load(cls, path: Path) -> Recording:
+        """Read a recording: one JSON object a line with the fields of Beat, or ``{"exit": n}``.
+
+        Raises ConfigError with the line.
+        """
+        beats: list[Beat] = []
+        ending: Life = Exited(0)
+        try:
+            lines = path.read_text(encoding="utf-8").splitlines()
+        except OSError as error:
+            mend = "Name a readable file."
+            raise ConfigError("[backend.scripted] recording", str(error), mend) from error
+        for number, text in enumerate(lines, 1):
+            try:
+                entry = json.loads(text)
+                if "exit" in entry:
+                    ending = Exited(int(entry["exit"]))
+                else:
+                    beats.append(Beat(**entry))
+            except (ValueError, TypeError) as error:
+                mend = 'Write {"at": seconds, "line" or "mark": text} or {"exit": status}.'
+                raise ConfigError(f"{path}:{number}", str(error), mend) from error
+        return cls(tuple(beats), ending)
+
+
+def rehearsal(
+    workflow: Workflow,
+    *,
+    seconds: float = 0.0,
+    failing: frozenset[int] = frozenset(),
+    steps: int = 4,
+    grid: bool = True,
+) -> Recording:
+    """What the stock workflow would say for this job if its rows took ``seconds``."""
+    env = {variable.key: variable.value for variable in workflow.env}
+    rows, base = int(env.get("ROWS", "1")), int(env.get("SEED_BASE", "0"))
+    numbers = range(1, rows + 1)
+    beats = [Beat(0.0, line="--- Job has started ---"), Beat(0.0, mark=f"start rows={rows}")]
+    beats += [Beat(0.0, mark=f"row-start row={n} seed={base + n - 1}") for n in numbers]
+    for step in range(1, steps + 1):
+        percent = 100 * step // steps
+        bar = (
+            f"DDIM Sampler: {percent:3d}%|{'#' * (percent // 10):10}| {step}/{steps} [00:01<00:01]"
+        )
+        beats += [Beat(seconds * step / steps, line=f"[row {n}] {bar}") for n in numbers]
+    for row in numbers:
+        if row in failing:
+            beats.append(Beat(seconds, mark=f"row-failed row={row} rc=1"))
+        else:
+            name = f"row-{row:02d}.png"
+            mark = f"row-done row={row} seed={base + row - 1}"
+            beats.append(Beat(seconds, mark=mark, file=name))
+    ready = rows - len(failing)
+    if ready and grid:
+        beats.append(Beat(seconds, mark=f"grid rows={ready}", file="grid.png"))
+    beats.append(Beat(seconds, mark=f"done ok={ready} failed={len(failing)}"))
+    return Recording(tuple(beats), Exited(0 if ready else 1))
+
+
+@dataclass(slots=True)
+class Faults:
+    """What goes wrong next; each count is used up as it happens."""
+
+    unavailable: int = 0
+    lose_log: int = 0
+    reject: str = ""
+    missing: frozenset[str] = frozenset()
+
+
+async def open(options: Mapping[str, object]) -> ScriptedBackend:
+    """Open the backend. Jobs are kept in ``data_dir/scripted``; ``recording`` is a file, ``speed``
+    a factor, 0 for no waiting at all."""
+    recording = options.get("recording")
+    return ScriptedBackend(
+        Path(str(options["data_dir"])) / NAME,
+        recording=Recording.load(Path(str(recording))) if recording else None,
+        speed=float(str(options.get("speed", 1.0))),
+    )
+
+
+class ScriptedBackend:
+    """Jobs are folders below ``root`` that hold when they were taken and what they published."""
+
+    name = NAME
+
+    def __init__(
+        self,
+        root: Path,
+        *,
+        recording: Recording | Callable[[Submission], Recording] | None = None,
+        speed: float = 1.0,
+        now: Callable[[], float] = time.time,
+    ) -> None:
+        self._root = root.resolve()
+        self._recording = recording
+        self._speed = speed or math.inf
+        self._now = now
+        self._woken = asyncio.Event()
+        self._taken: dict[str, Submission] = {}
+        self.faults = Faults()
+        self.submitted: list[str] = []
+
+    def upload_url(self, job_id: str) -> str:
+        """A folder of the job, as a ``file://`` address."""
+        return (self._root / job_id / "published").as_uri()
+
+    async def price(self, workflow: Workflow) -> Price:
+        """Nothing."""
+        return Price()
+
+    async def submit(self, submission: Submission) -> Handle:
+        """Note when the job was taken, unless it is already."""
+        self._stumble()
+        if self.faults.reject:
+            raise SubmissionRejected(self.faults.reject)
+        folder = self._root / submission.job_id
+        if not (folder / "taken").exists():
+            folder.mkdir(parents=True, exist_ok=True)
+            document = json.dumps(submission.workflow.document())
+            (folder / "workflow.json").write_text(document, encoding="utf-8")
+            (folder / "taken").write_text(repr(self._now()))
+            self.submitted.append(submission.job_id)
+        return Handle(NAME, submission.job_id)
+
+    async def find(self, job_id: str) -> Handle | None:
+        """The job's handle if it was taken."""
+        self._stumble()
+        return Handle(NAME, job_id) if (self._root / job_id / "taken").exists() else None
+
+    async def follow(
+        self, handle: Handle, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | Life]:
+        """The recording's lines as their time comes; the cursor counts lines."""
+        folder = self._root / handle.ref
+        taken, submission = _read_job(folder)
+        recording = self._play(submission)
+        for number, beat in enumerate(recording.beats):
+            if number < int(cursor or 0):
+                continue
+            if await self._cancelled_by(taken + beat.at / self._speed, folder):
+                yield Cancelled(by=0)
+                return
+            if self.faults.lose_log:
+                self.faults.lose_log -= 1
+                raise LogStreamLost("the recording was cut")
+            text = await asyncio.to_thread(self._say, beat, submission)
+            yield LogLine(text.encode() + b"\n", str(number + 1))
+        if await self._cancelled_by(taken + self._length(recording), folder):
+            yield Cancelled(by=0)
+        else:
+            yield recording.ending
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        """Copy a published file, checked."""
+        self._stumble()
+        source = published_file(artifact, self._root)
+        if source.name in self.faults.missing:
+            source.unlink()
+            source = published_file(artifact, self._root)
+        await asyncio.to_thread(copy_checked, source, artifact, target)
+
+    async def cancel(self, handle: Handle) -> None:
+        """End the replay at once, unless it has ended."""
+        folder = self._root / handle.ref
+        taken, submission = _read_job(folder)
+        if self._now() >= taken + self._length(self._play(submission)):
+            return
+        (folder / "cancelled").touch()
+        self._woken.set()
+        self._woken = asyncio.Event()
+
+    async def health(self) -> Health:
+        """Healthy unless told otherwise."""
+        if self.faults.unavailable:
+            return Health(False, "away on request", "Wait.")
+        return Health(True, "replays a recording")
+
+    async def aclose(self) -> None:
+        """Nothing is held open."""
+
+    def _stumble(self) -> None:
+        if self.faults.unavailable:
+            self.faults.unavailable -= 1
+            raise Unavailable("away on request")
+
+    def _length(self, recording: Recording) -> float:
+        last = recording.beats[-1].at if recording.beats else 0.0
+        return (last + recording.tail) / self._speed
+
+    def _play(self, submission: Submission) -> Recording:
+        if callable(self._recording):
+            return self._recording(submission)
+        return self._recording or rehearsal(submission.workflow)
+
+    async def _cancelled_by(self, moment: float, folder: Path) -> bool:
+        while not (folder / "cancelled").exists():
+            left = moment - self._now()
+            if left <= 0:
+                return False
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), left)
+        return True
+
+    def _say(self, beat: Beat, submission: Submission) -> str:
+        env = {variable.key: variable.value for variable in submission.workflow.env}
+        if not beat.mark:
+            return beat.line
+        kind, _, pairs = beat.mark.partition(" ")
+        words = ["@@sd1", str(int(beat.at * 1000)), kind, *pairs.split()]
+        if beat.file:
+            path = self._root / submission.job_id / "published" / beat.file
+            data = _picture(env, beat.file)
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(data)
+            words += [f"size={len(data)}", f"sha256={hashlib.sha256(data).hexdigest()}"]
+            words += [f"url={_base64(path.as_uri())}"]
+        return sign(bytes.fromhex(env["MAC_KEY"]), " ".join(words))
+
+
+def _read_job(folder: Path) -> tuple[float, Submission]:
+    taken = float((folder / "taken").read_text())
+    document = json.loads((folder / "workflow.json").read_text(encoding="utf-8"))
+    return taken, Submission(folder.name, Workflow.load(document))
+
+
+def _base64(text: str) -> str:
+    return base64.b64encode(text.encode()).decode()
+
+
+def _picture(env: Mapping[str, str], name: str) -> bytes:
+    """A strip or grid of the right size: each cell one colour that follows from seed and place."""
+    geometry = GridGeometry(
+        width=int(env.get("WIDTH", "64")),
+        height=int(env.get("HEIGHT", "64")),
+        rows=int(env.get("ROWS", "1")) if name == "grid.png" else 1,
+        samples=int(env.get("SAMPLES", "1")),
+    )
+    first = 1 if name == "grid.png" else int("".join(c for c in name if c.isdigit()) or "1")
+    picture = Image.new("RGB", geometry.size)
+    pen = ImageDraw.Draw(picture)
+    for row in range(1, geometry.rows + 1):
+        for column in range(1, geometry.samples + 1):
+            seed = f"{env.get('SEED_BASE', '0')}/{first + row - 1}/{column}"
+            colour = tuple(hashlib.sha256(seed.encode()).digest()[:3])
+            left, top, right, bottom = geometry.cell_box(row, column)
+            pen.rectangle((left, top, right - 1, bottom - 1), fill=colour)
+    out = io.BytesIO()
+    picture.save(out, "PNG")
+    return out.getvalue()

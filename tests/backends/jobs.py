@@ -1,0 +1,68 @@
+"""Small jobs for the conformance suite: the stock workflow's shape, with instant commands.
+
+The kind of a job is an environment variable, so that one document serves every case on every
+backend, and goes through the same container, loop and markers as the real template.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.backends.base import Submission
+from bot.domain.workflow import Workflow
+
+KEY = bytes(range(32))
+SEED = 100
+PUBLISHER = (Path(__file__).parents[2] / "workflow_templates" / "publisher.py").read_text(
+    encoding="utf-8"
+)
+
+_ROW = """
+set -u
+publisher() { python -c "$PUBLISHER" "$@"; }
+seed=$((SEED_BASE + index - 1))
+publisher mark row-start "row=$index" "seed=$seed"
+case "$KIND" in
+  slow) sleep 600 ;;
+  failing) [ "$index" -ne 2 ] || { publisher mark row-failed "row=$index" rc=3; exit 0; } ;;
+esac
+printf 'row %s, seed %s\\n' "$index" "$seed" > "$STORAGE_PATH/row-$index"
+publisher publish row-done "$STORAGE_PATH/row-$index" "row-0$index.png" "row=$index" "seed=$seed"
+"""
+
+_END = """
+[ "$KIND" != dying ] || exit 3
+case "$KIND" in failing) ok=$((ROWS - 1)) ;; *) ok=$ROWS ;; esac
+python -c "$PUBLISHER" mark "done" "ok=$ok" "failed=$((ROWS - ok))"
+"""
+
+
+def submission(job_id: str, upload_url: str, kind: str = "quick", rows: int = 3) -> Submission:
+    """A job of ``kind``: quick, slow (never ends by itself), failing (row 2), dying (status 3)."""
+    image = {
+        "deepsquareHosted": True,
+        "apptainer": True,
+        "registry": "registry-1.deepsquare.run",
+        "image": "library/stable-diffusion:latest",
+    }
+    run = {"container": image, "shell": "/bin/bash"}
+    row = {"run": {**run, "resources": {"gpusPerTask": 1}, "command": _ROW}}
+    loop = {"parallel": True, "range": {"begin": 1, "end": rows}, "steps": [row]}
+    env = {
+        "KIND": kind,
+        "ROWS": str(rows),
+        "SAMPLES": "1",
+        "WIDTH": "64",
+        "HEIGHT": "64",
+        "SEED_BASE": str(SEED),
+        "MAC_KEY": KEY.hex(),
+        "UPLOAD_URL": upload_url,
+        "PUBLISHER": PUBLISHER,
+    }
+    document = {
+        "enableLogging": True,
+        "resources": {"tasks": rows, "cpusPerTask": 1, "memPerCpu": 100, "gpus": rows},
+        "env": [{"key": key, "value": value} for key, value in env.items()],
+        "steps": [{"name": "rows", "for": loop}, {"name": "end", "run": {**run, "command": _END}}],
+    }
+    return Submission(job_id, Workflow.load(document))
