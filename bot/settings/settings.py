@@ -1,0 +1,267 @@
+"""Settings: every section together, how they are loaded, and what other rooms ask of them.
+
+The environment is an argument; reading files is left to ``reading`` and ``files``. What is done
+with the values is not known here.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from pydantic import PrivateAttr, SecretStr, ValidationError
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+
+from bot.domain.errors import ConfigError
+from bot.domain.quota import Quota
+from bot.domain.request import Limits
+from bot.settings.files import PRIVATE_KEY, rooted, template_file, with_private_key
+from bot.settings.origins import Origins, Trail
+from bot.settings.problems import MASK, problems_of, toml
+from bot.settings.reading import keys, read_document, read_values
+from bot.settings.sections import (
+    BackendSection,
+    DataSection,
+    DeliverySection,
+    DiscordSection,
+    ImagineSection,
+    LogSection,
+    MetricsSection,
+    QueueSection,
+    QuotaSection,
+)
+from bot.settings.values import split_affinity, split_label
+
+DEFAULT_FILE = "config.toml"
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One effective setting: ``value`` as TOML writes it, secrets masked.
+
+    ``source`` is ``default``, the variable that set it, or the file and line.
+    """
+
+    section: str
+    key: str
+    value: str
+    source: str
+
+
+@dataclass(frozen=True, slots=True)
+class BackendOptions(Mapping[str, object]):
+    """Plain values for ``open(options)`` of the chosen backend; its repr hides secrets."""
+
+    values_by_key: Mapping[str, object] = field(repr=False)
+    secret: frozenset[str] = frozenset()
+
+    def __getitem__(self, key: str) -> object:
+        return self.values_by_key[key]
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.values_by_key)
+
+    def __len__(self) -> int:
+        return len(self.values_by_key)
+
+    def __repr__(self) -> str:
+        shown = {key: MASK if key in self.secret else self[key] for key in self}
+        return f"BackendOptions({shown})"
+
+
+class Settings(BaseSettings):
+    """All sections; frozen. Relative paths are already resolved when they come from ``load``."""
+
+    model_config = SettingsConfigDict(extra="forbid", frozen=True, hide_input_in_errors=True)
+
+    discord: DiscordSection = DiscordSection()
+    data: DataSection = DataSection()
+    imagine: ImagineSection = ImagineSection()
+    queue: QueueSection = QueueSection()
+    quota: QuotaSection = QuotaSection()
+    delivery: DeliverySection = DeliverySection()
+    backend: BackendSection = BackendSection()
+    metrics: MetricsSection = MetricsSection()
+    log: LogSection = LogSection()
+
+    _origins: Origins = PrivateAttr(default=Origins({}))
+    _base: Path = PrivateAttr(default=Path())
+
+    @classmethod
+    def settings_customise_sources(
+        cls, settings_cls: type[BaseSettings], *args: Any, **sources: Any
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """What ``load`` has put together, and nothing of this process's own environment."""
+        return (sources["init_settings"],)
+
+    @classmethod
+    def load(
+        cls, path: Path | None, environ: Mapping[str, str], base: Path | None = None
+    ) -> Settings:
+        """The settings of the file and the environment, the environment winning.
+
+        ``path`` must exist if given; without it ``config.toml`` in ``base`` (the current folder) is
+        read if there is one. Relative paths in settings start at the file's folder, or at ``base``.
+        Raises ConfigError for the first problem.
+        """
+        settings, problems = cls.examine(path, environ, base)
+        if settings is None:
+            raise problems[0]
+        return settings
+
+    @classmethod
+    def examine(
+        cls, path: Path | None, environ: Mapping[str, str], base: Path | None = None
+    ) -> tuple[Settings | None, tuple[ConfigError, ...]]:
+        """The same, with every problem at once; settings are None if there is any."""
+        folder = base or Path.cwd()
+        name = str(path or DEFAULT_FILE)
+        place = folder / name
+        document = None
+        if path is not None or os.path.lexists(place):
+            try:
+                document = read_document(place, name)
+            except ConfigError as error:
+                return None, (error,)
+            folder = place.parent
+        values, origins, problems = read_values(cls, document, environ)
+        try:
+            settings = cls(**values)
+        except ValidationError as error:
+            return None, (*problems, *problems_of(error, cls, origins))
+        if problems:
+            return None, problems
+        settings = rooted(settings, folder, environ.get("HOME"))
+        try:
+            backend, origins = with_private_key(settings.backend, origins)
+        except ConfigError as error:
+            return None, (error,)
+        settings = settings.model_copy(update={"backend": backend})
+        settings._origins = origins
+        settings._base = folder
+        return settings, ()
+
+    def missing(self, *, discord: bool) -> tuple[ConfigError, ...]:
+        """What the chosen backend, and Discord if it is to be used, cannot do without."""
+        backend = self.backend
+        needs: list[tuple[bool, Trail, str]] = [
+            (
+                discord and not self.discord.token,
+                ("discord", "token"),
+                "Create a bot at https://discord.com/developers/applications, and put its token "
+                "into the environment variable DISCORD_TOKEN.",
+            ),
+            (
+                backend.kind == "deepsquare" and not backend.deepsquare.private_key,
+                PRIVATE_KEY,
+                "Put the wallet's private key into the environment variable "
+                "DEEPSQUARE_PRIVATE_KEY, or its file's name into private_key_file.",
+            ),
+            (
+                backend.kind == "slurm" and backend.slurm.shared_dir is None,
+                ("backend", "slurm", "shared_dir"),
+                "Name a folder that this machine and all nodes of the cluster see.",
+            ),
+            (
+                backend.kind == "scripted" and backend.scripted.recording is None,
+                ("backend", "scripted", "recording"),
+                "Name the file of a recorded run.",
+            ),
+            (
+                backend.kind == "local"
+                and backend.local.engine == "diffusers"
+                and not backend.local.model,
+                ("backend", "local", "model"),
+                "Name the model's folder or its name on the hub, or set engine to auto.",
+            ),
+        ]
+        return tuple(
+            ConfigError(self._origins.where(trail), "it is needed, but not set", mend)
+            for lacking, trail, mend in needs
+            if lacking
+        )
+
+    def limits(self, *, negative: bool) -> Limits:
+        """What requests may ask for; ``negative``: the template takes negative prompts."""
+        imagine = self.imagine
+        return Limits(
+            rows=imagine.rows,
+            samples=imagine.samples,
+            width=imagine.width,
+            height=imagine.height,
+            steps=imagine.steps,
+            model=imagine.model,
+            max_rows=imagine.max_rows,
+            max_samples=imagine.max_samples,
+            max_steps=imagine.max_steps,
+            max_pixels=imagine.max_pixels,
+            max_prompt=imagine.max_prompt,
+            models=imagine.models,
+            styles=dict(imagine.styles),
+            negative=negative,
+        )
+
+    def default_quota(self) -> Quota:
+        """The quota of members for whom no moderator has set another."""
+        return Quota(
+            images=self.quota.images,
+            window=self.quota.window,
+            running=self.queue.running_per_user,
+            waiting=self.queue.waiting_per_user,
+        )
+
+    def backend_options(self) -> BackendOptions:
+        """The chosen backend's keys as plain values, and ``data_dir``, the folder for its files.
+
+        Local ``tasks`` is the number of processors if it was 0; DeepSquare's ``uses`` are pairs,
+        its ``affinity`` triples, its ``private_key`` a str.
+        """
+        section = getattr(self.backend, self.backend.kind)
+        options = {name: getattr(section, name) for name in type(section).model_fields}
+        secret = {name for name, value in options.items() if isinstance(value, SecretStr)}
+        options |= {name: options[name].get_secret_value() for name in secret}
+        if self.backend.kind == "local":
+            # The affinity mask, unlike os.cpu_count, counts what a container may really use.
+            options["tasks"] = self.backend.local.tasks or len(os.sched_getaffinity(0))
+        if self.backend.kind == "deepsquare":
+            del options["private_key_file"]
+            options["uses"] = tuple(split_label(text) for text in options["uses"])
+            options["affinity"] = tuple(split_affinity(text) for text in options["affinity"])
+        return BackendOptions(options | {"data_dir": self.data.dir}, frozenset(secret))
+
+    def template_path(self, name: str) -> Path:
+        """The file of a workflow template: a packaged one by its name, or any by its path.
+
+        A path ends in ``.yaml`` or ``.yml`` or holds a slash. Raises ConfigError if there is none.
+        """
+        trails = (("imagine", "template"), ("imagine", "upscale_template"))
+        named = [trail for trail in trails if self._value(trail) == name]
+        where = self._origins.where(named[0]) if named else f'the template "{name}"'
+        return template_file(name, self._base, where)
+
+    def secrets(self) -> tuple[str, ...]:
+        """The texts that must never be printed, for the log's filter; empty ones left out."""
+        found = (self._value(trail) for trail in keys(type(self)))
+        held = (value.get_secret_value() for value in found if isinstance(value, SecretStr))
+        return tuple(text for text in held if text)
+
+    def describe(self) -> tuple[Entry, ...]:
+        """Every key with its effective value and where that comes from, for ``gridbrush check``."""
+        return tuple(
+            Entry(
+                ".".join(trail[:-1]),
+                trail[-1],
+                toml(self._value(trail)),
+                self._origins.source(trail),
+            )
+            for trail in keys(type(self))
+        )
+
+    def _value(self, trail: Trail) -> object:
+        value: object = self
+        for name in trail:
+            value = getattr(value, name)
+        return value

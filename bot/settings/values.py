@@ -1,0 +1,240 @@
+"""The kinds of value that settings hold: numbers, addresses, windows of time, labels, keys.
+
+Each checks itself and refuses in plain words. Nothing here knows which key it stands under, which
+file it came from, or what a secret's text was: a refusal never repeats what was written.
+"""
+
+from __future__ import annotations
+
+import ipaddress
+import re
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Annotated
+from urllib.parse import SplitResult, urlsplit
+
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
+from pydantic_core import PydanticCustomError
+
+from bot.domain.errors import BotError
+from bot.domain.quota import parse_window
+
+REFUSAL = "refusal"
+"""The type of an error that brings its own words: its context is that of ``refusal``."""
+
+_HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+_LABEL = re.compile(r"([a-z0-9._-]+)\s*=\s*([a-z0-9._-]+)")
+_AFFINITY = re.compile(r"([a-z0-9._-]+)(?:\s*(==|!=|<=|>=|=|<|>)\s*|\s+(in)\s+)([a-z0-9._-]+)")
+_PRIVATE_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
+
+
+def refusal(problem: str, mend: str, key: str = "") -> PydanticCustomError:
+    """What a check raises: ``problem`` goes on from the key's name, ``mend`` is a whole sentence.
+
+    ``key`` names one key when the check looked at a whole section.
+    """
+    return PydanticCustomError(REFUSAL, "{problem}", {"problem": problem, "mend": mend, "key": key})
+
+
+def is_loopback(host: str) -> bool:
+    """Whether ``host`` can only be this machine."""
+    if host == "localhost":
+        return True
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+def split_address(text: str) -> tuple[str, int]:
+    """Host and port of ``host:port`` or ``[v6]:port``; ValueError if it is neither."""
+    host, colon, port = text.rpartition(":")
+    if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
+        raise ValueError("no port")
+    return _host(host), int(port)
+
+
+def split_label(text: str) -> tuple[str, str]:
+    """Key and value of a provider label, ``os=linux``."""
+    match = _LABEL.fullmatch(text)
+    if match is None:
+        raise ValueError("no label")
+    return match[1], match[2]
+
+
+def split_affinity(text: str) -> tuple[str, str, str]:
+    """Key, operator and value of a provider filter, ``compute.gflops >= 10000``."""
+    match = _AFFINITY.fullmatch(text)
+    if match is None:
+        raise ValueError("no filter")
+    operator = match[2] or match[3]
+    return match[1], "==" if operator == "=" else operator, match[4]
+
+
+def looks_like_private_key(text: str) -> bool:
+    """Whether ``text`` has the form of a secp256k1 private key: 64 hex digits."""
+    return _PRIVATE_KEY.fullmatch(text) is not None
+
+
+def _host(text: str) -> str:
+    """The bare host in lower case, brackets taken off; ValueError if it cannot be one."""
+    host = text.lower()
+    if host.startswith("[") and host.endswith("]"):
+        return str(ipaddress.IPv6Address(host[1:-1]))
+    if not _HOST.fullmatch(host):
+        raise ValueError("no host")
+    return host
+
+
+def _refuse_truth(value: object) -> object:
+    # Python counts True as 1; an operator who writes `running = true` has mistaken the key.
+    if isinstance(value, bool):
+        raise refusal("is true or false, where a number belongs", "Write a number without quotes.")
+    return value
+
+
+def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
+    """The parts of a URL whose scheme is ``schemes[0]``, or ``schemes[1]`` on loopback."""
+    safe, plain = schemes
+    mend = f"Write it like {safe}://example.org/path."
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise refusal("is not a URL", mend) from None
+    if parts.scheme not in schemes or not host or re.search(r"[\s\x00-\x1f]", text):
+        raise refusal("is not a URL of the right kind", mend)
+    if parts.username is not None or parts.password is not None:
+        raise refusal("holds a name or a password", "Leave out the part before the @.")
+    if parts.scheme == plain and not is_loopback(host):
+        raise refusal(
+            f"uses {plain}, which anybody on the way can read",
+            f"Use {safe}; {plain} is for this machine itself only, such as 127.0.0.1.",
+        )
+    return parts
+
+
+def _check_web_url(text: str) -> str:
+    _split_url(text, ("https", "http"))
+    return text
+
+
+def _check_socket_url(text: str) -> str:
+    _split_url(text, ("wss", "ws"))
+    return text
+
+
+def _check_address(text: str) -> str:
+    try:
+        split_address(text)
+    except ValueError:
+        mend = "Write host:port, such as example.org:443 or [::1]:443."
+        raise refusal("is not a host with a port", mend) from None
+    return text
+
+
+def _check_listen(text: str) -> str:
+    return _check_address(text) if text else text
+
+
+def _check_trusted_host(text: str) -> str:
+    lowered = text.strip().lower()
+    try:
+        if re.search(r":[0-9]*$", lowered):
+            split_address(lowered)
+        else:
+            _host(lowered)
+    except ValueError:
+        mend = "Write the bare name, as in transfer.example.org or 127.0.0.1:8080: no https://."
+        raise refusal("is not a host", mend) from None
+    return lowered
+
+
+def _check_label(text: str) -> str:
+    try:
+        return "=".join(split_label(text.strip().lower()))
+    except ValueError:
+        mend = 'Write "key=value", such as "os=linux".'
+        raise refusal("is not a provider label", mend) from None
+
+
+def _check_affinity(text: str) -> str:
+    try:
+        return " ".join(split_affinity(text.strip().lower()))
+    except ValueError:
+        mend = 'Write "key operator value" with one of == != < <= > >= in, "gpu in rtx".'
+        raise refusal("is not a provider filter", mend) from None
+
+
+def _read_window(value: object) -> object:
+    if isinstance(value, timedelta):
+        return value
+    try:
+        return parse_window(value) if isinstance(value, str) else _no_window()
+    except (ValueError, BotError):
+        return _no_window()
+
+
+def _no_window() -> timedelta:
+    raise refusal("is not a length of time", 'Write it like "24h", "7d", "90m" or "1h30m".')
+
+
+def _check_token(secret: SecretStr) -> SecretStr:
+    token = secret.get_secret_value().strip()
+    if token.lower().startswith("bot "):
+        raise refusal("begins with the word Bot", "Leave the word out; only the token itself.")
+    if re.search(r"[\s\"'\x00-\x1f]", token) or not token.isascii():
+        mend = "Copy it again from the Bot page of the Discord developer portal."
+        raise refusal("holds characters that no bot token has", mend)
+    return SecretStr(token)
+
+
+def _check_private_key(secret: SecretStr) -> SecretStr:
+    key = secret.get_secret_value().strip()
+    if key and not looks_like_private_key(key):
+        mend = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
+        raise refusal("is not a private key", mend)
+    return SecretStr(key)
+
+
+def _no_line_break(text: str) -> str:
+    if re.search(r"[\x00-\x1f\x7f]", text):
+        raise refusal("holds a line break or a control character", "Write it on one line.")
+    return text
+
+
+Whole = Annotated[int, BeforeValidator(_refuse_truth)]
+"""A whole number; bounds are the field's."""
+Seconds = Annotated[
+    float, BeforeValidator(_refuse_truth), Field(ge=0, le=86400, allow_inf_nan=False)
+]
+"""A duration of at most a day, fractions allowed."""
+Factor = Annotated[float, BeforeValidator(_refuse_truth), Field(ge=0, le=1000, allow_inf_nan=False)]
+"""How many times as fast, 1 is as recorded."""
+Credits = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(gt=0, le=10**9)]
+"""An amount of DeepSquare credits, exact."""
+Line = Annotated[str, AfterValidator(_no_line_break)]
+"""Text on one line."""
+WebUrl = Annotated[str, AfterValidator(_check_web_url)]
+"""https, or http on loopback."""
+SocketUrl = Annotated[str, AfterValidator(_check_socket_url)]
+"""wss, or ws on loopback."""
+Address = Annotated[str, AfterValidator(_check_address)]
+"""``host:port``."""
+Listen = Annotated[str, AfterValidator(_check_listen)]
+"""``host:port`` to listen on; port 0 is any free one, an empty text is off."""
+TrustedHost = Annotated[str, AfterValidator(_check_trusted_host)]
+"""``host`` or ``host:port``, lower case."""
+Label = Annotated[str, AfterValidator(_check_label)]
+"""``key=value``."""
+Affinity = Annotated[str, AfterValidator(_check_affinity)]
+"""``key operator value``."""
+Window = Annotated[timedelta, BeforeValidator(_read_window)]
+"""A length of time, written like ``24h``."""
+Token = Annotated[SecretStr, AfterValidator(_check_token)]
+"""A Discord bot token, or empty."""
+PrivateKey = Annotated[SecretStr, AfterValidator(_check_private_key)]
+"""A wallet's private key in hex, or empty."""
+MaybePath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+"""A path; an empty text means none."""
