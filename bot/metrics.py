@@ -1,0 +1,167 @@
+"""What the bot counts, for Prometheus, and whether it lives and is ready, for whoever restarts it.
+
+One port serves ``/metrics``, ``/healthz`` (the event loop turns) and ``/readyz`` (Discord and
+database answer and the backend is not away). Figures come from the same events that draw the cards;
+the registry is this object's own, so nothing is counted before it is made.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
+from datetime import datetime
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from bot.domain.errors import ConfigError
+from bot.domain.events import Delivered, Dispatched, JobEvent, Started
+from bot.domain.job import Job, JobState
+
+_WAITS = (1, 5, 15, 60, 300, 900, 3600, 14400)
+_RUNS = (1, 5, 15, 30, 60, 120, 300, 900, 3600)
+STALL_TICK_SECONDS = 0.1
+
+
+class Metrics:
+    """Counts what it is told; a Reporter of the engine like any other."""
+
+    def __init__(self, *, now: Callable[[], datetime]) -> None:
+        self._now = now
+        self.registry = CollectorRegistry()
+        registry = self.registry
+        self._ended = Counter(
+            "gridbrush_jobs_ended", "Jobs that ended.", ["state", "cause"], registry=registry
+        )
+        self._images = Counter(
+            "gridbrush_images_delivered", "Images handed over.", registry=registry
+        )
+        self._deliveries = Counter(
+            "gridbrush_deliveries", "Results by rung of the ladder.", ["rung"], registry=registry
+        )
+        self._wait = Histogram(
+            "gridbrush_wait_seconds",
+            "From accepted to its turn.",
+            buckets=_WAITS,
+            registry=registry,
+        )
+        self._run = Histogram(
+            "gridbrush_run_seconds", "From started to delivered.", buckets=_RUNS, registry=registry
+        )
+        self._waiting = Gauge("gridbrush_jobs_waiting", "Jobs in the line.", registry=registry)
+        self._running = Gauge("gridbrush_jobs_running", "Jobs that hold a slot.", registry=registry)
+        self._away = Gauge(
+            "gridbrush_backend_away", "1 while the circuit is open.", registry=registry
+        )
+        self._limited = Counter(
+            "gridbrush_discord_429", "Answers of Discord that said: too fast.", registry=registry
+        )
+        self._stall = Gauge(
+            "gridbrush_loop_stall_seconds_max", "The longest stall so far.", registry=registry
+        )
+        self._success = Gauge(
+            "gridbrush_last_success_timestamp_seconds", "Last delivered grid.", registry=registry
+        )
+        self.longest_stall = 0.0
+
+    async def report(self, job: Job, event: JobEvent) -> None:
+        """Count one event."""
+        now = self._now()
+        if isinstance(event, Dispatched):
+            self._wait.observe((now - job.created_at).total_seconds())
+        if isinstance(event, Started) and job.state is JobState.RUNNING:
+            self._away.set(0)
+        if isinstance(event, Delivered):
+            self._deliveries.labels(event.rung).inc()
+            self._images.inc(len(job.collected) * job.request.samples)
+            self._success.set(now.timestamp())
+            if job.started_at is not None:
+                self._run.observe((now - job.started_at).total_seconds())
+        if job.state.terminal:
+            self._ended.labels(job.state.value, job.cause or "").inc()
+
+    def rate_limited(self) -> None:
+        """Discord answered 429."""
+        self._limited.inc()
+
+    def circuit_changed(self, away: bool, _detail: str) -> None:
+        """The backend went away or came back."""
+        self._away.set(int(away))
+
+    def line(self, *, waiting: int, running: int) -> None:
+        """How long the line is now."""
+        self._waiting.set(waiting)
+        self._running.set(running)
+
+    async def watch_loop(self) -> None:
+        """Measure for ever how late the event loop wakes this task: that is how long it stalled."""
+        loop = asyncio.get_running_loop()
+        while True:
+            due = loop.time() + STALL_TICK_SECONDS
+            await asyncio.sleep(STALL_TICK_SECONDS)
+            stall = loop.time() - due
+            if stall > self.longest_stall:
+                self.longest_stall = stall
+                self._stall.set(stall)
+
+
+@asynccontextmanager
+async def serve(
+    metrics: Metrics,
+    address: tuple[str, int] | None,
+    *,
+    readiness: Callable[[], Awaitable[Mapping[str, bool]]],
+    refresh: Callable[[], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """Serve on ``address`` (port 0: a free one; None: not at all) and give the base URL.
+
+    ``readiness`` names what must be well; ``refresh`` brings gauges up to date before a scrape.
+    Raises ConfigError if the address cannot be had.
+    """
+    if address is None:
+        yield ""
+        return
+
+    async def show(_: web.Request) -> web.Response:
+        await refresh()
+        body = generate_latest(metrics.registry)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def live(_: web.Request) -> web.Response:
+        return web.json_response({"live": True})
+
+    async def ready(_: web.Request) -> web.Response:
+        parts = dict(await readiness())
+        return web.json_response(parts, status=200 if all(parts.values()) else 503)
+
+    program = web.Application()
+    program.add_routes(
+        [web.get("/metrics", show), web.get("/healthz", live), web.get("/readyz", ready)]
+    )
+    runner = web.AppRunner(program, access_log=None)
+    await runner.setup()
+    host, port = address
+    try:
+        site = web.TCPSite(runner, host, port)
+        try:
+            await site.start()
+        except OSError as error:
+            raise ConfigError(
+                "[metrics] listen",
+                f"cannot listen on {host}:{port}: {error.strerror}",
+                'Choose another port, 0 for any free one, or "" to switch it off.',
+            ) from error
+        bound = runner.addresses[0]
+        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        watching = asyncio.get_running_loop().create_task(metrics.watch_loop())
+        try:
+            yield f"http://{shown}:{bound[1]}"
+        finally:
+            watching.cancel()
+            with contextlib.suppress(asyncio.CancelledError):
+                await watching
+    finally:
+        await runner.cleanup()

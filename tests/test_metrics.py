@@ -1,0 +1,86 @@
+"""Metrics over their real port: figures, life and readiness."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import httpx
+import pytest
+
+from bot.domain.errors import ConfigError
+from bot.domain.events import Cause, Delivered, Dispatched, Failed
+from bot.domain.job import Job, JobState, new_job
+from bot.domain.request import Author, Place, Request
+from bot.metrics import Metrics, serve
+
+NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
+
+
+def job() -> Job:
+    request = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), Place(2, 3))
+    return new_job("abcdefghijklmnop", request, NOW - timedelta(seconds=30))
+
+
+async def well() -> dict[str, bool]:
+    return {"discord": True, "backend": True}
+
+
+async def nothing() -> None:
+    return None
+
+
+async def test_events_become_figures() -> None:
+    metrics = Metrics(now=lambda: NOW)
+    await metrics.report(job(), Dispatched())
+    started = replace(job(), state=JobState.FINISHED, started_at=NOW, collected=(1, 2))
+    await metrics.report(started, Delivered("channel"))
+    failed = replace(job(), state=JobState.FAILED, cause=Cause.DIED)
+    await metrics.report(failed, Failed(Cause.DIED, "It died."))
+    metrics.rate_limited()
+    metrics.line(waiting=4, running=2)
+    metrics.circuit_changed(True, "away")
+    async with (
+        serve(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base,
+        httpx.AsyncClient() as client,
+    ):
+        answer = await client.get(f"{base}/metrics")
+        assert (await client.get(f"{base}/healthz")).json() == {"live": True}
+        assert (await client.get(f"{base}/readyz")).status_code == 200
+    text = answer.text
+    assert answer.headers["content-type"].startswith("text/plain")
+    assert 'gridbrush_deliveries_total{rung="channel"} 1.0' in text
+    assert 'gridbrush_jobs_ended_total{cause="died",state="failed"} 1.0' in text
+    assert "gridbrush_images_delivered_total 6.0" in text
+    assert "gridbrush_discord_429_total 1.0" in text
+    assert "gridbrush_jobs_waiting 4.0" in text
+    assert "gridbrush_backend_away 1.0" in text
+    assert 'gridbrush_wait_seconds_bucket{le="60.0"} 1.0' in text
+
+
+async def test_what_is_not_ready_is_named() -> None:
+    async def unwell() -> dict[str, bool]:
+        return {"discord": True, "backend": False}
+
+    metrics = Metrics(now=lambda: NOW)
+    async with (
+        serve(metrics, ("127.0.0.1", 0), readiness=unwell, refresh=nothing) as base,
+        httpx.AsyncClient() as client,
+    ):
+        answer = await client.get(f"{base}/readyz")
+    assert answer.status_code == 503
+    assert answer.json() == {"discord": True, "backend": False}
+
+
+async def test_a_port_that_is_taken_is_the_operators_to_mend() -> None:
+    metrics = Metrics(now=lambda: NOW)
+    async with serve(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base:
+        port = int(base.rpartition(":")[2])
+        with pytest.raises(ConfigError, match="listen"):
+            async with serve(metrics, ("127.0.0.1", port), readiness=well, refresh=nothing):
+                pass
+
+
+async def test_switched_off_means_no_port() -> None:
+    async with serve(Metrics(now=lambda: NOW), None, readiness=well, refresh=nothing) as base:
+        assert base == ""
