@@ -1,0 +1,97 @@
+"""Who did what to whom: an append-only record for moderators. Knows one table.
+
+An action is written in the same transaction as the deed, so neither exists without the other.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from bot.store.database import Database
+from bot.store.moments import from_text, to_text
+from bot.store.query import Query
+
+_NEVER: Final = 2**63 - 1  # above every row id
+
+
+@dataclass(frozen=True, slots=True)
+class AuditEntry:
+    """One action; ``subject`` names its object (``user:7``, ``job:abc``), ``detail`` the rest."""
+
+    id: int
+    at: datetime
+    guild_id: int
+    actor_id: int
+    action: str
+    subject: str
+    detail: Mapping[str, Any]
+
+
+def record(
+    connection: sqlite3.Connection,
+    *,
+    at: datetime,
+    guild_id: int,
+    actor_id: int,
+    action: str,
+    subject: str,
+    detail: Mapping[str, Any] | None = None,
+) -> AuditEntry:
+    """Write down an action; ``detail`` must be JSON. The entry, for the log channel."""
+    said = dict(detail or {})
+    cursor = connection.execute(
+        "INSERT INTO audit (at, guild_id, actor_id, action, subject, detail) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (to_text(at), guild_id, actor_id, action, subject, json.dumps(said, allow_nan=False)),
+    )
+    assert cursor.lastrowid is not None
+    return AuditEntry(cursor.lastrowid, at, guild_id, actor_id, action, subject, said)
+
+
+class Audit:
+    """Reads the record as of the last commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def entries(
+        self,
+        guild_id: int,
+        limit: int = 25,
+        before: int | None = None,
+        *,
+        actions: str = "",
+        subject: str | None = None,
+    ) -> tuple[AuditEntry, ...]:
+        """A server's actions, the newest first; ``before`` is the id of the last one shown.
+
+        ``actions`` keeps those whose name begins so, ``subject`` those done to exactly this one.
+        """
+        sql = """
+            SELECT * FROM audit WHERE guild_id = ? AND id < ?
+                AND substr(action, 1, ?) = ? AND subject = coalesce(?, subject)
+            ORDER BY id DESC LIMIT ?
+        """
+        most = _NEVER if before is None else before
+        parameters = (guild_id, most, len(actions), actions, subject, limit)
+        return await self._database.read(Query(sql, parameters, _entries))
+
+
+def _entries(rows: Sequence[sqlite3.Row]) -> tuple[AuditEntry, ...]:
+    return tuple(
+        AuditEntry(
+            row["id"],
+            from_text(row["at"]),
+            row["guild_id"],
+            row["actor_id"],
+            row["action"],
+            row["subject"],
+            json.loads(row["detail"]),
+        )
+        for row in rows
+    )

@@ -1,0 +1,148 @@
+"""What was posted for a job, and what was about to be. Knows two tables, and no Discord.
+
+Before each posting its intent is written down, afterwards its outcome. An intent without an outcome
+after a crash means: perhaps posted; look for the nonce before posting again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Literal, TypeAlias
+
+from bot.domain.events import MessageRef
+from bot.store.database import Database
+from bot.store.moments import from_text, to_text
+from bot.store.query import Query
+
+MessageKind: TypeAlias = Literal["card", "result", "thread", "notice"]
+
+
+@dataclass(frozen=True, slots=True)
+class Attempt:
+    """One posting on one rung of the delivery ladder.
+
+    ``delivered`` is None while the outcome is unknown; ``detail`` says what went wrong.
+    """
+
+    rung: str
+    nonce: str
+    attempted_at: datetime
+    done_at: datetime | None
+    delivered: bool | None
+    detail: str
+
+
+def record_attempt(
+    connection: sqlite3.Connection, job_id: str, rung: str, nonce: str, *, at: datetime
+) -> bool:
+    """Write down that ``nonce`` is about to be posted.
+
+    True if so. False if that was written down before and is either open (perhaps posted: look) or
+    delivered (do not post). An attempt that failed is opened again.
+    """
+    cursor = connection.execute(
+        """
+        INSERT INTO deliveries (job_id, rung, nonce, attempted_at) VALUES (?, ?, ?, ?)
+        ON CONFLICT (job_id, rung, nonce) DO UPDATE
+            SET attempted_at = excluded.attempted_at, done_at = NULL, delivered = NULL, detail = ''
+            WHERE delivered = 0
+        """,
+        (job_id, rung, nonce, to_text(at)),
+    )
+    return cursor.rowcount == 1
+
+
+def finish_attempt(
+    connection: sqlite3.Connection,
+    job_id: str,
+    rung: str,
+    nonce: str,
+    *,
+    delivered: bool,
+    at: datetime,
+    detail: str = "",
+) -> bool:
+    """Write down how an open attempt ended; False if there is none."""
+    cursor = connection.execute(
+        "UPDATE deliveries SET done_at = ?, delivered = ?, detail = ? "
+        "WHERE job_id = ? AND rung = ? AND nonce = ? AND done_at IS NULL",
+        (to_text(at), int(delivered), detail, job_id, rung, nonce),
+    )
+    return cursor.rowcount == 1
+
+
+def set_message(
+    connection: sqlite3.Connection,
+    job_id: str,
+    kind: MessageKind,
+    message: MessageRef,
+    *,
+    at: datetime,
+) -> None:
+    """Remember a job's message, in place of an earlier one of the same kind."""
+    connection.execute(
+        """
+        INSERT INTO messages (job_id, kind, channel_id, message_id, posted_at)
+        VALUES (?, ?, ?, ?, ?)
+        ON CONFLICT (job_id, kind) DO UPDATE SET channel_id = excluded.channel_id,
+            message_id = excluded.message_id, posted_at = excluded.posted_at
+        """,
+        (job_id, kind, message.channel_id, message.message_id, to_text(at)),
+    )
+
+
+def forget_message(connection: sqlite3.Connection, message_id: int) -> bool:
+    """Forget a message that is gone from Discord; False if no job had it."""
+    cursor = connection.execute("DELETE FROM messages WHERE message_id = ?", (message_id,))
+    return cursor.rowcount > 0
+
+
+class Deliveries:
+    """Reads messages and attempts as of the last commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def attempts(self, job_id: str) -> tuple[Attempt, ...]:
+        """Every attempt to post something for this job, the first first."""
+        sql = "SELECT * FROM deliveries WHERE job_id = ? ORDER BY id"
+        return await self._database.read(Query(sql, (job_id,), _attempts))
+
+    async def message(self, job_id: str, kind: MessageKind) -> MessageRef | None:
+        """The job's message of this kind."""
+        return (await self.messages(job_id)).get(kind)
+
+    async def messages(self, job_id: str) -> dict[MessageKind, MessageRef]:
+        """All messages of the job by kind."""
+        sql = "SELECT kind, channel_id, message_id FROM messages WHERE job_id = ?"
+        return await self._database.read(Query(sql, (job_id,), _messages))
+
+    async def job_of(self, message_id: int) -> str | None:
+        """The id of the job that a message belongs to."""
+        sql = "SELECT job_id FROM messages WHERE message_id = ?"
+        return await self._database.read(Query(sql, (message_id,), _job_id))
+
+
+def _attempts(rows: Sequence[sqlite3.Row]) -> tuple[Attempt, ...]:
+    return tuple(
+        Attempt(
+            row["rung"],
+            row["nonce"],
+            from_text(row["attempted_at"]),
+            from_text(row["done_at"]) if row["done_at"] else None,
+            None if row["delivered"] is None else bool(row["delivered"]),
+            row["detail"],
+        )
+        for row in rows
+    )
+
+
+def _messages(rows: Sequence[sqlite3.Row]) -> dict[MessageKind, MessageRef]:
+    return {row["kind"]: MessageRef(row["channel_id"], row["message_id"]) for row in rows}
+
+
+def _job_id(rows: Sequence[sqlite3.Row]) -> str | None:
+    return str(rows[0]["job_id"]) if rows else None

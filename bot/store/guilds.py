@@ -1,0 +1,147 @@
+"""What moderators set for their server: settings by name, and quota rules. Knows two
+tables, and who is in the line.
+
+A setting's meaning is its reader's business; here it is a key and a JSON value. Functions that take
+a connection belong inside ``Database.write``; the class ``Guilds`` reads from outside.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping, Sequence
+from datetime import timedelta
+
+from bot.domain.quota import QuotaRule
+from bot.store.database import Database
+from bot.store.query import Query
+
+
+def settings(connection: sqlite3.Connection, guild_id: int) -> dict[str, object]:
+    """All settings of a server by key, as this transaction sees them."""
+    return _settings_query(guild_id).on(connection)
+
+
+def set_setting(connection: sqlite3.Connection, guild_id: int, key: str, value: object) -> None:
+    """Set ``key`` to a JSON value; None removes it."""
+    if value is None:
+        sql = "DELETE FROM guild_settings WHERE guild_id = ? AND key = ?"
+        connection.execute(sql, (guild_id, key))
+        return
+    connection.execute(
+        "INSERT INTO guild_settings (guild_id, key, value) VALUES (?, ?, ?) "
+        "ON CONFLICT (guild_id, key) DO UPDATE SET value = excluded.value",
+        (guild_id, key, json.dumps(value, allow_nan=False)),
+    )
+
+
+def rules(connection: sqlite3.Connection, guild_id: int) -> tuple[QuotaRule, ...]:
+    """All quota rules of a server, as this transaction sees them."""
+    return _rules_query(guild_id).on(connection)
+
+
+def set_rule(connection: sqlite3.Connection, guild_id: int, rule: QuotaRule) -> None:
+    """Set the rule for its subject, in place of an earlier one."""
+    window = None if rule.window is None else rule.window.total_seconds()
+    connection.execute(
+        """
+        INSERT INTO quota_rules (
+            guild_id, scope, subject_id, images, window_seconds, running, waiting
+        ) VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (guild_id, scope, subject_id) DO UPDATE SET images = excluded.images,
+            window_seconds = excluded.window_seconds, running = excluded.running,
+            waiting = excluded.waiting
+        """,
+        (guild_id, rule.scope, rule.subject_id, rule.images, window, rule.running, rule.waiting),
+    )
+
+
+def remove_rule(connection: sqlite3.Connection, guild_id: int, scope: str, subject_id: int) -> bool:
+    """Remove a subject's rule; False if there is none."""
+    cursor = connection.execute(
+        "DELETE FROM quota_rules WHERE guild_id = ? AND scope = ? AND subject_id = ?",
+        (guild_id, scope, subject_id),
+    )
+    return cursor.rowcount == 1
+
+
+def running_limits(connection: sqlite3.Connection) -> dict[int, int]:
+    """How many jobs at once a rule allows each member who waits; without a rule they are left out.
+
+    The member's own rule, or else the server's where they wait. Roles are not known here. Of the
+    servers that a member waits in, the most generous counts: a slot belongs to no server.
+    """
+    return _running_query().on(connection)
+
+
+class Guilds:
+    """Reads what is set for servers, as of the last commit."""
+
+    def __init__(self, database: Database) -> None:
+        self._database = database
+
+    async def settings(self, guild_id: int) -> Mapping[str, object]:
+        """All settings of a server by key."""
+        return await self._database.read(_settings_query(guild_id))
+
+    async def all_settings(self, key: str) -> Mapping[int, object]:
+        """The value of one key by server, for every server that has it set."""
+        sql = "SELECT guild_id, value FROM guild_settings WHERE key = ?"
+        return await self._database.read(Query(sql, (key,), _by_guild))
+
+    async def rules(self, guild_id: int) -> tuple[QuotaRule, ...]:
+        """All quota rules of a server."""
+        return await self._database.read(_rules_query(guild_id))
+
+    async def running_limits(self) -> dict[int, int]:
+        """How many jobs at once a rule allows each member who waits; see ``running_limits``."""
+        return await self._database.read(_running_query())
+
+
+def _settings_query(guild_id: int) -> Query[dict[str, object]]:
+    sql = "SELECT key, value FROM guild_settings WHERE guild_id = ?"
+    return Query(sql, (guild_id,), _by_key)
+
+
+def _rules_query(guild_id: int) -> Query[tuple[QuotaRule, ...]]:
+    sql = "SELECT * FROM quota_rules WHERE guild_id = ? ORDER BY scope, subject_id"
+    return Query(sql, (guild_id,), _shape_rules)
+
+
+def _running_query() -> Query[dict[int, int]]:
+    sql = """
+        SELECT line.author_id, max(coalesce(member.running, server.running)) AS running
+        FROM (SELECT DISTINCT author_id, guild_id FROM jobs WHERE state = 'queued') AS line
+        LEFT JOIN quota_rules AS member ON member.guild_id = line.guild_id
+            AND member.scope = 'member' AND member.subject_id = line.author_id
+        LEFT JOIN quota_rules AS server ON server.guild_id = line.guild_id
+            AND server.scope = 'server'
+        GROUP BY line.author_id
+    """
+    return Query(sql, (), _by_author)
+
+
+def _by_key(rows: Sequence[sqlite3.Row]) -> dict[str, object]:
+    return {row["key"]: json.loads(row["value"]) for row in rows}
+
+
+def _by_guild(rows: Sequence[sqlite3.Row]) -> dict[int, object]:
+    return {row["guild_id"]: json.loads(row["value"]) for row in rows}
+
+
+def _by_author(rows: Sequence[sqlite3.Row]) -> dict[int, int]:
+    return {row["author_id"]: row["running"] for row in rows if row["running"] is not None}
+
+
+def _shape_rules(rows: Sequence[sqlite3.Row]) -> tuple[QuotaRule, ...]:
+    return tuple(
+        QuotaRule(
+            row["scope"],
+            row["subject_id"],
+            row["images"],
+            None if row["window_seconds"] is None else timedelta(seconds=row["window_seconds"]),
+            row["running"],
+            row["waiting"],
+        )
+        for row in rows
+    )

@@ -1,0 +1,241 @@
+"""The questions about jobs, as values (see ``bot.store.query``). Knows the table ``jobs``.
+
+Each can be asked inside a transaction (``counts(7).on(connection)``) or outside
+(``await database.read(counts(7))``).
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from decimal import Decimal
+from typing import Final
+
+from bot.domain.fairness import Waiting
+from bot.domain.forecast import RunTimes
+from bot.domain.job import TERMINAL, Job, JobState
+from bot.store.moments import from_text, to_text
+from bot.store.query import Query, Value, marks
+from bot.store.snapshots import COLUMNS, load_job
+
+UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
+IN_FLIGHT: Final = tuple(state for state in UNFINISHED if state is not JobState.QUEUED)
+_NO_ID: Final = "~"  # sorts after every letter of a job id
+
+
+@dataclass(frozen=True, slots=True)
+class InteractionRef:
+    """The interaction that a job came from; its token edits the first answer until it expires."""
+
+    id: int
+    application_id: int
+    token: str = field(repr=False)
+    expires_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class InFlight:
+    """A job between its turn and its end; ``dispatched_at`` is when its turn came."""
+
+    job_id: str
+    user_id: int
+    state: JobState
+    dispatched_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Counts:
+    """How many jobs are waiting and in flight, of one member and of all."""
+
+    waiting: int
+    in_flight: int
+    waiting_of_all: int
+    in_flight_of_all: int
+
+
+def job(job_id: str) -> Query[Job | None]:
+    """The job with exactly this id."""
+    return Query(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,), _one_job)
+
+
+def of_interaction(interaction_id: int) -> Query[Job | None]:
+    """The job that this interaction was accepted as."""
+    sql = f"SELECT {COLUMNS} FROM jobs WHERE interaction_id = ?"
+    return Query(sql, (interaction_id,), _one_job)
+
+
+def interaction(job_id: str) -> Query[InteractionRef | None]:
+    """Where the job came from; None for the command line and after erasure."""
+    sql = """
+        SELECT interaction_id, application_id, token, token_expires_at FROM jobs
+        WHERE id = ? AND token IS NOT NULL
+    """
+    return Query(sql, (job_id,), _one_interaction)
+
+
+def mac_key(job_id: str) -> Query[bytes | None]:
+    """The key that authenticates the markers in this job's log."""
+    return Query("SELECT mac_key FROM jobs WHERE id = ?", (job_id,), _one_key)
+
+
+def waiting() -> Query[tuple[Waiting, ...]]:
+    """The line, the oldest first."""
+    sql = """
+        SELECT id, author_id, created_at, images FROM jobs
+        WHERE state = 'queued' ORDER BY created_at, id
+    """
+    return Query(sql, (), _line)
+
+
+def in_flight() -> Query[tuple[InFlight, ...]]:
+    """Every job whose turn has come and which has not ended, the oldest first."""
+    sql = f"""
+        SELECT id, author_id, state, coalesce(dispatched_at, created_at) AS dispatched_at
+        FROM jobs WHERE state IN ({marks(len(IN_FLIGHT))}) ORDER BY created_at, id
+    """
+    return Query(sql, IN_FLIGHT, _flights)
+
+
+def counts(author_id: int) -> Query[Counts]:
+    """What the limits of the queue are measured against."""
+    # A grid that is being collected or posted no longer computes, but still is the member's.
+    flying = marks(len(IN_FLIGHT))
+    sql = f"""
+        SELECT
+            (SELECT count(*) FROM jobs WHERE author_id = ? AND state = 'queued'),
+            (SELECT count(*) FROM jobs WHERE author_id = ? AND state IN ({flying})),
+            (SELECT count(*) FROM jobs WHERE state = 'queued'),
+            (SELECT count(*) FROM jobs WHERE state IN ({flying}))
+    """
+    parameters = (author_id, author_id, *IN_FLIGHT, *IN_FLIGHT)
+    return Query(sql, parameters, lambda rows: Counts(*rows[0]))
+
+
+def last_started() -> Query[dict[int, datetime]]:
+    """When each member who has a waiting job last had a turn; those who never had are left out."""
+    sql = """
+        SELECT member.author_id, (
+            SELECT max(dispatched_at) FROM jobs
+            WHERE author_id = member.author_id AND dispatched_at IS NOT NULL
+        ) AS turn
+        FROM (SELECT DISTINCT author_id FROM jobs WHERE state = 'queued') AS member
+    """
+    return Query(sql, (), _turns)
+
+
+def unfinished_rows() -> Query[Sequence[sqlite3.Row]]:
+    """Every job that has not ended, as rows for ``load_job``, the oldest first."""
+    sql = f"""
+        SELECT {COLUMNS} FROM jobs WHERE state IN ({marks(len(UNFINISHED))})
+        ORDER BY created_at, id
+    """
+    return Query(sql, UNFINISHED, lambda rows: rows)
+
+
+def history(
+    author_id: int, guild_id: int | None, limit: int, before_id: str | None
+) -> Query[tuple[Job, ...]]:
+    """A member's jobs, the newest first, older than ``before_id``; in one server or in all."""
+    sql = f"SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND id < ?"
+    parameters: tuple[Value, ...] = (author_id, before_id or _NO_ID)
+    if guild_id is not None:
+        sql += " AND guild_id = ?"
+        parameters += (guild_id,)
+    return Query(sql + " ORDER BY id DESC LIMIT ?", (*parameters, limit), _jobs)
+
+
+def of_channel(channel_id: int, states: Collection[JobState]) -> Query[tuple[Job, ...]]:
+    """The jobs of a channel that are in one of ``states``, the oldest first."""
+    sql = f"""
+        SELECT {COLUMNS} FROM jobs WHERE channel_id = ? AND state IN ({marks(len(states))})
+        ORDER BY created_at, id
+    """
+    return Query(sql, (channel_id, *states), _jobs)
+
+
+def prefix(id_prefix: str, limit: int) -> Query[tuple[Job, ...]]:
+    """The jobs whose id begins like this, in order of id."""
+    sql = f"SELECT {COLUMNS} FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
+    return Query(sql, (id_prefix, id_prefix + _NO_ID, limit), _jobs)
+
+
+def run_times(limit: int) -> Query[RunTimes]:
+    """How long the latest finished jobs held their slot, from their turn to the last row."""
+    sql = """
+        SELECT images * steps * pixels AS work, dispatched_at, run_over_at
+        FROM jobs INDEXED BY jobs_finished
+        WHERE state = 'finished' AND dispatched_at IS NOT NULL AND run_over_at IS NOT NULL
+        ORDER BY ended_at DESC LIMIT ?
+    """
+    return Query(sql, (limit,), _run_times)
+
+
+def spent(guild_id: int | None, since: datetime) -> Query[Decimal]:
+    """Credits of the jobs accepted from ``since`` on: what they cost or, until known, their price.
+
+    Of one server, or of all. A job that never reached a backend costs nothing.
+    """
+    sql = """
+        SELECT coalesce(cost_credits, price_credits) AS credits FROM jobs
+        WHERE created_at >= ? AND coalesce(cost_credits, price_credits) IS NOT NULL
+    """
+    if guild_id is None:
+        return Query(sql, (to_text(since),), _sum)
+    return Query(sql + " AND guild_id = ?", (to_text(since), guild_id), _sum)
+
+
+def _one_job(rows: Sequence[sqlite3.Row]) -> Job | None:
+    return load_job(rows[0]) if rows else None
+
+
+def _jobs(rows: Sequence[sqlite3.Row]) -> tuple[Job, ...]:
+    return tuple(load_job(row) for row in rows)
+
+
+def _one_interaction(rows: Sequence[sqlite3.Row]) -> InteractionRef | None:
+    for row in rows:
+        reference, application, token, expires = row
+        return InteractionRef(reference, application, token, from_text(expires))
+    return None
+
+
+def _one_key(rows: Sequence[sqlite3.Row]) -> bytes | None:
+    return bytes(rows[0]["mac_key"]) if rows else None
+
+
+def _line(rows: Sequence[sqlite3.Row]) -> tuple[Waiting, ...]:
+    return tuple(
+        Waiting(row["id"], row["author_id"], from_text(row["created_at"]), row["images"])
+        for row in rows
+    )
+
+
+def _flights(rows: Sequence[sqlite3.Row]) -> tuple[InFlight, ...]:
+    return tuple(
+        InFlight(
+            row["id"], row["author_id"], JobState(row["state"]), from_text(row["dispatched_at"])
+        )
+        for row in rows
+    )
+
+
+def _turns(rows: Sequence[sqlite3.Row]) -> dict[int, datetime]:
+    return {row["author_id"]: from_text(row["turn"]) for row in rows if row["turn"]}
+
+
+def _run_times(rows: Sequence[sqlite3.Row]) -> RunTimes:
+    return RunTimes(
+        tuple(
+            (
+                row["work"],
+                (from_text(row["run_over_at"]) - from_text(row["dispatched_at"])).total_seconds(),
+            )
+            for row in reversed(rows)
+        )
+    )
+
+
+def _sum(rows: Sequence[sqlite3.Row]) -> Decimal:
+    return sum((Decimal(row["credits"]) for row in rows), Decimal())

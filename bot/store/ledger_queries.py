@@ -1,0 +1,162 @@
+"""The questions to the ledger, as values (see ``bot.store.query``). Knows the table ``ledger``."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final, Literal, TypeAlias
+
+from bot.domain.job import TERMINAL
+from bot.domain.quota import Charge, Grant, Usage
+from bot.store.moments import from_text, to_text
+from bot.store.query import Query, marks
+
+EntryKind: TypeAlias = Literal["reserve", "settle", "refund", "grant", "reset"]
+
+_NEVER: Final = 2**63 - 1  # above every row id
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One line of the ledger; ``actor_id`` is 0 where the bot itself acted."""
+
+    id: int
+    at: datetime
+    guild_id: int
+    user_id: int
+    job_id: str | None
+    kind: EntryKind
+    images: int
+    expires_at: datetime | None
+    actor_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class Balance:
+    """All images of one member: held by open jobs, made, given back, granted by moderators."""
+
+    guild_id: int
+    user_id: int
+    held: int
+    settled: int
+    refunded: int
+    granted: int
+
+
+def usage(guild_id: int, user_id: int, since: datetime) -> Query[Usage]:
+    """What a member was charged from ``since`` on, and the grants that had not expired by then."""
+    moment = to_text(since)
+    return Query(_USAGE, (guild_id, user_id, moment, moment), _shape_usage)
+
+
+def history(
+    guild_id: int, user_id: int, limit: int, before: int | None
+) -> Query[tuple[Entry, ...]]:
+    """A member's entries, the newest first, older than the entry ``before``."""
+    sql = """
+        SELECT * FROM ledger WHERE guild_id = ? AND user_id = ? AND id < ?
+        ORDER BY id DESC LIMIT ?
+    """
+    return Query(sql, (guild_id, user_id, _NEVER if before is None else before, limit), _entries)
+
+
+def balances(guild_id: int) -> Query[tuple[Balance, ...]]:
+    """All members of a server who are in the ledger, those who made most first."""
+    return Query(_BALANCES, (guild_id,), _balances)
+
+
+def faults() -> Query[tuple[str, ...]]:
+    """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
+    return Query(_FAULTS, tuple(TERMINAL), _sentences)
+
+
+_USAGE = """
+WITH mine AS NOT MATERIALIZED (
+    SELECT * FROM ledger WHERE guild_id = ?1 AND user_id = ?2 AND id > (
+        SELECT coalesce(max(id), 0) FROM ledger
+        WHERE guild_id = ?1 AND user_id = ?2 AND kind = 'reset'
+    )
+)
+SELECT opening.kind, opening.at AS moment, coalesce(closing.images, opening.images) AS images
+FROM mine AS opening
+LEFT JOIN ledger AS closing
+    ON closing.job_id = opening.job_id AND closing.kind IN ('settle', 'refund')
+WHERE opening.kind = 'reserve' AND opening.at >= ?3 AND closing.kind IS NOT 'refund'
+UNION ALL
+SELECT kind, expires_at, images FROM mine
+WHERE kind = 'grant' AND (expires_at IS NULL OR expires_at > ?4)
+ORDER BY moment
+"""
+
+_BALANCES = """
+SELECT opening.guild_id, opening.user_id,
+    sum(iif(opening.kind = 'reserve' AND closing.kind IS NULL, opening.images, 0)) AS held,
+    sum(iif(closing.kind = 'settle', closing.images, 0)) AS settled,
+    sum(iif(closing.kind = 'refund', closing.images, 0)) AS refunded,
+    sum(iif(opening.kind = 'grant', opening.images, 0)) AS granted
+FROM ledger AS opening
+LEFT JOIN ledger AS closing
+    ON closing.job_id = opening.job_id AND closing.kind IN ('settle', 'refund')
+WHERE opening.guild_id = ? AND opening.kind IN ('reserve', 'grant')
+GROUP BY opening.guild_id, opening.user_id ORDER BY settled DESC, opening.user_id
+"""
+
+# At most one opening and one closing per job is the unique indexes' promise; here it is whether
+# they are there when they should be.
+_FAULTS = f"""
+SELECT jobs.id, jobs.state, opening.id IS NOT NULL AS opened, closing.kind AS closed,
+    jobs.state IN ({marks(len(TERMINAL))}) AS ended
+FROM jobs
+LEFT JOIN ledger AS opening ON opening.job_id = jobs.id AND opening.kind = 'reserve'
+LEFT JOIN ledger AS closing
+    ON closing.job_id = jobs.id AND closing.kind IN ('settle', 'refund')
+WHERE opening.id IS NULL OR (closing.id IS NOT NULL) <> ended
+ORDER BY jobs.id
+"""
+
+
+def _shape_usage(rows: Sequence[sqlite3.Row]) -> Usage:
+    return Usage(
+        charges=tuple(
+            Charge(from_text(row["moment"]), row["images"])
+            for row in rows
+            if row["kind"] == "reserve"
+        ),
+        grants=tuple(
+            Grant(row["images"], from_text(row["moment"])) for row in rows if row["kind"] == "grant"
+        ),
+    )
+
+
+def _entries(rows: Sequence[sqlite3.Row]) -> tuple[Entry, ...]:
+    return tuple(
+        Entry(
+            **{
+                **dict(row),
+                "at": from_text(row["at"]),
+                "expires_at": from_text(row["expires_at"]),
+            }
+        )
+        for row in rows
+    )
+
+
+def _balances(rows: Sequence[sqlite3.Row]) -> tuple[Balance, ...]:
+    return tuple(Balance(**dict(row)) for row in rows)
+
+
+def _sentences(rows: Sequence[sqlite3.Row]) -> tuple[str, ...]:
+    found = []
+    for row in rows:
+        if not row["opened"]:
+            found.append(f"job {row['id']} ({row['state']}) has no reservation")
+        if row["ended"] and row["closed"] is None:
+            found.append(f"job {row['id']} ({row['state']}) still holds its reservation")
+        if not row["ended"] and row["closed"] is not None:
+            found.append(
+                f"job {row['id']} ({row['state']}) is closed too early by a {row['closed']}"
+            )
+    return tuple(found)

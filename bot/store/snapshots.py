@@ -1,0 +1,111 @@
+"""A Job as two pieces of JSON and three columns, and back, without loss.
+
+``request`` never changes after acceptance; the snapshot holds the rest of the job except what the
+row has columns for (id, state and times). It knows the Job and its parts, and no SQL.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from typing import Any, Final
+
+from bot.domain.errors import ConfigError
+from bot.domain.events import Artifact, Cause, Handle, MessageRef
+from bot.domain.job import Job, JobState, Row
+from bot.domain.request import Request
+from bot.store.moments import from_text
+
+COLUMNS: Final = "id, state, created_at, started_at, ended_at, request, snapshot"
+"""What ``load_job`` needs of a row of ``jobs``."""
+
+_KEYS: Final = frozenset(
+    {"handle", "rows", "grid", "cause", "sentence", "cancelled_by", "collected", "rung", "result"}
+)
+
+
+def dump_request(request: Request) -> str:
+    """The request as compact JSON, in ASCII, whatever a prompt contains."""
+    return _json(request.to_dict())
+
+
+def dump_job(job: Job) -> str:
+    """The snapshot: everything of the job that has no column, as compact JSON."""
+    return _json(
+        {
+            "handle": job.handle and [job.handle.backend, job.handle.ref],
+            "rows": [
+                [
+                    row.number,
+                    row.seed,
+                    row.percent,
+                    row.started,
+                    _dump_artifact(row.artifact),
+                    row.failed_code,
+                ]
+                for row in job.rows
+            ],
+            "grid": _dump_artifact(job.grid),
+            "cause": job.cause,
+            "sentence": job.sentence,
+            "cancelled_by": job.cancelled_by,
+            "collected": job.collected,
+            "rung": job.rung,
+            "result": job.result and [job.result.channel_id, job.result.message_id],
+        }
+    )
+
+
+def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
+    """The job in a row with COLUMNS; raises ConfigError if it is not what this code writes."""
+    try:
+        snapshot = json.loads(row["snapshot"])
+        if snapshot.keys() != _KEYS:
+            raise ValueError(f"unknown or missing keys {sorted(snapshot.keys() ^ _KEYS)}")
+        return Job(
+            id=row["id"],
+            request=Request.from_dict(json.loads(row["request"])),
+            created_at=from_text(row["created_at"]),
+            state=JobState(row["state"]),
+            handle=None if snapshot["handle"] is None else Handle(*snapshot["handle"]),
+            rows=tuple(_load_row(*parts) for parts in snapshot["rows"]),
+            grid=_load_artifact(snapshot["grid"]),
+            started_at=from_text(row["started_at"]),
+            ended_at=from_text(row["ended_at"]),
+            cause=None if snapshot["cause"] is None else Cause(snapshot["cause"]),
+            sentence=snapshot["sentence"],
+            cancelled_by=snapshot["cancelled_by"],
+            collected=tuple(snapshot["collected"]),
+            rung=snapshot["rung"],
+            result=None if snapshot["result"] is None else MessageRef(*snapshot["result"]),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"database, job {row['id']}",
+            f"the stored job cannot be read ({error})",
+            "It was changed by hand or by another version: restore the newest backup.",
+        ) from error
+
+
+def _load_row(
+    number: int,
+    seed: int,
+    percent: int,
+    started: bool,
+    artifact: list[Any] | None,
+    failed_code: int | None,
+) -> Row:
+    return Row(number, seed, percent, started, _load_artifact(artifact), failed_code)
+
+
+def _dump_artifact(artifact: Artifact | None) -> list[str | int] | None:
+    return None if artifact is None else [artifact.url, artifact.size, artifact.sha256]
+
+
+def _load_artifact(parts: list[Any] | None) -> Artifact | None:
+    return None if parts is None else Artifact(*parts)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

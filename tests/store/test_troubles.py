@@ -1,0 +1,86 @@
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+
+import pytest
+
+from bot.domain.errors import ConfigError
+from bot.store.database import Database
+from bot.store.query import Query
+from tests.store.accounts import add, balance
+
+
+async def test_the_reader_cannot_write(account: Database) -> None:
+    with pytest.raises(ConfigError, match="cannot be written"):
+        await account.read(Query("DELETE FROM account RETURNING left", (), len))
+
+
+async def test_a_misspelt_question_is_a_defect_and_not_the_operators_fault(
+    account: Database,
+) -> None:
+    with pytest.raises(sqlite3.OperationalError):
+        await account.read(Query("SELECT nothing FROM nowhere", (), len))
+
+
+async def test_a_full_disk_is_said_to_everybody_whose_write_was_lost(account: Database) -> None:
+    def fill(connection: sqlite3.Connection) -> None:
+        connection.execute("INSERT INTO account VALUES (zeroblob(4000000), 1)")
+
+    def limit(connection: sqlite3.Connection) -> None:
+        pages = connection.execute("PRAGMA page_count").fetchone()[0]
+        connection.execute(f"PRAGMA max_page_count = {pages}")
+
+    await account.write(limit)
+    small, large = await asyncio.gather(
+        account.write(lambda connection: add(connection, "small")),
+        account.write(fill),
+        return_exceptions=True,
+    )
+    assert isinstance(large, ConfigError)
+    assert "disk is full" in large.problem
+    # Told "done" if and only if it is done.
+    assert (small is None) == (await account.read(balance("small")) == 1)
+
+
+async def test_a_dropped_transaction_fails_everybody_in_it(account: Database) -> None:
+    def drop(connection: sqlite3.Connection) -> None:
+        connection.execute("ROLLBACK")  # what SQLite does by itself when the disk is full
+        connection.execute("SELECT nothing FROM nowhere")
+
+    results = await asyncio.gather(
+        account.write(lambda connection: add(connection, "lost")),
+        account.write(drop),
+        return_exceptions=True,
+    )
+    assert [type(result) for result in results] == [sqlite3.OperationalError] * 2
+    assert await account.read(balance("lost")) is None
+    await account.write(lambda connection: add(connection, "next"))
+    assert await account.read(balance("next")) == 1
+
+
+async def test_nothing_is_written_after_a_transaction_was_dropped(account: Database) -> None:
+    async def go_on_regardless() -> None:
+        async with account.transaction() as transaction:
+            await transaction.run(lambda connection: connection.execute("ROLLBACK"))
+            with pytest.raises(sqlite3.OperationalError, match="dropped"):
+                await transaction.run(lambda connection: add(connection, "stray"))
+
+    with pytest.raises(sqlite3.OperationalError, match="no transaction"):
+        await go_on_regardless()
+    assert await account.read(balance("stray")) is None
+
+
+async def test_a_database_held_by_another_program_is_said_so(account: Database) -> None:
+    await account.write(lambda connection: connection.execute("PRAGMA busy_timeout = 1"))
+    other = sqlite3.connect(account.path, isolation_level=None)
+    other.execute("BEGIN IMMEDIATE")
+    with pytest.raises(ConfigError, match="held by another program"):
+        await account.write(lambda connection: add(connection, "blocked"))
+    with pytest.raises(ConfigError, match="held by another program"):
+        async with account.transaction():
+            pytest.fail("the block must not be entered")
+    other.execute("ROLLBACK")
+    other.close()
+    await account.write(lambda connection: add(connection, "free"))
+    assert await account.read(balance("free")) == 1
