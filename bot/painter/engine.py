@@ -1,0 +1,100 @@
+"""What an engine is: something that turns a batch of prompts into as many pictures.
+
+Chooses one by the environment, the only thing this program has beyond the options of
+``scripts/txt2img.py``:
+
+``PAINTER_ENGINE``
+    ``auto`` (default), ``sketch`` or ``diffusers``. ``auto`` is diffusers if that library is
+    installed and ``PAINTER_MODEL`` is set, else sketch.
+``PAINTER_MODEL``
+    A folder with a diffusers pipeline, or a model's name on the Hugging Face hub.
+``PAINTER_THREADS``
+    Processor threads for diffusers, default 1; more can change the last bits of a
+    picture.
+``PAINTER_STEP_SECONDS``
+    Seconds the sketch engine rests per sampling step, default 0, to look like real work.
+``NEGATIVE_PROMPT``
+    What should not be in the pictures; empty or absent means nothing. txt2img.py has no option
+    for it, so a command line that has to work with both cannot carry it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+from bot.painter.plan import Refusal
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures to be painted together, one per prompt.
+
+    ``first`` is the number, from 0, of the first picture within the run: together with ``seed``
+    it fixes where each picture starts. ``width`` and ``height`` in pixels.
+    """
+
+    prompts: tuple[str, ...]
+    negative: str
+    seed: int
+    first: int
+    width: int
+    height: int
+    steps: int
+    scale: float
+
+
+class Engine(Protocol):
+    """Paints batches. The same batch on the same machine gives the same pixels."""
+
+    @property
+    def notice(self) -> str:
+        """A line for the log about what is painting; may be empty."""
+        ...
+
+    def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+        """One RGB picture per prompt; calls ``step`` once for each of ``batch.steps`` steps.
+
+        Raises Refusal when the engine cannot paint this batch at all.
+        """
+        ...
+
+
+def choose(environment: Mapping[str, str], device: str) -> Engine:
+    """The engine that ``environment`` asks for; raises Refusal with the way to mend it."""
+    name = environment.get("PAINTER_ENGINE") or "auto"
+    model = environment.get("PAINTER_MODEL", "")
+    if name == "auto":
+        installed = importlib.util.find_spec("diffusers") and importlib.util.find_spec("torch")
+        name = "diffusers" if model and installed else "sketch"
+    if name == "sketch":
+        from bot.painter.sketch import SketchEngine
+
+        return SketchEngine(_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
+    if name == "diffusers":
+        from bot.painter.diffusers import DiffusersEngine
+
+        if not model:
+            raise Refusal("PAINTER_MODEL must name a model folder or a hub model for diffusers.")
+        threads = _number(environment, "PAINTER_THREADS", 1.0)
+        if threads < 1 or threads != int(threads):
+            raise Refusal(f"PAINTER_THREADS must be a whole number from 1, not {threads:g}.")
+        return DiffusersEngine(model, device, int(threads))
+    raise Refusal(f"PAINTER_ENGINE must be auto, sketch or diffusers, not {name!r}.")
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise Refusal(f"{name} must be a number, 0 or more, not {text!r}.")
+    return value
