@@ -32,6 +32,7 @@ from urllib.parse import unquote
 
 UPLOAD_SECONDS = 120
 CHUNK = 1 << 20
+LINE_BYTES = 4096  # Linux's PIPE_BUF: a pipe never splits so much, or mixes other lines into it
 
 
 def main(arguments):
@@ -48,13 +49,13 @@ def main(arguments):
         return verbs[arguments[0]](*arguments[1:]) or 0
     except Exception as error:
         # The root of a program: whatever went wrong, the step goes on and decides by the status.
-        write("publisher: %s: %s\n" % (type(error).__name__, error), 2)
+        write(f"publisher: {type(error).__name__}: {error}", 2)
         return 1
 
 
-def write(text, stream=1):
-    """One system call a line, so that parallel rows never mix within it."""
-    os.write(stream, text.encode("utf-8", "replace"))
+def write(line, stream=1):
+    """One system call a line, and a short one, so that parallel rows never mix within it."""
+    os.write(stream, line.encode("utf-8", "replace")[: LINE_BYTES - 1] + b"\n")
 
 
 def mark(kind, *pairs):
@@ -64,39 +65,37 @@ def mark(kind, *pairs):
         name, value = pair.split("=", 1)
         if name in ("url", "model", "what"):
             value = base64.b64encode(value.encode()).decode()
-        fields.append("%s=%s" % (name, value))
+        fields.append(f"{name}={value}")
     text = " ".join(["@@sd1", str(int(time.time() * 1000)), kind, *fields])
     key = bytes.fromhex(os.environ["MAC_KEY"])
     digest = hmac.new(key, text.encode(), hashlib.sha256).hexdigest()[:32]
-    write("%s mac=%s\n" % (text, digest))
+    write(f"{text} mac={digest}")
 
 
 def relay(row):
     """Tag a program's output with its row; CR-separated progress frames become lines."""
-    tag = "[row %s] " % row
-    say = lambda word: write("%s%s %s\n" % (tag, now(), word))  # noqa: E731
-    say("starts")
+    tag = f"[row {row}] "
+    write(f"{tag}{now()} starts")
     rest = b""
     while True:
         data = os.read(0, 65536)
         pieces = (rest + data).replace(b"\r", b"\n").split(b"\n")
-        rest = pieces.pop() if data else b""
+        # A line that never ends costs no more than a long one: its tail is dropped as it comes.
+        rest = pieces.pop()[: 4 * LINE_BYTES] if data else b""
         for piece in pieces:
             line = plain(piece.decode("utf-8", "replace"))
             if line:
-                write(tag + line[:2000] + "\n")
+                write(tag + line[:2000])
         if not data:
             break
-    say("ends")
+    write(f"{tag}{now()} ends")
 
 
 def now():
     """The moment, UTC, to the millisecond: shows in the log that rows ran side by side."""
     moment = time.time()
-    return "%s.%03dZ" % (
-        time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment)),
-        int(moment * 1000) % 1000,
-    )
+    seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
+    return f"{seconds}.{int(moment * 1000) % 1000:03d}Z"
 
 
 def plain(text):
@@ -105,7 +104,7 @@ def plain(text):
     while position < len(text):
         if text.startswith("\x1b[", position):
             position += 2
-            while position < len(text) and not text[position].isalpha():
+            while position < len(text) and not "@" <= text[position] <= "~":
                 position += 1
         elif text[position] >= " " and text[position] != "\x7f":
             out.append(text[position])
@@ -117,7 +116,7 @@ def publish(kind, path, name, *pairs):
     """Upload a file and announce it."""
     size, digest = os.path.getsize(path), sha256(path)
     url = upload(path, name)
-    mark(kind, *pairs, "size=%d" % size, "sha256=" + digest, "url=" + url)
+    mark(kind, *pairs, f"size={size}", "sha256=" + digest, "url=" + url)
 
 
 def upload(path, name):
@@ -126,7 +125,7 @@ def upload(path, name):
     if base.startswith("file://"):
         folder = unquote(base[len("file://") :])
         os.makedirs(folder, exist_ok=True)
-        part = os.path.join(folder, ".%s.part" % name)
+        part = os.path.join(folder, f".{name}.part")
         shutil.copyfile(path, part)
         os.replace(part, os.path.join(folder, name))
         return base + "/" + name
@@ -165,7 +164,7 @@ def crop(path, box):
     try:
         from PIL import Image
     except ImportError:
-        shape = "%dx%d+%d+%d" % (right - left, bottom - top, left, top)
+        shape = f"{right - left}x{bottom - top}+{left}+{top}"
         subprocess.run(["convert", path, "-crop", shape, "+repage", path], check=True)
         return
     with Image.open(path) as picture:
@@ -175,17 +174,17 @@ def crop(path, box):
 
 def combine(folder, rows):
     """Stack the rows that exist into one grid, publish it, and say how many there are."""
-    strips = [os.path.join(folder, "row-%02d.png" % row) for row in range(1, int(rows) + 1)]
+    strips = [os.path.join(folder, f"row-{row:02d}.png") for row in range(1, int(rows) + 1)]
     strips = [strip for strip in strips if os.path.exists(strip)]
     if strips:
         grid = os.path.join(folder, "grid.png")
         try:
             stack(strips, grid)
-            publish("grid", grid, "grid.png", "rows=%d" % len(strips))
+            publish("grid", grid, "grid.png", f"rows={len(strips)}")
         except Exception as error:
             # The rows are published; the bot can combine them itself.
-            write("publisher: no grid: %s: %s\n" % (type(error).__name__, error), 2)
-    mark("done", "ok=%d" % len(strips), "failed=%d" % (int(rows) - len(strips)))
+            write(f"publisher: no grid: {type(error).__name__}: {error}", 2)
+    mark("done", f"ok={len(strips)}", f"failed={int(rows) - len(strips)}")
     return 0 if strips else 1
 
 

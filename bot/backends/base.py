@@ -53,6 +53,15 @@ class Price:
 
 
 @dataclass(frozen=True, slots=True)
+class Settlement:
+    """What a job cost in the end, in credits, and what of the price came back."""
+
+    cost: Decimal
+    refund: Decimal
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Health:
     """Whether jobs can be taken now; if not, ``detail`` says why and ``mend`` what helps."""
 
@@ -114,6 +123,13 @@ class Backend(Protocol):
 
     async def cancel(self, handle: Handle) -> None:
         """Stop the job, waiting or running; no error if it is over. ``follow`` then ends."""
+        ...
+
+    async def settlement(self, handle: Handle) -> Settlement | None:
+        """Wait until the job is paid for and say what it cost; None where nothing is paid for.
+
+        Raises Unavailable when that cannot be known now.
+        """
         ...
 
     async def health(self) -> Health:

@@ -24,7 +24,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.backends import slots
-from bot.backends.base import Health, Life, LogLine, Price, Submission
+from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
 from bot.backends.published import copy_checked, published_file
 from bot.domain.errors import ConfigError, LogStreamLost, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, Cancelled, Exited, Handle
@@ -154,6 +154,10 @@ class LocalBackend:
     async def cancel(self, handle: Handle) -> None:
         """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 5 s."""
         await asyncio.to_thread(self._stop, self._folder(handle.ref))
+
+    async def settlement(self, handle: Handle) -> Settlement | None:
+        """Nothing is paid for here."""
+        return None
 
     async def health(self) -> Health:
         """Whether bash and the configured engine or runtime are there."""

@@ -20,7 +20,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from bot.backends.base import Health, Life, LogLine, Price, Submission
+from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
 from bot.backends.published import copy_checked, published_file
 from bot.domain.errors import ConfigError, LogStreamLost, SubmissionRejected, Unavailable
 from bot.domain.events import Artifact, Cancelled, Exited, Handle
@@ -224,6 +224,10 @@ class ScriptedBackend:
         (folder / "cancelled").touch()
         self._woken.set()
         self._woken = asyncio.Event()
+
+    async def settlement(self, handle: Handle) -> Settlement | None:
+        """Nothing is paid for here."""
+        return None
 
     async def health(self) -> Health:
         """Healthy unless told otherwise."""

@@ -1,7 +1,8 @@
 """The picture: where its rows and cells lie, what is said about it, and how it fits a message.
 
 A row is the strip that ``txt2img.py`` makes of one batch: torchvision's layout, each picture with a
-border of two pixels that neighbours share. The grid is the strips, stacked. Boxes are ``(left, top,
+border of two pixels that neighbours share; a batch of one has no border. The grid is the strips,
+stacked. Boxes are ``(left, top,
 right, bottom)`` in pixels, right and bottom exclusive, as Pillow takes them. Nothing here touches a
 pixel, and limits on bytes are the caller's to know.
 """
@@ -48,9 +49,15 @@ class GridGeometry:
             raise ValueError("a grid has at least one picture of one pixel")
 
     @property
+    def border(self) -> int:
+        """Pixels around each picture: torchvision returns a single picture as it is."""
+        return BORDER if self.samples > 1 else 0
+
+    @property
     def strip_size(self) -> Size:
         """Width and height of one row."""
-        return (self.width + BORDER) * self.samples + BORDER, self.height + 2 * BORDER
+        border = self.border
+        return (self.width + border) * self.samples + border, self.height + 2 * border
 
     @property
     def size(self) -> Size:
@@ -70,8 +77,8 @@ class GridGeometry:
         With ``row`` 1 it is where the picture lies in its own row's strip.
         """
         self._check("column", column, self.samples)
-        left = BORDER + (column - 1) * (self.width + BORDER)
-        top = self.row_box(row)[1] + BORDER
+        left = self.border + (column - 1) * (self.width + self.border)
+        top = self.row_box(row)[1] + self.border
         return left, top, left + self.width, top + self.height
 
     def scaled_to(self, side: int) -> float:

@@ -1,5 +1,5 @@
-"""What moderators set for their server: settings by name, and quota rules. Knows two
-tables, and who is in the line.
+"""What moderators set for their server: settings by name, and quota rules. Knows two tables, and of
+the line whom it holds.
 
 A setting's meaning is its reader's business; here it is a key and a JSON value. Functions that take
 a connection belong inside ``Database.write``; the class ``Guilds`` reads from outside.

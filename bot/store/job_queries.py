@@ -55,6 +55,15 @@ class Counts:
     in_flight_of_all: int
 
 
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """What is stored of one member: jobs with their words, unfinished ones of them, erased ones."""
+
+    jobs: int
+    unfinished: int
+    erased: int
+
+
 def job(job_id: str) -> Query[Job | None]:
     """The job with exactly this id."""
     return Query(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,), _one_job)
@@ -134,6 +143,15 @@ def unfinished_rows() -> Query[Sequence[sqlite3.Row]]:
     return Query(sql, UNFINISHED, lambda rows: rows)
 
 
+def unfinished_of(author_id: int) -> Query[tuple[Job, ...]]:
+    """A member's jobs that have not ended, the oldest first."""
+    sql = f"""
+        SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND state IN ({marks(len(UNFINISHED))})
+        ORDER BY created_at, id
+    """
+    return Query(sql, (author_id, *UNFINISHED), _jobs)
+
+
 def history(
     author_id: int, guild_id: int | None, limit: int, before_id: str | None
 ) -> Query[tuple[Job, ...]]:
@@ -144,6 +162,25 @@ def history(
         sql += " AND guild_id = ?"
         parameters += (guild_id,)
     return Query(sql + " ORDER BY id DESC LIMIT ?", (*parameters, limit), _jobs)
+
+
+def kept(author_id: int) -> Query[Kept]:
+    """How much is stored of a member, in all servers together."""
+    sql = f"""
+        SELECT count(*) FILTER (WHERE erased_at IS NULL),
+            count(*) FILTER (WHERE state IN ({marks(len(UNFINISHED))})),
+            count(*) FILTER (WHERE erased_at IS NOT NULL)
+        FROM jobs WHERE author_id = ?
+    """
+    return Query(sql, (*UNFINISHED, author_id), lambda rows: Kept(*rows[0]))
+
+
+def ended_ids(author_id: int) -> Query[tuple[str, ...]]:
+    """The ids of a member's jobs that have ended, erased ones included, the oldest first."""
+    sql = f"""
+        SELECT id FROM jobs WHERE author_id = ? AND state IN ({marks(len(TERMINAL))}) ORDER BY id
+    """
+    return Query(sql, (author_id, *TERMINAL), lambda rows: tuple(row["id"] for row in rows))
 
 
 def of_channel(channel_id: int, states: Collection[JobState]) -> Query[tuple[Job, ...]]:

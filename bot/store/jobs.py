@@ -214,6 +214,10 @@ class Jobs:
             await asyncio.sleep(0)
         return tuple(found)
 
+    async def unfinished_of(self, author_id: int) -> tuple[Job, ...]:
+        """A member's jobs that have not ended, the oldest first."""
+        return await self._database.read(job_queries.unfinished_of(author_id))
+
     async def waiting(self) -> tuple[Waiting, ...]:
         """The line, the oldest first."""
         return await self._database.read(job_queries.waiting())

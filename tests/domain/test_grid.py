@@ -90,16 +90,23 @@ def test_cells_lie_apart_inside_their_row_and_fill_it_but_for_borders(
     for (row, _), (left, top, right, bottom) in cells.items():
         assert (right - left, bottom - top) == (geometry.width, geometry.height)
         outer = geometry.row_box(row)
-        assert outer[0] + BORDER <= left
-        assert outer[1] + BORDER == top
-        assert right <= outer[2] - BORDER
-        assert bottom == outer[3] - BORDER
+        assert outer[0] + geometry.border <= left
+        assert outer[1] + geometry.border == top
+        assert right <= outer[2] - geometry.border
+        assert bottom == outer[3] - geometry.border
     assert not any(overlap(one, other) for one, other in combinations(cells.values(), 2))
     width, height = geometry.strip_size
-    borders = BORDER * height * (geometry.samples + 1) + 2 * BORDER * geometry.width * (
-        geometry.samples
-    )
+    upright = geometry.border * height * (geometry.samples + 1)
+    level = 2 * geometry.border * geometry.width * geometry.samples
+    borders = upright + level
     assert width * height - borders == geometry.samples * geometry.width * geometry.height
+
+
+def test_a_row_of_one_picture_has_no_border_as_torchvision_gives_it_none() -> None:
+    geometry = geometry_of(replace(REQUEST, samples=1))
+    assert geometry.strip_size == (768, 512)
+    assert geometry.cell_box(2, 1) == (0, 512, 768, 1024)
+    assert geometry_of(REQUEST).border == BORDER
 
 
 def test_a_row_or_picture_that_is_not_in_the_grid_has_no_box() -> None:
