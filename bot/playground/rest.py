@@ -1,0 +1,147 @@
+"""The REST API: finds the route, checks who calls, lets faults have their way, records everything.
+
+What each call does is in the ``rest_*`` modules: plain functions from a ``Call`` to an ``Answer``.
+They run without interruption, so two calls never see half of each other.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+
+from aiohttp import web
+
+from bot.playground import rest_applications, rest_channels, rest_interactions, rest_messages
+from bot.playground.faults import Fault
+from bot.playground.realm import Event
+from bot.playground.refusals import ApiError, refuse
+from bot.playground.wire import (
+    Answer,
+    Body,
+    Call,
+    Recorded,
+    Route,
+    error_reply,
+    rate_headers,
+    read_body,
+    reply,
+)
+from bot.playground.world import World
+
+BASE = "/api/v10"
+ROUTES: tuple[Route, ...] = (
+    *rest_applications.ROUTES,
+    *rest_channels.ROUTES,
+    *rest_messages.ROUTES,
+    *rest_interactions.ROUTES,
+)
+# Enough for a night of play; a test that looks back further than this wants a smaller test.
+MOST_RECORDED = 5000
+# Uploaded bytes weigh more: only the latest calls keep them.
+MOST_WITH_FILES = 500
+
+
+class Rest:
+    """Discord's REST API on top of a world. ``requests`` is the record, oldest first."""
+
+    def __init__(self, world: World) -> None:
+        self.world = world
+        self.requests: deque[Recorded] = deque(maxlen=MOST_RECORDED)
+
+    def record(self, call: Recorded) -> None:
+        """Add a call to the record."""
+        self.requests.append(call)
+        if len(self.requests) > MOST_WITH_FILES:
+            self.requests[-MOST_WITH_FILES - 1].files = []
+
+    def add_to(self, app: web.Application) -> None:
+        """Add every route, and Discord's 404 for the rest of the API."""
+        for route in ROUTES:
+            app.router.add_route(route.method, BASE + route.template, _Endpoint(self, route).serve)
+        app.router.add_route("*", "/api/{rest:.*}", self._unknown)
+
+    async def _unknown(self, request: web.Request) -> web.Response:
+        self.record(
+            Recorded(
+                request.method, request.path, "", dict(request.query), request.headers, status=404
+            )
+        )
+        return reply({"message": "404: Not Found", "code": 0}, 404)
+
+
+class _Endpoint:
+    """One route and its handler, ``serve``."""
+
+    def __init__(self, rest: Rest, route: Route) -> None:
+        self._rest = rest
+        self._route = route
+
+    async def serve(self, request: web.Request) -> web.StreamResponse:
+        """Answer one request."""
+        try:
+            return await self._serve(request)
+        finally:
+            # Whoever waits for a call to be answered looks now.
+            self._rest.world.emit(Event("REQUEST_ANSWERED"))
+
+    async def _serve(self, request: web.Request) -> web.StreamResponse:
+        world, route = self._rest.world, self._route
+        path = request.path.removeprefix(BASE)
+        recorded = Recorded(
+            route.method, path, route.template, dict(request.query), request.headers
+        )
+        self._rest.record(recorded)
+        headers = rate_headers(world, route)
+        fault: Fault | None = None
+        try:
+            body = await read_body(request)
+            recorded.body, recorded.files = body.content, list(body.uploads.values())
+            fault = world.faults.take(route.method, path)
+            if fault is not None and not fault.carried_out:
+                await self._spoil(fault)
+                if fault.drop:
+                    return self._break_off(request, recorded)
+            answer = self._carry_out(request, body)
+            if fault is not None and fault.carried_out:
+                await self._spoil(fault)
+                if fault.drop:
+                    return self._break_off(request, recorded)
+            status = 204 if answer.payload is None else answer.status
+            recorded.status, recorded.reply = status, answer.payload
+            return reply(answer.payload, answer.status, headers)
+        except ApiError as error:
+            spoiled = fault is not None and error is fault.answer
+            extra = fault.extra if fault is not None and spoiled else {}
+            if fault is not None and spoiled:
+                headers |= fault.headers
+            recorded.status, recorded.reply = error.status, error.payload() | extra
+            return error_reply(error, headers, extra)
+
+    def _carry_out(self, request: web.Request, body: Body) -> Answer:
+        world = self._rest.world
+        if self._route.token:
+            if not request.headers.get("User-Agent", "").startswith("DiscordBot ("):
+                raise refuse(40333)
+            if request.headers.get("Authorization") != f"Bot {world.token}":
+                raise refuse(0)
+        return self._route.handler(
+            Call(
+                world,
+                dict(request.match_info),
+                dict(request.query),
+                body.content,
+                body.uploads,
+                body.size,
+            )
+        )
+
+    async def _spoil(self, fault: Fault) -> None:
+        if fault.gate is not None:
+            await fault.gate.passage()
+        if fault.answer is not None:
+            raise fault.answer
+
+    def _break_off(self, request: web.Request, recorded: Recorded) -> web.Response:
+        recorded.status = 0
+        if request.transport is not None:
+            request.transport.abort()
+        return web.Response()

@@ -1,0 +1,67 @@
+"""The whole little Discord in one value: its state, its rules and its people, without a network.
+
+``World()`` is ready to use: the server "Gridbrush Arts" with channels, members and the bot's
+account. The clock and the randomness may be passed in; time never passes by itself here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from bot.playground.board import Board
+from bot.playground.client import Client
+from bot.playground.commands import CommandRegistry
+from bot.playground.desk import Desk
+from bot.playground.entities import Channel, Json, User
+from bot.playground.faults import Faults
+from bot.playground.posts import Message
+from bot.playground.realm import Realm
+from bot.playground.scene import furnish
+
+
+def utc_now() -> datetime:
+    """Return the present moment, aware."""
+    return datetime.now(UTC)
+
+
+class World(Realm):
+    """A furnished realm with its message board, its desk for interactions and its commands.
+
+    ``now`` is any clock of aware moments; ``rng`` makes tokens and secrets, the system's randomness
+    unless a seeded generator is given. ``faults`` is what the server should do wrong on purpose.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        rng: random.Random | None = None,
+    ) -> None:
+        super().__init__(now, random.SystemRandom() if rng is None else rng)
+        furnish(self)
+        self.faults = Faults()
+        self.commands = CommandRegistry(self.application_id, self.mint, now)
+        self.board = Board(self)
+        self.desk = Desk(self, self.board, self.commands)
+        self.client = Client(self, self.board, self.desk, self.commands)
+
+    def delete_message(self, which: int | Message) -> None:
+        """Delete a message, as a moderator would."""
+        self.board.delete(self.message(which.id if isinstance(which, Message) else which))
+
+    def say(self, who: str | int | User, where: str | int | Channel, content: str) -> Message:
+        """Post a person's plain message."""
+        return self.client.say(self.user(who), self.channel(where), content)
+
+    def command(self, name: str) -> Json:
+        """Return a registered command by name, as Discord holds it."""
+        for command in self.commands.all():
+            if command["name"] == name:
+                return command
+        raise KeyError(name)
+
+    def sweep(self) -> None:
+        """Give up the interactions that the clock says were not answered in time."""
+        self.desk.sweep()

@@ -1,0 +1,113 @@
+"""Checks requests and replies against Discord's own OpenAPI document (a subset, in tests/data).
+
+    assert_valid_request("POST", "/channels/1/messages", body)
+    assert_valid_response("POST", "/channels/1/messages", 200, reply)
+
+Paths are those below ``/api/v10``. The document describes replies strictly and requests almost so:
+Discord takes ids as numbers in requests, where the document says strings.
+"""
+
+from __future__ import annotations
+
+import copy
+import functools
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from jsonschema import Draft202012Validator
+
+SUBSET = Path(__file__).parents[1] / "data" / "discord_openapi_subset.json"
+ID_IN_REQUESTS = {
+    "anyOf": [
+        {"type": "string", "pattern": "^(0|[1-9][0-9]*)$"},
+        {"type": "integer", "minimum": 0},
+    ]
+}
+
+
+@functools.cache
+def document() -> dict[str, Any]:
+    """Return the reduced document."""
+    loaded: dict[str, Any] = json.loads(SUBSET.read_text(encoding="utf-8"))
+    return loaded
+
+
+@functools.cache
+def _schemas(*, requests: bool) -> dict[str, Any]:
+    schemas: dict[str, Any] = copy.deepcopy(document()["components"]["schemas"])
+    # The document says that field errors carry numbers; Discord's reference shows words.
+    schemas["InnerErrors"]["properties"]["_errors"]["items"] = {
+        "type": "object",
+        "required": ["code", "message"],
+        "properties": {"code": {"type": ["string", "integer"]}, "message": {"type": "string"}},
+    }
+    if requests:
+        schemas["SnowflakeType"] = ID_IN_REQUESTS
+    return schemas
+
+
+@functools.cache
+def _patterns() -> list[tuple[re.Pattern[str], str]]:
+    # Fixed words before placeholders, so that @original is not taken for a message id.
+    templates = sorted(document()["paths"], key=lambda template: template.count("{"))
+    return [
+        (re.compile(re.sub(r"\\{\w+\\}", "[^/]+", re.escape(template)) + "$"), template)
+        for template in templates
+    ]
+
+
+def find_operation(method: str, path: str) -> dict[str, Any]:
+    """Return the operation a call belongs to; AssertionError if Discord has no such call."""
+    for pattern, template in _patterns():
+        operation = document()["paths"][template].get(method.upper())
+        if pattern.match(path) and operation is not None:
+            found: dict[str, Any] = operation
+            return found
+    raise AssertionError(f"Discord has no {method} {path}")
+
+
+def validate(schema: dict[str, Any], value: object, what: str, *, requests: bool = False) -> None:
+    """Fail with the deepest violation of a schema."""
+    whole = {**schema, "components": {"schemas": _schemas(requests=requests)}}
+    errors = [
+        inner
+        for error in Draft202012Validator(whole).iter_errors(value)
+        for inner in (_deepest(error),)
+    ]
+    assert not errors, f"{what}: {errors[0].json_path}: {errors[0].message[:400]}"
+
+
+def _deepest(error: Any) -> Any:
+    while error.context:
+        error = max(error.context, key=lambda inner: (len(inner.absolute_path), inner.message))
+    return error
+
+
+def assert_valid_request(method: str, path: str, body: object) -> None:
+    """Fail unless Discord's document allows the body (None for none) in this call."""
+    operation = find_operation(method, path)
+    if body is None:
+        assert "body" not in operation, f"{method} {path} wants a body"
+    else:
+        assert "body" in operation, f"{method} {path} wants no body"
+        validate(operation["body"], body, f"{method} {path} request", requests=True)
+
+
+def assert_valid_response(method: str, path: str, status: int, body: object) -> None:
+    """Fail unless the reply is one that Discord's document describes for this call."""
+    what = f"{method} {path} {status}"
+    if status == 429:
+        validate({"$ref": "#/components/schemas/RatelimitedResponse"}, body, what)
+        return
+    if status >= 400:
+        validate({"$ref": "#/components/schemas/ErrorResponse"}, body, what)
+        return
+    operation = find_operation(method, path)
+    assert str(status) in operation["responses"], f"{what}: no such status"
+    schema = operation["responses"][str(status)]
+    if schema is None:
+        assert body is None, f"{what}: a body where none belongs"
+    else:
+        validate(schema, body, what)
