@@ -55,7 +55,8 @@ def main(arguments):
 
 def write(line, stream=1):
     """One system call a line, and a short one, so that parallel rows never mix within it."""
-    os.write(stream, line.encode("utf-8", "replace")[: LINE_BYTES - 1] + b"\n")
+    short = line.encode("utf-8", "replace")[: LINE_BYTES - 1].decode("utf-8", "ignore")
+    os.write(stream, short.encode() + b"\n")
 
 
 def mark(kind, *pairs):
