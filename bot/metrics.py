@@ -22,6 +22,7 @@ from bot.domain.events import Delivered, Dispatched, JobEvent, Started
 from bot.domain.job import Job, JobState
 
 _WAITS = (1, 5, 15, 60, 300, 900, 3600, 14400)
+_ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
 _RUNS = (1, 5, 15, 30, 60, 120, 300, 900, 3600)
 STALL_TICK_SECONDS = 0.1
 
@@ -50,6 +51,12 @@ class Metrics:
         )
         self._run = Histogram(
             "gridbrush_run_seconds", "From started to delivered.", buckets=_RUNS, registry=registry
+        )
+        self._acknowledged = Histogram(
+            "gridbrush_acknowledge_seconds",
+            "From an interaction's arrival to its first answer.",
+            buckets=_ANSWERS,
+            registry=registry,
         )
         self._waiting = Gauge("gridbrush_jobs_waiting", "Jobs in the line.", registry=registry)
         self._running = Gauge("gridbrush_jobs_running", "Jobs that hold a slot.", registry=registry)
@@ -82,6 +89,10 @@ class Metrics:
                 self._run.observe((now - job.started_at).total_seconds())
         if job.state.terminal:
             self._ended.labels(job.state.value, job.cause or "").inc()
+
+    def acknowledged(self, seconds: float) -> None:
+        """An interaction got its first answer so long after it arrived."""
+        self._acknowledged.observe(seconds)
 
     def rate_limited(self) -> None:
         """Discord answered 429."""

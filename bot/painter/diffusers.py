@@ -13,7 +13,7 @@ from typing import Any
 
 from PIL import Image
 
-from bot.painter.engine import Batch
+from bot.painter.batch import Batch
 from bot.painter.plan import Refusal
 
 

@@ -1,7 +1,6 @@
-"""What an engine is: something that turns a batch of prompts into as many pictures.
+"""Chooses the engine that paints, by the environment.
 
-Chooses one by the environment, the only thing this program has beyond the options of
-``scripts/txt2img.py``:
+That is the only thing this program has beyond the options of ``scripts/txt2img.py``:
 
 ``PAINTER_ENGINE``
     ``auto`` (default), ``sketch`` or ``diffusers``. ``auto`` is diffusers if that library is
@@ -23,47 +22,10 @@ from __future__ import annotations
 import importlib.util
 import math
 import time
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
-from typing import Protocol
+from collections.abc import Mapping
 
-from PIL import Image
-
+from bot.painter.batch import Engine
 from bot.painter.plan import Refusal
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """Pictures to be painted together, one per prompt.
-
-    ``first`` is the number, from 0, of the first picture within the run: together with ``seed``
-    it fixes where each picture starts. ``width`` and ``height`` in pixels.
-    """
-
-    prompts: tuple[str, ...]
-    negative: str
-    seed: int
-    first: int
-    width: int
-    height: int
-    steps: int
-    scale: float
-
-
-class Engine(Protocol):
-    """Paints batches. The same batch on the same machine gives the same pixels."""
-
-    @property
-    def notice(self) -> str:
-        """A line for the log about what is painting; may be empty."""
-        ...
-
-    def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
-        """One RGB picture per prompt; calls ``step`` once for each of ``batch.steps`` steps.
-
-        Raises Refusal when the engine cannot paint this batch at all.
-        """
-        ...
 
 
 def choose(environment: Mapping[str, str], device: str) -> Engine:

@@ -15,7 +15,7 @@ from typing import TextIO
 from PIL import Image
 
 from bot.painter.bars import Bar, ProgressBars
-from bot.painter.engine import Batch, Engine
+from bot.painter.batch import Batch, Engine
 from bot.painter.plan import Plan, Sampler
 from bot.painter.sheet import lay_out
 

@@ -12,7 +12,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from bot.painter.art.composition import paint
-from bot.painter.engine import Batch
+from bot.painter.batch import Batch
 
 
 class SketchEngine:

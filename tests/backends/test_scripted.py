@@ -10,7 +10,8 @@ import pytest
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, Submission
-from bot.backends.scripted import Beat, Recording, ScriptedBackend, rehearsal
+from bot.backends.recordings import Beat, Recording, rehearsal
+from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import (
     ArtifactMissing,
     ConfigError,

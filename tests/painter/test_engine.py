@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.painter.engine import Batch, choose
+from bot.painter.batch import Batch
+from bot.painter.engine import choose
 from bot.painter.plan import Refusal
 from bot.painter.sketch import SketchEngine
 from tests.painter.conftest import Paint

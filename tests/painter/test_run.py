@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from bot.painter.arguments import parse
-from bot.painter.engine import Batch
+from bot.painter.batch import Batch
 from bot.painter.plan import plan
 from bot.painter.run import Streams, run
 from bot.painter.sheet import BORDER, lay_out

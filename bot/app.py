@@ -1,0 +1,227 @@
+"""The composition root: the only file that knows all rooms, and wires them by constructor."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+
+from bot.backends import local, open_backend
+from bot.backends.base import Backend, Submission
+from bot.domain.errors import ConfigError
+from bot.domain.job import Job
+from bot.domain.request import Limits
+from bot.domain.template import Template, files_named_in
+from bot.engine.book import Book
+from bot.engine.circuit import Circuit
+from bot.engine.collect import Collector
+from bot.engine.deliver import Courier, Deliverer
+from bot.engine.dispatcher import Dispatcher
+from bot.engine.kitchen import Kitchen, Menu
+from bot.engine.queue import Limits as QueueLimits
+from bot.engine.queue import Queue
+from bot.engine.reporting import Fanout, Reporter
+from bot.engine.runner import Runner
+from bot.settings import Settings
+from bot.store.database import Database
+
+log = logging.getLogger(__name__)
+
+DATABASE = "gridbrush.sqlite3"
+
+
+def utc_now() -> datetime:
+    """The present moment, aware, UTC."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Engine:
+    """Everything that accepts and carries jobs, wired up and open."""
+
+    settings: Settings
+    limits: Limits
+    menu: Menu
+    database: Database
+    backend: Backend
+    book: Book
+    collector: Collector
+    runner: Runner
+    circuit: Circuit
+    dispatcher: Dispatcher
+    queue: Queue
+    kitchen: Kitchen
+
+
+def load_template(settings: Settings, name: str) -> Template:
+    """Read and check a workflow template. Raises ConfigError with place and mend. Blocking."""
+    path = settings.template_path(name)
+    try:
+        text = path.read_text(encoding="utf-8")
+        texts = {
+            file: (path.parent / file).read_text(encoding="utf-8")
+            for file in files_named_in(text, path.name)
+        }
+    except (OSError, UnicodeDecodeError) as error:
+        mend = "Check that the template and the files it names are readable text."
+        raise ConfigError(str(path), str(error), mend) from error
+    return Template.load(text, path.name, texts)
+
+
+def load_menu(settings: Settings) -> Menu:
+    """Both templates and the styles. Raises ConfigError. Blocking."""
+    imagine = settings.imagine
+    grid = load_template(settings, imagine.template)
+    if grid.needs_input:
+        raise ConfigError(
+            "[imagine] template",
+            f"{imagine.template} starts from a picture",
+            "Name it as upscale_template, and one that makes grids as template.",
+        )
+    upscale = load_template(settings, imagine.upscale_template)
+    return Menu(grid, upscale, dict(imagine.styles))
+
+
+async def script_of(settings: Settings, submission: Submission) -> str:
+    """The bash script that the local backend would run for a job."""
+    options = settings.model_copy(
+        update={"backend": settings.backend.model_copy(update={"kind": "local"})}
+    ).backend_options()
+    return (await local.open(options)).script(submission)
+
+
+@asynccontextmanager
+async def open_engine(
+    settings: Settings,
+    *,
+    courier: Courier,
+    reporters: Iterable[Reporter] = (),
+    pictures: Path | None = None,
+    now: Callable[[], datetime] = utc_now,
+    entropy: Callable[[int], bytes] = os.urandom,
+    on_circuit: Callable[[bool, str], None] = lambda _away, _detail: None,
+) -> AsyncIterator[Engine]:
+    """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
+
+    ``pictures`` is the folder for finished jobs, by default ``jobs`` in the data folder;
+    ``on_circuit`` is told when the backend goes away and comes back. Raises ConfigError for
+    whatever the operator has to mend.
+    """
+    menu = await asyncio.to_thread(load_menu, settings)
+    folder = settings.data.dir
+    async with AsyncExitStack() as stack:
+        await asyncio.to_thread(_make_folder, folder)
+        database = await Database.open(folder / DATABASE, now=now)
+        stack.push_async_callback(database.aclose)
+        backend = await open_backend(settings.backend.kind, settings.backend_options())
+        stack.push_async_callback(backend.aclose)
+        book = Book(database, Fanout(reporters), now=now)
+        circuit = Circuit(backend.health, on_change=on_circuit)
+        stack.push_async_callback(circuit.aclose)
+        collector = Collector(backend, pictures or folder / "jobs", now=now)
+
+        async def stop(job: Job) -> None:
+            # Without a handle it is about to be submitted: its runner sees the request itself.
+            if job.handle is not None:
+                await backend.cancel(job.handle)
+
+        quota = settings.default_quota()
+        queue = Queue(
+            database,
+            book,
+            QueueLimits(settings.queue.running, settings.queue.waiting, quota),
+            now=now,
+            entropy=entropy,
+            wake=lambda: dispatcher.wake(),
+            stop=stop,
+        )
+        kitchen = Kitchen(queue.jobs, backend, menu)
+        runner = Runner(
+            book=book,
+            backend=backend,
+            kitchen=kitchen,
+            collector=collector,
+            deliverer=Deliverer(database, courier, now=now),
+            circuit=circuit,
+        )
+        dispatcher = Dispatcher(
+            database,
+            book,
+            runner,
+            circuit,
+            slots=settings.queue.running,
+            per_user=quota.running,
+            now=now,
+        )
+        stack.push_async_callback(dispatcher.aclose)
+        yield Engine(
+            settings=settings,
+            limits=settings.limits(negative=menu.grid.negative),
+            menu=menu,
+            database=database,
+            backend=backend,
+            book=book,
+            collector=collector,
+            runner=runner,
+            circuit=circuit,
+            dispatcher=dispatcher,
+            queue=queue,
+            kitchen=kitchen,
+        )
+
+
+def _make_folder(folder: Path) -> None:
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        mend = "Name a folder that the bot's user may write to."
+        raise ConfigError("[data] dir", f"cannot make {folder}: {error.strerror}", mend) from error
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked; ``mend`` says what to do if it is not ``ok``."""
+
+    what: str
+    ok: bool
+    detail: str
+    mend: str = ""
+
+
+async def examine(settings: Settings) -> list[Finding]:
+    """Check everything that can be checked without Discord; never raises for what it finds."""
+    findings = [
+        Finding("configuration", False, f"{error.where}: {error.problem}", error.mend)
+        for error in settings.missing(discord=False)
+    ]
+    try:
+        menu = await asyncio.to_thread(load_menu, settings)
+    except ConfigError as error:
+        findings.append(Finding("templates", False, f"{error.where}: {error.problem}", error.mend))
+    else:
+        names = [template.name for template in (menu.grid, menu.upscale) if template]
+        findings.append(Finding("templates", True, ", ".join(names)))
+    folder = settings.data.dir
+    try:
+        await asyncio.to_thread(_make_folder, folder)
+        async with await Database.open(folder / DATABASE, now=utc_now):
+            findings.append(Finding("database", True, str(folder / DATABASE)))
+    except ConfigError as error:
+        findings.append(Finding("database", False, f"{error.where}: {error.problem}", error.mend))
+    what = f"backend {settings.backend.kind}"
+    try:
+        backend = await open_backend(settings.backend.kind, settings.backend_options())
+    except ConfigError as error:
+        findings.append(Finding(what, False, f"{error.where}: {error.problem}", error.mend))
+        return findings
+    try:
+        health = await backend.health()
+        findings.append(Finding(what, health.ok, health.detail, health.mend))
+    finally:
+        await backend.aclose()
+    return findings

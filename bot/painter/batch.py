@@ -1,0 +1,43 @@
+"""What engines are given and what they are: a batch of prompts in, as many pictures out."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
+
+from PIL import Image
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """Pictures to be painted together, one per prompt.
+
+    ``first`` is the number, from 0, of the first picture within the run: together with ``seed``
+    it fixes where each picture starts. ``width`` and ``height`` in pixels.
+    """
+
+    prompts: tuple[str, ...]
+    negative: str
+    seed: int
+    first: int
+    width: int
+    height: int
+    steps: int
+    scale: float
+
+
+class Engine(Protocol):
+    """Paints batches. The same batch on the same machine gives the same pixels."""
+
+    @property
+    def notice(self) -> str:
+        """A line for the log about what is painting; may be empty."""
+        ...
+
+    def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+        """One RGB picture per prompt; calls ``step`` once for each of ``batch.steps`` steps.
+
+        Raises Refusal when the engine cannot paint this batch at all.
+        """
+        ...

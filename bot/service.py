@@ -1,0 +1,175 @@
+"""The bot as a service: the engine with Discord in front of it, metrics beside it, and a way out.
+
+The second half of the composition root. Starting is in an order that loses nothing: the engine is
+opened, the client signs in, and only then are interrupted jobs taken up and the line dispatched.
+Stopping lets nothing new start, gives what is being delivered a moment, and leaves the rest to run
+at its backend, where the next start finds it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import os
+from collections.abc import AsyncIterator, Callable, Iterable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.app import Engine, open_engine, utc_now
+from bot.engine.allowances import Allowances
+from bot.engine.posts import Posts
+from bot.engine.prints import Prints
+from bot.engine.privacy import Privacy
+from bot.engine.reporting import Reporter
+from bot.metrics import Metrics, serve
+from bot.settings import Settings
+from bot.surface.client import GridbrushClient
+from bot.surface.connection import aimed_at, run_client
+from bot.surface.courier import DiscordCourier
+from bot.surface.desk import Desk
+from bot.surface.reporter import DiscordReporter
+
+log = logging.getLogger(__name__)
+
+DRAIN_SECONDS = 10.0
+AWAY = "The machines are away at the moment; everything waits and nothing is lost."
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """A running bot; ``metrics_url`` is empty when metrics are switched off."""
+
+    engine: Engine
+    client: GridbrushClient
+    cards: DiscordReporter
+    metrics: Metrics
+    metrics_url: str
+
+
+@asynccontextmanager
+async def open_service(
+    settings: Settings,
+    *,
+    reporters: Iterable[Reporter] = (),
+    now: Callable[[], datetime] = utc_now,
+    entropy: Callable[[int], bytes] = os.urandom,
+    guild_ready_timeout: float = 2.0,
+) -> AsyncIterator[Service]:
+    """Wire everything; nothing talks to Discord yet. Raises ConfigError."""
+    async with AsyncExitStack() as stack:
+        stack.enter_context(aimed_at(settings.discord.api_base, settings.discord.gateway_url))
+        metrics = Metrics(now=now)
+        client = GridbrushClient(
+            registered=settings.data.dir / "commands.json",
+            guilds=settings.discord.guilds,
+            guild_ready_timeout=guild_ready_timeout,
+            acknowledged=metrics.acknowledged,
+            limited=metrics.rate_limited,
+        )
+        courier = DiscordCourier(client)
+        cards = DiscordReporter(client)
+
+        def circuit_changed(away: bool, detail: str) -> None:
+            metrics.circuit_changed(away, detail)
+            cards.line_changed()
+
+        engine = await stack.enter_async_context(
+            open_engine(
+                settings,
+                courier=courier,
+                reporters=[cards, metrics, *reporters],
+                now=now,
+                entropy=entropy,
+                on_circuit=circuit_changed,
+            )
+        )
+        client.desk = Desk(
+            queue=engine.queue,
+            limits=engine.limits,
+            collector=engine.collector,
+            posts=Posts(engine.database, now=now),
+            prints=Prints(engine.collector),
+            allowances=Allowances(engine.database, settings.default_quota(), now=now),
+            privacy=Privacy(engine.database, engine.collector.folder, now=now),
+            now=now,
+            entropy=entropy,
+            moderator_role=settings.discord.moderator_role,
+            rows=settings.delivery.rows,
+            upscaling=engine.menu.upscale is not None,
+            notice=lambda: AWAY if engine.circuit.open else "",
+        )
+        url = await stack.enter_async_context(
+            serve(
+                metrics,
+                settings.metrics.address,
+                readiness=lambda: _readiness(engine, client),
+                refresh=lambda: _refresh(engine, metrics),
+            )
+        )
+        writing = asyncio.get_running_loop().create_task(cards.run(), name="cards")
+        stack.push_async_callback(_stop, writing)
+        stack.push_async_callback(courier.aclose)
+        yield Service(engine, client, cards, metrics, url)
+
+
+async def run_service(
+    settings: Settings,
+    stop: asyncio.Event,
+    *,
+    on_ready: Callable[[Service], None] = lambda _service: None,
+    reporters: Iterable[Reporter] = (),
+    guild_ready_timeout: float = 2.0,
+) -> None:
+    """Run until ``stop`` is set, then drain. Raises ConfigError for what only the operator mends."""
+    async with open_service(
+        settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout
+    ) as service:
+        engine, client = service.engine, service.client
+        token = settings.discord.token.get_secret_value()
+        connected = asyncio.create_task(run_client(client, token), name="discord")
+        working = asyncio.create_task(_work(service, on_ready), name="work")
+        stopping = asyncio.create_task(stop.wait(), name="stop")
+        try:
+            done, _ = await asyncio.wait(
+                [connected, working, stopping], return_when=asyncio.FIRST_COMPLETED
+            )
+            for task in done:
+                task.result()
+            await _drain(engine)
+        finally:
+            for task in (stopping, working, connected):
+                await _stop(task)
+
+
+async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
+    """Once signed in, take up what was interrupted, then dispatch for ever."""
+    await service.client.signed_in.wait()
+    await service.engine.dispatcher.recover()
+    await service.cards.resume()
+    on_ready(service)
+    await service.engine.dispatcher.run()
+
+
+async def _drain(engine: Engine) -> None:
+    log.info("stopping: nothing new starts; running jobs go on at their backend")
+    engine.dispatcher.drain()
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(DRAIN_SECONDS):
+            await engine.dispatcher.idle()
+
+
+async def _readiness(engine: Engine, client: GridbrushClient) -> dict[str, bool]:
+    await engine.queue.jobs.counts(0)  # raises, and so answers 500, when the database does not
+    return {"discord": client.is_ready(), "database": True, "backend": not engine.circuit.open}
+
+
+async def _refresh(engine: Engine, metrics: Metrics) -> None:
+    waiting = await engine.queue.jobs.waiting()
+    metrics.line(waiting=len(waiting), running=engine.dispatcher.running)
+
+
+async def _stop(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
