@@ -14,6 +14,7 @@ from pathlib import Path
 from bot.backends import local, open_backend
 from bot.backends.base import Backend, Submission
 from bot.domain.errors import ConfigError
+from bot.domain.findings import Finding
 from bot.domain.job import Job
 from bot.domain.request import Limits
 from bot.domain.template import Template, files_named_in
@@ -181,16 +182,6 @@ def _make_folder(folder: Path) -> None:
     except OSError as error:
         mend = "Name a folder that the bot's user may write to."
         raise ConfigError("[data] dir", f"cannot make {folder}: {error.strerror}", mend) from error
-
-
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One thing that was checked; ``mend`` says what to do if it is not ``ok``."""
-
-    what: str
-    ok: bool
-    detail: str
-    mend: str = ""
 
 
 async def examine(settings: Settings) -> list[Finding]:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from bot.app import Engine, open_engine, utc_now
+from bot.domain.findings import Finding
 from bot.engine.allowances import Allowances
 from bot.engine.posts import Posts
 from bot.engine.prints import Prints
@@ -29,6 +30,7 @@ from bot.surface.client import GridbrushClient
 from bot.surface.connection import aimed_at, run_client
 from bot.surface.courier import DiscordCourier
 from bot.surface.desk import Desk
+from bot.surface.inspection import inspect
 from bot.surface.reporter import DiscordReporter
 
 log = logging.getLogger(__name__)
@@ -122,7 +124,7 @@ async def run_service(
     reporters: Iterable[Reporter] = (),
     guild_ready_timeout: float = 2.0,
 ) -> None:
-    """Run until ``stop`` is set, then drain. Raises ConfigError for what only the operator mends."""
+    """Run until ``stop`` is set, then drain. Raises ConfigError, the operator's to mend."""
     async with open_service(
         settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout
     ) as service:
@@ -173,3 +175,10 @@ async def _refresh(engine: Engine, metrics: Metrics) -> None:
 async def _stop(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
+
+
+async def examine_discord(settings: Settings) -> list[Finding]:
+    """Check the token, the invitation and the permissions of the configured servers' channels."""
+    discord = settings.discord
+    with aimed_at(discord.api_base, discord.gateway_url):
+        return await inspect(discord.token.get_secret_value(), discord.guilds)

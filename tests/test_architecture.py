@@ -30,6 +30,7 @@ RULES: tuple[Rule, ...] = (
 
 BROAD_EXCEPTS = {
     "bot/engine/reporting.py::Fanout.report": "one reporter's failure is not the job's",
+    "bot/engine/runner.py::Runner.carry": "root of a job's task: its reservation is given back",
     "bot/store/writer.py::Writer._hold": "the caller's error goes back to the caller's task",
     "bot/store/writer.py::Writer._run_alone": "the caller's error goes back to the caller's task",
     "bot/surface/buttons.py::press_control": "root of a press: the member hears of it",

@@ -68,8 +68,9 @@ def remove_rule(connection: sqlite3.Connection, guild_id: int, scope: str, subje
 def running_limits(connection: sqlite3.Connection) -> dict[int, int]:
     """How many jobs at once a rule allows each member who waits; without a rule they are left out.
 
-    The member's own rule, or else the server's where they wait. Roles are not known here. Of the
-    servers that a member waits in, the most generous counts: a slot belongs to no server.
+    The member's own rule, or else the most generous of their roles', or else the server's; roles
+    are those they had when they last asked. Of the servers that a member waits in, the most
+    generous counts: a slot belongs to no server.
     """
     return _running_query().on(connection)
 
@@ -109,13 +110,30 @@ def _rules_query(guild_id: int) -> Query[tuple[QuotaRule, ...]]:
 
 
 def _running_query() -> Query[dict[int, int]]:
+    # Of the line's rows with the highest id SQLite takes the roles too: the latest that are known.
     sql = """
-        SELECT line.author_id, max(coalesce(member.running, server.running)) AS running
-        FROM (SELECT DISTINCT author_id, guild_id FROM jobs WHERE state = 'queued') AS line
-        LEFT JOIN quota_rules AS member ON member.guild_id = line.guild_id
-            AND member.scope = 'member' AND member.subject_id = line.author_id
-        LEFT JOIN quota_rules AS server ON server.guild_id = line.guild_id
-            AND server.scope = 'server'
+        SELECT line.author_id, max(coalesce(
+            (
+                SELECT running FROM quota_rules AS rule
+                WHERE rule.guild_id = line.guild_id AND rule.scope = 'member'
+                    AND rule.subject_id = line.author_id
+            ),
+            (
+                SELECT max(running) FROM quota_rules AS rule
+                WHERE rule.guild_id = line.guild_id AND rule.scope = 'role'
+                    AND rule.subject_id IN (SELECT value FROM json_each(line.author_roles))
+            ),
+            (
+                SELECT running FROM quota_rules AS rule
+                WHERE rule.guild_id = line.guild_id AND rule.scope = 'server'
+            )
+        )) AS running
+        FROM (
+            SELECT author_id, guild_id, author_roles, max(id) FROM jobs
+            WHERE state = 'queued'
+                AND EXISTS (SELECT 1 FROM quota_rules WHERE running IS NOT NULL)
+            GROUP BY author_id, guild_id
+        ) AS line
         GROUP BY line.author_id
     """
     return Query(sql, (), _by_author)

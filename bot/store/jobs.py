@@ -7,6 +7,7 @@ transaction where they must hold together; the class ``Jobs`` reads from outside
 from __future__ import annotations
 
 import asyncio
+import json
 import sqlite3
 from collections.abc import Collection
 from dataclasses import replace
@@ -38,16 +39,20 @@ def insert(
     interaction: InteractionRef | None,
     mac_key: bytes,
     price_credits: Decimal | None = None,
+    role_ids: Collection[int] = (),
 ) -> bool:
-    """Store a new job; False, and nothing stored, if this interaction already made one."""
+    """Store a new job; False, and nothing stored, if this interaction already made one.
+
+    ``role_ids`` are the author's at this moment: rules about roles are asked for when it waits.
+    """
     request = job.request
     # Only the interaction may be known already; a second job with the same id is an error.
     sql = """
         INSERT INTO jobs (
             id, interaction_id, application_id, token, token_expires_at, author_id, guild_id,
             channel_id, state, images, steps, pixels, created_at, updated_at, started_at, ended_at,
-            request, snapshot, mac_key, price_credits
-        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            request, snapshot, mac_key, price_credits, author_roles
+        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (interaction_id) DO NOTHING
     """
     cursor = connection.execute(
@@ -73,6 +78,7 @@ def insert(
             dump_job(job),
             mac_key,
             _credits(price_credits),
+            json.dumps(sorted(role_ids)),
         ),
     )
     return cursor.rowcount == 1
@@ -163,7 +169,7 @@ def erase(connection: sqlite3.Connection, author_id: int, *, at: datetime) -> tu
         job = _without_words(load_job(row))
         connection.execute(
             "UPDATE jobs SET request = ?, snapshot = ?, token = NULL, token_expires_at = NULL, "
-            "erased_at = ? WHERE id = ?",
+            "author_roles = '[]', erased_at = ? WHERE id = ?",
             (dump_request(job.request), dump_job(job), to_text(at), job.id),
         )
     return tuple(row["id"] for row in rows)

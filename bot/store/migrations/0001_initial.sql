@@ -4,6 +4,7 @@
 
 -- One row for one accepted request. `request` and `snapshot` together are the Job; the columns
 -- beside them are what the engine asks for. `interaction_id` makes one press one job.
+-- `author_roles` are the roles the author had when it was accepted: a JSON array of ids.
 CREATE TABLE jobs (
     id               TEXT PRIMARY KEY CHECK (length(id) BETWEEN 1 AND 32),
     interaction_id   INTEGER UNIQUE,
@@ -13,6 +14,7 @@ CREATE TABLE jobs (
     author_id        INTEGER NOT NULL,
     guild_id         INTEGER NOT NULL,
     channel_id       INTEGER NOT NULL,
+    author_roles     TEXT NOT NULL DEFAULT '[]' CHECK (json_valid(author_roles)),
     state            TEXT NOT NULL CHECK (state IN (
         'queued', 'submitting', 'pending', 'running', 'collecting', 'delivering',
         'finished', 'failed', 'cancelled'

@@ -1,0 +1,15 @@
+"""The ``gridbrush`` command: one module for each group of verbs, one typer program for all.
+
+The command line enters the engine by the same door as Discord; it knows neither Discord nor a
+concrete backend.
+"""
+
+from __future__ import annotations
+
+from bot.cli import check, imagine, jobs, render, service
+from bot.cli.program import program
+
+for module in (service, imagine, jobs, render, check):
+    module.add_to(program)
+
+__all__ = ["program"]

@@ -1,0 +1,105 @@
+"""Carrying the command line's own jobs: one process at a time, to the end, Ctrl-C included."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from bot.app import Engine
+from bot.domain.errors import DeliveryError, RequestError
+from bot.domain.events import MessageRef
+from bot.domain.job import Job
+from bot.engine.collect import Package
+from bot.engine.queue import Member
+
+RUNG = "files"
+OPERATOR = Member(0, "operator", moderator=True)
+
+
+class FolderCourier:
+    """Hands a result over by leaving it in its folder, or copying it to one of the operator's."""
+
+    def __init__(self, out: Path | None) -> None:
+        self._out = out
+
+    async def ladder(self, job: Job) -> tuple[str, ...]:
+        """One rung: files."""
+        return (RUNG,)
+
+    async def hand_over(
+        self, rung: str, job: Job, package: Package, nonce: str
+    ) -> MessageRef | None:
+        """Copy the files, if another folder was named. Raises DeliveryError if it is not usable."""
+        if self._out is not None:
+            try:
+                await asyncio.to_thread(self._copy, package)
+            except OSError as error:
+                raise DeliveryError(f"cannot write to {self._out}: {error.strerror}") from error
+        return None
+
+    async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
+        """Copying again does no harm, so nothing is looked for."""
+        return None
+
+    def _copy(self, package: Package) -> None:
+        assert self._out is not None, "only asked to copy when a folder is named"
+        self._out.mkdir(parents=True, exist_ok=True)
+        for path in (package.grid, package.metadata, *(path for _, path in package.rows)):
+            part = self._out / f".{path.name}.part"
+            shutil.copyfile(path, part)
+            part.replace(self._out / path.name)
+
+
+@contextlib.contextmanager
+def held(folder: Path) -> Iterator[None]:
+    """Hold a job's folder against other processes of the command line; the kernel lets go of it.
+
+    Raises RequestError if another process carries this job.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".carried").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError("Another process is following this job right now.") from None
+        yield
+
+
+async def carry(engine: Engine, job: Job, begin: Callable[[], None]) -> Job:
+    """Bring a job to its end. Ctrl-C or SIGTERM cancels it; a second one leaves at once.
+
+    ``begin`` is called when that holds: whoever sees the job on the screen can stop it. Raises
+    RequestError if another process carries this job.
+    """
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[object]] = []
+    carrying = asyncio.ensure_future(engine.runner.carry(job))
+
+    async def stop() -> None:
+        with contextlib.suppress(RequestError):  # it has just finished: let it
+            await engine.queue.cancel(job.id, OPERATOR)
+
+    def interrupt() -> None:
+        if stopping:
+            carrying.cancel()
+        else:
+            stopping.append(loop.create_task(stop()))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        with held(engine.collector.folder(job.id)):
+            begin()
+            return await carrying
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        carrying.cancel()
+        await asyncio.gather(carrying, *stopping, return_exceptions=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

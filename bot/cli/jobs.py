@@ -1,0 +1,105 @@
+"""``gridbrush jobs``: what the command line has made, and what it left unfinished."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Table
+
+from bot.app import Engine, open_engine
+from bot.cli.carrying import FolderCourier
+from bot.cli.imagine import follow, result_of
+from bot.cli.program import Exit, errors, load_settings, run
+from bot.cli.progress import TerminalReporter, conclude
+from bot.domain.errors import RequestError
+from bot.domain.job import Job
+from bot.settings import Settings
+
+
+def jobs(
+    context: typer.Context,
+    job: Annotated[
+        str | None, typer.Argument(help="Only this job; the beginning of its id is enough.")
+    ] = None,
+    only_list: Annotated[bool, typer.Option("--list", help="List, and follow nothing.")] = False,
+    out: Annotated[Path | None, typer.Option(help="Copy results here.")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
+) -> None:
+    """List jobs, and follow to their end those that a killed `gridbrush imagine` left behind.
+
+    A job that still runs is followed, never started again. Jobs from Discord are listed only: the
+    bot itself goes on with them.
+    """
+    run(_jobs(load_settings(context), job, only_list, out, as_json))
+
+
+async def _jobs(
+    settings: Settings, wanted: str | None, only_list: bool, out: Path | None, as_json: bool
+) -> Exit:
+    reporter = TerminalReporter(silent=as_json)
+    async with open_engine(settings, courier=FolderCourier(out), reporters=[reporter]) as engine:
+        found = await _find(engine, wanted)
+        own = [job for job in found if job.request.place.channel_id == 0]
+        left = [] if only_list else [job for job in own if not job.state.terminal]
+        if not as_json and (only_list or not left):
+            _print_table(found)
+        worst = Exit.OK
+        for job in left:
+            try:
+                worst = max(worst, await follow(engine, job, reporter, out, as_json))
+            except RequestError as busy:
+                if wanted is not None:
+                    raise
+                errors.print(f"{job.id}: {busy}")
+        if as_json or wanted is not None:
+            for job in found:
+                if job not in left:
+                    status = await _show(engine, job, out, as_json)
+                    worst = max(worst, status) if wanted is not None else worst
+        return worst
+
+
+async def _show(engine: Engine, job: Job, out: Path | None, as_json: bool) -> Exit:
+    """Say how an ended job ended, and copy its result if a folder is named."""
+    package = result_of(engine, job, None)
+    if package is not None and out is not None:
+        await FolderCourier(out).hand_over("files", job, package, "")
+        package = result_of(engine, replace(job, rung="files"), out)
+    return conclude(job, package, as_json=as_json)
+
+
+async def _find(engine: Engine, wanted: str | None) -> tuple[Job, ...]:
+    if wanted is None:
+        unfinished = await engine.queue.jobs.unfinished()
+        recent = await engine.queue.jobs.history(0, limit=25)
+        known = {job.id: job for job in (*recent, *unfinished)}
+        return tuple(known[key] for key in sorted(known))
+    found = await engine.queue.jobs.prefix(wanted, limit=2)
+    if len(found) != 1:
+        problem = "There is no such job" if not found else "More than one job begins like this"
+        raise RequestError(f"{problem}: {json.dumps(wanted)}.")
+    return found
+
+
+def _print_table(found: tuple[Job, ...]) -> None:
+    console = Console(highlight=False)
+    if not found:
+        console.print('No jobs yet. Make one: gridbrush imagine "an astronaut in space"')
+        return
+    table = Table("job", "state", "rows", "made", "prompt", box=None, header_style="bold")
+    for job in found:
+        rows = f"{len(job.collected or job.ready_rows)}/{len(job.rows)}"
+        made = job.created_at.strftime("%Y-%m-%d %H:%M")
+        table.add_row(job.id, job.state, rows, made, escape(job.request.prompt[:60]))
+    console.print(table)
+
+
+def add_to(target: typer.Typer) -> None:
+    """Declare the verb."""
+    target.command()(jobs)

@@ -1,0 +1,124 @@
+"""How a job looks in a terminal while it runs, and what is said when it is over."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from rich.console import Console
+from rich.markup import escape
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
+
+from bot.cli.program import Exit, errors
+from bot.domain.events import JobEvent, RowFailed, RowReady
+from bot.domain.grid import caption
+from bot.domain.job import Job, JobState
+from bot.engine.book import charged_images
+from bot.engine.collect import Package
+
+WORDS = {
+    JobState.SUBMITTING: "handing it over",
+    JobState.PENDING: "waiting for the machines",
+    JobState.RUNNING: "painting",
+    JobState.COLLECTING: "fetching the pictures",
+    JobState.DELIVERING: "handing them over",
+    JobState.FINISHED: "finished",
+    JobState.FAILED: "failed",
+    JobState.CANCELLED: "cancelled",
+}
+
+
+class TerminalReporter:
+    """A bar for each row on a terminal; a line for each change where there is none."""
+
+    def __init__(self, *, silent: bool = False) -> None:
+        self._console = Console(stderr=True, quiet=silent, highlight=False)
+        self._progress = Progress(
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:3.0f} %"),
+            TextColumn("{task.fields[word]}"),
+            TimeElapsedColumn(),
+            console=self._console,
+            disable=not self._console.is_terminal,
+        )
+        self._bars: dict[int, TaskID] = {}
+        self._state: JobState | None = None
+
+    async def report(self, job: Job, event: JobEvent) -> None:
+        """Draw the job as it is now."""
+        self.show(job)
+        if not self._console.is_terminal and isinstance(event, RowReady | RowFailed):
+            word = "ready" if isinstance(event, RowReady) else f"failed ({event.code})"
+            self._console.print(f"row {event.row} {word}")
+
+    def show(self, job: Job) -> None:
+        """Draw, and start drawing if that has not begun."""
+        if not self._bars:
+            self._progress.start()
+            for row in job.rows:
+                name = f"row {row.number}  seed {row.seed}"
+                self._bars[row.number] = self._progress.add_task(name, total=100, word="")
+        for row in job.rows:
+            word = "ready" if row.ready else "failed" if row.settled else ""
+            self._progress.update(self._bars[row.number], completed=row.percent, word=word)
+        if job.state is not self._state:
+            self._state = job.state
+            self._console.print(f"{job.id}: {WORDS.get(job.state, job.state)}")
+
+    def close(self) -> None:
+        """Leave the terminal as it should be, ready for another job."""
+        self._progress.stop()
+        for bar in self._bars.values():
+            self._progress.remove_task(bar)
+        self._bars.clear()
+        self._state = None
+
+
+def conclude(job: Job, package: Package | None, *, as_json: bool) -> Exit:
+    """Say how the job ended, on stdout, and give the exit status."""
+    status = exit_of(job)
+    if as_json:
+        print(json.dumps(_summary(job, package, status), ensure_ascii=False))
+        return status
+    console = Console(highlight=False)
+    if package is not None:
+        console.print(f"[bold]{escape(str(package.grid))}[/]", soft_wrap=True)
+        for number, path in package.rows:
+            console.print(f"  row {number}  {escape(str(path))}", soft_wrap=True)
+        console.print(f"  {escape(str(package.metadata))}", soft_wrap=True)
+        console.print(escape(caption(job)))
+    if status is Exit.PARTLY:
+        lost = ", ".join(str(row.number) for row in job.rows if row.number not in job.collected)
+        errors.print(f"[yellow]Only in part: row {lost} could not be made.[/]")
+    elif job.state is JobState.FAILED:
+        errors.print(f"[red]{escape(job.sentence)}[/]")
+    elif job.state is JobState.CANCELLED:
+        errors.print("Cancelled.")
+    return status
+
+
+def exit_of(job: Job) -> Exit:
+    """The exit status that a job's end deserves."""
+    if job.state is JobState.CANCELLED:
+        return Exit.CANCELLED
+    if job.state is not JobState.FINISHED:
+        return Exit.FAILED
+    return Exit.PARTLY if job.partial else Exit.OK
+
+
+def _summary(job: Job, package: Package | None, status: Exit) -> dict[str, object]:
+    def name(path: Path) -> str:
+        return str(path)
+
+    return {
+        "job": job.id,
+        "state": job.state,
+        "exit": int(status),
+        "sentence": job.sentence,
+        "seed": job.request.seed,
+        "images": charged_images(job),
+        "grid": name(package.grid) if package else None,
+        "rows": {number: name(path) for number, path in package.rows} if package else {},
+        "metadata": name(package.metadata) if package else None,
+    }

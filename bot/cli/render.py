@@ -1,0 +1,101 @@
+"""``gridbrush render``: what would be submitted, to read before anything is."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+from enum import StrEnum
+from typing import Annotated
+
+import typer
+import yaml
+
+from bot.app import load_menu, script_of, utc_now
+from bot.backends.base import Submission
+from bot.cli import options
+from bot.cli.program import Exit, load_settings, run
+from bot.domain.job import job_id
+from bot.domain.request import Author, Options, Place, Request, choose_seed
+from bot.domain.template import Ticket, masked, render
+from bot.settings import Settings
+
+
+class Form(StrEnum):
+    """How the workflow is written."""
+
+    YAML = "yaml"
+    JSON = "json"
+    BASH = "bash"
+
+
+def render_(
+    context: typer.Context,
+    prompt: options.Prompt,
+    negative: options.Negative = None,
+    aspect: options.Aspect = None,
+    rows: options.Rows = None,
+    samples: options.Samples = None,
+    steps: options.Steps = None,
+    seed: options.Seed = None,
+    model: options.Model = None,
+    style: options.Style = None,
+    form: Annotated[
+        Form,
+        typer.Option(
+            "--format", help="A DeepSquare job document, or the script of the local backend."
+        ),
+    ] = Form.YAML,
+) -> None:
+    """Print the workflow that a request becomes; nothing is submitted.
+
+    The key that signs the log's markers is masked, except in the script, which can be run.
+    """
+    chosen = Options(negative, aspect, rows, samples, steps, seed, model, style)
+    run(_render(load_settings(context), prompt, chosen, form))
+
+
+async def _render(settings: Settings, prompt: str, chosen: Options, form: Form) -> Exit:
+    menu = await asyncio.to_thread(load_menu, settings)
+    request = Request.parse(
+        prompt,
+        chosen,
+        limits=settings.limits(negative=menu.grid.negative),
+        seed=choose_seed(os.urandom(4)),
+        author=Author(0, "operator"),
+        place=Place(),
+    )
+    name = job_id(utc_now(), os.urandom(5))
+    folder = settings.data.dir / "local" / "jobs" / name / "published"
+    workflow = render(
+        menu.grid, request, Ticket(name, os.urandom(32), folder.as_uri()), menu.styles
+    )
+    if form is Form.BASH:
+        print(await script_of(settings, Submission(name, workflow)), end="")
+        return Exit.OK
+    document = masked(workflow, menu.grid).document()
+    if form is Form.JSON:
+        print(json.dumps(document, indent=2, ensure_ascii=False))
+    else:
+        print(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
+    return Exit.OK
+
+
+class _Dumper(yaml.SafeDumper):
+    """Commands as block text, and no aliases: made to be read."""
+
+    def ignore_aliases(self, data: object) -> bool:
+        return True
+
+
+def _block_text(dumper: _Dumper, text: str) -> yaml.Node:
+    style = "|" if "\n" in text else None
+    return dumper.represent_scalar("tag:yaml.org,2002:str", text, style=style)
+
+
+_Dumper.add_representer(str, _block_text)
+
+
+def add_to(target: typer.Typer) -> None:
+    """Declare the verb."""
+    target.command("render")(render_)

@@ -1,0 +1,149 @@
+"""``gridbrush run`` and ``gridbrush play``: the bot in Discord, and the bot without an account."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import sys
+import webbrowser
+from collections.abc import Iterator
+from typing import Annotated
+
+import typer
+from rich.markup import escape
+
+from bot import journal
+from bot.cli.program import Exit, errors, give_up, load_settings, run
+from bot.domain.errors import ConfigError
+from bot.playground.server import Playground
+from bot.service import Service, run_service
+from bot.settings import Settings
+
+PLAY_STEP_SECONDS = "0.12"
+
+
+def run_(context: typer.Context) -> None:
+    """Run the bot in Discord, until SIGTERM or Ctrl-C.
+
+    Set the token first (DISCORD_TOKEN); `gridbrush check` says what else is missing. Stopping lets
+    nothing new start; what runs goes on at its backend and is taken up at the next start.
+    """
+    settings = load_settings(context, quiet=False)
+    missing = settings.missing(discord=True)
+    if missing:
+        for error in missing[1:]:
+            errors.print(f"[red]{escape(error.where)}[/]: {escape(error.problem)}")
+            errors.print(f"  {escape(error.mend)}")
+        give_up(missing[0])
+    run(_run(settings))
+
+
+async def _run(settings: Settings) -> Exit:
+    with _stopping_on_signals() as stop:
+        await run_service(settings, stop, on_ready=_say_ready)
+    return Exit.OK
+
+
+def play(
+    context: typer.Context,
+    port: Annotated[int, typer.Option(help="The page's port; 0 for any free one.")] = 8788,
+    host: Annotated[str, typer.Option(help="The address to listen on.")] = "127.0.0.1",
+    browser: Annotated[
+        bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
+    ] = True,
+) -> None:
+    """Try the whole bot in a browser, with no account: a page that plays Discord.
+
+    Nothing leaves this machine. The bot is the real one; only Discord is played. What it makes is
+    kept in the folder `play` of the data folder.
+    """
+    run(_play(context, host, port, browser))
+
+
+async def _play(context: typer.Context, host: str, port: int, browser: bool) -> Exit:
+    playground = Playground()
+    try:
+        await playground.start(host, port)
+    except OSError as error:
+        give_up(
+            ConfigError(
+                f"port {port}", f"cannot listen on it: {error.strerror}", "Try --port 0 for any."
+            )
+        )
+    try:
+        settings = _settings_for(playground, context)
+        with _stopping_on_signals() as stop:
+
+            def ready(service: Service) -> None:
+                _say_ready(service)
+                errors.print(f"\n  Open [bold]{playground.page_url}[/] and type /imagine\n")
+                if browser and _has_browser():
+                    webbrowser.open(playground.page_url)
+
+            await run_service(settings, stop, on_ready=ready, guild_ready_timeout=0.2)
+    finally:
+        await playground.aclose()
+    return Exit.OK
+
+
+def _settings_for(playground: Playground, context: typer.Context) -> Settings:
+    """The operator's settings with Discord replaced by the playground, and a folder of its own."""
+    environ = dict(os.environ) | {
+        "DISCORD_TOKEN": playground.token,
+        "DISCORD_API_BASE": playground.api_base,
+        "DISCORD_GATEWAY_URL": playground.gateway_url,
+        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
+    }
+    environ.setdefault("GRIDBRUSH_METRICS__LISTEN", "127.0.0.1:0")
+    # A sketch takes no time; a little of it lets the progress be seen.
+    environ.setdefault("GRIDBRUSH_BACKEND__LOCAL__STEP_SECONDS", PLAY_STEP_SECONDS)
+    try:
+        settings = Settings.load(context.obj.config, environ)
+    except ConfigError as error:
+        give_up(error)
+    journal.configure(settings.log.format, settings.log.level, settings.secrets(), sys.stderr)
+    data = settings.data.model_copy(update={"dir": settings.data.dir / "play"})
+    return settings.model_copy(update={"data": data})
+
+
+@contextlib.contextmanager
+def _stopping_on_signals() -> Iterator[asyncio.Event]:
+    """An event that SIGTERM and Ctrl-C set; the second signal does what it always does."""
+    loop = asyncio.get_running_loop()
+    stop = asyncio.Event()
+    numbers = (signal.SIGTERM, signal.SIGINT)
+
+    def ask() -> None:
+        stop.set()
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+    for number in numbers:
+        loop.add_signal_handler(number, ask)
+    try:
+        yield stop
+    finally:
+        for number in numbers:
+            loop.remove_signal_handler(number)
+
+
+def _has_browser() -> bool:
+    return sys.platform == "darwin" or bool(
+        os.environ.get("DISPLAY") or os.environ.get("WAYLAND_DISPLAY")
+    )
+
+
+def _say_ready(service: Service) -> None:
+    user = service.client.user
+    errors.print(f"[green]ready[/] as {escape(str(user))}, backend {service.engine.backend.name}")
+    if service.metrics_url:
+        errors.print(f"metrics and health on {service.metrics_url}")
+
+
+def add_to(target: typer.Typer) -> None:
+    """Declare the verbs."""
+    target.command("run")(run_)
+    target.command("play")(play)

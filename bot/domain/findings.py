@@ -1,0 +1,15 @@
+"""What a check has found: good or bad, and how to mend it. Every room's check speaks in these."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One thing that was checked; ``mend`` says what to do if it is not ``ok``."""
+
+    what: str
+    ok: bool
+    detail: str
+    mend: str = ""

@@ -1,0 +1,267 @@
+"""Who may make how much, as moderators set it: rules, grants, fresh starts, and the record of them.
+
+Every change and its audit line are one transaction, and count from the next request on. What a
+member may make under all of it is ``bot.domain.quota``'s to say; that the one who asks for a change
+is a moderator was checked by the caller.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import sqlite3
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, dataclass, replace
+from datetime import datetime, timedelta
+from typing import Final
+
+from bot.domain import quota as quotas
+from bot.domain.errors import RequestError
+from bot.domain.quota import Grant, Quota, QuotaRule
+from bot.engine.queue import Allowance, Member
+from bot.engine.terms import (
+    MOST_IMAGES,
+    Scope,
+    Subject,
+    Terms,
+    check_count,
+    check_length,
+    checked_reason,
+)
+from bot.store import audit, guilds, ledger
+from bot.store.audit import Audit, AuditEntry
+from bot.store.database import Database
+from bot.store.guilds import Guilds
+from bot.store.jobs import Jobs
+from bot.store.ledger import Ledger
+from bot.store.ledger_queries import Balance, Entry
+
+__all__ = [
+    "Account",
+    "Allowances",
+    "AuditEntry",
+    "Balance",
+    "Entry",
+    "Subject",
+    "Terms",
+]
+
+MOST_RULES: Final = 500
+
+
+@dataclass(frozen=True, slots=True)
+class Account:
+    """A member's allowance, and where it comes from.
+
+    ``rules`` are those that touch this member, the widest first; ``grants`` those that hold now.
+    """
+
+    allowance: Allowance
+    rules: tuple[QuotaRule, ...]
+    grants: tuple[Grant, ...]
+
+
+class Allowances:
+    """Reads and changes what members may make on one server at a time."""
+
+    def __init__(self, database: Database, default: Quota, *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._default = default
+        self._now = now
+        self._guilds = Guilds(database)
+        self._ledger = Ledger(database)
+        self._audit = Audit(database)
+        self._jobs = Jobs(database)
+
+    @property
+    def default(self) -> Quota:
+        """The quota of members whom no rule touches."""
+        return self._default
+
+    async def show(self, guild_id: int, member: Member) -> Account:
+        """What a member may make and has made, and by which rules and grants."""
+        at = self._now()
+        rules = await self._guilds.rules(guild_id)
+        quota = quotas.effective(self._default, rules, member.role_ids, member.id)
+        usage, counts = await asyncio.gather(
+            self._ledger.usage(guild_id, member.id, at - quota.window),
+            self._jobs.counts(member.id),
+        )
+        touching = [rule for rule in rules if _touches(rule, member)]
+        return Account(
+            Allowance(quota, usage, at, counts.waiting, counts.in_flight),
+            tuple(sorted(touching, key=lambda rule: _WIDEST_FIRST.index(rule.scope))),
+            tuple(grant for grant in usage.grants if grant.holds(at)),
+        )
+
+    async def rule(self, guild_id: int, subject: Subject) -> QuotaRule | None:
+        """The rule that is set for exactly this subject."""
+        return _find(await self._guilds.rules(guild_id), subject)
+
+    async def rules(self, guild_id: int) -> tuple[QuotaRule, ...]:
+        """Every rule of a server, the widest first."""
+        found = await self._guilds.rules(guild_id)
+        return tuple(sorted(found, key=lambda rule: _WIDEST_FIRST.index(rule.scope)))
+
+    async def balances(self, guild_id: int) -> tuple[Balance, ...]:
+        """What each member of a server made in all, those who made most first."""
+        return await self._ledger.balances(guild_id)
+
+    async def set_rule(
+        self, guild_id: int, subject: Subject, terms: Terms, *, by: Member
+    ) -> QuotaRule:
+        """Change the subject's rule, or make it one; the rule as it is now.
+
+        Raises RequestError, naming the allowed range, for a value outside it.
+        """
+        terms.check()
+        at = self._now()
+        said = {key: value for key, value in asdict(terms).items() if value is not None}
+
+        def change(link: sqlite3.Connection) -> QuotaRule:
+            rules = guilds.rules(link, guild_id)
+            before = _find(rules, subject)
+            if before is None and len(rules) >= MOST_RULES:
+                raise RequestError(
+                    f"This server has {MOST_RULES} quota rules, which is the most it can have. "
+                    "Remove one first; /quota-admin list shows them."
+                )
+            rule = replace(before or QuotaRule(subject.scope, subject.id), **said)
+            guilds.set_rule(link, guild_id, rule)
+            note = {"was": before and _plain(before), "is": _plain(rule)}
+            self._note(link, guild_id, at, by, "quota-set", subject, note)
+            return rule
+
+        return await self._database.write(change)
+
+    async def remove_rule(self, guild_id: int, subject: Subject, *, by: Member) -> QuotaRule:
+        """Drop the subject's rule, so that what is set more widely counts; the rule that went.
+
+        Raises RequestError if there is none.
+        """
+        at = self._now()
+
+        def remove(link: sqlite3.Connection) -> QuotaRule:
+            before = _find(guilds.rules(link, guild_id), subject)
+            if before is None:
+                raise RequestError(
+                    "There is no rule to remove there; /quota-admin list shows all of them."
+                )
+            guilds.remove_rule(link, guild_id, subject.scope, subject.id)
+            self._note(link, guild_id, at, by, "quota-remove", subject, {"was": _plain(before)})
+            return before
+
+        return await self._database.write(remove)
+
+    async def grant(
+        self,
+        guild_id: int,
+        member_id: int,
+        *,
+        images: int,
+        lasts: timedelta | None,
+        reason: str,
+        by: Member,
+    ) -> Grant:
+        """Give a member images on top of the quota, for a time or (None) until a reset.
+
+        Raises RequestError, naming the allowed range, for a value outside it.
+        """
+        check_count("images", images, 1, MOST_IMAGES)
+        if lasts is not None:
+            check_length("expires", lasts)
+        why = checked_reason(reason)
+        at = self._now()
+        given = Grant(images, None if lasts is None else at + lasts)
+
+        def give(link: sqlite3.Connection) -> Grant:
+            ledger.grant(
+                link,
+                guild_id,
+                member_id,
+                images=images,
+                expires_at=given.expires_at,
+                actor_id=by.id,
+                reason=why,
+                at=at,
+            )
+            until = given.expires_at and given.expires_at.isoformat()
+            note = {"images": images, "until": until, "reason": why}
+            subject = Subject("member", member_id)
+            self._note(link, guild_id, at, by, "quota-grant", subject, note)
+            return given
+
+        return await self._database.write(give)
+
+    async def reset(self, guild_id: int, member_id: int, *, reason: str, by: Member) -> None:
+        """Let a member start afresh: what was charged and granted before counts no more."""
+        why = checked_reason(reason)
+        at = self._now()
+
+        def start_afresh(link: sqlite3.Connection) -> None:
+            ledger.reset(link, guild_id, member_id, actor_id=by.id, reason=why, at=at)
+            subject = Subject("member", member_id)
+            self._note(link, guild_id, at, by, "quota-reset", subject, {"reason": why})
+
+        await self._database.write(start_afresh)
+
+    async def history(
+        self, guild_id: int, member_id: int, limit: int = 25, before: int | None = None
+    ) -> tuple[Entry, ...]:
+        """A member's charges, refunds, grants and resets, the newest first."""
+        return await self._ledger.history(guild_id, member_id, limit, before)
+
+    async def changes(
+        self, guild_id: int, subject: Subject | None = None, limit: int = 25
+    ) -> tuple[AuditEntry, ...]:
+        """What moderators did to quotas, the newest first; to one subject, or (None) to any."""
+        about = None if subject is None else str(subject)
+        return await self._audit.entries(guild_id, limit, actions="quota-", subject=about)
+
+    @staticmethod
+    def _note(
+        link: sqlite3.Connection,
+        guild_id: int,
+        at: datetime,
+        by: Member,
+        action: str,
+        subject: Subject,
+        detail: Mapping[str, object],
+    ) -> None:
+        audit.record(
+            link,
+            at=at,
+            guild_id=guild_id,
+            actor_id=by.id,
+            action=action,
+            subject=str(subject),
+            detail=detail,
+        )
+
+
+_WIDEST_FIRST: Final[tuple[Scope, ...]] = ("server", "role", "member")
+
+
+def _find(rules: tuple[QuotaRule, ...], subject: Subject) -> QuotaRule | None:
+    wanted = (subject.scope, subject.id)
+    return next((rule for rule in rules if (rule.scope, rule.subject_id) == wanted), None)
+
+
+def _touches(rule: QuotaRule, member: Member) -> bool:
+    match rule.scope:
+        case "server":
+            return True
+        case "role":
+            return rule.subject_id in member.role_ids
+        case "member":
+            return rule.subject_id == member.id
+
+
+def _plain(rule: QuotaRule) -> dict[str, object]:
+    """The rule as JSON can hold it, without what it leaves open."""
+    found: dict[str, object] = {
+        "images": rule.images,
+        "window": rule.window and quotas.show_window(rule.window),
+        "running": rule.running,
+        "waiting": rule.waiting,
+    }
+    return {key: value for key, value in found.items() if value is not None}

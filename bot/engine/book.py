@@ -1,0 +1,101 @@
+"""The engine's hand on the store: every change of a job is one transaction, made here.
+
+A change reads the job as it is stored, lets the domain decide, and saves job and ledger together;
+so whoever else changed it in between, a member's cancel or another process, is never overwritten.
+Progress within a row is not written down: it is worth nothing after a crash.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import datetime
+
+from bot.domain.errors import BotError
+from bot.domain.events import (
+    JobEvent,
+    RowProgress,
+    RowStarted,
+)
+from bot.domain.job import Job, JobState, advance
+from bot.engine.reporting import Reporter
+from bot.store import jobs as job_table
+from bot.store import ledger
+from bot.store.database import Database
+
+_NOT_SAVED = (RowProgress, RowStarted)
+
+
+class Book:
+    """Applies events to stored jobs and tells the reporter what became of them."""
+
+    def __init__(
+        self, database: Database, reporter: Reporter, *, now: Callable[[], datetime]
+    ) -> None:
+        self._database = database
+        self._reporter = reporter
+        self._now = now
+
+    async def apply(self, job: Job, event: JobEvent) -> Job:
+        """The job after ``event``, saved if it changed. Raises IllegalTransition, saving nothing.
+
+        ``job`` is what the caller last saw; the stored one is what counts, but for the progress of
+        rows, which is only in memory.
+        """
+        at = self._now()
+        if isinstance(event, _NOT_SAVED):
+            changed = advance(job, event, at)
+        else:
+            saved = await self._database.write(lambda link: change(link, job.id, event, at))
+            changed = _with_progress_of(job, saved)
+        if changed != job:
+            await self._reporter.report(changed, event)
+        return changed
+
+
+def change(connection: sqlite3.Connection, job_id: str, event: JobEvent, at: datetime) -> Job:
+    """Apply one event inside a transaction: job, and ledger when the job ends with it."""
+    stored = job_table.by_id(connection, job_id)
+    if stored is None:
+        raise BotError(f"there is no job {job_id}")
+    changed = advance(stored, event, at)
+    if changed != stored:
+        job_table.save(connection, changed, expected=stored.state, at=at)
+        if changed.state.terminal:
+            close(connection, changed, at)
+    return changed
+
+
+def close(connection: sqlite3.Connection, job: Job, at: datetime) -> None:
+    """Charge what was made, or give everything back; does nothing when that was done before."""
+    images = charged_images(job)
+    if images:
+        ledger.settle(connection, job.id, images=images, at=at)
+    else:
+        actor = job.cancelled_by or 0
+        ledger.refund(connection, job.id, at=at, actor_id=actor, reason=job.cause or job.state)
+
+
+def charged_images(job: Job) -> int:
+    """What an ended job costs: the rows that were delivered or, if it was cancelled, were shown.
+
+    A failed job costs nothing.
+    """
+    if job.state is JobState.FAILED:
+        return 0
+    rows = job.collected if job.state is JobState.FINISHED else job.ready_rows
+    return len(rows) * job.request.samples
+
+
+def _with_progress_of(seen: Job, saved: Job) -> Job:
+    """``saved`` with the percentages that only ``seen`` has."""
+    if saved.state.terminal or len(seen.rows) != len(saved.rows):
+        return saved
+    rows = tuple(
+        row
+        if row.settled or before.settled
+        else replace(row, percent=max(row.percent, before.percent), started=before.started)
+        for before, row in zip(seen.rows, saved.rows, strict=True)
+    )
+    return replace(saved, rows=rows)

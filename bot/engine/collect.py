@@ -1,0 +1,190 @@
+"""Bringing a job's pictures home: rows as they become ready, the grid at the end.
+
+Each file is fetched once, checked by the backend against its marker, and here for being a picture
+of the right size. What cannot be had is left out: a grid is composed here from the rows that exist
+when the workflow's own is missing. All files of a job lie in ``<pictures>/<job id>/``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bot.backends.base import Backend
+from bot.domain.errors import ArtifactMissing, Unavailable
+from bot.domain.events import Artifact
+from bot.domain.grid import GridGeometry, file_name, geometry_of
+from bot.domain.job import Job, Row
+from bot.engine import pictures
+
+log = logging.getLogger(__name__)
+
+RETRY_SECONDS = (0.5, 2.0, 5.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Package:
+    """A job's result on disk: the grid, and the strips of the rows that are there."""
+
+    folder: Path
+    grid: Path
+    rows: tuple[tuple[int, Path], ...]
+
+    @property
+    def metadata(self) -> Path:
+        """Prompt, seeds, settings, timings and digests, as JSON."""
+        return self.folder / "metadata.json"
+
+
+class Collector:
+    """Fetches and checks; ``begin`` as soon as a row is announced, ``collect`` when all are."""
+
+    def __init__(
+        self,
+        backend: Backend,
+        root: Path,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._backend = backend
+        self._root = root
+        self._now = now
+        self._sleep = sleep
+        self._fetching: dict[tuple[str, int], asyncio.Task[Path]] = {}
+
+    def folder(self, job_id: str) -> Path:
+        """Where the job's pictures lie."""
+        return self._root / job_id
+
+    def row_path(self, job_id: str, row: int) -> Path:
+        """Where a row's strip lies once it is here."""
+        return self.folder(job_id) / file_name("row", row)
+
+    def begin(self, job: Job, row: Row) -> asyncio.Task[Path]:
+        """Start fetching a row that was announced, if that has not begun; never raises here."""
+        key = (job.id, row.number)
+        if key not in self._fetching:
+            fetching = asyncio.get_running_loop().create_task(self._row(job, row))
+            # Whoever collects the job reads the outcome; until then nobody may have to.
+            fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._fetching[key] = fetching
+        return self._fetching[key]
+
+    async def collect(self, job: Job) -> tuple[int, ...]:
+        """Fetch what is still missing, make the grid; the numbers of the rows that are here.
+
+        Raises ArtifactMissing when not a single row is.
+        """
+        rows = job.ready_rows
+        outcomes = await asyncio.gather(
+            *(self.begin(job, row) for row in rows), return_exceptions=True
+        )
+        here: list[int] = []
+        for row, outcome in zip(rows, outcomes, strict=True):
+            self._fetching.pop((job.id, row.number), None)
+            if isinstance(outcome, Path):
+                here.append(row.number)
+            elif isinstance(outcome, ArtifactMissing | Unavailable):
+                log.warning("row %d is lost: %s", row.number, outcome, extra={"job": job.id})
+            else:
+                raise outcome
+        if not here:
+            raise ArtifactMissing("none of the announced rows could be fetched")
+        await self._grid(job, here)
+        await asyncio.to_thread(self._write_metadata, job, here)
+        return tuple(here)
+
+    def package(self, job: Job) -> Package:
+        """The files of a job that was collected."""
+        folder = self.folder(job.id)
+        rows = tuple((number, self.row_path(job.id, number)) for number in job.collected)
+        return Package(folder, folder / file_name("grid"), rows)
+
+    def forget(self, job_id: str) -> None:
+        """Stop fetching for a job that will not be collected."""
+        for key in [key for key in self._fetching if key[0] == job_id]:
+            self._fetching.pop(key).cancel()
+
+    async def _row(self, job: Job, row: Row) -> Path:
+        assert row.artifact is not None, "only a published row is fetched"
+        target = self.row_path(job.id, row.number)
+        size = None if job.request.origin else geometry_of(job.request).strip_size
+        await self._fetch(row.artifact, target, size)
+        return target
+
+    async def _fetch(self, artifact: Artifact, target: Path, size: tuple[int, int] | None) -> None:
+        if not await asyncio.to_thread(target.exists):
+            await self._fetch_patiently(artifact, target)
+        await asyncio.to_thread(pictures.keep_only_if_good, target, size)
+
+    async def _fetch_patiently(self, artifact: Artifact, target: Path) -> None:
+        for pause in RETRY_SECONDS:
+            try:
+                await self._backend.fetch(artifact, target)
+            except Unavailable as error:
+                log.info("fetching %s again in %s s: %s", target.name, pause, error)
+                await self._sleep(pause)
+            else:
+                return
+        await self._backend.fetch(artifact, target)
+
+    async def _grid(self, job: Job, here: list[int]) -> None:
+        grid = self.folder(job.id) / file_name("grid")
+        geometry = self._geometry(job, here)
+        if job.grid is not None and len(here) == len(job.ready_rows):
+            try:
+                await self._fetch(job.grid, grid, geometry.size if geometry else None)
+            except (ArtifactMissing, Unavailable) as error:
+                log.warning("the grid is composed here: %s", error, extra={"job": job.id})
+            else:
+                return
+        strips = [self.row_path(job.id, number) for number in here]
+        await asyncio.to_thread(pictures.stack, strips, grid)
+
+    @staticmethod
+    def _geometry(job: Job, here: list[int]) -> GridGeometry | None:
+        request = job.request
+        if request.origin is not None:
+            return None
+        return GridGeometry(request.width, request.height, len(here), request.samples)
+
+    def _write_metadata(self, job: Job, here: list[int]) -> None:
+        """Blocking. What a picture needs to be made again, and what tells that it is the same."""
+        folder = self.folder(job.id)
+        files = {path.name: _sha256(path) for path in sorted(folder.glob("*.png"))}
+        request = job.request
+        metadata = {
+            "job": job.id,
+            "prompt": request.prompt,
+            "negative": request.negative,
+            "style": request.style,
+            "model": request.model,
+            "steps": request.steps,
+            "width": request.width,
+            "height": request.height,
+            "rows": request.rows,
+            "samples": request.samples,
+            "seed": request.seed,
+            "row_seeds": {row.number: row.seed for row in job.rows if row.number in here},
+            "missing_rows": [row.number for row in job.rows if row.number not in here],
+            "show": request.show(),
+            "created_at": job.created_at.isoformat(),
+            "started_at": job.started_at.isoformat() if job.started_at else None,
+            "collected_at": self._now().isoformat(),
+            "sha256": files,
+        }
+        part = folder / ".metadata.json.part"
+        part.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
+        part.replace(folder / "metadata.json")
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as stream:
+        return hashlib.file_digest(stream, "sha256").hexdigest()

@@ -1,0 +1,137 @@
+"""Fills free slots, whenever something changes, with the job whose turn it is.
+
+Sleeps until it is woken: by an accepted request, an ended job, a closed circuit. Each job that it
+starts, or finds in flight at start, is carried by a task of its own.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable
+from datetime import datetime
+
+from bot.domain.errors import IllegalTransition
+from bot.domain.events import Dispatched
+from bot.domain.fairness import Running, next_job
+from bot.domain.job import Job, JobState
+from bot.engine.book import Book
+from bot.engine.circuit import Circuit
+from bot.engine.runner import Runner
+from bot.store.database import Database
+from bot.store.guilds import Guilds
+from bot.store.jobs import Jobs
+
+log = logging.getLogger(__name__)
+
+
+class Dispatcher:
+    """Runs until cancelled; ``drain`` lets nothing new start and waits for what runs."""
+
+    def __init__(
+        self,
+        database: Database,
+        book: Book,
+        runner: Runner,
+        circuit: Circuit,
+        *,
+        slots: int,
+        per_user: int,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._jobs = Jobs(database)
+        self._guilds = Guilds(database)
+        self._book = book
+        self._runner = runner
+        self._circuit = circuit
+        self._slots = slots
+        self._per_user = per_user
+        self._now = now
+        self._woken = asyncio.Event()
+        self._carried: dict[str, tuple[int, asyncio.Task[Job]]] = {}
+        self._draining = False
+
+    @property
+    def running(self) -> int:
+        """Jobs that hold a slot."""
+        return len(self._carried)
+
+    def wake(self) -> None:
+        """Something changed: look again."""
+        self._woken.set()
+
+    async def recover(self) -> int:
+        """Take up every job that was in flight when the bot stopped; how many there are."""
+        unfinished = await self._jobs.unfinished()
+        flying = [job for job in unfinished if job.state is not JobState.QUEUED and from_chat(job)]
+        for job in flying:
+            log.info("taking up a job that is %s", job.state, extra={"job": job.id})
+            self._carry(job)
+        self.wake()
+        return len(flying)
+
+    async def run(self) -> None:
+        """Dispatch for ever."""
+        while True:
+            await self._woken.wait()
+            self._woken.clear()
+            await self._circuit.closed()
+            while not self._draining and self.running < self._slots and await self._start_next():
+                pass
+
+    def drain(self) -> None:
+        """Start nothing new."""
+        self._draining = True
+
+    async def idle(self) -> None:
+        """Wait until nothing runs."""
+        while self._carried:
+            await asyncio.wait([task for _, task in self._carried.values()])
+
+    async def aclose(self) -> None:
+        """Let go of running jobs; they go on at the backend and are taken up at the next start."""
+        tasks = [task for _, task in self._carried.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _start_next(self) -> bool:
+        waiting = await self._jobs.waiting()
+        if not waiting:
+            return False
+        turn = next_job(
+            waiting,
+            [Running(job_id, user) for job_id, (user, _) in self._carried.items()],
+            await self._jobs.last_started(),
+            per_user=self._per_user,
+            limits=await self._guilds.running_limits(),
+        )
+        if turn is None:
+            return False
+        job = await self._jobs.get(turn.job_id)
+        if job is None:
+            return True
+        try:
+            dispatched = await self._book.apply(job, Dispatched())
+        except IllegalTransition:
+            return True  # cancelled or taken a moment ago: ask again
+        if dispatched.state is JobState.SUBMITTING:
+            log.info("its turn: %s", turn.reason, extra={"job": job.id})
+            self._carry(dispatched)
+        return True
+
+    def _carry(self, job: Job) -> None:
+        task = asyncio.get_running_loop().create_task(self._runner.carry(job), name=job.id)
+        self._carried[job.id] = (job.request.author.id, task)
+        task.add_done_callback(lambda done: self._ended(job.id, done))
+
+    def _ended(self, job_id: str, task: asyncio.Task[Job]) -> None:
+        self._carried.pop(job_id, None)
+        if not task.cancelled() and (error := task.exception()) is not None:
+            log.error("carrying the job broke off", exc_info=error, extra={"job": job_id})
+        self.wake()
+
+
+def from_chat(job: Job) -> bool:
+    """Whether a job came from a channel; the command line carries its own."""
+    return job.request.place.channel_id != 0

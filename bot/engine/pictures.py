@@ -1,0 +1,106 @@
+"""Pictures on disk: checked, stacked into a grid, and written small enough for a limit. Blocking.
+
+Everything here takes time in proportion to pixels; callers run it in a thread. Downloaded files
+are not trusted: size and format are read before a pixel is decoded.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+from PIL import Image
+
+from bot.domain.errors import ArtifactMissing
+from bot.domain.grid import Encoding, GridGeometry, fit
+
+MAX_PIXELS = 150_000_000
+"""More than the largest grid that can be asked for, and less than Pillow refuses by itself."""
+
+
+def check_picture(path: Path, size: tuple[int, int] | None = None) -> tuple[int, int]:
+    """The picture's width and height. Raises ArtifactMissing if it is no whole PNG of ``size``."""
+    try:
+        with Image.open(path, formats=["PNG"]) as picture:
+            width, height = picture.size
+            if width * height > MAX_PIXELS:
+                raise ArtifactMissing(f"{path.name} has {width} × {height} pixels, too many")
+            if size is not None and (width, height) != size:
+                raise ArtifactMissing(
+                    f"{path.name} is {width} × {height}, not {size[0]} × {size[1]}"
+                )
+            picture.load()
+    except (OSError, SyntaxError, Image.DecompressionBombError, ValueError) as error:
+        raise ArtifactMissing(f"{path.name} is no readable PNG: {error}") from error
+    return width, height
+
+
+def keep_only_if_good(path: Path, size: tuple[int, int] | None) -> None:
+    """Check a fetched picture; one that is not good is removed, so that it is fetched anew."""
+    try:
+        check_picture(path, size)
+    except ArtifactMissing:
+        path.unlink(missing_ok=True)
+        raise
+
+
+def stack(strips: Sequence[Path], target: Path) -> None:
+    """One PNG, the strips from top to bottom at full resolution; ``target`` appears whole.
+
+    The strips are decoded one after the other into the grid's own memory, so that no more than one
+    of them is held beside it. Compression is light: a grid is looked at once and then sent on.
+    """
+    sizes = []
+    for strip in strips:
+        with Image.open(strip, formats=["PNG"]) as picture:
+            sizes.append(picture.size)
+    grid = Image.new("RGB", (max(w for w, _ in sizes), sum(h for _, h in sizes)))
+    top = 0
+    for strip, (_, height) in zip(strips, sizes, strict=True):
+        with Image.open(strip, formats=["PNG"]) as picture:
+            grid.paste(picture, (0, top))
+        top += height
+    part = target.with_name(f".{target.name}.part")
+    grid.save(part, "PNG", compress_level=1)
+    os.replace(part, target)
+
+
+def crop(source: Path, box: tuple[int, int, int, int], target: Path) -> None:
+    """Cut ``box`` (left, top, right, bottom) out of a picture, losslessly."""
+    part = target.with_name(f".{target.name}.part")
+    with Image.open(source, formats=["PNG"]) as picture:
+        picture.crop(box).save(part, "PNG", compress_level=6)
+    os.replace(part, target)
+
+
+def fitted(source: Path, geometry: GridGeometry, limit: int, folder: Path) -> Path:
+    """A file of at most ``limit`` bytes that shows ``source``: itself, or written smaller.
+
+    Tries the domain's encodings from the best to the smallest. Raises ArtifactMissing if not even
+    the smallest fits.
+    """
+    weight = source.stat().st_size
+    with Image.open(source, formats=["PNG"]) as opened:
+        full = opened.size
+        attempts = fit(geometry, limit, png_bytes=weight)
+        if attempts[0].format == "png" and attempts[0].size(full) == full and weight <= limit:
+            return source
+        picture = opened.convert("RGB")
+    for number, encoding in enumerate(attempts):
+        target = folder / f"{source.stem}-{number}.{encoding.format}"
+        _write(picture, encoding, target)
+        if target.stat().st_size <= limit:
+            return target
+        target.unlink()
+    raise ArtifactMissing(f"{source.name} cannot be written in {limit} bytes")
+
+
+def _write(picture: Image.Image, encoding: Encoding, target: Path) -> None:
+    size = encoding.size(picture.size)
+    if size != picture.size:
+        picture = picture.resize(size, Image.Resampling.LANCZOS)
+    if encoding.format == "png":
+        picture.save(target, "PNG", compress_level=6)
+    else:
+        picture.save(target, "WEBP", quality=encoding.quality, method=2)

@@ -1,0 +1,113 @@
+"""What was posted for a job and where it may still be edited: the chat's memory, kept in the store.
+
+The surface asks here because it never sees the store. Nothing here talks to Discord.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+
+from bot.domain.events import MessageRef
+from bot.domain.job import Job
+from bot.store import audit, deliveries
+from bot.store.database import Database
+from bot.store.deliveries import Deliveries
+from bot.store.job_queries import InteractionRef
+from bot.store.jobs import ERASED, Jobs
+
+__all__ = ["InteractionRef", "Post", "Posts", "erased"]
+
+
+def erased(job: Job) -> bool:
+    """Whether the author had the words of this request erased: there is nothing to make again."""
+    return job.request.prompt == ERASED
+
+
+@dataclass(frozen=True, slots=True)
+class Post:
+    """A job's card, and the interaction whose answer it is while that is still known."""
+
+    message: MessageRef
+    interaction: InteractionRef | None
+
+    def token_lives(self, at: datetime) -> bool:
+        """Whether the message can be edited by the interaction's token, one minute to spare."""
+        # Decided by the clock: an expired token answers 401, and too many of those are a ban.
+        return (
+            self.interaction is not None
+            and (self.interaction.expires_at - at).total_seconds() > _SPARE_SECONDS
+        )
+
+
+_SPARE_SECONDS = 60.0
+
+
+class Posts:
+    """Remembers messages by job and kind."""
+
+    def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
+        self._database = database
+        self._now = now
+        self._deliveries = Deliveries(database)
+        self._jobs = Jobs(database)
+
+    async def card(self, job_id: str) -> Post | None:
+        """The card that was the first answer; None before it was posted and after it is gone."""
+        message = await self._deliveries.message(job_id, "card")
+        if message is None:
+            return None
+        return Post(message, await self._jobs.interaction(job_id))
+
+    async def thread(self, job_id: str) -> MessageRef | None:
+        """The thread with the rows: its id and that of its first message."""
+        return await self._deliveries.message(job_id, "thread")
+
+    async def keep_card(self, job_id: str, message: MessageRef) -> None:
+        """The card was posted."""
+        await self._keep(job_id, "card", message)
+
+    async def keep_thread(self, job_id: str, first: MessageRef) -> None:
+        """The rows were posted in a thread; ``first`` is the thread and its first message."""
+        await self._keep(job_id, "thread", first)
+
+    async def job_of(self, message_id: int) -> str | None:
+        """The id of the job that a message belongs to."""
+        return await self._deliveries.job_of(message_id)
+
+    async def forget(self, message_id: int) -> None:
+        """A message is gone from the channel."""
+        await self._database.write(lambda link: deliveries.forget_message(link, message_id))
+
+    async def removed(self, job: Job, message_id: int, by: int) -> None:
+        """``by`` had the message removed: forgotten and, if it was not the author, on record."""
+        at = self._now()
+
+        def note(link: sqlite3.Connection) -> None:
+            deliveries.forget_message(link, message_id)
+            if by == job.request.author.id:
+                return
+            audit.record(
+                link,
+                at=at,
+                guild_id=job.request.place.guild_id,
+                actor_id=by,
+                action="removed",
+                subject=f"job:{job.id}",
+                detail={
+                    "author": job.request.author.id,
+                    "channel": job.request.place.channel_id,
+                    "prompt": job.request.prompt,
+                    "seed": job.request.seed,
+                },
+            )
+
+        await self._database.write(note)
+
+    async def _keep(self, job_id: str, kind: deliveries.MessageKind, message: MessageRef) -> None:
+        at = self._now()
+        await self._database.write(
+            lambda link: deliveries.set_message(link, job_id, kind, message, at=at)
+        )

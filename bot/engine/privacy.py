@@ -1,0 +1,106 @@
+"""What is kept of a member, and forgetting it: words in the database, pictures on disk.
+
+States, times and the count of images stay, since quota and the ledger rest on them. Messages in
+Discord are not touched here: their own buttons delete them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import shutil
+import sqlite3
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bot.engine.queue import Member
+from bot.store import audit, job_queries
+from bot.store import jobs as job_table
+from bot.store.database import Database
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Holdings:
+    """What is kept of one member, in all servers together.
+
+    ``jobs`` have their prompt (of them ``unfinished`` wait or run), ``erased`` no longer;
+    ``files`` are pictures and their metadata on disk, of so many ``size`` bytes.
+    """
+
+    jobs: int
+    unfinished: int
+    erased: int
+    files: int
+    size: int
+
+
+class Privacy:
+    """``folder`` says where a job's pictures lie."""
+
+    def __init__(
+        self,
+        database: Database,
+        folder: Callable[[str], Path],
+        *,
+        now: Callable[[], datetime],
+    ) -> None:
+        self._database = database
+        self._folder = folder
+        self._now = now
+
+    async def holdings(self, user_id: int) -> Holdings:
+        """Count what is kept of a member."""
+        kept = await self._database.read(job_queries.kept(user_id))
+        folders = await self._folders(user_id)
+        files, size = await asyncio.to_thread(_weigh, folders)
+        return Holdings(kept.jobs, kept.unfinished, kept.erased, files, size)
+
+    async def erase(self, guild_id: int, member: Member) -> int:
+        """Forget a member's ended jobs, everywhere; how many there were.
+
+        Unfinished ones are left alone: cancel them first. Asking again removes what an interrupted
+        attempt has left. ``guild_id`` is where it was asked for, for the audit.
+        """
+        at = self._now()
+
+        def forget(link: sqlite3.Connection) -> int:
+            erased = job_table.erase(link, member.id, at=at)
+            audit.record(
+                link,
+                at=at,
+                guild_id=guild_id,
+                actor_id=member.id,
+                action="erase",
+                subject=f"user:{member.id}",
+                detail={"jobs": len(erased)},
+            )
+            return len(erased)
+
+        count = await self._database.write(forget)
+        folders = await self._folders(member.id)
+        await asyncio.to_thread(_remove, folders)
+        log.info("erased %d jobs of a member at their wish", count)
+        return count
+
+    async def _folders(self, user_id: int) -> list[Path]:
+        ended = await self._database.read(job_queries.ended_ids(user_id))
+        return [self._folder(job_id) for job_id in ended]
+
+
+def _weigh(folders: Iterable[Path]) -> tuple[int, int]:
+    """Blocking. The number of files and their size in bytes."""
+    sizes = [
+        path.stat().st_size for folder in folders for path in folder.glob("**/*") if path.is_file()
+    ]
+    return len(sizes), sum(sizes)
+
+
+def _remove(folders: Iterable[Path]) -> None:
+    """Blocking. Folders that are not there are no error."""
+    for folder in folders:
+        if folder.exists():
+            shutil.rmtree(folder)

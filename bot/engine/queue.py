@@ -1,0 +1,244 @@
+"""The one door: every request enters here, from Discord, the playground or a button.
+
+Accepted means kept: limits, quota, the request, its reservation and its place in line are one
+transaction, committed before anyone reads "queued". The interaction's id makes one press one job.
+"""
+
+from __future__ import annotations
+
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+
+from bot.domain.errors import NotAllowed, QueueFull, RequestError
+from bot.domain.events import Cancelled, CancelRequested, Dispatched
+from bot.domain.fairness import Running, order
+from bot.domain.forecast import estimate, work_of
+from bot.domain.job import Job, JobState, advance, job_id, new_job
+from bot.domain.quota import Quota
+from bot.domain.request import Request
+from bot.engine.admission import (
+    Allowance,
+    Member,
+    allowance_of,
+    check_open,
+    check_quota,
+    check_room,
+)
+from bot.engine.book import Book
+from bot.store import audit, guilds, ledger
+from bot.store import jobs as job_table
+from bot.store.database import Database
+from bot.store.job_queries import InteractionRef
+from bot.store.jobs import Jobs
+
+__all__ = ["Allowance", "Door", "Limits", "Member", "Queue", "Receipt", "Standing"]
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """``[queue]``: jobs running in all and per member, and waiting in all."""
+
+    running: int
+    waiting: int
+    quota: Quota
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """What became of a submission. ``created`` is False for a press that was seen before.
+
+    ``left`` is how many images the member has left in the window, this job taken off.
+    """
+
+    job: Job
+    created: bool
+    left: int
+
+
+@dataclass(frozen=True, slots=True)
+class Standing:
+    """A waiting job's place: ``position`` counts from 1, ``reason`` says why in words."""
+
+    position: int
+    reason: str
+    starts_in: timedelta | None
+
+
+@dataclass(slots=True)
+class Door:
+    """Whether requests are taken at all; a drain or an outage may close it with a reason."""
+
+    closed_because: str = field(default="")
+
+
+class Queue:
+    """Accepts, cancels, and says who stands where. Knows nothing of slots: see the dispatcher."""
+
+    def __init__(
+        self,
+        database: Database,
+        book: Book,
+        limits: Limits,
+        *,
+        now: Callable[[], datetime],
+        entropy: Callable[[int], bytes],
+        wake: Callable[[], None],
+        stop: Callable[[Job], Awaitable[None]],
+    ) -> None:
+        self._database = database
+        self._book = book
+        self._limits = limits
+        self._now = now
+        self._entropy = entropy
+        self._wake = wake
+        self._stop = stop
+        self.jobs = Jobs(database)
+        self._guilds = guilds.Guilds(database)
+        self.door = Door()
+
+    async def submit(
+        self, request: Request, member: Member, interaction: InteractionRef | None = None
+    ) -> Receipt:
+        """Take a request in.
+
+        Raises QuotaExceeded, QueueFull, NotAllowed (blocked) or RequestError (paused); then
+        nothing was stored but an audit line.
+        """
+        at = self._now()
+        job = new_job(job_id(at, self._entropy(5)), request, at)
+        key = self._entropy(32)
+
+        def accept(link: sqlite3.Connection) -> Receipt:
+            if interaction is not None:
+                known = job_table.by_interaction(link, interaction.id)
+                if known is not None:
+                    place = known.request.place
+                    return Receipt(
+                        known, False, self._allowance(link, place.guild_id, member, at).left
+                    )
+            if self.door.closed_because:
+                raise QueueFull(self.door.closed_because)
+            check_open(link, request, at)
+            allowance = self._allowance(link, request.place.guild_id, member, at)
+            check_room(link, member, allowance.quota, self._limits.waiting)
+            check_quota(allowance, request)
+            job_table.insert(
+                link, job, interaction=interaction, mac_key=key, role_ids=member.role_ids
+            )
+            ledger.reserve(link, job)
+            return Receipt(job, True, allowance.left - request.images)
+
+        try:
+            receipt = await self._database.write(accept)
+        except RequestError as refusal:
+            await self._note_refusal(request, refusal, at)
+            raise
+        if receipt.created:
+            self._wake()
+        return receipt
+
+    async def take(self, request: Request) -> Job:
+        """The operator's own request, from the command line: no quota, no line, its turn is now.
+
+        Whoever calls this carries the job; the dispatcher leaves it alone.
+        """
+        at = self._now()
+        queued = new_job(job_id(at, self._entropy(5)), request, at)
+        job = advance(queued, Dispatched(), at)
+        key = self._entropy(32)
+
+        def insert(link: sqlite3.Connection) -> None:
+            job_table.insert(link, queued, interaction=None, mac_key=key)
+            ledger.reserve(link, queued)
+            job_table.save(link, job, expected=JobState.QUEUED, at=at)
+
+        await self._database.write(insert)
+        return job
+
+    async def cancel(self, wanted: str, by: Member) -> Job:
+        """Stop a job, waiting or running, for its author or a moderator of its server.
+
+        A running job is CANCELLED once the backend has stopped it. Raises NotAllowed, and
+        RequestError if there is no such job or its picture is ready already.
+        """
+        job = await self.jobs.get(wanted)
+        if job is None:
+            raise RequestError("There is no such job.")
+        if by.id != job.request.author.id and not by.moderator:
+            raise NotAllowed("Only its author or a moderator can cancel this.")
+        if job.state in (JobState.COLLECTING, JobState.DELIVERING):
+            raise RequestError("It is finished already; the pictures are on their way.")
+        if job.state.terminal:
+            return job
+        # The wish first, even in the line: a job whose turn comes at this moment must not be
+        # ended here while its runner hands it over.
+        job = await self._book.apply(job, CancelRequested(by.id))
+        if job.state is JobState.QUEUED:
+            cancelled = await self._book.apply(job, Cancelled(by.id))
+            self._wake()
+            return cancelled
+        await self._stop(job)
+        return await self.jobs.get(wanted) or job
+
+    async def standing(self, job: Job) -> Standing | None:
+        """Where a waiting job stands; None once its turn has come."""
+        return (await self.standings()).get(job.id)
+
+    async def standings(self) -> dict[str, Standing]:
+        """The whole line as it would move if nobody joined it, by job id."""
+        waiting = await self.jobs.waiting()
+        if not waiting:
+            return {}
+        flights = await self.jobs.running()
+        turns = order(
+            waiting,
+            [Running(flight.job_id, flight.user_id) for flight in flights],
+            await self.jobs.last_started(),
+            per_user=self._limits.quota.running,
+            limits=await self._guilds.running_limits(),
+        )
+        times = await self.jobs.run_times()
+        typical = times.seconds(await self._typical_work(waiting[0].job_id))
+        started = [flight.dispatched_at for flight in flights]
+        at = self._now()
+        return {
+            turn.job_id: Standing(
+                position,
+                turn.reason,
+                estimate(position, started, typical, self._limits.running, at),
+            )
+            for position, turn in enumerate(turns, 1)
+        }
+
+    async def allowance(self, guild_id: int, member: Member) -> Allowance:
+        """What a member may make, and has made, on a server."""
+
+        at = self._now()
+        return await self._database.write(lambda link: self._allowance(link, guild_id, member, at))
+
+    async def _typical_work(self, wanted: str) -> int:
+        job = await self.jobs.get(wanted)
+        return work_of(job.request) if job else 1
+
+    def _allowance(
+        self, link: sqlite3.Connection, guild_id: int, member: Member, at: datetime
+    ) -> Allowance:
+        return allowance_of(link, self._limits.quota, guild_id, member, at)
+
+    async def _note_refusal(self, request: Request, refusal: RequestError, at: datetime) -> None:
+        await self._database.write(
+            lambda link: audit.record(
+                link,
+                at=at,
+                guild_id=request.place.guild_id,
+                actor_id=request.author.id,
+                action="refused",
+                subject=f"user:{request.author.id}",
+                detail={"why": type(refusal).__name__, "images": request.images},
+            )
+        )

@@ -1,0 +1,207 @@
+"""Carries one job from its turn to its end, from wherever it was left.
+
+Each step saves its intent before it acts and its result after: SUBMITTING is saved before the
+backend is asked, and the backend is always asked whether it has the job before it is given it. An
+outage is waited out; it never fails a job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from bot.backends.base import Backend, LogLine, Submission
+from bot.domain.errors import (
+    ArtifactMissing,
+    BackendError,
+    IllegalTransition,
+    InvalidRequest,
+    LogStreamLost,
+    OutOfFunds,
+    SubmissionRejected,
+    Unavailable,
+    WorkflowError,
+)
+from bot.domain.events import Accepted, Cancelled, Cause, Collected, Failed, Handle, RowReady
+from bot.domain.job import AT_BACKEND, Job, JobState
+from bot.domain.logs import LogParser, LogText
+from bot.engine.book import Book
+from bot.engine.circuit import Circuit
+from bot.engine.collect import Collector
+from bot.engine.deliver import Deliverer
+from bot.engine.kitchen import Kitchen
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+TAIL_LINES = 12
+
+
+Outcome = TypeVar("Outcome")
+
+
+class Runner:
+    """``carry`` does one job; many run at once in tasks of their own."""
+
+    def __init__(
+        self,
+        *,
+        book: Book,
+        backend: Backend,
+        kitchen: Kitchen,
+        collector: Collector,
+        deliverer: Deliverer,
+        circuit: Circuit,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._book = book
+        self._backend = backend
+        self._kitchen = kitchen
+        self._collector = collector
+        self._deliverer = deliverer
+        self._circuit = circuit
+        self._sleep = sleep
+
+    async def carry(self, job: Job) -> Job:
+        """Bring the job, whose turn has come, to its end."""
+        try:
+            while not job.state.terminal:
+                job = await self._step(job)
+        except Exception:
+            # The root of this job's task: a defect must not keep its reservation for ever.
+            log.exception("the job cannot go on", extra={"job": job.id})
+            await self._let_go(job)
+            sentence = "Something went wrong inside the bot; the operator finds it in the log."
+            job = await self._book.apply(job, Failed(Cause.INTERNAL, sentence))
+        finally:
+            self._collector.forget(job.id)
+        return job
+
+    async def _let_go(self, job: Job) -> None:
+        """Stop at the backend what nobody will follow any more."""
+        if job.handle is None or job.state not in AT_BACKEND:
+            return
+        try:
+            await self._backend.cancel(job.handle)
+        except BackendError as error:
+            log.error("it could not be stopped: %s", error, extra={"job": job.id})
+
+    async def _step(self, job: Job) -> Job:
+        match job.state:
+            case JobState.SUBMITTING:
+                return await self._submit(job)
+            case JobState.PENDING | JobState.RUNNING:
+                return await self._follow(job)
+            case JobState.COLLECTING:
+                return await self._collect(job)
+            case JobState.DELIVERING:
+                package = self._collector.package(job)
+                return await self._book.apply(job, await self._deliverer.deliver(job, package))
+            case _:
+                raise IllegalTransition(f"a job that is {job.state} is not carried")
+
+    async def _submit(self, job: Job) -> Job:
+        try:
+            handle = await self._patiently(lambda: self._backend.find(job.id))
+            if handle is None and job.cancelled_by is not None:
+                return await self._book.apply(job, Cancelled(job.cancelled_by))
+            if handle is None:
+                submission = Submission(job.id, await self._kitchen.workflow(job))
+                handle = await self._find_or_submit(submission)
+        except (InvalidRequest, WorkflowError, SubmissionRejected) as error:
+            log.error("the job was refused: %s", error, extra={"job": job.id})
+            sentence = str(error) if isinstance(error, InvalidRequest) else _REFUSED
+            return await self._book.apply(job, Failed(Cause.REJECTED, sentence))
+        except ArtifactMissing as error:
+            log.warning("the picture to start from is gone: %s", error, extra={"job": job.id})
+            return await self._book.apply(job, Failed(Cause.FILES_MISSING, _NO_INPUT))
+        except OutOfFunds as error:
+            log.error("the job cannot be paid for: %s", error, extra={"job": job.id})
+            return await self._book.apply(job, Failed(Cause.OUT_OF_FUNDS, _NO_FUNDS))
+        return await self._book.apply(job, Accepted(handle))
+
+    async def _find_or_submit(self, submission: Submission) -> Handle:
+        """Submit; after an outage, during which it may have arrived, ask before doing it again."""
+
+        async def attempt() -> Handle:
+            found = await self._backend.find(submission.job_id)
+            return found or await self._backend.submit(submission)
+
+        return await self._patiently(attempt)
+
+    async def _follow(self, job: Job) -> Job:
+        handle = job.handle
+        assert handle is not None, "a job at the backend has a handle"
+        parser = LogParser(await self._kitchen.key(job.id), len(job.rows))
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        cursor: str | None = None
+        attempt = 0
+        if job.cancelled_by is not None:
+            await self._patiently(lambda: self._backend.cancel(handle))
+        while True:
+            try:
+                async for item in self._backend.follow(handle, cursor):
+                    attempt = 0
+                    if isinstance(item, LogLine):
+                        cursor = item.cursor
+                        parsed = parser.feed(item.data)
+                    else:
+                        parsed = (*parser.close(), item)
+                    for event in parsed:
+                        if isinstance(event, LogText):
+                            tail.append(event.text)
+                            continue
+                        job = await self._book.apply(job, event)
+                        if isinstance(event, RowReady) and job.state in AT_BACKEND:
+                            self._collector.begin(job, job.rows[event.row - 1])
+                    if job.state not in AT_BACKEND:
+                        if job.state is JobState.FAILED:
+                            _log_failure(job, tail)
+                        return job
+            except (LogStreamLost, Unavailable) as error:
+                log.warning("the log broke off: %s", error, extra={"job": job.id})
+            await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+            attempt += 1
+
+    async def _collect(self, job: Job) -> Job:
+        try:
+            rows = await self._collector.collect(job)
+        except (ArtifactMissing, Unavailable) as error:
+            log.error("the pictures are lost: %s", error, extra={"job": job.id})
+            return await self._book.apply(job, Failed(Cause.FILES_MISSING, _NO_FILES))
+        return await self._book.apply(job, Collected(rows))
+
+    async def _patiently(self, act: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Do it; while the service is away, wait and do it again."""
+        attempt = 0
+        while True:
+            await self._circuit.closed()
+            try:
+                outcome = await act()
+            except Unavailable as error:
+                self._circuit.fail(str(error))
+                await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+            else:
+                self._circuit.succeed()
+                return outcome
+
+
+_REFUSED = "The request could not be handed to the machines as it is; the operator can see why."
+_NO_INPUT = "The picture to start from is not there any more."
+_NO_FUNDS = "There is no compute time left to pay for this; the operator has been told."
+_NO_FILES = "The pictures were made but could not be fetched."
+
+
+def _log_failure(job: Job, tail: deque[str]) -> None:
+    lines = "\n".join(f"    {line}" for line in tail) or "    (nothing)"
+    log.error(
+        "the job failed (%s): %s The log ended with:\n%s",
+        job.cause,
+        job.sentence,
+        lines,
+        extra={"job": job.id},
+    )

@@ -1,0 +1,1 @@
+"""The bot as seen in Discord: everything that imports discord.py, and nothing that decides."""

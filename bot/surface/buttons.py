@@ -1,0 +1,164 @@
+"""What the buttons and menus of a card do. They carry their state, so they outlive the process.
+
+Each press is answered, whatever happens; each is a press of its own, by its own member, charged to
+that member. Who may do what is asked here again, never left to who can see a button.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import replace
+from typing import Any, Final, Self, TypeAlias
+
+import discord
+
+from bot.domain.errors import BackendError, RequestError
+from bot.domain.job import Job, JobState
+from bot.domain.request import Request
+from bot.engine.posts import erased
+from bot.surface.answers import acknowledge, answer_error, whisper
+from bot.surface.controls import TEMPLATE, Press, Verb
+from bot.surface.desk import desk_of
+from bot.surface.details import details
+from bot.surface.editing import edit_form, from_message
+from bot.surface.members import member_of
+from bot.surface.opening import chosen_image, open_image
+from bot.surface.removing import ask_removal, remove
+from bot.surface.submitting import Asker, submit
+from bot.surface.texts import jump_link
+
+Action: TypeAlias = Callable[[discord.Interaction[Any], Press, Job], Awaitable[None]]
+
+_UNHEARD: Final = "The machines do not answer at the moment. Press Cancel again in a minute."
+_ERASED: Final = "Its author had this request erased, so it cannot be made again."
+_NO_RESULT: Final = "This job has no pictures to choose from."
+_NO_UPSCALING: Final = "This bot has no workflow for upscaling."
+
+
+class Control(
+    discord.ui.DynamicItem[discord.ui.Item[Any]],
+    template=TEMPLATE,
+):
+    """Any control of ours, recognised by its custom id in any message of the bot."""
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction[Any],
+        item: discord.ui.Item[Any],
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """The control that was pressed; everything it needs is in its custom id."""
+        return cls(item)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Do what it asks for, and answer."""
+        await press_control(interaction, self.custom_id)
+
+
+ITEMS: Final = (Control,)
+"""What the client registers once, so that presses on any message find their way here."""
+
+
+async def press_control(interaction: discord.Interaction[Any], custom_id: str) -> None:
+    """Do what a custom id asks for; errors are answered, never raised."""
+    try:
+        press = Press.read(custom_id)
+        if press is None:
+            raise RequestError("This button is from an older version and does nothing any more.")
+        job = await desk_of(interaction).queue.jobs.get(press.job_id)
+        if job is None:
+            raise RequestError("This job is not known here any more.")
+        await ACTIONS[press.verb](interaction, press, job)
+    except Exception as error:
+        # The root of what a press does: whatever happens, the member hears of it.
+        await answer_error(interaction, error)
+
+
+async def _cancel(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+    desk = desk_of(interaction)
+    member = member_of(interaction, desk.moderator_role)
+    await acknowledge(interaction)
+    try:
+        await desk.queue.cancel(press.job_id, member)
+    except BackendError as error:
+        raise RequestError(_UNHEARD) from error
+
+
+async def _reroll(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+    request = _words_of(job)
+    note = f"-# Re-rolled by <@{interaction.user.id}>{from_message(interaction)}"
+    await submit(interaction, lambda asker: asker.again(request).reroll(asker.seed), note=note)
+
+
+async def _retry(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+    request = _words_of(job)
+    if job.state not in (JobState.FAILED, JobState.CANCELLED):
+        raise RequestError("This one did not fail; re-roll it to get another.")
+
+    def make(asker: Asker) -> Request:
+        if request.origin is not None:
+            return replace(request, author=asker.author, place=asker.place)
+        return asker.again(request)
+
+    note = f"-# Tried again by <@{interaction.user.id}>{from_message(interaction)}"
+    await submit(interaction, make, note=note)
+
+
+async def _edit(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+    _words_of(job)
+    await interaction.response.send_modal(edit_form(job))
+
+
+async def _open(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+    _check_has_result(job)
+    await open_image(interaction, press, job)
+
+
+async def _upscale(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+    request = _words_of(job)
+    _check_has_result(job)
+    if not desk_of(interaction).upscaling:
+        raise RequestError(_NO_UPSCALING)
+    if request.origin is not None:
+        raise RequestError("This one is upscaled already.")
+    cell = await chosen_image(interaction, press, job)
+    if cell is None:
+        return
+    row, column = cell
+    source = from_message(interaction)
+    if not source and job.result is not None and job.rung != "direct":
+        link = jump_link(request.place.guild_id, job.result.channel_id, job.result.message_id)
+        source = f" from [this one]({link})"
+    note = f"-# Row {row}, image {column}, upscaled by <@{interaction.user.id}>{source}"
+    await submit(interaction, lambda asker: asker.crop(request, job.id, row, column), note=note)
+
+
+async def _details(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+    await whisper(interaction, "", card=details(job))
+
+
+def _words_of(job: Job) -> Request:
+    if erased(job):
+        raise RequestError(_ERASED)
+    return job.request
+
+
+def _check_has_result(job: Job) -> None:
+    if not job.collected:
+        raise RequestError(_NO_RESULT)
+
+
+ACTIONS: Final[Mapping[Verb, Action]] = {
+    Verb.CANCEL: _cancel,
+    Verb.REROLL: _reroll,
+    Verb.EDIT: _edit,
+    Verb.OPEN: _open,
+    Verb.UPSCALE: _upscale,
+    Verb.DELETE: ask_removal,
+    Verb.REMOVE: remove,
+    Verb.DETAILS: _details,
+    Verb.RETRY: _retry,
+}

@@ -1,0 +1,268 @@
+"""From a job to what its card says, in every state of its life. Pure: the present is an argument.
+
+Nothing here is awaited, posted or looked up. Whatever a card says about quota follows the ledger's
+own rule (``bot.engine.book.charged_images``).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from bot.domain.grid import caption
+from bot.domain.job import Job, JobState
+from bot.engine.book import charged_images
+from bot.engine.queue import Standing
+from bot.surface import controls, progress
+from bot.surface.card import Card, Field
+from bot.surface.controls import Link
+from bot.surface.texts import count, duration, inert, listed, moment, sentence, short_id
+
+GREY: Final = 0x8A94A6
+BLUE: Final = 0x6C8CFF
+GREEN: Final = 0x57A773
+AMBER: Final = 0xE0A458
+RED: Final = 0xD1495B
+
+PROMPT: Final = 1000
+NEGATIVE: Final = 400
+NOTICE: Final = 400
+
+GRID_FILE: Final = "grid"
+PREVIEW_FILE: Final = "preview.webp"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiting:
+    """What a waiting card knows beside the job: its place, and what the member has left."""
+
+    standing: Standing | None = None
+    left: int | None = None
+    notice: str = ""
+
+
+def card_of(
+    job: Job, at: datetime, waiting: Waiting | None = None, *, preview: bool = False
+) -> Card:
+    """The card of a job that has no result to show; ``preview``: PREVIEW_FILE is attached."""
+    match job.state:
+        case JobState.QUEUED:
+            return queued(job, at, waiting or Waiting())
+        case JobState.SUBMITTING | JobState.PENDING:
+            return submitted(job, waiting or Waiting())
+        case JobState.RUNNING:
+            return running(job, at, preview=preview)
+        case JobState.COLLECTING | JobState.DELIVERING:
+            return collecting(job, preview=preview)
+        case JobState.FAILED:
+            return failed(job)
+        case JobState.CANCELLED:
+            return cancelled(job, preview=preview)
+        case JobState.FINISHED:
+            return kept(job) if job.rung == "kept" else moved(job, "")
+
+
+def queued(job: Job, at: datetime, waiting: Waiting) -> Card:
+    """In line: the place, the reason, when it should start, and what it takes of the quota."""
+    lines = [_prompt(job), ""]
+    standing = waiting.standing
+    if standing is None:
+        lines.append("It starts at any moment.")
+    else:
+        place, _, reason = standing.reason.partition(": ")
+        lines.append(f"**{sentence(place)}** {sentence(reason)}".rstrip())
+        lines.append(_start(standing.starts_in, at))
+    lines.append(_price(job, waiting.left))
+    lines += _notice(waiting)
+    return Card(
+        title="In line",
+        description="\n".join(lines),
+        colour=GREY,
+        footer=_footer(job),
+        controls=controls.while_waiting(job),
+    )
+
+
+def submitted(job: Job, waiting: Waiting) -> Card:
+    """Handed over; the machines have not begun."""
+    what = (
+        "It is your turn: the request is being handed to the machines."
+        if job.state is JobState.SUBMITTING
+        else "Handed to the machines; they start in a moment."
+    )
+    if job.cancelled_by is not None:
+        what = _STOPPING
+    return Card(
+        title="Starting",
+        description="\n".join([_prompt(job), "", what, *_notice(waiting)]),
+        colour=BLUE,
+        footer=_footer(job),
+        controls=controls.while_waiting(job),
+    )
+
+
+def running(job: Job, at: datetime, *, preview: bool = False) -> Card:
+    """On the machines: a bar for each row, and the rows that are ready as a picture."""
+    if job.cancelled_by is not None:
+        return Card(
+            title="Stopping",
+            description="\n".join([_prompt(job), "", _STOPPING]),
+            colour=GREY,
+            footer=_footer(job),
+            image=PREVIEW_FILE if preview else "",
+            # Pressed again it tells the machines again, should they not have heard.
+            controls=controls.while_waiting(job),
+        )
+    spent = duration(progress.elapsed(job, at).total_seconds())
+    end = progress.ends_at(job, at)
+    said = f"**{job.percent} %** after {spent}"
+    if end is not None:
+        said += f", done about {moment(end)}"
+    bars = f"```\n{progress.row_bars(job)}\n```"
+    return Card(
+        title="Painting",
+        description="\n".join([_prompt(job), bars + said]),
+        colour=BLUE,
+        footer=_footer(job),
+        image=PREVIEW_FILE if preview else "",
+        controls=controls.while_waiting(job),
+    )
+
+
+def collecting(job: Job, *, preview: bool = False) -> Card:
+    """Painted; the files are being fetched and put together."""
+    return Card(
+        title="Almost there",
+        description=f"{_prompt(job)}\n\nPainted. The pictures are being brought here.",
+        colour=BLUE,
+        footer=_footer(job),
+        image=PREVIEW_FILE if preview else "",
+    )
+
+
+def result(
+    job: Job, *, image: str, links: Sequence[Link] = (), upscaling: bool = True, note: str = ""
+) -> Card:
+    """The grid, named ``image`` among the attached files, and all that can be done with it."""
+    fields = [Field("Without", inert(job.request.negative, NEGATIVE))] * bool(job.request.negative)
+    missing = missing_rows(job)
+    if missing:
+        fields.append(Field("Incomplete", _missing(job, missing)))
+    if note:
+        fields.append(Field("Full-size rows", note))
+    return Card(
+        title="Upscaled" if job.request.origin is not None else "Done",
+        description=f"{_prompt(job)}\n{_asked_by(job)}",
+        colour=AMBER if missing else GREEN,
+        fields=tuple(fields),
+        footer=f"{caption(job)}\n{_footer(job)}",
+        image=image,
+        controls=controls.of_result(job, links, upscaling=upscaling),
+    )
+
+
+def failed(job: Job) -> Card:
+    """No result: what happened in one sentence, and that it cost nothing."""
+    given_back = count(job.request.images, "image")
+    why = sentence(inert(job.sentence, NOTICE)) or "Something went wrong."
+    return Card(
+        title="That did not work",
+        description=f"{_prompt(job)}\n\n{why}\nIt cost nothing: {given_back} given back.",
+        colour=RED,
+        footer=_footer(job),
+        controls=controls.after_failing(job),
+    )
+
+
+def cancelled(job: Job, *, preview: bool = False) -> Card:
+    """Stopped: by whom, and what was given back."""
+    by = job.cancelled_by
+    if by is None or by == 0:
+        who = "Stopped by the operator."
+    elif by == job.request.author.id:
+        who = f"Cancelled by <@{by}>."
+    else:
+        who = f"Cancelled by a moderator, <@{by}>."
+    charged = charged_images(job)
+    returned = job.request.images - charged
+    cost = f"{count(returned, 'image')} given back"
+    if charged:
+        cost += f"; {count(charged, 'image')} had been painted already"
+    return Card(
+        title="Cancelled",
+        description=f"{_prompt(job)}\n\n{who} {cost[:1].upper()}{cost[1:]}.",
+        colour=GREY,
+        footer=_footer(job),
+        image=PREVIEW_FILE if preview else "",
+        controls=controls.after_failing(job),
+    )
+
+
+def kept(job: Job) -> Card:
+    """A result that could not be posted anywhere."""
+    return Card(
+        title="Done, but it could not be posted",
+        description=(
+            f"{_prompt(job)}\n\nThe pictures are kept for <@{job.request.author.id}>: "
+            f"`/show {short_id(job.id)}` brings them out."
+        ),
+        colour=AMBER,
+        footer=_footer(job),
+    )
+
+
+def moved(job: Job, link: str) -> Card:
+    """A result that was posted elsewhere, at ``link`` if it is known and public."""
+    where = f"[Go to the picture]({link})." if link else "The picture was sent separately."
+    return Card(
+        title="Done",
+        description=f"{_prompt(job)}\n\n{where}",
+        colour=GREEN,
+        footer=_footer(job),
+    )
+
+
+def missing_rows(job: Job) -> tuple[int, ...]:
+    """The rows that a result lacks."""
+    return tuple(row.number for row in job.rows if row.number not in job.collected)
+
+
+def _missing(job: Job, missing: tuple[int, ...]) -> str:
+    rows = f"Rows {listed(missing)}" if len(missing) > 1 else f"Row {missing[0]}"
+    back = count(len(missing) * job.request.samples, "image")
+    return f"{rows} could not be made; {back} given back."
+
+
+def _prompt(job: Job) -> str:
+    return f"**{inert(job.request.prompt, PROMPT)}**"
+
+
+def _asked_by(job: Job) -> str:
+    author = job.request.author.id
+    return f"for <@{author}>" if author else "for the operator"
+
+
+def _start(starts_in: timedelta | None, at: datetime) -> str:
+    if starts_in is None:
+        return "There is no estimate yet: nothing like it was measured."
+    if starts_in.total_seconds() < 5:
+        return "It should start at any moment."
+    return f"It should start {moment(at + starts_in)}."
+
+
+def _price(job: Job, left: int | None) -> str:
+    price = f"Takes {count(job.request.images, 'image')} of your quota"
+    return f"{price}; {left} left after it." if left is not None else f"{price}."
+
+
+def _notice(waiting: Waiting) -> list[str]:
+    return ["", waiting.notice[:NOTICE]] if waiting.notice else []
+
+
+def _footer(job: Job) -> str:
+    return f"{short_id(job.id)} · /help"
+
+
+_STOPPING = "It is being stopped. What is not painted yet is given back."

@@ -1,0 +1,135 @@
+"""The bot's Discord client: what it listens to, which commands it offers, and where Discord is.
+
+Set-up happens once, before the gateway is joined; nothing hangs on being ready. What a command or
+a button does is its own business, and keeping the connection alive is ``bot.surface.connection``'s.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.domain.errors import NotAllowed, RequestError
+from bot.surface.acknowledging import Acknowledgements
+from bot.surface.answers import answer_error
+from bot.surface.buttons import ITEMS
+from bot.surface.catalogue import load_commands, load_items
+from bot.surface.desk import DeskClient
+from bot.surface.editing import handed_in
+from bot.surface.registration import Registration
+
+log = logging.getLogger(__name__)
+
+COMMAND_CHANGED = (
+    "This command has changed since your Discord was started. Press Ctrl+R, or restart the app, "
+    "and try again."
+)
+
+
+def ignore(seconds: float) -> None:
+    """Nobody measures."""
+
+
+class Tree(app_commands.CommandTree["GridbrushClient"]):
+    """The commands; whatever goes wrong in one, its member gets an answer."""
+
+    async def on_error(
+        self,
+        interaction: discord.Interaction[GridbrushClient],
+        error: app_commands.AppCommandError,
+        /,
+    ) -> None:
+        """The one place where a command's errors end."""
+        cause: Exception = error
+        if isinstance(error, app_commands.CommandInvokeError):
+            cause = error.original
+        await answer_error(interaction, explained(cause))
+
+
+def explained(error: Exception) -> Exception:
+    """The library's own refusals as the member's to mend; anything else as it is."""
+    match error:
+        case app_commands.CommandNotFound() | app_commands.CommandSignatureMismatch():
+            return RequestError(COMMAND_CHANGED)
+        case app_commands.TransformerError():
+            return RequestError(
+                f"{str(error.value)[:80]} cannot be used here. Choose from the list that Discord "
+                "offers for that option."
+            )
+        case app_commands.NoPrivateMessage():
+            return NotAllowed("This works on a server only, not in direct messages.")
+        case app_commands.CheckFailure():
+            return NotAllowed("You may not use this command here.")
+    return error
+
+
+class GridbrushClient(DeskClient):
+    """Set ``desk`` before it signs in.
+
+    ``guilds`` are servers to register commands on at once; none means everywhere. ``registered`` is
+    the file that remembers what was registered. ``acknowledged`` is told, for every interaction,
+    the seconds from its arrival to its first answer, ``limited`` of every 429. ``signed_in`` is set
+    once the bot can post.
+    """
+
+    def __init__(
+        self,
+        *,
+        registered: Path,
+        guilds: Sequence[int] = (),
+        acknowledged: Callable[[float], None] = ignore,
+        limited: Callable[[], None] = lambda: None,
+        guild_ready_timeout: float = 2.0,
+    ) -> None:
+        acks = Acknowledgements(acknowledged, limited, clock=time.monotonic)
+        self.signed_in = asyncio.Event()
+        super().__init__(
+            # Guilds alone: a thread's age restriction is its parent's, and channels' permissions
+            # decide where a result can go. Nothing here is privileged.
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            member_cache_flags=discord.MemberCacheFlags.none(),
+            max_messages=None,
+            http_trace=acks.trace(),
+            guild_ready_timeout=guild_ready_timeout,
+        )
+        # A server's bot: elsewhere there is no moderator, and no quota that one has set.
+        self.tree = Tree(
+            self,
+            allowed_contexts=app_commands.AppCommandContext(
+                guild=True, dm_channel=False, private_channel=False
+            ),
+            allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
+        )
+        self._acks = acks
+        self._guilds = tuple(guilds)
+        self._registration = Registration(registered)
+
+    async def setup_hook(self) -> None:
+        """Build commands and buttons, and tell Discord if they changed; may run again."""
+        places: Any = [discord.Object(guild) for guild in self._guilds]
+        for command in load_commands(self.desk):
+            if places:
+                self.tree.add_command(command, guilds=places, override=True)
+            else:
+                self.tree.add_command(command, override=True)
+        self.add_dynamic_items(*ITEMS, *load_items())
+        assert self.application_id is not None, "it is known after signing in"
+        await self._registration.update(self.tree, self.application_id, self._guilds)
+        self.signed_in.set()
+
+    async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
+        """Start the watch; forms are recognised here, since the library forgets them."""
+        self._acks.arrived(interaction.id)
+        await handed_in(interaction)
+
+    async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
+        """An event handler failed; the connection goes on."""
+        log.exception("handling %s failed", event_method)

@@ -1,0 +1,111 @@
+"""``/cancel``: one request by its id, some by their numbers in ``/queue``, or all of one's own."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final
+
+import discord
+from discord import app_commands
+
+from bot.domain.errors import InvalidRequest, RequestError
+from bot.domain.job import Job, JobState
+from bot.engine.book import charged_images
+from bot.engine.queue import Member
+from bot.surface.answers import acknowledge, whisper
+from bot.surface.desk import Desk
+from bot.surface.finding import find_job, suggestions
+from bot.surface.guarding import suggesting
+from bot.surface.members import member_of
+from bot.surface.texts import count, cut, inert, short_id
+
+ALL: Final = "all"
+_NUMBERS: Final = re.compile(r"(\d{1,4})(?:\s*[-–—]\s*(\d{1,4}))?")
+_PROMPT: Final = 60
+_MOST: Final = 1900
+
+
+def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+    """The command."""
+
+    @app_commands.command(name="cancel", description="Stop requests of yours and get images back")
+    @app_commands.describe(what="An id, the numbers in /queue such as 2 or 2-4, or all")
+    @app_commands.allowed_contexts(guilds=True, dms=True)
+    async def cancel(interaction: discord.Interaction[discord.Client], what: str) -> None:
+        member = member_of(interaction, desk.moderator_role)
+        # A backend may take longer to let go of a job than Discord waits for an answer.
+        await acknowledge(interaction, thinking=True)
+        jobs = await chosen(desk, what, member, interaction.guild_id)
+        await whisper(interaction, await stop(desk, jobs, member))
+
+    @cancel.autocomplete("what")
+    @suggesting
+    async def suggest(
+        interaction: discord.Interaction[discord.Client], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        mine = await desk.queue.jobs.unfinished_of(interaction.user.id)
+        choices = suggestions(mine, typed)
+        if len(mine) > 1 and ALL.startswith(typed.strip().casefold()):
+            everything = app_commands.Choice(name=f"all {len(mine)} of mine", value=ALL)
+            return [everything, *choices[:24]]
+        return choices
+
+    return cancel
+
+
+async def chosen(desk: Desk, what: str, member: Member, guild_id: int | None) -> tuple[Job, ...]:
+    """The jobs that ``what`` names. Raises RequestError if that is none, or nonsense."""
+    wanted = what.strip().casefold()
+    mine = await desk.queue.jobs.unfinished_of(member.id)
+    if wanted in (ALL, "*"):
+        if not mine:
+            raise RequestError("You have nothing to cancel: no request of yours waits or runs.")
+        return mine
+    numbers = _NUMBERS.fullmatch(wanted)
+    if numbers is None:
+        return (await find_job(desk, what, member, guild_id),)
+    waiting = [job for job in mine if job.state is JobState.QUEUED]
+    first = int(numbers[1])
+    last = int(numbers[2] or first)
+    if not waiting:
+        raise RequestError("None of your requests is waiting. One that runs goes by its id.")
+    if not 1 <= first <= last <= len(waiting):
+        allowed = f"from 1 to {len(waiting)}" if len(waiting) > 1 else "1"
+        raise InvalidRequest(
+            "what",
+            f"Your waiting requests have the numbers {allowed}; {cut(wanted, 20)} does not fit. "
+            "/queue shows them.",
+        )
+    return tuple(waiting[first - 1 : last])
+
+
+async def stop(desk: Desk, jobs: Sequence[Job], member: Member) -> str:
+    """Cancel them and say for each what became of it."""
+    # The last first, and those under way last of all: nothing that is to go gets a turn meanwhile.
+    outcomes: dict[str, str] = {}
+    for job in sorted(jobs, key=lambda job: (job.state is JobState.QUEUED, job.id), reverse=True):
+        if job.state.terminal:
+            outcomes[job.id] = f"had ended already ({job.state})."
+            continue
+        try:
+            outcomes[job.id] = outcome(await desk.queue.cancel(job.id, member))
+        except RequestError as refusal:
+            if len(jobs) == 1:
+                raise
+            outcomes[job.id] = str(refusal)
+    lines = [
+        f"`{short_id(job.id)}` {inert(job.request.prompt, _PROMPT)}: {outcomes[job.id]}"
+        for job in jobs
+    ]
+    return cut("\n".join(lines), _MOST)
+
+
+def outcome(job: Job) -> str:
+    """What became of a job that was to be cancelled."""
+    if job.state is JobState.CANCELLED:
+        returned = job.request.images - charged_images(job)
+        return f"cancelled, {count(returned, 'image')} given back."
+    if job.state.terminal:
+        return f"ended before it could be stopped ({job.state})."
+    return "is being stopped; what is not painted yet is given back."

@@ -1,0 +1,87 @@
+"""``/imagine``: a prompt, and what may be said beside it. Everything else is the one path."""
+
+from __future__ import annotations
+
+from typing import Any, Optional
+
+import discord
+from discord import app_commands
+
+from bot.domain.request import MAX_SEED, Options
+from bot.surface.card import OPTION_TEXT, OPTIONS
+from bot.surface.desk import Desk
+from bot.surface.guarding import suggesting
+from bot.surface.submitting import submit
+from bot.surface.texts import cut
+
+_DESCRIPTIONS = {
+    "prompt": "What the pictures should show. Flags work too: --ar 16:9 --seed 7 --no trees",
+    "negative": "What to keep out of the pictures",
+    "aspect": "Shape as width:height, for example 16:9",
+    "rows": "Rows of the grid; each is one parallel task",
+    "samples": "Pictures in each row",
+    "steps": "Sampling steps: more take longer",
+    "seed": "The same seed and settings make the same pictures again",
+    "model": "Which model paints",
+    "style": "A look that is added to the prompt; /styles lists them",
+}
+
+
+def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+    """The command, with this bot's limits as Discord's own."""
+    limits = desk.limits
+
+    async def imagine(
+        interaction: discord.Interaction[discord.Client],
+        prompt: str,
+        negative: str | None = None,
+        aspect: str | None = None,
+        rows: int | None = None,
+        samples: int | None = None,
+        steps: int | None = None,
+        seed: int | None = None,
+        model: str | None = None,
+        style: str | None = None,
+    ) -> None:
+        options = Options(negative, aspect, rows, samples, steps, seed, model, style)
+        await submit(interaction, lambda asker: asker.parse(prompt, options))
+
+    # The bounds are known only now, so they cannot be written into the signature above.
+    for name, low, high in (
+        ("rows", 1, limits.max_rows),
+        ("samples", 1, limits.max_samples),
+        ("steps", 1, limits.max_steps),
+        ("seed", 0, MAX_SEED),
+    ):
+        imagine.__annotations__[name] = Optional[app_commands.Range[int, low, high]]  # noqa: UP045
+    command: app_commands.Command[Any, ..., None] = app_commands.Command(
+        name="imagine",
+        description="Paint a grid of pictures from a prompt",
+        callback=imagine,
+    )
+    app_commands.describe(**_DESCRIPTIONS)(command)
+
+    @command.autocomplete("model")
+    @suggesting
+    async def suggest_model(
+        interaction: discord.Interaction[discord.Client], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        names = dict.fromkeys((limits.model, *limits.models))
+        return [
+            app_commands.Choice(name=cut(name, OPTION_TEXT), value=name)
+            for name in names
+            if typed.casefold() in name.casefold() and len(name) <= OPTION_TEXT
+        ][:OPTIONS]
+
+    @command.autocomplete("style")
+    @suggesting
+    async def suggest_style(
+        interaction: discord.Interaction[discord.Client], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        return [
+            app_commands.Choice(name=cut(f"{name}: {words}", OPTION_TEXT), value=name)
+            for name, words in limits.styles.items()
+            if typed.casefold() in f"{name} {words}".casefold()
+        ][:OPTIONS]
+
+    return command

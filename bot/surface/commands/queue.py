@@ -1,0 +1,95 @@
+"""``/queue``: where the member's own requests stand, and how long the line is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Any, Final
+
+import discord
+from discord import app_commands
+
+from bot.domain.job import AT_BACKEND, TERMINAL, Job, JobState
+from bot.engine.queue import Standing
+from bot.surface.accounts import bullets
+from bot.surface.answers import whisper
+from bot.surface.card import Card, Field
+from bot.surface.cards import GREY
+from bot.surface.desk import Desk
+from bot.surface.texts import count, inert, moment, sentence, short_id
+
+_UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
+_PROMPT: Final = 70
+
+
+def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+    """The command."""
+
+    @app_commands.command(name="queue", description="Your place in line, and the line itself")
+    async def queue(interaction: discord.Interaction[discord.Client]) -> None:
+        jobs = desk.queue.jobs
+        mine = await jobs.unfinished_of(interaction.user.id)
+        here = await jobs.of_channel(interaction.channel_id or 0, _UNFINISHED)
+        standings = await desk.queue.standings()
+        counts = await jobs.counts(interaction.user.id)
+        in_all = f"{counts.waiting_of_all} waiting, {counts.in_flight_of_all} under way"
+        lines = [f"In all channels together: {in_all}."]
+        notice = desk.queue.door.closed_because or desk.notice()
+        if notice:
+            lines.append(sentence(notice))
+        if any(job.state is JobState.QUEUED for job in mine):
+            lines.append("`/cancel` takes the numbers below, such as 2 or 2-4.")
+        card = Card(
+            title="The line",
+            description="\n".join(lines),
+            colour=GREY,
+            fields=(
+                Field("Yours", bullets(own_lines(mine, standings, desk.now()), none="None.")),
+                Field("In this channel", bullets(channel_lines(here, standings), none="None.")),
+            ),
+        )
+        await whisper(interaction, "", card=card)
+
+    return queue
+
+
+def own_lines(jobs: Sequence[Job], standings: Mapping[str, Standing], at: datetime) -> list[str]:
+    """A member's unfinished requests: first those under way, then the waiting ones, numbered."""
+    under_way = [job for job in jobs if job.state is not JobState.QUEUED]
+    waiting = [job for job in jobs if job.state is JobState.QUEUED]
+    lines = [f"• {_what(job)}: {_progress(job)}" for job in under_way]
+    for number, job in enumerate(waiting, 1):
+        standing = standings.get(job.id)
+        line = f"{number}. {_what(job)}"
+        if standing is not None:
+            line += f": {standing.reason}"
+            if standing.starts_in is not None:
+                line += f"; should start {moment(at + standing.starts_in)}"
+        lines.append(line)
+    return lines
+
+
+def channel_lines(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:
+    """A channel's unfinished requests: whose they are, how large, and how far."""
+
+    def place(job: Job) -> tuple[bool, int, str]:
+        standing = standings.get(job.id)
+        return (job.state is JobState.QUEUED, standing.position if standing else 0, job.id)
+
+    lines = []
+    for job in sorted(jobs, key=place):
+        standing = standings.get(job.id)
+        how_far = standing.reason.partition(":")[0] if standing else _progress(job)
+        size = count(job.request.images, "image")
+        lines.append(f"<@{job.request.author.id}>: {size}, {how_far}")
+    return lines
+
+
+def _what(job: Job) -> str:
+    return f"`{short_id(job.id)}` {inert(job.request.prompt, _PROMPT)}"
+
+
+def _progress(job: Job) -> str:
+    if job.state is JobState.QUEUED:
+        return "waiting"
+    return f"{job.percent} % painted" if job.state in AT_BACKEND else "under way"

@@ -1,0 +1,231 @@
+"""``/quota-admin``: moderators set who may make how much, and see what became of it.
+
+Whoever uses it is checked here, on every use: Discord's own permission for the command is only what
+server owners made of it. Values are judged by the engine, which also writes the record.
+"""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from typing import TypeAlias
+
+import discord
+from discord import app_commands
+
+from bot.domain.errors import InvalidRequest, RequestError
+from bot.domain.quota import QuotaRule, parse_window
+from bot.engine.allowances import Account
+from bot.engine.queue import Member
+from bot.engine.terms import Subject, Terms
+from bot.surface.accounts import (
+    account_card,
+    balance_lines,
+    bullets,
+    change_line,
+    entry_line,
+    grant_line,
+    quota_words,
+    rule_line,
+    rule_terms,
+    subject_words,
+)
+from bot.surface.answers import whisper
+from bot.surface.card import DESCRIPTION, Card, Field
+from bot.surface.cards import BLUE
+from bot.surface.desk import Desk
+from bot.surface.members import moderator_of
+
+Interaction: TypeAlias = discord.Interaction[discord.Client]
+Somebody: TypeAlias = discord.Member | discord.User
+
+
+class QuotaAdmin(app_commands.Group):
+    """The subcommands; each first makes sure of a moderator."""
+
+    def __init__(self, desk: Desk) -> None:
+        super().__init__(
+            name="quota-admin",
+            description="Who may make how many images (moderators)",
+            guild_only=True,
+            default_permissions=discord.Permissions(manage_guild=True),
+        )
+        self._desk = desk
+
+    @app_commands.command(name="show", description="What a member, a role or the server may make")
+    @app_commands.describe(member="Whose quota", role="Or which role's; neither is the server's")
+    async def show(
+        self,
+        interaction: Interaction,
+        member: Somebody | None = None,
+        role: discord.Role | None = None,
+    ) -> None:
+        """A member's account, or the rule of a role or the server."""
+        self._moderator(interaction)
+        subject = subject_of(interaction, member, role)
+        if member is not None:
+            account = await self._account(interaction, member)
+            title = f"Quota of {member.display_name}"
+            await whisper(interaction, "", card=account_card(account, title[:100]))
+            return
+        rule = await self._desk.allowances.rule(_guild(interaction), subject)
+        said = rule_terms(rule) if rule else "no rule"
+        default = quota_words(self._desk.allowances.default)
+        whose = subject_words(str(subject))
+        text = f"{whose[:1].upper()}{whose[1:]}: {said}.\nThe bot's own default: {default}."
+        await whisper(interaction, text)
+
+    @app_commands.command(name="set", description="Set or remove a rule for a member, role or all")
+    @app_commands.describe(
+        member="For this member",
+        role="Or for this role; neither is for the whole server",
+        images="Images in any window; 0 bars them",
+        window="How long an image counts, such as 90m, 24h or 7d",
+        running="Jobs at once",
+        waiting="Jobs in line",
+        remove="Drop the whole rule instead",
+    )
+    async def set_rule(
+        self,
+        interaction: Interaction,
+        member: Somebody | None = None,
+        role: discord.Role | None = None,
+        images: int | None = None,
+        window: str | None = None,
+        running: int | None = None,
+        waiting: int | None = None,
+        remove: bool = False,
+    ) -> None:
+        """Change what is named, keep the rest; it counts from the next request on."""
+        by = self._moderator(interaction)
+        subject = subject_of(interaction, member, role)
+        guild_id = _guild(interaction)
+        length = None if window is None else length_of("window", window)
+        terms = Terms(images, length, running, waiting)
+        if remove:
+            if terms != Terms():
+                raise RequestError("Either remove the rule or set values, not both.")
+            gone = await self._desk.allowances.remove_rule(guild_id, subject, by=by)
+            await whisper(interaction, f"Removed. It was: {rule_line(gone)}.")
+            return
+        rule = await self._desk.allowances.set_rule(guild_id, subject, terms, by=by)
+        await whisper(interaction, f"Set. {_said(rule)}")
+
+    @app_commands.command(name="grant", description="Give a member images on top of the quota")
+    @app_commands.describe(
+        member="Who gets them",
+        images="How many",
+        expires="After how long they are gone, such as 7d; without it they stay until a reset",
+        reason="Why; goes on record",
+    )
+    async def grant(
+        self,
+        interaction: Interaction,
+        member: Somebody,
+        images: int,
+        expires: str | None = None,
+        reason: str = "",
+    ) -> None:
+        """Images on top, at once."""
+        by = self._moderator(interaction)
+        lasts = None if expires is None else length_of("expires", expires)
+        grant = await self._desk.allowances.grant(
+            _guild(interaction), member.id, images=images, lasts=lasts, reason=reason, by=by
+        )
+        left = (await self._account(interaction, member)).allowance.left
+        await whisper(
+            interaction, f"Granted to <@{member.id}>: {grant_line(grant)}. They have {left} left."
+        )
+
+    @app_commands.command(name="reset", description="Let a member start afresh")
+    @app_commands.describe(
+        member="Who; what they used and were granted so far counts no more",
+        reason="Why; goes on record",
+    )
+    async def reset(self, interaction: Interaction, member: Somebody, reason: str = "") -> None:
+        """What was charged and granted before counts no more."""
+        by = self._moderator(interaction)
+        await self._desk.allowances.reset(_guild(interaction), member.id, reason=reason, by=by)
+        left = (await self._account(interaction, member)).allowance.left
+        await whisper(interaction, f"<@{member.id}> starts afresh and has {left} left.")
+
+    @app_commands.command(name="history", description="What was made, given and changed, by whom")
+    @app_commands.describe(member="Whose", role="Or which role's; neither: every quota change here")
+    async def history(
+        self,
+        interaction: Interaction,
+        member: Somebody | None = None,
+        role: discord.Role | None = None,
+    ) -> None:
+        """A member's ledger and rule changes, or the changes of a role or the whole server."""
+        self._moderator(interaction)
+        guild_id = _guild(interaction)
+        subject = subject_of(interaction, member, role)
+        allowances = self._desk.allowances
+        about = None if subject.scope == "server" else subject
+        changes = [change_line(one) for one in await allowances.changes(guild_id, about)]
+        fields = [Field("By moderators", bullets(changes))]
+        if member is not None:
+            entries = [entry_line(one) for one in await allowances.history(guild_id, member.id)]
+            fields.insert(0, Field("Images", bullets(entries)))
+        title = "Quota changes" if about is None else "History"
+        said = "" if about is None else subject_words(str(subject))
+        await whisper(interaction, "", card=Card(title, said, BLUE, tuple(fields)))
+
+    @app_commands.command(name="list", description="Every rule of this server, and who made most")
+    async def list_rules(self, interaction: Interaction) -> None:
+        """Rules, and balances."""
+        self._moderator(interaction)
+        guild_id = _guild(interaction)
+        allowances = self._desk.allowances
+        rules = [rule_line(rule) for rule in await allowances.rules(guild_id)]
+        default = f"The bot's own default: {quota_words(allowances.default)}"
+        description = bullets([default, *rules], DESCRIPTION // 2)
+        balances = bullets(balance_lines(await allowances.balances(guild_id)))
+        card = Card("Quota rules", description, BLUE, (Field("Images made in all", balances),))
+        await whisper(interaction, "", card=card)
+
+    def _moderator(self, interaction: Interaction) -> Member:
+        return moderator_of(interaction, self._desk.moderator_role)
+
+    async def _account(self, interaction: Interaction, user: Somebody) -> Account:
+        roles = (
+            frozenset(role.id for role in user.roles)
+            if isinstance(user, discord.Member)
+            else frozenset[int]()
+        )
+        member = Member(user.id, user.display_name, roles)
+        return await self._desk.allowances.show(_guild(interaction), member)
+
+
+def build(desk: Desk) -> QuotaAdmin:
+    """The group."""
+    return QuotaAdmin(desk)
+
+
+def subject_of(
+    interaction: Interaction, member: Somebody | None, role: discord.Role | None
+) -> Subject:
+    """Whom the options name. Raises RequestError if they name two."""
+    if member is not None and role is not None:
+        raise RequestError("Name a member or a role, not both.")
+    if member is not None:
+        return Subject("member", member.id)
+    if role is not None:
+        return Subject("role", role.id)
+    return Subject("server", _guild(interaction))
+
+
+def length_of(field: str, text: str) -> timedelta:
+    """A length of time as it was typed. Raises InvalidRequest."""
+    try:
+        return parse_window(text)
+    except ValueError as error:
+        raise InvalidRequest(field, f"{field}: {error}") from error
+
+
+def _guild(interaction: Interaction) -> int:
+    return interaction.guild_id or 0
+
+
+def _said(rule: QuotaRule) -> str:
+    return f"{rule_line(rule)}. It counts from the next request on."

@@ -1,0 +1,39 @@
+"""``/show``: an earlier job's result, brought out again here."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.surface.desk import Desk
+from bot.surface.finding import find_job, suggestions
+from bot.surface.guarding import suggesting
+from bot.surface.members import member_of
+from bot.surface.showing import show
+
+
+def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+    """The command."""
+
+    @app_commands.command(name="show", description="Bring one of your results out again, here")
+    @app_commands.describe(id="The id at the foot of its card; /history lists yours")
+    @app_commands.allowed_contexts(guilds=True, dms=True)
+    async def show_job(
+        interaction: discord.Interaction[discord.Client],
+        id: str,  # what members read is the option's name
+    ) -> None:
+        member = member_of(interaction, desk.moderator_role)
+        job = await find_job(desk, id, member, interaction.guild_id)
+        await show(interaction, desk, job)
+
+    @show_job.autocomplete("id")
+    @suggesting
+    async def suggest(
+        interaction: discord.Interaction[discord.Client], typed: str
+    ) -> list[app_commands.Choice[str]]:
+        mine = await desk.queue.jobs.history(interaction.user.id, limit=100)
+        return suggestions(mine, typed)
+
+    return show_job

@@ -1,0 +1,143 @@
+"""Staying connected to Discord: signing in, joining the gateway, and joining it again.
+
+The library reconnects by itself after most failures, but an event that it cannot parse ends its
+connection for good, and so does an outage while signing in. Whatever only the operator can mend
+ends this with ConfigError instead of being tried again: sign-ins are counted, 1000 a day.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Awaitable, Callable, Iterator
+from contextlib import contextmanager
+from typing import Final
+
+import aiohttp
+import discord
+import yarl
+from discord.gateway import DiscordWebSocket
+from discord.http import Route
+
+from bot.domain.errors import ConfigError
+
+log = logging.getLogger(__name__)
+
+PAUSES: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
+"""Seconds before each next attempt. The last one repeats, which makes 288 sign-ins a day."""
+
+STEADY_SECONDS: Final = 600.0
+"""Whoever was connected for so long starts again with the shortest pause."""
+
+_TOKEN_MEND: Final = (
+    "Copy the token anew from https://discord.com/developers/applications, Bot, Reset Token, and "
+    "put it into the environment variable DISCORD_TOKEN."
+)
+_CLOSED_FOR_GOOD: Final = {
+    4004: ("[discord] token", "Discord does not accept it", _TOKEN_MEND),
+    4010: ("[discord] gateway_url", "Discord refused the shard", "Point it at Discord itself."),
+    4011: (
+        "[discord]",
+        "the bot is on too many servers for one connection",
+        "Run several bots, or leave servers: one connection serves at most 2500.",
+    ),
+    4012: ("[discord] gateway_url", "the gateway's version is not spoken", "Update the bot."),
+    4013: ("[discord]", "Discord does not know the intents", "Update the bot."),
+}
+
+
+@contextmanager
+def aimed_at(api_base: str, gateway_url: str) -> Iterator[None]:
+    """Point the library at another Discord, such as the playground; it has one address in all."""
+    before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
+    if api_base != Route.BASE:
+        Route.BASE = api_base
+    if yarl.URL(gateway_url) != DiscordWebSocket.DEFAULT_GATEWAY:
+        DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(gateway_url)
+    try:
+        yield
+    finally:
+        Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY = before
+
+
+async def run_client(
+    client: discord.Client,
+    token: str,
+    *,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    clock: Callable[[], float] | None = None,
+) -> None:
+    """Keep ``client`` connected until it is closed or this is cancelled; it is closed at the end.
+
+    Raises ConfigError for what trying again cannot mend.
+    """
+    tell_time = clock or asyncio.get_running_loop().time
+    try:
+        await _sign_in(client, token, sleep)
+        failures = 0
+        while not client.is_closed():
+            began = tell_time()
+            try:
+                await client.connect()
+            except discord.PrivilegedIntentsRequired as error:
+                raise ConfigError(
+                    "[discord] token",
+                    "Discord says that the bot asks for privileged intents",
+                    "Gridbrush asks for none: check that the token is this bot's own.",
+                ) from error
+            except discord.ConnectionClosed as error:
+                raise _refusal(error) from error
+            except Exception:
+                # The root of everything that comes from Discord: one event must not end the bot.
+                if tell_time() - began >= STEADY_SECONDS:
+                    failures = 0
+                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                log.exception("the connection to Discord broke; joining again in %g s", pause)
+                failures += 1
+                await _hang_up(client.ws)
+                await sleep(pause)
+    finally:
+        await client.close()
+
+
+async def _sign_in(
+    client: discord.Client, token: str, sleep: Callable[[float], Awaitable[None]]
+) -> None:
+    failures = 0
+    while True:
+        try:
+            await client.login(token)
+        except discord.LoginFailure as error:
+            where, problem, mend = _CLOSED_FOR_GOOD[4004]
+            raise ConfigError(where, problem, mend) from error
+        except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
+            if isinstance(error, discord.HTTPException) and 400 <= error.status < 429:
+                raise ConfigError(
+                    "[discord]",
+                    f"Discord refuses to set the bot up ({error})",
+                    "Check that the token and api_base belong together; the log says more.",
+                ) from error
+            pause = PAUSES[min(failures, len(PAUSES) - 1)]
+            log.warning("cannot sign in to Discord (%s); again in %g s", error, pause)
+            failures += 1
+            # The library opens a new session each time, on the same connector unless it is gone.
+            await client.http.close()
+            client.http.connector = discord.utils.MISSING
+            await sleep(pause)
+        else:
+            return
+
+
+async def _hang_up(gateway: DiscordWebSocket | None) -> None:
+    """Leave the gateway, whose heart still beats; with any code but 1000 the bot seems online."""
+    if gateway is not None and gateway.open:
+        await gateway.close(code=4000)
+
+
+def _refusal(error: discord.ConnectionClosed) -> ConfigError:
+    unknown = (
+        "[discord]",
+        f"Discord closed the connection for good (code {error.code})",
+        "Look the code up in Discord's documentation of gateway close codes.",
+    )
+    return ConfigError(*_CLOSED_FOR_GOOD.get(error.code, unknown))

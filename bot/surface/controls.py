@@ -1,0 +1,194 @@
+"""What can be pressed on a card, and the custom ids that say so. Knows jobs, not what a press does.
+
+A custom id carries all that a press needs, ``gb:<verb>:<job id>`` and up to two numbers, so a
+button works for as long as its message exists, whatever became of the process that posted it.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from bot.domain.job import Job
+from bot.domain.request import Request
+from bot.surface.card import (
+    BUTTONS_IN_ROW,
+    CONTROL_ROWS,
+    OPTIONS,
+    URL,
+    Button,
+    ControlRow,
+    Menu,
+    Option,
+)
+
+
+class Verb(StrEnum):
+    """What a control asks for."""
+
+    CANCEL = "cancel"
+    REROLL = "reroll"
+    EDIT = "edit"
+    OPEN = "open"
+    UPSCALE = "upscale"
+    DELETE = "delete"
+    REMOVE = "remove"
+    DETAILS = "details"
+    RETRY = "retry"
+
+
+TEMPLATE: Final = re.compile(
+    rf"gb:(?P<verb>{'|'.join(Verb)}):(?P<job>[a-z2-7]{{16}})"
+    r"(?::(?P<first>[0-9]{1,20}))?(?::(?P<second>[0-9]{1,20}))?"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Press:
+    """A custom id, taken apart. ``numbers`` are the verb's own: row and column, or a message id."""
+
+    verb: Verb
+    job_id: str
+    numbers: tuple[int, ...] = ()
+
+    def __str__(self) -> str:
+        return ":".join(["gb", self.verb, self.job_id, *(str(number) for number in self.numbers)])
+
+    @classmethod
+    def read(cls, custom_id: str) -> Press | None:
+        """The press that a custom id stands for; None if it is none of ours."""
+        match = TEMPLATE.fullmatch(custom_id)
+        if match is None:
+            return None
+        numbers = tuple(int(part) for part in (match["first"], match["second"]) if part)
+        return cls(Verb(match["verb"]), match["job"], numbers)
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """The full-size row ``row``, wherever it lies; an address that a button can hold."""
+
+    row: int
+    url: str
+
+
+def public_links(job: Job) -> tuple[Link, ...]:
+    """The rows that the workflow published for everyone to download.
+
+    Only rows that were fetched count: their address was checked against the trusted hosts.
+    """
+    return tuple(
+        Link(row.number, row.artifact.url)
+        for row in job.rows
+        if row.number in job.collected
+        and row.artifact is not None
+        and row.artifact.url.startswith("https://")
+        and len(row.artifact.url) <= URL
+    )
+
+
+def custom_id(verb: Verb, job: Job, *numbers: int) -> str:
+    """The custom id of a control of this job."""
+    return str(Press(verb, job.id, numbers))
+
+
+def while_waiting(job: Job) -> tuple[ControlRow, ...]:
+    """A job on its way can be cancelled, until it is collected."""
+    return ((Button("Cancel", custom_id(Verb.CANCEL, job)),),)
+
+
+def after_failing(job: Job) -> tuple[ControlRow, ...]:
+    """A job without a result can be tried again, or changed first."""
+    again = Button("Try again", custom_id(Verb.RETRY, job), style="primary")
+    if job.request.origin is not None:
+        return ((again,),)
+    return ((again, Button("Edit & run again", custom_id(Verb.EDIT, job))),)
+
+
+def of_result(job: Job, links: Sequence[Link], *, upscaling: bool) -> tuple[ControlRow, ...]:
+    """Everything that can be done with a result; at most five rows."""
+    one = len(job.collected) * job.request.samples == 1
+    upscaled = job.request.origin is not None
+    actions = []
+    if not upscaled:
+        actions.append(Button("Re-roll", custom_id(Verb.REROLL, job), style="primary"))
+        actions.append(Button("Edit & run again", custom_id(Verb.EDIT, job)))
+    if one:
+        row = job.collected[0]
+        actions.append(Button("Open full size", custom_id(Verb.OPEN, job, row, 1)))
+        if upscaling and not upscaled:
+            actions.append(Button("Upscale", custom_id(Verb.UPSCALE, job, row, 1)))
+    about = (
+        Button("Details", custom_id(Verb.DETAILS, job)),
+        Button("Delete", custom_id(Verb.DELETE, job), style="danger"),
+    )
+    fits = len(actions) + len(about) <= BUTTONS_IN_ROW
+    rows: list[ControlRow] = [(*actions, *about)] if fits else [tuple(actions), about]
+    if not one:
+        rows.append((choice(job, Verb.OPEN),))
+        if upscaling:
+            rows.append((choice(job, Verb.UPSCALE),))
+    return (*rows, *_link_rows(links, CONTROL_ROWS - len(rows)))
+
+
+def choice(job: Job, verb: Verb) -> Menu:
+    """A menu of the result's pictures or, where they are too many for one, of its rows."""
+    rows, columns = job.collected, job.request.samples
+    what = "Open" if verb is Verb.OPEN else "Upscale"
+    if len(rows) * columns <= OPTIONS:
+        return Menu(custom_id(verb, job), f"{what} an image …", _cells(job.request, rows))
+    span = -(-len(rows) // OPTIONS)
+    groups = [rows[start : start + span] for start in range(0, len(rows), span)]
+    options = tuple(
+        Option(
+            f"Row {group[0]} …" if span == 1 else f"Rows {group[0]} to {group[-1]} …",
+            f"rows:{group[0]}:{group[-1]}",
+        )
+        for group in groups
+    )
+    return Menu(custom_id(verb, job), f"{what} an image: which row? …", options)
+
+
+def choice_within(job: Job, verb: Verb, first: int, last: int) -> tuple[ControlRow, ...]:
+    """Menus of the pictures in the rows ``first`` to ``last``, one below the other."""
+    cells = _cells(job.request, tuple(row for row in job.collected if first <= row <= last))
+    parts = [cells[start : start + OPTIONS] for start in range(0, len(cells), OPTIONS)]
+    return tuple(
+        # The number only tells menus apart, which must not share a custom id.
+        (Menu(custom_id(verb, job, 0, number), f"{part[0].label} to {part[-1].label} …", part),)
+        for number, part in enumerate(parts[:CONTROL_ROWS], 1)
+    )
+
+
+def chosen(value: str) -> tuple[str, int, int] | None:
+    """What an option says: ``("cell", row, column)`` or ``("rows", first, last)``."""
+    match = re.fullmatch(r"(cell|rows):(\d{1,3}):(\d{1,3})", value)
+    return (match[1], int(match[2]), int(match[3])) if match else None
+
+
+def confirm_removal(job_id: str, message_id: int) -> tuple[ControlRow, ...]:
+    """The second press that removes a message for good."""
+    press = Press(Verb.REMOVE, job_id, (message_id,))
+    return ((Button("Delete for good", str(press), style="danger"),),)
+
+
+def _cells(request: Request, rows: Sequence[int]) -> tuple[Option, ...]:
+    return tuple(
+        Option(
+            f"Row {row}, image {column}",
+            f"cell:{row}:{column}",
+            f"seed {request.row_seed(row)}",
+        )
+        for row in rows
+        for column in range(1, request.samples + 1)
+    )
+
+
+def _link_rows(links: Sequence[Link], rows: int) -> Iterator[ControlRow]:
+    """Link buttons in at most ``rows`` rows; what does not fit is found under Details."""
+    for start in range(0, min(len(links), rows * BUTTONS_IN_ROW), BUTTONS_IN_ROW):
+        stop = min(start + BUTTONS_IN_ROW, rows * BUTTONS_IN_ROW)
+        yield tuple(Button(f"Row {link.row}", url=link.url) for link in links[start:stop])

@@ -1,0 +1,74 @@
+"""What commands and buttons have at hand: the engine's doors, the limits, and a clock.
+
+One value, made once by the composition root and passed to everything that answers a member. It
+knows no store and no backend.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TypeAlias
+
+import discord
+
+from bot.domain.request import Limits, Request
+from bot.engine.allowances import Allowances
+from bot.engine.collect import Collector
+from bot.engine.posts import Posts
+from bot.engine.prints import Prints
+from bot.engine.privacy import Privacy
+from bot.engine.queue import Member, Queue
+from bot.surface.pens import Pens
+
+Check: TypeAlias = Callable[[Request, Member], Awaitable[None]]
+"""Looks at a request before it is submitted. Raises RequestError for one that must not be."""
+
+
+@dataclass(frozen=True, slots=True)
+class Desk:
+    """``limits`` bound a request; ``moderator_role`` is a snowflake, 0 for none.
+
+    ``rows`` is ``[delivery] rows``. ``entropy`` gives so many random bytes. ``upscaling``: there is
+    a workflow for it. ``notice`` is a sentence for cards that wait, such as that the machines are
+    away; empty for none.
+    """
+
+    queue: Queue
+    limits: Limits
+    collector: Collector
+    posts: Posts
+    prints: Prints
+    allowances: Allowances
+    privacy: Privacy
+    now: Callable[[], datetime]
+    entropy: Callable[[int], bytes]
+    moderator_role: int = 0
+    rows: str = "auto"
+    upscaling: bool = True
+    checks: tuple[Check, ...] = ()
+    notice: Callable[[], str] = lambda: ""
+    pens: Pens = field(default_factory=Pens)
+
+
+# A bot that paints does not speak: the library's warnings that it cannot are noise.
+discord.VoiceClient.warn_nacl = False
+discord.VoiceClient.warn_dave = False
+
+
+class DeskClient(discord.Client):
+    """A client that knows the desk.
+
+    Courier and reporter are made with the client, the engine with them, and the desk with the
+    engine; so ``desk`` is set last, before the client signs in and before anything is dispatched.
+    """
+
+    desk: Desk
+
+
+def desk_of(interaction: discord.Interaction[discord.Client]) -> Desk:
+    """The desk behind whatever was typed or pressed."""
+    client = interaction.client
+    assert isinstance(client, DeskClient), "only the bot's own client hears interactions"
+    return client.desk

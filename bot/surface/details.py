@@ -1,0 +1,63 @@
+"""All about one job, for who presses Details: words to copy, seeds, times and links. Pure."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from bot.domain.job import Job
+from bot.surface.card import DESCRIPTION, FIELD_VALUE, Card, Field, units
+from bot.surface.cards import BLUE
+from bot.surface.controls import public_links
+from bot.surface.texts import code_block, cut, duration, moment, short_id
+
+_SPARE: Final = 20
+
+
+def details(job: Job) -> Card:
+    """The request as it can be typed again, and what became of it."""
+    request = job.request
+    fields = [
+        Field("Seeds", _joined([f"row {row.number}: {row.seed}" for row in job.rows], ", ")),
+        Field("Size", f"{request.width} × {request.height} px", inline=True),
+        Field("Steps", str(request.steps), inline=True),
+        Field("Model", f"`{cut(request.model.replace('`', ''), 100) or '-'}`", inline=True),
+        Field("Times", _times(job)),
+    ]
+    links = [f"[row {link.row}]({_plain(link.url)})" for link in public_links(job)]
+    if links:
+        fields.append(Field("Full-size rows", _joined(links, " · ")))
+    return Card(
+        title=f"Details of {short_id(job.id)}",
+        description=code_block(request.show(), DESCRIPTION),
+        colour=BLUE,
+        fields=tuple(fields),
+        footer=job.id,
+    )
+
+
+def _times(job: Job) -> str:
+    parts = [f"asked {moment(job.created_at, 'f')} by <@{job.request.author.id}>"]
+    if job.started_at is not None:
+        parts.append(f"waited {duration((job.started_at - job.created_at).total_seconds())}")
+        if job.ended_at is not None:
+            parts.append(f"took {duration((job.ended_at - job.started_at).total_seconds())}")
+    return ", ".join(parts)
+
+
+def _joined(parts: list[str], separator: str) -> str:
+    """As many parts as a field holds, and how many are left out."""
+    kept: list[str] = []
+    room = FIELD_VALUE - _SPARE
+    for part in parts:
+        room -= units(part) + len(separator)
+        if room < 0:
+            break
+        kept.append(part)
+    text = separator.join(kept)
+    left = len(parts) - len(kept)
+    return f"{text}{separator}{left} more" if left else text
+
+
+def _plain(url: str) -> str:
+    """An address without the signs that would end it early inside a link."""
+    return url.replace("(", "%28").replace(")", "%29")

@@ -1,0 +1,294 @@
+"""Keeps every card up to date, gently: the latest state, at a pace that Discord and people bear.
+
+Being told of an event costs nothing; a task of its own writes. It never writes what the courier
+has to say: from DELIVERING on, a card is the courier's, unless the result was posted elsewhere.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from typing import Final
+
+from bot.domain.errors import DeliveryError
+from bot.domain.events import Dispatched, JobEvent
+from bot.domain.grid import LONGEST_ALT_TEXT, alt_text
+from bot.domain.job import Job, JobState
+from bot.engine.posts import Post
+from bot.engine.queue import Standing
+from bot.surface import posting
+from bot.surface.agenda import Agenda, Urgency
+from bot.surface.card import Card
+from bot.surface.cards import PREVIEW_FILE, Waiting, card_of, moved
+from bot.surface.desk import DeskClient
+from bot.surface.posting import Expired, Gone, Upload
+from bot.surface.texts import cut, jump_link
+
+log = logging.getLogger(__name__)
+
+LINE_EVERY: Final = 3.0
+RETRY_SECONDS: Final = 0.5
+LONGEST_RETRY: Final = 60.0
+MOST_TRIES: Final = 8
+LOOK_SECONDS: Final = 0.5
+MOST_LOOKS: Final = 4
+EDIT_SECONDS: Final = 60.0
+
+_PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLED})
+_BY_ANSWER = "interaction"
+
+
+@dataclass(slots=True)
+class _Sheet:
+    """What is remembered of one card while its job lives."""
+
+    job: Job | None = None
+    post: Post | None = None
+    shown: Card | None = None
+    preview: str = ""
+    standing: Standing | None = None
+    looks: tuple[int, int] = (0, 0)
+    tries: int = 0
+    gone: bool = False
+
+
+class DiscordReporter:
+    """``report`` notes, ``run`` writes, ``resume`` takes up what a restart interrupted."""
+
+    def __init__(
+        self,
+        client: DeskClient,
+        *,
+        clock: Callable[[], float] = time.monotonic,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        agenda: Agenda | None = None,
+        line_every: float = LINE_EVERY,
+    ) -> None:
+        self._client = client
+        self._clock = clock
+        self._sleep = sleep
+        self._agenda = agenda or Agenda()
+        self._sheets: dict[str, _Sheet] = {}
+        self._writing: dict[str, asyncio.Task[None]] = {}
+        self._woken = asyncio.Event()
+        self._line_moved = False
+        self._line_due = 0.0
+        self._line_every = line_every
+
+    @property
+    def followed(self) -> int:
+        """Cards that are kept in mind."""
+        return len(self._sheets)
+
+    async def report(self, job: Job, event: JobEvent) -> None:
+        """Remember the state; it is written when its turn comes."""
+        if not job.request.place.channel_id:
+            return  # the command line's: there is no card
+        if isinstance(event, Dispatched) or job.state.terminal:
+            self._line_moved = True
+        if job.state is JobState.FINISHED and job.rung == _BY_ANSWER:
+            self._forget(job.id)
+        else:
+            self._sheets.setdefault(job.id, _Sheet()).job = job
+            self._want(job)
+        self._woken.set()
+
+    def line_changed(self) -> None:
+        """Something that waiting cards say has changed for all of them."""
+        for sheet in self._sheets.values():
+            sheet.standing = None
+        self._line_moved = True
+        self._woken.set()
+
+    async def resume(self) -> None:
+        """Write anew the cards of every job that had not ended when the bot stopped."""
+        for job in await self._client.desk.queue.jobs.unfinished():
+            if job.state is not JobState.QUEUED and job.request.place.channel_id:
+                self._sheets.setdefault(job.id, _Sheet()).job = job
+                self._want(job)
+        self._line_moved = True
+        self._woken.set()
+
+    async def run(self) -> None:
+        """Write for ever."""
+        try:
+            while True:
+                self._woken.clear()
+                if self._line_moved and self._clock() >= self._line_due:
+                    await self._look_at_line()
+                while (job_id := self._agenda.take(self._clock(), self._writing)) is not None:
+                    self._begin(job_id)
+                await self._pause()
+        finally:
+            tasks = tuple(self._writing.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _want(self, job: Job) -> None:
+        if job.state is JobState.DELIVERING:
+            self._agenda.drop(job.id)
+            return
+        urgency = Urgency.FINAL if job.state.terminal else Urgency.RUNNING
+        if job.state is JobState.QUEUED:
+            urgency = Urgency.WAITING
+        self._agenda.want(job.id, urgency, self._clock())
+
+    def _forget(self, job_id: str) -> None:
+        self._sheets.pop(job_id, None)
+        self._agenda.drop(job_id)
+
+    async def _pause(self) -> None:
+        """Until something is due or something new is said."""
+        delays = [self._agenda.wait(self._clock(), self._writing)]
+        if self._line_moved:
+            delays.append(max(0.0, self._line_due - self._clock()))
+        known = [delay for delay in delays if delay is not None]
+        if not known:
+            await self._woken.wait()
+            return
+        waits = [
+            asyncio.ensure_future(self._sleep(min(known))),
+            asyncio.ensure_future(self._woken.wait()),
+        ]
+        try:
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for wait in waits:
+                wait.cancel()
+
+    async def _look_at_line(self) -> None:
+        """Find the waiting cards whose place, reason or estimate is no longer what they say."""
+        self._line_moved = False
+        self._line_due = self._clock() + self._line_every
+        try:
+            standings = await self._client.desk.queue.standings()
+        except Exception:
+            # The root of this look: the cards of running jobs do not depend on the line.
+            log.exception("the line cannot be read")
+            return
+        at = self._client.desk.now().timestamp()
+        for job_id, standing in standings.items():
+            sheet = self._sheets.setdefault(job_id, _Sheet())
+            if sheet.job is not None and sheet.job.state is not JobState.QUEUED:
+                continue
+            if sheet.standing is None or _says(sheet.standing, at) != _says(standing, at):
+                sheet.standing = standing
+                self._agenda.want(job_id, Urgency.WAITING, self._clock())
+
+    def _begin(self, job_id: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._write(job_id), name=f"card {job_id}")
+        self._writing[job_id] = task
+
+        def ended(done: asyncio.Task[None]) -> None:
+            del self._writing[job_id]
+            self._woken.set()
+            if not done.cancelled() and (error := done.exception()) is not None:
+                log.error("a card could not be written", exc_info=error, extra={"job": job_id})
+                self._forget(job_id)
+
+        task.add_done_callback(ended)
+
+    async def _write(self, job_id: str) -> None:
+        sheet = self._sheets.get(job_id)
+        if sheet is None:
+            return
+        desk = self._client.desk
+        written = sheet.job
+        try:
+            async with desk.pens.hold(job_id), asyncio.timeout(EDIT_SECONDS):
+                written = await self._write_now(job_id, sheet)
+        except Gone as error:
+            log.info("the card is not kept up: %s", error, extra={"job": job_id})
+            sheet.gone = True
+        except (DeliveryError, TimeoutError) as error:
+            if isinstance(error, Expired) and sheet.post is not None:
+                sheet.post = replace(sheet.post, interaction=None)
+            if self._again(job_id, sheet):
+                log.info("the card is written again later: %s", error, extra={"job": job_id})
+                return
+            log.warning("the card is given up: %s", error, extra={"job": job_id})
+            sheet.gone = True
+        # While one state was written the next may have come, whose turn is still to come.
+        if written is sheet.job and written is not None and written.state.terminal:
+            self._forget(job_id)
+
+    def _again(self, job_id: str, sheet: _Sheet) -> bool:
+        """Want it once more, each time a little later; False when it was tried often enough."""
+        delay = min(LONGEST_RETRY, RETRY_SECONDS * 2**sheet.tries)
+        sheet.tries += 1
+        ended = sheet.job is not None and sheet.job.state.terminal
+        if sheet.tries >= MOST_TRIES and (ended or sheet.post is None):
+            return False
+        urgency = Urgency.FINAL if ended else Urgency.RUNNING
+        self._agenda.put_back(job_id, urgency, self._clock() + delay)
+        return True
+
+    async def _write_now(self, job_id: str, sheet: _Sheet) -> Job | None:
+        """Holding the pen: what is true now, if the card does not say it already."""
+        desk = self._client.desk
+        if sheet.job is None:
+            sheet.job = await desk.queue.jobs.get(job_id)
+        job = sheet.job
+        if job is None or not job.request.place.channel_id:
+            sheet.gone = True
+        if job is None or sheet.gone or job.state is JobState.DELIVERING:
+            return job
+        if sheet.post is None:
+            sheet.post = await desk.posts.card(job_id)
+        if sheet.post is None:
+            # It is just being posted, or a crash came in between and it never will be.
+            raise DeliveryError("there is no card yet")
+        picture = await self._preview(job)
+        preview = picture is not None
+        card = self._card(job, sheet, preview=preview)
+        uploads: list[Upload] | None = None
+        if picture is not None and picture.path.name != sheet.preview:
+            uploads = [picture]
+        elif picture is None and job.state.terminal:
+            uploads = []
+        elif card == sheet.shown:
+            return job
+        await posting.edit(self._client, sheet.post, card, desk.now(), uploads=uploads)
+        sheet.preview = picture.path.name if picture is not None else ""
+        sheet.shown = card
+        sheet.tries = 0
+        self._look_again(job, sheet)
+        return job
+
+    def _look_again(self, job: Job, sheet: _Sheet) -> None:
+        """A row is announced before its file is here: come back for its picture a few times."""
+        ready = len(job.ready_rows)
+        seen, looks = sheet.looks
+        looks = looks + 1 if seen == ready else 0
+        sheet.looks = ready, looks
+        if ready and looks < MOST_LOOKS and job.state is JobState.RUNNING:
+            self._agenda.want(job.id, Urgency.RUNNING, self._clock() + LOOK_SECONDS)
+
+    def _card(self, job: Job, sheet: _Sheet, *, preview: bool) -> Card:
+        desk = self._client.desk
+        if job.state is JobState.FINISHED and job.rung == "channel" and job.result is not None:
+            place = job.request.place
+            link = jump_link(place.guild_id, job.result.channel_id, job.result.message_id)
+            return moved(job, link)
+        waiting = Waiting(sheet.standing, notice=desk.notice())
+        return card_of(job, desk.now(), waiting, preview=preview)
+
+    async def _preview(self, job: Job) -> Upload | None:
+        """The rows so far in one small picture; None if there is nothing to see."""
+        if job.state not in _PREVIEWED or not job.ready_rows:
+            return None
+        path = await self._client.desk.prints.preview(job)
+        if path is None:
+            return None
+        return Upload(path, PREVIEW_FILE, cut(f"So far: {alt_text(job.request)}", LONGEST_ALT_TEXT))
+
+
+def _says(standing: Standing, at: float) -> tuple[int, str, int | None]:
+    """What a reader would notice of a standing: the estimate to the minute."""
+    starts = standing.starts_in
+    minute = None if starts is None else round((at + starts.total_seconds()) / 60)
+    return standing.position, standing.reason, minute

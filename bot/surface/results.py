@@ -1,0 +1,65 @@
+"""A finished job as a message: the card and its file, small enough for the place it goes to.
+
+Shared by the courier, who brings it, and by whoever shows it again. Knows limits on bytes; does
+not post.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import discord
+
+from bot.domain.grid import alt_text
+from bot.domain.job import Job
+from bot.surface.card import Card
+from bot.surface.cards import result
+from bot.surface.controls import Link, public_links
+from bot.surface.desk import Desk
+from bot.surface.posting import Upload
+from bot.surface.texts import short_id
+
+DEFAULT_LIMIT: Final = 10 * 1024 * 1024
+# Of the 25 MiB that one request may weigh, some go to what surrounds the files.
+REQUEST_LIMIT: Final = 24 * 1024 * 1024
+
+
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """A result, ready to be posted; ``shrunk``: the file is not the grid at full size."""
+
+    card: Card
+    upload: Upload
+    links: tuple[Link, ...]
+    shrunk: bool
+
+
+def byte_limit(client: discord.Client, guild_id: int) -> int:
+    """How many bytes one file may have on this server."""
+    guild = client.get_guild(guild_id) if guild_id else None
+    return min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
+
+
+async def picture_of(
+    desk: Desk, job: Job, limit: int, *, links: Sequence[Link] = (), note: str = ""
+) -> Picture:
+    """The result of a job that was collected. Raises ArtifactMissing if its files are gone.
+
+    ``links`` are used where the rows are not public by themselves.
+    """
+    path = await desk.prints.grid(job, limit)
+    known = tuple(links) or (public_links(job) if desk.rows != "attachments" else ())
+    name = f"gridbrush-{short_id(job.id)}{path.suffix}"
+    card = result(job, image=name, links=known, upscaling=desk.upscaling, note=note)
+    # The collector's own file has its own name; whatever was made to fit has another.
+    shrunk = path != desk.collector.package(job).grid
+    return Picture(card, Upload(path, name, alt_text(job.request)), known, shrunk)
+
+
+def wants_rows(desk: Desk, job: Job, picture: Picture) -> bool:
+    """Whether the full-size rows must be posted as files, for want of links to them."""
+    if desk.rows == "links" or len(picture.links) == len(job.collected):
+        return False
+    return len(job.collected) > 1 or picture.shrunk

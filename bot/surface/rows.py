@@ -1,0 +1,155 @@
+"""The full-size rows as files: in a thread below the grid or, without one, beside the grid itself.
+
+Done after the grid is posted, so that nobody waits for them. Whatever fails here costs nothing:
+the rows can always be opened with the menu below the grid.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import discord
+
+from bot.domain.errors import ArtifactMissing, DeliveryError
+from bot.domain.events import MessageRef
+from bot.domain.grid import alt_text, file_name
+from bot.domain.job import Job
+from bot.engine.posts import Post
+from bot.surface import posting
+from bot.surface.controls import Link
+from bot.surface.desk import DeskClient
+from bot.surface.posting import Gone, Upload, border
+from bot.surface.results import REQUEST_LIMIT, byte_limit, picture_of
+from bot.surface.texts import jump_link, listed, short_id
+
+log = logging.getLogger(__name__)
+
+MOST_FILES: Final = 10
+_ALONE: Final = 5
+"""So many rows get a message each, which a link can lead to; more share messages."""
+
+_THREAD_EXISTS = 160004
+
+
+@dataclass(frozen=True, slots=True)
+class _RowFile:
+    row: int
+    upload: Upload
+    size: int
+
+
+async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
+    """Post the rows of a delivered job, and lead to them from its message ``post``."""
+    desk = client.desk
+    limit = byte_limit(client, job.request.place.guild_id)
+    files = await _row_files(client, job, limit)
+    if not files:
+        return
+    try:
+        links = await _in_thread(client, job, post.message, files)
+    except DeliveryError as error:
+        log.info("no thread for the rows: %s", error, extra={"job": job.id})
+        await _beside(client, job, post, files, limit)
+        return
+    picture = await picture_of(desk, job, limit, links=links)
+    async with desk.pens.hold(job.id):
+        await posting.edit(client, post, picture.card, desk.now())
+
+
+async def _row_files(client: DeskClient, job: Job, limit: int) -> list[_RowFile]:
+    files = []
+    for row in job.collected:
+        try:
+            path = await client.desk.prints.row(job, row, limit)
+            size = path.stat().st_size
+        except (ArtifactMissing, OSError) as error:
+            log.warning("row %d cannot be posted: %s", row, error, extra={"job": job.id})
+            continue
+        stem = file_name("row", row).removesuffix(".png")
+        name = f"gridbrush-{short_id(job.id)}-{stem}{path.suffix}"
+        files.append(_RowFile(row, Upload(path, name, alt_text(job.request, row)), size))
+    return files
+
+
+async def _in_thread(
+    client: DeskClient, job: Job, message: MessageRef, files: Sequence[_RowFile]
+) -> tuple[Link, ...]:
+    guild_id = job.request.place.guild_id
+    thread_id = await _open_thread(client, job, message)
+    thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
+    links: list[Link] = []
+    for number, pack in enumerate(_packs(files), 1):
+        content = "\n".join(f"Row {one.row} · seed {job.request.row_seed(one.row)}" for one in pack)
+        posted = await posting.send(
+            thread,
+            None,
+            content=content,
+            uploads=[one.upload for one in pack],
+            nonce=f"r{number}-{job.id}",
+        )
+        if not links:
+            await client.desk.posts.keep_thread(job.id, MessageRef(thread_id, posted.id))
+        url = jump_link(guild_id, thread_id, posted.id)
+        links += [Link(one.row, url) for one in pack]
+    return tuple(links)
+
+
+async def _open_thread(client: DeskClient, job: Job, message: MessageRef) -> int:
+    """The id of the thread below a message, opened if there is none. Raises DeliveryError."""
+    guild_id = job.request.place.guild_id
+    channel = client.get_partial_messageable(message.channel_id, guild_id=guild_id)
+    if channel.guild is None:
+        raise Gone("there are no threads outside a server")
+    name = f"Full-size rows · {short_id(job.id)}"
+    try:
+        with border():
+            thread = await channel.get_partial_message(message.message_id).create_thread(
+                name=name, auto_archive_duration=1440
+            )
+    except DeliveryError as error:
+        cause = error.__cause__
+        if isinstance(cause, discord.HTTPException) and cause.code == _THREAD_EXISTS:
+            return message.message_id  # a thread below a message has the message's id
+        raise
+    return thread.id
+
+
+def _packs(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:
+    """The files of one message each: few enough, and light enough together."""
+    most = 1 if len(files) <= _ALONE else MOST_FILES
+    pack: list[_RowFile] = []
+    for file in files:
+        if pack and (len(pack) == most or _weight(pack) + file.size > REQUEST_LIMIT):
+            yield pack
+            pack = []
+        pack.append(file)
+    yield pack
+
+
+async def _beside(
+    client: DeskClient, job: Job, post: Post, files: Sequence[_RowFile], limit: int
+) -> None:
+    """Attach to the grid's own message as many rows as there is room for."""
+    desk = client.desk
+    picture = await picture_of(desk, job, limit)
+    room = REQUEST_LIMIT - picture.upload.path.stat().st_size
+    beside: list[_RowFile] = []
+    for file in files:
+        if len(beside) + 1 < MOST_FILES and _weight(beside) + file.size <= room:
+            beside.append(file)
+    left = tuple(file.row for file in files if file not in beside)
+    note = ""
+    if left:
+        what = f"Rows {listed(left)} do" if len(left) > 1 else f"Row {left[0]} does"
+        note = f"{what} not fit here: open its images with the menu below."
+    noted = await picture_of(desk, job, limit, note=note)
+    uploads = [picture.upload, *(file.upload for file in beside)]
+    async with desk.pens.hold(job.id):
+        await posting.edit(client, post, noted.card, desk.now(), uploads=uploads)
+
+
+def _weight(files: Iterable[_RowFile]) -> int:
+    return sum(file.size for file in files)

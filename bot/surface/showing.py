@@ -1,0 +1,53 @@
+"""Bringing an earlier job out again: its result with working buttons, wherever it is asked for.
+
+Who may do so was checked by the caller. A job without a result is described, and only privately.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import discord
+
+from bot.domain.errors import ArtifactMissing, RequestError
+from bot.domain.job import Job, JobState
+from bot.surface.answers import whisper
+from bot.surface.cards import Waiting, card_of
+from bot.surface.desk import Desk
+from bot.surface.posting import edit_answer
+from bot.surface.results import byte_limit, picture_of
+from bot.surface.submitting import reference
+
+GONE = (
+    "The pictures of this job are not here any more. Its prompt and settings are: press Try again, "
+    "or use /imagine with the same seed."
+)
+
+
+async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> None:
+    """Answer with the job as it is now. Raises RequestError if its pictures are gone."""
+    if job.state is not JobState.FINISHED:
+        standing = await desk.queue.standing(job)
+        card = card_of(job, desk.now(), Waiting(standing, notice=desk.notice()))
+        await whisper(interaction, "As it is at this moment:", card=card)
+        return
+    grid = desk.collector.package(job).grid
+    # The first answer decides who sees it, so what can be refused is refused before.
+    if not await asyncio.to_thread(grid.exists):
+        raise RequestError(GONE)
+    await interaction.response.defer(thinking=True)
+    try:
+        picture = await picture_of(desk, job, byte_limit(interaction.client, _guild(interaction)))
+    except ArtifactMissing:
+        # Only a new message can be private now that everybody has seen "is thinking".
+        await interaction.delete_original_response()
+        await interaction.followup.send(GONE, ephemeral=True)
+        return
+    await edit_answer(
+        interaction.client, reference(interaction), picture.card, uploads=[picture.upload]
+    )
+
+
+def _guild(interaction: discord.Interaction[Any]) -> int:
+    return interaction.guild_id or 0

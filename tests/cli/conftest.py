@@ -1,0 +1,32 @@
+"""The command sets up the process's log; each test leaves it as it found it."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from bot import journal
+from tests.cli.terminal import Desk
+
+
+@pytest.fixture(autouse=True)
+def the_log_is_left_as_it_was() -> Iterator[None]:
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    chatty = {name: logging.getLogger(name).level for name in journal._CHATTY}
+    yield
+    logging.captureWarnings(False)
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        if isinstance(handler, journal.JournalHandler):
+            root.removeHandler(handler)
+    root.setLevel(level)
+    for name, before in chatty.items():
+        logging.getLogger(name).setLevel(before)
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Desk:
+    return Desk.lay(tmp_path / "desk")

@@ -1,0 +1,106 @@
+"""What is missing before the first start: each finding with how to mend it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.cli.terminal import Desk
+
+
+def test_where_all_is_well_every_line_says_so(desk: Desk) -> None:
+    result = desk.type("check")
+    assert result.exit_code == 0
+    lines = result.stdout.splitlines()
+    assert all(line.startswith("ok ") for line in lines)
+    for what in ("configuration", "templates", "database", "backend local"):
+        assert any(what in line for line in lines)
+
+
+def test_every_problem_of_the_configuration_is_named_with_its_mend(tmp_path: Path) -> None:
+    desk = Desk.lay(tmp_path, imagine="stepps = 3\nmax_rows = 1000")
+    result = desk.type("check")
+    assert result.exit_code == 2
+    assert "stepps" in result.stdout
+    assert "steps" in result.stdout
+    assert "max_rows" in result.stdout
+    assert result.stdout.count("bad configuration") == 2
+
+
+def test_a_file_that_is_no_toml_is_named_with_the_line(tmp_path: Path) -> None:
+    desk = Desk.lay(tmp_path, imagine='template = "')
+    result = desk.type("check")
+    assert result.exit_code == 2
+    assert "config.toml" in result.stdout
+
+
+def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
+    result = Desk(tmp_path).type("check")
+    assert result.exit_code == 2
+    assert "config.toml" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("imagine", "local", "rest", "said"),
+    [
+        ('template = "nowhere.yaml"', "", "", ["bad templates", "nowhere.yaml", "Write the path"]),
+        ('template = "upscale"', "", "", ["bad templates", "starts from a picture"]),
+        (
+            "",
+            'container = "apptainer"',
+            "",
+            ["bad backend local", "apptainer is not installed", 'container = "none"'],
+        ),
+        ("", "", '[backend]\nkind = "scripted"', ["[backend.scripted] recording", "Name the file"]),
+        (
+            "",
+            "",
+            '[backend]\nkind = "scripted"\n[backend.scripted]\nrecording = "gone"',
+            ["bad backend scripted", "gone", "Name a readable file"],
+        ),
+    ],
+)
+def test_what_does_not_work_is_named_with_its_mend(
+    tmp_path: Path, imagine: str, local: str, rest: str, said: list[str]
+) -> None:
+    result = Desk.lay(tmp_path, imagine=imagine, local=local, rest=rest).type("check")
+    assert result.exit_code == 2, result.stdout
+    for words in said:
+        assert words in result.stdout
+
+
+def test_a_damaged_database_is_said_and_left_alone(desk: Desk) -> None:
+    desk.data.mkdir()
+    file = desk.data / "gridbrush.sqlite3"
+    file.write_bytes(b"this is no database" * 100)
+    result = desk.type("check")
+    assert result.exit_code == 2
+    assert "bad database" in result.stdout
+    assert file.read_bytes() == b"this is no database" * 100
+
+
+def test_a_data_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
+    desk = Desk.lay(tmp_path, rest='[data]\ndir = "taken/data"')
+    (tmp_path / "taken").write_text("a file")
+    result = desk.type("check")
+    assert result.exit_code == 2
+    assert "[data] dir" in result.stdout
+    assert "Name a folder" in result.stdout
+
+
+def test_settings_are_shown_with_their_source_and_without_secrets(desk: Desk) -> None:
+    token = "no-token-but-secret-enough"
+    env = {
+        "DISCORD_TOKEN": token,
+        "DISCORD_API_BASE": "http://127.0.0.1:9/api/v10",
+        "DISCORD_GATEWAY_URL": "ws://127.0.0.1:9/gateway",
+        "COLUMNS": "400",
+    }
+    result = desk.type("check", "--show", env=env)
+    assert result.exit_code == 2
+    assert "Discord: cannot be asked" in result.stdout
+    assert "[imagine] steps" in result.stdout
+    assert f"{desk.folder / 'config.toml'}:5" in result.stdout
+    assert "DISCORD_TOKEN" in result.stdout
+    assert token not in result.stdout

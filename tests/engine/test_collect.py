@@ -1,0 +1,182 @@
+"""Bringing pictures home: what is fetched, what is dropped, and what is made here instead."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+from PIL import Image
+
+from bot.backends.base import Submission
+from bot.backends.recordings import Recording, rehearsal
+from bot.backends.scripted import ScriptedBackend
+from bot.domain.errors import ArtifactMissing, Unavailable
+from bot.domain.events import Artifact
+from bot.domain.grid import geometry_of
+from bot.domain.job import Job, JobState
+from tests.engine.room import Room, open_room
+
+
+async def _made(room: Room) -> Job:
+    (job,) = await room.ended((await room.submit(rows=3)).id)
+    return job
+
+
+def _gridless(job: Submission) -> Recording:
+    return rehearsal(job.workflow, grid=False)
+
+
+async def test_a_result_is_a_grid_its_rows_and_what_there_is_to_know(tmp_path: Path) -> None:
+    async with open_room(tmp_path) as room:
+        job = await _made(room)
+        package = room.collector.package(job)
+        with Image.open(package.grid) as grid:
+            assert grid.size == geometry_of(job.request).size
+        assert [number for number, _ in package.rows] == [1, 2, 3]
+        known = json.loads(package.metadata.read_text(encoding="utf-8"))
+        assert known["prompt"] == "a lighthouse at dawn"
+        assert known["row_seeds"] == {"1": 7, "2": 8, "3": 9}
+        assert known["missing_rows"] == []
+        assert known["created_at"] < known["collected_at"]
+        assert set(known["sha256"]) == {"grid.png", *(path.name for _, path in package.rows)}
+        for name, digest in known["sha256"].items():
+            content = (package.folder / name).read_bytes()
+            assert hashlib.sha256(content).hexdigest() == digest
+        assert not list(package.folder.glob(".*"))
+
+
+@pytest.mark.parametrize("how", ["never made", "lost on the way"])
+async def test_a_grid_that_is_not_there_is_composed_from_the_rows(tmp_path: Path, how: str) -> None:
+    backend = ScriptedBackend(tmp_path / "scripted", speed=0)
+    if how == "never made":
+        backend = ScriptedBackend(tmp_path / "scripted", recording=_gridless, speed=0)
+    else:
+        backend.faults.missing = frozenset({"grid.png"})
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await _made(room)
+        assert job.state is JobState.FINISHED
+        package = room.collector.package(job)
+        strips = [Image.open(path) for _, path in package.rows]
+        with Image.open(package.grid) as grid:
+            assert grid.size == geometry_of(job.request).size
+            top = 0
+            for strip in strips:
+                box = (0, top, grid.width, top + strip.height)
+                assert grid.crop(box).tobytes() == strip.tobytes()
+                top += strip.height
+                strip.close()
+
+
+async def test_a_row_that_is_lost_on_the_way_is_left_out(tmp_path: Path) -> None:
+    backend = ScriptedBackend(tmp_path / "scripted", speed=0)
+    backend.faults.missing = frozenset({"row-02.png"})
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await _made(room)
+        assert job.collected == (1, 3)
+        package = room.collector.package(job)
+        with Image.open(package.grid) as grid:
+            assert grid.height == 2 * geometry_of(job.request).strip_size[1]
+        known = json.loads(package.metadata.read_text(encoding="utf-8"))
+        assert known["missing_rows"] == [2]
+        assert known["row_seeds"] == {"1": 7, "3": 9}
+        assert await room.faults() == ()
+
+
+class Painterly(ScriptedBackend):
+    """Delivers one of the files in another size, correctly announced or not."""
+
+    wrong = "row-02.png"
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        await super().fetch(artifact, target)
+        if target.name == self.wrong:
+            await asyncio.to_thread(Image.new("RGB", (10, 10)).save, target)
+
+
+@pytest.mark.parametrize(("wrong", "here"), [("row-02.png", (1, 3)), ("grid.png", (1, 2, 3))])
+async def test_a_picture_of_the_wrong_size_is_dropped(
+    tmp_path: Path, wrong: str, here: tuple[int, ...]
+) -> None:
+    backend = Painterly(tmp_path / "scripted", speed=0)
+    backend.wrong = wrong
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await _made(room)
+        assert job.collected == here
+        with Image.open(room.collector.package(job).grid) as grid:
+            size = replace(geometry_of(job.request), rows=len(here)).size
+            assert grid.size == size
+        assert room.collector.row_path(job.id, 2).exists() == (2 in here)
+
+
+class Flaky(ScriptedBackend):
+    """Is away when files are fetched, so many times."""
+
+    away = 2
+    fetched = 0
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("try again")
+        self.fetched += 1
+        await super().fetch(artifact, target)
+
+
+async def test_a_file_server_that_is_away_is_asked_again(tmp_path: Path) -> None:
+    async with open_room(tmp_path, backend=Flaky(tmp_path / "scripted", speed=0)) as room:
+        job = await _made(room)
+        assert job.collected == (1, 2, 3)
+        assert room.naps.taken
+
+
+async def test_a_file_server_that_stays_away_loses_the_pictures(tmp_path: Path) -> None:
+    backend = Flaky(tmp_path / "scripted", speed=0)
+    backend.away = 1000
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await _made(room)
+        assert job.state is JobState.FAILED
+        assert await room.faults() == ()
+
+
+async def test_each_file_is_fetched_once(tmp_path: Path) -> None:
+    backend = Flaky(tmp_path / "scripted", speed=0)
+    backend.away = 0
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await _made(room)
+        assert backend.fetched == 4
+        assert await room.collector.collect(job) == (1, 2, 3)
+        assert backend.fetched == 4
+
+
+async def test_begun_twice_is_fetched_once_and_forgotten_is_stopped(tmp_path: Path) -> None:
+    async with open_room(tmp_path) as room:
+        job = await _made(room)
+        first = room.collector.begin(job, job.rows[0])
+        assert room.collector.begin(job, job.rows[0]) is first
+        room.collector.forget(job.id)
+        await asyncio.wait([first])
+        assert first.cancelled()
+
+
+async def test_a_foreign_error_is_not_swallowed(tmp_path: Path) -> None:
+    class Broken(ScriptedBackend):
+        async def fetch(self, artifact: Artifact, target: Path) -> None:
+            raise PermissionError(13, "Permission denied")
+
+    async with open_room(tmp_path, backend=Broken(tmp_path / "scripted", speed=0)) as room:
+        job = await _made(room)
+        assert job.state is JobState.FAILED
+        with pytest.raises(PermissionError):
+            await room.collector.collect(replace(job, grid=None))
+        assert await room.faults() == ()
+
+
+async def test_a_job_without_rows_has_nothing_to_collect(tmp_path: Path) -> None:
+    async with open_room(tmp_path, dispatching=False) as room:
+        job = await room.submit()
+        with pytest.raises(ArtifactMissing, match="none of the announced rows"):
+            await room.collector.collect(job)

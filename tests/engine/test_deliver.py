@@ -1,0 +1,145 @@
+"""The ladder: the first rung that holds, once, whatever happens in between."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.domain.errors import DeliveryError
+from bot.domain.events import Delivered, MessageRef
+from bot.domain.job import JobState
+from bot.engine.collect import Package
+from bot.engine.deliver import Deliverer
+from bot.store import deliveries
+from bot.store.deliveries import Deliveries
+from tests.engine.cast import NOW, Postman
+from tests.engine.room import Room, open_room
+
+ALL = ("interaction", "channel", "direct")
+THERE = MessageRef(2, 500)
+
+
+@pytest.mark.parametrize("broken", range(4))
+async def test_each_rung_that_breaks_leaves_it_to_the_next(tmp_path: Path, broken: int) -> None:
+    postman = Postman(broken={rung: DeliveryError("Missing Access") for rung in ALL[:broken]})
+    async with open_room(tmp_path, postman=postman) as room:
+        job = await room.submit()
+        (ended,) = await room.ended(job.id)
+        assert ended.state is JobState.FINISHED
+        held = (*ALL, "kept")[broken]
+        assert ended.rung == held
+        assert postman.posted == ([(held, job.id)] if held != "kept" else [])
+        attempts = await Deliveries(room.database).attempts(job.id)
+        assert [(attempt.rung, attempt.delivered) for attempt in attempts] == [
+            *((rung, False) for rung in ALL[:broken]),
+            *((rung, True) for rung in ALL[broken : broken + 1]),
+        ]
+        assert {attempt.detail for attempt in attempts} <= {"", "Missing Access"}
+        assert postman.looked == []
+
+
+async def test_a_result_that_nobody_takes_is_kept_and_charged(tmp_path: Path) -> None:
+    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
+        (ended,) = await room.ended((await room.submit()).id)
+        assert (ended.state, ended.rung, ended.result) == (JobState.FINISHED, "kept", None)
+        assert room.collector.package(ended).grid.is_file()
+
+
+async def _deliver(room: Room, postman: Postman) -> Delivered:
+    """Deliver again, as after a crash, a result that lies in its folder."""
+    deliverer = Deliverer(room.database, postman, now=room.clock)
+    (job,) = await room.queue.jobs.history(7)
+    grid = room.collector.row_path(job.id, 1)
+    return await deliverer.deliver(job, Package(grid.parent, grid, ()))
+
+
+async def _one_made(room: Room) -> str:
+    job = await room.submit()
+    await room.ended(job.id)
+    return job.id
+
+
+async def _note(room: Room, job_id: str, rung: str, delivered: bool | None) -> None:
+    nonce = f"job-{job_id}"
+
+    def write(link: object) -> None:
+        deliveries.record_attempt(link, job_id, rung, nonce, at=NOW)  # type: ignore[arg-type]
+        if delivered is not None:
+            deliveries.finish_attempt(
+                link,  # type: ignore[arg-type]
+                job_id,
+                rung,
+                nonce,
+                delivered=delivered,
+                at=NOW,
+            )
+
+    await room.database.write(write)
+
+
+async def test_after_an_attempt_of_unknown_outcome_what_was_posted_is_found(tmp_path: Path) -> None:
+    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
+        await _note(room, await _one_made(room), "channel", None)
+        postman = Postman(there={"channel": THERE})
+        assert await _deliver(room, postman) == Delivered("channel", THERE)
+        assert postman.looked == ["channel"]
+        assert postman.posted == []
+
+
+@pytest.mark.parametrize("blind", [False, True])
+async def test_after_an_attempt_of_unknown_outcome_that_is_not_found_it_is_made_again(
+    tmp_path: Path, blind: bool
+) -> None:
+    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
+        job_id = await _one_made(room)
+        await _note(room, job_id, "channel", None)
+        postman = Postman(rungs=("channel",), blind=blind)
+        delivered = await _deliver(room, postman)
+        assert delivered.rung == "channel"
+        assert postman.looked == ["channel"]
+        assert postman.posted == [("channel", job_id)]
+
+
+async def test_a_rung_that_broke_before_a_crash_is_not_tried_again(tmp_path: Path) -> None:
+    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
+        await _note(room, await _one_made(room), "interaction", False)
+        postman = Postman()
+        assert (await _deliver(room, postman)).rung == "channel"
+        assert postman.looked == []
+
+
+@pytest.mark.parametrize("there", [{}, {"channel": THERE}])
+async def test_a_delivery_that_was_written_down_is_never_made_again(
+    tmp_path: Path, there: dict[str, MessageRef]
+) -> None:
+    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
+        await _note(room, await _one_made(room), "channel", True)
+        postman = Postman(there=there)
+        assert await _deliver(room, postman) == Delivered("channel", there.get("channel"))
+        assert postman.posted == []
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("reset by peer")])
+async def test_a_post_whose_answer_was_lost_is_looked_for_before_the_next_rung(
+    tmp_path: Path, error: Exception
+) -> None:
+    postman = Postman(broken={"channel": error}, rungs=("channel", "direct"))
+    postman.there["channel"] = THERE
+    async with open_room(tmp_path, postman=postman) as room:
+        (ended,) = await room.ended((await room.submit()).id)
+        assert (ended.rung, ended.result) == ("channel", THERE)
+        assert postman.posted == []
+
+
+@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("reset by peer")])
+async def test_a_post_that_is_not_found_after_a_lost_answer_goes_to_the_next_rung(
+    tmp_path: Path, error: Exception
+) -> None:
+    postman = Postman(broken={"channel": error}, rungs=("channel", "direct"))
+    async with open_room(tmp_path, postman=postman) as room:
+        (ended,) = await room.ended((await room.submit()).id)
+        assert ended.rung == "direct"
+        assert postman.looked == ["channel"]
+        attempts = await Deliveries(room.database).attempts(ended.id)
+        assert [attempt.detail for attempt in attempts] == [str(error) or "no answer in time", ""]

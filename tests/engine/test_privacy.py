@@ -1,0 +1,74 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.domain.events import Cancelled
+from bot.engine.book import Book
+from bot.engine.privacy import Holdings, Privacy
+from bot.engine.reporting import Fanout
+from bot.store.audit import Audit
+from bot.store.database import Database
+from bot.store.jobs import ERASED, Jobs
+from tests.engine.test_allowances import ADA, GUILD, NOW, accept
+
+
+@pytest.fixture
+async def database(tmp_path: Path) -> AsyncIterator[Database]:
+    async with await Database.open(tmp_path / "test.sqlite3", now=lambda: NOW) as opened:
+        yield opened
+
+
+def now() -> datetime:
+    return datetime(2026, 11, 24, tzinfo=UTC)
+
+
+async def test_what_is_kept_is_counted_and_then_forgotten(
+    database: Database, tmp_path: Path
+) -> None:
+    privacy = Privacy(database, lambda job_id: tmp_path / job_id, now=now)
+    ended, waiting = "a" * 16, "b" * 16
+    await accept(database, ended, ADA)
+    await accept(database, waiting, ADA)
+    job = await Jobs(database).get(ended)
+    assert job is not None
+    await Book(database, Fanout(), now=now).apply(job, Cancelled(ADA.id))
+    for name in (ended, waiting):
+        (tmp_path / name / "prints").mkdir(parents=True)
+        (tmp_path / name / "prints" / "grid.webp").write_bytes(b"picture")
+    assert await privacy.holdings(ADA.id) == Holdings(2, 1, 0, files=1, size=7)
+
+    assert await privacy.erase(GUILD, ADA) == 1
+
+    assert await privacy.holdings(ADA.id) == Holdings(1, 1, 1, files=0, size=0)
+    assert not (tmp_path / ended).exists()
+    assert (tmp_path / waiting).exists()
+    forgotten = await Jobs(database).get(ended)
+    assert forgotten is not None
+    assert (forgotten.request.prompt, forgotten.request.author.name) == (ERASED, "")
+    (entry,) = await Audit(database).entries(GUILD)
+    assert (entry.action, entry.actor_id, dict(entry.detail)) == ("erase", ADA.id, {"jobs": 1})
+
+
+async def test_asking_again_removes_what_an_interrupted_attempt_has_left(
+    database: Database, tmp_path: Path
+) -> None:
+    privacy = Privacy(database, lambda job_id: tmp_path / job_id, now=now)
+    await accept(database, "a" * 16, ADA)
+    job = await Jobs(database).get("a" * 16)
+    assert job is not None
+    await Book(database, Fanout(), now=now).apply(job, Cancelled(ADA.id))
+    assert await privacy.erase(GUILD, ADA) == 1
+    left = tmp_path / ("a" * 16)
+    left.mkdir()
+    (left / "grid.png").write_bytes(b"left behind")
+    assert await privacy.erase(GUILD, ADA) == 0
+    assert not left.exists()
+
+
+async def test_nothing_is_kept_of_somebody_unknown(database: Database, tmp_path: Path) -> None:
+    privacy = Privacy(database, lambda job_id: tmp_path / job_id, now=now)
+    assert await privacy.holdings(404) == Holdings(0, 0, 0, 0, 0)

@@ -1,0 +1,342 @@
+"""The whole bot on a stage: a real client in a playground, the real engine, a backend on cue."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import discord
+from discord import app_commands
+
+from bot.app import load_menu
+from bot.backends.base import Life, LogLine, Submission
+from bot.backends.recordings import Recording, rehearsal
+from bot.backends.scripted import ScriptedBackend
+from bot.domain.errors import Unavailable
+from bot.domain.events import Cancelled, Handle
+from bot.domain.job import Job, JobState
+from bot.domain.quota import Quota
+from bot.domain.request import Limits
+from bot.engine.allowances import Allowances
+from bot.engine.book import Book
+from bot.engine.circuit import Circuit
+from bot.engine.collect import Collector
+from bot.engine.deliver import Deliverer
+from bot.engine.dispatcher import Dispatcher
+from bot.engine.kitchen import Kitchen
+from bot.engine.posts import Posts
+from bot.engine.prints import Prints
+from bot.engine.privacy import Privacy
+from bot.engine.queue import Limits as QueueLimits
+from bot.engine.queue import Queue
+from bot.engine.reporting import Fanout
+from bot.engine.runner import Runner
+from bot.playground.actors import Actor, Invocation
+from bot.playground.posts import Message
+from bot.playground.server import Playground
+from bot.settings import Settings
+from bot.store.database import Database
+from bot.surface.agenda import Agenda
+from bot.surface.buttons import ITEMS
+from bot.surface.courier import DiscordCourier
+from bot.surface.desk import Desk, DeskClient
+from bot.surface.editing import handed_in
+from bot.surface.reporter import DiscordReporter
+from bot.surface.submitting import submit
+from tests.playground.bots import pointed_at
+from tests.playground.clock import Clock
+
+QUOTA_IMAGES = 40
+LIMITS = Limits(
+    rows=2, samples=2, width=64, height=64, steps=4, max_pixels=128 * 128, max_rows=8, max_samples=4
+)
+
+
+class Backend(ScriptedBackend):
+    """Replays at once, but holds its breath before lines it was told to wait with."""
+
+    def __init__(self, root: Path, recording: Callable[[Submission], Recording]) -> None:
+        super().__init__(root, recording=recording, speed=0)
+        self._gates: list[tuple[str, asyncio.Event]] = []
+        self._stopped: set[str] = set()
+        self.deaf = False
+
+    def hold(self, fragment: str) -> asyncio.Event:
+        """Keep back every line that holds this, until the event is set."""
+        gate = asyncio.Event()
+        self._gates.append((fragment, gate))
+        return gate
+
+    async def follow(
+        self, handle: Handle, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | Life]:
+        async for item in super().follow(handle, cursor):
+            text = item.data.decode() if isinstance(item, LogLine) else ""
+            for fragment, gate in self._gates:
+                if fragment in text:
+                    await gate.wait()
+            if handle.ref in self._stopped:
+                yield Cancelled(0)
+                return
+            yield item
+
+    async def cancel(self, handle: Handle) -> None:
+        if self.deaf:
+            raise Unavailable("nobody listens")
+        # A replay without waiting is over, by its clock, as soon as it was taken.
+        self._stopped.add(handle.ref)
+        for _, gate in self._gates:
+            gate.set()
+
+
+class Hurry:
+    """A clock that jumps ahead whenever somebody wants to sleep."""
+
+    def __init__(self) -> None:
+        self._at = 0.0
+
+    def clock(self) -> float:
+        return self._at
+
+    async def sleep(self, seconds: float) -> None:
+        self._at += seconds
+        await asyncio.sleep(min(seconds, 0.05))  # but long enough for Discord to answer
+
+
+class StageClient(DeskClient):
+    """Nothing but ``/imagine`` with flags, the buttons and the form."""
+
+    def __init__(self) -> None:
+        super().__init__(
+            intents=discord.Intents(guilds=True),
+            allowed_mentions=discord.AllowedMentions.none(),
+            guild_ready_timeout=0.05,
+        )
+        self.tree: app_commands.CommandTree[StageClient] = app_commands.CommandTree(self)
+
+        async def imagine(interaction: discord.Interaction[StageClient], prompt: str) -> None:
+            await submit(interaction, lambda asker: asker.parse(prompt))
+
+        command: app_commands.Command[Any, ..., None] = app_commands.Command(
+            name="imagine", description="Paint", callback=imagine
+        )
+        self.tree.add_command(command)
+
+    async def setup_hook(self) -> None:
+        self.add_dynamic_items(*ITEMS)
+        await self.tree.sync()
+
+    async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
+        await handed_in(interaction)
+
+
+@dataclass(slots=True)
+class Stage:
+    """Everything a test may want to touch."""
+
+    playground: Playground
+    clock: Clock
+    client: StageClient
+    backend: Backend
+    database: Database
+    queue: Queue
+    posts: Posts
+    dispatcher: Dispatcher
+    deliverer: Deliverer
+    collector: Collector
+    book: Book
+    reporter: DiscordReporter
+    courier: DiscordCourier
+
+    def member(self, name: str = "Ada") -> Actor:
+        return self.playground.as_member(name)
+
+    async def imagine(self, prompt: str = "a lighthouse", who: str = "Ada") -> Invocation:
+        """Ask, and wait for the card."""
+        asked = await self.member(who).slash("imagine", "imagine", prompt=prompt)
+        await asked.answered()
+        return asked
+
+    async def job(self, asked: Invocation) -> Job:
+        """The job that a command or press has made."""
+        job = await self.queue.jobs.by_interaction(asked.id)
+        assert job is not None
+        return job
+
+    async def ended(self, asked: Invocation) -> Job:
+        """The job, once nothing runs any more."""
+        await self.dispatcher.idle()
+        return await self.job(asked)
+
+    async def reached(self, asked: Invocation, state: JobState) -> Job:
+        """The job, as soon as it is in a state."""
+        job = await self.job(asked)
+        async for _ in turns():
+            job = await self.job(asked)
+            if job.state is state:
+                return job
+        raise AssertionError(f"the job is {job.state}")
+
+    async def forgotten(self) -> None:
+        """Wait until the reporter keeps no card in mind."""
+        async for _ in turns():
+            if not self.reporter.followed:
+                return
+        raise AssertionError("the reporter still follows a card")
+
+    async def shows(self, asked: Invocation, words: str) -> Message:
+        """Wait until the answer to a command says this."""
+
+        def found(_: object) -> Message | None:
+            message = asked.response
+            return message if message is not None and words in message.text else None
+
+        return await self.playground.until(found)
+
+    async def posted(self, words: str, channel: str = "imagine") -> Message:
+        """Wait until somebody has posted this in a channel."""
+
+        def found(_: object) -> Message | None:
+            for message in self.playground.world.messages_in(channel):
+                if words in message.text:
+                    return message
+            return None
+
+        return await self.playground.until(found)
+
+    async def result(self, prompt: str = "a lighthouse", who: str = "Ada") -> Message:
+        """Ask, and wait for the picture."""
+        asked = await self.imagine(prompt, who)
+        return await self.shows(asked, "Done")
+
+
+async def turns(seconds: float = 10.0) -> AsyncIterator[None]:
+    """Let others have their turn, again and again, but not for ever."""
+    loop = asyncio.get_running_loop()
+    end = loop.time() + seconds
+    while loop.time() < end:
+        await asyncio.sleep(0)
+        yield
+
+
+def stock(submission: Submission) -> Recording:
+    """What the stock workflow says; a prompt can ask for a failing row."""
+    env = {variable.key: variable.value for variable in submission.workflow.env}
+    words = " ".join(env.values())
+    failing = frozenset({2}) if "breaks" in words else frozenset[int]()
+    if "hopeless" in words:
+        failing = frozenset(range(1, int(env["ROWS"]) + 1))
+    return rehearsal(submission.workflow, failing=failing)
+
+
+@asynccontextmanager
+async def open_stage(
+    playground: Playground,
+    folder: Path,
+    clock: Clock,
+    *,
+    rows: str = "links",
+    slots: int = 2,
+    pace: Agenda | None = None,
+    limits: Limits = LIMITS,
+    hurry: bool = False,
+) -> AsyncIterator[Stage]:
+    """Raise the curtain: signed in, nothing dispatched by anybody but the dispatcher.
+
+    ``hurry``: the reporter waits for nothing but Discord's answers.
+    """
+    menu = await asyncio.to_thread(load_menu, Settings())
+    quota = Quota(images=QUOTA_IMAGES, window=timedelta(days=1), running=1, waiting=5)
+    async with AsyncExitStack() as stack:
+        database = await Database.open(folder / "gridbrush.sqlite3", now=clock)
+        stack.push_async_callback(database.aclose)
+        backend = Backend(folder / "scripted", stock)
+        client = StageClient()
+        hours = Hurry()
+        reporter = DiscordReporter(
+            client,
+            agenda=pace or Agenda(every=0.0, per_second=1000.0),
+            line_every=0.01,
+            clock=hours.clock if hurry else time.monotonic,
+            sleep=hours.sleep if hurry else asyncio.sleep,
+        )
+        courier = DiscordCourier(client)
+        book = Book(database, Fanout([reporter]), now=clock)
+        circuit = Circuit(backend.health)
+        collector = Collector(backend, folder / "jobs", now=clock)
+
+        async def stop(job: Job) -> None:
+            if job.handle is not None:
+                await backend.cancel(job.handle)
+
+        queue = Queue(
+            database,
+            book,
+            QueueLimits(slots, 100, quota),
+            now=clock,
+            entropy=os.urandom,
+            wake=lambda: dispatcher.wake(),
+            stop=stop,
+        )
+        deliverer = Deliverer(database, courier, now=clock)
+        runner = Runner(
+            book=book,
+            backend=backend,
+            kitchen=Kitchen(queue.jobs, backend, menu),
+            collector=collector,
+            deliverer=deliverer,
+            circuit=circuit,
+        )
+        dispatcher = Dispatcher(database, book, runner, circuit, slots=slots, per_user=1, now=clock)
+        stack.push_async_callback(dispatcher.aclose)
+        posts = Posts(database, now=clock)
+        client.desk = Desk(
+            queue=queue,
+            limits=replace(limits, negative=True, styles=dict(menu.styles)),
+            collector=collector,
+            posts=posts,
+            prints=Prints(collector),
+            allowances=Allowances(database, quota, now=clock),
+            privacy=Privacy(database, collector.folder, now=clock),
+            now=clock,
+            entropy=os.urandom,
+            rows=rows,
+        )
+        stack.push_async_callback(courier.aclose)
+        with pointed_at(playground):
+            tasks = [
+                asyncio.create_task(client.start(playground.token)),
+                asyncio.create_task(reporter.run()),
+                asyncio.create_task(dispatcher.run()),
+            ]
+            try:
+                await playground.online()
+                await client.wait_until_ready()
+                yield Stage(
+                    playground,
+                    clock,
+                    client,
+                    backend,
+                    database,
+                    queue,
+                    posts,
+                    dispatcher,
+                    deliverer,
+                    collector,
+                    book,
+                    reporter,
+                    courier,
+                )
+            finally:
+                await courier.aclose()
+                for task in tasks[1:]:
+                    task.cancel()
+                await client.close()
+                await asyncio.gather(*tasks, return_exceptions=True)

@@ -1,0 +1,45 @@
+"""Only one writes on a card at a time."""
+
+from __future__ import annotations
+
+import asyncio
+
+from bot.surface.pens import Pens
+
+
+async def test_a_card_has_one_pen_and_another_card_another() -> None:
+    pens = Pens()
+    order: list[str] = []
+    entered = asyncio.Event()
+
+    async def second() -> None:
+        entered.set()
+        async with pens.hold("a"):
+            order.append("second")
+
+    async with pens.hold("a"):
+        task = asyncio.create_task(second())
+        await entered.wait()
+        async with pens.hold("b"):
+            order.append("other card")
+        order.append("first")
+    await task
+
+    assert order == ["other card", "first", "second"]
+    assert len(pens) == 0
+
+
+async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
+    pens = Pens()
+
+    async def wait() -> None:
+        async with pens.hold("a"):
+            raise AssertionError("never gets it")
+
+    async with pens.hold("a"):
+        task = asyncio.create_task(wait())
+        await asyncio.sleep(0)
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+
+    assert len(pens) == 0

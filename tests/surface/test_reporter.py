@@ -1,0 +1,148 @@
+"""Cards are kept up through trouble, restarts and crowds."""
+
+from __future__ import annotations
+
+import logging
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from bot.domain.events import CancelRequested, RowProgress
+from bot.domain.job import JobState
+from bot.domain.request import Place
+from bot.engine.queue import Member
+from bot.playground.server import Playground
+from bot.surface.agenda import Agenda
+from tests.playground.clock import Clock
+from tests.surface.stage import open_stage
+
+OPERATOR = Member(1, "operator", moderator=True)
+
+
+async def test_a_deleted_card_is_given_up_with_one_line_in_the_log(
+    playground: Playground, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_stage(playground, tmp_path, clock) as stage:
+        stage.backend.hold("row-done row=1")
+        asked = await stage.imagine("a lighthouse")
+        card = await stage.shows(asked, "Painting")
+        playground.world.delete_message(card)
+        job = await stage.job(asked)
+        with caplog.at_level(logging.INFO, "bot.surface.reporter"):
+            for percent in (60, 70, 80):
+                job = await stage.book.apply(job, RowProgress(1, percent))
+                await playground.requested("PATCH", "@original")
+            await stage.queue.cancel(job.id, OPERATOR)
+            await stage.dispatcher.idle()
+
+        assert caplog.text.count("the card is not kept up") == 1
+
+
+async def test_a_token_that_discord_calls_dead_is_not_used_again(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock, hurry=True) as stage:
+        stage.backend.hold("row-done row=1")
+        asked = await stage.imagine("a lighthouse")
+        await stage.shows(asked, "**100 %**")
+        before = len(playground.requests)
+        playground.world.faults.refuse("PATCH", "@original", 50027)
+        job = await stage.job(asked)
+
+        await stage.book.apply(job, RowProgress(1, 77))
+
+        await stage.shows(asked, "77 %")
+        refused = [call for call in list(playground.requests)[before:] if call.status == 401]
+        assert len(refused) == 1
+
+
+async def test_an_end_is_written_again_until_discord_takes_it(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock, hurry=True) as stage:
+        stage.backend.hold("done ok=")
+        asked = await stage.imagine("a lighthouse")
+        card = await stage.shows(asked, "Painting")
+        fault = playground.world.faults.answer("PATCH", "@original", 400, times=5)
+
+        await stage.member().press(card, "Cancel")
+
+        await stage.shows(asked, "Cancelled by")
+        assert fault.hits == 5
+
+
+async def test_an_end_that_discord_never_takes_is_given_up(
+    playground: Playground, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_stage(playground, tmp_path, clock, hurry=True) as stage:
+        stage.backend.hold("done ok=")
+        asked = await stage.imagine("a lighthouse")
+        card = await stage.shows(asked, "Painting")
+        playground.world.faults.answer("PATCH", "@original", 400, times=1000)
+
+        await stage.member().press(card, "Cancel")
+        await stage.dispatcher.idle()
+        await stage.forgotten()
+
+        assert "the card is given up" in caplog.text
+
+
+async def test_after_a_restart_every_card_goes_on(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock) as stage:
+        stage.backend.hold("row-done row=1")
+        running = await stage.imagine("first", "Ada")
+        clock.pass_time(seconds=1)
+        waiting = await stage.imagine("second", "Ada")
+        await stage.shows(running, "Painting")
+        await stage.shows(waiting, "Next in line")
+
+    async with open_stage(playground, tmp_path, clock) as stage:
+        end = stage.backend.hold("done ok=")
+        assert waiting.response is not None
+        waiting.response.embeds[0]["description"] = "stale"
+        await stage.dispatcher.recover()
+        await stage.reporter.resume()
+
+        await stage.shows(waiting, "Next in line")
+        await stage.shows(running, "ready")
+        end.set()
+        await stage.shows(running, "Done")
+        await stage.shows(waiting, "Done")
+        await stage.dispatcher.idle()
+
+
+async def test_cards_are_written_at_a_humane_pace(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock, pace=Agenda(every=60.0)) as stage:
+        stage.backend.hold("row-done row=1")
+        asked = await stage.imagine("a lighthouse")
+        await playground.requested("PATCH", "@original")
+        job = await stage.reached(asked, JobState.RUNNING)
+        for percent in range(1, 90):
+            job = await stage.book.apply(job, RowProgress(1, percent))
+        await stage.book.apply(job, CancelRequested(job.request.author.id))
+        assert asked.response is not None
+        await stage.member().press(asked.response, "Cancel")
+
+        await stage.shows(asked, "Cancelled by")
+
+        # One for the start, one for the end; nothing of ninety in between.
+        assert asked.response.edits == 2
+
+
+async def test_jobs_without_a_channel_are_not_followed(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock) as stage:
+        asked = await stage.imagine("a lighthouse")
+        await stage.shows(asked, "Done")
+        job = await stage.ended(asked)
+        stray = replace(job, request=replace(job.request, place=Place()))
+
+        await stage.reporter.report(stray, RowProgress(1, 1))
+
+        assert stage.reporter.followed == 0

@@ -1,0 +1,146 @@
+"""The bot as it is run: its own client with all commands, wired to an engine by ``open_engine``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from discord.http import Route
+
+from bot.app import Engine, open_engine
+from bot.domain.job import Job
+from bot.engine.allowances import Allowances
+from bot.engine.posts import Posts
+from bot.engine.prints import Prints
+from bot.engine.privacy import Privacy
+from bot.playground.actors import Actor, Invocation
+from bot.playground.posts import Message
+from bot.playground.server import Playground
+from bot.settings import Settings
+from bot.surface.agenda import Agenda
+from bot.surface.client import GridbrushClient
+from bot.surface.connection import aimed_at, run_client
+from bot.surface.courier import DiscordCourier
+from bot.surface.desk import Desk
+from bot.surface.reporter import DiscordReporter
+from tests.playground.clock import Clock
+
+
+@dataclass(slots=True)
+class Bot:
+    """What a test may want to touch. Jobs only wait until ``dispatch`` lets them start."""
+
+    playground: Playground
+    clock: Clock
+    client: GridbrushClient
+    engine: Engine
+    acknowledged: list[float]
+    connection: asyncio.Task[None]
+    others: list[asyncio.Task[None]]
+
+    @property
+    def desk(self) -> Desk:
+        return self.client.desk
+
+    def dispatch(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.others.append(loop.create_task(self.engine.dispatcher.run()))
+        self.engine.dispatcher.wake()
+
+    def member(self, name: str = "Ada") -> Actor:
+        return self.playground.as_member(name)
+
+    async def ask(
+        self, command: str, who: str = "Ada", channel: str = "imagine", **options: object
+    ) -> Message:
+        """Use a command and wait for the answer. A second passes first, so that ids differ."""
+        self.clock.pass_time(seconds=1)
+        return await (await self.member(who).slash(channel, command, **options)).answered()
+
+    async def imagine(self, prompt: str, who: str = "Ada", channel: str = "imagine") -> Job:
+        """Ask for a picture; the job as it was accepted."""
+        self.clock.pass_time(seconds=1)
+        asked = await self.member(who).slash(channel, "imagine", prompt=prompt)
+        await asked.answered()
+        return await self.job(asked)
+
+    async def job(self, asked: Invocation) -> Job:
+        job = await self.engine.queue.jobs.by_interaction(asked.id)
+        assert job is not None
+        return job
+
+    async def finished(self, job: Job) -> Message:
+        """Wait for a job's picture in its channel."""
+
+        def found(_: object) -> Message | None:
+            for message in self.playground.world.messages_in(job.request.place.channel_id):
+                if message.attachments and job.id in str(message.controls()):
+                    return message
+            return None
+
+        message = await self.playground.until(found)
+        await self.engine.dispatcher.idle()
+        return message
+
+
+def desk_for(engine: Engine, settings: Settings, clock: Clock) -> Desk:
+    database = engine.database
+    return Desk(
+        queue=engine.queue,
+        limits=engine.limits,
+        collector=engine.collector,
+        posts=Posts(database, now=clock),
+        prints=Prints(engine.collector),
+        allowances=Allowances(database, settings.default_quota(), now=clock),
+        privacy=Privacy(database, engine.collector.folder, now=clock),
+        now=clock,
+        entropy=os.urandom,
+        moderator_role=settings.discord.moderator_role,
+        rows="links",
+    )
+
+
+@asynccontextmanager
+async def running(playground: Playground, settings: Settings, clock: Clock) -> AsyncIterator[Bot]:
+    """The whole bot, connected until the block ends."""
+    acknowledged: list[float] = []
+    client = GridbrushClient(
+        registered=settings.data.dir / "commands.json",
+        guilds=settings.discord.guilds,
+        acknowledged=acknowledged.append,
+        guild_ready_timeout=0.05,
+    )
+    courier = DiscordCourier(client)
+    reporter = DiscordReporter(client, agenda=Agenda(every=0.0, per_second=1000.0), line_every=0.01)
+    async with open_engine(settings, courier=courier, reporters=[reporter], now=clock) as engine:
+        client.desk = desk_for(engine, settings, clock)
+        with aimed_at(playground.api_base, playground.gateway_url):
+            assert not Route.BASE.startswith("https://discord.com")
+            connection = asyncio.create_task(run_client(client, playground.token))
+            others = [asyncio.create_task(reporter.run())]
+            try:
+                online = asyncio.create_task(playground.online())
+                await asyncio.wait({online, connection}, return_when=asyncio.FIRST_COMPLETED)
+                if connection.done():
+                    online.cancel()
+                    await connection
+                await client.wait_until_ready()
+                yield Bot(playground, clock, client, engine, acknowledged, connection, others)
+            finally:
+                await courier.aclose()
+                tasks = [*others, connection]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def said(message: Message) -> str:
+    """Everything that a message says, its embeds included."""
+    parts = [message.content]
+    for embed in message.embeds:
+        parts += [embed.get("title", ""), embed.get("description", "")]
+        parts += [f"{field['name']}: {field['value']}" for field in embed.get("fields", ())]
+    return "\n".join(parts)

@@ -1,0 +1,126 @@
+"""The composition root: what is wired, and what the operator is told when it cannot be."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bot.app import examine, load_menu, open_engine, script_of, utc_now
+from bot.backends.base import Submission
+from bot.cli.carrying import OPERATOR, FolderCourier
+from bot.domain.errors import ConfigError, RequestError
+from bot.domain.job import JobState
+from bot.domain.request import Author, Place, Request
+from bot.settings import Settings
+
+REQUEST = Request(
+    prompt="a fox",
+    seed=7,
+    steps=2,
+    width=64,
+    height=64,
+    rows=2,
+    samples=2,
+    model="sd-2-1",
+    author=Author(0, "operator"),
+    place=Place(),
+)
+
+
+def _settings(folder: Path, text: str = "") -> Settings:
+    (folder / "config.toml").write_text(f'[backend]\nkind = "scripted"\n{text}', encoding="utf-8")
+    return Settings.load(folder / "config.toml", {})
+
+
+async def test_an_engine_carries_a_job_to_the_folder_it_is_told(tmp_path: Path) -> None:
+    pictures = tmp_path / "elsewhere"
+    async with open_engine(
+        _settings(tmp_path), courier=FolderCourier(None), pictures=pictures
+    ) as engine:
+        job = await engine.runner.carry(await engine.queue.take(REQUEST))
+        assert job.state is JobState.FINISHED
+        assert job.rung == "files"
+        assert (pictures / job.id / "grid.png").is_file()
+        assert engine.limits.rows == 4
+        assert engine.limits.negative
+
+
+async def test_a_job_without_a_handle_is_cancelled_by_its_runner(tmp_path: Path) -> None:
+    async with open_engine(_settings(tmp_path), courier=FolderCourier(None)) as engine:
+        job = await engine.queue.take(REQUEST)
+        await engine.queue.cancel(job.id, OPERATOR)
+        stored = await engine.queue.jobs.get(job.id)
+        assert stored is not None
+        ended = await engine.runner.carry(stored)
+        assert ended.state is JobState.CANCELLED
+        with pytest.raises(RequestError):
+            await engine.queue.cancel("nothing", OPERATOR)
+
+
+async def test_an_engine_wakes_its_dispatcher_for_a_request_from_a_channel(tmp_path: Path) -> None:
+    async with open_engine(_settings(tmp_path), courier=FolderCourier(None)) as engine:
+        assert engine.dispatcher.running == 0
+        assert await engine.dispatcher.recover() == 0
+
+
+async def test_a_folder_that_cannot_be_made_is_the_operators_to_mend(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    settings = _settings(tmp_path, '[data]\ndir = "taken/data"')
+    with pytest.raises(ConfigError, match="Name a folder"):
+        async with open_engine(settings, courier=FolderCourier(None)):
+            pytest.fail("it opened")
+
+
+def test_the_stock_templates_make_grids_and_upscale(tmp_path: Path) -> None:
+    menu = load_menu(_settings(tmp_path))
+    assert not menu.grid.needs_input
+    assert menu.upscale is not None
+    assert menu.upscale.needs_input
+    assert "oil" in menu.styles
+
+
+@pytest.mark.parametrize(
+    ("template", "content", "problem"),
+    [
+        ("upscale", None, "starts from a picture"),
+        ("gone.yaml", None, "there is no file"),
+        ("bytes.yaml", b"\xff\xfe\x00", "can't decode"),
+        (
+            "lost.yaml",
+            b"gridbrush: 1\nabout: x\nparameters: {A: {file: lost.py}}\njob: {}\n",
+            "lost.py",
+        ),
+    ],
+)
+def test_a_template_that_cannot_be_used_says_why(
+    tmp_path: Path, template: str, content: bytes | None, problem: str
+) -> None:
+    if content is not None:
+        (tmp_path / template).write_bytes(content)
+    settings = _settings(tmp_path, f'[imagine]\ntemplate = "{template}"')
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_menu(settings)
+    assert caught.value.mend
+
+
+async def test_examining_finds_everything_at_once(tmp_path: Path) -> None:
+    (tmp_path / "taken").write_text("a file")
+    text = '[backend.scripted]\nrecording = "gone"\n[imagine]\ntemplate = "upscale"\n'
+    findings = await examine(_settings(tmp_path, f'{text}[data]\ndir = "taken"\n'))
+    bad = {finding.what for finding in findings if not finding.ok}
+    assert bad == {"templates", "database", "backend scripted"}
+    assert all(finding.mend for finding in findings if not finding.ok)
+
+
+async def test_the_script_is_the_local_backends_whatever_is_configured(tmp_path: Path) -> None:
+    settings = _settings(tmp_path)
+    async with open_engine(settings, courier=FolderCourier(None)) as engine:
+        job = await engine.queue.take(REQUEST)
+        script = await script_of(settings, Submission(job.id, await engine.kitchen.workflow(job)))
+    assert script.startswith("#!")
+    assert "a fox" in script
+
+
+def test_the_present_moment_is_aware() -> None:
+    assert utc_now().tzinfo is not None

@@ -1,0 +1,162 @@
+"""``kill -9`` at every boundary of a job's life, with the real process on a loopback Discord.
+
+Each time the same must hold after the next start: the same job goes on, it ran once, one grid is
+posted, and the ledger balances.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.domain.job import Job, JobState
+from bot.playground.posts import Message
+from bot.playground.server import Playground
+from bot.store.database import Database
+from bot.store.jobs import Jobs
+from bot.store.ledger import Ledger
+
+pytestmark = pytest.mark.xdist_group("crash")
+
+STATES = ["submitting", "pending", "running", "row", "collecting", "delivering", "finished"]
+
+
+@pytest.fixture
+async def playground() -> AsyncIterator[Playground]:
+    playing = Playground()
+    await playing.start()
+    yield playing
+    await playing.aclose()
+
+
+def environment(playground: Playground, folder: Path) -> dict[str, str]:
+    return {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "DISCORD_TOKEN": playground.token,
+        "DISCORD_API_BASE": playground.api_base,
+        "DISCORD_GATEWAY_URL": playground.gateway_url,
+        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
+        "GRIDBRUSH_DATA__DIR": str(folder / "data"),
+        "GRIDBRUSH_METRICS__LISTEN": "",
+        "GRIDBRUSH_IMAGINE__WIDTH": "64",
+        "GRIDBRUSH_IMAGINE__HEIGHT": "64",
+        "GRIDBRUSH_IMAGINE__ROWS": "2",
+        "GRIDBRUSH_IMAGINE__SAMPLES": "2",
+        "GRIDBRUSH_IMAGINE__STEPS": "4",
+        "GRIDBRUSH_QUEUE__RUNNING": "1",
+        "GRIDBRUSH_BACKEND__LOCAL__ENGINE": "sketch",
+    }
+
+
+@asynccontextmanager
+async def bot(
+    playground: Playground, folder: Path, *program: str
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """A bot process, connected; killed at the end if it still lives."""
+    arguments = program or ("-m", "bot", "run")
+    with (folder / "bot.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            sys.executable,
+            *arguments,
+            cwd=Path(__file__).parents[1],
+            env=environment(playground, folder),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        await playground.online(within=30)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        # Its connection outlives it by an instant; the next bot's is not to be taken for it.
+        await playground.until(lambda _: not playground.gateway.online)
+
+
+def grids(playground: Playground) -> list[Message]:
+    """Every message in #imagine that is a result: it shows a grid."""
+    channel = playground.world.channel("imagine").id
+    return [
+        message
+        for message in playground.world.messages_in(channel)
+        if any(file.filename.startswith("grid") for file in message.attachments)
+    ]
+
+
+async def stored(folder: Path) -> tuple[list[Job], tuple[str, ...]]:
+    """All jobs, and what is wrong with the ledger."""
+    path = folder / "data" / "gridbrush.sqlite3"
+    async with await Database.open(path, now=lambda: datetime.now(UTC)) as database:
+        jobs = await Jobs(database).prefix("")
+        return list(jobs), await Ledger(database).check()
+
+
+def starts(folder: Path, job: Job) -> int:
+    """How often the job's script began."""
+    log = folder / "data" / "local" / "jobs" / job.id / "log"
+    return log.read_bytes().count(b"--- Job has started ---")
+
+
+async def expect_one_grid(playground: Playground, folder: Path, count: int = 1) -> None:
+    """Let a new bot finish what there is, and check that nothing was lost or done twice."""
+    async with bot(playground, folder) as process:
+        await playground.until(lambda _: len(grids(playground)) >= count, within=60)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert len(grids(playground)) == count
+    jobs, faults = await stored(folder)
+    assert [job.state for job in jobs] == [JobState.FINISHED] * count
+    assert faults == ()
+    assert [starts(folder, job) for job in jobs] == [1] * count
+
+
+@pytest.mark.parametrize("moment", [*STATES, "submitted"])
+async def test_a_killed_bot_goes_on_where_it_was(
+    playground: Playground, tmp_path: Path, moment: str
+) -> None:
+    async with bot(playground, tmp_path, "-m", "tests.crash_program", moment) as process:
+        ada = playground.as_member("Ada")
+        asked = await ada.slash("imagine", "imagine", prompt="a fox in the snow")
+        await asked.answered()
+        assert await process.wait() == -signal.SIGKILL
+    await expect_one_grid(playground, tmp_path)
+
+
+async def test_what_waited_in_line_when_the_bot_was_killed_still_runs(
+    playground: Playground, tmp_path: Path
+) -> None:
+    async with bot(playground, tmp_path, "-m", "tests.crash_program", "running") as process:
+        for name in ("Ada", "Ben", "Mo"):
+            asked = await playground.as_member(name).slash("imagine", "imagine", prompt=name)
+            if process.returncode is None and name != "Mo":
+                await asked.answered()
+        assert await process.wait() == -signal.SIGKILL
+    jobs, _ = await stored(tmp_path)
+    await expect_one_grid(playground, tmp_path, count=len(jobs))
+
+
+@pytest.mark.parametrize("token_lives", [True, False], ids=["as the card", "in the channel"])
+async def test_a_grid_that_was_posted_but_not_written_down_is_not_posted_again(
+    playground: Playground, tmp_path: Path, token_lives: bool
+) -> None:
+    if not token_lives:
+        playground.world.faults.answer("PATCH", "@original$", 401, code=50027, times=1000)
+    async with bot(playground, tmp_path, "-m", "tests.crash_program", "posted") as process:
+        ada = playground.as_member("Ada")
+        asked = await ada.slash("imagine", "imagine", prompt="a fox in the snow")
+        await asked.answered()
+        assert await process.wait() == -signal.SIGKILL
+    assert len(grids(playground)) == 1
+    await expect_one_grid(playground, tmp_path)
