@@ -28,6 +28,7 @@ from bot.engine.queue import Limits as QueueLimits
 from bot.engine.queue import Queue
 from bot.engine.reporting import Fanout, Reporter
 from bot.engine.runner import Runner
+from bot.engine.spending import Ceilings, Purse
 from bot.settings import Settings
 from bot.store.database import Database
 
@@ -57,6 +58,7 @@ class Engine:
     dispatcher: Dispatcher
     queue: Queue
     kitchen: Kitchen
+    purse: Purse
 
 
 def load_template(settings: Settings, name: str) -> Template:
@@ -142,6 +144,13 @@ async def open_engine(
             stop=stop,
         )
         kitchen = Kitchen(queue.jobs, backend, menu)
+        spending = settings.spending
+        ceilings = Ceilings(
+            total=spending.credits_per_day or None,
+            per_server=spending.credits_per_day_per_server or None,
+        )
+        purse = Purse(database, backend, ceilings, now=now)
+        stack.push_async_callback(purse.aclose)
         runner = Runner(
             book=book,
             backend=backend,
@@ -149,6 +158,7 @@ async def open_engine(
             collector=collector,
             deliverer=Deliverer(database, courier, now=now),
             circuit=circuit,
+            purse=purse,
         )
         dispatcher = Dispatcher(
             database,
@@ -173,6 +183,7 @@ async def open_engine(
             dispatcher=dispatcher,
             queue=queue,
             kitchen=kitchen,
+            purse=purse,
         )
 
 

@@ -75,6 +75,8 @@ async def open_service(
 
         def circuit_changed(away: bool, detail: str) -> None:
             metrics.circuit_changed(away, detail)
+            if settings.queue.when_paused == "refuse":
+                engine.queue.door.closed_because = f"{AWAY} Try again later." if away else ""
             cards.line_changed()
 
         engine = await stack.enter_async_context(
@@ -149,6 +151,7 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     """Once signed in, take up what was interrupted, then dispatch for ever."""
     await service.client.signed_in.wait()
     await service.engine.dispatcher.recover()
+    await service.engine.purse.recover()
     await service.cards.resume()
     on_ready(service)
     await service.engine.dispatcher.run()

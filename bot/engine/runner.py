@@ -33,6 +33,7 @@ from bot.engine.circuit import Circuit
 from bot.engine.collect import Collector
 from bot.engine.deliver import Deliverer
 from bot.engine.kitchen import Kitchen
+from bot.engine.spending import Purse
 
 log = logging.getLogger(__name__)
 
@@ -55,6 +56,7 @@ class Runner:
         collector: Collector,
         deliverer: Deliverer,
         circuit: Circuit,
+        purse: Purse,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._book = book
@@ -63,6 +65,7 @@ class Runner:
         self._collector = collector
         self._deliverer = deliverer
         self._circuit = circuit
+        self._purse = purse
         self._sleep = sleep
 
     async def carry(self, job: Job) -> Job:
@@ -78,6 +81,7 @@ class Runner:
             job = await self._book.apply(job, Failed(Cause.INTERNAL, sentence))
         finally:
             self._collector.forget(job.id)
+        self._purse.settle(job)
         return job
 
     async def _let_go(self, job: Job) -> None:
@@ -110,6 +114,11 @@ class Runner:
                 return await self._book.apply(job, Cancelled(job.cancelled_by))
             if handle is None:
                 submission = Submission(job.id, await self._kitchen.workflow(job))
+                refusal = await self._patiently(
+                    lambda: self._purse.promise(job, submission.workflow)
+                )
+                if refusal:
+                    return await self._book.apply(job, Failed(Cause.OUT_OF_FUNDS, refusal))
                 handle = await self._find_or_submit(submission)
         except (InvalidRequest, WorkflowError, SubmissionRejected) as error:
             log.error("the job was refused: %s", error, extra={"job": job.id})

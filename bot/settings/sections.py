@@ -19,6 +19,7 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from bot.settings.values import (
     Address,
     Affinity,
+    Budget,
     Credits,
     Factor,
     Label,
@@ -162,6 +163,13 @@ class QuotaSection(Section):
 
     images: Whole = Field(default=120, ge=0, le=1_000_000)
     window: Window = timedelta(hours=24)
+
+
+class SpendingSection(Section):
+    """``[spending]``: ceilings in credits for each day (UTC); 0 is none."""
+
+    credits_per_day: Budget = Decimal(0)
+    credits_per_day_per_server: Budget = Decimal(0)
 
 
 class DeliverySection(Section):

@@ -32,6 +32,7 @@ from bot.settings.sections import (
     MetricsSection,
     QueueSection,
     QuotaSection,
+    SpendingSection,
 )
 from bot.settings.values import split_affinity, split_label
 
@@ -82,6 +83,7 @@ class Settings(BaseSettings):
     imagine: ImagineSection = ImagineSection()
     queue: QueueSection = QueueSection()
     quota: QuotaSection = QuotaSection()
+    spending: SpendingSection = SpendingSection()
     delivery: DeliverySection = DeliverySection()
     backend: BackendSection = BackendSection()
     metrics: MetricsSection = MetricsSection()

@@ -213,6 +213,7 @@ Seconds = Annotated[
 Factor = Annotated[float, BeforeValidator(_refuse_truth), Field(ge=0, le=1000, allow_inf_nan=False)]
 """How many times as fast, 1 is as recorded."""
 Credits = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(gt=0, le=10**9)]
+Budget = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(ge=0, le=10**12)]
 """An amount of DeepSquare credits, exact."""
 Line = Annotated[str, AfterValidator(_no_line_break)]
 """Text on one line."""

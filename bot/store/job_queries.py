@@ -10,13 +10,12 @@ import sqlite3
 from collections.abc import Collection, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from decimal import Decimal
 from typing import Final
 
 from bot.domain.fairness import Waiting
 from bot.domain.forecast import RunTimes
 from bot.domain.job import TERMINAL, Job, JobState
-from bot.store.moments import from_text, to_text
+from bot.store.moments import from_text
 from bot.store.query import Query, Value, marks
 from bot.store.snapshots import COLUMNS, load_job
 
@@ -209,20 +208,6 @@ def run_times(limit: int) -> Query[RunTimes]:
     return Query(sql, (limit,), _run_times)
 
 
-def spent(guild_id: int | None, since: datetime) -> Query[Decimal]:
-    """Credits of the jobs accepted from ``since`` on: what they cost or, until known, their price.
-
-    Of one server, or of all. A job that never reached a backend costs nothing.
-    """
-    sql = """
-        SELECT coalesce(cost_credits, price_credits) AS credits FROM jobs
-        WHERE created_at >= ? AND coalesce(cost_credits, price_credits) IS NOT NULL
-    """
-    if guild_id is None:
-        return Query(sql, (to_text(since),), _sum)
-    return Query(sql + " AND guild_id = ?", (to_text(since), guild_id), _sum)
-
-
 def _one_job(rows: Sequence[sqlite3.Row]) -> Job | None:
     return load_job(rows[0]) if rows else None
 
@@ -272,7 +257,3 @@ def _run_times(rows: Sequence[sqlite3.Row]) -> RunTimes:
             for row in reversed(rows)
         )
     )
-
-
-def _sum(rows: Sequence[sqlite3.Row]) -> Decimal:
-    return sum((Decimal(row["credits"]) for row in rows), Decimal())

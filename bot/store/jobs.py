@@ -19,7 +19,8 @@ from bot.domain.fairness import Waiting
 from bot.domain.forecast import RunTimes
 from bot.domain.job import TERMINAL, Job, JobState
 from bot.domain.request import Author
-from bot.store import job_queries
+from bot.store import credit_queries, job_queries
+from bot.store.credit_queries import Credits
 from bot.store.database import Database
 from bot.store.job_queries import Counts, InFlight, InteractionRef
 from bot.store.moments import to_text
@@ -135,7 +136,12 @@ def counts(connection: sqlite3.Connection, author_id: int) -> Counts:
 
 def spent(connection: sqlite3.Connection, guild_id: int | None, since: datetime) -> Decimal:
     """Credits spent or promised by a server, or by all, since a moment."""
-    return job_queries.spent(guild_id, since).on(connection)
+    return credit_queries.spent(guild_id, since).on(connection)
+
+
+def credits_of(connection: sqlite3.Connection, job_id: str) -> Credits:
+    """What a job may cost and did cost, as far as that is known."""
+    return credit_queries.credits_of(job_id).on(connection)
 
 
 def set_credits(
@@ -265,4 +271,12 @@ class Jobs:
 
     async def spent(self, guild_id: int | None, since: datetime) -> Decimal:
         """Credits spent or promised by a server, or by all, since a moment."""
-        return await self._database.read(job_queries.spent(guild_id, since))
+        return await self._database.read(credit_queries.spent(guild_id, since))
+
+    async def credits(self, job_id: str) -> Credits:
+        """What a job may cost and did cost, as far as that is known."""
+        return await self._database.read(credit_queries.credits_of(job_id))
+
+    async def unsettled(self) -> tuple[Job, ...]:
+        """The ended jobs that were priced and whose cost is not known yet."""
+        return await self._database.read(credit_queries.unsettled())

@@ -23,6 +23,7 @@ from bot.engine.kitchen import Kitchen, Menu
 from bot.engine.queue import Limits, Member, Queue
 from bot.engine.reporting import Fanout, Reporter
 from bot.engine.runner import Runner
+from bot.engine.spending import Ceilings, Purse
 from bot.settings import Settings
 from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
@@ -48,6 +49,7 @@ class Room:
     runner: Runner
     dispatcher: Dispatcher
     queue: Queue
+    purse: Purse
     outage: asyncio.Event
 
     async def ended(self, *job_ids: str) -> list[Job]:
@@ -133,6 +135,7 @@ async def open_room(
     waiting_of_all: int = 1000,
     images: int = 10_000,
     menu: Menu | None = None,
+    ceilings: Ceilings | None = None,
     clock: Clock | None = None,
     dispatching: bool = True,
 ) -> AsyncIterator[Room]:
@@ -168,6 +171,7 @@ async def open_room(
             stop=stop,
         )
         kitchen = Kitchen(queue.jobs, backend, menu or stock_menu(folder))
+        purse = Purse(database, backend, ceilings or Ceilings(), now=clock, sleep=naps)
         runner = Runner(
             book=book,
             backend=backend,
@@ -175,6 +179,7 @@ async def open_room(
             collector=collector,
             deliverer=Deliverer(database, postman, now=clock),
             circuit=circuit,
+            purse=purse,
             sleep=naps,
         )
         dispatcher = Dispatcher(
@@ -196,6 +201,7 @@ async def open_room(
                 runner,
                 dispatcher,
                 queue,
+                purse,
                 outage,
             )
         finally:
@@ -204,5 +210,6 @@ async def open_room(
                 with suppress(asyncio.CancelledError):
                     await dispatch
             await dispatcher.aclose()
+            await purse.aclose()
             await circuit.aclose()
             await backend.aclose()

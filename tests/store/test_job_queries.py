@@ -12,7 +12,7 @@ from bot.domain.events import (
 )
 from bot.domain.fairness import Waiting
 from bot.domain.job import TERMINAL, JobState, advance
-from bot.store import job_queries, jobs
+from bot.store import credit_queries, job_queries, jobs
 from bot.store.database import Database
 from bot.store.job_queries import IN_FLIGHT, UNFINISHED, Counts, InFlight
 from bot.store.jobs import Jobs
@@ -139,7 +139,8 @@ async def test_the_questions_asked_often_never_read_the_whole_table(database: Da
         job_queries.of_channel(5, [JobState.QUEUED]),
         job_queries.prefix("a", 5),
         job_queries.run_times(40),
-        job_queries.spent(1, NOW),
+        credit_queries.spent(1, NOW),
+        credit_queries.unsettled(),
     ]
 
     def plans(connection: sqlite3.Connection) -> list[str]:

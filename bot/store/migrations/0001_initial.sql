@@ -44,6 +44,8 @@ CREATE INDEX jobs_by_author_turn ON jobs (author_id, dispatched_at)
     WHERE dispatched_at IS NOT NULL;
 CREATE INDEX jobs_by_channel ON jobs (channel_id, state);
 CREATE INDEX jobs_by_guild ON jobs (guild_id, created_at);
+CREATE INDEX jobs_unsettled ON jobs (created_at, id)
+    WHERE price_credits IS NOT NULL AND cost_credits IS NULL;
 CREATE INDEX jobs_finished ON jobs (ended_at) WHERE state = 'finished';
 
 -- The messages that belong to a job, so that they can be edited and their buttons answered.

@@ -1,0 +1,141 @@
+"""Credits: what jobs may cost before they start, and what they did cost after they ended.
+
+A price is written down, and held against the ceilings of the day, in the transaction before the
+backend is asked for anything; the cost follows when the backend has settled. A day begins at
+midnight UTC. Where computing is free there is nothing to do here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from bot.backends.base import Backend
+from bot.domain.errors import BackendError
+from bot.domain.job import Job
+from bot.domain.workflow import Workflow
+from bot.store import jobs as job_table
+from bot.store.database import Database
+from bot.store.jobs import Jobs
+
+log = logging.getLogger(__name__)
+
+_BUDGET = "{whose} compute budget for today is used up; it is free again at midnight UTC."
+PAUSES = (1.0, 5.0, 30.0, 120.0, 300.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Ceilings:
+    """The most credits in a day, in all and per server; None for no ceiling."""
+
+    total: Decimal | None = None
+    per_server: Decimal | None = None
+
+
+class Purse:
+    """``promise`` before a job is submitted, ``settle`` after it has ended."""
+
+    def __init__(
+        self,
+        database: Database,
+        backend: Backend,
+        ceilings: Ceilings,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._database = database
+        self._jobs = Jobs(database)
+        self._backend = backend
+        self._ceilings = ceilings
+        self._now = now
+        self._sleep = sleep
+        self._settling: dict[str, asyncio.Task[None]] = {}
+
+    async def promise(self, job: Job, workflow: Workflow) -> str:
+        """Write down the most that the job may cost; why not, in words for the member, or "".
+
+        Nothing is promised that would pass a ceiling. Raises BackendError if there is no price.
+        """
+        credits = (await self._backend.price(workflow)).credits
+        if credits is None:
+            return ""
+        day = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
+        guild = job.request.place.guild_id
+
+        def promise(link: sqlite3.Connection) -> str:
+            if job_table.credits_of(link, job.id).price is not None:
+                return ""  # promised before a crash
+            for ceiling, server, whose in (
+                (self._ceilings.total, None, "the bot's"),
+                (self._ceilings.per_server, guild, "this server's"),
+            ):
+                spent = job_table.spent(link, server, day)
+                if ceiling is not None and spent + credits > ceiling:
+                    log.error(
+                        "%s ceiling of %s credits a day is reached: %s are spent or promised, "
+                        "this job may cost %s",
+                        whose,
+                        ceiling,
+                        spent,
+                        credits,
+                        extra={"job": job.id},
+                    )
+                    return _BUDGET.format(whose=f"{whose[:1].upper()}{whose[1:]}")
+            job_table.set_credits(link, job.id, price=credits)
+            return ""
+
+        return await self._database.write(promise)
+
+    def settle(self, job: Job) -> None:
+        """See to it, in the background, that the cost of an ended job is written down."""
+        if job.handle is None or job.id in self._settling:
+            return
+        task = asyncio.get_running_loop().create_task(self._settle(job), name=f"settle {job.id}")
+        self._settling[job.id] = task
+        task.add_done_callback(lambda _: self._settling.pop(job.id, None))
+
+    async def recover(self) -> None:
+        """Take up the settlements that a restart interrupted."""
+        for job in await self._jobs.unsettled():
+            self.settle(job)
+
+    async def idle(self) -> None:
+        """Wait until everything is settled."""
+        while self._settling:
+            await asyncio.wait(tuple(self._settling.values()))
+
+    async def aclose(self) -> None:
+        """Let go; the next start takes it up."""
+        tasks = tuple(self._settling.values())
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def _settle(self, job: Job) -> None:
+        assert job.handle is not None, "only what was submitted is settled"
+        attempt = 0
+        while True:
+            try:
+                settlement = await self._backend.settlement(job.handle)
+                break
+            except BackendError as error:
+                log.warning("the cost is not known yet: %s", error, extra={"job": job.id})
+            await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+            attempt += 1
+        if settlement is None:
+            return
+        cost = settlement.cost
+        await self._database.write(lambda link: job_table.set_credits(link, job.id, cost=cost))
+        log.info(
+            "settled: %s credits, %s came back %s",
+            settlement.cost,
+            settlement.refund,
+            settlement.detail,
+            extra={"job": job.id},
+        )
