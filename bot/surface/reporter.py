@@ -75,6 +75,7 @@ class DiscordReporter:
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._line_moved = False
+        self._all_changed = False
         self._line_due = 0.0
         self._line_every = line_every
 
@@ -98,8 +99,7 @@ class DiscordReporter:
 
     def line_changed(self) -> None:
         """Something that waiting cards say has changed for all of them."""
-        for sheet in self._sheets.values():
-            sheet.standing = None
+        self._all_changed = True
         self._line_moved = True
         self._woken.set()
 
@@ -170,13 +170,14 @@ class DiscordReporter:
             # The root of this look: the cards of running jobs do not depend on the line.
             log.exception("the line cannot be read")
             return
+        everyone, self._all_changed = self._all_changed, False
         at = self._client.desk.now().timestamp()
         for job_id, standing in standings.items():
             sheet = self._sheets.setdefault(job_id, _Sheet())
             if sheet.job is not None and sheet.job.state is not JobState.QUEUED:
                 continue
-            if sheet.standing is None or _says(sheet.standing, at) != _says(standing, at):
-                sheet.standing = standing
+            before, sheet.standing = sheet.standing, standing
+            if everyone or before is None or _says(before, at) != _says(standing, at):
                 self._agenda.want(job_id, Urgency.WAITING, self._clock())
 
     def _begin(self, job_id: str) -> None:
@@ -230,9 +231,9 @@ class DiscordReporter:
     async def _write_now(self, job_id: str, sheet: _Sheet) -> Job | None:
         """Holding the pen: what is true now, if the card does not say it already."""
         desk = self._client.desk
-        if sheet.job is None:
-            sheet.job = await desk.queue.jobs.get(job_id)
-        job = sheet.job
+        stored = await desk.queue.jobs.get(job_id) if sheet.job is None else None
+        # What was reported meanwhile is newer than what was read.
+        job = sheet.job = sheet.job or stored
         if job is None or not job.request.place.channel_id:
             sheet.gone = True
         if job is None or sheet.gone or job.state is JobState.DELIVERING:

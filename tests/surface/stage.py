@@ -19,11 +19,11 @@ from bot.app import load_menu
 from bot.backends.base import Life, LogLine, Submission
 from bot.backends.recordings import Recording, rehearsal
 from bot.backends.scripted import ScriptedBackend
-from bot.domain.errors import Unavailable
+from bot.domain.errors import RequestError, Unavailable
 from bot.domain.events import Cancelled, Handle
 from bot.domain.job import Job, JobState
 from bot.domain.quota import Quota
-from bot.domain.request import Limits
+from bot.domain.request import Limits, Request
 from bot.engine.allowances import Allowances
 from bot.engine.book import Book
 from bot.engine.circuit import Circuit
@@ -35,9 +35,10 @@ from bot.engine.posts import Posts
 from bot.engine.prints import Prints
 from bot.engine.privacy import Privacy
 from bot.engine.queue import Limits as QueueLimits
-from bot.engine.queue import Queue
+from bot.engine.queue import Member, Queue
 from bot.engine.reporting import Fanout
 from bot.engine.runner import Runner
+from bot.engine.spending import Ceilings, Purse
 from bot.playground.actors import Actor, Invocation
 from bot.playground.posts import Message
 from bot.playground.server import Playground
@@ -247,6 +248,9 @@ async def open_stage(
     pace: Agenda | None = None,
     limits: Limits = LIMITS,
     hurry: bool = False,
+    upscaling: bool = True,
+    forbidden: str = "",
+    notice: Callable[[], str] = lambda: "",
 ) -> AsyncIterator[Stage]:
     """Raise the curtain: signed in, nothing dispatched by anybody but the dispatcher.
 
@@ -285,7 +289,14 @@ async def open_stage(
             wake=lambda: dispatcher.wake(),
             stop=stop,
         )
+
+        async def check(request: Request, member: Member) -> None:
+            if forbidden and forbidden in request.prompt:
+                raise RequestError("Not that word, please.")
+
         deliverer = Deliverer(database, courier, now=clock)
+        purse = Purse(database, backend, Ceilings(total=None, per_server=None), now=clock)
+        stack.push_async_callback(purse.aclose)
         runner = Runner(
             book=book,
             backend=backend,
@@ -293,6 +304,7 @@ async def open_stage(
             collector=collector,
             deliverer=deliverer,
             circuit=circuit,
+            purse=purse,
         )
         dispatcher = Dispatcher(database, book, runner, circuit, slots=slots, per_user=1, now=clock)
         stack.push_async_callback(dispatcher.aclose)
@@ -308,6 +320,9 @@ async def open_stage(
             now=clock,
             entropy=os.urandom,
             rows=rows,
+            upscaling=upscaling,
+            checks=(check,),
+            notice=notice,
         )
         stack.push_async_callback(courier.aclose)
         with pointed_at(playground):

@@ -250,16 +250,17 @@ async def test_rows_that_cannot_be_posted_cost_nothing(
     playground: Playground, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        playground.world.faults.refuse("POST", "/threads$", 50013)
-        playground.world.faults.answer("PATCH", "@original", 400, times=1).hits = 0
-        end = stage.backend.hold("done ok=")
+        opening = playground.world.faults.hold("POST", "/threads$")
         asked = await stage.imagine("a lighthouse")
-        end.set()
-        await stage.shows(asked, "Done")
+        await opening.reached.wait()
+        playground.world.faults.answer("PATCH", "@original", 400)
+        opening.open()
         job = await stage.ended(asked)
         await stage.courier.aclose()
 
         assert job.rung == INTERACTION
+        assert "the rows could not be posted" in caplog.text
+        await stage.shows(asked, "Done")
 
 
 def _links(message: Message) -> list[str]:

@@ -11,11 +11,11 @@ import pytest
 from bot.domain.events import CancelRequested, RowProgress
 from bot.domain.job import JobState
 from bot.domain.request import Place
-from bot.engine.queue import Member
+from bot.engine.queue import Member, Queue, Standing
 from bot.playground.server import Playground
 from bot.surface.agenda import Agenda
 from tests.playground.clock import Clock
-from tests.surface.stage import open_stage
+from tests.surface.stage import open_stage, turns
 
 OPERATOR = Member(1, "operator", moderator=True)
 
@@ -146,3 +146,55 @@ async def test_jobs_without_a_channel_are_not_followed(
         await stage.reporter.report(stray, RowProgress(1, 1))
 
         assert stage.reporter.followed == 0
+
+
+async def test_who_waits_is_told_when_the_machines_go_away_and_come_back(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    notices = [""]
+    async with open_stage(playground, tmp_path, clock, notice=lambda: notices[0]) as stage:
+        end = stage.backend.hold("done ok=")
+        running = await stage.imagine("first")
+        clock.pass_time(seconds=1)
+        waiting = await stage.imagine("second")
+        await stage.shows(waiting, "Next in line")
+
+        notices[0] = "The machines are away."
+        stage.reporter.line_changed()
+        message = await stage.shows(waiting, "The machines are away.")
+        notices[0] = ""
+        stage.reporter.line_changed()
+        await playground.until(lambda _: "away" not in message.text)
+
+        end.set()
+        await stage.shows(running, "Done")
+        await stage.shows(waiting, "Done")
+        await stage.dispatcher.idle()
+
+
+async def test_a_line_that_cannot_be_read_stops_nothing(
+    playground: Playground, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    async with open_stage(playground, tmp_path, clock) as stage:
+        whole = stage.client.desk
+        stage.client.desk = replace(whole, queue=_Blind())
+        stage.reporter.line_changed()
+        async for _ in turns():
+            if "the line cannot be read" in caplog.text:
+                break
+        stage.client.desk = whole
+
+        asked = await stage.imagine("a lighthouse")
+
+        await stage.shows(asked, "Done")
+        await stage.dispatcher.idle()
+
+
+class _Blind(Queue):
+    """A line whose database is away."""
+
+    def __init__(self) -> None:
+        pass
+
+    async def standings(self) -> dict[str, Standing]:
+        raise OSError("no disk")
