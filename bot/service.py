@@ -36,6 +36,7 @@ from bot.surface.reporter import DiscordReporter
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
+POSTING_SECONDS = 5.0
 AWAY = "The machines are away at the moment; everything waits and nothing is lost."
 
 
@@ -46,6 +47,7 @@ class Service:
     engine: Engine
     client: GridbrushClient
     cards: DiscordReporter
+    courier: DiscordCourier
     metrics: Metrics
     metrics_url: str
 
@@ -114,8 +116,7 @@ async def open_service(
         )
         writing = asyncio.get_running_loop().create_task(cards.run(), name="cards")
         stack.push_async_callback(_stop, writing)
-        stack.push_async_callback(courier.aclose)
-        yield Service(engine, client, cards, metrics, url)
+        yield Service(engine, client, cards, courier, metrics, url)
 
 
 async def run_service(
@@ -130,7 +131,7 @@ async def run_service(
     async with open_service(
         settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout
     ) as service:
-        engine, client = service.engine, service.client
+        client = service.client
         token = settings.discord.token.get_secret_value()
         connected = asyncio.create_task(run_client(client, token), name="discord")
         working = asyncio.create_task(_work(service, on_ready), name="work")
@@ -141,10 +142,12 @@ async def run_service(
             )
             for task in done:
                 task.result()
-            await _drain(engine)
+            await _drain(service)
         finally:
-            for task in (stopping, working, connected):
+            for task in (stopping, working):
                 await _stop(task)
+            await service.hush()
+            await _stop(connected)
 
 
 async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
@@ -157,12 +160,14 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     await service.engine.dispatcher.run()
 
 
-async def _drain(engine: Engine) -> None:
+async def _drain(service: Service) -> None:
+    """What is being delivered gets a moment, while the client is still signed in."""
     log.info("stopping: nothing new starts; running jobs go on at their backend")
-    engine.dispatcher.drain()
+    service.engine.dispatcher.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            await engine.dispatcher.idle()
+            await service.engine.dispatcher.idle()
+            await service.courier.aclose()
 
 
 async def _readiness(engine: Engine, client: GridbrushClient) -> dict[str, bool]:

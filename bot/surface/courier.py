@@ -25,7 +25,7 @@ from bot.engine.posts import Post
 from bot.surface import posting
 from bot.surface.controls import Press, Verb
 from bot.surface.desk import DeskClient
-from bot.surface.posting import Gone, border
+from bot.surface.posting import Gone, Unheard, border
 from bot.surface.results import Picture, byte_limit, picture_of, wants_rows
 from bot.surface.rows import post_rows
 from bot.surface.texts import short_id
@@ -56,6 +56,13 @@ class DiscordCourier:
         while self._afterwards:
             await asyncio.wait(tuple(self._afterwards))
 
+    async def drop(self) -> None:
+        """Let go of rows that are still on their way; the menu below their grid opens them."""
+        tasks = tuple(self._afterwards)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
     async def ladder(self, job: Job) -> tuple[str, ...]:
         """The rungs that can hold now, the best first."""
         if not job.request.place.channel_id:
@@ -70,9 +77,16 @@ class DiscordCourier:
     ) -> MessageRef | None:
         """Post the grid; its full-size rows follow by themselves where they have to be files.
 
-        Raises DeliveryError if this rung does not hold, ArtifactMissing if there is nothing to
-        hand over.
+        Raises DeliveryError if this rung does not hold, ConnectionError if nobody can say whether
+        it was posted, ArtifactMissing if there is nothing to hand over.
         """
+        try:
+            return await self._hand_over(rung, job, nonce)
+        except Unheard as error:
+            # Not a refusal: whoever climbs down from here must look first, or it is posted twice.
+            raise ConnectionError(str(error)) from error
+
+    async def _hand_over(self, rung: str, job: Job, nonce: str) -> MessageRef:
         desk = self._client.desk
         guild_id = 0 if rung == DIRECT else job.request.place.guild_id
         picture = await picture_of(desk, job, byte_limit(self._client, guild_id))

@@ -37,6 +37,10 @@ class Expired(DeliveryError):
     """The interaction's token is no longer good; the bot's own may be."""
 
 
+class Unheard(DeliveryError):
+    """No answer, or Discord's own trouble: it may have been carried out all the same."""
+
+
 @dataclass(frozen=True, slots=True)
 class Upload:
     """A file to attach: ``alt`` is what it shows, for who cannot see it."""
@@ -58,8 +62,11 @@ def border() -> Iterator[None]:
     except discord.HTTPException as error:
         if error.status == 401 or error.code in _EXPIRED:
             raise Expired(f"Discord says {error.code}: {error.text}") from error
-        raise DeliveryError(f"Discord says {error.status}/{error.code}: {error.text}") from error
-    except (discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError) as error:
+        kind = Unheard if error.status >= 500 else DeliveryError
+        raise kind(f"Discord says {error.status}/{error.code}: {error.text}") from error
+    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise Unheard(f"{type(error).__name__}: {error}") from error
+    except discord.DiscordException as error:
         raise DeliveryError(f"{type(error).__name__}: {error}") from error
 
 

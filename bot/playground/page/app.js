@@ -3,6 +3,7 @@
 import { Actions } from "./actions.js";
 import { Api, ApiError, Backoff, EventStream } from "./api.js";
 import { Composer } from "./composer.js";
+import { takeJump } from "./jump.js";
 import { Timeline } from "./messages.js";
 import { tabMemory } from "./preferences.js";
 import { Sidebar } from "./sidebar.js";
@@ -45,11 +46,23 @@ const page = {
     await loadMessages(id);
   },
 
+  /** Follows a link to a message, as far as this member may see where it leads. */
+  async jump({ channelId, messageId }) {
+    if (!store.channels.has(channelId)) {
+      showToast("That message is not here, or not for this member to see.");
+      return;
+    }
+    if (channelId !== store.channelId) await page.openChannel(channelId);
+    if (messageId) page.timeline.showMessage(messageId);
+  },
+
   become(member) {
     if (member.id === store.me.id) return;
     tabMemory.set("member", member.id);
     page.api = new Api(member.id);
     store.unread.clear();
+    // What the one did wrong is no news to the other.
+    byId("toasts").replaceChildren();
     start();
   },
 };
@@ -116,7 +129,9 @@ async function opened() {
     if (api !== page.api) return;
     store.loadWorld(world);
     const wanted = [store.channelId, tabMemory.get("channel"), likelyChannel()];
-    page.openChannel(wanted.find((id) => store.channels.has(id)));
+    await page.openChannel(wanted.find((id) => store.channels.has(id)));
+    const jump = takeJump();
+    if (jump) await page.jump(jump);
   } catch (error) {
     if (!(error instanceof ApiError)) throw error;
     showToast(error.message);
@@ -197,5 +212,9 @@ addEventListener("keydown", (event) => {
   if (event.key === "Escape") setDrawer(false);
 });
 addEventListener("online", () => { if (!store.connected) start(); });
+addEventListener("hashchange", () => {
+  const jump = takeJump();
+  if (jump) page.jump(jump);
+});
 keepTimesTrue();
 start();

@@ -6,6 +6,7 @@
 import { fileCard, mosaic, resolveMedia } from "./attachments.js";
 import { cssColor, el, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
+import { linkTarget } from "./jump.js";
 import { renderMarkdown } from "./markdown.js";
 import { createSelect } from "./select.js";
 
@@ -114,8 +115,7 @@ function renderButton(component, message, context) {
     const dead = component.disabled || address === null;
     return el("a", {
       class: "button button-link", role: "link", testid,
-      href: dead ? null : address, "aria-disabled": dead ? "true" : null,
-      target: "_blank", rel: "noopener noreferrer",
+      ...(dead ? { "aria-disabled": "true" } : linkTarget(address)),
     }, face, icon("external"));
   }
   const busy = [...context.store.pending.values()].some((entry) =>

@@ -8,6 +8,7 @@ import { parseTyped, slashEntries } from "./commands.js";
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { CommandPicker } from "./picker.js";
+import { placeName } from "./targets.js";
 
 const LONGEST = 2000;
 const narrow = matchMedia("(max-width: 760px)");
@@ -84,7 +85,7 @@ export class Composer {
   #showPlaceholder() {
     const { channel } = this.store;
     if (!channel) return;
-    const place = channel.type === 1 ? channel.name : `#${channel.name}`;
+    const place = placeName(channel);
     this.input.placeholder = `Message ${place}${narrow.matches ? "" : ", or / for commands"}`;
     this.input.setAttribute("aria-label", `Message ${place}`);
   }

@@ -5,6 +5,7 @@
 
 import { el, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
+import { linkTarget } from "./jump.js";
 import { timestampElement } from "./time.js";
 
 /**
@@ -194,12 +195,11 @@ function channelMention(id, names) {
   }, icon("hash"), name);
 }
 
-/** A link that opens beside the page and tells the other side nothing. */
+/** A link that opens beside the page, or inside it when it leads to a message. */
 export function link(url, children, className = "link") {
   const address = safeUrl(url);
   if (address === null) return el("span", {}, children);
-  return el("a", { class: className, href: address, target: "_blank", rel: "noopener noreferrer" },
-    children);
+  return el("a", { class: className, ...linkTarget(address) }, children);
 }
 
 function spoiler(children) {

@@ -6,7 +6,7 @@
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { authorOf, continues, plainText, renderMessage } from "./message.js";
-import { channelIcon } from "./targets.js";
+import { channelIcon, placeName } from "./targets.js";
 import { dayName } from "./time.js";
 
 const NEAR_END = 80;
@@ -144,10 +144,9 @@ export class Timeline {
   #intro() {
     const { channel } = this.store;
     if (!channel) return null;
-    const name = channel.type === 1 ? channel.name : `#${channel.name}`;
     return el("header", { class: "intro" },
       el("span", { class: "intro-icon" }, icon(channelIcon(channel))),
-      el("h2", { text: name }),
+      el("h2", { text: placeName(channel) }),
       el("p", { text: channel.topic || "This is where it begins. Everything said here stays on "
         + "this machine and is gone when the playground stops." }));
   }

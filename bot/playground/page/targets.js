@@ -36,6 +36,11 @@ export function targetsFor(kind, store, channelTypes) {
   return channelEntries(store, channelTypes);
 }
 
+/** How a channel is called: "#gallery", but a thread or a person by the bare name. */
+export function placeName(channel) {
+  return channelIcon(channel) === "hash" ? `#${channel.name}` : channel.name;
+}
+
 /** The icon's name for a channel, thread or direct message. */
 export function channelIcon(channel) {
   if (channel.type === 1) return "at";

@@ -4,7 +4,7 @@ import { FIRST_COMMAND } from "./commands.js";
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 import { remembered } from "./preferences.js";
-import { channelIcon } from "./targets.js";
+import { channelIcon, placeName } from "./targets.js";
 
 const TRY = "an astronaut in space";
 
@@ -32,7 +32,7 @@ export function showTopbar(node, store, actions) {
     fill(status, el("span", { class: botOnline ? "dot online" : "dot" }),
       el("span", { class: "bot-status-text",
         text: `${bot?.name ?? "Gridbrush"} is ${botOnline ? "online" : "offline"}` }));
-    const place = channel.type === 1 ? channel.name : `#${channel.name}`;
+    const place = placeName(channel);
     document.title = `${unread.size > 0 ? "• " : ""}${place} · Gridbrush playground`;
   };
   for (const event of ["world", "channel", "status", "unread"]) store.on(event, show);
