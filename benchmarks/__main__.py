@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import importlib
+import os
 import pkgutil
 import platform
 import sys
 
 import benchmarks
 
-SKIPPED = frozenset({"__main__", "measure"})
+SKIPPED = frozenset({"__main__", "measure", "recordings", "rooms", "stage", "witness"})
 
 
 def main(wanted: list[str]) -> None:
     """Run the cases in order of name."""
-    names = [module.name for module in pkgutil.iter_modules(benchmarks.__path__)]
-    print(f"Python {platform.python_version()}, {platform.machine()}\n")
-    for name in sorted(set(names) - SKIPPED):
+    names = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - SKIPPED
+    if unknown := sorted(set(wanted) - names):
+        sys.exit(f"no such case: {', '.join(unknown)}. There are: {', '.join(sorted(names))}")
+    machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"
+    print(f"Python {platform.python_version()}, {machine}, load {os.getloadavg()[0]:.1f}")
+    for name in sorted(names):
         if not wanted or name in wanted:
+            print(f"\n{name}", flush=True)
             importlib.import_module(f"benchmarks.{name}").main()
 
 

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import math
 import statistics
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 
@@ -39,6 +40,12 @@ def compare(
     return Comparison(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
 
 
+def percentile(values: Sequence[float], percent: float) -> float:
+    """The smallest of ``values`` that at least so many percent of them do not exceed."""
+    ordered = sorted(values)
+    return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
+
+
 def show(name: str, figure: str, goal: str = "") -> None:
     """One line of the report."""
-    print(f"{name:<44} {figure:<34} {goal}")
+    print(f"{name:<44} {figure:<40} {goal}", flush=True)

@@ -48,8 +48,16 @@ class Service:
     client: GridbrushClient
     cards: DiscordReporter
     courier: DiscordCourier
+    writing: asyncio.Task[None]
     metrics: Metrics
     metrics_url: str
+
+    async def hush(self) -> None:
+        """Finish what is being posted and write no more; while Discord can still be reached."""
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(POSTING_SECONDS):
+                await self.courier.aclose()
+        await _stop(self.writing)
 
 
 @asynccontextmanager
@@ -116,7 +124,7 @@ async def open_service(
         )
         writing = asyncio.get_running_loop().create_task(cards.run(), name="cards")
         stack.push_async_callback(_stop, writing)
-        yield Service(engine, client, cards, courier, metrics, url)
+        yield Service(engine, client, cards, courier, writing, metrics, url)
 
 
 async def run_service(
@@ -161,13 +169,12 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
 
 
 async def _drain(service: Service) -> None:
-    """What is being delivered gets a moment, while the client is still signed in."""
+    """What runs gets a moment to be delivered."""
     log.info("stopping: nothing new starts; running jobs go on at their backend")
     service.engine.dispatcher.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
             await service.engine.dispatcher.idle()
-            await service.courier.aclose()
 
 
 async def _readiness(engine: Engine, client: GridbrushClient) -> dict[str, bool]:

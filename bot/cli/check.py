@@ -13,7 +13,6 @@ from rich.table import Table
 from bot.app import examine
 from bot.cli.program import Exit, run
 from bot.domain.findings import Finding
-from bot.service import examine_discord
 from bot.settings import Settings
 
 
@@ -41,6 +40,9 @@ async def _check(context: typer.Context, show: bool) -> Exit:
         findings.append(Finding("configuration", True, "read and understood"))
         findings += await examine(settings)
         if settings.discord.token:
+            # Discord's library is dear to load, and not every verb needs it.
+            from bot.service import examine_discord
+
             findings += await examine_discord(settings)
         else:
             findings.append(Finding("Discord", True, "no token set: needed for `gridbrush run`"))

@@ -10,7 +10,7 @@ import signal
 import sys
 import webbrowser
 from collections.abc import Iterator
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 from rich.markup import escape
@@ -18,9 +18,11 @@ from rich.markup import escape
 from bot import journal
 from bot.cli.program import Exit, errors, give_up, load_settings, run
 from bot.domain.errors import ConfigError
-from bot.playground.server import Playground
-from bot.service import Service, run_service
 from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from bot.playground.server import Playground
+    from bot.service import Service
 
 PLAY_STEP_SECONDS = "0.12"
 
@@ -42,6 +44,9 @@ def run_(context: typer.Context) -> None:
 
 
 async def _run(settings: Settings) -> Exit:
+    # Discord's library is dear to load, and the other verbs do without.
+    from bot.service import run_service
+
     with _stopping_on_signals() as stop:
         await run_service(settings, stop, on_ready=_say_ready)
     return Exit.OK
@@ -64,6 +69,9 @@ def play(
 
 
 async def _play(context: typer.Context, host: str, port: int, browser: bool) -> Exit:
+    from bot.playground.server import Playground
+    from bot.service import run_service
+
     playground = Playground()
     try:
         await playground.start(host, port)

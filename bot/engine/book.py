@@ -23,6 +23,7 @@ from bot.engine.reporting import Reporter
 from bot.store import jobs as job_table
 from bot.store import ledger
 from bot.store.database import Database
+from bot.store.jobs import Jobs
 
 _NOT_SAVED = (RowProgress, RowStarted)
 
@@ -34,8 +35,14 @@ class Book:
         self, database: Database, reporter: Reporter, *, now: Callable[[], datetime]
     ) -> None:
         self._database = database
+        self._jobs = Jobs(database)
         self._reporter = reporter
         self._now = now
+
+    async def cancelled(self, job: Job) -> bool:
+        """Whether somebody has asked meanwhile for the job to be cancelled."""
+        stored = await self._jobs.get(job.id)
+        return stored is not None and stored.cancelled_by is not None
 
     async def apply(self, job: Job, event: JobEvent) -> Job:
         """The job after ``event``, saved if it changed. Raises IllegalTransition, saving nothing.

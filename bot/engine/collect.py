@@ -119,10 +119,17 @@ class Collector:
         await self._fetch(row.artifact, target, size)
         return target
 
-    async def _fetch(self, artifact: Artifact, target: Path, size: tuple[int, int] | None) -> None:
+    async def _fetch(
+        self,
+        artifact: Artifact,
+        target: Path,
+        size: tuple[int, int] | None,
+        *,
+        decode: bool = True,
+    ) -> None:
         if not await asyncio.to_thread(target.exists):
             await self._fetch_patiently(artifact, target)
-        await asyncio.to_thread(pictures.keep_only_if_good, target, size)
+        await asyncio.to_thread(pictures.keep_only_if_good, target, size, decode=decode)
 
     async def _fetch_patiently(self, artifact: Artifact, target: Path) -> None:
         for pause in RETRY_SECONDS:
@@ -140,7 +147,9 @@ class Collector:
         geometry = self._geometry(job, here)
         if job.grid is not None and len(here) == len(job.ready_rows):
             try:
-                await self._fetch(job.grid, grid, geometry.size if geometry else None)
+                # Its digest was signed, and everybody waits for it: it is not decoded to be sure.
+                size = geometry.size if geometry else None
+                await self._fetch(job.grid, grid, size, decode=False)
             except (ArtifactMissing, Unavailable) as error:
                 log.warning("the grid is composed here: %s", error, extra={"job": job.id})
             else:

@@ -41,7 +41,10 @@ class Courier(Protocol):
     async def hand_over(
         self, rung: str, job: Job, package: Package, nonce: str
     ) -> MessageRef | None:
-        """Post the package. Raises DeliveryError if this rung does not hold."""
+        """Post the package.
+
+        Raises DeliveryError if this rung does not hold, OSError if nobody can say whether it did.
+        """
         ...
 
     async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:

@@ -62,8 +62,9 @@ class Dispatcher:
 
     async def recover(self) -> int:
         """Take up every job that was in flight when the bot stopped; how many there are."""
-        unfinished = await self._jobs.unfinished()
-        flying = [job for job in unfinished if job.state is not JobState.QUEUED and from_chat(job)]
+        # Asked for one by one: a long line behind them is no reason to start slowly.
+        found = [await self._jobs.get(flight.job_id) for flight in await self._jobs.running()]
+        flying = [job for job in found if job is not None and from_chat(job)]
         for job in flying:
             log.info("taking up a job that is %s", job.state, extra={"job": job.id})
             self._carry(job)

@@ -6,6 +6,7 @@ transaction, committed before anyone reads "queued". The interaction's id makes 
 
 from __future__ import annotations
 
+import asyncio
 import logging
 import sqlite3
 from collections.abc import Awaitable, Callable
@@ -28,6 +29,7 @@ from bot.engine.admission import (
     check_room,
 )
 from bot.engine.book import Book
+from bot.engine.sharing import Shared
 from bot.store import audit, guilds, ledger
 from bot.store import jobs as job_table
 from bot.store.database import Database
@@ -37,6 +39,8 @@ from bot.store.jobs import Jobs
 __all__ = ["Allowance", "Door", "Limits", "Member", "Queue", "Receipt", "Standing"]
 
 log = logging.getLogger(__name__)
+
+_SHORT_LINE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +103,8 @@ class Queue:
         self._stop = stop
         self.jobs = Jobs(database)
         self._guilds = guilds.Guilds(database)
+        # Every accepted request asks for its place: in a rush, many at once.
+        self._line = Shared(self._standings)
         self.door = Door()
 
     async def submit(
@@ -190,30 +196,39 @@ class Queue:
         return (await self.standings()).get(job.id)
 
     async def standings(self) -> dict[str, Standing]:
-        """The whole line as it would move if nobody joined it, by job id."""
+        """The whole line as it would move if nobody joined it, by job id; not to be changed."""
+        return await self._line.ask()
+
+    async def _standings(self) -> dict[str, Standing]:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
         flights = await self.jobs.running()
-        turns = order(
-            waiting,
-            [Running(flight.job_id, flight.user_id) for flight in flights],
-            await self.jobs.last_started(),
-            per_user=self._limits.quota.running,
-            limits=await self._guilds.running_limits(),
-        )
+        last_started = await self.jobs.last_started()
+        limits = await self._guilds.running_limits()
         times = await self.jobs.run_times()
         typical = times.seconds(await self._typical_work(waiting[0].job_id))
         started = [flight.dispatched_at for flight in flights]
         at = self._now()
-        return {
-            turn.job_id: Standing(
-                position,
-                turn.reason,
-                estimate(position, started, typical, self._limits.running, at),
+
+        def places() -> dict[str, Standing]:
+            turns = order(
+                waiting,
+                [Running(flight.job_id, flight.user_id) for flight in flights],
+                last_started,
+                per_user=self._limits.quota.running,
+                limits=limits,
             )
-            for position, turn in enumerate(turns, 1)
-        }
+            slots = self._limits.running
+            return {
+                turn.job_id: Standing(
+                    position, turn.reason, estimate(position, started, typical, slots, at)
+                )
+                for position, turn in enumerate(turns, 1)
+            }
+
+        # A long line must not keep the event loop from answering Discord.
+        return await asyncio.to_thread(places) if len(waiting) > _SHORT_LINE else places()
 
     async def allowance(self, guild_id: int, member: Member) -> Allowance:
         """What a member may make, and has made, on a server."""

@@ -110,8 +110,8 @@ class Runner:
     async def _submit(self, job: Job) -> Job:
         try:
             handle = await self._patiently(lambda: self._backend.find(job.id))
-            if handle is None and job.cancelled_by is not None:
-                return await self._book.apply(job, Cancelled(job.cancelled_by))
+            if handle is None and await self._book.cancelled(job):
+                return await self._book.apply(job, Cancelled(0))
             if handle is None:
                 submission = Submission(job.id, await self._kitchen.workflow(job))
                 refusal = await self._patiently(
@@ -119,7 +119,9 @@ class Runner:
                 )
                 if refusal:
                     return await self._book.apply(job, Failed(Cause.OUT_OF_FUNDS, refusal))
-                handle = await self._find_or_submit(submission)
+                handle = await self._find_or_submit(job, submission)
+            if handle is None:
+                return await self._book.apply(job, Cancelled(0))
         except (InvalidRequest, WorkflowError, SubmissionRejected) as error:
             log.error("the job was refused: %s", error, extra={"job": job.id})
             sentence = str(error) if isinstance(error, InvalidRequest) else _REFUSED
@@ -132,11 +134,16 @@ class Runner:
             return await self._book.apply(job, Failed(Cause.OUT_OF_FUNDS, _NO_FUNDS))
         return await self._book.apply(job, Accepted(handle))
 
-    async def _find_or_submit(self, submission: Submission) -> Handle:
-        """Submit; after an outage, during which it may have arrived, ask before doing it again."""
+    async def _find_or_submit(self, job: Job, submission: Submission) -> Handle | None:
+        """Submit; after an outage, during which it may have arrived, ask before doing it again.
 
-        async def attempt() -> Handle:
-            found = await self._backend.find(submission.job_id)
+        None if it did not arrive and was cancelled while the service was away.
+        """
+
+        async def attempt() -> Handle | None:
+            found = await self._backend.find(job.id)
+            if found is None and await self._book.cancelled(job):
+                return None
             return found or await self._backend.submit(submission)
 
         return await self._patiently(attempt)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import json
 import sqlite3
 from collections.abc import Mapping
+from functools import lru_cache
 from typing import Any, Final
 
 from bot.domain.errors import ConfigError
@@ -65,7 +66,7 @@ def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
             raise ValueError(f"unknown or missing keys {sorted(snapshot.keys() ^ _KEYS)}")
         return Job(
             id=row["id"],
-            request=Request.from_dict(json.loads(row["request"])),
+            request=_load_request(row["request"]),
             created_at=from_text(row["created_at"]),
             state=JobState(row["state"]),
             handle=None if snapshot["handle"] is None else Handle(*snapshot["handle"]),
@@ -86,6 +87,12 @@ def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
             f"the stored job cannot be read ({error})",
             "It was changed by hand or by another version: restore the newest backup.",
         ) from error
+
+
+@lru_cache(maxsize=1024)
+def _load_request(text: str) -> Request:
+    """A job is read at each of its changes, its request never changes, and reading it is dear."""
+    return Request.from_dict(json.loads(text))
 
 
 def _load_row(

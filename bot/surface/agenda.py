@@ -45,12 +45,17 @@ class Agenda:
         self._budget = per_second
         self._counted_at = 0.0
 
-    def want(self, job_id: str, urgency: Urgency, at: float) -> None:
-        """The card should be written; asked for again, it keeps its place or moves up."""
+    def want(self, job_id: str, urgency: Urgency, at: float) -> bool:
+        """The card should be written; asked for again, it keeps its place or moves up.
+
+        False if nothing has changed by that.
+        """
         known = self._wishes.get(job_id)
-        if known is None or urgency.value < known.urgency.value:
-            since = at if known is None else min(at, known.since)
-            self._wishes[job_id] = _Wish(since, urgency)
+        if known is not None and urgency.value >= known.urgency.value:
+            return False
+        since = at if known is None else min(at, known.since)
+        self._wishes[job_id] = _Wish(since, urgency)
+        return True
 
     def drop(self, job_id: str) -> None:
         """The card need not be written any more."""

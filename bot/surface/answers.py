@@ -12,10 +12,10 @@ from typing import Any, Final
 import aiohttp
 import discord
 
-from bot.domain.errors import RequestError
+from bot.domain.errors import InvalidRequest, RequestError
 from bot.surface.card import CONTENT, Card, ControlRow
 from bot.surface.posting import NO_MENTIONS, Upload, embed_of, opened, view_of
-from bot.surface.texts import cut
+from bot.surface.texts import cut, disarmed
 
 log = logging.getLogger(__name__)
 
@@ -99,7 +99,10 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
 
     Never raises: this is the last thing that is tried.
     """
-    if isinstance(error, RequestError):
+    if isinstance(error, InvalidRequest):
+        # It says what was wrong in the member's own words.
+        text = disarmed(str(error))
+    elif isinstance(error, RequestError):
         text = str(error)
     else:
         text = APOLOGY.format(number=interaction.id)

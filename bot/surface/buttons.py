@@ -71,6 +71,9 @@ async def press_control(interaction: discord.Interaction[Any], custom_id: str) -
         job = await desk_of(interaction).queue.jobs.get(press.job_id)
         if job is None:
             raise RequestError("This job is not known here any more.")
+        if press.verb in _MAKING_JOBS and _double_click(interaction):
+            await acknowledge(interaction)
+            return
         await ACTIONS[press.verb](interaction, press, job)
     except Exception as error:
         # The root of what a press does: whatever happens, the member hears of it.
@@ -140,6 +143,19 @@ async def _details(interaction: discord.Interaction[Any], press: Press, job: Job
     await whisper(interaction, "", card=details(job))
 
 
+def _double_click(interaction: discord.Interaction[Any]) -> bool:
+    data: Any = interaction.data or {}
+    if data.get("values"):
+        return False  # nobody opens a menu and chooses the same twice within a moment
+    message = interaction.message
+    return desk_of(interaction).clicks.repeated(
+        interaction.user.id,
+        message.id if message else 0,
+        str(data.get("custom_id")),
+        interaction.created_at,
+    )
+
+
 def _words_of(job: Job) -> Request:
     if erased(job):
         raise RequestError(_ERASED)
@@ -150,6 +166,8 @@ def _check_has_result(job: Job) -> None:
     if not job.collected:
         raise RequestError(_NO_RESULT)
 
+
+_MAKING_JOBS: Final = frozenset({Verb.REROLL, Verb.RETRY, Verb.UPSCALE})
 
 ACTIONS: Final[Mapping[Verb, Action]] = {
     Verb.CANCEL: _cancel,

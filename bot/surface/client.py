@@ -24,6 +24,7 @@ from bot.surface.catalogue import load_commands, load_items
 from bot.surface.desk import DeskClient
 from bot.surface.editing import handed_in
 from bot.surface.registration import Registration
+from bot.surface.texts import inert
 
 log = logging.getLogger(__name__)
 
@@ -60,8 +61,8 @@ def explained(error: Exception) -> Exception:
             return RequestError(COMMAND_CHANGED)
         case app_commands.TransformerError():
             return RequestError(
-                f"{str(error.value)[:80]} cannot be used here. Choose from the list that Discord "
-                "offers for that option."
+                f"{inert(str(error.value), 80)} cannot be used here. Choose from the list that "
+                "Discord offers for that option."
             )
         case app_commands.NoPrivateMessage():
             return NotAllowed("This works on a server only, not in direct messages.")

@@ -20,6 +20,7 @@ from bot.engine.posts import Posts
 from bot.engine.prints import Prints
 from bot.engine.privacy import Privacy
 from bot.engine.queue import Member, Queue
+from bot.surface.clicks import Clicks
 from bot.surface.pens import Pens
 
 Check: TypeAlias = Callable[[Request, Member], Awaitable[None]]
@@ -50,6 +51,7 @@ class Desk:
     checks: tuple[Check, ...] = ()
     notice: Callable[[], str] = lambda: ""
     pens: Pens = field(default_factory=Pens)
+    clicks: Clicks = field(default_factory=Clicks)
 
 
 # A bot that paints does not speak: the library's warnings that it cannot are noise.

@@ -38,6 +38,7 @@ MOST_LOOKS: Final = 4
 EDIT_SECONDS: Final = 60.0
 
 _PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLED})
+_HANDED_OVER = frozenset({JobState.SUBMITTING, JobState.PENDING})
 _BY_ANSWER = "interaction"
 
 
@@ -94,7 +95,9 @@ class DiscordReporter:
             self._forget(job.id)
         else:
             self._sheets.setdefault(job.id, _Sheet()).job = job
-            self._want(job)
+            # What hundreds of running jobs say wakes nobody while their cards wait for a turn.
+            if not self._want(job) and not self._line_moved:
+                return
         self._woken.set()
 
     def line_changed(self) -> None:
@@ -104,9 +107,11 @@ class DiscordReporter:
         self._woken.set()
 
     async def resume(self) -> None:
-        """Write anew the cards of every job that had not ended when the bot stopped."""
-        for job in await self._client.desk.queue.jobs.unfinished():
-            if job.state is not JobState.QUEUED and job.request.place.channel_id:
+        """Write anew the cards of every job that was under way when the bot stopped."""
+        jobs = self._client.desk.queue.jobs
+        for flight in await jobs.running():
+            job = await jobs.get(flight.job_id)
+            if job is not None and job.request.place.channel_id:
                 self._sheets.setdefault(job.id, _Sheet()).job = job
                 self._want(job)
         self._line_moved = True
@@ -128,14 +133,15 @@ class DiscordReporter:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _want(self, job: Job) -> None:
+    def _want(self, job: Job) -> bool:
+        """Put the card on the agenda, or take it off; whether there is something new to do."""
         if job.state is JobState.DELIVERING:
             self._agenda.drop(job.id)
-            return
+            return False
         urgency = Urgency.FINAL if job.state.terminal else Urgency.RUNNING
         if job.state is JobState.QUEUED:
             urgency = Urgency.WAITING
-        self._agenda.want(job.id, urgency, self._clock())
+        return self._agenda.want(job.id, urgency, self._clock())
 
     def _forget(self, job_id: str) -> None:
         self._sheets.pop(job_id, None)

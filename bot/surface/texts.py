@@ -16,6 +16,9 @@ from bot.surface.card import units
 # because a bare address or invitation becomes a link by itself.
 _SIGNS: Final = re.compile(r"[\\`*_~|>#\-.:/<@\[\]()]")
 
+# The same, but for what ordinary sentences are full of: enough to disarm a quotation among them.
+_QUOTED: Final = re.compile(r"[\\`*_~|<@\[\]#]|:(?=//)|(?<=\w)/")
+
 MomentStyle = Literal["R", "t", "f"]
 
 
@@ -33,6 +36,11 @@ def inert(text: str, most: int) -> str:
             break
         kept.append(piece)
     return "".join(kept).rstrip() + "…"
+
+
+def disarmed(text: str) -> str:
+    """A plain sentence that may quote what somebody typed: nothing in it links, pings, formats."""
+    return _QUOTED.sub(r"\\\g<0>", text)
 
 
 def cut(text: str, most: int) -> str:

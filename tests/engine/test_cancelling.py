@@ -7,10 +7,11 @@ from pathlib import Path
 
 import pytest
 
+from bot.backends.base import Submission
 from bot.backends.recordings import rehearsal
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import NotAllowed, RequestError
-from bot.domain.events import CancelRequested, Dispatched
+from bot.domain.events import CancelRequested, Dispatched, Handle
 from bot.domain.job import Job, JobState
 from bot.store.database import Database
 from bot.store.jobs import Jobs
@@ -89,7 +90,7 @@ class Overtaken(Jobs):
         return job
 
 
-async def test_a_job_whose_turn_comes_while_it_is_cancelled_is_stopped_at_the_backend(
+async def test_a_job_whose_turn_comes_while_it_is_cancelled_is_not_submitted(
     tmp_path: Path,
 ) -> None:
     backend = ScriptedBackend(
@@ -107,6 +108,26 @@ async def test_a_job_whose_turn_comes_while_it_is_cancelled_is_stopped_at_the_ba
         assert answered.state is JobState.SUBMITTING
         ended = await room.runner.carry(turns[0])
         assert ended.state is JobState.CANCELLED
+        assert backend.submitted == []
+        assert await room.faults() == ()
+
+
+async def test_a_cancellation_that_comes_with_the_submission_is_carried_on_to_the_backend(
+    tmp_path: Path,
+) -> None:
+    class Overtaking(ScriptedBackend):
+        async def submit(self, submission: Submission) -> Handle:
+            handle = await super().submit(submission)
+            await room.queue.cancel(submission.job_id, a_member())
+            return handle
+
+    backend = Overtaking(
+        tmp_path / "scripted", recording=lambda job: rehearsal(job.workflow, seconds=3600)
+    )
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await room.submit()
+        await room.reaches(job.id, JobState.CANCELLED)
+        assert (await room.stored(job.id)).cancelled_by == 7
         assert (tmp_path / "scripted" / job.id / "cancelled").exists()
         assert await room.faults() == ()
 

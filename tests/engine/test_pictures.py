@@ -55,11 +55,12 @@ def test_a_picture_of_another_size_is_refused_and_removed(tmp_path: Path) -> Non
 
 
 @pytest.mark.parametrize("content", [b"", b"<html>404</html>", b"\x89PNG\r\n\x1a\n", b"\0" * 500])
-def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes) -> None:
+@pytest.mark.parametrize("decode", [True, False])
+def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, decode: bool) -> None:
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(ArtifactMissing, match="no readable PNG"):
-        pictures.check_picture(path)
+        pictures.check_picture(path, decode=decode)
 
 
 def test_another_format_with_the_right_name_is_refused(tmp_path: Path) -> None:
@@ -69,11 +70,26 @@ def test_another_format_with_the_right_name_is_refused(tmp_path: Path) -> None:
         pictures.check_picture(path)
 
 
-def test_a_file_that_ends_too_early_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("decode", [True, False])
+def test_a_file_that_ends_too_early_is_refused(tmp_path: Path, decode: bool) -> None:
     path = _noise(tmp_path / "a.png", (64, 32))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ArtifactMissing, match="no readable PNG"):
-        pictures.check_picture(path)
+        pictures.check_picture(path, decode=decode)
+
+
+@pytest.mark.parametrize("decode", [True, False])
+def test_a_file_with_a_flipped_bit_is_refused(tmp_path: Path, decode: bool) -> None:
+    path = _noise(tmp_path / "a.png", (64, 32))
+    data = bytearray(path.read_bytes())
+    data[len(data) // 2] ^= 1
+    path.write_bytes(data)
+    with pytest.raises(ArtifactMissing, match="no readable PNG"):
+        pictures.check_picture(path, decode=decode)
+
+
+def test_a_whole_picture_is_let_through_without_decoding_it(tmp_path: Path) -> None:
+    assert pictures.check_picture(_noise(tmp_path / "a.png", (64, 32)), decode=False) == (64, 32)
 
 
 def test_a_decompression_bomb_is_refused_before_a_pixel_is_decoded(tmp_path: Path) -> None:

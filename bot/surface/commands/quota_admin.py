@@ -34,6 +34,7 @@ from bot.surface.card import DESCRIPTION, Card, Field
 from bot.surface.cards import BLUE
 from bot.surface.desk import Desk
 from bot.surface.members import moderator_of
+from bot.surface.texts import inert
 
 Interaction: TypeAlias = discord.Interaction[discord.Client]
 Somebody: TypeAlias = discord.Member | discord.User
@@ -64,8 +65,8 @@ class QuotaAdmin(app_commands.Group):
         subject = subject_of(interaction, member, role)
         if member is not None:
             account = await self._account(interaction, member)
-            title = f"Quota of {member.display_name}"
-            await whisper(interaction, "", card=account_card(account, title[:100]))
+            title = f"Quota of {inert(member.display_name, 80)}"
+            await whisper(interaction, "", card=account_card(account, title))
             return
         rule = await self._desk.allowances.rule(_guild(interaction), subject)
         said = rule_terms(rule) if rule else "no rule"

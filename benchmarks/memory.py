@@ -1,0 +1,101 @@
+"""Resident memory of the bot's process: idle, after a thousand jobs, and for each followed job."""
+
+from __future__ import annotations
+
+import asyncio
+import tempfile
+from pathlib import Path
+
+from benchmarks import recordings, stage
+from benchmarks.measure import show
+from bot.playground.actors import Actor
+from bot.playground.server import Playground
+
+WARM_UP = 100
+JOBS = 1000
+AT_ONCE = 16
+FOLLOWED = 200
+MEGABYTE = 1e6
+
+
+async def _idle(folder: Path) -> None:
+    async with (
+        stage.playing(1) as (playground, (member,)),
+        stage.bot(playground, folder, {}) as bot,
+    ):
+        asked = await member.slash(stage.CHANNEL, "help")
+        await asked.answered()
+        resident = bot.resident / MEGABYTE
+    show("resident, idle, local backend", f"{resident:.1f} MB", "goal < 70 MB")
+
+
+async def _finish(
+    playground: Playground, sights: stage.Sights, members: tuple[Actor, ...], count: int
+) -> None:
+    """Ask for so many pictures, a few at a time, and wait until all were seen."""
+    begun = len(sights.results)
+    for number in range(count):
+        await stage.results(playground, sights, begun + number - AT_ONCE)
+        await stage.imagine(members[number % len(members)])
+    await stage.results(playground, sights, begun + count)
+
+
+async def _growth(folder: Path) -> None:
+    settings = {
+        **stage.PLENTY,
+        **stage.SMALL,
+        "GRIDBRUSH_QUEUE__RUNNING": str(AT_ONCE),
+        "GRIDBRUSH_BACKEND__KIND": "scripted",
+        "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(
+            recordings.write(folder / "recording", seconds=0)
+        ),
+    }
+    async with (
+        stage.playing() as (playground, members),
+        stage.bot(playground, folder, settings) as bot,
+    ):
+        sights = stage.Sights(playground)
+        await _finish(playground, sights, members, WARM_UP)
+        before = bot.resident
+        await _finish(playground, sights, members, JOBS)
+        after = bot.resident
+    grown = 100 * (after - before) / before
+    figure = f"{grown:+.1f} % ({before / MEGABYTE:.1f} → {after / MEGABYTE:.1f} MB)"
+    show(f"growth over {JOBS} jobs, after {WARM_UP}", figure, "goal < 10 %")
+
+
+async def _followed(folder: Path) -> None:
+    """Each job's log tells of a row every second or so, as long as this goes on."""
+    recording = recordings.write(folder / "long", seconds=600, rows=4, lines=400)
+    settings = {
+        **stage.PLENTY,
+        "GRIDBRUSH_IMAGINE__WIDTH": "64",
+        "GRIDBRUSH_IMAGINE__HEIGHT": "64",
+        "GRIDBRUSH_QUEUE__RUNNING": str(2 * FOLLOWED),
+        "GRIDBRUSH_BACKEND__KIND": "scripted",
+        "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(recording),
+    }
+    async with (
+        stage.playing() as (playground, members),
+        stage.bot(playground, folder, settings) as bot,
+    ):
+        for number in range(20):
+            await (await stage.imagine(members[number % len(members)])).answered()
+        await asyncio.sleep(2)
+        before = bot.resident
+        for number in range(FOLLOWED):
+            await (await stage.imagine(members[number % len(members)])).answered()
+        await asyncio.sleep(4)
+        each = (bot.resident - before) / FOLLOWED
+    show(f"memory for each of {FOLLOWED} followed jobs", f"{each / 1000:.0f} kB", "goal < 200 kB")
+
+
+def main() -> None:
+    """Print all three."""
+    for measure in (_idle, _growth, _followed):
+        with tempfile.TemporaryDirectory() as name:
+            asyncio.run(measure(Path(name)))
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,70 @@
+"""An engine without Discord, for what the engine alone decides, and requests to fill it with."""
+
+from __future__ import annotations
+
+import tempfile
+from collections.abc import AsyncIterator, Iterable
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+from bot.app import Engine, open_engine
+from bot.domain.events import MessageRef
+from bot.domain.job import Job
+from bot.domain.request import Author, Place, Request
+from bot.engine.collect import Package
+from bot.engine.queue import Member
+from bot.engine.reporting import Reporter
+from bot.settings import Settings
+
+GUILD, CHANNEL = 1, 2
+
+
+class Letterbox:
+    """A courier that takes everything at once."""
+
+    async def ladder(self, job: Job) -> tuple[str, ...]:
+        return ("channel",)
+
+    async def hand_over(
+        self, rung: str, job: Job, package: Package, nonce: str
+    ) -> MessageRef | None:
+        return MessageRef(CHANNEL, int(job.id[-4:], 36))
+
+    async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
+        return None
+
+
+def request(user: int, *, size: int = 64, rows: int = 1, samples: int = 1) -> Request:
+    return Request(
+        prompt="a lighthouse at dawn",
+        seed=7,
+        steps=50,
+        width=size,
+        height=size,
+        rows=rows,
+        samples=samples,
+        model="sd-2-1",
+        author=Author(user, f"member {user}"),
+        place=Place(GUILD, CHANNEL),
+        negative="fog",
+    )
+
+
+def member(user: int) -> Member:
+    return Member(user, f"member {user}")
+
+
+@asynccontextmanager
+async def engine(slots: int = 1, reporters: Iterable[Reporter] = ()) -> AsyncIterator[Engine]:
+    """An engine on a disk, with a scripted backend that takes no time, and no limit in the way."""
+    with tempfile.TemporaryDirectory() as name:
+        settings = Settings.model_validate(
+            {
+                "data": {"dir": Path(name)},
+                "queue": {"running": slots, "waiting": 1_000_000, "waiting_per_user": 10_000},
+                "quota": {"images": 1_000_000},
+                "backend": {"kind": "scripted", "scripted": {"speed": 0}},
+            }
+        )
+        async with open_engine(settings, courier=Letterbox(), reporters=reporters) as opened:
+            yield opened

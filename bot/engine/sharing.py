@@ -1,0 +1,37 @@
+"""One answer for all who ask while the one before is being worked out.
+
+For questions that everybody asks at once and that cost more the longer the line is. Knows neither
+the question nor the answer.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from typing import Generic, TypeVar
+
+Answer = TypeVar("Answer")
+
+
+class Shared(Generic[Answer]):
+    """``find`` is run once at a time; ``ask`` gives an answer that was begun after the asking."""
+
+    def __init__(self, find: Callable[[], Awaitable[Answer]]) -> None:
+        self._find = find
+        self._current: asyncio.Task[Answer] | None = None
+        self._next: asyncio.Task[Answer] | None = None
+
+    async def ask(self) -> Answer:
+        """The answer as of now or a little later. Raises what ``find`` raises."""
+        if self._next is None:
+            self._next = asyncio.get_running_loop().create_task(self._after(self._current))
+            # Everyone who asked may have been cancelled; then nobody has to know how it ended.
+            self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
+        # Shared: one who is cancelled must not take the answer from the others.
+        return await asyncio.shield(self._next)
+
+    async def _after(self, earlier: asyncio.Task[Answer] | None) -> Answer:
+        if earlier is not None:
+            await asyncio.wait({earlier})
+        self._current, self._next = self._next, None
+        return await self._find()

@@ -1,0 +1,122 @@
+"""SIGTERM while jobs run, with the real process: it ends in time, and the next start goes on."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from bot.domain.job import JobState
+from bot.playground.server import Playground
+from bot.service import DRAIN_SECONDS, POSTING_SECONDS
+from bot.store.database import Database
+from bot.store.jobs import Jobs
+from bot.store.ledger import Ledger
+from tests.playground.clock import Clock
+from tests.scenarios.plays import NEVER, write_play
+
+pytestmark = pytest.mark.xdist_group("drain")
+
+ROOT = Path(__file__).parents[2]
+
+
+@pytest.fixture
+async def playground() -> AsyncIterator[Playground]:
+    """One that lives in real time, as the process does."""
+    playing = Playground()
+    await playing.start()
+    yield playing
+    await playing.aclose()
+
+
+@asynccontextmanager
+async def process_of(
+    playground: Playground, folder: Path, play: Path, speed: float
+) -> AsyncIterator[asyncio.subprocess.Process]:
+    """``gridbrush run`` on one slot, connected; killed at the end if it still lives."""
+    environment = {
+        "PATH": os.environ["PATH"],
+        "HOME": str(folder),
+        "DISCORD_TOKEN": playground.token,
+        "DISCORD_API_BASE": playground.api_base,
+        "DISCORD_GATEWAY_URL": playground.gateway_url,
+        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
+        "GRIDBRUSH_DATA__DIR": str(folder / "data"),
+        "GRIDBRUSH_METRICS__LISTEN": "",
+        "GRIDBRUSH_IMAGINE__WIDTH": "64",
+        "GRIDBRUSH_IMAGINE__HEIGHT": "64",
+        "GRIDBRUSH_IMAGINE__ROWS": "2",
+        "GRIDBRUSH_IMAGINE__SAMPLES": "2",
+        "GRIDBRUSH_QUEUE__RUNNING": "1",
+        "GRIDBRUSH_BACKEND__KIND": "scripted",
+        "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(play),
+        "GRIDBRUSH_BACKEND__SCRIPTED__SPEED": str(speed),
+    }
+    with (folder / "bot.log").open("ab") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "run"),
+            cwd=ROOT,
+            env=environment,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        await playground.online(within=30)
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.wait()
+        await playground.until(lambda _: not playground.gateway.online)
+
+
+def grids(playground: Playground) -> int:
+    """How many results there are in #imagine."""
+    return sum(
+        bool(message.attachments) and "Done" in message.text
+        for message in playground.world.messages_in("imagine")
+    )
+
+
+async def test_a_bot_that_is_told_to_stop_ends_in_time_and_the_next_takes_its_jobs_up(
+    playground: Playground, tmp_path: Path
+) -> None:
+    play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
+    async with process_of(playground, tmp_path, play, speed=1) as process:
+        running = await playground.as_member("Ada").slash("imagine", "imagine", prompt="runs")
+        await running.answered()
+        waiting = await playground.as_member("Ben").slash("imagine", "imagine", prompt="waits")
+        await waiting.answered()
+        await playground.until(
+            lambda _: running.response is not None and "ready" in running.response.text
+        )
+        began = time.monotonic()
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+        assert time.monotonic() - began < DRAIN_SECONDS + POSTING_SECONDS
+    assert grids(playground) == 0
+
+    # The machines have gone on meanwhile.
+    async with process_of(playground, tmp_path, play, speed=0) as process:
+        await playground.until(lambda _: grids(playground) == 2, within=30)
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    assert grids(playground) == 2
+    path = tmp_path / "data" / "gridbrush.sqlite3"
+    async with await Database.open(path, now=Clock()) as database:
+        jobs = await Jobs(database).prefix("")
+        assert [job.state for job in jobs] == [JobState.FINISHED] * 2
+        assert await Ledger(database).check() == ()
+    log = (tmp_path / "bot.log").read_text()
+    assert "Traceback" not in log
+    assert playground.token not in log
+    assert running.token not in log

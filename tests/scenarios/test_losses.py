@@ -1,0 +1,175 @@
+"""What can be taken away while a job runs: the card, the channel, permissions, the member.
+
+Nothing crashes, the result goes to the next rung or is kept, and the log says so.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from dataclasses import dataclass
+from datetime import timedelta
+
+import pytest
+
+from bot.domain.job import Job, JobState
+from bot.playground.actors import Invocation
+from bot.playground.posts import Message
+from bot.playground.world import World
+from bot.surface.courier import CHANNEL, DIRECT, INTERACTION
+from tests.scenarios.conftest import Opener
+from tests.scenarios.house import House
+from tests.scenarios.journal import Journal
+
+KEPT = "kept"
+IMAGINE = "imagine"
+
+
+@dataclass(slots=True)
+class Painted:
+    """A job whose picture is ready; it is delivered once the trouble has been made."""
+
+    house: House
+    asked: Invocation
+    gate: asyncio.Event
+
+    @property
+    def world(self) -> World:
+        return self.house.playground.world
+
+    def outlive_token(self) -> None:
+        self.house.clock.pass_time(minutes=15)
+
+    def close_direct_messages(self) -> None:
+        self.world.user("Ada").takes_dms = False
+
+    async def delivered(self) -> tuple[Job, list[Message]]:
+        """Let it go; the job as it ended, and every message with its picture."""
+        self.gate.set()
+        job = await self.house.ended(self.asked)
+        return job, self.house.results(job)
+
+
+@pytest.fixture
+async def painted(house: House) -> Painted:
+    gate = house.witness.hold(JobState.DELIVERING)
+    asked = await house.imagine()
+    await house.reached(asked, JobState.DELIVERING)
+    return Painted(house, asked, gate)
+
+
+async def expect_shown(house: House, job: Job, who: str, channel: str | int = "random") -> None:
+    """``/show`` brings the picture out again."""
+    shown = await house.ask("show", who, channel, id=job.id)
+    assert [one.filename.startswith("gridbrush-") for one in shown.attachments] == [True]
+    assert shown in house.results(job)
+
+
+async def test_a_deleted_card_is_replaced_by_a_message(painted: Painted, journal: Journal) -> None:
+    assert painted.asked.response is not None
+    painted.world.delete_message(painted.asked.response)
+    job, (result,) = await painted.delivered()
+    assert job.rung == CHANNEL
+    assert painted.house.called(result) == [job.request.author.id]
+    assert "delivery by interaction failed" in journal.text
+
+
+@pytest.mark.parametrize("token_lives", [True, False])
+async def test_when_the_channel_is_deleted_the_author_gets_a_direct_message(
+    painted: Painted, journal: Journal, token_lives: bool
+) -> None:
+    if not token_lives:
+        painted.outlive_token()
+    painted.world.delete_channel(IMAGINE)
+    job, (result,) = await painted.delivered()
+    assert job.rung == DIRECT
+    assert result.channel_id == painted.world.direct_channel("Ada").id
+    assert "delivery by channel failed: Discord says 10003" in journal.text
+    history = await painted.house.ask("history")
+    assert f"/channels/@me/{result.channel_id}/{result.id}" in history.text
+    await expect_shown(painted.house, job, "Ada")
+
+
+@pytest.mark.parametrize("permission", ["SEND_MESSAGES", "ATTACH_FILES", "EMBED_LINKS"])
+async def test_a_missing_permission_sends_the_result_to_the_author(
+    painted: Painted, journal: Journal, permission: str
+) -> None:
+    painted.outlive_token()
+    painted.world.deny(IMAGINE, permission)
+    job, (result,) = await painted.delivered()
+    assert job.rung == DIRECT
+    assert "could not be posted there" in result.content
+    assert "delivery by channel failed: Discord says 50013" in journal.text
+
+
+async def test_as_long_as_the_token_lives_no_permission_is_needed(painted: Painted) -> None:
+    painted.world.deny(IMAGINE, "VIEW_CHANNEL")
+    job, results = await painted.delivered()
+    assert job.rung == INTERACTION
+    assert results == [painted.asked.response]
+
+
+async def test_a_result_that_nobody_takes_is_kept_for_history_and_show(
+    painted: Painted, journal: Journal
+) -> None:
+    painted.outlive_token()
+    painted.world.deny(IMAGINE, "SEND_MESSAGES")
+    painted.close_direct_messages()
+    job, results = await painted.delivered()
+    assert (job.rung, results) == (KEPT, [])
+    assert "the result is kept for the author's history" in journal.text
+    card = await painted.house.shows(painted.asked, "could not be posted")
+    assert f"/show {job.id[:8]}" in card.text
+    assert "4 images, kept for you" in (await painted.house.ask("history")).text
+    await expect_shown(painted.house, job, "Ada")
+
+
+async def test_the_picture_of_a_member_who_left_is_kept(painted: Painted, journal: Journal) -> None:
+    painted.outlive_token()
+    painted.world.delete_channel(IMAGINE)
+    painted.close_direct_messages()
+    left = painted.world.member("Ada")
+    painted.world.remove_member("Ada")
+    job, results = await painted.delivered()
+    assert (job.rung, results) == (KEPT, [])
+    assert "delivery by direct failed: Discord says 50007" in journal.text
+    await expect_shown(painted.house, job, "Mo")
+    painted.world.members[left.id] = left
+    assert "kept for you" in (await painted.house.ask("history")).text
+    await expect_shown(painted.house, job, "Ada", channel=painted.world.direct_channel(left).id)
+
+
+async def test_a_member_who_left_still_gets_the_card_that_is_there(painted: Painted) -> None:
+    painted.world.remove_member("Ada")
+    job, results = await painted.delivered()
+    assert job.rung == INTERACTION
+    assert results == [painted.asked.response]
+
+
+async def test_a_channel_that_goes_while_jobs_wait_and_run_stops_nobody_elses(
+    open_bot: Opener,
+) -> None:
+    async with open_bot(queue={"running": 1}) as house:
+        gate = house.witness.hold(JobState.RUNNING)
+        running = await house.imagine("runs", "Ada")
+        waiting = await house.imagine("waits", "Ben")
+        elsewhere = await house.member("Mo").slash("random", "imagine", prompt="elsewhere")
+        await elsewhere.answered()
+        await house.reached(running, JobState.RUNNING)
+        house.playground.world.delete_channel(IMAGINE)
+        gate.set()
+        jobs = [await house.ended(one) for one in (running, waiting, elsewhere)]
+        assert [job.rung for job in jobs] == [DIRECT, DIRECT, INTERACTION]
+        assert [len(house.results(job)) for job in jobs] == [1, 1, 1]
+
+
+async def test_everything_at_once_and_later_than_every_token(
+    painted: Painted, journal: Journal
+) -> None:
+    painted.world.token_life = timedelta(seconds=1)
+    painted.outlive_token()
+    painted.world.remove_member("Gridbrush")
+    painted.close_direct_messages()
+    job, results = await painted.delivered()
+    assert (job.rung, results) == (KEPT, [])
+    for rung in (CHANNEL, DIRECT):
+        assert f"delivery by {rung} failed" in journal.text

@@ -1,0 +1,79 @@
+"""Edits at a humane pace, and what Discord's rate limits do to it: nothing is lost."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from bot.domain.job import JobState
+from bot.surface.agenda import EVERY
+from tests.scenarios.conftest import Opener
+from tests.scenarios.house import House, replaying
+from tests.scenarios.plays import write_play
+
+ORIGINAL = "@original"
+SECONDS = 3.0
+BEATS = 20
+
+
+def edits(house: House) -> int:
+    return len(house.calls("PATCH", ORIGINAL))
+
+
+async def test_a_job_of_twenty_beats_costs_a_handful_of_edits(
+    open_bot: Opener, tmp_path: Path
+) -> None:
+    play = write_play(tmp_path / "play.jsonl", steps=BEATS, seconds=SECONDS)
+    async with open_bot(backend=replaying(play, speed=1), delivery={"rows": "links"}) as house:
+        asked = await house.imagine()
+        job = await house.ended(asked)
+        assert job.state is JobState.FINISHED
+        # One at once, one for each interval that passed, and the result.
+        assert 2 <= edits(house) <= 2 + SECONDS // EVERY + 1
+
+
+async def test_rate_limited_edits_still_end_in_the_result(open_bot: Opener, tmp_path: Path) -> None:
+    play = write_play(tmp_path / "play.jsonl", steps=BEATS, seconds=0.6)
+    async with open_bot(
+        backend=replaying(play, speed=1), delivery={"rows": "links"}, queue={"running": 3}
+    ) as house:
+        fault = house.playground.world.faults.rate_limit("PATCH", ORIGINAL, 0.3, times=4)
+        asked = [await house.imagine(who, who) for who in ("Ada", "Ben", "Mo")]
+        jobs = [await house.ended(one) for one in asked]
+        assert fault.hits == 4
+        assert [job.rung for job in jobs] == ["interaction"] * 3
+        assert [len(house.results(job)) for job in jobs] == [1, 1, 1]
+        for one in asked:
+            await house.shows(one, "Done")
+        # Who was told to slow down does not make up for it.
+        assert edits(house) <= fault.hits + 3 * 3
+
+
+async def test_a_global_limit_delays_and_loses_nothing(house: House) -> None:
+    gate = house.witness.hold(JobState.DELIVERING)
+    asked = await house.imagine()
+    await house.reached(asked, JobState.DELIVERING)
+    house.clock.pass_time(minutes=15)
+    fault = house.playground.world.faults.rate_limit(
+        "POST", r"/channels/\d+/messages$", 0.3, is_global=True, scope="global"
+    )
+    gate.set()
+    job = await house.ended(asked)
+    assert fault.hits == 1
+    assert job.rung == "channel"
+    assert len(house.results(job)) == 1
+
+
+async def test_many_waiting_cards_are_not_all_edited_whenever_the_line_moves(
+    open_bot: Opener,
+) -> None:
+    async with open_bot(
+        queue={"running": 1, "waiting_per_user": 30}, delivery={"rows": "links"}
+    ) as house:
+        gate = house.witness.hold(JobState.RUNNING)
+        asked = [await house.imagine(f"number {number}") for number in range(25)]
+        before = edits(house)
+        gate.set()
+        jobs = [await house.ended(one) for one in asked]
+        # A result each, and a few that told of progress or of a better place.
+        assert edits(house) - before <= 3 * len(jobs)
+        assert [len(house.results(job)) for job in jobs] == [1] * len(jobs)

@@ -1,0 +1,90 @@
+"""A token that dies before the picture is ready: every result finds its way, by the next rung."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from bot.domain.job import JobState
+from bot.surface.courier import CHANNEL, INTERACTION
+from tests.scenarios.conftest import Opener
+from tests.scenarios.house import House
+from tests.scenarios.journal import Journal
+
+MEMBERS = ("Ada", "Ben", "Mo")
+EDIT = r"/webhooks/.*/messages/@original$"
+
+
+@pytest.mark.parametrize("slots", [1, 3])
+async def test_tokens_that_live_5_s_and_jobs_that_take_20_s_lose_no_result(
+    open_bot: Opener, slots: int
+) -> None:
+    async with open_bot(queue={"running": slots}) as house:
+        house.playground.world.token_life = timedelta(seconds=5)
+        painted = house.witness.hold(JobState.COLLECTING)
+        asked = [await house.imagine(f"for {who}", who) for who in MEMBERS]
+        await house.reached(asked[0], JobState.COLLECTING)
+        house.clock.pass_time(seconds=20)
+        painted.set()
+        for one in asked:
+            job = await house.ended(one)
+            (result,) = house.results(job)
+            assert job.rung == CHANNEL
+            assert house.called(result) == [job.request.author.id]
+            card = await house.shows(one, "Go to the picture")
+            assert str(result.id) in card.text
+            assert not card.attachments
+
+
+async def test_the_bots_own_clock_saves_it_from_trying_a_dead_token(house: House) -> None:
+    painted = house.witness.hold(JobState.COLLECTING)
+    asked = await house.imagine()
+    await house.reached(asked, JobState.COLLECTING)
+    house.clock.pass_time(minutes=15)
+    painted.set()
+    job = await house.ended(asked)
+    assert job.rung == CHANNEL
+    assert len(house.results(job)) == 1
+    await house.shows(asked, "Go to the picture")
+    assert [call.path for call in house.playground.requests if call.status == 401] == []
+
+
+@pytest.mark.parametrize("code", [50027, 10015, 10008, 10062])
+async def test_what_the_server_says_counts_more_than_the_clock(
+    house: House, journal: Journal, code: int
+) -> None:
+    painted = house.witness.hold(JobState.DELIVERING)
+    asked = await house.imagine()
+    await house.reached(asked, JobState.DELIVERING)
+    fault = house.playground.world.faults.refuse("PATCH", EDIT, code, times=1000)
+    painted.set()
+    job = await house.ended(asked)
+    assert fault.hits
+    assert job.rung == CHANNEL
+    assert len(house.results(job)) == 1
+    assert "delivery by interaction failed" in journal.text
+
+
+async def test_an_answer_that_was_lost_on_its_way_is_not_taken_for_a_refusal(house: House) -> None:
+    painted = house.witness.hold(JobState.DELIVERING)
+    asked = await house.imagine()
+    await house.reached(asked, JobState.DELIVERING)
+    fault = house.playground.world.faults.drop("PATCH", EDIT, carried_out=True)
+    painted.set()
+    job = await house.ended(asked)
+    assert fault.hits
+    assert len(house.results(job)) == 1
+    assert job.rung == INTERACTION
+
+
+async def test_a_message_whose_receipt_was_lost_is_not_posted_again(house: House) -> None:
+    painted = house.witness.hold(JobState.DELIVERING)
+    asked = await house.imagine()
+    await house.reached(asked, JobState.DELIVERING)
+    house.clock.pass_time(minutes=15)
+    house.playground.world.faults.drop("POST", r"/channels/\d+/messages$", carried_out=True)
+    painted.set()
+    job = await house.ended(asked)
+    assert len(house.results(job)) == 1
+    assert job.rung == CHANNEL
