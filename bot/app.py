@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from decimal import Decimal
 from pathlib import Path
 
 from bot.backends import local, open_backend
@@ -108,11 +109,13 @@ async def open_engine(
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
     on_circuit: Callable[[bool, str], None] = lambda _away, _detail: None,
+    on_settled: Callable[[Decimal], None] = lambda _cost: None,
 ) -> AsyncIterator[Engine]:
     """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
 
     ``pictures`` is the folder for finished jobs, by default ``jobs`` in the data folder;
-    ``on_circuit`` is told when the backend goes away and comes back. Raises ConfigError for
+    ``on_circuit`` is told when the backend goes away and comes back, ``on_settled`` the credits
+    that a job has cost. Raises ConfigError for
     whatever the operator has to mend.
     """
     menu = await asyncio.to_thread(load_menu, settings)
@@ -149,7 +152,7 @@ async def open_engine(
             total=spending.credits_per_day or None,
             per_server=spending.credits_per_day_per_server or None,
         )
-        purse = Purse(database, backend, ceilings, now=now)
+        purse = Purse(database, backend, ceilings, now=now, on_settled=on_settled)
         stack.push_async_callback(purse.aclose)
         runner = Runner(
             book=book,

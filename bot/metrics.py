@@ -12,6 +12,7 @@ import contextlib
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
+from decimal import Decimal
 
 from aiohttp import web
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
@@ -39,6 +40,9 @@ class Metrics:
         )
         self._images = Counter(
             "gridbrush_images_delivered", "Images handed over.", registry=registry
+        )
+        self._credits = Counter(
+            "gridbrush_credits_spent", "Credits that jobs have cost.", registry=registry
         )
         self._deliveries = Counter(
             "gridbrush_deliveries", "Results by rung of the ladder.", ["rung"], registry=registry
@@ -89,6 +93,10 @@ class Metrics:
                 self._run.observe((now - job.started_at).total_seconds())
         if job.state.terminal:
             self._ended.labels(job.state.value, job.cause or "").inc()
+
+    def settled(self, cost: Decimal) -> None:
+        """A job has cost so many credits."""
+        self._credits.inc(float(cost))
 
     def acknowledged(self, seconds: float) -> None:
         """An interaction got its first answer so long after it arrived."""

@@ -97,6 +97,7 @@ async def open_service(
                 now=now,
                 entropy=entropy,
                 on_circuit=circuit_changed,
+                on_settled=metrics.settled,
             )
         )
         client.desk = Desk(

@@ -19,6 +19,7 @@ from bot.cli.program import Exit, errors, load_settings, run
 from bot.cli.progress import TerminalReporter, conclude
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
+from bot.engine.spending import Credits
 from bot.settings import Settings
 
 
@@ -48,7 +49,7 @@ async def _jobs(
         own = [job for job in found if job.request.place.channel_id == 0]
         left = [] if only_list else [job for job in own if not job.state.terminal]
         if not as_json and (only_list or not left):
-            _print_table(found)
+            _print_table([(job, await engine.queue.jobs.credits(job.id)) for job in found])
         worst = Exit.OK
         for job in left:
             try:
@@ -87,17 +88,27 @@ async def _find(engine: Engine, wanted: str | None) -> tuple[Job, ...]:
     return found
 
 
-def _print_table(found: tuple[Job, ...]) -> None:
+def _print_table(found: list[tuple[Job, Credits]]) -> None:
     console = Console(highlight=False)
     if not found:
         console.print('No jobs yet. Make one: gridbrush imagine "an astronaut in space"')
         return
-    table = Table("job", "state", "rows", "made", "prompt", box=None, header_style="bold")
-    for job in found:
+    paid = any(credits.price is not None for _, credits in found)
+    titles = ["job", "state", "rows", "made", *(["credits"] if paid else []), "prompt"]
+    table = Table(*titles, box=None, header_style="bold")
+    for job, credits in found:
         rows = f"{len(job.collected or job.ready_rows)}/{len(job.rows)}"
         made = job.created_at.strftime("%Y-%m-%d %H:%M")
-        table.add_row(job.id, job.state, rows, made, escape(job.request.prompt[:60]))
+        cost = [_cost(credits)] if paid else []
+        table.add_row(job.id, job.state, rows, made, *cost, escape(job.request.prompt[:60]))
     console.print(table)
+
+
+def _cost(credits: Credits) -> str:
+    """What a job cost or, until that is known, the most it may."""
+    if credits.cost is not None:
+        return f"{credits.cost:f}"
+    return "" if credits.price is None else f"≤ {credits.price:f}"
 
 
 def add_to(target: typer.Typer) -> None:

@@ -20,8 +20,11 @@ from bot.domain.errors import BackendError
 from bot.domain.job import Job
 from bot.domain.workflow import Workflow
 from bot.store import jobs as job_table
+from bot.store.credit_queries import Credits
 from bot.store.database import Database
 from bot.store.jobs import Jobs
+
+__all__ = ["Ceilings", "Credits", "Purse"]
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +51,7 @@ class Purse:
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        on_settled: Callable[[Decimal], None] = lambda _cost: None,
     ) -> None:
         self._database = database
         self._jobs = Jobs(database)
@@ -55,6 +59,7 @@ class Purse:
         self._ceilings = ceilings
         self._now = now
         self._sleep = sleep
+        self._on_settled = on_settled
         self._settling: dict[str, asyncio.Task[None]] = {}
 
     async def promise(self, job: Job, workflow: Workflow) -> str:
@@ -132,6 +137,7 @@ class Purse:
             return
         cost = settlement.cost
         await self._database.write(lambda link: job_table.set_credits(link, job.id, cost=cost))
+        self._on_settled(cost)
         log.info(
             "settled: %s credits, %s came back %s",
             settlement.cost,

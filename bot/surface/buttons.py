@@ -140,7 +140,8 @@ async def _upscale(interaction: discord.Interaction[Any], press: Press, job: Job
 
 
 async def _details(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
-    await whisper(interaction, "", card=details(job))
+    credits = await desk_of(interaction).queue.jobs.credits(job.id)
+    await whisper(interaction, "", card=details(job, credits))
 
 
 def _double_click(interaction: discord.Interaction[Any]) -> bool:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bot.domain.job import Job
+from bot.engine.spending import Credits
 from bot.surface.card import DESCRIPTION, FIELD_VALUE, Card, Field, units
 from bot.surface.cards import BLUE
 from bot.surface.controls import public_links
@@ -13,7 +14,7 @@ from bot.surface.texts import code_block, cut, duration, moment, short_id
 _SPARE: Final = 20
 
 
-def details(job: Job) -> Card:
+def details(job: Job, credits: Credits | None = None) -> Card:
     """The request as it can be typed again, and what became of it."""
     request = job.request
     fields = [
@@ -23,6 +24,8 @@ def details(job: Job) -> Card:
         Field("Model", f"`{cut(request.model.replace('`', ''), 100) or '-'}`", inline=True),
         Field("Times", _times(job)),
     ]
+    if credits is not None and credits.price is not None:
+        fields.append(Field("Compute", _credits(credits), inline=True))
     links = [f"[row {link.row}]({_plain(link.url)})" for link in public_links(job)]
     if links:
         fields.append(Field("Full-size rows", _joined(links, " · ")))
@@ -33,6 +36,12 @@ def details(job: Job) -> Card:
         fields=tuple(fields),
         footer=job.id,
     )
+
+
+def _credits(credits: Credits) -> str:
+    if credits.cost is None:
+        return f"at most {credits.price:f} credits"
+    return f"{credits.cost:f} credits"
 
 
 def _times(job: Job) -> str:

@@ -38,8 +38,6 @@ MOST_LOOKS: Final = 4
 EDIT_SECONDS: Final = 60.0
 
 _PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLED})
-_HANDED_OVER = frozenset({JobState.SUBMITTING, JobState.PENDING})
-_BY_ANSWER = "interaction"
 
 
 @dataclass(slots=True)
@@ -91,7 +89,7 @@ class DiscordReporter:
             return  # the command line's: there is no card
         if isinstance(event, Dispatched) or job.state.terminal:
             self._line_moved = True
-        if job.state is JobState.FINISHED and job.rung == _BY_ANSWER:
+        if job.state is JobState.FINISHED and job.rung == "interaction":
             self._forget(job.id)
         else:
             self._sheets.setdefault(job.id, _Sheet()).job = job
@@ -102,6 +100,9 @@ class DiscordReporter:
 
     def line_changed(self) -> None:
         """Something that waiting cards say has changed for all of them."""
+        for sheet in self._sheets.values():
+            if sheet.job is not None:
+                self._want(sheet.job)  # what is being handed over waits for the machines, too
         self._all_changed = True
         self._line_moved = True
         self._woken.set()
@@ -113,9 +114,7 @@ class DiscordReporter:
             job = await jobs.get(flight.job_id)
             if job is not None and job.request.place.channel_id:
                 self._sheets.setdefault(job.id, _Sheet()).job = job
-                self._want(job)
-        self._line_moved = True
-        self._woken.set()
+        self.line_changed()
 
     async def run(self) -> None:
         """Write for ever."""
