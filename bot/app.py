@@ -13,9 +13,8 @@ from decimal import Decimal
 from pathlib import Path
 
 from bot.backends import local, open_backend
-from bot.backends.base import Backend, Submission
+from bot.backends.base import Backend, Paid, Submission
 from bot.domain.errors import ConfigError
-from bot.domain.findings import Finding
 from bot.domain.job import Job
 from bot.domain.request import Limits
 from bot.domain.template import Template, files_named_in
@@ -100,6 +99,20 @@ async def script_of(settings: Settings, submission: Submission) -> str:
 
 
 @asynccontextmanager
+async def open_purse(settings: Settings) -> AsyncIterator[Paid]:
+    """Open the backend for its wallet alone. Raises ConfigError where computing is free."""
+    kind = settings.backend.kind
+    backend = await open_backend(kind, settings.backend_options())
+    try:
+        if not isinstance(backend, Paid):
+            problem = f"computing by {kind} costs nothing"
+            raise ConfigError("[backend] kind", problem, "There is no wallet to show.")
+        yield backend
+    finally:
+        await backend.aclose()
+
+
+@asynccontextmanager
 async def open_engine(
     settings: Settings,
     *,
@@ -121,7 +134,7 @@ async def open_engine(
     menu = await asyncio.to_thread(load_menu, settings)
     folder = settings.data.dir
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(_make_folder, folder)
+        await asyncio.to_thread(make_folder, folder)
         database = await Database.open(folder / DATABASE, now=now)
         stack.push_async_callback(database.aclose)
         backend = await open_backend(settings.backend.kind, settings.backend_options())
@@ -190,43 +203,10 @@ async def open_engine(
         )
 
 
-def _make_folder(folder: Path) -> None:
+def make_folder(folder: Path) -> None:
+    """Make the data folder. Raises ConfigError if that cannot be. Blocking."""
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         mend = "Name a folder that the bot's user may write to."
         raise ConfigError("[data] dir", f"cannot make {folder}: {error.strerror}", mend) from error
-
-
-async def examine(settings: Settings) -> list[Finding]:
-    """Check everything that can be checked without Discord; never raises for what it finds."""
-    findings = [
-        Finding("configuration", False, f"{error.where}: {error.problem}", error.mend)
-        for error in settings.missing(discord=False)
-    ]
-    try:
-        menu = await asyncio.to_thread(load_menu, settings)
-    except ConfigError as error:
-        findings.append(Finding("templates", False, f"{error.where}: {error.problem}", error.mend))
-    else:
-        names = [template.name for template in (menu.grid, menu.upscale) if template]
-        findings.append(Finding("templates", True, ", ".join(names)))
-    folder = settings.data.dir
-    try:
-        await asyncio.to_thread(_make_folder, folder)
-        async with await Database.open(folder / DATABASE, now=utc_now):
-            findings.append(Finding("database", True, str(folder / DATABASE)))
-    except ConfigError as error:
-        findings.append(Finding("database", False, f"{error.where}: {error.problem}", error.mend))
-    what = f"backend {settings.backend.kind}"
-    try:
-        backend = await open_backend(settings.backend.kind, settings.backend_options())
-    except ConfigError as error:
-        findings.append(Finding(what, False, f"{error.where}: {error.problem}", error.mend))
-        return findings
-    try:
-        health = await backend.health()
-        findings.append(Finding(what, health.ok, health.detail, health.mend))
-    finally:
-        await backend.aclose()
-    return findings

@@ -20,13 +20,14 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bot.journal": (),
     "bot.metrics": ("bot.domain", "bot.engine.reporting"),
     "bot.cli": (
-        *("bot", "bot.app", "bot.service", "bot.engine", "bot.settings", "bot.domain"),
+        *("bot", "bot.app", "bot.examination", "bot.service", "bot.engine", "bot.settings", "bot.domain"),
         *("bot.backends.base", "bot.journal", "bot.playground.server"),
     ),
     "bot.__main__": ("bot.cli",),
     # The composition roots: of the engine, and of the engine with Discord around it.
     "bot.app": ("bot.",),
     "bot.service": ("bot.",),
+    "bot.examination": ("bot.",),
 }
 """Room -> what it may import beside itself: a room or a module; "bot." is everything."""
 

@@ -6,12 +6,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import examine, load_menu, open_engine, script_of, utc_now
+from bot.app import load_menu, open_engine, open_purse, script_of, utc_now
 from bot.backends.base import Submission
 from bot.cli.carrying import OPERATOR, FolderCourier
 from bot.domain.errors import ConfigError, RequestError
 from bot.domain.job import JobState
 from bot.domain.request import Author, Place, Request
+from bot.examination import examine
 from bot.settings import Settings
 
 REQUEST = Request(
@@ -124,3 +125,9 @@ async def test_the_script_is_the_local_backends_whatever_is_configured(tmp_path:
 
 def test_the_present_moment_is_aware() -> None:
     assert utc_now().tzinfo is not None
+
+
+async def test_a_backend_that_costs_nothing_has_no_wallet(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="costs nothing"):
+        async with open_purse(_settings(tmp_path, "")):
+            pass

@@ -7,7 +7,7 @@ The engine sees this file and no concrete backend. Every backend passes the same
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -23,6 +23,7 @@ from bot.domain.events import (
     Requeued,
     Started,
 )
+from bot.domain.findings import Finding
 from bot.domain.workflow import Workflow
 
 
@@ -138,4 +139,41 @@ class Backend(Protocol):
 
     async def aclose(self) -> None:
         """Let go of connections. Running jobs are left running."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class WalletReport:
+    """A wallet as its chain has it: the native coin, credits, and what may be drawn of them.
+
+    ``scheduler`` is the contract that may draw up to ``allowance`` credits.
+    """
+
+    address: str
+    chain_id: int
+    scheduler: str
+    coins: Decimal
+    credits: Decimal
+    allowance: Decimal
+
+
+@runtime_checkable
+class Inspectable(Protocol):
+    """A backend that can say in detail what is wrong with it, for ``gridbrush check``."""
+
+    async def inspect(self, workflow: Workflow) -> Sequence[Finding]:
+        """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
+        ...
+
+
+@runtime_checkable
+class Paid(Protocol):
+    """A backend that draws on the operator's wallet, for ``gridbrush wallet``."""
+
+    async def wallet_report(self) -> WalletReport:
+        """Balances and allowance. Raises Unavailable."""
+        ...
+
+    async def approve(self, amount: Decimal) -> None:
+        """Set how many credits may be drawn in all. Raises OutOfFunds (gas), Unavailable."""
         ...

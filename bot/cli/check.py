@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bot.app import examine
 from bot.cli.program import Exit, run
 from bot.domain.findings import Finding
+from bot.examination import examine
 from bot.settings import Settings
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -19,8 +21,10 @@ from bot.cli.program import Exit, errors, load_settings, run
 from bot.cli.progress import TerminalReporter, conclude
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
-from bot.engine.spending import Credits
+from bot.engine.spending import Credits, shown
 from bot.settings import Settings
+
+SETTLE_SECONDS = 10.0
 
 
 def jobs(
@@ -45,6 +49,7 @@ async def _jobs(
 ) -> Exit:
     reporter = TerminalReporter(silent=as_json)
     async with open_engine(settings, courier=FolderCourier(out), reporters=[reporter]) as engine:
+        await _settle(engine)
         found = await _find(engine, wanted)
         own = [job for job in found if job.request.place.channel_id == 0]
         left = [] if only_list else [job for job in own if not job.state.terminal]
@@ -73,6 +78,14 @@ async def _show(engine: Engine, job: Job, out: Path | None, as_json: bool) -> Ex
         await FolderCourier(out).hand_over("files", job, package, "")
         package = result_of(engine, replace(job, rung="files"), out)
     return conclude(job, package, as_json=as_json)
+
+
+async def _settle(engine: Engine) -> None:
+    """Write down what ended jobs have cost, where that can be known by now."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(SETTLE_SECONDS):
+            await engine.purse.recover()
+            await engine.purse.idle()
 
 
 async def _find(engine: Engine, wanted: str | None) -> tuple[Job, ...]:
@@ -107,8 +120,8 @@ def _print_table(found: list[tuple[Job, Credits]]) -> None:
 def _cost(credits: Credits) -> str:
     """What a job cost or, until that is known, the most it may."""
     if credits.cost is not None:
-        return f"{credits.cost:f}"
-    return "" if credits.price is None else f"≤ {credits.price:f}"
+        return shown(credits.cost)
+    return "" if credits.price is None else f"≤ {shown(credits.price)}"
 
 
 def add_to(target: typer.Typer) -> None:

@@ -17,6 +17,7 @@ from decimal import Decimal
 
 from bot.backends.base import Backend
 from bot.domain.errors import BackendError
+from bot.domain.events import Cause
 from bot.domain.job import Job
 from bot.domain.workflow import Workflow
 from bot.store import jobs as job_table
@@ -24,11 +25,13 @@ from bot.store.credit_queries import Credits
 from bot.store.database import Database
 from bot.store.jobs import Jobs
 
-__all__ = ["Ceilings", "Credits", "Purse"]
+__all__ = ["Ceilings", "Credits", "Purse", "shown"]
 
 log = logging.getLogger(__name__)
 
 _BUDGET = "{whose} compute budget for today is used up; it is free again at midnight UTC."
+# Without a handle, and ended like this, a job was never given to the backend: None is a cancel.
+_NEVER_SENT = frozenset({None, Cause.OUT_OF_FUNDS, Cause.REJECTED, Cause.FILES_MISSING})
 PAUSES = (1.0, 5.0, 30.0, 120.0, 300.0)
 
 
@@ -38,6 +41,11 @@ class Ceilings:
 
     total: Decimal | None = None
     per_server: Decimal | None = None
+
+
+def shown(credits: Decimal) -> str:
+    """An amount as people read it: ``1,234.5``, to a ten-thousandth."""
+    return f"{credits:,.4f}".rstrip("0").rstrip(".")
 
 
 class Purse:
@@ -99,7 +107,7 @@ class Purse:
 
     def settle(self, job: Job) -> None:
         """See to it, in the background, that the cost of an ended job is written down."""
-        if job.handle is None or job.id in self._settling:
+        if job.id in self._settling or (job.handle is None and job.cause not in _NEVER_SENT):
             return
         task = asyncio.get_running_loop().create_task(self._settle(job), name=f"settle {job.id}")
         self._settling[job.id] = task
@@ -123,7 +131,9 @@ class Purse:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _settle(self, job: Job) -> None:
-        assert job.handle is not None, "only what was submitted is settled"
+        if job.handle is None:
+            await self._write(job, Decimal(0))
+            return
         attempt = 0
         while True:
             try:
@@ -135,9 +145,8 @@ class Purse:
             attempt += 1
         if settlement is None:
             return
-        cost = settlement.cost
-        await self._database.write(lambda link: job_table.set_credits(link, job.id, cost=cost))
-        self._on_settled(cost)
+        await self._write(job, settlement.cost)
+        self._on_settled(settlement.cost)
         log.info(
             "settled: %s credits, %s came back %s",
             settlement.cost,
@@ -145,3 +154,12 @@ class Purse:
             settlement.detail,
             extra={"job": job.id},
         )
+
+    async def _write(self, job: Job, cost: Decimal) -> None:
+        """Write the cost of a priced job down; one without a price has none."""
+
+        def write(link: sqlite3.Connection) -> None:
+            if job_table.credits_of(link, job.id).price is not None:
+                job_table.set_credits(link, job.id, cost=cost)
+
+        await self._database.write(write)

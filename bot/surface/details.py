@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bot.domain.job import Job
-from bot.engine.spending import Credits
+from bot.engine.spending import Credits, shown
 from bot.surface.card import DESCRIPTION, FIELD_VALUE, Card, Field, units
 from bot.surface.cards import BLUE
 from bot.surface.controls import public_links
@@ -24,8 +24,8 @@ def details(job: Job, credits: Credits | None = None) -> Card:
         Field("Model", f"`{cut(request.model.replace('`', ''), 100) or '-'}`", inline=True),
         Field("Times", _times(job)),
     ]
-    if credits is not None and credits.price is not None:
-        fields.append(Field("Compute", _credits(credits), inline=True))
+    if credits is not None and (compute := _credits(credits)):
+        fields.append(Field("Compute", compute, inline=True))
     links = [f"[row {link.row}]({_plain(link.url)})" for link in public_links(job)]
     if links:
         fields.append(Field("Full-size rows", _joined(links, " · ")))
@@ -39,9 +39,11 @@ def details(job: Job, credits: Credits | None = None) -> Card:
 
 
 def _credits(credits: Credits) -> str:
+    if credits.price is None:
+        return ""
     if credits.cost is None:
-        return f"at most {credits.price:f} credits"
-    return f"{credits.cost:f} credits"
+        return f"at most {shown(credits.price)} credits"
+    return f"{shown(credits.cost)} credits"
 
 
 def _times(job: Job) -> str:

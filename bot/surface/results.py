@@ -50,12 +50,16 @@ async def picture_of(
     ``links`` are used where the rows are not public by themselves.
     """
     path = await desk.prints.grid(job, limit)
-    known = tuple(links) or (public_links(job) if desk.rows != "attachments" else ())
+    known = tuple(links) or _published(desk, job)
     name = f"gridbrush-{short_id(job.id)}{path.suffix}"
     card = result(job, image=name, links=known, upscaling=desk.upscaling, note=note)
     # The collector's own file has its own name; whatever was made to fit has another.
     shrunk = path != desk.collector.package(job).grid
     return Picture(card, Upload(path, name, alt_text(job.request)), known, shrunk)
+
+
+def _published(desk: Desk, job: Job) -> tuple[Link, ...]:
+    return () if desk.rows == "attachments" else public_links(job, plain=desk.rows == "links")
 
 
 def wants_rows(desk: Desk, job: Job, picture: Picture) -> bool:

@@ -1,0 +1,27 @@
+"""Runs workflows on the DeepSquare Grid, an open network of GPU providers, and pays for them.
+
+A job is a script (``sbatch``), a request on a blockchain that locks credits (``chain``, ``desk``,
+``sender``), a log stream (``logger``) and files on a public host (``transfer``); ``follow`` makes
+one stream of it, ``backend`` one object. ``journal`` is what survives a crash. The facts of the
+protocol are in ``abi``, ``log.proto`` and the modules that use them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+
+from bot.backends.deepsquare.backend import DeepSquareBackend
+from bot.backends.deepsquare.journal import Journal
+from bot.backends.deepsquare.options import Options
+
+__all__ = ["DeepSquareBackend", "open"]
+
+
+async def open(options: Mapping[str, object]) -> DeepSquareBackend:
+    """Open the backend; the network is not asked yet. Raises ConfigError that names the key."""
+    chosen = Options.read(options)
+    journal = Journal(chosen.folder)
+    await asyncio.to_thread(journal.prepare, chosen.now())
+    records = await asyncio.to_thread(lambda: list(journal.jobs()))
+    return DeepSquareBackend(chosen, journal, records)

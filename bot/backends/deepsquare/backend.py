@@ -1,0 +1,279 @@
+"""The DeepSquare backend as the engine sees it: the protocol's verbs over the parts beside it.
+
+It wires the parts once and holds no state of its own: what must survive is in the journal, what
+is true is on the chain.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import httpx
+
+from bot.backends.base import (
+    Health,
+    Life,
+    LogLine,
+    Price,
+    Settlement,
+    Submission,
+    WalletReport,
+)
+from bot.backends.deepsquare import report
+from bot.backends.deepsquare.abi import credits_of, shown, wei_of
+from bot.backends.deepsquare.cashier import Cashier
+from bot.backends.deepsquare.chain import Chain
+from bot.backends.deepsquare.desk import Desk
+from bot.backends.deepsquare.follow import Follower
+from bot.backends.deepsquare.journal import Journal
+from bot.backends.deepsquare.logger import LogService
+from bot.backends.deepsquare.market import Market
+from bot.backends.deepsquare.options import Options
+from bot.backends.deepsquare.pricing import Runtimes
+from bot.backends.deepsquare.records import JobRecord, Slot
+from bot.backends.deepsquare.rpc import Rpc
+from bot.backends.deepsquare.sbatch import ScriptService
+from bot.backends.deepsquare.sender import Sender
+from bot.backends.deepsquare.terms import Quotes, Terms
+from bot.backends.deepsquare.transfer import FileHost
+from bot.backends.deepsquare.watcher import Watcher
+from bot.domain.errors import BackendError, SubmissionRejected, Unavailable
+from bot.domain.events import Artifact, Handle
+from bot.domain.findings import Finding
+from bot.domain.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+NAME = "deepsquare"
+
+
+class DeepSquareBackend:
+    """Jobs on the DeepSquare Grid, paid from one wallet. A handle's ``ref`` is our own job id."""
+
+    name = NAME
+
+    def __init__(self, options: Options, journal: Journal, records: list[JobRecord]) -> None:
+        """``records`` is what the journal holds: past run times size future locks."""
+        self._options = options
+        patience, now, sleep = options.patience, options.now, options.sleep
+        wallet = options.wallet
+        self._journal = journal
+        self._http = httpx.AsyncClient(follow_redirects=False)
+        self._rpc = Rpc(options.rpc_url, patience, sleep)
+        chain = Chain(self._rpc, options.meta_scheduler, options.chain_id, wallet.address)
+        market = Market(chain, journal, now=now, keep=patience.prices)
+        runs = [(each.shape, each.minutes) for each in records if each.minutes is not None]
+        terms = Terms(
+            wei_of(options.lock_credits),
+            wei_of(options.max_credits_per_job),
+            options.uses,
+            options.affinity,
+        )
+        self._quotes = Quotes(chain, market, terms, Runtimes(runs))
+        self._scripts = ScriptService(
+            options.sbatch_url, options.sbatch_health, patience, http=self._http, sleep=sleep
+        )
+        sender = Sender(
+            rpc=self._rpc,
+            wallet=wallet,
+            journal=journal,
+            chain_id=options.chain_id,
+            patience=patience,
+            now=now,
+            sleep=sleep,
+        )
+        self._desk = Desk(
+            chain=chain,
+            quotes=self._quotes,
+            scripts=self._scripts,
+            sender=sender,
+            journal=journal,
+            now=now,
+        )
+        self._cashier = Cashier(
+            chain=chain, sender=sender, journal=journal, runtimes=self._quotes.runtimes, now=now
+        )
+        self._watcher = Watcher(chain, journal, patience, now=now, sleep=sleep)
+        self._logs = LogService(
+            options.logger_address,
+            tls=options.logger_tls,
+            wallet=wallet,
+            patience=patience,
+            now=now,
+            sleep=sleep,
+            chance=options.chance,
+        )
+        self._files = FileHost(options.trusted_hosts, patience, http=self._http, sleep=sleep)
+        self._follower = Follower(
+            desk=self._desk,
+            cashier=self._cashier,
+            watcher=self._watcher,
+            logs=self._logs,
+            patience=patience,
+            now=now,
+            quotes=self._quotes,
+        )
+        self._chain = chain
+        self._parts = report.Parts(
+            chain=chain,
+            chain_id=options.chain_id,
+            market=market,
+            quotes=self._quotes,
+            scripts=self._scripts,
+            logs=self._logs,
+            files=self._files,
+            transfer_url=options.transfer_url,
+        )
+
+    def __repr__(self) -> str:
+        return f"DeepSquareBackend({self._options.wallet.address})"
+
+    def upload_url(self, job_id: str) -> str:
+        """The file host; it gives every file a folder of its own."""
+        return self._options.transfer_url.rstrip("/")
+
+    async def price(self, workflow: Workflow) -> Price:
+        """What the job would lock now, which is the most it can cost.
+
+        Raises Unavailable, and SubmissionRejected where no price the operator allows is enough.
+        """
+        return Price(credits_of(await self._quotes.lock(workflow)))
+
+    async def submit(self, submission: Submission) -> Handle:
+        """Submit the script, lock the credits, and wait until the chain has the job."""
+        await self._chain.contracts()
+        record = await self._desk.submit(submission)
+        return Handle(NAME, record.job_id)
+
+    async def find(self, job_id: str) -> Handle | None:
+        """By our records, taken up where they end, and by the chain's."""
+        try:
+            record = await self._desk.find(job_id)
+        except SubmissionRejected:
+            # No job can have a name like that.
+            return None
+        return Handle(NAME, job_id) if record is not None else None
+
+    def follow(self, handle: Handle, cursor: str | None = None) -> AsyncIterator[LogLine | Life]:
+        """Log lines as they come, and the job's life as the chain has it."""
+        return self._follower.follow(handle.ref, cursor)
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        """From a trusted host, checked."""
+        await self._files.fetch(artifact, target)
+
+    async def cancel(self, handle: Handle) -> None:
+        """Ask the chain to cancel: at once while the job waits, within minutes while it runs."""
+        record = await self._cashier.stop(handle.ref)
+        numbers = record.numbers if record is not None else ()
+        if record is None or not numbers or record.settled:
+            return
+        job = await self._chain.job(numbers[-1])
+        if job is None or job.status.terminal or job.cancel_requested:
+            return
+        await self._cashier.withdraw(handle.ref, numbers[-1])
+        with contextlib.suppress(Unavailable):
+            await self._watcher.read(numbers[-1])
+
+    async def top_up(self, handle: Handle, amount: Decimal) -> None:
+        """Add credits to a running job's lock, up to ``max_credits_per_job`` in all.
+
+        Raises OutOfFunds, SubmissionRejected, Unavailable.
+        """
+        record = self._journal.job(handle.ref)
+        if record is None or not record.numbers:
+            raise SubmissionRejected(f"the job {handle.ref} was never handed over")
+        job = await self._chain.job(record.numbers[-1])
+        wei, most = wei_of(amount), wei_of(self._options.max_credits_per_job)
+        if job is None or job.max_cost + wei > most:
+            raise SubmissionRejected(
+                f"no more than max_credits_per_job, {shown(most)} credits, is paid for a job"
+            )
+        await self._cashier.top_up(handle.ref, job.number, wei)
+
+    async def settlement(self, handle: Handle) -> Settlement | None:
+        """Wait until every attempt is over on the chain; what they cost together."""
+        record = self._journal.job(handle.ref)
+        if record is None:
+            return None
+        for attempt in record.attempts:
+            if attempt.number is not None and not attempt.settled:
+                await self._settled(handle.ref, attempt.number)
+        await self._cashier.close(handle.ref)
+        record = self._journal.job(handle.ref) or record
+        over = [attempt for attempt in record.attempts if attempt.settled]
+        cost = sum(attempt.cost or 0 for attempt in over)
+        refund = sum(attempt.refund for attempt in over)
+        names = ", ".join(f"{attempt.number}" for attempt in over)
+        detail = f"Grid job {names}: {shown(cost)} of {shown(cost + refund)} credits"
+        return Settlement(credits_of(cost), credits_of(refund), detail)
+
+    async def health(self) -> Health:
+        """Three short questions: the chain, the contract, the script service."""
+        try:
+            async with asyncio.timeout(self._options.patience.probe):
+                await self._chain.contracts()
+                alive = await self._chain.takes_jobs()
+                trouble = await self._scripts.healthy()
+        except TimeoutError:
+            mend = f"Check [backend.deepsquare] rpc_url. {report.NETWORK}"
+            return Health(False, "the chain does not answer in time", mend)
+        except BackendError as error:
+            return Health(False, str(error), report.NETWORK)
+        if not alive:
+            mend = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
+            return Health(False, f"the MetaScheduler {self._chain.scheduler} is retired", mend)
+        if trouble:
+            return Health(False, trouble, report.NETWORK)
+        return Health(True, f"chain {self._options.chain_id}, wallet {self._chain.me}")
+
+    async def wallet_report(self) -> WalletReport:
+        """Balances and allowance. Raises Unavailable."""
+        return await report.wallet_report(self._parts)
+
+    async def approve(self, amount: Decimal) -> None:
+        """Set how many credits the MetaScheduler may draw in all: the operator's budget.
+
+        Raises OutOfFunds (gas), Unavailable.
+        """
+        await self._cashier.approve(wei_of(amount))
+
+    async def inspect(self, workflow: Workflow) -> list[Finding]:
+        """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
+        return await report.inspect(self._parts, workflow)
+
+    def records(self) -> tuple[JobRecord, ...]:
+        """What is kept of all jobs, the oldest first. Blocking."""
+        return tuple(self._journal.jobs())
+
+    def slots(self) -> tuple[Slot, ...]:
+        """The transactions that are under way, by nonce. Blocking."""
+        return self._journal.slots()
+
+    async def aclose(self) -> None:
+        """Close all connections; jobs run on."""
+        await self._watcher.aclose()
+        await self._logs.aclose()
+        await self._http.aclose()
+        await self._rpc.aclose()
+
+    async def _settled(self, job_id: str, number: int) -> None:
+        """Wait for the end of one of the chain's jobs and keep its cost."""
+        woken = asyncio.Event()
+        async with self._watcher.watching(number, woken.set) as watch:
+            while watch.job is None or not watch.job.status.terminal:
+                woken.clear()
+                away = self._watcher.away_since
+                now = self._options.now()
+                patience = self._options.patience
+                if away is not None and (now - away).total_seconds() >= patience.receipt:
+                    raise Unavailable("the chain cannot be read, so the job cannot be settled")
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(patience.poll):
+                        await woken.wait()
+            await self._cashier.settle(job_id, watch.job)

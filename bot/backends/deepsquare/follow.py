@@ -1,0 +1,284 @@
+"""A job's log and its life on the chain as one stream, to its end.
+
+Two sources run side by side: the log, which may be silent, broken or late, and the chain, which
+is the truth about how the job stands and says nothing of its pictures. Where a job hangs on an
+unreliable Grid, this is where it is cancelled, told of, or begun anew.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from datetime import datetime
+
+from bot.backends.base import Life, LogLine
+from bot.backends.deepsquare.abi import ChainJob, Status
+from bot.backends.deepsquare.cashier import Cashier
+from bot.backends.deepsquare.desk import Desk
+from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.logger import LogService, Position, Reading
+from bot.backends.deepsquare.oversight import (
+    AskAgain,
+    GiveUp,
+    Oversight,
+    Remark,
+    Reopen,
+    Withdraw,
+)
+from bot.backends.deepsquare.records import JobRecord, Withdrawal
+from bot.backends.deepsquare.terms import Quotes
+from bot.backends.deepsquare.verdict import OVERDUE, Verdict, judge
+from bot.backends.deepsquare.watcher import Watch, Watcher
+from bot.domain.errors import BackendError, LogStreamLost, OutOfFunds, SubmissionRejected
+from bot.domain.events import Cancelled, Cause, Failed, Requeued, Started
+from bot.domain.workflow import Workflow
+
+log = logging.getLogger(__name__)
+
+_WAITING = (Status.PENDING, Status.META_SCHEDULED)
+# In which statuses a reason to cancel still holds when the moment has come.
+_STILL_WANTED = {
+    Withdrawal.NOBODY_TOOK_IT: _WAITING,
+    Withdrawal.SCRIPT_OLD: _WAITING,
+    Withdrawal.REFUSED: (*_WAITING, Status.SCHEDULED),
+    Withdrawal.OVERDUE: (Status.RUNNING,),
+}
+
+
+class Follower:
+    """Follows any number of jobs."""
+
+    def __init__(
+        self,
+        *,
+        desk: Desk,
+        cashier: Cashier,
+        watcher: Watcher,
+        logs: LogService,
+        patience: Patience,
+        now: Callable[[], datetime],
+        quotes: Quotes,
+    ) -> None:
+        self.desk = desk
+        self.cashier = cashier
+        self.watcher = watcher
+        self.logs = logs
+        self.patience = patience
+        self.now = now
+        self._quotes = quotes
+
+    async def follow(self, job_id: str, cursor: str | None) -> AsyncIterator[LogLine | Life]:
+        """As ``Backend.follow`` says. An attempt that cost nothing may be followed by another."""
+        record = await self.desk.ensured(job_id)
+        position = Position.read(cursor)
+        while True:
+            count = len(record.attempts)
+            start = position if position.attempt == count else Position(count)
+            part = _Part(self, record, start, await self._per_minute(record))
+            async with contextlib.aclosing(part.items()) as items:
+                async for item in items:
+                    yield item
+            verdict = await self._settled(record, part)
+            if not verdict.again or count > self.patience.resubmissions:
+                break
+            try:
+                renewed = await self.desk.renew(job_id, count)
+            except (SubmissionRejected, OutOfFunds) as error:
+                log.warning("it is not handed over again: %s", error, extra={"job": job_id})
+                break
+            log.warning("it is handed over again", extra={"job": job_id})
+            record = renewed
+            yield Requeued()
+        await self.cashier.close(job_id)
+        yield verdict.ending
+
+    async def _per_minute(self, record: JobRecord) -> int | None:
+        """What the job costs at most, if that can be known now."""
+        if record.workflow is None:
+            return None
+        try:
+            return await self._quotes.per_minute(Workflow.load(record.workflow))
+        except BackendError:
+            return None
+
+    async def _settled(self, record: JobRecord, part: _Part) -> Verdict:
+        job = part.job
+        if part.given_up or job is None:
+            return Verdict(Failed(Cause.DIED, OVERDUE))
+        kept = await self.cashier.settle(record.job_id, job) or record
+        attempt = kept.attempts[len(record.attempts) - 1]
+        bought = attempt.lock // part.per_minute if part.per_minute else None
+        verdict = judge(job, attempt, bought)
+        if verdict.remark:
+            text = "Grid job %d: %s"
+            log.warning(text, job.number, verdict.remark, extra={"job": record.job_id})
+        if kept.stopped and (verdict.again or job.status is Status.CANCELLED):
+            return Verdict(Cancelled(by=0))
+        return verdict
+
+
+class _Part:
+    """One attempt's stream. ``job`` is how the chain had it at the end."""
+
+    def __init__(
+        self, follower: Follower, record: JobRecord, start: Position, per_minute: int | None
+    ) -> None:
+        attempt = record.attempts[-1]
+        assert attempt.number is not None, "only what is on the chain is followed"
+        self._follower = follower
+        self._patience = follower.patience
+        self._record = record
+        self._number = attempt.number
+        self._script = attempt.script
+        self._start = start
+        self.per_minute = per_minute
+        self._oversight = Oversight(attempt, self._patience, follower.now(), per_minute)
+        self._woken = asyncio.Event()
+        self._running = False
+        self._over_at: datetime | None = None
+        self._wanted: Withdrawal | AskAgain | None = None
+        self._acting: asyncio.Task[None] | None = None
+        self._acted_at: datetime | None = None
+        self._missing_since: datetime | None = None
+        self._searched_at: datetime | None = None
+        self.given_up = False
+        self.job: ChainJob | None = None
+
+    async def items(self) -> AsyncGenerator[LogLine | Life, None]:
+        """Lines and life until the chain says it is over and the log's tail is in."""
+        logs, wake = self._follower.logs, self._woken.set
+        async with self._follower.watcher.watching(self._number, wake) as watch:
+            reading = logs.reading(self._number, self._start, wake)
+            try:
+                while True:
+                    self._woken.clear()
+                    while (line := reading.take()) is not None:
+                        yield line
+                    for life in self._life(watch):
+                        yield life
+                    await self._check(watch, reading)
+                    if self._done(reading):
+                        return
+                    await self._wait()
+            finally:
+                await reading.aclose()
+                if self._acting is not None:
+                    self._acting.cancel()
+                    await asyncio.gather(self._acting, return_exceptions=True)
+
+    def _life(self, watch: Watch) -> list[Life]:
+        news: list[Life] = []
+        transitions, watch.transitions = watch.transitions, []
+        for transition in transitions:
+            if transition.after == Status.PENDING:
+                self._oversight.turned_down()
+                self._running = False
+                text = "Grid job %d went back to the line, for the %d. time"
+                times = self._oversight.refusals
+                log.info(text, self._number, times, extra={"job": self._record.job_id})
+                news.append(Requeued())
+        self.job = watch.job
+        if self.job is not None and self.job.status is Status.RUNNING and not self._running:
+            self._running = True
+            news.append(Started())
+        return news
+
+    async def _check(self, watch: Watch, reading: Reading) -> None:
+        job, now = self.job, self._follower.now()
+        if reading.over and not reading.denied:
+            raise LogStreamLost("the log is not read any more")
+        if watch.missing or (job is not None and job.script != self._script):
+            self.job = None
+            await self._look_elsewhere(now)
+            return
+        self._missing_since = None
+        if job is None:
+            return
+        if job.status.terminal:
+            self._over_at = self._over_at or now
+            return
+        for finding in self._oversight.look(job, reading.moved_at, now):
+            match finding:
+                case Remark(level, text):
+                    extra = {"job": self._record.job_id}
+                    log.log(level, "Grid job %d: %s", self._number, text, extra=extra)
+                case Reopen():
+                    reading.reopen()
+                case Withdraw(reason):
+                    self._wanted = reason
+                case AskAgain():
+                    self._wanted = finding
+                case GiveUp():
+                    self.given_up = True
+        self._act(now)
+
+    async def _look_elsewhere(self, now: datetime) -> None:
+        """The chain has no such job, or another one under its number: its block was replaced."""
+        self._missing_since = self._missing_since or now
+        if (now - self._missing_since).total_seconds() >= self._patience.lost:
+            self.given_up = True
+        searched = self._searched_at
+        if searched and (now - searched).total_seconds() < self._patience.outage:
+            return
+        self._searched_at = now
+        job_id = self._record.job_id
+        log.warning("Grid job %d is gone from the chain", self._number, extra={"job": job_id})
+        record = await self._follower.desk.relocated(job_id)
+        if record is not None and record.attempts[-1].number not in (None, self._number):
+            raise LogStreamLost(f"Grid job {self._number} has another number now")
+
+    def _act(self, now: datetime) -> None:
+        """Cancel in the background, again and again until it is done: lines go on meanwhile."""
+        if self._acting is not None and self._acting.done():
+            acted, self._acting = self._acting, None
+            acted.result()
+        rested = (
+            self._acted_at is None
+            or (now - self._acted_at).total_seconds() >= self._patience.receipt_poll
+        )
+        if self._wanted is not None and self._acting is None and rested:
+            self._acted_at = now
+            self._acting = asyncio.create_task(self._withdraw(self._wanted))
+
+    async def _withdraw(self, wanted: Withdrawal | AskAgain) -> None:
+        watcher, job_id = self._follower.watcher, self._record.job_id
+        reason = wanted if isinstance(wanted, Withdrawal) else None
+        try:
+            job = await watcher.read(self._number)
+            if reason is None or (job is not None and job.status in _STILL_WANTED[reason]):
+                await self._follower.cashier.withdraw(job_id, self._number, reason)
+                await watcher.read(self._number)
+            else:
+                # Claimed at the last moment: it is let run, and may have to wait again.
+                self._oversight.spare()
+        except BackendError as error:
+            log.warning("Grid job %d: %s", self._number, error, extra={"job": job_id})
+        else:
+            self._wanted = None
+        self._woken.set()
+
+    def _done(self, reading: Reading) -> bool:
+        if self.given_up:
+            return True
+        job = self.job
+        if job is None or self._over_at is None or not reading.waiting.empty():
+            return False
+        if job.never_ran or reading.denied:
+            return True
+        now = self._follower.now()
+        over = (now - self._over_at).total_seconds()
+        quiet = (now - reading.moved_at).total_seconds()
+        if reading.broken:
+            return over >= self._patience.logger_outage
+        if reading.ended:
+            # Not at once: anybody can write the platform's last line, in the middle too.
+            return quiet >= self._patience.hush
+        return min(over, quiet) >= self._patience.tail
+
+    async def _wait(self) -> None:
+        tick = min(1.0, self._patience.poll, self._patience.hush)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(tick):
+                await self._woken.wait()

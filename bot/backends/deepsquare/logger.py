@@ -1,0 +1,315 @@
+"""DeepSquare's log service: a job's lines in order, each once, through every break of the stream.
+
+A read always begins at the log's first line, never ends by itself, and may come from a replica
+that knows more or less. So lines are counted, and a running digest over all of them tells whether
+a replay is the same log; if it is not, it is read as a new one from its start. What the lines
+mean, and when a job is over, is not known here.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from bot.backends.base import LogLine
+from bot.backends.deepsquare import log_pb2
+from bot.backends.deepsquare.abi import log_name
+from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.rpc import Sleep
+from bot.backends.deepsquare.wallet import SIGNATURE_BYTES, Wallet
+from bot.domain.errors import LogStreamLost, Unavailable
+from bot.domain.script import ENDED_LINE, STARTED_LINE
+
+log = logging.getLogger(__name__)
+
+SERVICE = "logger.v1alpha1.LoggerAPI"
+LONGEST_LINE = 64 * 1024
+"""Bytes of a line that are kept; anybody may append a line of any length."""
+LARGEST_MESSAGE = 8 << 20
+STARTED = STARTED_LINE.encode()
+ENDED = ENDED_LINE.encode()
+WAITING_LINES = 256
+"""Lines read ahead of who reads them."""
+
+# What no second attempt mends. Anything else may be a restart, a proxy, a network.
+_FOR_GOOD = (
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class Position:
+    """Behind line ``lines`` of the log of attempt ``attempt``; ``digest`` is over all of them."""
+
+    attempt: int
+    lines: int = 0
+    digest: str = ""
+
+    @classmethod
+    def read(cls, cursor: str | None) -> Position:
+        """From a cursor; an unreadable one is the beginning."""
+        try:
+            attempt, lines, digest = (cursor or "").split(":")
+            return cls(int(attempt), int(lines), digest)
+        except ValueError:
+            return cls(0)
+
+    def after(self, data: bytes) -> Position:
+        """Behind one more line."""
+        digest = hashlib.blake2b(self.digest.encode() + b"\0" + data, digest_size=8)
+        return Position(self.attempt, self.lines + 1, digest.hexdigest())
+
+    def __str__(self) -> str:
+        return f"{self.attempt}:{self.lines}:{self.digest}"
+
+
+class LogService:
+    """One channel for all jobs. ``now`` gives the moment that goes into a signature."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: bool,
+        wallet: Wallet,
+        patience: Patience,
+        now: Callable[[], datetime],
+        sleep: Sleep = asyncio.sleep,
+        chance: Callable[[], float],
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._wallet = wallet
+        self._patience = patience
+        self._now = now
+        self._sleep = sleep
+        self._chance = chance
+        self._channel: grpc.aio.Channel | None = None
+
+    def request(self, number: int) -> log_pb2.ReadRequest:
+        """A signed request for a job's log. It never expires: it must not be logged."""
+        name, address = log_name(number), self._wallet.address.lower()
+        moment = int(self._now().timestamp() * 1000)
+        signature = self._wallet.sign_text(f"read:{address}/{name}/{moment}")
+        assert len(signature) == SIGNATURE_BYTES
+        return log_pb2.ReadRequest(
+            address=address, log_name=name, timestamp=moment, signed_hash=signature
+        )
+
+    async def probe(self) -> None:
+        """Ask for the list of logs, which needs the service and a valid signature.
+
+        Raises Unavailable with what is wrong.
+        """
+        address = self._wallet.address.lower()
+        moment = int(self._now().timestamp() * 1000)
+        signature = self._wallet.sign_text(f"watchList:{address}/{moment}")
+        request = log_pb2.WatchListRequest(address=address, timestamp=moment, signed_hash=signature)
+        stream = self._stream("WatchList", request, log_pb2.WatchListResponse)
+        try:
+            async with asyncio.timeout(self._patience.connect):
+                async for _ in self._answers(stream):
+                    return
+        except TimeoutError as error:
+            raise Unavailable(f"the logger {self._address} does not answer") from error
+        except LogStreamLost as error:
+            raise Unavailable(str(error)) from error
+        finally:
+            stream.cancel()
+
+    def reading(self, number: int, start: Position, wake: Callable[[], None]) -> Reading:
+        """Begin to read the log of the chain's job ``number`` from behind ``start``."""
+        return Reading(self, number, start, wake)
+
+    async def aclose(self) -> None:
+        """Close the channel and every stream on it."""
+        if self._channel is not None:
+            await self._channel.close()
+            self._channel = None
+
+    async def lines(self, number: int) -> AsyncIterator[bytes]:
+        """All lines from the first on, until the stream breaks: LogStreamLost, or an end.
+
+        Raises Denied where reading on is hopeless.
+        """
+        stream = self._stream("Read", self.request(number), log_pb2.ReadResponse)
+        try:
+            async for message in self._answers(stream):
+                # One message is one line; whoever hides two in one does not get two.
+                yield bytes(message.data)[:LONGEST_LINE].replace(b"\n", b" ")
+        finally:
+            stream.cancel()
+
+    def pause(self, attempt: int) -> float:
+        """How long to wait before the stream is opened for the ``attempt``-th time again."""
+        steps = self._patience.backoff
+        step = steps[min(attempt, len(steps) - 1)]
+        return step * (0.9 + 0.2 * self._chance())
+
+    async def rest(self, seconds: float) -> None:
+        """Wait."""
+        await self._sleep(seconds)
+
+    @property
+    def present(self) -> datetime:
+        """The present moment."""
+        return self._now()
+
+    async def _answers(self, stream: Any) -> AsyncIterator[Any]:
+        try:
+            async for message in stream:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            text = f"the logger {self._address}: {code.name}"
+            raise (Denied if code in _FOR_GOOD else LogStreamLost)(text) from error
+        except (grpc.aio.BaseError, grpc.RpcError, OSError) as error:
+            raise LogStreamLost(f"the logger {self._address}: {type(error).__name__}") from error
+
+    def _stream(self, method: str, request: Any, answer: Any) -> Any:
+        if self._channel is None:
+            self._channel = self._open()
+        call = self._channel.unary_stream(
+            f"/{SERVICE}/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        return call(request)
+
+    def _open(self) -> grpc.aio.Channel:
+        # No keepalive pings: the service hangs up on clients that ping more often than it likes.
+        options = (
+            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+            ("grpc.initial_reconnect_backoff_ms", 500),
+            ("grpc.max_reconnect_backoff_ms", 10_000),
+            ("grpc.enable_retries", 0),
+        )
+        if self._tls:
+            credentials = grpc.ssl_channel_credentials()
+            return grpc.aio.secure_channel(self._address, credentials, options)
+        return grpc.aio.insecure_channel(self._address, options)
+
+
+class Denied(LogStreamLost):
+    """The service refuses this reader for good."""
+
+
+class Reading:
+    """A job's log as it is being read, in a task of its own until ``aclose``.
+
+    ``wake`` is called whenever there is something new. ``waiting`` holds the lines that nobody
+    has taken yet.
+    """
+
+    def __init__(
+        self, service: LogService, number: int, start: Position, wake: Callable[[], None]
+    ) -> None:
+        self._service = service
+        self._number = number
+        self._wake = wake
+        self._reached = start
+        self._marks = {start.lines: start.digest} if start.lines else {}
+        self._reopening = False
+        self.waiting: asyncio.Queue[LogLine] = asyncio.Queue(WAITING_LINES)
+        self.moved_at = service.present
+        """When the last line came or, if that is later, when the stream was opened."""
+        self.broken = False
+        """Whether the stream cannot be had just now."""
+        self.denied = False
+        self.ended = False
+        """Whether the platform's last line was seen."""
+        self._task = asyncio.create_task(self._run())
+        self._call: asyncio.Task[None] | None = None
+
+    def take(self) -> LogLine | None:
+        """The next line, if there is one."""
+        return None if self.waiting.empty() else self.waiting.get_nowait()
+
+    @property
+    def over(self) -> bool:
+        """Whether nothing will come any more."""
+        return self._task.done()
+
+    def reopen(self) -> None:
+        """Break the stream off and open it anew: it may have died without a word."""
+        if self._call is not None:
+            self._reopening = True
+            self._call.cancel()
+
+    async def aclose(self) -> None:
+        """Stop reading."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+
+    async def _run(self) -> None:
+        attempt = 0
+        while True:
+            before = self._reached
+            self._call = asyncio.create_task(self._read())
+            try:
+                await self._call
+                trouble = "the stream ended"
+            except Denied as error:
+                log.error("the log of Grid job %d cannot be read: %s", self._number, error)
+                self.denied = True
+                self._wake()
+                return
+            except LogStreamLost as error:
+                trouble = str(error)
+            except asyncio.CancelledError:
+                task = asyncio.current_task()
+                if not self._reopening or (task is not None and task.cancelling()):
+                    raise
+                trouble = "it was silent"
+            self._reopening = False
+            attempt = 0 if self._reached != before else attempt + 1
+            self.broken = True
+            pause = self._service.pause(max(0, attempt - 1))
+            log.info("the log of Grid job %d: %s; again in %.1f s", self._number, trouble, pause)
+            await self._service.rest(pause)
+
+    async def _read(self) -> None:
+        self.broken = self.ended = False
+        self.moved_at = self._service.present
+        here = Position(self._reached.attempt)
+        async for data in self._service.lines(self._number):
+            self.moved_at = self._service.present
+            behind = here.lines >= self._reached.lines
+            here = here.after(data)
+            if data == STARTED:
+                self.ended = False
+            elif data == ENDED:
+                self.ended = True
+            if behind:
+                await self._pass_on(data, here)
+            elif self._marks.get(here.lines, here.digest) != here.digest:
+                # Not the log that was read before: what it says is told again, from its start.
+                self._marks.clear()
+                self._reached = Position(here.attempt)
+                raise LogStreamLost("it is another log now")
+
+    async def _pass_on(self, data: bytes, here: Position) -> None:
+        await self.waiting.put(LogLine(data + b"\n", str(here)))
+        self._reached = here
+        # A few digests on the way, so that a shorter or other log is noticed early.
+        if here.lines & (here.lines - 1) == 0:
+            self._marks[here.lines] = here.digest
+        self._mark_end()
+        self._wake()
+
+    def _mark_end(self) -> None:
+        newest = self._reached.lines
+        if newest > 1 and (newest - 1) & (newest - 2) != 0:
+            self._marks.pop(newest - 1, None)
+        self._marks[newest] = self._reached.digest

@@ -1,0 +1,80 @@
+"""What ``[backend.deepsquare]`` says, as one value, with the key already inside a wallet.
+
+Options come as a mapping from the settings; this is the only place that reads it. Clock, patience
+and chance have defaults here and can be given beside the settings' keys by whoever tests.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+
+from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.rpc import Sleep
+from bot.backends.deepsquare.wallet import Wallet
+from bot.domain.errors import ConfigError
+
+SECTION = "[backend.deepsquare]"
+
+
+def utc_now() -> datetime:
+    """The present moment, aware."""
+    return datetime.now(UTC)
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """Amounts are credits; ``affinity`` holds (key, operator, value)."""
+
+    wallet: Wallet
+    data_dir: Path
+    sbatch_url: str
+    rpc_url: str
+    logger_address: str
+    transfer_url: str
+    trusted_hosts: tuple[str, ...]
+    meta_scheduler: str
+    chain_id: int
+    logger_tls: bool = True
+    lock_credits: Decimal = Decimal(500)
+    max_credits_per_job: Decimal = Decimal(1000)
+    uses: tuple[tuple[str, str], ...] = ()
+    affinity: tuple[tuple[str, str, str], ...] = ()
+    patience: Patience = field(default_factory=Patience)
+    now: Callable[[], datetime] = utc_now
+    sleep: Sleep = asyncio.sleep
+    chance: Callable[[], float] = random.random
+
+    @classmethod
+    def read(cls, options: Mapping[str, object]) -> Options:
+        """From the settings' mapping. Raises ConfigError that names the key."""
+        given: dict[str, Any] = {
+            name: options[name] for name in cls.__dataclass_fields__ if name in options
+        }
+        key = str(options.get("private_key") or "")
+        if not key:
+            mend = "Set DEEPSQUARE_PRIVATE_KEY, or private_key_file to a file only you can read."
+            raise ConfigError(f"{SECTION} private_key", "is missing", mend)
+        patience = given.pop("patience", Patience())
+        if "poll_seconds" in options:
+            patience = replace(patience, poll=float(str(options["poll_seconds"])))
+        given["data_dir"] = Path(str(options["data_dir"]))
+        return cls(wallet=Wallet(key), patience=patience, **given)
+
+    @property
+    def folder(self) -> Path:
+        """Where this wallet's jobs on this chain are kept."""
+        name = f"{self.chain_id}-{self.wallet.address.lower()}"
+        return (self.data_dir / "deepsquare" / name).resolve()
+
+    @property
+    def sbatch_health(self) -> str:
+        """The script service's own health address."""
+        return urlsplit(self.sbatch_url)._replace(path="/health", query="", fragment="").geturl()

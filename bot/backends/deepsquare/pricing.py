@@ -1,0 +1,160 @@
+"""What a job costs: the contract's formula, and how many credits to lock for it.
+
+Pure: prices and measured run times come in as values. Amounts are in wei of credit.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+
+from bot.backends.deepsquare.abi import Definition, shown
+from bot.domain.errors import SubmissionRejected
+from bot.domain.workflow import Workflow
+
+MARGIN = 1.25
+OVERHEAD_MINUTES = 1.0
+"""Image import, upload and the 15 s that the platform adds after the last line."""
+LEAST_MINUTES = 2
+"""A lock that buys less than a minute fails at claim; the prices may have risen by then."""
+REMEMBERED = 20
+ENOUGH = 3
+"""Of one shape, so many runs must have been measured before the measure is trusted."""
+
+# What makes one job of a template longer than another.
+_SHAPING = ("ROWS", "SAMPLES", "STEPS", "WIDTH", "HEIGHT", "MODEL")
+
+
+@dataclass(frozen=True, slots=True)
+class Prices:
+    """A provider's, a minute: for a GPU, a CPU, a megabyte."""
+
+    gpu: int
+    cpu: int
+    mem: int
+
+    def per_minute(self, definition: Definition) -> int:
+        """What the job costs a minute. GPUs are counted for the job, the rest for each task."""
+        per_cpu = self.cpu + definition.mem_per_cpu * self.mem
+        cpus = definition.tasks * definition.cpus_per_task
+        return cpus * per_cpu + definition.gpus * self.gpu
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """Machines that jobs may land on; counts are sums over the nodes, ``mem`` in megabytes."""
+
+    address: str
+    prices: Prices
+    labels: tuple[tuple[str, str], ...]
+    gpus: int
+    cpus: int
+    mem: int
+
+    def fits(self, definition: Definition) -> bool:
+        """Whether it is large enough and of the kind that is asked for."""
+        cpus = definition.tasks * definition.cpus_per_task
+        large = (
+            self.gpus >= definition.gpus
+            and self.cpus >= cpus
+            and self.mem >= cpus * definition.mem_per_cpu
+        )
+        uses = ((key, "==", value) for key, value in definition.uses)
+        labels = dict(self.labels)
+        return large and all(
+            key in labels and _holds(labels[key], operator, value)
+            for key, operator, value in (*uses, *definition.affinity)
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """Between what a lock must lie, and what it is when nothing better is known."""
+
+    least: int
+    usual: int
+    most: int
+
+
+def lock_for(per_minute: int, bounds: Bounds, measured: float | None) -> int:
+    """How much to lock for a job that costs ``per_minute`` and ran ``measured`` minutes before.
+
+    Too little ends the job at the limit with its results lost; too much is given back. Raises
+    SubmissionRejected where the operator's ceiling does not buy what the job needs.
+    """
+    if measured is None:
+        wanted = bounds.usual
+        needed = LEAST_MINUTES
+    else:
+        wanted = math.ceil(measured * MARGIN + OVERHEAD_MINUTES) * per_minute
+        needed = max(LEAST_MINUTES, math.ceil(measured + OVERHEAD_MINUTES))
+    lock = min(max(wanted, bounds.least, LEAST_MINUTES * per_minute), bounds.most)
+    if lock < bounds.least or lock < needed * per_minute:
+        raise SubmissionRejected(
+            f"the job needs {needed} min at {shown(per_minute)} credits a minute and at least "
+            f"{shown(bounds.least)} credits; [backend.deepsquare] max_credits_per_job allows "
+            f"{shown(bounds.most)}"
+        )
+    return lock
+
+
+def shape_of(workflow: Workflow) -> str:
+    """What makes two jobs take about as long: resources, and the numbers that shape a grid."""
+    resources = workflow.resources
+    env = {variable.key: variable.value for variable in workflow.env}
+    sizes = (
+        resources.tasks,
+        resources.cpus_per_task,
+        resources.mem_per_cpu,
+        resources.gpus,
+    )
+    numbers = [f"{key}={env[key][:40]}" for key in _SHAPING if key in env]
+    return " ".join(["x".join(map(str, sizes)), *numbers])
+
+
+class Runtimes:
+    """How long jobs of each shape ran lately, in minutes."""
+
+    def __init__(self, runs: Iterable[tuple[str, float]] = ()) -> None:
+        self._runs: dict[str, list[float]] = {}
+        for shape, minutes in runs:
+            self.add(shape, minutes)
+
+    def add(self, shape: str, minutes: float) -> None:
+        """Take in one run; old ones are forgotten."""
+        runs = self._runs.setdefault(shape, [])
+        runs.append(minutes)
+        del runs[:-REMEMBERED]
+
+    def longest(self, shape: str) -> float | None:
+        """The longest of the last runs, or None where too few are known."""
+        runs = self._runs.get(shape, [])
+        return max(runs) if len(runs) >= ENOUGH else None
+
+
+def dearest(providers: Iterable[Provider], definition: Definition) -> int | None:
+    """The highest price a minute among those that fit: the Grid chooses, not we."""
+    prices = [each.prices.per_minute(definition) for each in providers if each.fits(definition)]
+    return max(prices) if prices else None
+
+
+def _holds(label: str, operator: str, value: str) -> bool:
+    """A provider's label against what is asked; as numbers where both are numbers."""
+    left: object = label
+    right: object = value
+    if operator != "in":
+        try:
+            left, right = float(label), float(value)
+        except ValueError:
+            pass
+    tests: Mapping[str, bool] = {
+        "==": left == right,
+        "!=": left != right,
+        "<": left < right,  # type: ignore[operator]  # both are numbers, or both are texts
+        "<=": left <= right,  # type: ignore[operator]
+        ">": left > right,  # type: ignore[operator]
+        ">=": left >= right,  # type: ignore[operator]
+        "in": value in label,
+    }
+    return tests.get(operator, False)

@@ -1,0 +1,249 @@
+"""The chain's JSON-RPC endpoint: typed answers, foreign errors mapped, reads tried again.
+
+Everything that web3 and its HTTP client can raise becomes Unavailable, Reverted or Refused here;
+nothing of theirs goes further in. This module knows Ethereum's calls and no contract.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Literal, TypeVar
+
+import aiohttp
+from eth_abi.exceptions import DecodingError
+from hexbytes import HexBytes
+from web3 import AsyncHTTPProvider, AsyncWeb3
+from web3.exceptions import (
+    ContractLogicError,
+    ContractPanicError,
+    TransactionNotFound,
+    Web3Exception,
+    Web3RPCError,
+)
+from web3.middleware import ExtraDataToPOAMiddleware
+
+from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.reverts import Revert, Reverted, read_revert
+from bot.domain.errors import BackendError, Unavailable
+
+Answer = TypeVar("Answer")
+Sleep = Callable[[float], Awaitable[None]]
+
+CONNECTIONS = 20
+_PASSING = (401, 403, 404, 408, 425, 429)
+
+
+class Refused(BackendError):
+    """The endpoint understood and said no; ``text`` is what it said, in lower case."""
+
+    def __init__(self, text: str) -> None:
+        super().__init__(f"the chain's endpoint refused: {text}")
+        self.text = text.lower()
+
+
+@dataclass(frozen=True, slots=True)
+class Log:
+    """One event in one block; ``block_hash`` and ``index`` name it, whatever chain it is on."""
+
+    address: str
+    topics: tuple[bytes, ...]
+    data: bytes
+    block: int
+    block_hash: bytes
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Receipt:
+    """A mined transaction: whether it did what it was to do, and its events."""
+
+    ok: bool
+    block: int
+    logs: tuple[Log, ...]
+
+
+@contextmanager
+def chain_errors() -> Iterator[None]:
+    """Map whatever the chain's libraries raise."""
+    try:
+        yield
+    except ContractPanicError as error:
+        raise Reverted(Revert("Panic")) from error
+    except ContractLogicError as error:
+        raise Reverted(_revert(error)) from error
+    except Web3RPCError as error:
+        raise Refused(_message(error)) from error
+    except aiohttp.ClientResponseError as error:
+        # Too long a question is a refusal; too many questions are an outage.
+        if 400 <= error.status < 500 and error.status not in _PASSING:
+            raise Refused(f"HTTP status {error.status}") from error
+        raise Unavailable(f"the chain's endpoint answers HTTP status {error.status}") from error
+    except (Web3Exception, aiohttp.ClientError, OSError, TimeoutError) as error:
+        raise Unavailable(f"the chain's endpoint does not answer: {_short(error)}") from error
+    # What is not JSON, or lacks a field, or is no such contract's answer.
+    except (ValueError, TypeError, KeyError, AttributeError, DecodingError) as error:
+        raise Unavailable(f"the chain's endpoint answers nonsense: {_short(error)}") from error
+
+
+class Rpc:
+    """One endpoint. Reads are tried again through short faults; sending is never."""
+
+    def __init__(self, url: str, patience: Patience, sleep: Sleep = asyncio.sleep) -> None:
+        provider = AsyncHTTPProvider(
+            url,
+            request_kwargs={"timeout": aiohttp.ClientTimeout(total=patience.request)},
+            exception_retry_configuration=None,
+        )
+        # Avalanche's block headers are longer than Ethereum's; nothing else is to be guessed here.
+        self._web3 = AsyncWeb3(provider, middleware=[ExtraDataToPOAMiddleware])
+        self._eth = self._web3.eth
+        self._retries = patience.retries
+        self._sleep = sleep
+        self._gate = asyncio.Semaphore(CONNECTIONS)
+
+    async def chain_id(self) -> int:
+        """The chain's number."""
+        return await self._read(lambda: self._eth.chain_id)
+
+    async def head(self) -> int:
+        """The newest block's number."""
+        return await self._read(lambda: self._eth.block_number)
+
+    async def gas_price(self) -> int:
+        """In wei of the native coin."""
+        return await self._read(lambda: self._eth.gas_price)
+
+    async def balance(self, address: str) -> int:
+        """In wei of the native coin."""
+        return await self._read(lambda: self._eth.get_balance(HexBytes(address)))  # type: ignore[arg-type]
+
+    async def count(self, address: str, block: Literal["latest", "pending"]) -> int:
+        """How many transactions of ``address`` are mined, or mined and waiting."""
+        return await self._read(
+            lambda: self._eth.get_transaction_count(HexBytes(address), block)  # type: ignore[arg-type]
+        )
+
+    async def call(
+        self, to: str, data: bytes, *, sender: str | None = None, block: int | str = "latest"
+    ) -> bytes:
+        """What a function answers. Raises Reverted."""
+        asked: Any = {"to": to, "data": HexBytes(data)} | ({"from": sender} if sender else {})
+        at: Any = block
+        answer = await self._read(lambda: self._eth.call(asked, at, ccip_read_enabled=False))
+        return bytes(answer)
+
+    async def estimate(self, to: str, data: bytes, sender: str) -> int:
+        """The gas that a transaction would use. Raises Reverted if it would be refused."""
+        asked: Any = {"to": to, "data": HexBytes(data), "from": sender}
+        return await self._read(lambda: self._eth.estimate_gas(asked))
+
+    async def logs(self, address: str, topic: bytes, first: int, last: int) -> tuple[Log, ...]:
+        """One kind of event of one contract, in blocks ``first`` to ``last``.
+
+        Raises Refused for a range that is too long; not tried again, whoever asks asks anew.
+        """
+        asked: Any = {
+            "address": address,
+            "topics": [HexBytes(topic)],
+            "fromBlock": first,
+            "toBlock": last,
+        }
+        with chain_errors():
+            async with self._gate:
+                found = await self._eth.get_logs(asked)
+        with chain_errors():
+            return tuple(_log(entry) for entry in found)
+
+    async def receipt(self, transaction: bytes) -> Receipt | None:
+        """A transaction's receipt, or None as long as it is not mined."""
+        try:
+            found = await self._read(
+                lambda: self._eth.get_transaction_receipt(HexBytes(transaction))
+            )
+        except _NotFound:
+            return None
+        with chain_errors():
+            logs = tuple(_log(entry) for entry in found["logs"])
+            return Receipt(found["status"] == 1, found["blockNumber"], logs)
+
+    async def knows(self, transaction: bytes) -> bool:
+        """Whether the endpoint has a transaction, mined or waiting."""
+        try:
+            await self._read(lambda: self._eth.get_transaction(HexBytes(transaction)))
+        except _NotFound:
+            return False
+        return True
+
+    async def send(self, raw: bytes) -> None:
+        """Hand a signed transaction over, once. Raises Refused, or Unavailable: it may then have
+        arrived or not."""
+        with chain_errors():
+            await self._eth.send_raw_transaction(HexBytes(raw))
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        with chain_errors():
+            await self._web3.provider.disconnect()
+
+    async def _read(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
+        for pause in (*self._retries, None):
+            try:
+                async with self._gate:
+                    with chain_errors():
+                        try:
+                            return await ask()
+                        except TransactionNotFound as error:
+                            raise _NotFound from error
+            except Unavailable:
+                if pause is None:
+                    raise
+            except Refused as error:
+                # There is nothing in these questions that could be refused: it is not well.
+                if pause is None:
+                    raise Unavailable(str(error)) from error
+            if pause is not None:
+                await self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+
+class _NotFound(BackendError):
+    """No such transaction: an answer, no fault."""
+
+
+def _log(entry: Mapping[str, Any]) -> Log:
+    return Log(
+        address=str(entry["address"]),
+        topics=tuple(bytes(topic) for topic in entry["topics"]),
+        data=bytes(entry["data"]),
+        block=int(entry["blockNumber"]),
+        block_hash=bytes(entry["blockHash"]),
+        index=int(entry["logIndex"]),
+    )
+
+
+def _revert(error: ContractLogicError) -> Revert:
+    data = error.data
+    if isinstance(data, dict):
+        data = data.get("data")
+    if isinstance(data, str) and data.startswith("0x"):
+        try:
+            return read_revert(bytes.fromhex(data[2:]))
+        except ValueError:
+            pass
+    # Without data the reason is only in the message, if anywhere.
+    text = str(error.message or "").removeprefix("execution reverted").lstrip(": ")
+    return Revert("Error", (text[:200],)) if text else Revert("")
+
+
+def _message(error: Web3RPCError) -> str:
+    response: Any = error.rpc_response or {}
+    told = response.get("error") if isinstance(response, dict) else None
+    text = told.get("message") if isinstance(told, dict) else None
+    return str(text or error.message or "no reason given")[:300]
+
+
+def _short(error: Exception) -> str:
+    return f"{type(error).__name__}: {error}"[:300]

@@ -1,0 +1,77 @@
+"""What a job will be on the chain, what it may cost at most, and whether the wallet can pay it.
+
+It knows the operator's terms and asks market and chain; it sends nothing. Amounts are in wei of
+credit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.backends.deepsquare.abi import Definition, shown
+from bot.backends.deepsquare.chain import Chain
+from bot.backends.deepsquare.market import Market
+from bot.backends.deepsquare.pricing import Bounds, Runtimes, lock_for, shape_of
+from bot.domain.errors import OutOfFunds
+from bot.domain.workflow import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class Terms:
+    """What the operator set: amounts, and which providers will do."""
+
+    usual_lock: int
+    most_lock: int
+    uses: tuple[tuple[str, str], ...] = ()
+    affinity: tuple[tuple[str, str, str], ...] = ()
+
+
+class Quotes:
+    """Quotes for jobs on these terms; ``runtimes`` holds how long such jobs took."""
+
+    def __init__(self, chain: Chain, market: Market, terms: Terms, runtimes: Runtimes) -> None:
+        self._chain = chain
+        self._market = market
+        self._terms = terms
+        self.runtimes = runtimes
+
+    def definition(self, workflow: Workflow, script: str) -> Definition:
+        """The job as the contract wants it described."""
+        resources = workflow.resources
+        return Definition(
+            gpus=resources.gpus,
+            mem_per_cpu=resources.mem_per_cpu,
+            cpus_per_task=resources.cpus_per_task,
+            tasks=resources.tasks,
+            script=script,
+            uses=self._terms.uses,
+            affinity=self._terms.affinity,
+        )
+
+    async def per_minute(self, workflow: Workflow) -> int:
+        """The most a minute may cost. Raises as ``Market.per_minute`` does."""
+        return await self._market.per_minute(self.definition(workflow, "-"))
+
+    async def lock(self, workflow: Workflow) -> int:
+        """What the job will lock, which is the most it can cost.
+
+        Raises Unavailable, SubmissionRejected.
+        """
+        per_minute = await self.per_minute(workflow)
+        terms = self._terms
+        bounds = Bounds(await self._chain.minimum(), terms.usual_lock, terms.most_lock)
+        return lock_for(per_minute, bounds, self.runtimes.longest(shape_of(workflow)))
+
+    async def afford(self, lock: int) -> None:
+        """Raises OutOfFunds that names what is missing."""
+        held, allowed = await self._chain.credits(), await self._chain.allowance()
+        if held < lock:
+            raise OutOfFunds(
+                f"the wallet {self._chain.me} holds {shown(held)} credits, the job locks "
+                f"{shown(lock)}; buy credits"
+            )
+        if allowed < lock:
+            raise OutOfFunds(
+                f"the MetaScheduler may draw {shown(allowed)} credits, the job locks "
+                f"{shown(lock)}; raise the allowance with `gridbrush wallet`"
+            )

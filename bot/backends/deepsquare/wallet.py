@@ -1,0 +1,57 @@
+"""The operator's wallet: it signs, and never shows its key.
+
+The key enters once, as text, and afterwards exists only inside an object whose repr, attributes
+and errors do not hold it. The wallet knows signatures; it knows no nonces and no network.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NoReturn
+
+from eth_account import Account
+from eth_account.messages import encode_defunct
+from eth_utils.exceptions import ValidationError
+from hexbytes import HexBytes
+
+from bot.domain.errors import ConfigError
+
+SIGNATURE_BYTES = 65
+
+
+class Wallet:
+    """Signs as one address. ``address`` is checksummed."""
+
+    __slots__ = ("_sign_message", "_sign_transaction", "address")
+
+    def __init__(self, private_key: str) -> None:
+        """``private_key`` is 64 hex digits, 0x before them or not. Raises ConfigError."""
+        try:
+            account = Account.from_key(private_key)
+        # The library's texts hold the key itself: neither they nor their cause may be seen.
+        except (ValueError, TypeError, ValidationError):
+            mend = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
+            raise ConfigError(
+                "[backend.deepsquare] private_key", "is not a private key", mend
+            ) from None
+        self.address: str = account.address
+        self._sign_message = account.sign_message
+        self._sign_transaction = account.sign_transaction
+
+    def __repr__(self) -> str:
+        return f"Wallet({self.address})"
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("a wallet is not copied or written down")
+
+    def sign_text(self, text: str) -> bytes:
+        """The EIP-191 signature of ``text``: 65 bytes, the last one 27 or 28."""
+        signature = bytes(self._sign_message(encode_defunct(text=text)).signature)
+        # The logger reads the last byte unchecked: fewer would bring the service down.
+        assert len(signature) == SIGNATURE_BYTES
+        return signature
+
+    def sign_transaction(self, transaction: Mapping[str, Any]) -> tuple[HexBytes, HexBytes]:
+        """A signed transaction's raw bytes, and the hash by which the chain will know it."""
+        signed = self._sign_transaction(dict(transaction))
+        return HexBytes(signed.raw_transaction), HexBytes(signed.hash)

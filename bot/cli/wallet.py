@@ -1,0 +1,70 @@
+"""``gridbrush wallet``: what the bot may spend, where computing is paid for."""
+
+from __future__ import annotations
+
+from decimal import Decimal, InvalidOperation
+from typing import Annotated
+
+import typer
+from rich.console import Console
+
+from bot.app import open_purse
+from bot.cli.program import Exit, load_settings, run
+from bot.domain.errors import RequestError
+from bot.engine.spending import shown
+from bot.settings import Settings
+
+
+def wallet(
+    context: typer.Context,
+    allow: Annotated[
+        str | None,
+        typer.Option(help="Let the scheduler draw so many credits in all; asks before it does."),
+    ] = None,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Show the wallet's address, balances and allowance, or set the allowance.
+
+    The allowance is the bot's budget: each job draws its whole lock from it, and what comes back
+    goes to the balance, not to the allowance.
+    """
+    run(_wallet(load_settings(context), allow, yes))
+
+
+async def _wallet(settings: Settings, allow: str | None, yes: bool) -> Exit:
+    amount = _credits(allow)
+    console = Console(highlight=False)
+    async with open_purse(settings) as backend:
+        report = await backend.wallet_report()
+        console.print(f"address    {report.address}")
+        console.print(f"chain      {report.chain_id}")
+        console.print(f"coins      {shown(report.coins)} SQUARE, for gas")
+        console.print(f"credits    {shown(report.credits)}")
+        console.print(f"allowance  {shown(report.allowance)} credits, to {report.scheduler}")
+        if amount is None:
+            return Exit.OK
+        question = f"Let {report.scheduler} draw {shown(amount)} credits in all?"
+        if not yes and not typer.confirm(question, err=True):
+            console.print("Nothing was changed.")
+            return Exit.CANCELLED
+        await backend.approve(amount)
+        changed = await backend.wallet_report()
+        console.print(f"allowance  {shown(changed.allowance)} credits")
+    return Exit.OK
+
+
+def _credits(text: str | None) -> Decimal | None:
+    if text is None:
+        return None
+    try:
+        amount = Decimal(text)
+    except InvalidOperation:
+        raise RequestError("--allow takes a number of credits, such as 5000.") from None
+    if not amount.is_finite() or amount < 0 or amount > 10**9:
+        raise RequestError("--allow takes between 0 and 1,000,000,000 credits.")
+    return amount
+
+
+def add_to(target: typer.Typer) -> None:
+    """Declare the verb."""
+    target.command()(wallet)

@@ -1,0 +1,21 @@
+"""The DeepSquare backend against the test grid: the conformance suite, unchanged."""
+
+from __future__ import annotations
+
+import functools
+from collections.abc import AsyncIterator
+from pathlib import Path
+
+import pytest
+
+from tests.backends.conformance import *  # noqa: F403
+from tests.backends.conformance import Site
+from tests.deepsquare.clients import open_client
+from tests.deepsquare.grid.fixtures import running_grid
+from tests.deepsquare.grid.site import Setup
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    async with running_grid(tmp_path / "grid", Setup()) as grid:
+        yield Site(functools.partial(open_client, grid, tmp_path / "data"), tmp_path / "data")

@@ -1,0 +1,428 @@
+"""Jobs on an unreliable Grid, against the test grid: each symptom ends in the right state.
+
+The names follow the protocol's table of failures to expect.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from bot.backends.base import Life, LogLine
+from bot.backends.deepsquare import DeepSquareBackend
+from bot.domain.events import (
+    Cancelled,
+    Cause,
+    Exited,
+    Failed,
+    Handle,
+    OutOfFunds,
+    Requeued,
+    RowReady,
+    Started,
+)
+from tests.backends.conformance import ending, events
+from tests.backends.jobs import submission
+from tests.deepsquare.clients import IMPATIENT, Clients
+from tests.deepsquare.grid.chain import CREDIT, Status
+from tests.deepsquare.grid.conduct import Conduct
+from tests.deepsquare.grid.logger import LoggerFaults
+from tests.deepsquare.grid.site import Setup, TestGrid
+
+QUICK = Conduct(runs=False)
+IDLE = Conduct(runs=False, instantly=False)
+
+
+@pytest.fixture
+async def clients(grid: TestGrid, tmp_path: Path) -> AsyncIterator[Clients]:
+    opened = Clients(grid, tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+async def begin(
+    grid: TestGrid, backend: DeepSquareBackend, conduct: Conduct, kind: str = "quick"
+) -> Handle:
+    """Hand the job ``job`` over; the Grid treats it so."""
+    grid.behave("job", conduct)
+    return await backend.submit(submission("job", backend.upload_url("job"), kind))
+
+
+async def life(stream: AsyncIterator[LogLine | Life]) -> tuple[list[Life], Life]:
+    """What a stream says of the job's life, and how it ends."""
+    said = [item async for item in stream if not isinstance(item, LogLine)]
+    return said[:-1], said[-1]
+
+
+def failure(last: Life) -> tuple[Cause, str]:
+    assert isinstance(last, Failed), last
+    return last.cause, last.sentence
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that nothing tells of."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - it is another program's doing
+            await asyncio.sleep(0.01)
+
+
+async def spent(backend: DeepSquareBackend, grid: TestGrid) -> Decimal:
+    """What the job cost; every lock must be accounted for."""
+    settled = await backend.settlement(Handle("deepsquare", "job"))
+    assert settled is not None
+    assert await grid.bank.unaccounted() == 0
+    locked = sum(job.max_cost for job in await grid.request_new_jobs())
+    assert (settled.cost + settled.refund) * CREDIT == locked
+    return settled.cost
+
+
+async def test_pending_for_long_is_cancelled_without_cost(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await clients.open(replace(IMPATIENT, pending_warn=0.1, pending=0.3))
+    handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
+    _, last = await life(backend.follow(handle))
+    cause, sentence = failure(last)
+    assert cause is Cause.UNAVAILABLE
+    assert "nothing was charged" in sentence
+    assert "no provider has been found" in caplog.text
+    assert await spent(backend, grid) == 0
+
+
+async def test_meta_scheduled_until_the_script_is_old_is_resubmitted_as_a_new_job(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await clients.open(replace(IMPATIENT, claim_warn=0.1, script_renew=0.5))
+    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
+    stream = backend.follow(handle)
+    assert await anext(stream) == Requeued()
+    grid.behave("job", Conduct())
+    lines, last = await ending(stream)
+    assert last == Exited(0)
+    assert len([event for event in events(lines) if isinstance(event, RowReady)]) == 3
+    first, second = await grid.request_new_jobs()
+    assert (first.status, second.status) == (Status.CANCELLED, Status.FINISHED)
+    assert first.script != second.script
+    assert "supervisor down" in caplog.text
+    assert await spent(backend, grid) == Decimal(second.final_cost) / CREDIT
+
+
+async def test_resubmissions_come_to_an_end(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open(replace(IMPATIENT, script_renew=0.2, resubmissions=1))
+    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
+    said, last = await life(backend.follow(handle))
+    assert said == [Requeued()]
+    assert failure(last)[0] is Cause.UNAVAILABLE
+    assert len(await grid.request_new_jobs()) == 2
+    assert await spent(backend, grid) == 0
+
+
+async def test_a_resubmission_that_was_cut_off_is_taken_up_by_the_next_process(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open(replace(IMPATIENT, script_renew=0.2))
+    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
+    stream = backend.follow(handle)
+    assert await anext(stream) == Requeued()
+    await stream.aclose()  # type: ignore[attr-defined]  # every follow is a generator
+    grid.behave("job", QUICK)
+    again = await clients.open()
+    assert await again.find("job") == handle
+    assert (await life(again.follow(handle)))[1] == Exited(0)
+    assert len(await grid.request_new_jobs()) == 2
+
+
+async def test_a_job_that_somebody_stopped_is_not_resubmitted(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
+    await backend.cancel(handle)
+    assert await life(backend.follow(handle)) == ([], Cancelled(by=0))
+    assert len(await grid.request_new_jobs()) == 1
+
+
+@pytest.mark.parametrize(
+    "conduct", [replace(QUICK, timeouts=2), replace(QUICK, refusals=2)], ids=["1 to 0", "2 to 0"]
+)
+async def test_status_going_back_to_pending_is_waited_out(
+    grid: TestGrid, clients: Clients, conduct: Conduct
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, conduct)
+    said, last = await life(backend.follow(handle))
+    assert [event for event in said if event != Started()] == [Requeued(), Requeued()]
+    assert last == Exited(0)
+
+
+async def test_status_going_back_three_times_is_cancelled_without_cost(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct(refusals=10_000))
+    lines, last = await ending(backend.follow(handle))
+    cause, sentence = failure(last)
+    assert cause is Cause.UNAVAILABLE
+    assert "turned this down" in sentence
+    assert all(b"slurm failed to submit" in line.data for line in lines)
+    assert await spent(backend, grid) == 0
+
+
+async def test_failed_at_claim_with_an_expired_script_is_resubmitted(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
+    grid.clock.offset += 3700
+    grid.behave("job", QUICK)
+    said, last = await life(backend.follow(handle))
+    assert Requeued() in said
+    assert last == Exited(0)
+    first, second = await grid.request_new_jobs()
+    assert (first.status, first.final_cost) == (Status.FAILED, 0)
+    assert await spent(backend, grid) == Decimal(second.final_cost) / CREDIT
+
+
+async def test_failed_with_logs_tells_the_exit_status_and_is_paid(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct(), "dying")
+    lines, last = await ending(backend.follow(handle))
+    assert last == Exited(3, "exit status 3")
+    assert lines[-1].data == b"---\n"
+    assert await spent(backend, grid) > 0
+
+
+@pytest.mark.parametrize(
+    ("conduct", "last"),
+    [
+        (replace(QUICK, ends_as=Status.FINISHED, exit_code=0), Exited(0)),
+        (
+            replace(QUICK, ends_as=Status.FINISHED, exit_code=137 << 8),
+            Exited(137, "the machine broke off, exit status 137"),
+        ),
+    ],
+    ids=["no link", "exit status"],
+)
+async def test_finished_without_link_or_with_an_exit_status_is_no_success_by_itself(
+    grid: TestGrid, clients: Clients, conduct: Conduct, last: Life
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, conduct)
+    lines, ended = await ending(backend.follow(handle))
+    assert ended == last
+    assert not [event for event in events(lines) if isinstance(event, RowReady)]
+
+
+@pytest.mark.parametrize("setup", [Setup(speed=6000)])
+async def test_out_of_credits_is_told_with_what_was_made_until_then(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await clients.open(lock_credits=Decimal(100))
+    handle = await begin(grid, backend, IDLE)
+    _, last = await life(backend.follow(handle))
+    assert last == OutOfFunds()
+    assert "raise [backend.deepsquare] lock_credits" in caplog.text
+    assert await spent(backend, grid) > 80
+
+
+async def test_panicked_is_told_as_lost(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct(lost_after=3), "slow")
+    _, last = await ending(backend.follow(handle))
+    assert failure(last) == (Cause.DIED, "The machine lost the work. Try again.")
+    assert await spent(backend, grid) > 0
+
+
+async def test_panicked_by_an_administrator_is_refunded_and_tried_again(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, IDLE)
+    job = await grid.reached("job", Status.RUNNING)
+    grid.behave("job", QUICK)
+    await grid.panic(job, "maintenance")
+    said, last = await life(backend.follow(handle))
+    assert Requeued() in said
+    assert last == Exited(0)
+    assert len(await grid.request_new_jobs()) == 2
+
+
+async def test_no_log_at_all_while_running_still_ends_by_the_chain(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await clients.open(replace(IMPATIENT, silence=0.05))
+    handle = await begin(grid, backend, Conduct(silent=True))
+    said, last = await life(backend.follow(handle))
+    assert (said, last) == ([Started()], Exited(0))
+    assert "its log says nothing" in caplog.text
+
+
+async def test_a_logger_that_is_down_for_minutes_costs_no_line(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    await grid.logger.stop()
+    handle = await begin(grid, backend, Conduct())
+    stream = backend.follow(handle)
+    assert await anext(stream) == Started()
+    await grid.reached("job", Status.FINISHED)
+    await grid.logger.start()
+    lines, last = await ending(stream)
+    assert len([event for event in events(lines) if isinstance(event, RowReady)]) == 3
+    assert last == Exited(0)
+
+
+async def test_a_logger_that_never_comes_back_does_not_hold_a_finished_job(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open(replace(IMPATIENT, logger_outage=0.3))
+    await grid.logger.stop()
+    handle = await begin(grid, backend, QUICK)
+    assert (await life(backend.follow(handle)))[1] == Exited(0)
+
+
+async def test_a_log_stream_that_breaks_all_the_time_loses_and_repeats_nothing(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct())
+    await grid.reached("job", Status.FINISHED)
+    whole, _ = await ending(backend.follow(handle))
+    for count in range(1, len(whole)):
+        grid.logger.faults = LoggerFaults(drop_after=count)
+        stream = backend.follow(handle)
+        lines = [await anext(stream) for _ in range(count)]
+        grid.logger.faults = LoggerFaults()
+        rest, last = await ending(stream)
+        assert lines + list(rest) == whole
+        assert last == Exited(0)
+
+
+async def test_a_chain_that_is_down_for_minutes_leaves_the_log_running(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct(), "slow")
+    stream = backend.follow(handle)
+    while not isinstance(item := await anext(stream), LogLine):
+        assert item == Started()
+    await grid.rpc.service.stop()
+    await until(lambda: "the chain cannot be read" in caplog.text)
+    grid.logger.write(grid.customer.address, (await grid.job("job")).job_id, b"still here")
+    while not (isinstance(item := await anext(stream), LogLine) and b"still" in item.data):
+        pass
+    await grid.rpc.service.start()
+    await backend.cancel(handle)
+    assert (await ending(stream))[1] == Cancelled(by=0)
+    assert "the chain can be read again" in caplog.text
+
+
+async def test_a_provider_that_vanishes_is_cancelled_and_at_last_given_up(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    moved = timedelta()
+
+    def now() -> datetime:
+        return datetime.now(UTC) + moved
+
+    patience = replace(IMPATIENT, cancel=300.0, overdue=600.0, lost=900.0)
+    backend = await clients.open(patience, now=now)
+    handle = await begin(grid, backend, Conduct(vanishes_after=3, ignores_cancel=True), "slow")
+    stream = backend.follow(handle)
+    async for item in stream:
+        if isinstance(item, LogLine) and b"row-start" in item.data:
+            break
+    moved = timedelta(minutes=30)
+    reading = asyncio.ensure_future(life(stream))
+    await until(lambda: "longer than was paid for" in caplog.text)
+    await until(lambda: grid.counts["eth_sendRawTransaction"] >= 2)
+    moved = timedelta(hours=9)
+    assert failure((await reading)[1])[0] is Cause.DIED
+    assert (await grid.job("job")).cancel_requested
+
+
+async def test_a_cancel_that_the_provider_ignores_is_sent_again(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await clients.open(replace(IMPATIENT, cancel=0.2))
+    handle = await begin(grid, backend, replace(IDLE, ignores_cancel=True))
+    await grid.reached("job", Status.RUNNING)
+    await backend.cancel(handle)
+    reading = asyncio.ensure_future(life(backend.follow(handle)))
+    await until(lambda: "telling it again" in caplog.text)
+    await until(lambda: grid.counts["eth_sendRawTransaction"] >= 3)
+    grid.behave("job", IDLE)
+    assert (await reading)[1] == Cancelled(by=0)
+
+
+async def test_a_reorganised_chain_is_followed_like_any_other(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, IDLE)
+    stream = backend.follow(handle)
+    assert await anext(stream) == Started()
+    await grid.reorganise(2)  # it was never claimed
+    await grid.reached("job", Status.RUNNING)
+    await backend.cancel(handle)
+    assert (await life(stream))[1] == Cancelled(by=0)
+
+
+async def test_a_request_that_is_reorganised_away_is_looked_for_and_at_last_given_up(
+    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
+) -> None:
+    backend = await clients.open(replace(IMPATIENT, truth=0.05, outage=0.05, lost=0.3))
+    handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
+    stream = backend.follow(handle)
+    reading = asyncio.ensure_future(life(stream))
+    await until(lambda: grid.counts["eth_getLogs"] >= 3)
+    await grid.reorganise(1)
+    assert failure((await reading)[1])[0] is Cause.DIED
+    assert "gone from the chain" in caplog.text
+
+
+async def test_an_enable_request_new_job_that_is_false_stops_new_jobs_and_not_the_running_one(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
+    await grid.retire()
+    grid.behave("job", QUICK)
+    assert (await life(backend.follow(handle)))[1] == Exited(0)
+    assert not (await backend.health()).ok
+
+
+async def test_what_is_kept_of_a_settled_job_holds_no_word_of_the_member(
+    grid: TestGrid, clients: Clients, tmp_path: Path
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, QUICK)
+    kept = list(tmp_path.rglob("job.json"))
+    assert "MAC_KEY" in kept[0].read_text()
+    await life(backend.follow(handle))
+    assert await backend.settlement(handle) == await backend.settlement(handle)
+    assert "MAC_KEY" not in kept[0].read_text()
+    assert logging.getLogger("bot.backends.deepsquare").level == logging.NOTSET
+
+
+async def test_a_settlement_names_cost_refund_and_the_grids_job(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    handle = await begin(grid, backend, QUICK)
+    settled = await backend.settlement(handle)
+    job = await grid.job("job")
+    assert settled is not None
+    assert settled.cost == Decimal(job.final_cost) / CREDIT > 0
+    assert settled.refund == 500 - settled.cost
+    assert settled.detail.startswith(f"Grid job {int(job.job_id, 16)}: ")
+    assert await backend.settlement(Handle("deepsquare", "unknown")) is None

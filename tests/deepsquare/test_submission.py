@@ -1,0 +1,413 @@
+"""Handing over: one request for one job, whatever is lost on the way, and who refuses what.
+
+The names follow the rules for repeating (section by section of the protocol's retry table).
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import Counter
+from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
+from decimal import Decimal
+from pathlib import Path
+from typing import Any
+
+import pytest
+from eth_account import Account
+
+from bot.backends.base import Submission
+from bot.backends.deepsquare import DeepSquareBackend
+from bot.backends.deepsquare.records import Purpose
+from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
+from bot.domain.events import Exited, Handle
+from tests.backends.conformance import ending
+from tests.backends.jobs import submission
+from tests.deepsquare.clients import IMPATIENT, Clients
+from tests.deepsquare.grid.anvil import CHAIN_ID
+from tests.deepsquare.grid.chain import CREDIT, Status
+from tests.deepsquare.grid.conduct import Conduct
+from tests.deepsquare.grid.rpc import SENDING, RpcFaults
+from tests.deepsquare.grid.site import Setup, TestGrid
+
+WAITING = Conduct(stays=Status.PENDING)
+SHORT = replace(IMPATIENT, receipt=0.3)
+
+
+@pytest.fixture
+async def clients(grid: TestGrid, tmp_path: Path) -> AsyncIterator[Clients]:
+    opened = Clients(grid, tmp_path)
+    yield opened
+    await opened.aclose()
+
+
+def job(name: str, grid: TestGrid, **changed: Any) -> Submission:
+    """A job that waits on the chain until told otherwise."""
+    grid.behave(name, WAITING)
+    made = submission(name, grid.transfer.url.rstrip("/"))
+    return replace(made, workflow=replace(made.workflow, **changed))
+
+
+async def requests(grid: TestGrid) -> list[str]:
+    """The names of all jobs that were ever requested."""
+    return [each.name for each in await grid.request_new_jobs()]
+
+
+async def count(grid: TestGrid, block: str = "latest") -> int:
+    """How many transactions of the customer are mined."""
+    address = grid.customer.address
+    return int(await grid.chain.rpc("eth_getTransactionCount", address, block), 16)
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that nothing tells of."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - it is another program's doing
+            await asyncio.sleep(0.01)
+
+
+async def test_a_job_is_on_the_chain_as_it_was_asked_for(grid: TestGrid, clients: Clients) -> None:
+    uses, affinity = (("os", "linux"),), (("gpu", "in", "nvidia"),)
+    backend = await clients.open(uses=uses, affinity=affinity)
+    work = job("ours", grid)
+    assert await backend.find("ours") is None
+    assert (await backend.price(work.workflow)).credits == Decimal(500)
+    handle = await backend.submit(work)
+    assert handle == Handle("deepsquare", "ours") == await backend.find("ours")
+    (found,) = await grid.request_new_jobs()
+    assert (found.name, found.customer) == ("ours", grid.customer.address)
+    assert (found.tasks, found.cpus_per_task, found.mem_per_cpu, found.gpus) == (3, 1, 100, 3)
+    assert (found.uses, found.affinity) == (uses, (("gpu", "nvidia", "in"),))
+    assert (found.max_cost, found.delegate, found.storage_type) == (500 * CREDIT, False, 4)
+    assert grid.sbatch.fetch(found.script) == work.workflow.document()
+
+
+async def test_send_raw_transaction_is_repeated_with_the_same_bytes_only(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    before = await count(grid)
+    # One request is lost on its way there, one answer on its way back.
+    grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
+    await backend.submit(job("unsent", grid))
+    grid.rpc.faults = RpcFaults(lost=Counter({SENDING: 1}))
+    await backend.submit(job("unheard", grid))
+    assert await requests(grid) == ["unsent", "unheard"]
+    assert await count(grid) == before + 2
+
+
+async def test_reads_are_repeated(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open()
+    reads = ("eth_call", "eth_chainId", "eth_getTransactionReceipt", "eth_getTransactionCount")
+    grid.rpc.faults = RpcFaults(lost=Counter(dict.fromkeys(reads, 1)))
+    await backend.submit(job("patient", grid))
+    assert await requests(grid) == ["patient"]
+
+
+async def test_a_submission_that_takes_too_long_is_found_later_and_not_repeated(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open(SHORT)
+    work = job("slow", grid)
+    await grid.hold_blocks()
+    for _ in range(2):
+        with pytest.raises(Unavailable, match="not settled"):
+            await backend.submit(work)
+        with pytest.raises(Unavailable):
+            await backend.find("slow")
+    await grid.release_blocks()
+    again = await clients.open()
+    assert await again.find("slow") == Handle("deepsquare", "slow") == await again.submit(work)
+    assert await requests(grid) == ["slow"]
+
+
+async def test_a_request_with_an_old_script_is_replaced_on_the_same_nonce(
+    grid: TestGrid, clients: Clients
+) -> None:
+    patience = replace(SHORT, script_resend=0.1, rebroadcast=0.05)
+    backend = await clients.open(patience)
+    work = job("stale", grid)
+    before = await count(grid)
+    await grid.hold_blocks()
+    with pytest.raises(Unavailable):
+        await backend.submit(work)
+    assert grid.sbatch.submits >= 2
+    await grid.release_blocks()
+    await backend.find("stale")
+    (found,) = await grid.request_new_jobs()
+    assert await count(grid) == before + 1
+    # The dearest is mined: the one with the newest script.
+    assert grid.sbatch.fetch(found.script) == work.workflow.document()
+    record = next(iter(backend.records()))
+    assert record.attempts[-1].script == found.script
+
+
+async def test_a_request_that_is_not_mined_is_offered_at_a_better_price(
+    grid: TestGrid, clients: Clients
+) -> None:
+    patience = replace(SHORT, bump=0.1, rebroadcast=0.05)
+    backend = await clients.open(patience)
+    before = await count(grid)
+    await grid.hold_blocks()
+    with pytest.raises(Unavailable):
+        await backend.submit(job("cheap", grid))
+    assert grid.sbatch.submits == 1
+    assert grid.counts[SENDING] >= 2
+    await grid.release_blocks()
+    await backend.find("cheap")
+    assert await requests(grid) == ["cheap"]
+    assert await count(grid) == before + 1
+
+
+async def test_a_nonce_that_another_program_used_is_noticed_and_the_job_sent_anew(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open(replace(SHORT, rebroadcast=9.0))
+    work = job("robbed", grid)
+    grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
+    with pytest.raises(Unavailable):
+        await backend.submit(work)
+    await foreign_transaction(grid, await count(grid))
+    assert await backend.find("robbed") is None
+    await backend.submit(work)
+    assert await requests(grid) == ["robbed"]
+
+
+async def foreign_transaction(grid: TestGrid, nonce: int) -> None:
+    """What another program with the same key sends."""
+    signed = Account.from_key(grid.customer.key).sign_transaction(
+        {
+            "chainId": CHAIN_ID,
+            "nonce": nonce,
+            "gasPrice": 10**11,
+            "gas": 21_000,
+            "to": grid.customer.address,
+            "value": 0,
+        }
+    )
+    await grid.chain.rpc("eth_sendRawTransaction", "0x" + bytes(signed.raw_transaction).hex())
+
+
+async def test_a_lost_transaction_of_a_dead_process_does_not_hold_up_the_others(
+    grid: TestGrid, clients: Clients
+) -> None:
+    dead = await clients.open(replace(SHORT, rebroadcast=9.0))
+    grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
+    with pytest.raises(Unavailable):
+        await dead.submit(job("dead", grid))
+    alive = await clients.open()
+    await alive.submit(job("alive", grid))
+    assert await requests(grid) == ["dead", "alive"]
+    assert await alive.find("dead") == Handle("deepsquare", "dead")
+
+
+async def test_an_abandoned_request_with_an_old_script_is_voided_and_its_job_sent_anew(
+    grid: TestGrid, clients: Clients
+) -> None:
+    patience = replace(SHORT, rebroadcast=9.0)
+    dead = await clients.open(patience)
+    work = job("abandoned", grid)
+    grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
+    with pytest.raises(Unavailable):
+        await dead.submit(work)
+    alive = await clients.open(replace(IMPATIENT, script_resend=1.0))
+    await asyncio.sleep(1.0)  # the script's age is told by the clock
+    await alive.submit(job("next", grid))
+    assert await requests(grid) == ["next"]
+    assert await alive.find("abandoned") is None
+    await alive.submit(work)
+    assert await requests(grid) == ["next", "abandoned"]
+
+
+async def test_a_hole_in_the_nonces_is_filled(
+    grid: TestGrid, clients: Clients, tmp_path: Path
+) -> None:
+    backend = await clients.open(SHORT)
+    dead = await clients.open(replace(SHORT, rebroadcast=9.0))
+    grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
+    with pytest.raises(Unavailable):
+        await dead.submit(job("forgotten", grid))
+    slot = backend.slots()[0]
+    assert slot.purpose is Purpose.REQUEST
+    # The next one takes its place behind it; then the first one's file is lost.
+    await grid.hold_blocks()
+    with pytest.raises(Unavailable):
+        await backend.submit(job("behind", grid))
+    for file in tmp_path.rglob(f"{slot.nonce:012d}.json"):
+        file.unlink()
+    await grid.chain.rpc("anvil_dropAllTransactions")
+    await grid.release_blocks()
+    patient = await clients.open()
+    assert await patient.find("behind") == Handle("deepsquare", "behind")
+    assert await requests(grid) == ["behind"]
+
+
+async def test_a_job_is_found_by_its_name_when_our_own_records_are_lost(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open(folder="lost")
+    work = job("known", grid)
+    await backend.submit(work)
+    empty = await clients.open(folder="empty")
+    assert await empty.find("unknown") is None
+    assert await empty.find("known") == Handle("deepsquare", "known")
+    grid.behave("known", Conduct())
+    _, last = await ending(empty.follow(Handle("deepsquare", "known")))
+    assert last == Exited(0)
+    assert await requests(grid) == ["known"]
+
+
+async def test_cancel_job_is_repeated_until_it_is_over(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open(SHORT)
+    handle = await backend.submit(job("unwanted", grid))
+    await grid.hold_blocks()
+    for _ in range(2):
+        with pytest.raises(Unavailable):
+            await backend.cancel(handle)
+    await grid.release_blocks()
+    await backend.cancel(handle)
+    await backend.cancel(handle)
+    assert (await grid.job("unwanted")).status is Status.CANCELLED
+    settled = await backend.settlement(handle)
+    assert settled is not None
+    assert (settled.cost, settled.refund) == (Decimal(0), Decimal(500))
+
+
+async def test_top_up_job_is_never_repeated(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open(SHORT)
+    grid.behave("longer", Conduct(runs=False, instantly=False))
+    handle = await backend.submit(submission("longer", grid.transfer.url.rstrip("/")))
+    await grid.reached("longer", Status.RUNNING)
+    with pytest.raises(SubmissionRejected, match="1,000"):
+        await backend.top_up(handle, Decimal("500.1"))
+    await grid.hold_blocks()
+    for _ in range(3):
+        with pytest.raises(Unavailable):
+            await backend.top_up(handle, Decimal(100))
+    await grid.release_blocks()
+    await backend.top_up(handle, Decimal(100))
+    assert (await grid.job("longer")).max_cost == 600 * CREDIT
+    await backend.cancel(handle)
+    await grid.reached("longer", Status.CANCELLED)
+    with pytest.raises(SubmissionRejected):
+        await backend.top_up(handle, Decimal(100))
+
+
+async def test_a_wallet_that_lacks_something_says_what(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open()
+    bank = grid.bank
+    await bank.approve(grid.customer, 499)
+    with pytest.raises(OutOfFunds, match="may draw 499 credits"):
+        await backend.submit(job("poor", grid))
+    await backend.approve(Decimal(500))
+    await bank.set_square(grid.customer, 0)
+    with pytest.raises(OutOfFunds, match="holds 0 of the chain's own coin"):
+        await backend.submit(job("poor", grid))
+    await bank.set_square(grid.customer, 1)
+    assert await backend.find("poor") is None
+    assert list(backend.records()) == []
+    assert await requests(grid) == []
+    assert await backend.submit(job("poor", grid)) == Handle("deepsquare", "poor")
+
+
+@pytest.mark.parametrize("setup", [Setup()])
+async def test_a_request_that_is_refused_when_it_is_mined_says_why(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    await grid.bank.approve(grid.customer, 900)
+    await grid.hold_blocks()
+    works = [job(name, grid) for name in ("first", "second")]
+    sending = asyncio.gather(*map(backend.submit, works), return_exceptions=True)
+    await until(lambda: grid.counts[SENDING] >= 2)
+    await grid.release_blocks()
+    outcomes = await sending
+    assert sorted(type(each).__name__ for each in outcomes) == ["Handle", "OutOfFunds"]
+    refused = works[outcomes.index(next(e for e in outcomes if isinstance(e, OutOfFunds)))]
+    assert "allowance" in str(next(e for e in outcomes if isinstance(e, OutOfFunds)))
+    assert await backend.find(refused.job_id) is None
+    assert len(await requests(grid)) == 1
+    await backend.approve(Decimal(500))
+    await backend.submit(refused)
+    assert len(await requests(grid)) == 2
+
+
+async def test_a_job_that_would_say_nothing_or_costs_too_much_is_refused(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open(max_credits_per_job=Decimal(50))
+    with pytest.raises(SubmissionRejected, match="enableLogging"):
+        await backend.submit(job("mute", grid, enable_logging=False))
+    with pytest.raises(SubmissionRejected, match="max_credits_per_job allows 50"):
+        await backend.submit(job("dear", grid))
+    picky = await clients.open(uses=(("os", "plan9"),))
+    with pytest.raises(SubmissionRejected, match="labels"):
+        await picky.submit(job("picky", grid))
+    assert await requests(grid) == []
+
+
+async def test_a_retired_contract_stops_all_submissions_and_is_told_to_the_operator(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    await grid.retire()
+    with pytest.raises(Unavailable, match="meta_scheduler"):
+        await backend.submit(job("late", grid))
+    health = await backend.health()
+    assert not health.ok
+    assert "retired" in health.detail
+    assert await requests(grid) == []
+
+
+async def test_nothing_is_signed_for_another_chain(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open(chain_id=1)
+    with pytest.raises(Unavailable, match="chain_id says 1"):
+        await backend.submit(job("elsewhere", grid))
+    assert not (await backend.health()).ok
+    assert grid.counts[SENDING] == 0
+
+
+async def test_a_contract_that_is_none_is_named(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open(meta_scheduler=grid.customer.address)
+    with pytest.raises(Unavailable, match="no contract"):
+        await backend.submit(job("nowhere", grid))
+
+
+async def test_an_endpoint_that_is_away_fails_nothing_for_good(
+    grid: TestGrid, clients: Clients
+) -> None:
+    backend = await clients.open()
+    work = job("patient", grid)
+    for fault in (
+        RpcFaults(status=502),
+        RpcFaults(refused=frozenset({"*"})),
+        RpcFaults(refused=frozenset({"eth_estimateGas"})),
+    ):
+        grid.rpc.faults = fault
+        with pytest.raises(Unavailable):
+            await backend.submit(work)
+    grid.rpc.faults = RpcFaults()
+    await grid.rpc.service.stop()
+    with pytest.raises(Unavailable):
+        await backend.submit(work)
+    assert not (await backend.health()).ok
+    await grid.rpc.service.start()
+    assert (await backend.health()).ok
+    await backend.submit(work)
+    assert await requests(grid) == ["patient"]
+
+
+async def test_past_run_times_size_the_next_lock(grid: TestGrid, clients: Clients) -> None:
+    backend = await clients.open()
+    quick = Conduct(runs=False)
+    for name in ("one", "two", "three"):
+        grid.behave(name, quick)
+        handle = await backend.submit(submission(name, grid.transfer.url.rstrip("/")))
+        await grid.reached(name, Status.FINISHED)
+        assert await backend.settlement(handle) is not None
+    priced = await backend.price(submission("four", grid.transfer.url.rstrip("/")).workflow)
+    assert priced.credits == 100
+    # Also a new process knows them.
+    again: DeepSquareBackend = await clients.open()
+    priced = await again.price(submission("four", grid.transfer.url.rstrip("/")).workflow)
+    assert priced.credits == 100

@@ -1,0 +1,160 @@
+"""The whole bot on the test grid: the command line and a channel, what it costs, and the wallet."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import signal
+import sys
+from decimal import Decimal
+from pathlib import Path
+
+from bot.domain.job import JobState
+from bot.engine.spending import shown
+from bot.playground.posts import Message
+from bot.playground.server import Playground
+from bot.store.database import Database
+from bot.store.jobs import Jobs
+from tests.deepsquare.grid.site import TestGrid
+from tests.playground.clock import Clock
+
+SMALL = {
+    "GRIDBRUSH_IMAGINE__WIDTH": "64",
+    "GRIDBRUSH_IMAGINE__HEIGHT": "64",
+    "GRIDBRUSH_IMAGINE__ROWS": "4",
+    "GRIDBRUSH_IMAGINE__SAMPLES": "3",
+    "GRIDBRUSH_IMAGINE__STEPS": "2",
+    "GRIDBRUSH_METRICS__LISTEN": "",
+    "GRIDBRUSH_DELIVERY__ROWS": "links",
+}
+
+
+def environment(grid: TestGrid, folder: Path, **more: str) -> dict[str, str]:
+    base = {"PATH": os.environ["PATH"], "HOME": str(folder), "COLUMNS": "200"}
+    data = {"GRIDBRUSH_DATA__DIR": str(folder / "data")}
+    return {**base, **SMALL, **data, **grid.environment(), **more}
+
+
+async def gridbrush(grid: TestGrid, folder: Path, *words: str, **more: str) -> tuple[int, str, str]:
+    """Run the command; its status, stdout and stderr."""
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "bot", *words),
+        cwd=Path(__file__).parents[2],
+        env=environment(grid, folder, **more),
+        stdin=asyncio.subprocess.DEVNULL,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    out, err = await process.communicate()
+    return process.returncode or 0, out.decode(), err.decode()
+
+
+async def stored_credits(folder: Path) -> list[tuple[JobState, Decimal | None, Decimal | None]]:
+    path = folder / "data" / "gridbrush.sqlite3"
+    async with await Database.open(path, now=Clock()) as database:
+        jobs = Jobs(database)
+        found = []
+        for job in await jobs.prefix(""):
+            credits = await jobs.credits(job.id)
+            found.append((job.state, credits.price, credits.cost))
+        return found
+
+
+async def test_one_command_makes_one_grid_on_the_grid(grid: TestGrid, tmp_path: Path) -> None:
+    status, out, err = await gridbrush(grid, tmp_path, "imagine", "a fox in the snow", "--json")
+    assert status == 0, err
+    made = json.loads(out)
+    assert len(made["rows"]) == 4
+    assert Path(made["grid"]).exists()
+    assert len(await grid.request_new_jobs()) == 1
+    assert grid.customer.key.removeprefix("0x") not in out + err
+
+    # The command left before the provider had settled: the next one writes the cost down.
+    status, out, err = await gridbrush(grid, tmp_path, "jobs", "--list")
+    assert status == 0, err
+    [(_, price, cost)] = await stored_credits(tmp_path)
+    assert price is not None
+    assert cost is not None
+    assert 0 < cost <= price
+    assert shown(cost) in out
+
+
+async def test_the_operator_sees_what_the_grid_is_like(grid: TestGrid, tmp_path: Path) -> None:
+    status, out, err = await gridbrush(grid, tmp_path, "check")
+    assert status == 0, out + err
+    for what in ("chain", "credits", "allowance", "logger", "file host"):
+        assert what in out.lower()
+    assert "bad" not in out
+    assert grid.customer.key.removeprefix("0x") not in out + err
+
+
+async def test_the_wallet_is_shown_and_its_allowance_set_after_a_yes(
+    grid: TestGrid, tmp_path: Path
+) -> None:
+    status, out, err = await gridbrush(grid, tmp_path, "wallet")
+    assert status == 0, err
+    assert grid.customer.address in out
+    status, out, err = await gridbrush(grid, tmp_path, "wallet", "--allow", "1234")
+    assert status != 0, "nobody said yes"
+    status, out, err = await gridbrush(grid, tmp_path, "wallet", "--allow", "1234", "--yes")
+    assert status == 0, err
+    assert "allowance  1,234 credits" in out
+    status, _, err = await gridbrush(grid, tmp_path, "wallet", "--allow", "much", "--yes")
+    assert status == 2
+    assert "number of credits" in err
+
+
+async def test_imagine_in_a_channel_posts_a_grid_with_four_row_links_and_a_cost(
+    grid: TestGrid, tmp_path: Path
+) -> None:
+    playground = Playground()
+    await playground.start()
+    discord = {
+        "DISCORD_TOKEN": playground.token,
+        "DISCORD_API_BASE": playground.api_base,
+        "DISCORD_GATEWAY_URL": playground.gateway_url,
+        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
+    }
+    with (tmp_path / "bot.log").open("wb") as log:
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-m", "bot", "run"),
+            cwd=Path(__file__).parents[2],
+            env=environment(grid, tmp_path, **discord),
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+        )
+    try:
+        await playground.online(within=30)
+        asked = await playground.as_member("Ada").slash("imagine", "imagine", prompt="a fox")
+        await asked.answered()
+
+        def posted(_: object) -> Message | None:
+            for message in playground.world.messages_in(playground.world.channel("imagine").id):
+                if any(file.filename.startswith("grid") for file in message.attachments):
+                    return message
+            return None
+
+        message = await playground.until(posted, within=60)
+        links = [
+            str(control["url"])
+            for control in message.controls()
+            if grid.transfer.service.host in str(control.get("url", ""))
+        ]
+        assert len(links) == 4
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+        await playground.aclose()
+    await gridbrush(grid, tmp_path, "jobs", "--list")
+    [(state, price, cost)] = await stored_credits(tmp_path)
+    assert state is JobState.FINISHED
+    assert price is not None
+    assert cost is not None
+    assert 0 < cost <= price
+    assert await grid.bank.unaccounted() == 0
+    assert grid.customer.key.removeprefix("0x") not in (tmp_path / "bot.log").read_text()
