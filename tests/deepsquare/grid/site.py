@@ -188,6 +188,8 @@ class TestGrid:
             section + "LOGGER_TLS": str(options["logger_tls"]).lower(),
             section + "TRUSTED_HOSTS": f'["{self.transfer.service.host}"]',
             section + "POLL_SECONDS": "0.5",
+            # Its file host is this machine, which a person in the playground can reach.
+            "GRIDBRUSH_DELIVERY__ROWS": "links",
             "DEEPSQUARE_PRIVATE_KEY": self.customer.key,
         }
 
