@@ -20,7 +20,15 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bot.journal": (),
     "bot.metrics": ("bot.domain", "bot.engine.reporting"),
     "bot.cli": (
-        *("bot", "bot.app", "bot.examination", "bot.service", "bot.engine", "bot.settings", "bot.domain"),
+        *(
+            "bot",
+            "bot.app",
+            "bot.examination",
+            "bot.service",
+            "bot.engine",
+            "bot.settings",
+            "bot.domain",
+        ),
         *("bot.backends.base", "bot.journal", "bot.playground.server"),
     ),
     "bot.__main__": ("bot.cli",),
