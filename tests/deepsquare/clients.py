@@ -20,11 +20,12 @@ IMPATIENT = Patience(
     receipt_poll=0.02,
     receipt=20.0,
     rebroadcast=0.2,
-    hush=0.2,
-    tail=1.0,
+    hush=0.1,
+    tail=0.5,
     logger_outage=5.0,
     backoff=(0.02, 0.05),
     retries=(0.02, 0.05),
+    request=2.0,
     probe=3.0,
 )
 

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
@@ -16,12 +16,10 @@ from pathlib import Path
 import pytest
 
 from bot.backends.base import Life, LogLine
-from bot.backends.deepsquare import DeepSquareBackend
 from bot.domain.events import (
     Cancelled,
     Cause,
     Exited,
-    Failed,
     Handle,
     OutOfFunds,
     Requeued,
@@ -29,15 +27,12 @@ from bot.domain.events import (
     Started,
 )
 from tests.backends.conformance import ending, events
-from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
 from tests.deepsquare.grid.chain import CREDIT, Status
 from tests.deepsquare.grid.conduct import Conduct
 from tests.deepsquare.grid.logger import LoggerFaults
 from tests.deepsquare.grid.site import Setup, TestGrid
-
-QUICK = Conduct(runs=False)
-IDLE = Conduct(runs=False, instantly=False)
+from tests.deepsquare.steps import IDLE, QUICK, begin, failure, life, spent, until
 
 
 @pytest.fixture
@@ -45,149 +40,6 @@ async def clients(grid: TestGrid, tmp_path: Path) -> AsyncIterator[Clients]:
     opened = Clients(grid, tmp_path)
     yield opened
     await opened.aclose()
-
-
-async def begin(
-    grid: TestGrid, backend: DeepSquareBackend, conduct: Conduct, kind: str = "quick"
-) -> Handle:
-    """Hand the job ``job`` over; the Grid treats it so."""
-    grid.behave("job", conduct)
-    return await backend.submit(submission("job", backend.upload_url("job"), kind))
-
-
-async def life(stream: AsyncIterator[LogLine | Life]) -> tuple[list[Life], Life]:
-    """What a stream says of the job's life, and how it ends."""
-    said = [item async for item in stream if not isinstance(item, LogLine)]
-    return said[:-1], said[-1]
-
-
-def failure(last: Life) -> tuple[Cause, str]:
-    assert isinstance(last, Failed), last
-    return last.cause, last.sentence
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for something that nothing tells of."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - it is another program's doing
-            await asyncio.sleep(0.01)
-
-
-async def spent(backend: DeepSquareBackend, grid: TestGrid) -> Decimal:
-    """What the job cost; every lock must be accounted for."""
-    settled = await backend.settlement(Handle("deepsquare", "job"))
-    assert settled is not None
-    assert await grid.bank.unaccounted() == 0
-    locked = sum(job.max_cost for job in await grid.request_new_jobs())
-    assert (settled.cost + settled.refund) * CREDIT == locked
-    return settled.cost
-
-
-async def test_pending_for_long_is_cancelled_without_cost(
-    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
-) -> None:
-    backend = await clients.open(replace(IMPATIENT, pending_warn=0.1, pending=0.3))
-    handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
-    _, last = await life(backend.follow(handle))
-    cause, sentence = failure(last)
-    assert cause is Cause.UNAVAILABLE
-    assert "nothing was charged" in sentence
-    assert "no provider has been found" in caplog.text
-    assert await spent(backend, grid) == 0
-
-
-async def test_meta_scheduled_until_the_script_is_old_is_resubmitted_as_a_new_job(
-    grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
-) -> None:
-    backend = await clients.open(replace(IMPATIENT, claim_warn=0.1, script_renew=0.5))
-    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
-    stream = backend.follow(handle)
-    assert await anext(stream) == Requeued()
-    grid.behave("job", Conduct())
-    lines, last = await ending(stream)
-    assert last == Exited(0)
-    assert len([event for event in events(lines) if isinstance(event, RowReady)]) == 3
-    first, second = await grid.request_new_jobs()
-    assert (first.status, second.status) == (Status.CANCELLED, Status.FINISHED)
-    assert first.script != second.script
-    assert "supervisor down" in caplog.text
-    assert await spent(backend, grid) == Decimal(second.final_cost) / CREDIT
-
-
-async def test_resubmissions_come_to_an_end(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(replace(IMPATIENT, script_renew=0.2, resubmissions=1))
-    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
-    said, last = await life(backend.follow(handle))
-    assert said == [Requeued()]
-    assert failure(last)[0] is Cause.UNAVAILABLE
-    assert len(await grid.request_new_jobs()) == 2
-    assert await spent(backend, grid) == 0
-
-
-async def test_a_resubmission_that_was_cut_off_is_taken_up_by_the_next_process(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open(replace(IMPATIENT, script_renew=0.2))
-    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
-    stream = backend.follow(handle)
-    assert await anext(stream) == Requeued()
-    await stream.aclose()  # type: ignore[attr-defined]  # every follow is a generator
-    grid.behave("job", QUICK)
-    again = await clients.open()
-    assert await again.find("job") == handle
-    assert (await life(again.follow(handle)))[1] == Exited(0)
-    assert len(await grid.request_new_jobs()) == 2
-
-
-async def test_a_job_that_somebody_stopped_is_not_resubmitted(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open()
-    handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
-    await backend.cancel(handle)
-    assert await life(backend.follow(handle)) == ([], Cancelled(by=0))
-    assert len(await grid.request_new_jobs()) == 1
-
-
-@pytest.mark.parametrize(
-    "conduct", [replace(QUICK, timeouts=2), replace(QUICK, refusals=2)], ids=["1 to 0", "2 to 0"]
-)
-async def test_status_going_back_to_pending_is_waited_out(
-    grid: TestGrid, clients: Clients, conduct: Conduct
-) -> None:
-    backend = await clients.open()
-    handle = await begin(grid, backend, conduct)
-    said, last = await life(backend.follow(handle))
-    assert [event for event in said if event != Started()] == [Requeued(), Requeued()]
-    assert last == Exited(0)
-
-
-async def test_status_going_back_three_times_is_cancelled_without_cost(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open()
-    handle = await begin(grid, backend, Conduct(refusals=10_000))
-    lines, last = await ending(backend.follow(handle))
-    cause, sentence = failure(last)
-    assert cause is Cause.UNAVAILABLE
-    assert "turned this down" in sentence
-    assert all(b"slurm failed to submit" in line.data for line in lines)
-    assert await spent(backend, grid) == 0
-
-
-async def test_failed_at_claim_with_an_expired_script_is_resubmitted(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open()
-    handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
-    grid.clock.offset += 3700
-    grid.behave("job", QUICK)
-    said, last = await life(backend.follow(handle))
-    assert Requeued() in said
-    assert last == Exited(0)
-    first, second = await grid.request_new_jobs()
-    assert (first.status, first.final_cost) == (Status.FAILED, 0)
-    assert await spent(backend, grid) == Decimal(second.final_cost) / CREDIT
 
 
 async def test_failed_with_logs_tells_the_exit_status_and_is_paid(

@@ -11,14 +11,8 @@ import pytest
 
 from bot.backends.base import LogLine
 from bot.backends.deepsquare.abi import log_name
-from bot.backends.deepsquare.logger import (
-    LONGEST_LINE,
-    WAITING_LINES,
-    Denied,
-    LogService,
-    Position,
-    Reading,
-)
+from bot.backends.deepsquare.logger import LONGEST_LINE, Denied, LogService, Position
+from bot.backends.deepsquare.reading import WAITING_LINES, Reading
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import LogStreamLost, Unavailable
 from tests.deepsquare import vectors
@@ -66,7 +60,7 @@ class Reader:
 
     def __init__(self, service: LogService, start: Position | None = None) -> None:
         self._woken = asyncio.Event()
-        self.reading: Reading = service.reading(JOB, start or Position(1), self._woken.set)
+        self.reading = Reading(service, JOB, start or Position(1), self._woken.set)
         self.got: list[LogLine] = []
 
     async def lines(self, count: int) -> list[str]:

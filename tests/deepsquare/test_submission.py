@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from decimal import Decimal
 from pathlib import Path
@@ -17,9 +17,8 @@ import pytest
 from eth_account import Account
 
 from bot.backends.base import Submission
-from bot.backends.deepsquare import DeepSquareBackend
 from bot.backends.deepsquare.records import Purpose
-from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
+from bot.domain.errors import SubmissionRejected, Unavailable
 from bot.domain.events import Exited, Handle
 from tests.backends.conformance import ending
 from tests.backends.jobs import submission
@@ -28,10 +27,12 @@ from tests.deepsquare.grid.anvil import CHAIN_ID
 from tests.deepsquare.grid.chain import CREDIT, Status
 from tests.deepsquare.grid.conduct import Conduct
 from tests.deepsquare.grid.rpc import SENDING, RpcFaults
-from tests.deepsquare.grid.site import Setup, TestGrid
+from tests.deepsquare.grid.site import TestGrid
 
 WAITING = Conduct(stays=Status.PENDING)
 SHORT = replace(IMPATIENT, receipt=0.3)
+# The test node does not mine what had waited for a lower nonce until something new comes.
+RAISING = replace(IMPATIENT, bump=0.5)
 
 
 @pytest.fixture
@@ -57,13 +58,6 @@ async def count(grid: TestGrid, block: str = "latest") -> int:
     """How many transactions of the customer are mined."""
     address = grid.customer.address
     return int(await grid.chain.rpc("eth_getTransactionCount", address, block), 16)
-
-
-async def until(true: Callable[[], bool]) -> None:
-    """Wait for something that nothing tells of."""
-    async with asyncio.timeout(10):
-        while not true():  # noqa: ASYNC110 - it is another program's doing
-            await asyncio.sleep(0.01)
 
 
 async def test_a_job_is_on_the_chain_as_it_was_asked_for(grid: TestGrid, clients: Clients) -> None:
@@ -195,7 +189,7 @@ async def test_a_lost_transaction_of_a_dead_process_does_not_hold_up_the_others(
     grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
     with pytest.raises(Unavailable):
         await dead.submit(job("dead", grid))
-    alive = await clients.open()
+    alive = await clients.open(RAISING)
     await alive.submit(job("alive", grid))
     assert await requests(grid) == ["dead", "alive"]
     assert await alive.find("dead") == Handle("deepsquare", "dead")
@@ -237,7 +231,7 @@ async def test_a_hole_in_the_nonces_is_filled(
         file.unlink()
     await grid.chain.rpc("anvil_dropAllTransactions")
     await grid.release_blocks()
-    patient = await clients.open()
+    patient = await clients.open(RAISING)
     assert await patient.find("behind") == Handle("deepsquare", "behind")
     assert await requests(grid) == ["behind"]
 
@@ -251,163 +245,12 @@ async def test_a_job_is_found_by_its_name_when_our_own_records_are_lost(
     empty = await clients.open(folder="empty")
     assert await empty.find("unknown") is None
     assert await empty.find("known") == Handle("deepsquare", "known")
+    # A job that is followed after the loss is found in the same way.
+    later = await clients.open(folder="later")
     grid.behave("known", Conduct())
+    assert (await ending(later.follow(Handle("deepsquare", "known"))))[1] == Exited(0)
+    with pytest.raises(SubmissionRejected, match="never handed over"):
+        await anext(later.follow(Handle("deepsquare", "unknown")))
     _, last = await ending(empty.follow(Handle("deepsquare", "known")))
     assert last == Exited(0)
     assert await requests(grid) == ["known"]
-
-
-async def test_cancel_job_is_repeated_until_it_is_over(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(SHORT)
-    handle = await backend.submit(job("unwanted", grid))
-    await grid.hold_blocks()
-    for _ in range(2):
-        with pytest.raises(Unavailable):
-            await backend.cancel(handle)
-    await grid.release_blocks()
-    await backend.cancel(handle)
-    await backend.cancel(handle)
-    assert (await grid.job("unwanted")).status is Status.CANCELLED
-    settled = await backend.settlement(handle)
-    assert settled is not None
-    assert (settled.cost, settled.refund) == (Decimal(0), Decimal(500))
-
-
-async def test_top_up_job_is_never_repeated(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(SHORT)
-    grid.behave("longer", Conduct(runs=False, instantly=False))
-    handle = await backend.submit(submission("longer", grid.transfer.url.rstrip("/")))
-    await grid.reached("longer", Status.RUNNING)
-    with pytest.raises(SubmissionRejected, match="1,000"):
-        await backend.top_up(handle, Decimal("500.1"))
-    await grid.hold_blocks()
-    for _ in range(3):
-        with pytest.raises(Unavailable):
-            await backend.top_up(handle, Decimal(100))
-    await grid.release_blocks()
-    await backend.top_up(handle, Decimal(100))
-    assert (await grid.job("longer")).max_cost == 600 * CREDIT
-    await backend.cancel(handle)
-    await grid.reached("longer", Status.CANCELLED)
-    with pytest.raises(SubmissionRejected):
-        await backend.top_up(handle, Decimal(100))
-
-
-async def test_a_wallet_that_lacks_something_says_what(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open()
-    bank = grid.bank
-    await bank.approve(grid.customer, 499)
-    with pytest.raises(OutOfFunds, match="may draw 499 credits"):
-        await backend.submit(job("poor", grid))
-    await backend.approve(Decimal(500))
-    await bank.set_square(grid.customer, 0)
-    with pytest.raises(OutOfFunds, match="holds 0 of the chain's own coin"):
-        await backend.submit(job("poor", grid))
-    await bank.set_square(grid.customer, 1)
-    assert await backend.find("poor") is None
-    assert list(backend.records()) == []
-    assert await requests(grid) == []
-    assert await backend.submit(job("poor", grid)) == Handle("deepsquare", "poor")
-
-
-@pytest.mark.parametrize("setup", [Setup()])
-async def test_a_request_that_is_refused_when_it_is_mined_says_why(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open()
-    await grid.bank.approve(grid.customer, 900)
-    await grid.hold_blocks()
-    works = [job(name, grid) for name in ("first", "second")]
-    sending = asyncio.gather(*map(backend.submit, works), return_exceptions=True)
-    await until(lambda: grid.counts[SENDING] >= 2)
-    await grid.release_blocks()
-    outcomes = await sending
-    assert sorted(type(each).__name__ for each in outcomes) == ["Handle", "OutOfFunds"]
-    refused = works[outcomes.index(next(e for e in outcomes if isinstance(e, OutOfFunds)))]
-    assert "allowance" in str(next(e for e in outcomes if isinstance(e, OutOfFunds)))
-    assert await backend.find(refused.job_id) is None
-    assert len(await requests(grid)) == 1
-    await backend.approve(Decimal(500))
-    await backend.submit(refused)
-    assert len(await requests(grid)) == 2
-
-
-async def test_a_job_that_would_say_nothing_or_costs_too_much_is_refused(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open(max_credits_per_job=Decimal(50))
-    with pytest.raises(SubmissionRejected, match="enableLogging"):
-        await backend.submit(job("mute", grid, enable_logging=False))
-    with pytest.raises(SubmissionRejected, match="max_credits_per_job allows 50"):
-        await backend.submit(job("dear", grid))
-    picky = await clients.open(uses=(("os", "plan9"),))
-    with pytest.raises(SubmissionRejected, match="labels"):
-        await picky.submit(job("picky", grid))
-    assert await requests(grid) == []
-
-
-async def test_a_retired_contract_stops_all_submissions_and_is_told_to_the_operator(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open()
-    await grid.retire()
-    with pytest.raises(Unavailable, match="meta_scheduler"):
-        await backend.submit(job("late", grid))
-    health = await backend.health()
-    assert not health.ok
-    assert "retired" in health.detail
-    assert await requests(grid) == []
-
-
-async def test_nothing_is_signed_for_another_chain(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(chain_id=1)
-    with pytest.raises(Unavailable, match="chain_id says 1"):
-        await backend.submit(job("elsewhere", grid))
-    assert not (await backend.health()).ok
-    assert grid.counts[SENDING] == 0
-
-
-async def test_a_contract_that_is_none_is_named(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(meta_scheduler=grid.customer.address)
-    with pytest.raises(Unavailable, match="no contract"):
-        await backend.submit(job("nowhere", grid))
-
-
-async def test_an_endpoint_that_is_away_fails_nothing_for_good(
-    grid: TestGrid, clients: Clients
-) -> None:
-    backend = await clients.open()
-    work = job("patient", grid)
-    for fault in (
-        RpcFaults(status=502),
-        RpcFaults(refused=frozenset({"*"})),
-        RpcFaults(refused=frozenset({"eth_estimateGas"})),
-    ):
-        grid.rpc.faults = fault
-        with pytest.raises(Unavailable):
-            await backend.submit(work)
-    grid.rpc.faults = RpcFaults()
-    await grid.rpc.service.stop()
-    with pytest.raises(Unavailable):
-        await backend.submit(work)
-    assert not (await backend.health()).ok
-    await grid.rpc.service.start()
-    assert (await backend.health()).ok
-    await backend.submit(work)
-    assert await requests(grid) == ["patient"]
-
-
-async def test_past_run_times_size_the_next_lock(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open()
-    quick = Conduct(runs=False)
-    for name in ("one", "two", "three"):
-        grid.behave(name, quick)
-        handle = await backend.submit(submission(name, grid.transfer.url.rstrip("/")))
-        await grid.reached(name, Status.FINISHED)
-        assert await backend.settlement(handle) is not None
-    priced = await backend.price(submission("four", grid.transfer.url.rstrip("/")).workflow)
-    assert priced.credits == 100
-    # Also a new process knows them.
-    again: DeepSquareBackend = await clients.open()
-    priced = await again.price(submission("four", grid.transfer.url.rstrip("/")).workflow)
-    assert priced.credits == 100

@@ -55,11 +55,7 @@ class Desk:
     async def find(self, job_id: str) -> JobRecord | None:
         """The job's record if the chain has the job. Raises Unavailable."""
         async with self._journal.job_lock(job_id):
-            record = await self._taken_up(job_id)
-            if record is None:
-                record = await self._search.by_name(job_id, self._now())
-                if record is not None:
-                    self._journal.save_job(record)
+            record = await self._taken_up(job_id) or await self._found(job_id)
         return record if record is not None and record.numbers else None
 
     async def submit(self, submission: Submission) -> JobRecord:
@@ -77,7 +73,7 @@ class Desk:
         Raises SubmissionRejected for one that never was, Unavailable.
         """
         async with self._journal.job_lock(job_id):
-            record = await self._taken_up(job_id)
+            record = await self._taken_up(job_id) or await self._found(job_id)
             if record is None or not record.numbers:
                 raise SubmissionRejected(f"the job {job_id} was never handed over")
             if record.attempts[-1].number is not None:
@@ -118,6 +114,13 @@ class Desk:
                 record = record.with_attempt(replace(attempt, number=number))
                 self._journal.save_job(record)
             return record
+
+    async def _found(self, job_id: str) -> JobRecord | None:
+        """A record made from what the chain knows, where ours is lost; kept from now on."""
+        record = await self._search.by_name(job_id, self._now())
+        if record is not None:
+            self._journal.save_job(record)
+        return record
 
     async def _begin(self, record: JobRecord, workflow: Workflow) -> JobRecord:
         """A new attempt, from the intent to the chain's number."""

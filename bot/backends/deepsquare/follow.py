@@ -10,15 +10,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncGenerator, AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
+from typing import Self
 
 from bot.backends.base import Life, LogLine
 from bot.backends.deepsquare.abi import ChainJob, Status
 from bot.backends.deepsquare.cashier import Cashier
 from bot.backends.deepsquare.desk import Desk
 from bot.backends.deepsquare.limits import Patience
-from bot.backends.deepsquare.logger import LogService, Position, Reading
+from bot.backends.deepsquare.logger import LogService, Position
 from bot.backends.deepsquare.oversight import (
     AskAgain,
     GiveUp,
@@ -27,6 +28,7 @@ from bot.backends.deepsquare.oversight import (
     Reopen,
     Withdraw,
 )
+from bot.backends.deepsquare.reading import Reading
 from bot.backends.deepsquare.records import JobRecord, Withdrawal
 from bot.backends.deepsquare.terms import Quotes
 from bot.backends.deepsquare.verdict import OVERDUE, Verdict, judge
@@ -77,9 +79,10 @@ class Follower:
             count = len(record.attempts)
             start = position if position.attempt == count else Position(count)
             part = _Part(self, record, start, await self._per_minute(record))
-            async with contextlib.aclosing(part.items()) as items:
-                async for item in items:
-                    yield item
+            async with part:
+                while not part.over:
+                    for item in await part.more():
+                        yield item
             verdict = await self._settled(record, part)
             if not verdict.again or count > self.patience.resubmissions:
                 break
@@ -143,30 +146,39 @@ class _Part:
         self._acted_at: datetime | None = None
         self._missing_since: datetime | None = None
         self._searched_at: datetime | None = None
+        self._begun = False
+        self.over = False
         self.given_up = False
         self.job: ChainJob | None = None
 
-    async def items(self) -> AsyncGenerator[LogLine | Life, None]:
-        """Lines and life until the chain says it is over and the log's tail is in."""
-        logs, wake = self._follower.logs, self._woken.set
-        async with self._follower.watcher.watching(self._number, wake) as watch:
-            reading = logs.reading(self._number, self._start, wake)
-            try:
-                while True:
-                    self._woken.clear()
-                    while (line := reading.take()) is not None:
-                        yield line
-                    for life in self._life(watch):
-                        yield life
-                    await self._check(watch, reading)
-                    if self._done(reading):
-                        return
-                    await self._wait()
-            finally:
-                await reading.aclose()
-                if self._acting is not None:
-                    self._acting.cancel()
-                    await asyncio.gather(self._acting, return_exceptions=True)
+    async def __aenter__(self) -> Self:
+        wake = self._woken.set
+        self._watching = self._follower.watcher.watching(self._number, wake)
+        self._watch = await self._watching.__aenter__()
+        self._reading = Reading(self._follower.logs, self._number, self._start, wake)
+        return self
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._reading.aclose()
+        if self._acting is not None:
+            self._acting.cancel()
+            await asyncio.gather(self._acting, return_exceptions=True)
+        await self._watching.__aexit__()
+
+    async def more(self) -> list[LogLine | Life]:
+        """Wait a moment for news; lines in order, then life. ``over`` says whether it was all:
+        the chain says it is over, and the log's tail is in."""
+        if self._begun:
+            await self._wait()
+        self._begun = True
+        self._woken.clear()
+        news: list[LogLine | Life] = []
+        while (line := self._reading.take()) is not None:
+            news.append(line)
+        news += self._life(self._watch)
+        await self._check(self._watch, self._reading)
+        self.over = self._done(self._reading)
+        return news
 
     def _life(self, watch: Watch) -> list[Life]:
         news: list[Life] = []

@@ -26,14 +26,14 @@ class Search:
         self._chain = chain
         self._journal = journal
         self._strangers: list[ChainJob] | None = None
+        self._looking = asyncio.Lock()
 
     async def by_name(self, job_id: str, now: datetime) -> JobRecord | None:
         """A record for a job that the chain knows by our id and our own records do not."""
-        if self._strangers is None:
-            ours = {
-                attempt.number for record in self._journal.jobs() for attempt in record.attempts
-            }
-            self._strangers = await self._jobs(lambda number: number not in ours)
+        async with self._looking:
+            if self._strangers is None:
+                ours = {number for record in self._journal.jobs() for number in record.numbers}
+                self._strangers = await self._jobs(lambda number: number not in ours)
         name = job_name(job_id)
         found = sorted(
             (job for job in self._strangers if job.name == name), key=lambda job: job.number

@@ -10,8 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import Callable
 from datetime import datetime
 
 from bot.backends.deepsquare.abi import ChainJob
@@ -74,26 +73,28 @@ class Watcher:
         self.away_since: datetime | None = None
         """Since when the chain cannot be reached; None while it can."""
 
-    @asynccontextmanager
-    async def watching(self, number: int, wake: Callable[[], None]) -> AsyncIterator[Watch]:
-        """A job's state and transitions from now on; its truth is read first, if it can be."""
-        watch = Watch(number, wake)
-        self._watches.setdefault(number, []).append(watch)
+    def watching(self, number: int, wake: Callable[[], None]) -> Watching:
+        """A job's state and transitions from now on, in an ``async with``."""
+        return Watching(self, Watch(number, wake))
+
+    async def begin(self, watch: Watch) -> None:
+        """Watch; the job's truth is read first, if it can be."""
+        self._watches.setdefault(watch.number, []).append(watch)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         try:
-            try:
-                await self.read(number)
-            except Unavailable as error:
-                log.warning("Grid job %d cannot be read now: %s", number, error)
-            yield watch
-        finally:
-            watches = self._watches[number]
-            watches.remove(watch)
-            if not watches:
-                del self._watches[number]
-            if not self._watches:
-                await self.aclose()
+            await self.read(watch.number)
+        except Unavailable as error:
+            log.warning("Grid job %d cannot be read now: %s", watch.number, error)
+
+    async def end(self, watch: Watch) -> None:
+        """Watch no longer."""
+        watches = self._watches[watch.number]
+        watches.remove(watch)
+        if not watches:
+            del self._watches[watch.number]
+        if not self._watches:
+            await self.aclose()
 
     async def read(self, number: int) -> ChainJob | None:
         """Read a job's truth now, for all who watch it. Raises Unavailable."""
@@ -125,6 +126,9 @@ class Watcher:
                     self.away_since = self._now()
                     log.warning("the chain cannot be read, the logs go on: %s", error)
                 pause = min(2 * pause, max(self._patience.outage, self._patience.poll))
+            except Exception:
+                # Everybody who follows a job depends on this task: it goes on whatever happens.
+                log.exception("a look at the chain failed in a way that nobody foresaw")
             else:
                 if self.away_since is not None:
                     log.warning("the chain can be read again")
@@ -180,3 +184,22 @@ class Watcher:
     @property
     def _note_name(self) -> str:
         return f"cursor-{self._chain.scheduler.lower()}"
+
+
+class Watching:
+    """Begins and ends a watch. No generator: streams that are dropped must close in order."""
+
+    def __init__(self, watcher: Watcher, watch: Watch) -> None:
+        self._watcher = watcher
+        self._watch = watch
+
+    async def __aenter__(self) -> Watch:
+        try:
+            await self._watcher.begin(self._watch)
+        except BaseException:
+            await self._watcher.end(self._watch)
+            raise
+        return self._watch
+
+    async def __aexit__(self, *_: object) -> None:
+        await self._watcher.end(self._watch)

@@ -139,7 +139,12 @@ class Operation:
         self._known[job_id] = job
         await matcher.look(job)
         for supervisor in self.supervisors:
-            await supervisor.look(job)
+            try:
+                await supervisor.look(job)
+            except Reverted:
+                # The customer was faster, with a cancel say: that transition is looked at next.
+                if (await self._chain.job(self._repository, job_id)).status is job.status:
+                    raise
 
     def _note(self, entry: dict[str, str]) -> str:
         data = entry["data"]

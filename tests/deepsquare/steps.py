@@ -1,0 +1,57 @@
+"""Steps that tests of the backend on the test grid share: hand a job over, follow it, ask why.
+
+They know the grid's switches and nothing of what a test is about.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+from decimal import Decimal
+
+from bot.backends.base import Life, LogLine
+from bot.backends.deepsquare import DeepSquareBackend
+from bot.domain.events import Cause, Failed, Handle
+from tests.backends.jobs import submission
+from tests.deepsquare.grid.chain import CREDIT
+from tests.deepsquare.grid.conduct import Conduct
+from tests.deepsquare.grid.site import TestGrid
+
+QUICK = Conduct(runs=False)
+IDLE = Conduct(runs=False, instantly=False)
+
+
+async def begin(
+    grid: TestGrid, backend: DeepSquareBackend, conduct: Conduct, kind: str = "quick"
+) -> Handle:
+    """Hand the job ``job`` over; the Grid treats it so."""
+    grid.behave("job", conduct)
+    return await backend.submit(submission("job", backend.upload_url("job"), kind))
+
+
+async def life(stream: AsyncIterator[LogLine | Life]) -> tuple[list[Life], Life]:
+    """What a stream says of the job's life, and how it ends."""
+    said = [item async for item in stream if not isinstance(item, LogLine)]
+    return said[:-1], said[-1]
+
+
+def failure(last: Life) -> tuple[Cause, str]:
+    assert isinstance(last, Failed), last
+    return last.cause, last.sentence
+
+
+async def until(true: Callable[[], bool]) -> None:
+    """Wait for something that nothing tells of."""
+    async with asyncio.timeout(10):
+        while not true():  # noqa: ASYNC110 - it is another program's doing
+            await asyncio.sleep(0.01)
+
+
+async def spent(backend: DeepSquareBackend, grid: TestGrid) -> Decimal:
+    """What the job cost; every lock must be accounted for."""
+    settled = await backend.settlement(Handle("deepsquare", "job"))
+    assert settled is not None
+    assert await grid.bank.unaccounted() == 0
+    locked = sum(job.max_cost for job in await grid.request_new_jobs())
+    assert (settled.cost + settled.refund) * CREDIT == locked
+    return settled.cost
