@@ -13,7 +13,6 @@ import contextlib
 import fcntl
 import os
 import re
-import shlex
 import shutil
 import signal
 import subprocess
@@ -23,18 +22,19 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.backends import slots
+from bot.backends import folders, slots
 from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.folders import forget_ended, job_folder, read_lines
 from bot.backends.published import copy_checked, published_file
-from bot.domain.errors import ConfigError, LogStreamLost, SubmissionRejected, WorkflowError
+from bot.backends.standins import Painting, stand_ins, write_stand_ins
+from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, Cancelled, Exited, Handle
-from bot.domain.script import Containers, Processes, Runtime, Site, StandIns, to_bash
+from bot.domain.script import Containers, Processes, Runtime, Site, to_bash
 from bot.domain.workflow import Workflow
 
 NAME = "local"
-KEEP_DAYS = 7
+KEEP_DAYS = folders.KEEP_DAYS
 GRACE_SECONDS = 5.0
-READ_BYTES = 1 << 18
 
 # What a job may see of the bot's own environment. Not more: it holds the bot's secrets.
 _INHERITED = re.compile(
@@ -86,15 +86,12 @@ class LocalBackend:
         """Make the folders and stand-ins, and forget jobs that ended a week ago. Blocking."""
         try:
             self._jobs.mkdir(parents=True, exist_ok=True)
-            self._write_stand_ins(self._root / "bin")
+            write_stand_ins(self._root / "bin", sys.executable)
         except OSError as error:
             raise ConfigError(
                 "[data] dir", f"cannot write to {self._root}: {error.strerror}", "Make it writable."
             ) from error
-        horizon = time.time() - KEEP_DAYS * 86400
-        for result in self._jobs.glob("*/result"):
-            if result.stat().st_mtime < horizon:
-                shutil.rmtree(result.parent, ignore_errors=True)
+        forget_ended(self._jobs, time.time())
 
     def upload_url(self, job_id: str) -> str:
         """A folder of the job, as a ``file://`` address."""
@@ -132,15 +129,10 @@ class LocalBackend:
         while True:
             # Asked before reading: whatever an ended job wrote is then in the file.
             over = not await asyncio.to_thread(_alive, folder) or (folder / "result").exists()
-            while data := await asyncio.to_thread(_read, folder / "log", offset):
-                lines = data.splitlines(keepends=True)
-                if not over and not lines[-1].endswith(b"\n") and len(data) < READ_BYTES:
-                    lines.pop()
-                if not lines:
-                    break
+            while lines := await read_lines(folder / "log", offset, final=over):
                 for line in lines:
-                    offset += len(line)
-                    yield LogLine(line, str(offset))
+                    offset = int(line.cursor)
+                    yield line
             if over:
                 yield _ending(folder)
                 return
@@ -175,9 +167,7 @@ class LocalBackend:
         """Nothing is held open; jobs go on."""
 
     def _folder(self, job_id: str) -> Path:
-        if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", job_id):
-            raise SubmissionRejected(f"{job_id!r} cannot be a job id")
-        return self._jobs / job_id
+        return job_folder(self._jobs, job_id)
 
     def _start(self, folder: Path, script: str) -> None:
         folder.mkdir(exist_ok=True)
@@ -234,44 +224,10 @@ class LocalBackend:
         options = self._options
         if options.container != "none":
             return Runtime(options.container)
-        programs = self._root / "bin"
         source = os.environ if options.environ is None else options.environ
-        shared = {
-            "PATH": f"{programs}{os.pathsep}{source.get('PATH', os.defpath)}",
-            "PYTHONPATH": str(Path(__file__).resolve().parents[2]),
-            "PYTHONDONTWRITEBYTECODE": "1",
-        }
-        painter = {
-            "TXT2IMG": str(programs / "txt2img.py"),
-            "PAINTER_ENGINE": options.engine,
-            "PAINTER_MODEL": options.model,
-            "PAINTER_STEP_SECONDS": str(options.step_seconds),
-            "DEVICE": options.device if options.device != "auto" else _device(),
-        }
-        return StandIns(
-            {
-                "library/stable-diffusion": {**shared, **painter},
-                "library/upscaling": {**shared, "UPSCALE": str(programs / "upscale")},
-            }
-        )
-
-    def _write_stand_ins(self, programs: Path) -> None:
-        programs.mkdir(parents=True, exist_ok=True)
-        python = shlex.quote(sys.executable)
-        files = {
-            "python": f'#!/bin/sh\nexec {python} "$@"\n',
-            "upscale": f'#!/bin/sh\nexec {python} -m bot.painter.upscale "$@"\n',
-            "txt2img.py": (
-                "# Stands in for Stability's scripts/txt2img.py; reads NEGATIVE_PROMPT itself.\n"
-                "import runpy\n\n"
-                'runpy.run_module("bot.painter", run_name="__main__", alter_sys=True)\n'
-            ),
-        }
-        for name, text in files.items():
-            part = programs / f".{name}.part"
-            part.write_text(text, encoding="utf-8")
-            part.chmod(0o755)
-            part.replace(programs / name)
+        device = options.device if options.device != "auto" else _device()
+        painting = Painting(options.engine, options.model, device, options.step_seconds)
+        return stand_ins(self._root / "bin", painting, path=source.get("PATH", os.defpath))
 
 
 def _device() -> str:
@@ -295,17 +251,6 @@ def _await_end(folder: Path) -> None:
     patience = time.monotonic() + GRACE_SECONDS
     while _alive(folder) and time.monotonic() < patience:
         time.sleep(0.02)
-
-
-def _read(path: Path, offset: int) -> bytes:
-    try:
-        with path.open("rb") as log:
-            log.seek(offset)
-            return log.read(READ_BYTES)
-    except FileNotFoundError:
-        return b""
-    except OSError as error:
-        raise LogStreamLost(f"cannot read the log: {error.strerror}") from error
 
 
 def _ending(folder: Path) -> Life:
