@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from bot.backends.base import Backend
 from bot.domain.errors import ConfigError
 
-_NOT_BACKENDS = frozenset({"base", "published", "recordings", "slots"})
+_NOT_BACKENDS = frozenset({"base", "folders", "published", "recordings", "slots", "standins"})
 
 
 def kinds() -> tuple[str, ...]:
