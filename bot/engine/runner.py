@@ -165,6 +165,7 @@ class Runner:
                         cursor = item.cursor
                         parsed = parser.feed(item.data)
                     else:
+                        self._circuit.succeed()
                         parsed = (*parser.close(), item)
                     for event in parsed:
                         if isinstance(event, LogText):
@@ -177,8 +178,12 @@ class Runner:
                         if job.state is JobState.FAILED:
                             _log_failure(job, tail)
                         return job
-            except (LogStreamLost, Unavailable) as error:
+            except LogStreamLost as error:
                 log.warning("the log broke off: %s", error, extra={"job": job.id})
+            except Unavailable as error:
+                # Its log may still be readable: it is followed on, the circuit open or not.
+                log.warning("the service is away: %s", error, extra={"job": job.id})
+                self._circuit.fail(str(error))
             await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
             attempt += 1
 

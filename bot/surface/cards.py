@@ -36,7 +36,10 @@ PREVIEW_FILE: Final = "preview.webp"
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What a waiting card knows beside the job: its place, and what the member has left."""
+    """What the card of a job under way knows beside the job.
+
+    The job's place in the line, what the member has left, and a notice about the machines.
+    """
 
     standing: Standing | None = None
     left: int | None = None
@@ -53,7 +56,7 @@ def card_of(
         case JobState.SUBMITTING | JobState.PENDING:
             return submitted(job, waiting or Waiting())
         case JobState.RUNNING:
-            return running(job, at, preview=preview)
+            return running(job, at, waiting or Waiting(), preview=preview)
         case JobState.COLLECTING | JobState.DELIVERING:
             return collecting(job, preview=preview)
         case JobState.FAILED:
@@ -103,12 +106,12 @@ def submitted(job: Job, waiting: Waiting) -> Card:
     )
 
 
-def running(job: Job, at: datetime, *, preview: bool = False) -> Card:
+def running(job: Job, at: datetime, waiting: Waiting, *, preview: bool = False) -> Card:
     """On the machines: a bar for each row, and the rows that are ready as a picture."""
     if job.cancelled_by is not None:
         return Card(
             title="Stopping",
-            description="\n".join([_prompt(job), "", _STOPPING]),
+            description="\n".join([_prompt(job), "", _STOPPING, *_notice(waiting)]),
             colour=GREY,
             footer=_footer(job),
             image=PREVIEW_FILE if preview else "",
@@ -123,7 +126,7 @@ def running(job: Job, at: datetime, *, preview: bool = False) -> Card:
     bars = f"```\n{progress.row_bars(job)}\n```"
     return Card(
         title="Painting",
-        description="\n".join([_prompt(job), bars + said]),
+        description="\n".join([_prompt(job), bars + said, *_notice(waiting)]),
         colour=BLUE,
         footer=_footer(job),
         image=PREVIEW_FILE if preview else "",

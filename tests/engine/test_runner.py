@@ -264,3 +264,40 @@ async def test_a_running_job_whose_cancel_was_asked_for_before_a_stop_is_cancell
         assert ended.state is JobState.CANCELLED
         assert ended.cancelled_by == 7
         assert await room.faults() == ()
+
+
+class Blinks(ScriptedBackend):
+    """Cannot be followed for a while; what is already there can be read."""
+
+    away = 2
+
+    async def follow(
+        self, handle: Handle, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | Life]:
+        if self.away:
+            self.away -= 1
+            raise Unavailable("nobody answers")
+        async for item in super().follow(handle, cursor):
+            yield item
+
+
+async def test_an_outage_met_while_following_opens_the_circuit_and_fails_no_job(
+    tmp_path: Path,
+) -> None:
+    backend = Blinks(tmp_path / "scripted", speed=0)
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await room.submit()
+        await room.outage.wait()
+        (ended,) = await room.ended(job.id)
+        assert ended.state is JobState.FINISHED
+        assert backend.submitted == [job.id]
+
+
+async def test_a_log_that_breaks_off_often_is_no_outage(tmp_path: Path) -> None:
+    backend = ScriptedBackend(tmp_path / "scripted", speed=0)
+    backend.faults.lose_log = 5
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await room.submit()
+        (ended,) = await room.ended(job.id)
+        assert ended.state is JobState.FINISHED
+        assert not room.outage.is_set()

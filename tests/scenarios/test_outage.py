@@ -43,6 +43,26 @@ async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_los
         assert journal.text.count("the backend is back") == 1
 
 
+async def test_a_card_that_paints_says_so_too_while_the_machines_are_away(
+    open_bot: Opener, journal: Journal, tmp_path: Path
+) -> None:
+    journal.expect("the backend is away")
+    play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
+    async with open_bot(backend=replaying(play, speed=1)) as house:
+        painting = await house.imagine("painting", "Ada")
+        await house.shows(painting, "Painting")
+        house.backend.faults.unavailable = LONG
+        handed_over = await house.imagine("handed over", "Ben")
+        for asked in (painting, handed_over):
+            await house.shows(asked, AWAY)
+        assert "Painting" in (await house.shows(painting, AWAY)).text
+        house.backend.faults.unavailable = 0
+        await house.shows(handed_over, "Painting")
+        await house.playground.until(
+            lambda _: painting.response is not None and AWAY not in painting.response.text
+        )
+
+
 async def test_machines_that_stumble_once_cost_no_job_and_no_notice(house: House) -> None:
     house.backend.faults.unavailable = 1
     asked = await house.imagine()
