@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PROMPT ?= an astronaut in space
 export PROMPT
 
-.PHONY: help play play-deepsquare imagine test check lint format bench pin clean
+.PHONY: help play play-deepsquare play-slurm imagine test check lint format bench pin clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -18,6 +18,9 @@ play: $(VENV)/.installed ## the whole bot with no account: a web page that plays
 
 play-deepsquare: $(VENV)/.installed-dev ## the playground on a small DeepSquare of its own (needs npm)
 	VENV=$(VENV) scripts/play-deepsquare gridbrush play
+
+play-slurm: $(VENV)/.installed-dev ## the playground on a small Slurm cluster of its own (Debian)
+	VENV=$(VENV) scripts/play-slurm
 
 imagine: $(VENV)/.installed ## one grid without Discord: make imagine PROMPT="..." [ARGS="--seed 7"]
 	$(BIN)/gridbrush imagine "$$PROMPT" $(ARGS)

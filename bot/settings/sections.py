@@ -230,13 +230,32 @@ class DeepSquareSection(Section):
 
 
 class SlurmSection(Section):
-    """``[backend.slurm]``: one's own cluster; ``shared_dir`` is seen by all its nodes."""
+    """``[backend.slurm]``: one's own cluster; ``shared_dir`` is seen by all its nodes.
+
+    ``gpus`` is ``any``, ``none`` or a type that the cluster knows; ``python`` an interpreter on
+    the nodes, empty for the bot's own.
+    """
 
     partition: Line = ""
     account: Line = ""
     shared_dir: MaybePath = None
     extra_args: tuple[Line, ...] = ()
     poll_seconds: Seconds = Field(default=2.0, ge=0.1)
+    gpus: Line = "any"
+    python: Line = ""
+    engine: Literal["auto", "sketch", "diffusers"] = "auto"
+    model: Line = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    container: Literal["none", "apptainer", "podman"] = "none"
+    step_seconds: Seconds = 0.0
+
+    @field_validator("gpus")
+    @classmethod
+    def _check_gpus(cls, gpus: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", gpus):
+            mend = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
+            raise refusal("is no type of GPU", mend)
+        return gpus
 
 
 class ScriptedSection(Section):

@@ -1,0 +1,300 @@
+"""The backend itself: submit, find, follow, fetch, cancel, by way of the job's folder and Slurm.
+
+What it knows of a job it reads anew each time; nothing that matters is kept in memory.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import time
+from collections.abc import AsyncIterator, Callable
+from functools import partial
+from pathlib import Path
+
+from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.folders import forget_ended, job_folder, read_lines
+from bot.backends.published import copy_checked, published_file
+from bot.backends.slurm.clients import Clients
+from bot.backends.slurm.course import Course, Sight
+from bot.backends.slurm.folder import Folder, Traces
+from bot.backends.slurm.inspection import (
+    AWAY_MEND,
+    Inspection,
+    gpu_health,
+    partition_health,
+    read_nodes,
+)
+from bot.backends.slurm.launcher import Srun
+from bot.backends.slurm.options import Options
+from bot.backends.slurm.watch import Snapshot, Watch
+from bot.backends.standins import PACKAGE_ROOT, Painting, stand_ins, write_stand_ins
+from bot.domain.errors import (
+    ConfigError,
+    LogStreamLost,
+    SubmissionRejected,
+    Unavailable,
+    WorkflowError,
+)
+from bot.domain.events import Artifact, Handle
+from bot.domain.findings import Finding
+from bot.domain.script import Containers, Runtime, Site, to_bash
+from bot.domain.workflow import Workflow
+
+NAME = "slurm"
+CANCEL_SECONDS = 10.0
+_LONGEST_PATH = 500
+
+
+class SlurmBackend:
+    """Jobs in ``shared_dir/jobs/<id>``, stand-ins in ``shared_dir/bin``."""
+
+    name = NAME
+
+    def __init__(self, options: Options) -> None:
+        self._options = options
+        self._root = options.shared_dir
+        self._jobs = self._root / "jobs"
+        self._clients = Clients(options.environment, options.client_seconds)
+        self._watch = Watch(self._clients, options.poll_seconds)
+
+    def prepare(self) -> None:
+        """Make the shared folders and stand-ins, and forget jobs of a week ago. Blocking."""
+        where = "[backend.slurm] shared_dir"
+        if len(str(self._root)) > _LONGEST_PATH:
+            # An address longer than a log line may be would be cut off, and with it its signature.
+            raise ConfigError(where, "its path is too long", "Name one of fewer characters.")
+        try:
+            self._jobs.mkdir(parents=True, exist_ok=True)
+            (self._root / "caches").mkdir(exist_ok=True)
+            write_stand_ins(self._root / "bin", self._options.interpreter)
+        except OSError as error:
+            raise ConfigError(
+                where, f"cannot write to {self._root}: {error.strerror}", "Make it writable."
+            ) from error
+        forget_ended(self._jobs, time.time(), ("result", "over"))
+
+    def upload_url(self, job_id: str) -> str:
+        """A folder of the job on the shared file system, as a ``file://`` address."""
+        return (job_folder(self._jobs, job_id) / "published").as_uri()
+
+    async def price(self, workflow: Workflow) -> Price:
+        """Nothing: the cluster is one's own."""
+        return Price()
+
+    async def submit(self, submission: Submission) -> Handle:
+        """Hand the job to ``sbatch``, unless this id was handed over before."""
+        folder = self._folder(submission.job_id)
+        try:
+            script = self.script(submission)
+        except WorkflowError as error:
+            raise SubmissionRejected(str(error)) from error
+        handle = Handle(NAME, submission.job_id)
+        try:
+            await asyncio.to_thread(folder.make)
+            async with folder.locked():
+                if await self._landed(folder):
+                    return handle
+                words = self._sbatch(submission, folder)
+                gpus = any(word.startswith("--gpus") for word in words)
+                await asyncio.to_thread(folder.intend, script, gpus=gpus)
+                said = await self._clients.ask("sbatch", *words)
+                await asyncio.to_thread(folder.note_submitted, said.strip().partition(";")[0])
+        except OSError as error:
+            raise Unavailable(f"cannot write to {folder.path}: {error.strerror}") from error
+        return handle
+
+    def script(self, submission: Submission) -> str:
+        """The job as the bash script that would run it. Raises WorkflowError."""
+        folder = self._folder(submission.job_id).path
+        site = Site(
+            storage=str(folder / "scratch"),
+            caches=str(self._root / "caches"),
+            result=str(folder / "result"),
+            launcher=Srun(self._options),
+            containers=self._containers(folder),
+        )
+        return to_bash(submission.workflow, site)
+
+    async def find(self, job_id: str) -> Handle | None:
+        """The job's handle if Slurm ever took it; asked by name where the folder does not say."""
+        folder = self._folder(job_id)
+        if not await asyncio.to_thread(self._jobs.is_dir):
+            # An unmounted folder is no proof that there is no job in it.
+            raise Unavailable(f"{self._jobs} is not there; is the shared folder mounted?")
+        return Handle(NAME, job_id) if await self._landed(folder) else None
+
+    async def follow(
+        self, handle: Handle, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | Life]:
+        """The job's log from a byte offset on, and its life as folder and Slurm tell it.
+
+        Raises Unavailable while the controller is away, after all that the files can tell, and
+        LogStreamLost while the shared folder is.
+        """
+        folder = self._folder(handle.ref)
+        options = self._options
+        course = Course(
+            settle_seconds=options.settle_seconds, hopeless_seconds=options.hopeless_seconds
+        )
+        offset = int(cursor or 0)
+        sight: Sight | None = None
+        looking: asyncio.Task[Snapshot] | None = None
+        try:
+            while True:
+                # Asked before the log is read: whatever an ended job printed is then in it.
+                traces = await asyncio.to_thread(self._traces, folder)
+                outage: Unavailable | None = None
+                if looking is not None and looking.done():
+                    try:
+                        sight = await self._sight(looking.result(), folder)
+                    except Unavailable as error:
+                        outage = error
+                    looking = None
+                lives = course.see(traces, sight, time.monotonic())
+                if not lives and outage is not None:
+                    lives = course.without_slurm(traces)
+                while lines := await read_lines(folder.log, offset, final=course.ended):
+                    for line in lines:
+                        offset = int(line.cursor)
+                        yield line
+                if course.ended:
+                    await asyncio.to_thread(folder.note_over)
+                for life in lives:
+                    yield life
+                if course.ended:
+                    return
+                if outage is not None:
+                    raise outage
+                if course.hopeless:
+                    await self._scancel(folder, partial(folder.note_refused, course.hopeless))
+                elif traces.cancelled and course.alive:
+                    await self._scancel(folder, folder.note_cancelled)
+                if looking is None:
+                    looking = asyncio.create_task(self._watch.look(time.monotonic()))
+                await asyncio.wait({looking}, timeout=options.log_seconds)
+        except OSError as error:
+            raise LogStreamLost(f"cannot read {folder.path}: {error.strerror}") from error
+        finally:
+            if looking is not None:
+                looking.cancel()
+                await asyncio.gather(looking, return_exceptions=True)
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        """Copy a published file, checked, in a thread."""
+        source = published_file(artifact, self._jobs)
+        await asyncio.to_thread(copy_checked, source, artifact, target)
+
+    async def cancel(self, handle: Handle) -> None:
+        """``scancel``, again until Slurm says that the job is over; it says nothing by itself.
+
+        Raises Unavailable if the controller is away: the wish is kept, but ask again.
+        """
+        folder = self._folder(handle.ref)
+        if not folder.path.exists() or await asyncio.to_thread(folder.over):
+            return
+        try:
+            await self._scancel(folder, folder.note_cancelled)
+        except Unavailable:
+            # Whoever follows the job sees the wish, and cancels once the controller is back.
+            await asyncio.to_thread(folder.note_cancelled)
+            raise
+
+    async def settlement(self, handle: Handle) -> Settlement | None:
+        """Nothing is paid for here."""
+        return None
+
+    async def health(self) -> Health:
+        """Whether the controller answers, the partition is up, and the folder can be written."""
+        if not await asyncio.to_thread(os.access, self._jobs, os.W_OK):
+            return Health(False, f"cannot write to {self._jobs}", "Mount it, or make it writable.")
+        try:
+            groups = await read_nodes(self._clients)
+        except Unavailable as error:
+            return Health(False, f"the Slurm cluster is away ({error})", AWAY_MEND)
+        partition = partition_health(groups, self._options)
+        gpus = gpu_health(groups, self._options)
+        if partition.ok and gpus.ok:
+            return Health(True, f"partition {partition.detail}; GPUs: {gpus.detail}")
+        return gpus if partition.ok else partition
+
+    async def inspect(self, workflow: Workflow) -> tuple[Finding, ...]:
+        """All that can be checked, with a test job of a second on a node; never raises."""
+        inspection = Inspection(
+            self._options,
+            self._clients,
+            self._watch,
+            containers=self._containers(self._root),
+            resources=workflow.resources,
+        )
+        return await inspection.run()
+
+    async def aclose(self) -> None:
+        """Stop asking; jobs go on."""
+        await self._watch.aclose()
+        self._clients.close()
+
+    def _folder(self, job_id: str) -> Folder:
+        return Folder(job_folder(self._jobs, job_id))
+
+    def _sbatch(self, submission: Submission, folder: Folder) -> tuple[str, ...]:
+        return (
+            *("--parsable", f"--job-name={submission.job_id}", "--comment=gridbrush"),
+            # A relative log: in a full path Slurm would replace what follows a per cent sign.
+            *(f"--chdir={folder.path}", "--output=log", "--open-mode=append"),
+            *("--export=ALL", "--requeue"),
+            *self._options.allocation_words(submission.workflow.resources),
+            *self._options.place_words(),
+            str(folder.path / "job.sh"),
+        )
+
+    def _containers(self, folder: Path) -> Containers:
+        options = self._options
+        if options.container != "none":
+            shared = (str(folder / "published"), str(self._root / "caches"))
+            return Runtime(options.container, shared=shared)
+        painting = Painting(
+            options.engine, options.model, options.painting_device, options.step_seconds
+        )
+        return stand_ins(
+            self._root / "bin",
+            painting,
+            path=options.environment["PATH"],
+            package_root="" if options.python else PACKAGE_ROOT,
+        )
+
+    async def _landed(self, folder: Folder) -> bool:
+        """Whether Slurm has, or had, the job."""
+        if await asyncio.to_thread(lambda: folder.number() or folder.ran()):
+            return True
+        if not await asyncio.to_thread(folder.intended):
+            return False
+        # sbatch was about to be called when something happened.
+        snapshot = await self._watch.look(time.monotonic(), soon=True)
+        return bool(snapshot.named(folder.name))
+
+    def _traces(self, folder: Folder) -> Traces:
+        if not self._jobs.is_dir():
+            raise LogStreamLost(f"{self._jobs} is not there; is the shared folder mounted?")
+        return folder.traces()
+
+    async def _sight(self, snapshot: Snapshot, folder: Folder) -> Sight:
+        number = await asyncio.to_thread(folder.number)
+        record = snapshot.records.get(number)
+        named = snapshot.named(folder.name)
+        return Sight(snapshot.began, record or (named[0] if named else None))
+
+    async def _scancel(self, folder: Folder, note: Callable[[], None]) -> None:
+        """End what is alive of the job, after ``note`` was written down; nothing if it is over."""
+        give_up = time.monotonic() + CANCEL_SECONDS
+        while True:
+            snapshot = await self._watch.look(time.monotonic(), soon=True)
+            alive = [record.id for record in snapshot.named(folder.name) if not record.ended]
+            if not alive or time.monotonic() > give_up:
+                return
+            await asyncio.to_thread(note)
+            try:
+                await self._clients.ask("scancel", *alive)
+            except SubmissionRejected as error:
+                raise Unavailable(str(error)) from error
+            await asyncio.sleep(self._options.log_seconds)

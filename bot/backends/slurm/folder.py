@@ -1,0 +1,191 @@
+"""A job's folder on the shared file system: what was intended, submitted, started, and its end.
+
+    script.sh   the job, rendered          job.sh     what sbatch is given; starts it once
+    intent      about to be submitted      submitted  Slurm's number of it
+    owner       the number that started    log        everything it printed
+    result      its exit status, last      cancelled, refused    what we did to it
+    over        its end was seen           lock       one submission at a time
+
+All methods block and belong into a thread, except ``locked``.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import re
+import shlex
+import shutil
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.domain.script import ENDED_LINE, STARTED_LINE
+
+LOCK_SECONDS = 0.05
+TAIL_BYTES = 16_384
+
+# What slurmstepd writes into the log of a step or job that it kills, and our word for it.
+_KILLED = re.compile(
+    rb"slurmstepd.*?(?:(?P<memory>exceeded.* memory limit|oom[-_ ]kill)|(?P<time>DUE TO TIME LIMIT)"
+    rb"|(?P<node>DUE TO NODE FAILURE)|(?P<preempted>DUE TO PREEMPTION))",
+    re.IGNORECASE,
+)
+
+# Should sbatch ever have reached the controller twice, only the first job to start does the work.
+# A job that Slurm starts again, after its node failed, finds its own number and begins afresh.
+_START = """\
+#!/bin/bash
+# Given to sbatch by Gridbrush: starts script.sh, once for all Slurm jobs of this name.
+cd {folder} || exit 1
+( set -C; printf '%s\\n' "$SLURM_JOB_ID" > owner ) 2>/dev/null
+[ "$(cat owner)" = "$SLURM_JOB_ID" ] || exit 0
+{check}rm -rf result scratch
+exec bash script.sh
+"""
+
+# Measured with 22.05: in the seconds after its restart the controller starts jobs on nodes that
+# were busy before without the GPUs they asked for, and no step of them can begin.
+_CHECK_GPUS = """\
+if [ -z "$SLURM_JOB_GPUS$CUDA_VISIBLE_DEVICES$ROCR_VISIBLE_DEVICES" ] &&
+  [ "${SLURM_RESTART_COUNT:-0}" -lt 5 ]; then
+  echo "Slurm started this job without the GPUs it asked for; it is put back."
+  scontrol requeue "$SLURM_JOB_ID" && sleep 60
+fi
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class Traces:
+    """What the folder shows: the exit ``code`` once there is one, the bytes that were ``printed``,
+    whether the log is ``complete`` (its last lines are there), ``why`` something in it was killed
+    (``memory``, ``time``, ``node``, ``preempted``; empty for nothing), whether we ``cancelled`` the
+    job, and the sentence with which we ``refused`` it."""
+
+    code: int | None = None
+    printed: int = 0
+    complete: bool = False
+    why: str = ""
+    cancelled: bool = False
+    refused: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Folder:
+    """One job's."""
+
+    path: Path
+
+    @property
+    def name(self) -> str:
+        """Our id of the job."""
+        return self.path.name
+
+    @property
+    def log(self) -> Path:
+        """Everything the job printed."""
+        return self.path / "log"
+
+    @contextlib.asynccontextmanager
+    async def locked(self) -> AsyncIterator[None]:
+        """Hold the folder against other tasks and processes; waits without blocking."""
+        with (self.path / "lock").open("a") as lock:
+            while True:
+                try:
+                    fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    break
+                except BlockingIOError:
+                    await asyncio.sleep(LOCK_SECONDS)
+            yield
+
+    def make(self) -> None:
+        """Make the folder; the prompt and the key in it are nobody else's."""
+        self.path.mkdir(mode=0o700, exist_ok=True)
+        (self.path / "published").mkdir(exist_ok=True)
+
+    def intend(self, script: str, *, gpus: bool) -> None:
+        """Write everything that sbatch needs, and then that it is going to be called."""
+        check = _CHECK_GPUS if gpus else ""
+        self._write("script.sh", script)
+        self._write("job.sh", _START.format(folder=shlex.quote(str(self.path)), check=check))
+        self.log.touch()
+        self._write("intent", "")
+
+    def note_submitted(self, number: str) -> None:
+        """Slurm has taken it as ``number``."""
+        self._write("submitted", number)
+
+    def intended(self) -> bool:
+        """Whether it may have been submitted."""
+        return (self.path / "intent").exists()
+
+    def number(self) -> str:
+        """Slurm's number of it, empty if not known; that of the job which started counts."""
+        return self._read("owner") or self._read("submitted")
+
+    def over(self) -> bool:
+        """Whether it has ended for good: a result that is no 0 may be that of a run put back."""
+        return (self.path / "over").exists() or self._read("result") == "0"
+
+    def ran(self) -> bool:
+        """Whether it left something of a run that may be over."""
+        return (self.path / "result").exists() or (self.path / "over").exists()
+
+    def note_cancelled(self) -> None:
+        """It is going to be cancelled."""
+        (self.path / "cancelled").touch()
+
+    def note_refused(self, sentence: str) -> None:
+        """It is going to be given up, for the reason that ``sentence`` tells the member."""
+        self._write("refused", sentence)
+
+    def note_over(self) -> None:
+        """It has ended; what it left behind in its scratch folder goes."""
+        shutil.rmtree(self.path / "scratch", ignore_errors=True)
+        with contextlib.suppress(FileNotFoundError):
+            (self.path / "over").touch()
+
+    def traces(self) -> Traces:
+        """What there is to see now."""
+        # To list a folder makes a network file system look again; a file that was not there a
+        # moment ago is otherwise believed to be missing for up to a minute.
+        with contextlib.suppress(OSError):
+            os.listdir(self.path)
+        text = self._read("result")
+        printed, tail = self._log_tail(bool(text))
+        # An earlier run that was put back is in the same log.
+        killed = _KILLED.search(tail.rpartition(STARTED_LINE.encode())[2])
+        return Traces(
+            code=int(text) if text.isdigit() else None,
+            printed=printed,
+            complete=f"\n{ENDED_LINE}\n".encode() in tail,
+            why=(killed.lastgroup or "") if killed else "",
+            cancelled=(self.path / "cancelled").exists(),
+            refused=self._read("refused"),
+        )
+
+    def _log_tail(self, wanted: bool) -> tuple[int, bytes]:
+        """The log's size and, if wanted, its end."""
+        try:
+            with self.log.open("rb") as log:
+                size = log.seek(0, os.SEEK_END)
+                log.seek(max(0, size - TAIL_BYTES))
+                return size, log.read() if wanted else b""
+        except OSError:
+            return 0, b""
+
+    def _read(self, name: str) -> str:
+        try:
+            return (self.path / name).read_text(encoding="utf-8").strip()
+        except OSError:
+            return ""
+
+    def _write(self, name: str, text: str) -> None:
+        part = self.path / f".{name}.part"
+        with part.open("w", encoding="utf-8") as out:
+            out.write(text)
+            out.flush()
+            os.fsync(out.fileno())
+        part.replace(self.path / name)

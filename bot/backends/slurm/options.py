@@ -1,0 +1,112 @@
+"""The options of ``[backend.slurm]``, and what follows from them for Slurm's command lines.
+
+It knows the workflow's resources and Slurm's option names; it starts nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bot.domain.errors import ConfigError
+from bot.domain.workflow import Resources
+
+# What Slurm's programs, and through them the jobs, see of the bot's own environment. Not more: it
+# holds the bot's secrets; and nothing about this machine's GPUs, which are not the nodes'.
+_INHERITED = re.compile(r"HOME|LANG|LC_.*|LD_LIBRARY_PATH|LOGNAME|SLURM_CONF|TZ|USER|HF_.*")
+_GPUS = re.compile(r"[A-Za-z0-9_.-]+")
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """``gpus`` is ``any``, ``none``, or the type that the cluster gives its GPUs (``a100``).
+
+    ``python`` is the interpreter on the nodes that has Gridbrush installed; empty for the bot's
+    own. ``poll_seconds`` lie between two questions to the controller, ``log_seconds`` between two
+    looks at a job's files; a client program is given up after ``client_seconds``. A job that Slurm
+    says it will never start is given up after ``hopeless_seconds``; files may show up
+    ``settle_seconds`` late, as network file systems have it. ``gridbrush check`` waits for its test
+    job for ``inspect_seconds``.
+    """
+
+    shared_dir: Path
+    partition: str = ""
+    account: str = ""
+    extra_args: tuple[str, ...] = ()
+    gpus: str = "any"
+    python: str = ""
+    engine: str = "auto"
+    model: str = ""
+    device: str = "auto"
+    container: str = "none"
+    step_seconds: float = 0.0
+    poll_seconds: float = 2.0
+    log_seconds: float = 0.25
+    client_seconds: float = 60.0
+    hopeless_seconds: float = 120.0
+    settle_seconds: float = 15.0
+    inspect_seconds: float = 30.0
+    environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+
+    @classmethod
+    def read(cls, options: Mapping[str, object]) -> Options:
+        """Options from settings; unknown ones are left aside. Raises ConfigError."""
+        known = {name: options[name] for name in cls.__dataclass_fields__ if name in options}
+        if not known.get("shared_dir"):
+            mend = "Name a folder that this machine and every node see under the same path."
+            raise ConfigError("[backend.slurm] shared_dir", "it is needed, but not set", mend)
+        known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
+        read = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
+        if not _GPUS.fullmatch(read.gpus):
+            mend = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
+            raise ConfigError("[backend.slurm] gpus", f"{read.gpus!r} is no GPU type", mend)
+        return read
+
+    @property
+    def environment(self) -> dict[str, str]:
+        """The environment of Slurm's client programs, which the jobs inherit."""
+        kept = {key: value for key, value in self.environ.items() if _INHERITED.fullmatch(key)}
+        return {**kept, "PATH": self.environ.get("PATH", os.defpath)}
+
+    @property
+    def interpreter(self) -> str:
+        """The Python that runs the stand-ins on the nodes."""
+        return self.python or sys.executable
+
+    @property
+    def painting_device(self) -> str:
+        """Where a model computes, ``cpu`` or ``cuda``."""
+        if self.device != "auto":
+            return self.device
+        return "cpu" if self.gpus == "none" or self.engine == "sketch" else "cuda"
+
+    def gpu_words(self, per_task: int) -> tuple[str, ...]:
+        """``srun``'s or ``sbatch``'s words for so many GPUs of the wanted kind for each task."""
+        if per_task == 0 or self.gpus == "none":
+            return ()
+        kind = "" if self.gpus == "any" else f"{self.gpus}:"
+        return (f"--gpus-per-task={kind}{per_task}",)
+
+    def place_words(self) -> tuple[str, ...]:
+        """``sbatch``'s words for where to run, the operator's own last, so that they win."""
+        words = [f"--partition={self.partition}"] if self.partition else []
+        words += [f"--account={self.account}"] if self.account else []
+        return (*words, *self.extra_args)
+
+    def allocation_words(self, resources: Resources) -> tuple[str, ...]:
+        """``sbatch``'s words for what a job takes.
+
+        Memory is asked for by CPU, for the job as for its steps: a step of a job with memory in
+        one piece takes all of it, and the rows run one after another. GPUs are asked for by task
+        for the same reason: of ``--gpus=4`` only one step at a time gets any.
+        """
+        return (
+            f"--ntasks={resources.tasks}",
+            f"--cpus-per-task={resources.cpus_per_task}",
+            f"--mem-per-cpu={resources.mem_per_cpu}M",
+            *self.gpu_words(-(-resources.gpus // resources.tasks)),
+        )

@@ -1,0 +1,93 @@
+"""Slurm's answers in all the forms its versions give them."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from bot.backends.slurm.records import Record, read_json, read_text
+from bot.domain.errors import Unavailable
+
+JOB_22 = {
+    "job_id": 7,
+    "name": "fox",
+    "job_state": "FAILED",
+    "state_reason": "NonZeroExitCode",
+    "exit_code": 1792,
+    "restart_cnt": 1,
+}
+JOB_24 = {
+    **JOB_22,
+    "job_state": ["FAILED"],
+    "exit_code": {
+        "status": ["ERROR"],
+        "return_code": {"set": True, "infinite": False, "number": 7},
+        "signal": {"id": {"set": False, "infinite": False, "number": 0}, "name": ""},
+    },
+    "restart_cnt": 1,
+}
+EXPECTED = Record("7", "fox", "FAILED", "NonZeroExitCode", 7, 1)
+
+
+def answer(*jobs: object, errors: object = ()) -> str:
+    return json.dumps({"meta": {}, "errors": errors, "jobs": jobs})
+
+
+@pytest.mark.parametrize("job", [JOB_22, JOB_24], ids=["22.05", "24.05"])
+def test_the_json_of_different_versions_says_the_same(job: dict[str, object]) -> None:
+    assert read_json(answer(job)) == (EXPECTED,)
+
+
+def test_the_text_says_what_the_json_says() -> None:
+    assert read_text("7|FAILED|NonZeroExitCode|1792|1|fox\n") == (EXPECTED,)
+    assert read_text("7|FAILED|NonZeroExitCode|7:0|1|fox\n") == (EXPECTED,)
+    assert read_text("slurm says hello\n\n") == ()
+
+
+def test_a_name_may_hold_the_sign_that_separates() -> None:
+    assert read_text("8|PENDING|Resources|0|0|a|b\n")[0].name == "a|b"
+
+
+@pytest.mark.parametrize(("code", "status"), [("9", 137), ("0:15", 143), ("0", 0), ("?", None)])
+def test_a_death_by_signal_counts_as_in_a_shell(code: str, status: int | None) -> None:
+    assert read_text(f"7|FAILED|None|{code}|x|fox\n")[0].code == status
+
+
+def test_a_death_by_signal_is_read_from_json_too() -> None:
+    signal = {"id": {"set": True, "number": 9}, "name": "KILL"}
+    job = {**JOB_24, "exit_code": {"return_code": {"set": True, "number": 0}, "signal": signal}}
+    assert read_json(answer(job))[0].code == 137
+    assert read_json(answer({**JOB_22, "exit_code": None}))[0].code is None
+
+
+@pytest.mark.parametrize(
+    ("states", "state"),
+    [
+        (["RUNNING"], "RUNNING"),
+        (["COMPLETED", "COMPLETING"], "COMPLETING"),
+        (["NODE_FAIL", "REQUEUED"], "REQUEUED"),
+        (["RUNNING", "CONFIGURING"], "CONFIGURING"),
+        ([], "UNKNOWN"),
+    ],
+)
+def test_of_several_states_the_one_that_says_more_counts(states: list[str], state: str) -> None:
+    assert read_json(answer({**JOB_24, "job_state": states}))[0].state == state
+
+
+def test_an_outage_in_json_is_not_taken_for_a_cluster_without_jobs() -> None:
+    errors = [{"description": "Failed while looking for jobs", "source": "slurm_load_jobs"}]
+    with pytest.raises(Unavailable, match="slurm_load_jobs"):
+        read_json(answer(errors=errors))
+
+
+@pytest.mark.parametrize("text", ["", "no", "[]", '{"jobs": 1}'])
+def test_what_is_no_answer_of_squeue_is_no_cluster_without_jobs_either(text: str) -> None:
+    with pytest.raises(ValueError, match=r"Expecting value|other kind"):
+        read_json(text)
+
+
+def test_the_trace_of_a_refused_submission_is_no_job() -> None:
+    assert Record("1", "fox", "FAILED", "BadConstraints").refused
+    assert not Record("1", "fox", "PENDING", "BadConstraints").refused
+    assert not Record("1", "fox", "FAILED", "NonZeroExitCode").refused
