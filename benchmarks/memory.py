@@ -1,4 +1,7 @@
-"""Resident memory of the bot's process: idle, after a thousand jobs, and for each followed job."""
+"""Resident memory of the bot's process: idle, after a thousand jobs, and for each followed job.
+
+Followed jobs are those of a recording, and those of a DeepSquare of the tests' own on loopback.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +13,18 @@ from benchmarks import recordings, stage
 from benchmarks.measure import show
 from bot.playground.actors import Actor
 from bot.playground.server import Playground
+from tests.deepsquare.grid.bank import Purse
+from tests.deepsquare.grid.chain import GridJob, Status
+from tests.deepsquare.grid.conduct import Conduct
+from tests.deepsquare.grid.deploy import Offer
+from tests.deepsquare.grid.site import Setup, TestGrid
 
 WARM_UP = 100
 JOBS = 1000
 AT_ONCE = 16
 FOLLOWED = 200
+FIRST = 20
+LINES = 50
 MEGABYTE = 1e6
 
 
@@ -79,20 +89,67 @@ async def _followed(folder: Path) -> None:
         stage.playing() as (playground, members),
         stage.bot(playground, folder, settings) as bot,
     ):
-        for number in range(20):
-            await (await stage.imagine(members[number % len(members)])).answered()
+        await _ask(members, FIRST)
         await asyncio.sleep(2)
         before = bot.resident
-        for number in range(FOLLOWED):
-            await (await stage.imagine(members[number % len(members)])).answered()
+        await _ask(members, FOLLOWED)
         await asyncio.sleep(4)
         each = (bot.resident - before) / FOLLOWED
     show(f"memory for each of {FOLLOWED} followed jobs", f"{each / 1000:.0f} kB", "goal < 200 kB")
 
 
+async def _followed_on_the_grid(folder: Path) -> None:
+    """Each job runs until it is cancelled, and its log tells of four rows."""
+    setup = Setup(
+        offers=(Offer(gpus_per_node=10_000, cpus_per_node=100_000),),
+        purse=Purse(credits=10_000_000, allowance=10_000_000),
+        usual=Conduct(runs=False, instantly=False),
+    )
+    async with await TestGrid.start(folder / "grid", setup) as grid:
+        settings = {
+            **stage.PLENTY,
+            **grid.environment(),
+            "GRIDBRUSH_QUEUE__RUNNING": str(2 * FOLLOWED),
+        }
+        async with (
+            stage.playing() as (playground, members),
+            stage.bot(playground, folder, settings) as bot,
+        ):
+            await _ask(members, FIRST)
+            await _told(grid, FIRST)
+            before = bot.resident
+            await _ask(members, FOLLOWED)
+            await _told(grid, FIRST + FOLLOWED)
+            each = (bot.resident - before) / FOLLOWED
+    what = f"the same, {FOLLOWED} jobs on the test grid"
+    show(what, f"{each / 1000:.0f} kB", "goal < 200 kB")
+
+
+async def _ask(members: tuple[Actor, ...], count: int) -> None:
+    for number in range(count):
+        await (await stage.imagine(members[number % len(members)])).answered()
+
+
+async def _told(grid: TestGrid, count: int) -> None:
+    """Wait until so many jobs run and are listened to, and let all of them tell of their rows."""
+    while _running(await grid.request_new_jobs()) < count:  # noqa: ASYNC110 - the chain's own word
+        await asyncio.sleep(0.5)
+    await grid.logger.attended(count)
+    for step in range(LINES):
+        bar = f"DDIM Sampler: {step:3d}%|#####     | {step}/{LINES} [00:01<00:01]"
+        for job in await grid.request_new_jobs():
+            for row in range(1, 5):
+                grid.logger.write(job.customer, job.job_id, f"[row {row}] {bar}".encode())
+    await asyncio.sleep(4)
+
+
+def _running(jobs: list[GridJob]) -> int:
+    return sum(job.status is Status.RUNNING for job in jobs)
+
+
 def main() -> None:
-    """Print all three."""
-    for measure in (_idle, _growth, _followed):
+    """Print all four."""
+    for measure in (_idle, _growth, _followed, _followed_on_the_grid):
         with tempfile.TemporaryDirectory() as name:
             asyncio.run(measure(Path(name)))
 

@@ -3,12 +3,16 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import json
 import os
 import signal
 import sys
 from decimal import Decimal
 from pathlib import Path
+
+import httpx
+from PIL import Image
 
 from bot.domain.job import JobState
 from bot.engine.spending import shown
@@ -142,6 +146,13 @@ async def test_imagine_in_a_channel_posts_a_grid_with_four_row_links_and_a_cost(
             if grid.transfer.service.host in str(control.get("url", ""))
         ]
         assert len(links) == 4
+        async with httpx.AsyncClient() as http:
+            rows = [await http.get(link) for link in links]
+        sizes = {Image.open(io.BytesIO(row.content)).size for row in rows}
+        # Three pictures of 64 × 64 side by side; the rows differ, as their seeds do.
+        assert [row.status_code for row in rows] == [200] * 4
+        assert {height for _, height in sizes} == {min(height for _, height in sizes)}
+        assert len({row.content for row in rows}) == 4
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
     finally:

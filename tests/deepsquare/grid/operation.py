@@ -28,12 +28,13 @@ class Transition:
 
 
 class Operation:
-    """``conduct`` maps a job's name to its fate; what has none goes well."""
+    """``conduct`` maps a job's name to its fate; what has none is treated as ``usual``."""
 
-    def __init__(self, chain: Chain, repository: str) -> None:
+    def __init__(self, chain: Chain, repository: str, usual: Conduct) -> None:
         self.conduct: dict[str, Conduct] = {}
         self.transitions: list[Transition] = []
         self.supervisors: list[Supervisor] = []
+        self._usual = usual
         self._chain = chain
         self._repository = repository
         self._known: dict[str, GridJob] = {}
@@ -61,7 +62,7 @@ class Operation:
 
     def fate(self, job: GridJob) -> Conduct:
         """How this job is treated now."""
-        return self.conduct.get(job.name, Conduct())
+        return self.conduct.get(job.name, self._usual)
 
     def behave(self, name: str, conduct: Conduct) -> None:
         """Change a job's fate, also while it lives."""

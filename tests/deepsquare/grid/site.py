@@ -48,7 +48,7 @@ class Setup:
 
     ``speed`` 60 makes a minute of a job's time limit and bill pass in a second. On the real Grid a
     job ends ``tail_seconds`` = 15 after its script. With a key and a certificate (PEM) the logger
-    speaks TLS.
+    speaks TLS. ``usual`` is how jobs are treated that have no fate of their own.
     """
 
     offers: tuple[Offer, ...] = (Offer(),)
@@ -57,6 +57,7 @@ class Setup:
     purse: Purse = field(default_factory=Purse)
     logger_key: bytes = b""
     logger_certificate: bytes = b""
+    usual: Conduct = field(default_factory=Conduct)
 
 
 class TestGrid:
@@ -119,7 +120,7 @@ class TestGrid:
         self.contracts = await deploy(chain, admin, scheduler)
         self.bank = Bank(chain, self.contracts, admin)
         self.customer = await self.bank.new_customer(setup.purse)
-        operation = self._operation = Operation(chain, self.contracts.jobs)
+        operation = self._operation = Operation(chain, self.contracts.jobs, setup.usual)
         offers: dict[str, Offer] = dict(zip(providers, setup.offers, strict=False))
         for provider, offer in offers.items():
             await join(chain, self.contracts, admin, provider, offer)
