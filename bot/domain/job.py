@@ -187,8 +187,7 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
                 return job
         case GridReady(artifact, _):
             if job.state in AT_BACKEND:
-                running = _running(job, at)
-                return running if running.grid else replace(running, grid=artifact)
+                return replace(_running(job, at), grid=artifact)
             if job.state in _AFTER_RUN:
                 return job
         case Finished(ok, _):
@@ -218,6 +217,8 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
                     return job
                 if cause in _CUT_SHORT:
                     return replace(job, state=JobState.COLLECTING)
+            if job.state in _AFTER_RUN and cause in _CUT_SHORT:
+                return job
             return _failed(job, cause, sentence, at)
         case OutOfFunds():
             if job.state in _AFTER_RUN:
@@ -250,8 +251,10 @@ def _with_row(job: Job, event: RowStarted | RowProgress | RowReady | RowFailed) 
     if not 1 <= event.row <= len(job.rows):
         raise IllegalTransition(f"row {event.row} of a job with {len(job.rows)} rows")
     row = job.rows[event.row - 1]
-    if row.ready:
+    if row.ready and not isinstance(event, RowReady):
         return job
+    # A row that a requeued job painted again may lie under its old name with other bytes: the
+    # newest word on it counts.
     match event:
         case RowStarted():
             row = replace(row, started=True)

@@ -57,7 +57,7 @@ class Collector:
         self._root = root
         self._now = now
         self._sleep = sleep
-        self._fetching: dict[tuple[str, int], asyncio.Task[Path]] = {}
+        self._fetching: dict[tuple[str, int], tuple[Artifact, asyncio.Task[Path]]] = {}
 
     def folder(self, job_id: str) -> Path:
         """Where the job's pictures lie."""
@@ -69,13 +69,18 @@ class Collector:
 
     def begin(self, job: Job, row: Row) -> asyncio.Task[Path]:
         """Start fetching a row that was announced, if that has not begun; never raises here."""
+        assert row.artifact is not None, "only a published row is fetched"
         key = (job.id, row.number)
-        if key not in self._fetching:
-            fetching = asyncio.get_running_loop().create_task(self._row(job, row))
-            # Whoever collects the job reads the outcome; until then nobody may have to.
-            fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
-            self._fetching[key] = fetching
-        return self._fetching[key]
+        artifact, before = self._fetching.get(key, (None, None))
+        if before is not None and artifact == row.artifact:
+            return before
+        fetching = asyncio.get_running_loop().create_task(
+            self._row(job, row.number, row.artifact, before)
+        )
+        # Whoever collects the job reads the outcome; until then nobody may have to.
+        fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
+        self._fetching[key] = row.artifact, fetching
+        return fetching
 
     async def collect(self, job: Job) -> tuple[int, ...]:
         """Fetch what is still missing, make the grid; the numbers of the rows that are here.
@@ -110,13 +115,20 @@ class Collector:
     def forget(self, job_id: str) -> None:
         """Stop fetching for a job that will not be collected."""
         for key in [key for key in self._fetching if key[0] == job_id]:
-            self._fetching.pop(key).cancel()
+            self._fetching.pop(key)[1].cancel()
 
-    async def _row(self, job: Job, row: Row) -> Path:
-        assert row.artifact is not None, "only a published row is fetched"
-        target = self.row_path(job.id, row.number)
+    async def _row(
+        self, job: Job, number: int, artifact: Artifact, before: asyncio.Task[Path] | None
+    ) -> Path:
+        """``before`` fetches what was announced of the row in an earlier run, to the same place."""
+        if before is not None:
+            try:
+                await asyncio.wait({before})
+            finally:
+                before.cancel()
+        target = self.row_path(job.id, number)
         size = None if job.request.origin else geometry_of(job.request).strip_size
-        await self._fetch(row.artifact, target, size)
+        await self._fetch(artifact, target, size)
         return target
 
     async def _fetch(

@@ -97,7 +97,7 @@ def test_progress_counts_all_rows_and_never_falls() -> None:
 
 def test_a_row_that_is_ready_stays_as_it_is() -> None:
     job = after(*ONE_READY)
-    for event in (RowFailed(1, 1), RowProgress(1, 3), RowReady(1, 5, artifact("other"))):
+    for event in (RowFailed(1, 1), RowProgress(1, 3), RowStarted(1, 5)):
         assert advance(job, event, LATER) == job
 
 
@@ -132,9 +132,22 @@ def test_a_word_from_the_log_proves_that_the_job_runs(event: JobEvent) -> None:
     assert job.started_at == LATER
 
 
-def test_the_first_grid_counts() -> None:
-    job = after(*RUNNING, GridReady(artifact("one"), 2), GridReady(artifact("two"), 2))
-    assert job.grid == artifact("one")
+def test_what_a_requeued_job_published_again_counts() -> None:
+    again = (Requeued(), RowReady(1, 100, artifact("again")), GridReady(artifact("two"), 2))
+    job = after(*ONE_READY, GridReady(artifact("one"), 2), *again)
+    assert job.rows[0].artifact == artifact("again")
+    assert job.grid == artifact("two")
+
+
+def test_a_row_that_is_ready_stays_so_whatever_its_second_run_does() -> None:
+    before = after(*ONE_READY, Requeued())
+    job = after(*ONE_READY, Requeued(), RowStarted(1, 5), RowProgress(1, 10), RowFailed(1, 1))
+    assert job.rows == before.rows
+
+
+def test_an_end_that_is_told_again_says_nothing_against_what_is_being_collected() -> None:
+    died = Failed(Cause.DIED, "It died.")
+    assert after(*ONE_READY, died, died).state is JobState.COLLECTING
 
 
 def test_a_requeued_job_starts_over_but_keeps_published_rows() -> None:

@@ -98,7 +98,7 @@ def test_every_life_keeps_the_promises_of_its_state(
         assert (job.id, job.request, job.created_at) == (before.id, before.request, NOW)
         assert [row.number for row in job.rows] == [1, 2]
         assert all(0 <= row.percent <= 100 for row in job.rows)
-        assert set(before.ready_rows) <= set(job.ready_rows)
+        assert {row.number for row in before.ready_rows} <= {row.number for row in job.ready_rows}
         assert job.state.terminal == (job.ended_at is not None)
         assert (job.state is JobState.FAILED) == (job.cause is not None) == bool(job.sentence)
         assert job.state is not JobState.CANCELLED or job.cancelled_by is not None

@@ -86,6 +86,24 @@ async def test_a_row_that_is_lost_on_the_way_is_left_out(tmp_path: Path) -> None
         assert await room.faults() == ()
 
 
+async def test_a_row_that_was_painted_again_is_fetched_as_it_was_announced_last(
+    tmp_path: Path,
+) -> None:
+    async with open_room(tmp_path) as room:
+        job = await _made(room)
+        row = job.rows[0]
+        assert row.artifact is not None
+        room.collector.row_path(job.id, 1).unlink()
+        # What an earlier run announced lies under the same name, and is not that any more.
+        earlier = replace(row, artifact=replace(row.artifact, sha256="0" * 64))
+        lost = room.collector.begin(job, earlier)
+        path = await room.collector.begin(job, row)
+        assert path.exists()
+        with pytest.raises(ArtifactMissing):
+            await lost
+        room.collector.forget(job.id)
+
+
 class Painterly(ScriptedBackend):
     """Delivers one of the files in another size, correctly announced or not."""
 
