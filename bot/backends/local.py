@@ -86,6 +86,7 @@ class LocalBackend:
         """Make the folders and stand-ins, and forget jobs that ended a week ago. Blocking."""
         try:
             self._jobs.mkdir(parents=True, exist_ok=True)
+            (self._root / "caches").mkdir(exist_ok=True)
             write_stand_ins(self._root / "bin", sys.executable)
         except OSError as error:
             raise ConfigError(
@@ -178,6 +179,7 @@ class LocalBackend:
                 return  # it runs, started by an earlier call
             if (folder / "group").exists():
                 return  # it ran, and is over
+            (folder / "published").mkdir(exist_ok=True)
             (folder / "script.sh").write_text(script, encoding="utf-8")
             (folder / "log").touch()
             subprocess.run(
@@ -217,13 +219,14 @@ class LocalBackend:
             caches=str(self._root / "caches"),
             result=str(folder / "result"),
             launcher=Processes((*slot, str(self._options.tasks))),
-            containers=self._containers(),
+            containers=self._containers(folder),
         )
 
-    def _containers(self) -> Containers:
+    def _containers(self, folder: Path) -> Containers:
         options = self._options
         if options.container != "none":
-            return Runtime(options.container)
+            shared = (str(folder / "published"), str(self._root / "caches"))
+            return Runtime(options.container, shared=shared)
         source = os.environ if options.environ is None else options.environ
         device = options.device if options.device != "auto" else _device()
         painting = Painting(options.engine, options.model, device, options.step_seconds)

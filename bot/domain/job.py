@@ -253,8 +253,7 @@ def _with_row(job: Job, event: RowStarted | RowProgress | RowReady | RowFailed) 
     row = job.rows[event.row - 1]
     if row.ready and not isinstance(event, RowReady):
         return job
-    # A row that a requeued job painted again may lie under its old name with other bytes: the
-    # newest word on it counts.
+    # The newest word counts: a requeued job may paint a row again, under its name, in other bytes.
     match event:
         case RowStarted():
             row = replace(row, started=True)

@@ -16,6 +16,7 @@ from bot.domain.events import Exited, RowReady
 from tests.backends.conformance import *  # noqa: F403
 from tests.backends.conformance import Site, ending, events
 from tests.backends.jobs import submission
+from tests.backends.runtime import PretendedRuntime
 
 SECRET = "do-not-inherit-me"
 
@@ -122,6 +123,22 @@ async def test_jobs_that_ended_a_week_ago_are_forgotten(site: Site) -> None:
     os.utime(result, (past, past))
     again = await site.open()
     assert await again.find("old") is None
+
+
+async def test_a_container_step_runs_in_the_runtime_and_can_publish(tmp_path: Path) -> None:
+    runtime = PretendedRuntime(tmp_path / "runtime")
+    runtime.write()
+    environ = {"PATH": f"{runtime.programs}:{os.environ['PATH']}", "HOME": str(tmp_path)}
+    options = {"data_dir": tmp_path, "container": "apptainer", "environ": environ}
+    backend = await open_backend("local", options)
+    work = submission("contained", backend.upload_url("contained"), rows=1)
+    lines, last = await ending(backend.follow(await backend.submit(work)))
+    assert last == Exited(0)
+    (ready,) = [event for event in events(lines, 1) if isinstance(event, RowReady)]
+    await backend.fetch(ready.artifact, tmp_path / "row.png")
+    folder = tmp_path / "local" / "jobs" / "contained"
+    assert f"{folder}/published:{folder}/published:rw" in runtime.bound
+    assert f"{folder}/scratch:/deepsquare:rw" in runtime.bound
 
 
 async def test_a_missing_container_runtime_is_unhealthy(tmp_path: Path) -> None:

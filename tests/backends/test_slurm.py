@@ -17,6 +17,7 @@ from bot.domain.events import Cancelled, Exited, Handle, RowReady, Started
 from tests.backends.conformance import *  # noqa: F403
 from tests.backends.conformance import Site, ending, events
 from tests.backends.jobs import submission
+from tests.backends.runtime import PretendedRuntime
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import MARK, PUBLISH, job, until, wait_for
 from tests.slurm.site import backend, cluster, options, site
@@ -200,33 +201,12 @@ async def test_the_bots_secrets_do_not_reach_a_job(backend: Backend) -> None:
     assert not any(b"DISCORD" in line.data for line in lines)
 
 
-_RUNTIME = """\
-#!/bin/bash
-# A runtime without containers: notes how it is called, and starts the command where it stands.
-printf '%s\\n' "$@" > {calls}
-while [ "$1" != /opt/software/registry-1.deepsquare.run/library/stable-diffusion:latest ]; do
-  bound=${{1#--bind=}}
-  case $bound in *:/deepsquare:rw) export STORAGE_PATH=${{bound%%:*}} ;; esac
-  shift
-done
-shift
-exec "$@"
-"""
-
-
 async def test_a_container_step_runs_in_the_nodes_own_runtime(
     options: dict[str, object], site: Site, cluster: Cluster, tmp_path: Path
 ) -> None:
-    programs, calls = tmp_path / "bin", tmp_path / "calls"
-    programs.mkdir()
-    texts = {
-        "apptainer": _RUNTIME.format(calls=calls),
-        "python": f'#!/bin/sh\nexec {sys.executable} "$@"\n',
-    }
-    for name, text in texts.items():
-        (programs / name).write_text(text)
-        (programs / name).chmod(0o755)
-    environ = {**cluster.environ, "PATH": f"{programs}:{cluster.environ['PATH']}"}
+    runtime = PretendedRuntime(tmp_path / "runtime")
+    runtime.write()
+    environ = {**cluster.environ, "PATH": f"{runtime.programs}:{cluster.environ['PATH']}"}
     contained = {**options, "container": "apptainer", "environ": environ}
     backend = await open_backend("slurm", contained)
     work = submission("contained", backend.upload_url("contained"), rows=1)
@@ -234,9 +214,8 @@ async def test_a_container_step_runs_in_the_nodes_own_runtime(
     assert last == Exited(0)
     assert [event for event in events(lines, 1) if isinstance(event, RowReady)]
     folder = site.folder / "jobs" / "contained"
-    bound = {line for line in calls.read_text().splitlines() if line.startswith("--bind=")}
-    assert f"--bind={folder}/published:{folder}/published:rw" in bound
-    assert f"--bind={folder}/scratch:/deepsquare:rw" in bound
+    assert f"{folder}/published:{folder}/published:rw" in runtime.bound
+    assert f"{folder}/scratch:/deepsquare:rw" in runtime.bound
     await backend.aclose()
 
 
