@@ -21,8 +21,12 @@ KEY = bytes(range(32))
 SEED = 1000
 
 
-def load(name: str) -> Template:
+def load(name: str, image: Path | None = None) -> Template:
+    """The template; what it expects in its container's root is looked for below ``image``."""
     text = (FOLDER / name).read_text(encoding="utf-8")
+    if image is not None:
+        for place in ("/stablediffusion/scripts", "/models/$MODEL"):
+            text = text.replace(place, f"{image}{place}")
     files = {
         file: (FOLDER / file).read_text(encoding="utf-8") for file in files_named_in(text, name)
     }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -141,6 +142,38 @@ def test_a_script_that_cannot_take_a_negative_prompt_fails_its_rows(tmp_path: Pa
     assert done.all(RowFailed) == [RowFailed(1, 65)]
     assert done.all(Finished) == [Finished(0, 1)]
     assert done.code == 1
+
+
+# What Stability's DDIM does with the number of steps before it paints.
+SAMPLER = """
+parser.add_argument("--ckpt")
+parser.add_argument("--config")
+opt = parser.parse_args()
+moments = [moment + 1 for moment in range(0, 1000, 1000 // opt.steps)]
+[0.5 for _ in range(1000)][moments[-1]]
+assert os.path.exists(opt.ckpt) and os.path.exists(opt.config)
+"""
+
+
+@pytest.mark.parametrize(
+    ("steps", "done"), [(1, 1), (3, 2), (27, 26), (37, 35), (50, 50), (110, 100), (1000, 500)]
+)
+def test_the_stock_script_is_asked_for_steps_that_its_sampler_can_do(
+    tmp_path: Path, steps: int, done: int
+) -> None:
+    script = tmp_path / "stablediffusion" / "scripts" / "txt2img.py"
+    model = tmp_path / "models" / "no-such-model"
+    for folder in (script.parent, model):
+        folder.mkdir(parents=True)
+    painter = PAINTER.replace("opt = parser.parse_args()", SAMPLER).replace("CONDITIONING", STOCK)
+    script.write_text(painter.replace("FAILING", "()").replace("EMPTY", "()"))
+    for name in ("model.ckpt", "config.yaml"):
+        (model / name).touch()
+    where = ticket((tmp_path / "published").as_uri())
+    asked = replace(request(rows=1), steps=steps)
+    job = carry_out(render(load("stable-diffusion.yaml", tmp_path), asked, where), tmp_path)
+    assert job.row(1)[3] == str(done)
+    assert job.code == 0
 
 
 @pytest.mark.skipif(Path("/models").exists(), reason="this machine has the platform's models")
