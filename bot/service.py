@@ -36,7 +36,6 @@ from bot.surface.reporter import DiscordReporter
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
-POSTING_SECONDS = 5.0
 AWAY = "The machines are away at the moment; everything waits and nothing is lost."
 
 
@@ -54,9 +53,7 @@ class Service:
 
     async def hush(self) -> None:
         """Finish what is being posted and write no more; while Discord can still be reached."""
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(POSTING_SECONDS):
-                await self.courier.aclose()
+        await self.courier.aclose()
         await _stop(self.writing)
 
 
@@ -165,6 +162,7 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     await service.engine.dispatcher.recover()
     await service.engine.purse.recover()
     await service.cards.resume()
+    await service.courier.resume()
     on_ready(service)
     await service.engine.dispatcher.run()
 

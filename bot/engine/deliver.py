@@ -66,7 +66,11 @@ class Deliverer:
     async def deliver(self, job: Job, package: Package) -> Delivered:
         """Hand the result over and say by which rung; never raises for a refused delivery."""
         nonce = f"job-{job.id}"
-        attempts = {attempt.rung: attempt for attempt in await self._reader.attempts(job.id)}
+        attempts = {
+            attempt.rung: attempt
+            for attempt in await self._reader.attempts(job.id)
+            if attempt.nonce == nonce
+        }
         for attempt in attempts.values():
             if attempt.delivered is False:
                 continue

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
@@ -43,6 +43,8 @@ class Post:
 
 
 _SPARE_SECONDS = 60.0
+_A_DAY = timedelta(days=1)
+_ROWS = "rows"
 
 
 class Posts:
@@ -66,8 +68,35 @@ class Posts:
         return await self._deliveries.message(job_id, "thread")
 
     async def keep_card(self, job_id: str, message: MessageRef) -> None:
-        """The card was posted."""
+        """The card was posted, or says now how the job has ended."""
         await self._keep(job_id, "card", message)
+
+    async def cards_behind(self, rung: str) -> tuple[str, ...]:
+        """Jobs of the last day that have ended, and whose card may not say so.
+
+        Not those that were delivered on ``rung``, where the card became the result.
+        """
+        return await self._deliveries.cards_behind(self._now() - _A_DAY, without=rung)
+
+    async def owe_rows(self, job_id: str) -> None:
+        """The rows are to be posted once the grid is."""
+        at = self._now()
+        await self._database.write(
+            lambda link: deliveries.record_attempt(link, job_id, _ROWS, _ROWS, at=at)
+        )
+
+    async def rows_owed(self) -> tuple[str, ...]:
+        """The jobs whose rows are still to be posted."""
+        return await self._deliveries.open_on(_ROWS)
+
+    async def rows_done(self, job_id: str, why_not: str = "") -> None:
+        """The rows were posted or, for a reason, are given up."""
+        at = self._now()
+        await self._database.write(
+            lambda link: deliveries.finish_attempt(
+                link, job_id, _ROWS, _ROWS, delivered=not why_not, at=at, detail=why_not
+            )
+        )
 
     async def keep_thread(self, job_id: str, first: MessageRef) -> None:
         """The rows were posted in a thread; ``first`` is the thread and its first message."""

@@ -1,4 +1,5 @@
-"""What was posted for a job, and what was about to be. Knows two tables, and no Discord.
+"""What was posted for a job, and what was about to be. Knows two tables and
+which jobs have ended; no Discord.
 
 Before each posting its intent is written down, afterwards its outcome. An intent without an outcome
 after a crash means: perhaps posted; look for the nonce before posting again.
@@ -111,6 +112,25 @@ class Deliveries:
         sql = "SELECT * FROM deliveries WHERE job_id = ? ORDER BY id"
         return await self._database.read(Query(sql, (job_id,), _attempts))
 
+    async def open_on(self, rung: str) -> tuple[str, ...]:
+        """The jobs with an attempt on this rung whose outcome is unknown, the first first."""
+        sql = "SELECT job_id FROM deliveries WHERE rung = ? AND done_at IS NULL ORDER BY id"
+        return await self._database.read(Query(sql, (rung,), _job_ids))
+
+    async def cards_behind(self, since: datetime, *, without: str) -> tuple[str, ...]:
+        """Jobs, asked for since then, that have ended after their card was written down last.
+
+        Not those whose result was delivered on the rung ``without``: there the card is the result.
+        """
+        sql = """
+        SELECT jobs.id AS job_id FROM jobs JOIN messages ON messages.job_id = jobs.id
+        WHERE jobs.state IN ('finished', 'failed', 'cancelled') AND jobs.created_at >= ?
+            AND messages.kind = 'card' AND messages.posted_at < jobs.ended_at
+            AND json_extract(jobs.snapshot, '$.rung') <> ?
+        ORDER BY jobs.id
+        """
+        return await self._database.read(Query(sql, (to_text(since), without), _job_ids))
+
     async def message(self, job_id: str, kind: MessageKind) -> MessageRef | None:
         """The job's message of this kind."""
         return (await self.messages(job_id)).get(kind)
@@ -138,6 +158,10 @@ def _attempts(rows: Sequence[sqlite3.Row]) -> tuple[Attempt, ...]:
         )
         for row in rows
     )
+
+
+def _job_ids(rows: Sequence[sqlite3.Row]) -> tuple[str, ...]:
+    return tuple(str(row["job_id"]) for row in rows)
 
 
 def _messages(rows: Sequence[sqlite3.Row]) -> dict[MessageKind, MessageRef]:

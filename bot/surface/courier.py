@@ -36,32 +36,44 @@ INTERACTION: Final = "interaction"
 CHANNEL: Final = "channel"
 DIRECT: Final = "direct"
 
+POSTING_SECONDS: Final = 5.0
 CARD_SECONDS: Final = 3.0
 LOOK_EVERY: Final = 0.05
 LOOK_BACK: Final = 50
 
 
 class DiscordCourier:
-    """Posts one result on one rung. ``aclose`` waits for the rows that are still on their way."""
+    """Posts one result on one rung; its rows follow, if not now, then after a ``resume``."""
 
     def __init__(
         self, client: DeskClient, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:
         self._client = client
         self._sleep = sleep
-        self._afterwards: set[asyncio.Task[None]] = set()
+        self._afterwards: dict[str, asyncio.Task[None]] = {}
+        self._closing = False
 
-    async def aclose(self) -> None:
-        """Let the rows arrive that are being posted."""
-        while self._afterwards:
-            await asyncio.wait(tuple(self._afterwards))
-
-    async def drop(self) -> None:
-        """Let go of rows that are still on their way; the menu below their grid opens them."""
-        tasks = tuple(self._afterwards)
+    async def aclose(self, patience: float = POSTING_SECONDS) -> None:
+        """Begin nothing more; rows on their way get some seconds, the next bot posts the rest."""
+        self._closing = True
+        tasks = tuple(self._afterwards.values())
+        if tasks:
+            await asyncio.wait(tasks, timeout=patience)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    async def resume(self) -> None:
+        """Post the rows that a stop or a crash has left behind their grid."""
+        desk = self._client.desk
+        for job_id in await desk.posts.rows_owed():
+            job = await desk.queue.jobs.get(job_id)
+            if job is None or not job.state.terminal:
+                continue  # they follow when its grid is found or posted
+            if job.result is None:
+                await desk.posts.rows_done(job_id, "the grid was never posted")
+                continue
+            await self._follow_up(job, job.rung, job.result)
 
     async def ladder(self, job: Job) -> tuple[str, ...]:
         """The rungs that can hold now, the best first."""
@@ -90,6 +102,9 @@ class DiscordCourier:
         desk = self._client.desk
         guild_id = 0 if rung == DIRECT else job.request.place.guild_id
         picture = await picture_of(desk, job, byte_limit(self._client, guild_id))
+        rows = wants_rows(desk, job, picture)
+        if rows:
+            await desk.posts.owe_rows(job.id)
         if rung == INTERACTION:
             post = await desk.posts.card(job.id)
             if post is None or post.interaction is None:
@@ -99,14 +114,19 @@ class DiscordCourier:
                     self._client, post.interaction, picture.card, uploads=[picture.upload]
                 )
         else:
-            post = None
             message = await self._send(rung, job, picture, nonce)
-        if wants_rows(desk, job, picture):
-            self._follow_up(job, Post(message, post.interaction if post else None))
+        if rows:
+            await self._follow_up(job, rung, message)
         return message
 
     async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
         """The result that an interrupted attempt left behind; None if it left none."""
+        message = await self._find(rung, job)
+        if message is not None and job.id in await self._client.desk.posts.rows_owed():
+            await self._follow_up(job, rung, message)
+        return message
+
+    async def _find(self, rung: str, job: Job) -> MessageRef | None:
         desk = self._client.desk
         if rung == INTERACTION:
             post = await desk.posts.card(job.id)
@@ -166,20 +186,28 @@ class DiscordCourier:
         with border():
             return await self._client.create_dm(discord.Object(author_id))
 
-    def _follow_up(self, job: Job, post: Post) -> None:
+    async def _follow_up(self, job: Job, rung: str, message: MessageRef) -> None:
+        if self._closing or job.id in self._afterwards:
+            return
+        card = await self._client.desk.posts.card(job.id) if rung == INTERACTION else None
+        post = Post(message, card.interaction if card else None)
         task = asyncio.get_running_loop().create_task(
             self._rows(job, post), name=f"rows of {job.id}"
         )
-        self._afterwards.add(task)
-        task.add_done_callback(self._afterwards.discard)
+        self._afterwards[job.id] = task
+        task.add_done_callback(lambda _: self._afterwards.pop(job.id))
 
     async def _rows(self, job: Job, post: Post) -> None:
+        why_not = ""
         try:
             await post_rows(self._client, job, post)
         except DeliveryError as error:
             log.warning("the rows could not be posted: %s", error, extra={"job": job.id})
+            why_not = str(error)
         except Exception:
             log.exception("posting the rows broke off", extra={"job": job.id})
+            why_not = "a defect, see the log"
+        await self._client.desk.posts.rows_done(job.id, why_not)
 
 
 def is_result(message: discord.Message, job: Job) -> bool:

@@ -15,17 +15,17 @@ from typing import Final
 
 from bot.domain.errors import DeliveryError
 from bot.domain.events import Dispatched, JobEvent
-from bot.domain.grid import LONGEST_ALT_TEXT, alt_text
 from bot.domain.job import Job, JobState
 from bot.engine.posts import Post
 from bot.engine.queue import Standing
 from bot.surface import posting
 from bot.surface.agenda import Agenda, Urgency
 from bot.surface.card import Card
-from bot.surface.cards import PREVIEW_FILE, Waiting, card_of, moved
+from bot.surface.cards import Waiting, card_of, moved
 from bot.surface.desk import DeskClient
 from bot.surface.posting import Expired, Gone, Upload
-from bot.surface.texts import cut, jump_link
+from bot.surface.results import preview_of
+from bot.surface.texts import jump_link
 
 log = logging.getLogger(__name__)
 
@@ -36,8 +36,7 @@ MOST_TRIES: Final = 8
 LOOK_SECONDS: Final = 0.5
 MOST_LOOKS: Final = 4
 EDIT_SECONDS: Final = 60.0
-
-_PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLED})
+CARD_IS_RESULT: Final = "interaction"
 
 
 @dataclass(slots=True)
@@ -89,7 +88,7 @@ class DiscordReporter:
             return  # the command line's: there is no card
         if isinstance(event, Dispatched) or job.state.terminal:
             self._line_moved = True
-        if job.state is JobState.FINISHED and job.rung == "interaction":
+        if job.state is JobState.FINISHED and job.rung == CARD_IS_RESULT:
             self._forget(job.id)
         else:
             self._sheets.setdefault(job.id, _Sheet()).job = job
@@ -108,10 +107,12 @@ class DiscordReporter:
         self._woken.set()
 
     async def resume(self) -> None:
-        """Write anew the cards of every job that was under way when the bot stopped."""
-        jobs = self._client.desk.queue.jobs
-        for flight in await jobs.running():
-            job = await jobs.get(flight.job_id)
+        """Write anew the cards of jobs that were under way when the bot stopped, or just ended."""
+        desk = self._client.desk
+        jobs = desk.queue.jobs
+        under_way = [flight.job_id for flight in await jobs.running()]
+        for job_id in (*under_way, *await desk.posts.cards_behind(CARD_IS_RESULT)):
+            job = await jobs.get(job_id)
             if job is not None and job.request.place.channel_id:
                 self._sheets.setdefault(job.id, _Sheet()).job = job
         self.line_changed()
@@ -248,7 +249,7 @@ class DiscordReporter:
         if sheet.post is None:
             # It is just being posted, or a crash came in between and it never will be.
             raise DeliveryError("there is no card yet")
-        picture = await self._preview(job)
+        picture = await preview_of(desk, job)
         preview = picture is not None
         card = self._card(job, sheet, preview=preview)
         uploads: list[Upload] | None = None
@@ -262,6 +263,8 @@ class DiscordReporter:
         sheet.preview = picture.path.name if picture is not None else ""
         sheet.shown = card
         sheet.tries = 0
+        if job.state.terminal:
+            await desk.posts.keep_card(job_id, sheet.post.message)
         self._look_again(job, sheet)
         return job
 
@@ -282,15 +285,6 @@ class DiscordReporter:
             return moved(job, link)
         waiting = Waiting(sheet.standing, notice=desk.notice())
         return card_of(job, desk.now(), waiting, preview=preview)
-
-    async def _preview(self, job: Job) -> Upload | None:
-        """The rows so far in one small picture; None if there is nothing to see."""
-        if job.state not in _PREVIEWED or not job.ready_rows:
-            return None
-        path = await self._client.desk.prints.preview(job)
-        if path is None:
-            return None
-        return Upload(path, PREVIEW_FILE, cut(f"So far: {alt_text(job.request)}", LONGEST_ALT_TEXT))
 
 
 def _says(standing: Standing, at: float) -> tuple[int, str, int | None]:

@@ -1,7 +1,7 @@
-"""A finished job as a message: the card and its file, small enough for the place it goes to.
+"""A job's pictures as files of a message: of a finished one the result, of a running one a preview.
 
-Shared by the courier, who brings it, and by whoever shows it again. Knows limits on bytes; does
-not post.
+Small enough for the place they go to. Shared by the courier, who brings a result, by whoever shows
+it again, and by the reporter. Knows limits on bytes; does not post.
 """
 
 from __future__ import annotations
@@ -12,18 +12,20 @@ from typing import Final
 
 import discord
 
-from bot.domain.grid import alt_text
-from bot.domain.job import Job
+from bot.domain.grid import LONGEST_ALT_TEXT, alt_text
+from bot.domain.job import Job, JobState
 from bot.surface.card import Card
-from bot.surface.cards import result
+from bot.surface.cards import PREVIEW_FILE, result
 from bot.surface.controls import Link, public_links
 from bot.surface.desk import Desk
 from bot.surface.posting import Upload
-from bot.surface.texts import short_id
+from bot.surface.texts import cut, short_id
 
 DEFAULT_LIMIT: Final = 10 * 1024 * 1024
 # Of the 25 MiB that one request may weigh, some go to what surrounds the files.
 REQUEST_LIMIT: Final = 24 * 1024 * 1024
+
+_PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLED})
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,6 +62,16 @@ async def picture_of(
 
 def _published(desk: Desk, job: Job) -> tuple[Link, ...]:
     return () if desk.rows == "attachments" else public_links(job, plain=desk.rows == "links")
+
+
+async def preview_of(desk: Desk, job: Job) -> Upload | None:
+    """The rows so far in one small picture; None if there is nothing to see."""
+    if job.state not in _PREVIEWED or not job.ready_rows:
+        return None
+    path = await desk.prints.preview(job)
+    if path is None:
+        return None
+    return Upload(path, PREVIEW_FILE, cut(f"So far: {alt_text(job.request)}", LONGEST_ALT_TEXT))
 
 
 def wants_rows(desk: Desk, job: Job, picture: Picture) -> bool:

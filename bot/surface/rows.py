@@ -1,7 +1,8 @@
 """The full-size rows as files: in a thread below the grid or, without one, beside the grid itself.
 
-Done after the grid is posted, so that nobody waits for them. Whatever fails here costs nothing:
-the rows can always be opened with the menu below the grid.
+Done after the grid is posted, so that nobody waits for them; what was posted before an interruption
+is not posted again. Whatever fails here costs nothing: the rows can always be opened with the menu
+below the grid.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from bot.surface.texts import jump_link, listed, short_id
 log = logging.getLogger(__name__)
 
 MOST_FILES: Final = 10
+LOOK_BACK: Final = 50
 _ALONE: Final = 5
 """So many rows get a message each, which a link can lead to; more share messages."""
 
@@ -78,10 +80,15 @@ async def _in_thread(
     client: DeskClient, job: Job, message: MessageRef, files: Sequence[_RowFile]
 ) -> tuple[Link, ...]:
     guild_id = job.request.place.guild_id
-    thread_id = await _open_thread(client, job, message)
+    thread_id, fresh = await _open_thread(client, job, message)
     thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
+    there = {} if fresh else await _posted_before(client, thread)
     links: list[Link] = []
     for number, pack in enumerate(_packs(files), 1):
+        if pack[0].upload.name in there:
+            url = jump_link(guild_id, thread_id, there[pack[0].upload.name])
+            links += [Link(one.row, url) for one in pack]
+            continue
         content = "\n".join(f"Row {one.row} · seed {job.request.row_seed(one.row)}" for one in pack)
         posted = await posting.send(
             thread,
@@ -97,8 +104,22 @@ async def _in_thread(
     return tuple(links)
 
 
-async def _open_thread(client: DeskClient, job: Job, message: MessageRef) -> int:
-    """The id of the thread below a message, opened if there is none. Raises DeliveryError."""
+async def _posted_before(client: DeskClient, thread: discord.abc.Messageable) -> dict[str, int]:
+    """Files that an interrupted attempt has left in the thread, and the messages they are in."""
+    with border():
+        return {
+            file.filename: message.id
+            async for message in thread.history(limit=LOOK_BACK)
+            if message.author == client.user
+            for file in message.attachments
+        }
+
+
+async def _open_thread(client: DeskClient, job: Job, message: MessageRef) -> tuple[int, bool]:
+    """The id of the thread below a message, and whether it was just opened.
+
+    Raises DeliveryError.
+    """
     guild_id = job.request.place.guild_id
     channel = client.get_partial_messageable(message.channel_id, guild_id=guild_id)
     if channel.guild is None:
@@ -112,9 +133,9 @@ async def _open_thread(client: DeskClient, job: Job, message: MessageRef) -> int
     except DeliveryError as error:
         cause = error.__cause__
         if isinstance(cause, discord.HTTPException) and cause.code == _THREAD_EXISTS:
-            return message.message_id  # a thread below a message has the message's id
+            return message.message_id, False  # a thread below a message has the message's id
         raise
-    return thread.id
+    return thread.id, True
 
 
 def _packs(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:

@@ -16,10 +16,11 @@ import pytest
 
 from bot.domain.job import JobState
 from bot.playground.server import Playground
-from bot.service import DRAIN_SECONDS, POSTING_SECONDS
+from bot.service import DRAIN_SECONDS
 from bot.store.database import Database
 from bot.store.jobs import Jobs
 from bot.store.ledger import Ledger
+from bot.surface.courier import POSTING_SECONDS
 from tests.playground.clock import Clock
 from tests.scenarios.plays import NEVER, write_play
 

@@ -219,6 +219,64 @@ async def test_a_thread_that_is_there_already_is_used(
         await playground.until(lambda _: len(_links(card)) == 2)
 
 
+async def test_rows_that_a_stop_left_behind_are_posted_by_the_next_bot(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+        opening = playground.world.faults.hold("POST", "/threads$")
+        message = await stage.result("a lighthouse")
+        await opening.reached.wait()
+        await stage.dispatcher.idle()
+        await stage.courier.aclose(0)
+        playground.world.faults.clear()
+    for _ in range(2):
+        async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+            await stage.courier.resume()
+            await playground.until(lambda _: len(_links(message)) == 2)
+            await stage.courier.aclose()
+            assert await stage.posts.rows_owed() == ()
+        assert len(playground.world.messages_in(playground.world.channels[message.id])) == 2
+
+
+async def test_rows_that_were_posted_before_a_crash_are_not_posted_again(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+        opening = playground.world.faults.hold("POST", "/threads$")
+        message = await stage.result("a lighthouse")
+        await opening.reached.wait()
+        await stage.dispatcher.idle()
+        linking = playground.world.faults.hold("PATCH", "@original")
+        opening.open()
+        await linking.reached.wait()
+        await stage.courier.aclose(0)
+        playground.world.faults.clear()
+    rows = playground.world.messages_in(playground.world.channels[message.id])
+    assert len(rows) == 2
+    clock.pass_time(minutes=30)  # Discord has forgotten their nonces
+    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+        await stage.courier.resume()
+        await playground.until(lambda _: len(_links(message)) == 2)
+    assert playground.world.messages_in(playground.world.channels[message.id]) == rows
+    assert [url.rpartition("/")[2] for url in _links(message)] == [str(row.id) for row in rows]
+
+
+async def test_a_grid_that_is_found_after_a_crash_gets_its_rows(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+        opening = playground.world.faults.hold("POST", "/threads$")
+        asked = await stage.imagine("a lighthouse")
+        await opening.reached.wait()
+        job = await stage.ended(asked)
+        await stage.courier.aclose(0)
+        playground.world.faults.clear()
+    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+        assert await stage.courier.find(INTERACTION, job, "") == job.result
+        card = await stage.shows(asked, "Done")
+        await playground.until(lambda _: len(_links(card)) == 2)
+
+
 async def test_without_threads_the_rows_lie_beside_the_grid_as_far_as_they_fit(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:

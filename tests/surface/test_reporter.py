@@ -114,6 +114,28 @@ async def test_after_a_restart_every_card_goes_on(
         await stage.dispatcher.idle()
 
 
+async def test_an_end_that_was_not_written_before_a_crash_is_written_after_it(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock) as stage:
+        end = stage.backend.hold("done ok=")
+        asked = await stage.imagine("hopeless")
+        await stage.shows(asked, "Painting")
+        clock.pass_time(seconds=5)
+        writing = playground.world.faults.hold("PATCH", "@original")
+        end.set()
+        await writing.reached.wait()
+        assert (await stage.ended(asked)).state is JobState.FAILED
+        assert await stage.posts.cards_behind("interaction") != ()
+    playground.world.faults.clear()
+    async with open_stage(playground, tmp_path, clock) as stage:
+        await stage.reporter.resume()
+        await stage.shows(asked, "That did not work")
+        await stage.forgotten()
+        # And not once more after the next restart.
+        assert await stage.posts.cards_behind("interaction") == ()
+
+
 async def test_cards_are_written_at_a_humane_pace(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
