@@ -104,7 +104,9 @@ async def open_service(
             posts=Posts(engine.database, now=now),
             prints=Prints(engine.collector),
             allowances=Allowances(engine.database, settings.default_quota(), now=now),
-            privacy=Privacy(engine.database, engine.collector.folder, now=now),
+            privacy=Privacy(
+                engine.database, engine.collector.folder, forget=engine.backend.forget, now=now
+            ),
             now=now,
             entropy=entropy,
             moderator_role=settings.discord.moderator_role,

@@ -133,6 +133,13 @@ class Backend(Protocol):
         """
         ...
 
+    async def forget(self, job_id: str) -> None:
+        """Remove what is kept here of a job that is over, words and pictures; no other is touched.
+
+        Raises Unavailable. What a service keeps elsewhere, it keeps for as long as it does.
+        """
+        ...
+
     async def health(self) -> Health:
         """Whether the service would take a job now; never raises."""
         ...

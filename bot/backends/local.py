@@ -152,6 +152,10 @@ class LocalBackend:
         """Nothing is paid for here."""
         return None
 
+    async def forget(self, job_id: str) -> None:
+        """Remove the job's folder, unless any of its processes lives."""
+        await asyncio.to_thread(self._forget, self._folder(job_id))
+
     async def health(self) -> Health:
         """Whether bash and the configured engine or runtime are there."""
         if shutil.which("bash") is None:
@@ -206,6 +210,10 @@ class LocalBackend:
                     os.killpg(group, number)
                     _await_end(folder)
         shutil.rmtree(folder / "scratch", ignore_errors=True)
+
+    def _forget(self, folder: Path) -> None:
+        if not _alive(folder):
+            shutil.rmtree(folder, ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
         source = os.environ if self._options.environ is None else self._options.environ

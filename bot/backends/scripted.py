@@ -12,6 +12,7 @@ import contextlib
 import hashlib
 import json
 import math
+import shutil
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
@@ -143,6 +144,16 @@ class ScriptedBackend:
     async def settlement(self, handle: Handle) -> Settlement | None:
         """Nothing is paid for here."""
         return None
+
+    async def forget(self, job_id: str) -> None:
+        """Remove the job's folder, unless its replay goes on."""
+        folder = self._root / job_id
+        if await self.find(job_id) is None:
+            return
+        taken, submission = _read_job(folder)
+        over = self._now() >= taken + self._length(self._play(submission))
+        if over or (folder / "cancelled").exists():
+            await asyncio.to_thread(shutil.rmtree, folder)
 
     async def health(self) -> Health:
         """Healthy unless told otherwise."""

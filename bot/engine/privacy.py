@@ -10,11 +10,12 @@ import asyncio
 import logging
 import shutil
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 
+from bot.domain.errors import BackendError
 from bot.engine.queue import Member
 from bot.store import audit, job_queries
 from bot.store import jobs as job_table
@@ -39,24 +40,26 @@ class Holdings:
 
 
 class Privacy:
-    """``folder`` says where a job's pictures lie."""
+    """``folder`` says where a job's pictures lie, ``forget`` has the backend remove its own."""
 
     def __init__(
         self,
         database: Database,
         folder: Callable[[str], Path],
         *,
+        forget: Callable[[str], Awaitable[None]],
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._folder = folder
+        self._forget = forget
         self._now = now
 
     async def holdings(self, user_id: int) -> Holdings:
         """Count what is kept of a member."""
         kept = await self._database.read(job_queries.kept(user_id))
-        folders = await self._folders(user_id)
-        files, size = await asyncio.to_thread(_weigh, folders)
+        ended = await self._database.read(job_queries.ended_ids(user_id))
+        files, size = await asyncio.to_thread(_weigh, [self._folder(job_id) for job_id in ended])
         return Holdings(kept.jobs, kept.unfinished, kept.erased, files, size)
 
     async def erase(self, guild_id: int, member: Member) -> int:
@@ -81,14 +84,15 @@ class Privacy:
             return len(erased)
 
         count = await self._database.write(forget)
-        folders = await self._folders(member.id)
-        await asyncio.to_thread(_remove, folders)
+        ended = await self._database.read(job_queries.ended_ids(member.id))
+        await asyncio.to_thread(_remove, [self._folder(job_id) for job_id in ended])
+        for job_id in ended:
+            try:
+                await self._forget(job_id)
+            except BackendError as error:
+                log.warning("the backend still has it: %s", error, extra={"job": job_id})
         log.info("erased %d jobs of a member at their wish", count)
         return count
-
-    async def _folders(self, user_id: int) -> list[Path]:
-        ended = await self._database.read(job_queries.ended_ids(user_id))
-        return [self._folder(job_id) for job_id in ended]
 
 
 def _weigh(folders: Iterable[Path]) -> tuple[int, int]:

@@ -37,6 +37,7 @@ __all__ = [
     "test_a_follower_that_comes_later_in_a_new_process_sees_the_whole_log",
     "test_a_job_is_followed_to_its_end",
     "test_a_job_that_dies_says_how",
+    "test_a_job_that_is_over_is_forgotten_and_no_other",
     "test_a_job_that_waits_for_a_slot_can_be_cancelled",
     "test_a_second_submission_of_the_same_job_starts_nothing",
     "test_a_stream_that_is_dropped_in_the_middle_loses_and_repeats_nothing",
@@ -222,6 +223,29 @@ async def test_cancelling_a_finished_job_changes_nothing(site: Site) -> None:
     handle, lines, _ = await run(backend, "over")
     await backend.cancel(handle)
     assert await ending(backend.follow(handle)) == (lines, Exited(0))
+    await backend.aclose()
+
+
+async def test_a_job_that_is_over_is_forgotten_and_no_other(site: Site) -> None:
+    backend = await site.open()
+    await backend.forget("never-heard-of")
+    handle, _, _ = await run(backend, "over-and-gone")
+    await backend.settlement(handle)
+    await backend.forget("over-and-gone")
+    await backend.forget("over-and-gone")
+    left = [path for path in site.folder.rglob("*") if path.is_file()]
+    assert not [path for path in left if KEY.hex().encode() in path.read_bytes()]
+
+    living = await backend.submit(submission("living", backend.upload_url("living"), "slow"))
+    stream = backend.follow(living)
+    async for item in stream:
+        if isinstance(item, LogLine) and b"row-start" in item.data:
+            break
+    await backend.forget("living")
+    assert await backend.find("living") == living
+    await backend.cancel(living)
+    _, last = await ending(stream)
+    assert isinstance(last, Cancelled)
     await backend.aclose()
 
 

@@ -1,11 +1,12 @@
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from datetime import UTC, datetime
 from pathlib import Path
 
 import pytest
 
+from bot.domain.errors import Unavailable
 from bot.domain.events import Cancelled
 from bot.engine.book import Book
 from bot.engine.privacy import Holdings, Privacy
@@ -26,10 +27,20 @@ def now() -> datetime:
     return datetime(2026, 11, 24, tzinfo=UTC)
 
 
+async def nothing(_job_id: str) -> None:
+    """A backend that keeps nothing."""
+
+
+def open_privacy(
+    database: Database, folder: Path, forget: Callable[[str], Awaitable[None]] = nothing
+) -> Privacy:
+    return Privacy(database, lambda job_id: folder / job_id, forget=forget, now=now)
+
+
 async def test_what_is_kept_is_counted_and_then_forgotten(
     database: Database, tmp_path: Path
 ) -> None:
-    privacy = Privacy(database, lambda job_id: tmp_path / job_id, now=now)
+    privacy = open_privacy(database, tmp_path)
     ended, waiting = "a" * 16, "b" * 16
     await accept(database, ended, ADA)
     await accept(database, waiting, ADA)
@@ -56,7 +67,7 @@ async def test_what_is_kept_is_counted_and_then_forgotten(
 async def test_asking_again_removes_what_an_interrupted_attempt_has_left(
     database: Database, tmp_path: Path
 ) -> None:
-    privacy = Privacy(database, lambda job_id: tmp_path / job_id, now=now)
+    privacy = open_privacy(database, tmp_path)
     await accept(database, "a" * 16, ADA)
     job = await Jobs(database).get("a" * 16)
     assert job is not None
@@ -69,6 +80,27 @@ async def test_asking_again_removes_what_an_interrupted_attempt_has_left(
     assert not left.exists()
 
 
+async def test_the_backend_forgets_too_and_a_backend_that_is_away_stops_nothing(
+    database: Database, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    asked: list[str] = []
+
+    async def forget(job_id: str) -> None:
+        asked.append(job_id)
+        if len(asked) == 1:
+            raise Unavailable("the shared folder is not mounted")
+
+    privacy = open_privacy(database, tmp_path, forget)
+    for name in ("a" * 16, "b" * 16):
+        await accept(database, name, ADA)
+        job = await Jobs(database).get(name)
+        assert job is not None
+        await Book(database, Fanout(), now=now).apply(job, Cancelled(ADA.id))
+    assert await privacy.erase(GUILD, ADA) == 2
+    assert sorted(asked) == ["a" * 16, "b" * 16]
+    assert "the backend still has it" in caplog.text
+
+
 async def test_nothing_is_kept_of_somebody_unknown(database: Database, tmp_path: Path) -> None:
-    privacy = Privacy(database, lambda job_id: tmp_path / job_id, now=now)
+    privacy = open_privacy(database, tmp_path)
     assert await privacy.holdings(404) == Holdings(0, 0, 0, 0, 0)

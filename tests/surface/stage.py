@@ -316,7 +316,7 @@ async def open_stage(
             posts=posts,
             prints=Prints(collector),
             allowances=Allowances(database, quota, now=clock),
-            privacy=Privacy(database, collector.folder, now=clock),
+            privacy=Privacy(database, collector.folder, forget=backend.forget, now=clock),
             now=clock,
             entropy=os.urandom,
             rows=rows,

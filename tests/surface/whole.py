@@ -95,7 +95,7 @@ def desk_for(engine: Engine, settings: Settings, clock: Clock) -> Desk:
         posts=Posts(database, now=clock),
         prints=Prints(engine.collector),
         allowances=Allowances(database, settings.default_quota(), now=clock),
-        privacy=Privacy(database, engine.collector.folder, now=clock),
+        privacy=Privacy(database, engine.collector.folder, forget=engine.backend.forget, now=clock),
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,

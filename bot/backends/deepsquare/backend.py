@@ -196,6 +196,12 @@ class DeepSquareBackend:
             )
         await self._cashier.top_up(handle.ref, job.number, wei)
 
+    async def forget(self, job_id: str) -> None:
+        """Nothing to do: the record of a settled job holds no word of it, and is kept for its cost.
+
+        Its script, log and files are the Grid's, which deletes them after a time of its own.
+        """
+
     async def settlement(self, handle: Handle) -> Settlement | None:
         """Wait until every attempt is over on the chain; what they cost together."""
         record = self._journal.job(handle.ref)

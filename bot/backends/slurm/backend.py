@@ -17,7 +17,7 @@ from bot.backends.folders import forget_ended, job_folder, read_lines
 from bot.backends.published import copy_checked, published_file
 from bot.backends.slurm.clients import Clients
 from bot.backends.slurm.course import Course, Sight
-from bot.backends.slurm.folder import Folder, Traces
+from bot.backends.slurm.folder import Folder
 from bot.backends.slurm.inspection import (
     AWAY_MEND,
     Inspection,
@@ -143,7 +143,7 @@ class SlurmBackend:
         try:
             while True:
                 # Asked before the log is read: whatever an ended job printed is then in it.
-                traces = await asyncio.to_thread(self._traces, folder)
+                traces = await asyncio.to_thread(folder.traces)
                 outage: Unavailable | None = None
                 if looking is not None and looking.done():
                     try:
@@ -203,6 +203,10 @@ class SlurmBackend:
     async def settlement(self, handle: Handle) -> Settlement | None:
         """Nothing is paid for here."""
         return None
+
+    async def forget(self, job_id: str) -> None:
+        """Remove the job's folder if its end was seen."""
+        await asyncio.to_thread(self._folder(job_id).forget)
 
     async def health(self) -> Health:
         """Whether the controller answers, the partition is up, and the folder can be written."""
@@ -272,11 +276,6 @@ class SlurmBackend:
         # sbatch was about to be called when something happened.
         snapshot = await self._watch.look(time.monotonic(), soon=True)
         return bool(snapshot.named(folder.name))
-
-    def _traces(self, folder: Folder) -> Traces:
-        if not self._jobs.is_dir():
-            raise LogStreamLost(f"{self._jobs} is not there; is the shared folder mounted?")
-        return folder.traces()
 
     async def _sight(self, snapshot: Snapshot, folder: Folder) -> Sight:
         number = await asyncio.to_thread(folder.number)

@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.domain.errors import LogStreamLost
 from bot.domain.script import ENDED_LINE, STARTED_LINE
 
 LOCK_SECONDS = 0.05
@@ -147,8 +148,15 @@ class Folder:
         with contextlib.suppress(FileNotFoundError):
             (self.path / "over").touch()
 
+    def forget(self) -> None:
+        """Leave nothing of it, unless it may still live."""
+        if self.over():
+            shutil.rmtree(self.path, ignore_errors=True)
+
     def traces(self) -> Traces:
-        """What there is to see now."""
+        """What there is to see now. Raises LogStreamLost while the shared folder is away."""
+        if not self.path.parent.is_dir():
+            raise LogStreamLost(f"{self.path.parent} is not there; is the shared folder mounted?")
         # To list a folder makes a network file system look again; a file that was not there a
         # moment ago is otherwise believed to be missing for up to a minute.
         with contextlib.suppress(OSError):
