@@ -64,7 +64,14 @@ class JobState(StrEnum):
 
 TERMINAL = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
 AT_BACKEND = frozenset({JobState.PENDING, JobState.RUNNING})
+HOLDS_SLOT = AT_BACKEND | {JobState.SUBMITTING}
 _AFTER_RUN = frozenset({JobState.COLLECTING, JobState.DELIVERING})
+
+# What says nothing new once the run is over and its pictures are on their way.
+_OF_THE_RUN = (
+    *(Started, Requeued, RowStarted, RowProgress, RowReady, RowFailed, GridReady, Finished),
+    *(Exited, OutOfFunds, CancelRequested),
+)
 
 # Ends that come from outside and say nothing against rows that were published before them.
 _CUT_SHORT = frozenset({Cause.DIED, Cause.TIME_LIMIT, Cause.OUT_OF_FUNDS})
@@ -158,7 +165,7 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
     Terminal states absorb everything. Otherwise an event is applied whole, absorbed because it is
     late or repeated (logs replay), or raises IllegalTransition.
     """
-    if job.state.terminal:
+    if job.state.terminal or (job.state in _AFTER_RUN and isinstance(event, _OF_THE_RUN)):
         return job
     match event:
         case Dispatched():
@@ -172,36 +179,26 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
         case Started():
             if job.state is JobState.PENDING:
                 return replace(job, state=JobState.RUNNING, started_at=at)
-            if job.state is JobState.RUNNING or job.state in _AFTER_RUN:
+            if job.state is JobState.RUNNING:
                 return job
         case Requeued():
             if job.state in AT_BACKEND:
                 rows = tuple(row if row.ready else Row(row.number, row.seed) for row in job.rows)
                 return replace(job, state=JobState.PENDING, started_at=None, rows=rows)
-            if job.state in _AFTER_RUN:
-                return job
         case RowStarted() | RowProgress() | RowReady() | RowFailed():
             if job.state in AT_BACKEND:
                 return _with_row(_running(job, at), event)
-            if job.state in _AFTER_RUN:
-                return job
         case GridReady(artifact, _):
             if job.state in AT_BACKEND:
                 return replace(_running(job, at), grid=artifact)
-            if job.state in _AFTER_RUN:
-                return job
         case Finished(ok, _):
             if job.state in AT_BACKEND:
                 return _finished(_running(job, at), ok, at)
-            if job.state in _AFTER_RUN:
-                return job
         case Exited(code, detail):
             if job.state in AT_BACKEND and job.cancelled_by is not None:
                 return replace(job, state=JobState.CANCELLED, ended_at=at)
             if job.state in AT_BACKEND:
                 return _exited(job, code, detail, at)
-            if job.state in _AFTER_RUN:
-                return job
         case Collected(rows):
             if job.state is JobState.COLLECTING:
                 return _collected(job, rows)
@@ -221,14 +218,12 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
                 return job
             return _failed(job, cause, sentence, at)
         case OutOfFunds():
-            if job.state in _AFTER_RUN:
-                return job
             if job.ready_rows:
                 return replace(job, state=JobState.COLLECTING)
             sentence = "The compute time that was paid for ran out before a row was ready."
             return _failed(job, Cause.OUT_OF_FUNDS, sentence, at)
         case CancelRequested(by):
-            if job.state in _AFTER_RUN or job.cancelled_by is not None:
+            if job.cancelled_by is not None:
                 return job
             return replace(job, cancelled_by=by)
         case Cancelled(by):

@@ -1,7 +1,9 @@
 """Fills free slots, whenever something changes, with the job whose turn it is.
 
-Sleeps until it is woken: by an accepted request, an ended job, a closed circuit. Each job that it
-starts, or finds in flight at start, is carried by a task of its own.
+Sleeps until it is woken: by an accepted request, an ended run, a closed circuit. Each job that it
+starts, or finds in flight at start, is carried by a task of its own. A slot is the backend's: it is
+free again while the pictures of its last job are still being brought home and posted, unless as
+many jobs as there are slots are being so.
 """
 
 from __future__ import annotations
@@ -48,13 +50,14 @@ class Dispatcher:
         self._per_user = per_user
         self._now = now
         self._woken = asyncio.Event()
-        self._carried: dict[str, tuple[int, asyncio.Task[Job]]] = {}
+        self._carried: dict[str, asyncio.Task[Job]] = {}
+        self._holding: dict[str, Running] = {}
         self._draining = False
 
     @property
     def running(self) -> int:
         """Jobs that hold a slot."""
-        return len(self._carried)
+        return len(self._holding)
 
     def wake(self) -> None:
         """Something changed: look again."""
@@ -77,7 +80,7 @@ class Dispatcher:
             await self._woken.wait()
             self._woken.clear()
             await self._circuit.closed()
-            while not self._draining and self.running < self._slots and await self._start_next():
+            while not self._draining and self._has_room() and await self._start_next():
                 pass
 
     def drain(self) -> None:
@@ -87,14 +90,17 @@ class Dispatcher:
     async def idle(self) -> None:
         """Wait until nothing runs."""
         while self._carried:
-            await asyncio.wait([task for _, task in self._carried.values()])
+            await asyncio.wait(tuple(self._carried.values()))
 
     async def aclose(self) -> None:
         """Let go of running jobs; they go on at the backend and are taken up at the next start."""
-        tasks = [task for _, task in self._carried.values()]
+        tasks = tuple(self._carried.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+    def _has_room(self) -> bool:
+        return self.running < self._slots and len(self._carried) < 2 * self._slots
 
     async def _start_next(self) -> bool:
         waiting = await self._jobs.waiting()
@@ -102,7 +108,7 @@ class Dispatcher:
             return False
         turn = next_job(
             waiting,
-            [Running(job_id, user) for job_id, (user, _) in self._carried.items()],
+            self._holding.values(),
             await self._jobs.last_started(),
             per_user=self._per_user,
             limits=await self._guilds.running_limits(),
@@ -122,12 +128,20 @@ class Dispatcher:
         return True
 
     def _carry(self, job: Job) -> None:
-        task = asyncio.get_running_loop().create_task(self._runner.carry(job), name=job.id)
-        self._carried[job.id] = (job.request.author.id, task)
+        def run_over() -> None:
+            if self._holding.pop(job.id, None) is not None:
+                self.wake()
+
+        self._holding[job.id] = Running(job.id, job.request.author.id)
+        task = asyncio.get_running_loop().create_task(
+            self._runner.carry(job, run_over), name=job.id
+        )
+        self._carried[job.id] = task
         task.add_done_callback(lambda done: self._ended(job.id, done))
 
     def _ended(self, job_id: str, task: asyncio.Task[Job]) -> None:
         self._carried.pop(job_id, None)
+        self._holding.pop(job_id, None)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("carrying the job broke off", exc_info=error, extra={"job": job_id})
         self.wake()

@@ -17,7 +17,7 @@ from bot.domain.errors import NotAllowed, QueueFull, RequestError
 from bot.domain.events import Cancelled, CancelRequested, Dispatched
 from bot.domain.fairness import Running, order
 from bot.domain.forecast import estimate, work_of
-from bot.domain.job import Job, JobState, advance, job_id, new_job
+from bot.domain.job import HOLDS_SLOT, Job, JobState, advance, job_id, new_job
 from bot.domain.quota import Quota
 from bot.domain.request import Request
 from bot.engine.admission import (
@@ -203,7 +203,7 @@ class Queue:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
-        flights = await self.jobs.running()
+        flights = [one for one in await self.jobs.running() if one.state in HOLDS_SLOT]
         last_started = await self.jobs.last_started()
         limits = await self._guilds.running_limits()
         times = await self.jobs.run_times()

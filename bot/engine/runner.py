@@ -26,7 +26,7 @@ from bot.domain.errors import (
     WorkflowError,
 )
 from bot.domain.events import Accepted, Cancelled, Cause, Collected, Failed, Handle, RowReady
-from bot.domain.job import AT_BACKEND, Job, JobState
+from bot.domain.job import AT_BACKEND, HOLDS_SLOT, Job, JobState
 from bot.domain.logs import LogParser, LogText
 from bot.engine.book import Book
 from bot.engine.circuit import Circuit
@@ -68,10 +68,15 @@ class Runner:
         self._purse = purse
         self._sleep = sleep
 
-    async def carry(self, job: Job) -> Job:
-        """Bring the job, whose turn has come, to its end."""
+    async def carry(self, job: Job, run_over: Callable[[], None] = lambda: None) -> Job:
+        """Bring the job, whose turn has come, to its end.
+
+        ``run_over`` is called as soon as the backend has no more to do for it.
+        """
         try:
             while not job.state.terminal:
+                if job.state not in HOLDS_SLOT:
+                    run_over()
                 job = await self._step(job)
         except Exception:
             # The root of this job's task: a defect must not keep its reservation for ever.

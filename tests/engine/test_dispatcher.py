@@ -8,11 +8,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.events import (
-    Dispatched,
-)
-from bot.domain.job import JobState
+from bot.domain.events import Dispatched, MessageRef
+from bot.domain.job import Job, JobState
 from bot.domain.quota import QuotaRule
+from bot.engine.collect import Package
 from bot.engine.dispatcher import Dispatcher
 from bot.store import guilds
 from tests.engine.cast import GUILD, GatedBackend, Postman
@@ -66,6 +65,36 @@ async def test_no_more_run_than_there_are_slots(tmp_path: Path) -> None:
         await room.ended(*(job.id for job in jobs))
         await room.dispatcher.idle()
         assert room.dispatcher.running == 0
+
+
+class SlowPostman(Postman):
+    """Posts nothing before the gate is open."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate = asyncio.Event()
+
+    async def hand_over(
+        self, rung: str, job: Job, package: Package, nonce: str
+    ) -> MessageRef | None:
+        await self.gate.wait()
+        return await super().hand_over(rung, job, package, nonce)
+
+
+async def test_the_next_runs_while_a_result_is_posted_but_results_do_not_pile_up(
+    tmp_path: Path,
+) -> None:
+    postman = SlowPostman()
+    async with open_room(tmp_path, postman=postman, slots=1) as room:
+        first, second, third = [await room.submit(user=user) for user in (1, 2, 3)]
+        await room.reaches(first.id, JobState.DELIVERING)
+        await room.reaches(second.id, JobState.DELIVERING)
+        assert room.dispatcher.running == 0
+        assert (await room.stored(third.id)).state is JobState.QUEUED
+        assert (await room.queue.standing(third)) is not None
+        postman.gate.set()
+        await room.ended(first.id, second.id, third.id)
+        assert await room.faults() == ()
 
 
 async def test_a_member_runs_no_more_at_once_than_allowed_though_slots_are_free(
