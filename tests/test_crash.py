@@ -8,12 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import json
-import os
 import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -21,11 +18,11 @@ import pytest
 
 from bot.domain.job import Job, JobState
 from bot.playground.actors import NotAnswered
-from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.store.database import Database
 from bot.store.jobs import Jobs
 from bot.store.ledger import Ledger
+from tests.bot_process import bot_process, grids, log_of
 
 pytestmark = pytest.mark.xdist_group("crash")
 
@@ -40,61 +37,15 @@ async def playground() -> AsyncIterator[Playground]:
     await playing.aclose()
 
 
-def environment(playground: Playground, folder: Path) -> dict[str, str]:
-    return {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "DISCORD_TOKEN": playground.token,
-        "DISCORD_API_BASE": playground.api_base,
-        "DISCORD_GATEWAY_URL": playground.gateway_url,
-        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
-        "GRIDBRUSH_DATA__DIR": str(folder / "data"),
-        "GRIDBRUSH_METRICS__LISTEN": "",
-        "GRIDBRUSH_IMAGINE__WIDTH": "64",
-        "GRIDBRUSH_IMAGINE__HEIGHT": "64",
-        "GRIDBRUSH_IMAGINE__ROWS": "2",
-        "GRIDBRUSH_IMAGINE__SAMPLES": "2",
-        "GRIDBRUSH_IMAGINE__STEPS": "4",
-        "GRIDBRUSH_QUEUE__RUNNING": "1",
-        "GRIDBRUSH_BACKEND__LOCAL__ENGINE": "sketch",
-    }
+SETTINGS = {"GRIDBRUSH_QUEUE__RUNNING": "1", "GRIDBRUSH_BACKEND__LOCAL__ENGINE": "sketch"}
 
 
-@asynccontextmanager
-async def bot(
-    playground: Playground, folder: Path, *program: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """A bot process, connected; killed at the end if it still lives."""
-    arguments = program or ("-m", "bot", "run")
-    with (folder / "bot.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            sys.executable,
-            *arguments,
-            cwd=Path(__file__).parents[1],
-            env=environment(playground, folder),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        await playground.online(within=30)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        # Its connection outlives it by an instant; the next bot's is not to be taken for it.
-        await playground.until(lambda _: not playground.gateway.online)
-
-
-def grids(playground: Playground) -> list[Message]:
-    """Every message in #imagine that is a result: it shows a grid."""
-    channel = playground.world.channel("imagine").id
-    return [
-        message
-        for message in playground.world.messages_in(channel)
-        if any(file.filename.startswith("grid") for file in message.attachments)
-    ]
+def doomed(
+    playground: Playground, folder: Path, moment: str
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """A bot that is killed at that moment."""
+    program = ("-m", "tests.crash_program", moment)
+    return bot_process(playground, folder, SETTINGS, program)
 
 
 async def stored(folder: Path) -> tuple[list[Job], tuple[str, ...]]:
@@ -107,7 +58,7 @@ async def stored(folder: Path) -> tuple[list[Job], tuple[str, ...]]:
 
 def readiness(folder: Path) -> int:
     """How often a bot has said that it took up what there was."""
-    return (folder / "bot.log").read_bytes().count(b"\nready as ")
+    return log_of(folder).read_bytes().count(b"\nready as ")
 
 
 def starts(folder: Path, job: Job) -> int:
@@ -119,7 +70,7 @@ def starts(folder: Path, job: Job) -> int:
 async def expect_one_grid(playground: Playground, folder: Path, count: int = 1) -> None:
     """Let a new bot finish what there is, and check that nothing was lost or done twice."""
     starts_before = readiness(folder)
-    async with bot(playground, folder) as process:
+    async with bot_process(playground, folder, SETTINGS) as process:
         await playground.until(lambda _: len(grids(playground)) >= count, within=60)
         # The grid may be the earlier bot's: this one must have taken up what that one left.
         async with asyncio.timeout(30):
@@ -138,7 +89,7 @@ async def expect_one_grid(playground: Playground, folder: Path, count: int = 1) 
 async def test_a_killed_bot_goes_on_where_it_was(
     playground: Playground, tmp_path: Path, moment: str
 ) -> None:
-    async with bot(playground, tmp_path, "-m", "tests.crash_program", moment) as process:
+    async with doomed(playground, tmp_path, moment) as process:
         ada = playground.as_member("Ada")
         asked = await ada.slash("imagine", "imagine", prompt="a fox in the snow")
         with contextlib.suppress(NotAnswered):  # the kill may come before the first answer
@@ -150,7 +101,7 @@ async def test_a_killed_bot_goes_on_where_it_was(
 async def test_what_waited_in_line_when_the_bot_was_killed_still_runs(
     playground: Playground, tmp_path: Path
 ) -> None:
-    async with bot(playground, tmp_path, "-m", "tests.crash_program", "running") as process:
+    async with doomed(playground, tmp_path, "running") as process:
         for name in ("Ada", "Ben", "Mo"):
             asked = await playground.as_member(name).slash("imagine", "imagine", prompt=name)
             if process.returncode is None and name != "Mo":
@@ -166,7 +117,7 @@ async def test_a_grid_that_was_posted_but_not_written_down_is_not_posted_again(
 ) -> None:
     if not token_lives:
         playground.world.faults.answer("PATCH", "@original$", 401, code=50027, times=1000)
-    async with bot(playground, tmp_path, "-m", "tests.crash_program", "posted") as process:
+    async with doomed(playground, tmp_path, "posted") as process:
         ada = playground.as_member("Ada")
         asked = await ada.slash("imagine", "imagine", prompt="a fox in the snow")
         await asked.answered()

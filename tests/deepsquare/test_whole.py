@@ -14,12 +14,13 @@ from pathlib import Path
 import httpx
 from PIL import Image
 
+from bot.domain.grid import GridGeometry
 from bot.domain.job import JobState
 from bot.engine.spending import shown
-from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.store.database import Database
 from bot.store.jobs import Jobs
+from tests.bot_process import bot_process, grids
 from tests.deepsquare.grid.site import TestGrid
 from tests.playground.clock import Clock
 
@@ -113,52 +114,9 @@ async def test_imagine_in_a_channel_posts_a_grid_with_four_row_links_and_a_cost(
 ) -> None:
     playground = Playground()
     await playground.start()
-    discord = {
-        "DISCORD_TOKEN": playground.token,
-        "DISCORD_API_BASE": playground.api_base,
-        "DISCORD_GATEWAY_URL": playground.gateway_url,
-        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
-    }
-    with (tmp_path / "bot.log").open("wb") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", "run"),
-            cwd=Path(__file__).parents[2],
-            env=environment(grid, tmp_path, **discord),
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
     try:
-        await playground.online(within=30)
-        asked = await playground.as_member("Ada").slash("imagine", "imagine", prompt="a fox")
-        await asked.answered()
-
-        def posted(_: object) -> Message | None:
-            for message in playground.world.messages_in(playground.world.channel("imagine").id):
-                if any(file.filename.startswith("grid") for file in message.attachments):
-                    return message
-            return None
-
-        message = await playground.until(posted, within=60)
-        links = [
-            str(control["url"])
-            for control in message.controls()
-            if grid.transfer.service.host in str(control.get("url", ""))
-        ]
-        assert len(links) == 4
-        async with httpx.AsyncClient() as http:
-            rows = [await http.get(link) for link in links]
-        sizes = {Image.open(io.BytesIO(row.content)).size for row in rows}
-        # Three pictures of 64 × 64 side by side; the rows differ, as their seeds do.
-        assert [row.status_code for row in rows] == [200] * 4
-        assert {height for _, height in sizes} == {min(height for _, height in sizes)}
-        assert len({row.content for row in rows}) == 4
-        process.send_signal(signal.SIGTERM)
-        assert await process.wait() == 0
+        await _imagine_in_a_channel(playground, grid, tmp_path)
     finally:
-        if process.returncode is None:
-            process.kill()
-            await process.wait()
         await playground.aclose()
     await gridbrush(grid, tmp_path, "jobs", "--list")
     [(state, price, cost)] = await stored_credits(tmp_path)
@@ -168,3 +126,27 @@ async def test_imagine_in_a_channel_posts_a_grid_with_four_row_links_and_a_cost(
     assert 0 < cost <= price
     assert await grid.bank.unaccounted() == 0
     assert grid.customer.key.removeprefix("0x") not in (tmp_path / "bot.log").read_text()
+
+
+async def _imagine_in_a_channel(playground: Playground, grid: TestGrid, folder: Path) -> None:
+    """Ask there, wait for the grid, and bring its rows home by their links."""
+    settings = {**SMALL, **grid.environment()}
+    async with bot_process(playground, folder, settings) as process:
+        asked = await playground.as_member("Ada").slash("imagine", "imagine", prompt="a fox")
+        await asked.answered()
+        await playground.until(lambda _: grids(playground), within=60)
+        (message,) = grids(playground)
+        links = [
+            str(control["url"])
+            for control in message.controls()
+            if grid.transfer.service.host in str(control.get("url", ""))
+        ]
+        assert len(links) == 4
+        async with httpx.AsyncClient() as http:
+            rows = [await http.get(link) for link in links]
+        assert [row.status_code for row in rows] == [200] * 4
+        strips = {Image.open(io.BytesIO(row.content)).size for row in rows}
+        assert strips == {GridGeometry(64, 64, rows=4, samples=3).strip_size}
+        assert len({row.content for row in rows}) == 4, "each row has a seed of its own"
+        process.send_signal(signal.SIGTERM)
+        assert await process.wait() == 0

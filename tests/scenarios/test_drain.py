@@ -3,13 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import json
-import os
 import signal
-import sys
 import time
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
@@ -21,12 +18,11 @@ from bot.store.database import Database
 from bot.store.jobs import Jobs
 from bot.store.ledger import Ledger
 from bot.surface.courier import POSTING_SECONDS
+from tests.bot_process import bot_process, grids
 from tests.playground.clock import Clock
 from tests.scenarios.plays import NEVER, write_play
 
 pytestmark = pytest.mark.xdist_group("drain")
-
-ROOT = Path(__file__).parents[2]
 
 
 @pytest.fixture
@@ -38,54 +34,22 @@ async def playground() -> AsyncIterator[Playground]:
     await playing.aclose()
 
 
-@asynccontextmanager
-async def process_of(
+def process_of(
     playground: Playground, folder: Path, play: Path, speed: float
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``gridbrush run`` on one slot, connected; killed at the end if it still lives."""
-    environment = {
-        "PATH": os.environ["PATH"],
-        "HOME": str(folder),
-        "DISCORD_TOKEN": playground.token,
-        "DISCORD_API_BASE": playground.api_base,
-        "DISCORD_GATEWAY_URL": playground.gateway_url,
-        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
-        "GRIDBRUSH_DATA__DIR": str(folder / "data"),
-        "GRIDBRUSH_METRICS__LISTEN": "",
-        "GRIDBRUSH_IMAGINE__WIDTH": "64",
-        "GRIDBRUSH_IMAGINE__HEIGHT": "64",
-        "GRIDBRUSH_IMAGINE__ROWS": "2",
-        "GRIDBRUSH_IMAGINE__SAMPLES": "2",
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """``gridbrush run`` on one slot, replaying a recording."""
+    settings = {
         "GRIDBRUSH_QUEUE__RUNNING": "1",
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(play),
         "GRIDBRUSH_BACKEND__SCRIPTED__SPEED": str(speed),
     }
-    with (folder / "bot.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", "run"),
-            cwd=ROOT,
-            env=environment,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        await playground.online(within=30)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await playground.until(lambda _: not playground.gateway.online)
+    return bot_process(playground, folder, settings)
 
 
-def grids(playground: Playground) -> int:
-    """How many results there are in #imagine."""
-    return sum(
-        bool(message.attachments) and "Done" in message.text
-        for message in playground.world.messages_in("imagine")
-    )
+def results(playground: Playground) -> int:
+    """How many requests in #imagine are done."""
+    return sum("Done" in message.text for message in grids(playground))
 
 
 async def test_a_bot_that_is_told_to_stop_ends_in_time_and_the_next_takes_its_jobs_up(
@@ -104,14 +68,14 @@ async def test_a_bot_that_is_told_to_stop_ends_in_time_and_the_next_takes_its_jo
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
         assert time.monotonic() - began < DRAIN_SECONDS + POSTING_SECONDS
-    assert grids(playground) == 0
+    assert results(playground) == 0
 
     # The machines have gone on meanwhile.
     async with process_of(playground, tmp_path, play, speed=0) as process:
-        await playground.until(lambda _: grids(playground) == 2, within=30)
+        await playground.until(lambda _: results(playground) == 2, within=30)
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0
-    assert grids(playground) == 2
+    assert results(playground) == 2
     path = tmp_path / "data" / "gridbrush.sqlite3"
     async with await Database.open(path, now=Clock()) as database:
         jobs = await Jobs(database).prefix("")

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import json
 import signal
-import sys
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import pytest
 
 from bot.playground.posts import Message
 from bot.playground.server import Playground
+from tests.bot_process import bot_process, grids
 from tests.slurm.cluster import Cluster
 from tests.slurm.site import cluster, fragile
 
@@ -30,58 +29,21 @@ async def playground() -> AsyncIterator[Playground]:
     await playing.aclose()
 
 
-@asynccontextmanager
-async def bot(
+def bot(
     playground: Playground, cluster: Cluster, folder: Path, **settings: str
-) -> AsyncIterator[asyncio.subprocess.Process]:
-    """``gridbrush run`` against the cluster, connected; killed at the end if it still lives."""
-    environ = {
+) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
+    """``gridbrush run`` against the cluster."""
+    section = "GRIDBRUSH_BACKEND__SLURM__"
+    on_the_cluster = {
         **{key: value for key, value in cluster.environ.items() if key in {"PATH", "SLURM_CONF"}},
-        "HOME": str(folder),
-        "DISCORD_TOKEN": playground.token,
-        "DISCORD_API_BASE": playground.api_base,
-        "DISCORD_GATEWAY_URL": playground.gateway_url,
-        "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
-        "GRIDBRUSH_DATA__DIR": str(folder / "data"),
-        "GRIDBRUSH_METRICS__LISTEN": "",
-        "GRIDBRUSH_IMAGINE__WIDTH": "64",
-        "GRIDBRUSH_IMAGINE__HEIGHT": "64",
-        "GRIDBRUSH_IMAGINE__ROWS": "2",
         "GRIDBRUSH_IMAGINE__SAMPLES": "1",
-        "GRIDBRUSH_IMAGINE__STEPS": "4",
         "GRIDBRUSH_BACKEND__KIND": "slurm",
-        "GRIDBRUSH_BACKEND__SLURM__SHARED_DIR": str(folder / "shared"),
-        "GRIDBRUSH_BACKEND__SLURM__ENGINE": "sketch",
-        "GRIDBRUSH_BACKEND__SLURM__POLL_SECONDS": "0.3",
+        f"{section}SHARED_DIR": str(folder / "shared"),
+        f"{section}ENGINE": "sketch",
+        f"{section}POLL_SECONDS": "0.3",
         **settings,
     }
-    with (folder / "bot.log").open("ab") as log:
-        process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", "bot", "run"),
-            cwd=Path(__file__).parents[2],
-            env=environ,
-            stdin=asyncio.subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
-        )
-    try:
-        await playground.online(within=30)
-        yield process
-    finally:
-        if process.returncode is None:
-            process.kill()
-        await process.wait()
-        await playground.until(lambda _: not playground.gateway.online)
-
-
-def grids(playground: Playground) -> list[Message]:
-    """The messages in #imagine that show a grid."""
-    channel = playground.world.channel("imagine").id
-    return [
-        message
-        for message in playground.world.messages_in(channel)
-        if any(file.filename.startswith("grid") for file in message.attachments)
-    ]
+    return bot_process(playground, folder, on_the_cluster)
 
 
 async def imagine(playground: Playground, who: str) -> Message:
