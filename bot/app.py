@@ -122,7 +122,7 @@ async def open_engine(
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
     on_circuit: Callable[[bool, str], None] = lambda _away, _detail: None,
-    on_settled: Callable[[Decimal], None] = lambda _cost: None,
+    on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
 ) -> AsyncIterator[Engine]:
     """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
 

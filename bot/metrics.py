@@ -44,6 +44,11 @@ class Metrics:
         self._credits = Counter(
             "gridbrush_credits_spent", "Credits that jobs have cost.", registry=registry
         )
+        self._refunds = Counter(
+            "gridbrush_credits_refunded",
+            "Credits locked for jobs and given back.",
+            registry=registry,
+        )
         self._deliveries = Counter(
             "gridbrush_deliveries", "Results by rung of the ladder.", ["rung"], registry=registry
         )
@@ -94,9 +99,10 @@ class Metrics:
         if job.state.terminal:
             self._ended.labels(job.state.value, job.cause or "").inc()
 
-    def settled(self, cost: Decimal) -> None:
-        """A job has cost so many credits."""
+    def settled(self, cost: Decimal, refund: Decimal) -> None:
+        """A job has cost so many credits, and so many came back."""
         self._credits.inc(float(cost))
+        self._refunds.inc(float(refund))
 
     def acknowledged(self, seconds: float) -> None:
         """An interaction got its first answer so long after it arrived."""

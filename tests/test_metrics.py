@@ -39,7 +39,7 @@ async def test_events_become_figures() -> None:
     failed = replace(job(), state=JobState.FAILED, cause=Cause.DIED)
     await metrics.report(failed, Failed(Cause.DIED, "It died."))
     metrics.rate_limited()
-    metrics.settled(Decimal("4.5"))
+    metrics.settled(Decimal("4.5"), Decimal("95.5"))
     metrics.line(waiting=4, running=2)
     metrics.circuit_changed(True, "away")
     async with (
@@ -56,6 +56,7 @@ async def test_events_become_figures() -> None:
     assert "gridbrush_images_delivered_total 6.0" in text
     assert "gridbrush_discord_429_total 1.0" in text
     assert "gridbrush_credits_spent_total 4.5" in text
+    assert "gridbrush_credits_refunded_total 95.5" in text
     assert "gridbrush_jobs_waiting 4.0" in text
     assert "gridbrush_backend_away 1.0" in text
     assert 'gridbrush_wait_seconds_bucket{le="60.0"} 1.0' in text

@@ -118,9 +118,10 @@ def _print_table(found: list[tuple[Job, Credits]]) -> None:
 
 
 def _cost(credits: Credits) -> str:
-    """What a job cost or, until that is known, the most it may."""
+    """What a job cost and what came back or, until that is known, the most it may cost."""
     if credits.cost is not None:
-        return shown(credits.cost)
+        back = f" ({shown(credits.refund)} back)" if credits.refund else ""
+        return shown(credits.cost) + back
     return "" if credits.price is None else f"≤ {shown(credits.price)}"
 
 

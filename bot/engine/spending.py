@@ -25,7 +25,7 @@ from bot.store.credit_queries import Credits
 from bot.store.database import Database
 from bot.store.jobs import Jobs
 
-__all__ = ["Ceilings", "Credits", "Purse", "shown"]
+__all__ = ["Ceilings", "Credits", "Purse", "account", "shown"]
 
 log = logging.getLogger(__name__)
 
@@ -48,6 +48,16 @@ def shown(credits: Decimal) -> str:
     return f"{credits:,.4f}".rstrip("0").rstrip(".")
 
 
+def account(credits: Credits) -> str:
+    """What a job cost and what came back, or the most it may cost; "" where computing is free."""
+    if credits.price is None:
+        return ""
+    if credits.cost is None:
+        return f"at most {shown(credits.price)} credits"
+    back = f", {shown(credits.refund)} came back" if credits.refund else ""
+    return f"{shown(credits.cost)} credits{back}"
+
+
 class Purse:
     """``promise`` before a job is submitted, ``settle`` after it has ended."""
 
@@ -59,7 +69,7 @@ class Purse:
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        on_settled: Callable[[Decimal], None] = lambda _cost: None,
+        on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
     ) -> None:
         self._database = database
         self._jobs = Jobs(database)
@@ -132,7 +142,7 @@ class Purse:
 
     async def _settle(self, job: Job) -> None:
         if job.handle is None:
-            await self._write(job, Decimal(0))
+            await self._write(job, Decimal(0), Decimal(0))
             return
         attempt = 0
         while True:
@@ -145,8 +155,8 @@ class Purse:
             attempt += 1
         if settlement is None:
             return
-        await self._write(job, settlement.cost)
-        self._on_settled(settlement.cost)
+        await self._write(job, settlement.cost, settlement.refund)
+        self._on_settled(settlement.cost, settlement.refund)
         log.info(
             "settled: %s credits, %s came back %s",
             settlement.cost,
@@ -155,11 +165,11 @@ class Purse:
             extra={"job": job.id},
         )
 
-    async def _write(self, job: Job, cost: Decimal) -> None:
+    async def _write(self, job: Job, cost: Decimal, refund: Decimal) -> None:
         """Write the cost of a priced job down; one without a price has none."""
 
         def write(link: sqlite3.Connection) -> None:
             if job_table.credits_of(link, job.id).price is not None:
-                job_table.set_credits(link, job.id, cost=cost)
+                job_table.set_credits(link, job.id, cost=cost, refund=refund)
 
         await self._database.write(write)

@@ -16,15 +16,16 @@ from bot.store.snapshots import COLUMNS, load_job
 
 @dataclass(frozen=True, slots=True)
 class Credits:
-    """The most a job may cost, and what it did cost; None while that is not known."""
+    """The most a job may cost, what it did cost, and what came back; None while not known."""
 
     price: Decimal | None = None
     cost: Decimal | None = None
+    refund: Decimal | None = None
 
 
 def credits_of(job_id: str) -> Query[Credits]:
-    """A job's price and cost."""
-    sql = "SELECT price_credits, cost_credits FROM jobs WHERE id = ?"
+    """A job's price, cost and refund."""
+    sql = "SELECT price_credits, cost_credits, refund_credits FROM jobs WHERE id = ?"
     return Query(sql, (job_id,), _credits)
 
 
@@ -56,8 +57,7 @@ def spent(guild_id: int | None, since: datetime) -> Query[Decimal]:
 def _credits(rows: Sequence[sqlite3.Row]) -> Credits:
     if not rows:
         return Credits()
-    price, cost = (None if text is None else Decimal(text) for text in rows[0])
-    return Credits(price, cost)
+    return Credits(*(None if text is None else Decimal(text) for text in rows[0]))
 
 
 def _jobs(rows: Sequence[sqlite3.Row]) -> tuple[Job, ...]:

@@ -150,12 +150,14 @@ def set_credits(
     *,
     price: Decimal | None = None,
     cost: Decimal | None = None,
+    refund: Decimal | None = None,
 ) -> None:
-    """Write down the most a job may cost, or what it did cost; None leaves that as it is."""
+    """Write down the most a job may cost, or its cost and refund; None leaves that as it is."""
     connection.execute(
         "UPDATE jobs SET price_credits = coalesce(?, price_credits), "
-        "cost_credits = coalesce(?, cost_credits) WHERE id = ?",
-        (_credits(price), _credits(cost), job_id),
+        "cost_credits = coalesce(?, cost_credits), refund_credits = coalesce(?, refund_credits) "
+        "WHERE id = ?",
+        (_credits(price), _credits(cost), _credits(refund), job_id),
     )
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from bot.domain.job import Job
-from bot.engine.spending import Credits, shown
+from bot.engine.spending import Credits, account
 from bot.surface.card import DESCRIPTION, FIELD_VALUE, Card, Field, units
 from bot.surface.cards import BLUE
 from bot.surface.controls import public_links
@@ -24,7 +24,7 @@ def details(job: Job, credits: Credits | None = None) -> Card:
         Field("Model", f"`{cut(request.model.replace('`', ''), 100) or '-'}`", inline=True),
         Field("Times", _times(job)),
     ]
-    if credits is not None and (compute := _credits(credits)):
+    if credits is not None and (compute := account(credits)):
         fields.append(Field("Compute", compute, inline=True))
     links = [f"[row {link.row}]({_plain(link.url)})" for link in public_links(job)]
     if links:
@@ -36,14 +36,6 @@ def details(job: Job, credits: Credits | None = None) -> Card:
         fields=tuple(fields),
         footer=job.id,
     )
-
-
-def _credits(credits: Credits) -> str:
-    if credits.price is None:
-        return ""
-    if credits.cost is None:
-        return f"at most {shown(credits.price)} credits"
-    return f"{shown(credits.cost)} credits"
 
 
 def _times(job: Job) -> str:

@@ -6,13 +6,16 @@ Who may do so was checked by the caller. A job without a result is described, an
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from typing import Any
 
 import discord
 
 from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.job import Job, JobState
+from bot.engine.spending import account
 from bot.surface.answers import whisper
+from bot.surface.card import Card, Field
 from bot.surface.cards import Waiting, card_of
 from bot.surface.desk import Desk
 from bot.surface.posting import edit_answer
@@ -26,11 +29,12 @@ GONE = (
 
 
 async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> None:
-    """Answer with the job as it is now. Raises RequestError if its pictures are gone."""
+    """Answer with the job as it is now, and what it cost. Raises RequestError if it is gone."""
+    compute = account(await desk.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
         standing = await desk.queue.standing(job)
         card = card_of(job, desk.now(), Waiting(standing, notice=desk.notice()))
-        await whisper(interaction, "As it is at this moment:", card=card)
+        await whisper(interaction, "As it is at this moment:", card=_with(card, compute))
         return
     grid = desk.collector.package(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
@@ -45,8 +49,18 @@ async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> N
         await interaction.followup.send(GONE, ephemeral=True)
         return
     await edit_answer(
-        interaction.client, reference(interaction), picture.card, uploads=[picture.upload]
+        interaction.client,
+        reference(interaction),
+        _with(picture.card, compute),
+        uploads=[picture.upload],
     )
+
+
+def _with(card: Card, compute: str) -> Card:
+    """The card with what the job cost, where it cost anything."""
+    if not compute:
+        return card
+    return replace(card, fields=(*card.fields, Field("Compute", compute)))
 
 
 def _guild(interaction: discord.Interaction[Any]) -> int:

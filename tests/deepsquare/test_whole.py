@@ -18,6 +18,7 @@ from bot.domain.grid import GridGeometry
 from bot.domain.job import JobState
 from bot.engine.spending import shown
 from bot.playground.server import Playground
+from bot.store.credit_queries import Credits
 from bot.store.database import Database
 from bot.store.jobs import Jobs
 from tests.bot_process import bot_process, grids
@@ -54,15 +55,21 @@ async def gridbrush(grid: TestGrid, folder: Path, *words: str, **more: str) -> t
     return process.returncode or 0, out.decode(), err.decode()
 
 
-async def stored_credits(folder: Path) -> list[tuple[JobState, Decimal | None, Decimal | None]]:
+async def stored_credits(folder: Path) -> list[tuple[JobState, Credits]]:
     path = folder / "data" / "gridbrush.sqlite3"
     async with await Database.open(path, now=Clock()) as database:
         jobs = Jobs(database)
-        found = []
-        for job in await jobs.prefix(""):
-            credits = await jobs.credits(job.id)
-            found.append((job.state, credits.price, credits.cost))
-        return found
+        return [(job.state, await jobs.credits(job.id)) for job in await jobs.prefix("")]
+
+
+def settled(credits: Credits) -> Decimal:
+    """The cost, when what was locked has been divided into it and what came back."""
+    assert credits.price is not None
+    assert credits.cost is not None
+    assert credits.refund is not None
+    assert 0 < credits.cost <= credits.price
+    assert credits.cost + credits.refund == credits.price
+    return credits.cost
 
 
 async def test_one_command_makes_one_grid_on_the_grid(grid: TestGrid, tmp_path: Path) -> None:
@@ -77,11 +84,8 @@ async def test_one_command_makes_one_grid_on_the_grid(grid: TestGrid, tmp_path: 
     # The command left before the provider had settled: the next one writes the cost down.
     status, out, err = await gridbrush(grid, tmp_path, "jobs", "--list")
     assert status == 0, err
-    [(_, price, cost)] = await stored_credits(tmp_path)
-    assert price is not None
-    assert cost is not None
-    assert 0 < cost <= price
-    assert shown(cost) in out
+    [(_, credits)] = await stored_credits(tmp_path)
+    assert shown(settled(credits)) in out
 
 
 async def test_the_operator_sees_what_the_grid_is_like(grid: TestGrid, tmp_path: Path) -> None:
@@ -119,11 +123,9 @@ async def test_imagine_in_a_channel_posts_a_grid_with_four_row_links_and_a_cost(
     finally:
         await playground.aclose()
     await gridbrush(grid, tmp_path, "jobs", "--list")
-    [(state, price, cost)] = await stored_credits(tmp_path)
+    [(state, credits)] = await stored_credits(tmp_path)
     assert state is JobState.FINISHED
-    assert price is not None
-    assert cost is not None
-    assert 0 < cost <= price
+    assert settled(credits) > 0
     assert await grid.bank.unaccounted() == 0
     assert grid.customer.key.removeprefix("0x") not in (tmp_path / "bot.log").read_text()
 

@@ -48,7 +48,7 @@ async def test_a_job_is_priced_before_and_its_cost_written_down_after(tmp_path: 
         await room.ended(job.id)
         await backend.paid.wait()
         await room.purse.idle()
-        assert await room.queue.jobs.credits(job.id) == Credits(Decimal(10), Decimal(4))
+        assert await room.queue.jobs.credits(job.id) == Credits(Decimal(10), Decimal(4), Decimal(6))
         assert await room.queue.jobs.credits("no such job") == Credits()
         await room.purse.recover()
         await room.purse.idle()

@@ -11,13 +11,15 @@ import pytest
 
 from bot.domain.errors import ConfigError
 from bot.store import jobs
+from bot.store.credit_queries import Credits
 from bot.store.database import Database
 from bot.store.jobs import Jobs
 from bot.store.query import Query
 from bot.store.schema import Migration, statements, stock_migrations, write_ahead
 from tests.store.builders import KEY, a_job, fixed_now
 
-ADD_MOOD = Migration(2, "0002_mood.sql", "ALTER TABLE jobs ADD COLUMN mood TEXT;\n")
+NEXT = stock_migrations()[-1].number + 1
+ADD_MOOD = Migration(NEXT, "mood.sql", "ALTER TABLE jobs ADD COLUMN mood TEXT;\n")
 
 
 def pragma(name: str) -> Query[object]:
@@ -43,7 +45,8 @@ async def test_a_new_database_is_made_with_its_folders_and_for_its_owner_only(
         assert await Jobs(database).unfinished() == ()
         version = await database.read(Query("SELECT * FROM schema_version", (), list))
     assert [tuple(row) for row in version] == [
-        (1, "0001_initial.sql", "2025-03-01T12:00:00.000000+00:00")
+        (migration.number, migration.name, "2025-03-01T12:00:00.000000+00:00")
+        for migration in stock_migrations()
     ]
     assert path.stat().st_mode & 0o077 == 0
 
@@ -91,10 +94,21 @@ async def test_an_older_database_is_backed_up_and_then_migrated(tmp_path: Path) 
     async with await Database.open(path, now=fixed_now, migrations=steps) as database:
         assert len(await Jobs(database).unfinished()) == 1
     assert "mood" in columns_of(path)
-    backup = tmp_path / "gridbrush-v1-20250301T120000000000Z.sqlite3"
+    backup = tmp_path / f"gridbrush-v{NEXT - 1}-20250301T120000000000Z.sqlite3"
     assert "mood" not in columns_of(backup)
     async with await Database.open(backup, now=fixed_now) as database:
         assert len(await Jobs(database).unfinished()) == 1
+
+
+async def test_a_database_of_every_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
+    for number in range(1, NEXT - 1):
+        path = tmp_path / f"version-{number}.sqlite3"
+        steps = stock_migrations()[:number]
+        async with await Database.open(path, now=fixed_now, migrations=steps) as database:
+            await fill(database)
+        async with await Database.open(path, now=fixed_now) as database:
+            (job,) = await Jobs(database).unfinished()
+            assert await Jobs(database).credits(job.id) == Credits()
 
 
 async def test_nothing_is_backed_up_when_there_is_nothing_to_migrate(tmp_path: Path) -> None:
@@ -108,7 +122,7 @@ async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "gridbrush.sqlite3"
     await (await Database.open(path, now=fixed_now)).aclose()
     script = ADD_MOOD.script + "INSERT INTO nowhere VALUES (1);\n"
-    steps = (*stock_migrations(), Migration(2, "0002_mood.sql", script))
+    steps = (*stock_migrations(), Migration(NEXT, "mood.sql", script))
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
         await Database.open(path, now=fixed_now, migrations=steps)
     assert "mood" not in columns_of(path)
@@ -125,8 +139,8 @@ async def test_a_migration_that_orphans_rows_is_refused(tmp_path: Path) -> None:
                 "SELECT id, 'channel', 'n', created_at FROM jobs"
             )
         )
-    steps = (*stock_migrations(), Migration(2, "0002_empty.sql", "DELETE FROM jobs;\n"))
-    with pytest.raises(ConfigError, match=r"0002_empty\.sql left a row in deliveries"):
+    steps = (*stock_migrations(), Migration(NEXT, "empty.sql", "DELETE FROM jobs;\n"))
+    with pytest.raises(ConfigError, match=r"empty\.sql left a row in deliveries"):
         await Database.open(path, now=fixed_now, migrations=steps)
     async with await Database.open(path, now=fixed_now) as database:
         assert len(await Jobs(database).unfinished()) == 1
@@ -136,7 +150,8 @@ async def test_a_newer_database_is_refused_and_the_way_back_named(tmp_path: Path
     path = tmp_path / "gridbrush.sqlite3"
     steps = (*stock_migrations(), ADD_MOOD)
     await (await Database.open(path, now=fixed_now, migrations=steps)).aclose()
-    with pytest.raises(ConfigError, match=r"version 2, .* up to 1.*gridbrush-v1-") as caught:
+    way_back = rf"version {NEXT}, .* up to {NEXT - 1}.*gridbrush-v{NEXT - 1}-"
+    with pytest.raises(ConfigError, match=way_back) as caught:
         await Database.open(path, now=fixed_now)
     assert caught.value.where == str(path)
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from decimal import Decimal
 
 import pytest
 
 from bot.domain.events import Cause, Dispatched, Failed
 from bot.domain.job import Job
 from bot.playground.posts import Message
+from bot.store import jobs
 from bot.store.audit import Audit
 from bot.store.jobs import ERASED
 from bot.surface.commands.history import line
@@ -69,6 +71,19 @@ async def test_a_result_is_shown_again_in_another_channel_with_working_buttons(b
     assert shown.attachments[0].description == "Grid of 2 × 2 pictures: a heron"
     again = await (await bot.member("Ben").press(shown, "Re-roll")).answered()
     assert "a heron" in said(again)
+
+
+async def test_show_says_what_a_job_has_cost(bot: Bot) -> None:
+    bot.dispatch()
+    job = await painted(bot, "a heron")
+    free = await bot.ask("show", id=job.id)
+    assert "Compute" not in said(free)
+    cost, refund = Decimal("42.44"), Decimal("57.56")
+    await bot.engine.database.write(
+        lambda link: jobs.set_credits(link, job.id, price=Decimal(100), cost=cost, refund=refund)
+    )
+    shown = await bot.ask("show", id=job.id)
+    assert "42.44 credits, 57.56 came back" in said(shown)
 
 
 async def test_a_result_is_chosen_from_history(bot: Bot) -> None:

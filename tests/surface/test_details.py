@@ -22,6 +22,10 @@ REQUEST = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), Plac
         (Credits(), None),
         (Credits(Decimal(100)), "at most 100 credits"),
         (Credits(Decimal(100), Decimal("42.44")), "42.44 credits"),
+        (
+            Credits(Decimal(100), Decimal("42.44"), Decimal("57.56")),
+            "42.44 credits, 57.56 came back",
+        ),
     ],
 )
 def test_details_tell_what_a_job_cost_where_computing_is_paid_for(
