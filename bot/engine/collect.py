@@ -26,6 +26,8 @@ from bot.engine import pictures
 log = logging.getLogger(__name__)
 
 RETRY_SECONDS = (0.5, 2.0, 5.0)
+# Rows exist nowhere else, so half an hour of outage is waited out; a grid can be composed here.
+OUTAGE_SECONDS = (*RETRY_SECONDS, 10.0, 30.0, *(60.0,) * 30)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,17 +140,20 @@ class Collector:
         size: tuple[int, int] | None,
         *,
         decode: bool = True,
+        pauses: tuple[float, ...] = OUTAGE_SECONDS,
     ) -> None:
         if not await asyncio.to_thread(target.exists):
-            await self._fetch_patiently(artifact, target)
+            await self._fetch_patiently(artifact, target, pauses)
         await asyncio.to_thread(pictures.keep_only_if_good, target, size, decode=decode)
 
-    async def _fetch_patiently(self, artifact: Artifact, target: Path) -> None:
-        for pause in RETRY_SECONDS:
+    async def _fetch_patiently(
+        self, artifact: Artifact, target: Path, pauses: tuple[float, ...]
+    ) -> None:
+        for pause in pauses:
             try:
                 await self._backend.fetch(artifact, target)
             except Unavailable as error:
-                log.info("fetching %s again in %s s: %s", target.name, pause, error)
+                log.warning("fetching %s again in %g s: %s", target.name, pause, error)
                 await self._sleep(pause)
             else:
                 return
@@ -161,7 +166,7 @@ class Collector:
             try:
                 # Its digest was signed, and everybody waits for it: it is not decoded to be sure.
                 size = geometry.size if geometry else None
-                await self._fetch(job.grid, grid, size, decode=False)
+                await self._fetch(job.grid, grid, size, decode=False, pauses=RETRY_SECONDS)
             except (ArtifactMissing, Unavailable) as error:
                 log.warning("the grid is composed here: %s", error, extra={"job": job.id})
             else:

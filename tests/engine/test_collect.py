@@ -151,6 +151,15 @@ async def test_a_file_server_that_is_away_is_asked_again(tmp_path: Path) -> None
         assert room.naps.taken
 
 
+async def test_a_file_server_that_is_away_for_minutes_costs_no_picture(tmp_path: Path) -> None:
+    backend = Flaky(tmp_path / "scripted", speed=0)
+    backend.away = 30  # fewer than one row alone would wait for
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await _made(room)
+        assert job.collected == (1, 2, 3)
+        assert 60.0 in room.naps.taken
+
+
 async def test_a_file_server_that_stays_away_loses_the_pictures(tmp_path: Path) -> None:
     backend = Flaky(tmp_path / "scripted", speed=0)
     backend.away = 1000
