@@ -36,7 +36,7 @@ from bot.surface.reporter import DiscordReporter
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
-AWAY = "The machines are away at the moment; everything waits and nothing is lost."
+AWAY = "The machines are away at the moment; nothing is lost, and all goes on when they are back."
 
 
 @dataclass(frozen=True, slots=True)
