@@ -101,17 +101,23 @@ async def _find(engine: Engine, wanted: str | None) -> tuple[Job, ...]:
     return found
 
 
+_NARROWEST = {"job": 16, "state": 9, "rows": 5, "made": 11, "credits": 19}
+
+
 def _print_table(found: list[tuple[Job, Credits]]) -> None:
     console = Console(highlight=False)
     if not found:
         console.print('No jobs yet. Make one: gridbrush imagine "an astronaut in space"')
         return
     paid = any(credits.price is not None for _, credits in found)
-    titles = ["job", "state", "rows", "made", *(["credits"] if paid else []), "prompt"]
-    table = Table(*titles, box=None, header_style="bold")
+    table = Table(box=None, header_style="bold")
+    for title in ("job", "state", "rows", "made", *(["credits"] if paid else [])):
+        # In a narrow terminal the prompt gives way: an id that is cut cannot be used.
+        table.add_column(title, min_width=_NARROWEST.get(title), no_wrap=True)
+    table.add_column("prompt", overflow="ellipsis", no_wrap=True)
     for job, credits in found:
         rows = f"{len(job.collected or job.ready_rows)}/{len(job.rows)}"
-        made = job.created_at.strftime("%Y-%m-%d %H:%M")
+        made = job.created_at.strftime("%m-%d %H:%M")
         cost = [_cost(credits)] if paid else []
         table.add_row(job.id, job.state, rows, made, *cost, escape(job.request.prompt[:60]))
     console.print(table)
