@@ -63,7 +63,7 @@ def test_a_newcomers_first_minute(address: str, windows: Windows) -> None:
 
     be_refused_as_a_member(chat, again)
     set_a_quota(chat)
-    be_refused_by_the_quota(chat)
+    be_refused_by_the_quota(chat, again)
 
     chat.page.get_by_test_id("theme-toggle").click()
     expect(chat.page.locator("html")).to_have_attribute("data-theme", "light")
@@ -186,9 +186,10 @@ def set_a_quota(chat: Chat) -> None:
     expect(chat.private("Set.")).to_contain_text("12 images")
 
 
-def be_refused_by_the_quota(chat: Chat) -> None:
+def be_refused_by_the_quota(chat: Chat, card: Locator) -> None:
     """Ada has more than 12 behind her in these 24 hours: privately told, and told until when."""
     chat.be("Ada")
+    expect(card).to_be_visible()  # or the channel is not there yet, and there is nothing to count
     before = chat.messages().count()
     chat.command("imagine", prompt="one more astronaut")
     refusal = chat.private("You have 0 of 12 images left per 24h, and this needs 12.")
