@@ -105,7 +105,8 @@ async def test_what_waited_in_line_when_the_bot_was_killed_still_runs(
         for name in ("Ada", "Ben", "Mo"):
             asked = await playground.as_member(name).slash("imagine", "imagine", prompt=name)
             if process.returncode is None and name != "Mo":
-                await asked.answered()
+                with contextlib.suppress(NotAnswered):  # the kill may come before
+                    await asked.answered()
         assert await process.wait() == -signal.SIGKILL
     jobs, _ = await stored(tmp_path)
     await expect_one_grid(playground, tmp_path, count=len(jobs))
