@@ -53,6 +53,8 @@ class Service:
 
     async def hush(self) -> None:
         """Finish what is being posted and write no more; while Discord can still be reached."""
+        # A delivery that went on without its connection would be taken for one that failed.
+        await self.engine.dispatcher.aclose()
         await self.courier.aclose()
         await _stop(self.writing)
 

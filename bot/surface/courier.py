@@ -187,9 +187,10 @@ class DiscordCourier:
             return await self._client.create_dm(discord.Object(author_id))
 
     async def _follow_up(self, job: Job, rung: str, message: MessageRef) -> None:
+        card = await self._client.desk.posts.card(job.id) if rung == INTERACTION else None
+        # Looked at after the last wait: nothing may begin once aclose has counted what there is.
         if self._closing or job.id in self._afterwards:
             return
-        card = await self._client.desk.posts.card(job.id) if rung == INTERACTION else None
         post = Post(message, card.interaction if card else None)
         task = asyncio.get_running_loop().create_task(
             self._rows(job, post), name=f"rows of {job.id}"
