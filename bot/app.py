@@ -128,8 +128,8 @@ async def open_engine(
 
     ``pictures`` is the folder for finished jobs, by default ``jobs`` in the data folder;
     ``on_circuit`` is told when the backend goes away and comes back, ``on_settled`` the credits
-    that a job has cost. Raises ConfigError for
-    whatever the operator has to mend.
+    that a job has cost and those that came back. Raises ConfigError for whatever the operator has
+    to mend.
     """
     menu = await asyncio.to_thread(load_menu, settings)
     folder = settings.data.dir

@@ -22,6 +22,7 @@ from bot.surface import posting
 from bot.surface.agenda import Agenda, Urgency
 from bot.surface.card import Card
 from bot.surface.cards import Waiting, card_of, moved
+from bot.surface.courier import CHANNEL, INTERACTION
 from bot.surface.desk import DeskClient
 from bot.surface.posting import Expired, Gone, Upload
 from bot.surface.results import preview_of
@@ -36,7 +37,6 @@ MOST_TRIES: Final = 8
 LOOK_SECONDS: Final = 0.5
 MOST_LOOKS: Final = 4
 EDIT_SECONDS: Final = 60.0
-CARD_IS_RESULT: Final = "interaction"
 
 
 @dataclass(slots=True)
@@ -88,7 +88,7 @@ class DiscordReporter:
             return  # the command line's: there is no card
         if isinstance(event, Dispatched) or job.state.terminal:
             self._line_moved = True
-        if job.state is JobState.FINISHED and job.rung == CARD_IS_RESULT:
+        if job.state is JobState.FINISHED and job.rung == INTERACTION:
             self._forget(job.id)
         else:
             self._sheets.setdefault(job.id, _Sheet()).job = job
@@ -111,7 +111,7 @@ class DiscordReporter:
         desk = self._client.desk
         jobs = desk.queue.jobs
         under_way = [flight.job_id for flight in await jobs.running()]
-        for job_id in (*under_way, *await desk.posts.cards_behind(CARD_IS_RESULT)):
+        for job_id in (*under_way, *await desk.posts.cards_behind(INTERACTION)):
             job = await jobs.get(job_id)
             if job is not None and job.request.place.channel_id:
                 self._sheets.setdefault(job.id, _Sheet()).job = job
@@ -279,7 +279,7 @@ class DiscordReporter:
 
     def _card(self, job: Job, sheet: _Sheet, *, preview: bool) -> Card:
         desk = self._client.desk
-        if job.state is JobState.FINISHED and job.rung == "channel" and job.result is not None:
+        if job.state is JobState.FINISHED and job.rung == CHANNEL and job.result is not None:
             place = job.request.place
             link = jump_link(place.guild_id, job.result.channel_id, job.result.message_id)
             return moved(job, link)
