@@ -127,7 +127,7 @@ def _rule(name: str) -> Rule:
         ("empty_names", "bot/engine/helpers/x.py", "", "helpers"),
         ("empty_names", "bot/engine/common.py", "", "common"),
         ("empty_names", "bot/engine/x.py", "class JobManager: pass", "JobManager"),
-        ("long_files", "bot/engine/x.py", "x = 1\n" * 301, "301 lines"),
+        ("long_files", "bot/engine/x.py", "x = 1\n" * 501, "501 lines"),
         ("silent_modules", "bot/engine/x.py", "x = 1", "no docstring"),
         ("effects_of_the_package", "bot/__init__.py", "print('hello')", "effect"),
         ("effects_of_the_package", "bot/__init__.py", "from bot import app", "effect"),
