@@ -29,8 +29,10 @@ from bot.engine.queue import Queue
 from bot.engine.reporting import Fanout, Reporter
 from bot.engine.runner import Runner
 from bot.engine.spending import Ceilings, Purse
+from bot.permissions import Open, close_to_others, find_open, private_umask
 from bot.settings import Settings
 from bot.store.database import Database
+from bot.store.lock import database_lock
 
 log = logging.getLogger(__name__)
 
@@ -134,9 +136,9 @@ async def open_engine(
     menu = await asyncio.to_thread(load_menu, settings)
     folder = settings.data.dir
     async with AsyncExitStack() as stack:
-        await asyncio.to_thread(make_folder, folder)
-        database = await Database.open(folder / DATABASE, now=now)
-        stack.push_async_callback(database.aclose)
+        stack.enter_context(private_umask())
+        database = await stack.enter_async_context(open_database(folder, now=now))
+        await asyncio.to_thread(close_open_files, settings)
         backend = await open_backend(settings.backend.kind, settings.backend_options())
         stack.push_async_callback(backend.aclose)
         book = Book(database, Fanout(reporters), now=now)
@@ -203,10 +205,78 @@ async def open_engine(
         )
 
 
+@asynccontextmanager
+async def open_database(
+    folder: Path, *, now: Callable[[], datetime] = utc_now
+) -> AsyncIterator[Database]:
+    """Open the database in the data folder, both made if they are missing.
+
+    Raises ConfigError if that cannot be, and where a database is missing that must have been there.
+    """
+    await asyncio.to_thread(make_folder, folder)
+    with database_lock(folder):
+        await asyncio.to_thread(refuse_lost_database, folder)
+        async with await Database.open(folder / DATABASE, now=now) as database:
+            yield database
+
+
+def refuse_lost_database(folder: Path) -> None:
+    """Raise ConfigError rather than start afresh beside what only a database explains. Blocking."""
+    path = folder / DATABASE
+    if path.exists() and path.stat().st_size:
+        return
+    evidence = evidence_of_jobs(folder)
+    if evidence:
+        raise ConfigError(
+            str(path),
+            f"the database is {'empty' if path.exists() else 'missing'}, but there is "
+            f"{', '.join(str(place) for place in evidence)}",
+            "Run `gridbrush restore` to see the backups and put one in place, or "
+            "`gridbrush restore --empty` to start afresh; neither deletes anything.",
+        )
+
+
+def find_open_files(settings: Settings) -> list[tuple[Path, tuple[Open, ...]]]:
+    """What other users of the machine could read or write, by folder. Blocking."""
+    data, shared = settings.data.dir, settings.backend.slurm.shared_dir
+    found = [(data, find_open(data))] if data.is_dir() else []
+    if settings.backend.kind == "slurm" and shared is not None:
+        # The folder itself is the operator's: others may work in it, too.
+        found.append((shared, find_open(shared, ("jobs", "caches", "bin"), itself=False)))
+    return found
+
+
+def close_open_files(settings: Settings) -> None:
+    """Close to other users what an earlier version has left open; the log says so. Blocking."""
+    for folder, found in find_open_files(settings):
+        closed, left = close_to_others(folder, found)
+        if closed:
+            log.warning(
+                "%d files and folders in %s were open to other users, and are closed now: %s%s",
+                len(closed),
+                folder,
+                ", ".join(str(entry.path) for entry in closed[:3]),
+                ", …" if len(closed) > 3 else "",
+            )
+        for entry in left:
+            log.warning("%s is open to other users (%04o): chmod go= it", entry.path, entry.mode)
+
+
+def evidence_of_jobs(folder: Path) -> tuple[Path, ...]:
+    """What in the data folder shows that there were requests before. Blocking."""
+    places = [folder / "jobs", folder / "local" / "jobs", folder / "backups"]
+    places += (folder / "deepsquare").glob("*/jobs")
+    found = [place for place in places if place.is_dir() and any(place.iterdir())]
+    log_file = folder / f"{DATABASE}-wal"
+    if log_file.exists() and log_file.stat().st_size:
+        found.append(log_file)
+    return tuple(found)
+
+
 def make_folder(folder: Path) -> None:
     """Make the data folder. Raises ConfigError if that cannot be. Blocking."""
     try:
-        folder.mkdir(parents=True, exist_ok=True)
+        folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
         mend = "Name a folder that the bot's user may write to."
         raise ConfigError("[data] dir", f"cannot make {folder}: {error.strerror}", mend) from error

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shlex
 
-from bot.app import DATABASE, load_menu, make_folder, utc_now
+from bot.app import DATABASE, find_open_files, load_menu, open_database, utc_now
 from bot.backends import open_backend
 from bot.backends.base import Backend, Inspectable
 from bot.domain.errors import ConfigError
@@ -20,7 +21,6 @@ from bot.domain.template import Ticket, render
 from bot.domain.workflow import Workflow
 from bot.engine.kitchen import Menu
 from bot.settings import Settings
-from bot.store.database import Database
 
 
 async def examine(settings: Settings) -> list[Finding]:
@@ -34,6 +34,7 @@ async def examine(settings: Settings) -> list[Finding]:
     except ConfigError as error:
         findings.append(_bad("templates", error))
     findings.append(await _database(settings))
+    findings.append(await asyncio.to_thread(_privacy, settings))
     what = f"backend {settings.backend.kind}"
     try:
         backend = await open_backend(settings.backend.kind, settings.backend_options())
@@ -56,11 +57,27 @@ def _bad(what: str, error: ConfigError) -> Finding:
 async def _database(settings: Settings) -> Finding:
     folder = settings.data.dir
     try:
-        await asyncio.to_thread(make_folder, folder)
-        async with await Database.open(folder / DATABASE, now=utc_now):
+        async with open_database(folder):
             return Finding("database", True, str(folder / DATABASE))
     except ConfigError as error:
         return _bad("database", error)
+
+
+def _privacy(settings: Settings) -> Finding:
+    """Whether prompts, keys and pictures are closed to other users of this machine. Blocking."""
+    what = "private files"
+    places = find_open_files(settings)
+    found = [entry for _, entries in places for entry in entries]
+    if not found:
+        return Finding(what, True, f"{settings.data.dir} is the bot's alone")
+    first = ", ".join(f"{entry.path} ({entry.mode:04o})" for entry in found[:3])
+    more = f" and {len(found) - 3} more" if len(found) > 3 else ""
+    if more:
+        paths = [place for place, entries in places if entries]
+    else:
+        paths = [entry.path for entry in found]
+    mend = f"Run: chmod -R go= {shlex.join(str(path) for path in paths)}"
+    return Finding(what, False, f"open to other users: {first}{more}", mend)
 
 
 def _default_grid(settings: Settings, menu: Menu, backend: Backend) -> Workflow:

@@ -2,8 +2,10 @@
 
 Masking is the formatter's last step, so that messages, tracebacks and everything a library says
 pass through it. Which values are secret is passed in; texts that look like a Discord token, an
-interaction's token or a wallet's key are masked even when nobody named them. Nothing here knows
-settings, jobs or Discord.
+interaction's token or a wallet's key are masked even when nobody named them. Of what libraries tell
+in passing, at level debug, only the wording is kept and not what they fill in: they show whole
+events, requests and statements, and with them what members wrote. Nothing here knows settings,
+jobs or Discord.
 """
 
 from __future__ import annotations
@@ -11,7 +13,7 @@ from __future__ import annotations
 import json
 import logging
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Final, Literal, TextIO
 from urllib.parse import quote
@@ -24,9 +26,18 @@ _LOOKS_SECRET: Final = (
     # An interaction's token is base64 of "interaction:<id>:...", good for 15 minutes.
     r"aW50ZXJhY3Rpb246[\w=-]+",
     r"(?P<path>/(?:webhooks|interactions)/\d+/)[\w%=-]{20,}",
+    # As headers, forms and dictionaries show it.
+    r"(?P<field>(?i:\b(?:access_token|token|authorization|password|secret|session_id|private_key"
+    r"|mac_key|api_key)\b['\"]?\s*[:=]\s*b?['\"]?(?:(?:bot|bearer|basic)\s+)?))[\w.~+/=%-]{12,}",
     # Also hides DeepSquare job ids and transaction hashes, which cannot be told apart from keys.
     r"(?<![\w])0x[0-9a-fA-F]{64}(?![0-9a-fA-F])",
 )
+# What a library's line may be filled in with, beside numbers: what helps and cannot be a member's.
+_HTTP_WORDS: Final = frozenset(
+    {"GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "OK", "HTTP/1.1", "HTTP/2"}
+)
+_ADDRESS: Final = re.compile(r"((?:https?|wss?)://[\w.:\[\]-]+)(/[^?#\s]*)?(?:[?#]\S*)?")
+_PATH_PART: Final = re.compile(r"[\w@.-]{0,24}")
 # What terminals act on and what begins a new line; a traceback's own line breaks stay.
 _CONTROL: Final = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f\u2028\u2029]")
 # Libraries that tell every request at the level at which we tell every job.
@@ -50,7 +61,9 @@ class Redactor:
         """``text`` with every secret replaced by stars."""
         if self._named is not None:
             text = self._named.sub(MASK, text)
-        return self._looking.sub(lambda match: f"{match['path'] or ''}{MASK}", text)
+        return self._looking.sub(
+            lambda match: f"{match['path'] or match['field'] or ''}{MASK}", text
+        )
 
 
 class TextFormatter(logging.Formatter):
@@ -68,7 +81,7 @@ class TextFormatter(logging.Formatter):
         """The record, without secrets."""
         job = getattr(record, "job", None)
         where = f"{record.name} [job {job}]" if job is not None else record.name
-        head = f"{_time(record)} {record.levelname:<7} {where} {record.getMessage()}"
+        head = f"{_time(record)} {record.levelname:<7} {where} {_message(record)}"
         line = _escaped(self._redactor.redact(head).replace("\n", "\\n"))
         error = self._redactor.redact(_traceback(self, record))
         return "\n    ".join([line, *_escaped(error).splitlines()])
@@ -87,7 +100,7 @@ class JsonFormatter(logging.Formatter):
             "time": _time(record),
             "level": record.levelname.lower(),
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": _message(record),
         }
         job = getattr(record, "job", None)
         if job is not None:
@@ -139,6 +152,35 @@ def _spellings(secret: str) -> set[str]:
     if re.fullmatch(r"0x[0-9a-fA-F]{16,}", secret):
         spellings.add(secret[2:])
     return {spelling for spelling in spellings if spelling.strip()}
+
+
+def _message(record: logging.LogRecord) -> str:
+    """What the record says; of a library's passing remark its wording alone."""
+    if record.levelno >= logging.WARNING or record.name.partition(".")[0] == "bot":
+        return record.getMessage()
+    args = record.args
+    if not args and record.levelno > logging.DEBUG:
+        return record.getMessage()
+    if isinstance(args, Mapping):
+        return str(record.msg) % {name: _filled_in(value) for name, value in args.items()}
+    if args:
+        return str(record.msg) % tuple(_filled_in(value) for value in args)
+    # Perhaps put together before it came here: nobody can tell the wording from the rest.
+    return f"{record.module}.{record.funcName}:{record.lineno} {MASK}"
+
+
+def _filled_in(value: object) -> object:
+    """The value if it is a number, a method or an address; stars for everything else."""
+    if value is None or isinstance(value, bool | int | float):
+        return value
+    text = str(value)
+    if text in _HTTP_WORDS:
+        return text
+    address = _ADDRESS.fullmatch(text)
+    if address is None:
+        return MASK
+    parts = (address[2] or "").split("/")
+    return address[1] + "/".join(part if _PATH_PART.fullmatch(part) else MASK for part in parts)
 
 
 def _time(record: logging.LogRecord) -> str:

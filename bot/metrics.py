@@ -81,6 +81,14 @@ class Metrics:
         self._success = Gauge(
             "gridbrush_last_success_timestamp_seconds", "Last delivered grid.", registry=registry
         )
+        self._backup = Gauge(
+            "gridbrush_backup_last_success_timestamp_seconds",
+            "Last scheduled backup of the database.",
+            registry=registry,
+        )
+        self._backup_failures = Counter(
+            "gridbrush_backup_failures", "Scheduled backups that failed.", registry=registry
+        )
         self.longest_stall = 0.0
 
     async def report(self, job: Job, event: JobEvent) -> None:
@@ -115,6 +123,14 @@ class Metrics:
     def circuit_changed(self, away: bool, _detail: str) -> None:
         """The backend went away or came back."""
         self._away.set(int(away))
+
+    def backed_up(self, at: datetime) -> None:
+        """The database was backed up."""
+        self._backup.set(at.timestamp())
+
+    def backup_failed(self) -> None:
+        """The database could not be backed up."""
+        self._backup_failures.inc()
 
     def line(self, *, waiting: int, running: int) -> None:
         """How long the line is now."""

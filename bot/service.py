@@ -16,8 +16,10 @@ from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from pathlib import Path
 
-from bot.app import Engine, open_engine, utc_now
+from bot.app import Engine, make_folder, open_engine, utc_now
+from bot.backups import ScheduledBackups
 from bot.domain.findings import Finding
 from bot.engine.allowances import Allowances
 from bot.engine.posts import Posts
@@ -25,7 +27,9 @@ from bot.engine.prints import Prints
 from bot.engine.privacy import Privacy
 from bot.engine.reporting import Reporter
 from bot.metrics import Metrics, serve
+from bot.permissions import private_umask
 from bot.settings import Settings
+from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.surface.client import GridbrushClient
 from bot.surface.connection import aimed_at, run_client
 from bot.surface.courier import DiscordCourier
@@ -36,6 +40,7 @@ from bot.surface.reporter import DiscordReporter
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
+STANDBY_SECONDS = 0.5
 AWAY = "The machines are away at the moment; nothing is lost, and all goes on when they are back."
 
 
@@ -136,16 +141,25 @@ async def run_service(
     on_ready: Callable[[Service], None] = lambda _service: None,
     reporters: Iterable[Reporter] = (),
     guild_ready_timeout: float = 2.0,
+    standby: bool = False,
 ) -> None:
-    """Run until ``stop`` is set, then drain. Raises ConfigError, the operator's to mend."""
-    async with open_service(
-        settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout
-    ) as service:
+    """Run until ``stop`` is set, then drain. Raises ConfigError, the operator's to mend.
+
+    Of several bots on one data folder one runs; with ``standby`` this one waits to be the next, and
+    without it FolderInUse, a ConfigError, is raised.
+    """
+    async with AsyncExitStack() as stack:
+        if not await _hold_folder(settings.data.dir, stack, stop if standby else None):
+            return
+        service = await stack.enter_async_context(
+            open_service(settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout)
+        )
         client = service.client
         token = settings.discord.token.get_secret_value()
         connected = asyncio.create_task(run_client(client, token), name="discord")
         working = asyncio.create_task(_work(service, on_ready), name="work")
         stopping = asyncio.create_task(stop.wait(), name="stop")
+        backups = asyncio.create_task(_back_up(service), name="backups")
         try:
             done, _ = await asyncio.wait(
                 [connected, working, stopping], return_when=asyncio.FIRST_COMPLETED
@@ -154,10 +168,51 @@ async def run_service(
                 task.result()
             await _drain(service)
         finally:
-            for task in (stopping, working):
+            for task in (stopping, working, backups):
                 await _stop(task)
             await service.hush()
             await _stop(connected)
+
+
+async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event | None) -> bool:
+    """Hold the data folder for as long as ``stack``; with ``stop`` wait until that can be.
+
+    False if the wait was stopped. Raises FolderInUse if there is none to be done.
+    """
+    told = False
+    with private_umask():
+        await asyncio.to_thread(make_folder, folder)
+        while True:
+            try:
+                stack.enter_context(bot_lock(folder, "gridbrush run", utc_now()))
+            except FolderInUse:
+                if stop is None:
+                    raise
+            else:
+                if told:
+                    log.warning("taking over: the other bot has ended")
+                return True
+            if not told:
+                log.warning("standing by for the bot that runs (%s)", holder(folder))
+                told = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STANDBY_SECONDS):
+                    await stop.wait()
+                return False
+
+
+async def _back_up(service: Service) -> None:
+    """Make backups on schedule, from the moment that the bot works."""
+    await service.client.signed_in.wait()
+    data = service.engine.settings.data
+    await ScheduledBackups(
+        data.dir,
+        every=data.backup_every,
+        keep=data.backup_keep,
+        now=utc_now,
+        on_made=service.metrics.backed_up,
+        on_failed=service.metrics.backup_failed,
+    ).run()
 
 
 async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:

@@ -18,12 +18,16 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bot.painter": (),
     "bot.playground": (),
     "bot.journal": (),
+    "bot.permissions": (),
     "bot.metrics": ("bot.domain", "bot.engine.reporting"),
     "bot.cli": (
         *(
             "bot",
             "bot.app",
+            "bot.backups",
             "bot.examination",
+            "bot.permissions",
+            "bot.restoring",
             "bot.service",
             "bot.engine",
             "bot.settings",
@@ -36,6 +40,8 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bot.app": ("bot.",),
     "bot.service": ("bot.",),
     "bot.examination": ("bot.",),
+    "bot.backups": ("bot.",),
+    "bot.restoring": ("bot.",),
 }
 """Room -> what it may import beside itself: a room or a module; "bot." is everything."""
 

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 import re
 import shutil
 from collections.abc import Iterable
@@ -40,6 +41,15 @@ async def read_lines(log: Path, offset: int, *, final: bool) -> list[LogLine]:
         offset += len(piece)
         lines.append(LogLine(piece, str(offset)))
     return lines
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write ``text`` to a file that only its owner may read, kept by the disk. Blocking."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
 
 
 def forget_ended(jobs: Path, now: float, last_files: Iterable[str] = ("result",)) -> None:

@@ -24,7 +24,8 @@ from pathlib import Path
 
 from bot.backends import folders, slots
 from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
-from bot.backends.folders import forget_ended, job_folder, read_lines
+from bot.backends.environment import child_environment, needs_hub
+from bot.backends.folders import forget_ended, job_folder, read_lines, write_private
 from bot.backends.published import copy_checked, published_file
 from bot.backends.standins import Painting, stand_ins, write_stand_ins
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
@@ -43,6 +44,7 @@ _INHERITED = re.compile(
 # The intermediate shell leads the job's process group, writes the group's number and is gone, so
 # that the job is nobody's child and nobody has to wait for it.
 _LAUNCH = """
+umask 077
 printf '%s\\n' "$$" > group.part && mv group.part group
 bash script.sh </dev/null >>log 2>&1 &
 """
@@ -85,8 +87,8 @@ class LocalBackend:
     def prepare(self) -> None:
         """Make the folders and stand-ins, and forget jobs that ended a week ago. Blocking."""
         try:
-            self._jobs.mkdir(parents=True, exist_ok=True)
-            (self._root / "caches").mkdir(exist_ok=True)
+            for folder in (self._options.data_dir, self._root, self._jobs, self._root / "caches"):
+                folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_stand_ins(self._root / "bin", sys.executable)
         except OSError as error:
             raise ConfigError(
@@ -175,7 +177,7 @@ class LocalBackend:
         return job_folder(self._jobs, job_id)
 
     def _start(self, folder: Path, script: str) -> None:
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(mode=0o700, exist_ok=True)
         with (folder / "alive").open("a") as lock:
             try:
                 fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -183,9 +185,9 @@ class LocalBackend:
                 return  # it runs, started by an earlier call
             if (folder / "group").exists():
                 return  # it ran, and is over
-            (folder / "published").mkdir(exist_ok=True)
-            (folder / "script.sh").write_text(script, encoding="utf-8")
-            (folder / "log").touch()
+            (folder / "published").mkdir(mode=0o700, exist_ok=True)
+            write_private(folder / "script.sh", script)
+            write_private(folder / "log", "")
             subprocess.run(
                 ["bash", "-c", _LAUNCH],
                 cwd=folder,
@@ -216,9 +218,10 @@ class LocalBackend:
             shutil.rmtree(folder, ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
-        source = os.environ if self._options.environ is None else self._options.environ
-        kept = {key: value for key, value in source.items() if _INHERITED.fullmatch(key)}
-        return {**kept, "PATH": source.get("PATH", os.defpath)}
+        options = self._options
+        source = os.environ if options.environ is None else options.environ
+        hub = needs_hub(options.engine, options.model)
+        return child_environment(source, _INHERITED, hub=hub)
 
     def _site(self, folder: Path) -> Site:
         slot = (sys.executable, "-I", slots.__file__, str(self._root / "slots"))

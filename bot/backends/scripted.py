@@ -19,6 +19,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.folders import write_private
 from bot.backends.published import copy_checked, published_file
 from bot.backends.recordings import Beat, Recording, picture, rehearsal
 from bot.domain.errors import LogStreamLost, SubmissionRejected, Unavailable
@@ -87,9 +88,10 @@ class ScriptedBackend:
             raise SubmissionRejected(self.faults.reject)
         folder = self._root / submission.job_id
         if not (folder / "taken").exists():
-            folder.mkdir(parents=True, exist_ok=True)
+            self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+            folder.mkdir(mode=0o700, exist_ok=True)
             document = json.dumps(submission.workflow.document())
-            (folder / "workflow.json").write_text(document, encoding="utf-8")
+            write_private(folder / "workflow.json", document)
             (folder / "taken").write_text(repr(self._now()))
             self.submitted.append(submission.job_id)
         return Handle(NAME, submission.job_id)

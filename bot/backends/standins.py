@@ -19,7 +19,7 @@ PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 """The folder that holds the package ``bot``."""
 
 _TXT2IMG = """\
-# Stands in for Stability's scripts/txt2img.py; reads NEGATIVE_PROMPT itself.
+# Stands in for Stability's scripts/txt2img.py; takes --from-file, and reads NEGATIVE_PROMPT itself.
 import runpy
 
 runpy.run_module("bot.painter", run_name="__main__", alter_sys=True)
@@ -69,7 +69,7 @@ def stand_ins(
 
 def write_stand_ins(programs: Path, interpreter: str) -> None:
     """Write the programs, each whole or not at all; they run in ``interpreter``. Blocking."""
-    programs.mkdir(parents=True, exist_ok=True)
+    programs.mkdir(mode=0o700, parents=True, exist_ok=True)
     python = shlex.quote(interpreter)
     files = {
         "python": f'#!/bin/sh\nexec {python} "$@"\n',
@@ -80,5 +80,5 @@ def write_stand_ins(programs: Path, interpreter: str) -> None:
         # Two bots may start at once: each writes a file of its own and moves it into place.
         part = programs / f".{name}.{os.getpid()}.part"
         part.write_text(text, encoding="utf-8")
-        part.chmod(0o755)
+        part.chmod(0o700)
         part.replace(programs / name)

@@ -6,10 +6,10 @@ concrete backend.
 
 from __future__ import annotations
 
-from bot.cli import check, imagine, jobs, render, service, wallet
+from bot.cli import backup, check, imagine, jobs, render, service, wallet
 from bot.cli.program import program
 
-for module in (service, imagine, jobs, render, check, wallet):
+for module in (service, imagine, jobs, render, check, backup, wallet):
     module.add_to(program)
 
 __all__ = ["program"]

@@ -52,6 +52,8 @@ class FolderCourier:
         for path in (package.grid, package.metadata, *(path for _, path in package.rows)):
             part = self._out / f".{path.name}.part"
             shutil.copyfile(path, part)
+            # Not private like the original: as open as the folder that the operator has named.
+            part.chmod(self._out.stat().st_mode & 0o666)
             part.replace(self._out / path.name)
 
 

@@ -16,6 +16,7 @@ from rich.console import Console
 
 from bot import __version__, journal
 from bot.domain.errors import BotError, ConfigError, RequestError
+from bot.permissions import private_umask
 from bot.settings import Settings
 
 
@@ -72,6 +73,7 @@ def choose(
 ) -> None:
     """Take the options that hold for all verbs."""
     del version
+    context.with_resource(private_umask())
     context.obj = Choices(config)
 
 

@@ -27,7 +27,13 @@ if TYPE_CHECKING:
 PLAY_STEP_SECONDS = "0.12"
 
 
-def run_(context: typer.Context) -> None:
+def run_(
+    context: typer.Context,
+    standby: Annotated[
+        bool,
+        typer.Option("--standby", help="If a bot runs on this data folder, wait and take over."),
+    ] = False,
+) -> None:
     """Run the bot in Discord, until SIGTERM or Ctrl-C.
 
     Set the token first (DISCORD_TOKEN); `gridbrush check` says what else is missing. Stopping lets
@@ -40,15 +46,15 @@ def run_(context: typer.Context) -> None:
             errors.print(f"[red]{escape(error.where)}[/]: {escape(error.problem)}")
             errors.print(f"  {escape(error.mend)}")
         give_up(missing[0])
-    run(_run(settings))
+    run(_run(settings, standby))
 
 
-async def _run(settings: Settings) -> Exit:
+async def _run(settings: Settings, standby: bool) -> Exit:
     # Discord's library is dear to load, and the other verbs do without.
     from bot.service import run_service
 
     with _stopping_on_signals() as stop:
-        await run_service(settings, stop, on_ready=_say_ready)
+        await run_service(settings, stop, on_ready=_say_ready, standby=standby)
     return Exit.OK
 
 

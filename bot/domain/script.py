@@ -123,6 +123,8 @@ def _prologue(workflow: Workflow, site: Site) -> list[str]:
         "# Loops of one turn, and quotes inside of exported values, are meant:",
         "# shellcheck disable=SC2043,SC2089,SC2090",
         "set -e",
+        "# What the job writes is nobody else's: prompts, pictures, the key of its markers.",
+        "umask 077",
         "",
         _STOP,
         *_leave(site),

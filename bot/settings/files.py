@@ -5,6 +5,7 @@ It looks at files and hands back settings or paths. What stands in a template is
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import TypeVar
@@ -12,7 +13,7 @@ from typing import TypeVar
 from pydantic import BaseModel, SecretStr
 
 from bot.domain.errors import ConfigError
-from bot.settings.origins import Origins, Trail
+from bot.settings.origins import Document, Origins, Trail, key_name
 from bot.settings.sections import BackendSection
 from bot.settings.values import looks_like_private_key
 
@@ -77,6 +78,19 @@ def with_private_key(backend: BackendSection, origins: Origins) -> tuple[Backend
     section = backend.deepsquare.model_copy(update={"private_key": key})
     origins = replace(origins, variables={**origins.variables, PRIVATE_KEY: str(path)})
     return backend.model_copy(update={"deepsquare": section}), origins
+
+
+def refuse_open_file(path: Path, document: Document, secrets: Iterable[Trail]) -> None:
+    """Raise ConfigError if the configuration file holds a secret and others may read or write it.
+
+    ``secrets`` are the keys whose values are secret, wherever they were set.
+    """
+    held = [trail for trail in secrets if document.value(trail)]
+    mode = path.stat().st_mode
+    if held and mode & 0o077:
+        problem = f"it holds {key_name(held[0])} and is open to other users"
+        mend = f"Run: chmod 600 {path}, or give the secret by an environment variable."
+        raise ConfigError(document.name, f"{problem} (mode {mode & 0o777:04o})", mend)
 
 
 def _private_key_in(path: Path, where: str) -> str:

@@ -48,6 +48,13 @@ class Document:
         """Whether the file itself writes this value."""
         return _holds(self.values, trail)
 
+    def value(self, trail: Trail) -> object:
+        """What the file itself writes there, None if nothing."""
+        found: object = self.values
+        for name in trail:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found
+
     def line(self, trail: Trail) -> int | None:
         """The line (from 1) on which the value is written, None if it cannot be told.
 

@@ -26,6 +26,7 @@ from bot.settings.values import (
     Line,
     Listen,
     MaybePath,
+    MaybeWindow,
     PrivateKey,
     Seconds,
     SocketUrl,
@@ -84,9 +85,14 @@ class DiscordSection(Section):
 
 
 class DataSection(Section):
-    """``[data]``: the folder for the database and the finished pictures."""
+    """``[data]``: the folder for the database and the finished pictures, and its backups.
+
+    ``backup_every`` None is never; ``backup_keep`` counts only what was made by itself.
+    """
 
     dir: Path = Path("data")
+    backup_every: MaybeWindow = timedelta(hours=24)
+    backup_keep: Whole = Field(default=7, ge=1, le=10_000)
 
 
 class ImagineSection(Section):

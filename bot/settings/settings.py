@@ -18,7 +18,13 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.domain.errors import ConfigError
 from bot.domain.quota import Quota
 from bot.domain.request import Limits
-from bot.settings.files import PRIVATE_KEY, rooted, template_file, with_private_key
+from bot.settings.files import (
+    PRIVATE_KEY,
+    refuse_open_file,
+    rooted,
+    template_file,
+    with_private_key,
+)
 from bot.settings.origins import Origins, Trail
 from bot.settings.problems import MASK, problems_of, toml
 from bot.settings.reading import keys, read_document, read_values
@@ -138,6 +144,8 @@ class Settings(BaseSettings):
             return None, problems
         settings = rooted(settings, folder, environ.get("HOME"))
         try:
+            if document is not None:
+                refuse_open_file(place, document, settings._secret_keys())
             backend, origins = with_private_key(settings.backend, origins)
         except ConfigError as error:
             return None, (error,)
@@ -246,7 +254,7 @@ class Settings(BaseSettings):
 
     def secrets(self) -> tuple[str, ...]:
         """The texts that must never be printed, for the log's filter; empty ones left out."""
-        found = (self._value(trail) for trail in keys(type(self)))
+        found = (self._value(trail) for trail in self._secret_keys())
         held = (value.get_secret_value() for value in found if isinstance(value, SecretStr))
         return tuple(text for text in held if text)
 
@@ -260,6 +268,11 @@ class Settings(BaseSettings):
                 self._origins.source(trail),
             )
             for trail in keys(type(self))
+        )
+
+    def _secret_keys(self) -> tuple[Trail, ...]:
+        return tuple(
+            trail for trail in keys(type(self)) if isinstance(self._value(trail), SecretStr)
         )
 
     def _value(self, trail: Trail) -> object:

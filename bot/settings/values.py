@@ -233,6 +233,11 @@ Affinity = Annotated[str, AfterValidator(_check_affinity)]
 """``key operator value``."""
 Window = Annotated[timedelta, BeforeValidator(_read_window)]
 """A length of time, written like ``24h``."""
+MaybeWindow = Annotated[
+    timedelta | None,
+    BeforeValidator(lambda value: None if value in ("", "0", 0) else _read_window(value)),
+]
+"""A length of time; an empty text or 0 means never."""
 Token = Annotated[SecretStr, AfterValidator(_check_token)]
 """A Discord bot token, or empty."""
 PrivateKey = Annotated[SecretStr, AfterValidator(_check_private_key)]

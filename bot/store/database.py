@@ -19,7 +19,7 @@ from typing import Any, TypeVar
 import aiosqlite
 
 from bot.domain.errors import ConfigError
-from bot.store import schema
+from bot.store import backups, identity, schema
 from bot.store.faults import explain
 from bot.store.query import Query
 from bot.store.writer import Call, Session, Verdict, Writer
@@ -139,16 +139,7 @@ class Database:
 
         Raises ConfigError naming ``target`` if that fails; then nothing is left behind.
         """
-        try:
-            await asyncio.to_thread(schema.copy, self.path, target)
-        except sqlite3.Error as error:
-            raise explain(error, target) from error
-        except OSError as error:
-            raise ConfigError(
-                str(target),
-                f"the backup cannot be written ({error.strerror or error})",
-                "Name a file that does not exist yet, in a folder with enough space.",
-            ) from error
+        await asyncio.to_thread(backups.back_up, self.path, target)
 
     async def aclose(self) -> None:
         """Finish what was submitted and let go of the file; may be called twice."""
@@ -186,11 +177,17 @@ async def _outlast(future: asyncio.Future[None]) -> None:
         raise
 
 
+def create(path: Path, now: Callable[[], datetime]) -> None:
+    """Make an empty database of this release at ``path``, where none may be. Blocking."""
+    _prepare(path, None, now).close()
+
+
 def _prepare(
     path: Path, migrations: Sequence[schema.Migration] | None, now: Callable[[], datetime]
 ) -> sqlite3.Connection:
     """The writing connection to a sound file of the right schema."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    identity.refuse_stale_log(path)
     schema.create_private(path)
     connection = sqlite3.connect(
         path,
@@ -208,6 +205,7 @@ def _prepare(
         # Erased prompts are overwritten, not merely unlinked.
         connection.execute("PRAGMA secure_delete = ON")
         schema.migrate(connection, path, migrations or schema.stock_migrations(), now)
+        identity.establish(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
     except BaseException:
         connection.close()

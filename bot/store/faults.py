@@ -11,7 +11,7 @@ from pathlib import Path
 
 from bot.domain.errors import ConfigError
 
-_RESTORE = "Stop the bot, put the newest backup in its place, and start again"
+RESTORE = "Stop the bot and run `gridbrush restore`: it lists the backups and puts one in place"
 _TROUBLES = {
     sqlite3.SQLITE_BUSY: (
         "the database is held by another program",
@@ -38,8 +38,8 @@ _TROUBLES = {
         "the disk could not be read or written",
         "Check the disk and the system log",
     ),
-    sqlite3.SQLITE_CORRUPT: ("the database is damaged", _RESTORE),
-    sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", _RESTORE),
+    sqlite3.SQLITE_CORRUPT: ("the database is damaged", RESTORE),
+    sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", RESTORE),
 }
 
 

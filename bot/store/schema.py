@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import re
 import sqlite3
+import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from dataclasses import dataclass
@@ -17,10 +18,13 @@ from importlib import resources
 from pathlib import Path
 
 from bot.domain.errors import ConfigError
+from bot.store import identity
+from bot.store.faults import RESTORE
 from bot.store.moments import to_text
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _TRIES = 5
+_BUSY_SECONDS = 60.0
 _VERSIONS = """
 CREATE TABLE IF NOT EXISTS schema_version (
     version    INTEGER PRIMARY KEY,
@@ -72,7 +76,7 @@ def check_file(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(
             str(path),
             f"the database is damaged ({'; '.join(verdict)})",
-            "Stop the bot, put the newest backup in its place, and start again.",
+            f"{RESTORE}.",
         )
 
 
@@ -114,23 +118,39 @@ def migrate(
     refer to nothing. ``connection`` must be in autocommit with foreign keys switched off.
     """
     newest = migrations[-1].number
-    _refuse_foreign(connection, path)
+    refuse_foreign(connection, path)
     version = version_of(connection)
     if version > newest:
         raise ConfigError(
             str(path),
             f"the database has schema version {version}, this Gridbrush knows up to {newest}",
-            "Install the newer Gridbrush again, or put the backup from before the update "
-            f"({path.stem}-v{newest}-….sqlite3) in its place.",
+            "Install the newer Gridbrush again, or go back to the backup from before the update: "
+            f"gridbrush restore {path.stem}-v{newest}-….sqlite3",
         )
     if 0 < version < newest:
         moment = now().strftime("%Y%m%dT%H%M%S%fZ")
         copy(path, path.with_name(f"{path.stem}-v{version}-{moment}.sqlite3"))
+    apply_missing(connection, path, migrations, now)
+
+
+def apply_missing(
+    connection: sqlite3.Connection,
+    path: Path,
+    migrations: Sequence[Migration],
+    now: Callable[[], datetime],
+) -> None:
+    """Apply what is missing, one transaction each, without a copy of what was before."""
     for migration in migrations:
         _apply(connection, path, migration, now())
 
 
-def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise ConfigError if the file is another program's."""
+    mend = "Name another folder in [data] dir."
+    program = identity.application(connection)
+    if program not in (0, identity.APPLICATION_ID):  # 0: made before it was written down
+        problem = f"this database belongs to another program (application id {program:#x})"
+        raise ConfigError(str(path), problem, mend)
     tables = {
         row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
     }
@@ -138,7 +158,7 @@ def _refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(
             str(path),
             f"this database belongs to another program (it has a table {min(tables)})",
-            "Name another folder in [data] dir.",
+            mend,
         )
 
 
@@ -177,10 +197,24 @@ def _apply(connection: sqlite3.Connection, path: Path, migration: Migration, at:
         raise
 
 
-def copy(source: Path, target: Path) -> None:
-    """A consistent copy of a database that may be in use; ``target`` appears whole or not at all.
+def check_sound(connection: sqlite3.Connection, path: Path) -> None:
+    """Read every page, index and reference; raises ConfigError if anything is damaged."""
+    verdict = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+    orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if orphan is not None:
+        verdict.append(f"a row in {orphan[0]} refers to nothing")
+    if verdict != ["ok"]:
+        raise ConfigError(
+            str(path), f"the database is damaged ({'; '.join(verdict)})", f"{RESTORE}."
+        )
 
-    Raises FileExistsError rather than overwrite, and sqlite3.Error or OSError.
+
+def copy(source: Path, target: Path, *, unused: bool = False) -> None:
+    """A consistent, checked copy of a database that may be in use, or is known to be ``unused``.
+
+    ``target`` is one file, readable by its owner only, without a write-ahead log beside it, and
+    with a number of its own; it appears whole or not at all. Raises FileExistsError rather than
+    overwrite, ConfigError if the copy is damaged, and sqlite3.Error or OSError. Blocking.
     """
     if target.exists():
         raise FileExistsError(f"{target} exists")
@@ -188,20 +222,51 @@ def copy(source: Path, target: Path) -> None:
     partial.unlink(missing_ok=True)
     create_private(partial)
     try:
-        with closing(sqlite3.connect(read_only(source), uri=True)) as reader:
-            reader.execute("VACUUM INTO ?", (str(partial),))
-        with partial.open("rb") as written:
-            os.fsync(written.fileno())
+        with (
+            closing(sqlite3.connect(read_only(source, unused=unused), uri=True)) as reader,
+            closing(sqlite3.connect(partial, isolation_level=None)) as writer,
+        ):
+            reader.backup(writer, progress=_give_up_after(_BUSY_SECONDS))
+            writer.execute("PRAGMA journal_mode = DELETE")
+            identity.renumber(writer)
+            check_sound(writer, source)
+        sync(partial)
         partial.replace(target)
+        sync(target.parent)
     finally:
-        partial.unlink(missing_ok=True)
+        for left in (partial, *identity.companions(partial)):
+            left.unlink(missing_ok=True)
 
 
-def read_only(path: Path) -> str:
-    """The URI under which SQLite opens ``path`` without being able to change it."""
-    return f"{path.absolute().as_uri()}?mode=ro"
+def _give_up_after(seconds: float) -> Callable[[int, int, int], None]:
+    """A backup's progress callback: sqlite3 itself would wait for a locked file for ever."""
+    give_up = time.monotonic() + seconds
+
+    def progress(status: int, remaining: int, total: int) -> None:
+        if status in (sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED) and time.monotonic() > give_up:
+            raise TimeoutError(f"another program has held it for {seconds:g} s")
+
+    return progress
+
+
+def read_only(path: Path, *, unused: bool = False) -> str:
+    """The URI under which SQLite opens ``path`` without being able to change it.
+
+    Beside a file that is ``unused`` and has no log nothing is made, not even for a moment.
+    """
+    still = unused and not identity.companions(path)[0].exists()
+    return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
 
 
 def create_private(path: Path) -> None:
     """An empty file that only its owner may read: it will hold prompts and interaction tokens."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+
+
+def sync(path: Path) -> None:
+    """Have the disk keep a file's content, or a folder's list of files. Blocking."""
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -85,7 +85,7 @@ def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
         raise ConfigError(
             f"database, job {row['id']}",
             f"the stored job cannot be read ({error})",
-            "It was changed by hand or by another version: restore the newest backup.",
+            "It was changed by hand or by another version: `gridbrush restore` lists the backups.",
         ) from error
 
 

@@ -67,7 +67,7 @@ async def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> 
         await fill(database)
     async with await Database.open(path, now=fixed_now) as database:
         assert await Jobs(database).unfinished() == (a_job("job0000000000000"),)
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, path.with_name(path.name + ".id")]
 
 
 async def test_what_was_committed_survives_a_power_cut(tmp_path: Path) -> None:
@@ -115,7 +115,7 @@ async def test_nothing_is_backed_up_when_there_is_nothing_to_migrate(tmp_path: P
     path = tmp_path / "gridbrush.sqlite3"
     for _ in range(2):
         await (await Database.open(path, now=fixed_now)).aclose()
-    assert list(tmp_path.iterdir()) == [path]
+    assert sorted(tmp_path.iterdir()) == [path, path.with_name(path.name + ".id")]
 
 
 async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
@@ -150,7 +150,7 @@ async def test_a_newer_database_is_refused_and_the_way_back_named(tmp_path: Path
     path = tmp_path / "gridbrush.sqlite3"
     steps = (*stock_migrations(), ADD_MOOD)
     await (await Database.open(path, now=fixed_now, migrations=steps)).aclose()
-    way_back = rf"version {NEXT}, .* up to {NEXT - 1}.*gridbrush-v{NEXT - 1}-"
+    way_back = rf"version {NEXT}, .* up to {NEXT - 1}.*restore gridbrush-v{NEXT - 1}-"
     with pytest.raises(ConfigError, match=way_back) as caught:
         await Database.open(path, now=fixed_now)
     assert caught.value.where == str(path)
@@ -170,7 +170,7 @@ async def test_a_file_that_is_no_database_is_refused_and_kept(tmp_path: Path) ->
     path = tmp_path / "gridbrush.sqlite3"
     text = "Dear diary, " * 100
     path.write_text(text)
-    with pytest.raises(ConfigError, match=r"not a SQLite database.*newest backup"):
+    with pytest.raises(ConfigError, match=r"not a SQLite database.*gridbrush restore"):
         await Database.open(path, now=fixed_now)
     assert path.read_text() == text
 
@@ -183,7 +183,7 @@ async def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     middle = len(content) // 2
     content[middle : middle + 9000] = b"\xff" * 9000
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"database is damaged.*newest backup") as caught:
+    with pytest.raises(ConfigError, match=r"database is damaged.*gridbrush restore") as caught:
         await Database.open(path, now=fixed_now)
     assert caught.value.where == str(path)
 

@@ -46,7 +46,7 @@ def test_lone_surrogates_and_nul_do_not_hurt_the_json() -> None:
 def test_a_snapshot_with_an_unknown_key_is_refused_and_the_key_named() -> None:
     job = a_job("abc")
     newer = json.dumps(json.loads(dump_job(job)) | {"mood": "blue"})
-    with pytest.raises(ConfigError, match=r"job abc: .*mood.*newest backup"):
+    with pytest.raises(ConfigError, match=r"job abc: .*mood.*gridbrush restore"):
         load_job(stored(job, snapshot=newer))
 
 

@@ -65,8 +65,9 @@ class SlurmBackend:
             # An address longer than a log line may be would be cut off, and with it its signature.
             raise ConfigError(where, "its path is too long", "Name one of fewer characters.")
         try:
-            self._jobs.mkdir(parents=True, exist_ok=True)
-            (self._root / "caches").mkdir(exist_ok=True)
+            self._root.mkdir(parents=True, exist_ok=True)
+            for folder in (self._jobs, self._root / "caches"):
+                folder.mkdir(mode=0o700, exist_ok=True)
             write_stand_ins(self._root / "bin", self._options.interpreter)
         except OSError as error:
             raise ConfigError(

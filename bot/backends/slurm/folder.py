@@ -22,6 +22,7 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from bot.backends.folders import write_private
 from bot.domain.errors import LogStreamLost
 from bot.domain.script import ENDED_LINE, STARTED_LINE
 
@@ -40,6 +41,7 @@ _KILLED = re.compile(
 _START = """\
 #!/bin/bash
 # Given to sbatch by Gridbrush: starts script.sh, once for all Slurm jobs of this name.
+umask 077
 cd {folder} || exit 1
 ( set -C; printf '%s\\n' "$SLURM_JOB_ID" > owner ) 2>/dev/null
 [ "$(cat owner)" = "$SLURM_JOB_ID" ] || exit 0
@@ -104,14 +106,14 @@ class Folder:
     def make(self) -> None:
         """Make the folder; the prompt and the key in it are nobody else's."""
         self.path.mkdir(mode=0o700, exist_ok=True)
-        (self.path / "published").mkdir(exist_ok=True)
+        (self.path / "published").mkdir(mode=0o700, exist_ok=True)
 
     def intend(self, script: str, *, gpus: bool) -> None:
         """Write everything that sbatch needs, and then that it is going to be called."""
         check = _CHECK_GPUS if gpus else ""
         self._write("script.sh", script)
         self._write("job.sh", _START.format(folder=shlex.quote(str(self.path)), check=check))
-        self.log.touch()
+        self.log.touch(mode=0o600)
         self._write("intent", "")
 
     def note_submitted(self, number: str) -> None:
@@ -192,8 +194,5 @@ class Folder:
 
     def _write(self, name: str, text: str) -> None:
         part = self.path / f".{name}.part"
-        with part.open("w", encoding="utf-8") as out:
-            out.write(text)
-            out.flush()
-            os.fsync(out.fileno())
+        write_private(part, text)
         part.replace(self.path / name)

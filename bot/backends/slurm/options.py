@@ -12,6 +12,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bot.backends.environment import child_environment, needs_hub
 from bot.domain.errors import ConfigError
 from bot.domain.workflow import Resources
 
@@ -69,8 +70,8 @@ class Options:
     @property
     def environment(self) -> dict[str, str]:
         """The environment of Slurm's client programs, which the jobs inherit."""
-        kept = {key: value for key, value in self.environ.items() if _INHERITED.fullmatch(key)}
-        return {**kept, "PATH": self.environ.get("PATH", os.defpath)}
+        hub = needs_hub(self.engine, self.model)
+        return child_environment(self.environ, _INHERITED, hub=hub)
 
     @property
     def interpreter(self) -> str:

@@ -1,0 +1,129 @@
+"""``gridbrush backup`` and ``gridbrush restore``: a safe copy of the database, and the way back."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+from rich.console import Console
+from rich.markup import escape
+
+from bot.app import utc_now
+from bot.backups import find_backup, list_backups, make_backup
+from bot.cli.program import Exit, load_settings, run
+from bot.domain.errors import RequestError
+from bot.settings import Settings
+
+if TYPE_CHECKING:
+    from bot.restoring import Restoring
+
+
+def backup(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(
+            help="Where to, a new file or a folder. [default: backups in the data folder]",
+            show_default=False,
+        ),
+    ] = None,
+) -> None:
+    """Copy the database, also while the bot runs; the copy is checked and readable by you alone.
+
+    Pictures are not in it: copy the folder jobs for those.
+    """
+    run(_backup(load_settings(context), file))
+
+
+async def _backup(settings: Settings, file: Path | None) -> Exit:
+    made, summary = await asyncio.to_thread(make_backup, settings.data.dir, file, utc_now())
+    console = Console(highlight=False)
+    console.print(f"[bold]{escape(str(made.path))}[/]", soft_wrap=True)
+    console.print(f"{made.size:,} bytes, {summary.jobs} requests, checked")
+    console.print(f"to go back to it: gridbrush restore {escape(str(made.path))}", soft_wrap=True)
+    return Exit.OK
+
+
+def restore(
+    context: typer.Context,
+    file: Annotated[
+        Path | None,
+        typer.Argument(help="The backup. [default: list them]", show_default=False),
+    ] = None,
+    empty: Annotated[
+        bool, typer.Option("--empty", help="Start afresh with an empty database instead.")
+    ] = False,
+    dry_run: Annotated[
+        bool, typer.Option("--dry-run", help="Check the backup and say what would happen.")
+    ] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
+) -> None:
+    """Put a backup in the place of the database, or list the backups.
+
+    Stop the bot first. The database that is there is kept under another name. What has happened
+    since the backup was made is said before anything is changed, and nothing of it is computed,
+    paid or posted a second time.
+    """
+    settings = load_settings(context)
+    if empty and file is not None:
+        raise typer.BadParameter("--empty takes no backup")
+    run(_restore(settings, file, dry_run, yes) if file or empty else _list(settings))
+
+
+async def _list(settings: Settings) -> Exit:
+    found = await asyncio.to_thread(list_backups, settings.data.dir)
+    console = Console(highlight=False)
+    for one in found:
+        moment = f"{one.made_at:%Y-%m-%d %H:%M} UTC"
+        console.print(f"{moment}  {one.size:>12,} bytes  {escape(str(one.path))}", soft_wrap=True)
+    if found:
+        console.print("to put one in place: stop the bot, then gridbrush restore FILE")
+    else:
+        folder = escape(str(settings.data.dir))
+        console.print(f"There are no backups in {folder}; gridbrush backup makes one.")
+    return Exit.OK
+
+
+async def _restore(settings: Settings, file: Path | None, dry_run: bool, yes: bool) -> Exit:
+    # In this thread: nothing else runs here, and the question waits for a person.
+    return _exchange(_prepared(settings, file), dry_run, yes)
+
+
+def _prepared(settings: Settings, file: Path | None) -> AbstractContextManager[Restoring]:
+    # It knows Discord's ways of delivery, whose library is dear to load.
+    from bot.restoring import restoring, starting_afresh
+
+    if file is None:
+        return starting_afresh(settings)
+    return restoring(settings, find_backup(settings.data.dir, file))
+
+
+def _exchange(prepared: AbstractContextManager[Restoring], dry_run: bool, yes: bool) -> Exit:
+    console = Console(highlight=False)
+    with prepared as ready:
+        for line in ready.report:
+            console.print(escape(line), soft_wrap=True)
+        if dry_run:
+            console.print("Nothing was changed.")
+            return Exit.OK
+        if not yes:
+            if not sys.stdin.isatty():
+                raise RequestError("Nothing was changed: say --yes where nobody can be asked.")
+            if not typer.confirm("Put it in place?", err=True):
+                console.print("Nothing was changed.")
+                return Exit.CANCELLED
+        aside = ready.carry_out(utc_now())
+        console.print(f"[bold]{escape(str(ready.path))}[/] is in place.", soft_wrap=True)
+        for path in aside:
+            console.print(f"what was there is now {escape(str(path))}", soft_wrap=True)
+    return Exit.OK
+
+
+def add_to(target: typer.Typer) -> None:
+    """Declare the verbs."""
+    target.command()(backup)
+    target.command()(restore)

@@ -1,0 +1,137 @@
+"""Backups of the database file: what one holds, a copy to be put in place, and the exchange.
+
+The exchange deletes nothing: the file that was there goes aside under a dated name, together with
+its write-ahead log. Knows files and the table ``jobs``; everything blocks.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from contextlib import closing
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+
+from bot.domain.errors import ConfigError
+from bot.domain.job import TERMINAL
+from bot.store import identity, schema
+from bot.store.faults import explain
+from bot.store.moments import from_text
+from bot.store.query import marks
+
+_ANOTHER = "Use another backup; `gridbrush restore` lists them."
+STAMP = "%Y%m%dT%H%M%S%fZ"
+"""How a moment (UTC) stands in a file's name."""
+
+
+@dataclass(frozen=True, slots=True)
+class Summary:
+    """What a database holds; ``newest`` is when its last job was accepted."""
+
+    version: int
+    jobs: int
+    unfinished: int
+    newest: datetime | None
+
+
+def back_up(source: Path, target: Path) -> None:
+    """Copy the database, while it is in use, to ``target``, which must not exist.
+
+    Raises ConfigError naming ``target`` if that fails; then nothing is left behind.
+    """
+    try:
+        schema.copy(source, target)
+    except sqlite3.Error as error:
+        raise explain(error, target) from error
+    except OSError as error:
+        raise ConfigError(
+            str(target),
+            f"the backup cannot be written ({error.strerror or error})",
+            "Name a file that does not exist yet, in a folder with enough space.",
+        ) from error
+
+
+def summarise(path: Path) -> Summary:
+    """Look into a database that nobody has open. Raises ConfigError if it is none of ours."""
+    try:
+        uri = schema.read_only(path, unused=True)
+        with closing(sqlite3.connect(uri, uri=True)) as connection:
+            return _summary(connection, path)
+    except sqlite3.Error as error:
+        raise _explained(error, path) from error
+
+
+def prepare(source: Path, target: Path, now: Callable[[], datetime]) -> Summary:
+    """Copy a backup to ``target``, checked and migrated to this release; what the backup holds.
+
+    Raises ConfigError if it is damaged, newer than this release, or another program's.
+    """
+    if not source.is_file():
+        raise ConfigError(str(source), "there is no such file", _ANOTHER)
+    discard(target)
+    try:
+        schema.copy(source, target, unused=True)
+        with closing(sqlite3.connect(target, isolation_level=None)) as connection:
+            summary = _summary(connection, source)
+            schema.apply_missing(connection, target, schema.stock_migrations(), now)
+            if not identity.application(connection):
+                connection.execute(f"PRAGMA application_id = {identity.APPLICATION_ID}")
+        return summary
+    except ConfigError:
+        discard(target)
+        raise
+    except (sqlite3.Error, OSError) as error:
+        discard(target)
+        raise _explained(error, source) from error
+
+
+def exchange(path: Path, prepared: Path, at: datetime) -> tuple[Path, ...]:
+    """Put ``prepared`` in the place of ``path``; where what was there has gone.
+
+    If it breaks off half way there is no database at ``path``, which the next start notices.
+    """
+    aside: list[Path] = []
+    for old in (path, *identity.companions(path)):
+        if old.exists():
+            ending = old.name.removeprefix(path.stem)
+            new = old.with_name(f"{path.stem}-replaced-{at.strftime(STAMP)}{ending}")
+            old.rename(new)
+            aside.append(new)
+    schema.sync(path.parent)
+    with closing(sqlite3.connect(schema.read_only(prepared, unused=True), uri=True)) as connection:
+        number = int(connection.execute("PRAGMA user_version").fetchone()[0])
+    prepared.replace(path)
+    identity.note(path, number)
+    schema.sync(path.parent)
+    return tuple(aside)
+
+
+def discard(prepared: Path) -> None:
+    """Remove a copy that is not put in place."""
+    for file in (prepared, *identity.companions(prepared)):
+        file.unlink(missing_ok=True)
+
+
+def _summary(connection: sqlite3.Connection, path: Path) -> Summary:
+    schema.refuse_foreign(connection, path)
+    version, newest = schema.version_of(connection), schema.stock_migrations()[-1].number
+    if version == 0:
+        raise ConfigError(str(path), "it is empty: no database of Gridbrush", _ANOTHER)
+    if version > newest:
+        problem = f"it has schema version {version}, this Gridbrush knows up to {newest}"
+        raise ConfigError(str(path), problem, "Install the newer Gridbrush first.")
+    unfinished = f"sum(state NOT IN ({marks(len(TERMINAL))}))"
+    row = connection.execute(
+        f"SELECT count(*), coalesce({unfinished}, 0), max(created_at) FROM jobs", tuple(TERMINAL)
+    ).fetchone()
+    return Summary(version, int(row[0]), int(row[1]), from_text(row[2]))
+
+
+def _explained(error: sqlite3.Error | OSError, path: Path) -> Exception:
+    if isinstance(error, OSError):
+        return ConfigError(str(path), f"it cannot be copied ({error.strerror or error})", _ANOTHER)
+    told = explain(error, path)
+    if isinstance(told, ConfigError):
+        return ConfigError(told.where, told.problem, _ANOTHER)
+    return told

@@ -1,0 +1,113 @@
+"""Which program a database file belongs to, and which write-ahead log belongs to the file.
+
+A file carries two numbers in its header: SQLite's ``application_id`` says that it is Gridbrush's,
+and ``user_version`` is a random number that no other copy of the file has. The second one is also
+written into a small file beside the database (``gridbrush.sqlite3.id``). SQLite applies whatever
+write-ahead log lies beside a file; so when the main file was replaced by hand and the log of its
+predecessor was left, the two numbers differ, and the file is not opened. Everything blocks.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from pathlib import Path
+from typing import Final
+
+from bot.domain.errors import ConfigError
+
+APPLICATION_ID: Final = 0x47726264
+"""``Grbd``."""
+
+_HEADER_BYTES = 100
+_NUMBER_AT = slice(60, 64)
+
+
+def companions(path: Path) -> tuple[Path, ...]:
+    """The files that SQLite keeps beside a database."""
+    return tuple(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))
+
+
+def application(connection: sqlite3.Connection) -> int:
+    """The program that the file names as its own, 0 if none."""
+    return int(connection.execute("PRAGMA application_id").fetchone()[0])
+
+
+def renumber(connection: sqlite3.Connection) -> None:
+    """Give a copy a number that neither its original nor any other copy has."""
+    number = int.from_bytes(os.urandom(4), "big") >> 1 or 1
+    connection.execute(f"PRAGMA user_version = {number}")
+
+
+def refuse_stale_log(path: Path) -> None:
+    """Raise ConfigError if the write-ahead log beside ``path`` is that of another file."""
+    log = companions(path)[0]
+    ours, expected = _number_in_header(path), _number_beside(path)
+    if 0 in (ours, expected) or ours == expected or not _has_bytes(log):
+        return
+    raise ConfigError(
+        str(path),
+        f"this file was put in place by hand, and {log.name} beside it belongs to the file before",
+        "Nothing was changed. Run `gridbrush restore FILE` with the file that you want; or, to go "
+        f"on with this one as it is, move {log.name} and {path.name}-shm away.",
+    )
+
+
+def establish(connection: sqlite3.Connection, path: Path) -> None:
+    """Write both numbers into a file that lacks them, and the second one beside it."""
+    if not application(connection) or not _number(connection):
+        connection.execute("BEGIN IMMEDIATE")
+        try:
+            if not _number(connection):  # another process may have been faster
+                renumber(connection)
+            connection.execute(f"PRAGMA application_id = {APPLICATION_ID}")
+            connection.execute("COMMIT")
+        except BaseException:
+            connection.execute("ROLLBACK")
+            raise
+        connection.execute("PRAGMA wal_checkpoint(PASSIVE)")
+    note(path, _number(connection))
+
+
+def note(path: Path, number: int) -> None:
+    """Write ``number`` beside the database at ``path``, whole or not at all."""
+    if _number_beside(path) == number:
+        return
+    file = beside(path)
+    part = file.with_name(f"{file.name}.{os.getpid()}.part")
+    descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="ascii") as out:
+        out.write(f"{number}\n")
+    part.replace(file)
+
+
+def _number(connection: sqlite3.Connection) -> int:
+    return int(connection.execute("PRAGMA user_version").fetchone()[0])
+
+
+def beside(path: Path) -> Path:
+    """The small file that holds a database's number."""
+    return path.with_name(path.name + ".id")
+
+
+def _number_in_header(path: Path) -> int:
+    """The number in the main file alone, as it is without its log; 0 if there is none."""
+    try:
+        with path.open("rb") as file:
+            return int.from_bytes(file.read(_HEADER_BYTES)[_NUMBER_AT], "big")
+    except OSError:
+        return 0
+
+
+def _number_beside(path: Path) -> int:
+    try:
+        return int(beside(path).read_text(encoding="ascii"))
+    except (OSError, ValueError):
+        return 0
+
+
+def _has_bytes(path: Path) -> bool:
+    try:
+        return path.stat().st_size > 0
+    except OSError:
+        return False
