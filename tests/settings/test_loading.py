@@ -21,6 +21,7 @@ from bot.settings.reading import keys
 def write(folder: Path, text: str, name: str = "config.toml") -> Path:
     path = folder / name
     path.write_text(text, "utf-8")
+    path.chmod(0o600)
     return path
 
 

@@ -19,7 +19,9 @@ KEY = "0x" + "5a" * 32
 
 
 def load(folder: Path, text: str = "", **environ: str) -> Settings:
-    (folder / "config.toml").write_text(text, "utf-8")
+    path = folder / "config.toml"
+    path.write_text(text, "utf-8")
+    path.chmod(0o600)
     return Settings.load(None, environ, folder)
 
 
@@ -188,6 +190,36 @@ def test_of_a_key_and_a_key_file_the_environment_s_wins(tmp_path: Path) -> None:
     assert load(tmp_path, in_file, **variable).secrets() == (KEY,)
     with pytest.raises(ConfigError, match="given a second time by private_key"):
         load(tmp_path, "", **variable, DEEPSQUARE_PRIVATE_KEY=other)
+
+
+@pytest.mark.parametrize("mode", [0o644, 0o640, 0o666, 0o604, 0o660, 0o601])
+@pytest.mark.parametrize(
+    "text",
+    [
+        f"[discord]\ntoken = '{TOKEN}'\n",
+        f"discord.token = '{TOKEN}'\n",
+        f"[backend.deepsquare]\nprivate_key = '{KEY}'\n",
+        f"[backend]\ndeepsquare = {{ private_key = '{KEY}' }}\n",
+    ],
+)
+def test_a_file_with_a_secret_must_be_closed_to_others(
+    tmp_path: Path, text: str, mode: int
+) -> None:
+    load(tmp_path, text)
+    path = tmp_path / "config.toml"
+    path.chmod(mode)
+    # Also when a variable wins: the secret in the file can be read all the same.
+    for environ in ({}, {"DISCORD_TOKEN": "another.token.here"}):
+        with pytest.raises(ConfigError, match=f"mode {mode:04o}") as caught:
+            Settings.load(None, environ, tmp_path)
+        assert f"chmod 600 {path}" in caught.value.mend
+        assert TOKEN not in str(caught.value)
+
+
+def test_a_file_without_a_secret_may_be_open(tmp_path: Path) -> None:
+    load(tmp_path, "[discord]\ntoken = ''\n[queue]\nrunning = 7\n")
+    (tmp_path / "config.toml").chmod(0o644)
+    assert Settings.load(None, {}, tmp_path).queue.running == 7
 
 
 def test_settings_survive_a_trip_to_another_process(tmp_path: Path) -> None:

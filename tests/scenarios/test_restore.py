@@ -1,0 +1,155 @@
+"""An older backup is put in place beside what has happened since; nothing is done a second time.
+
+The table: where each job was when the backup was made, what is left of the database that goes
+aside, what the backend still knows, and by which way the result was posted.
+"""
+
+from __future__ import annotations
+
+import itertools
+import json
+import shutil
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+
+from bot.app import DATABASE
+from bot.backups import make_backup
+from bot.domain.job import JobState
+from bot.playground.server import Playground
+from bot.restoring import restoring
+from tests.playground.clock import Clock
+from tests.scenarios.house import House, open_house, settings_for
+
+STATES = (
+    JobState.SUBMITTING,
+    JobState.PENDING,
+    JobState.RUNNING,
+    JobState.COLLECTING,
+    JobState.DELIVERING,
+)
+AT = datetime(2026, 11, 23, 13, tzinfo=UTC)
+
+
+def spoil(path: Path, how: str) -> None:
+    """What may have happened to the database that is replaced."""
+    if how == "damaged":
+        path.write_bytes(b"\x00" * 8192)
+    elif how == "missing":
+        path.unlink()
+    elif how == "empty":
+        path.write_bytes(b"")
+
+
+def restore(folder: Path, playground: Playground, backup: Path) -> str:
+    with restoring(settings_for(playground, folder), backup) as ready:
+        report = "\n".join(ready.report)
+        ready.carry_out(AT)
+    return report
+
+
+async def settled(house: House, *job_ids: str) -> None:
+    """Wait until the jobs have ended; what ended before this bot began is not reported."""
+    jobs = house.service.engine.queue.jobs
+    for job_id in job_ids:
+        job = await jobs.get(job_id)
+        assert job is not None
+        if not job.state.terminal:
+            await house.witness.reached(job_id, JobState.FINISHED)
+
+
+@pytest.mark.parametrize(
+    ("state", "database", "backend", "minutes"),
+    [
+        *itertools.product(STATES, ("whole", "damaged"), ("knows", "forgot"), (0,)),
+        *itertools.product(STATES, ("missing",), ("forgot",), (20,)),
+        (JobState.RUNNING, "empty", "knows", 20),
+        (JobState.QUEUED, "whole", "forgot", 20),
+    ],
+)
+async def test_nothing_is_computed_charged_or_posted_twice(
+    playground: Playground,
+    clock: Clock,
+    tmp_path: Path,
+    state: JobState,
+    database: str,
+    backend: str,
+    minutes: int,
+) -> None:
+    data = tmp_path / "data"
+    async with open_house(playground, tmp_path, clock) as house:
+        held = JobState.RUNNING if state is JobState.QUEUED else state
+        gate = house.witness.hold(held)
+        asked = [await house.imagine("a fox in the snow")]
+        await house.reached(asked[0], held)
+        # One runs for each member: this one waits.
+        asked.append(await house.imagine("an owl at night"))
+        backup, summary = make_backup(data, None, AT)
+        assert (summary.jobs, summary.unfinished) == (2, 2)
+        clock.pass_time(minutes=minutes)
+        gate.set()
+        jobs = [await house.ended(one) for one in asked]
+        later = await house.ended(await house.imagine("made after the backup"))
+        assert {job.state for job in (*jobs, later)} == {JobState.FINISHED}
+        posted = {job.id: [one.id for one in house.results(job)] for job in (*jobs, later)}
+    if backend == "forgot":
+        shutil.rmtree(data / "scripted")
+    spoil(data / DATABASE, database)
+    report = restore(tmp_path, playground, backup.path)
+    assert "2 not ended" in report
+    assert f"Newer than the backup: 1 request ({later.id})" in report
+    async with open_house(playground, tmp_path, clock) as house:
+        await settled(house, *(job.id for job in jobs))
+        assert house.backend.submitted == []
+        for job in jobs:
+            found = await house.service.engine.queue.jobs.get(job.id)
+            assert found is not None
+            assert found.state is JobState.FINISHED
+            assert [one.id for one in house.results(found)] == posted[job.id]
+        assert [one.id for one in house.results(later)] == posted[later.id]
+    assert all(len(ids) == 1 for ids in posted.values())
+
+
+async def test_what_was_cancelled_since_is_not_run(
+    playground: Playground, clock: Clock, tmp_path: Path
+) -> None:
+    async with open_house(playground, tmp_path, clock) as house:
+        gate = house.witness.hold(JobState.RUNNING)
+        first = await house.imagine("a fox in the snow")
+        await house.reached(first, JobState.RUNNING)
+        waiting = await house.imagine("not this one")
+        backup, _ = make_backup(tmp_path / "data", None, AT)
+        job = await house.job(waiting)
+        await house.ask("cancel", what=job.id)
+        await house.witness.reached(job.id, JobState.CANCELLED)
+        gate.set()
+        await house.ended(first)
+    report = restore(tmp_path, playground, backup.path)
+    assert "2 requests" in report
+    assert "ended after the backup" in report
+    async with open_house(playground, tmp_path, clock) as house:
+        found = await house.service.engine.queue.jobs.get(job.id)
+        assert found is not None
+        assert found.state is JobState.CANCELLED
+        assert house.backend.submitted == []
+
+
+async def test_pictures_that_are_not_whole_are_not_believed(
+    playground: Playground, clock: Clock, tmp_path: Path
+) -> None:
+    async with open_house(playground, tmp_path, clock) as house:
+        gate = house.witness.hold(JobState.RUNNING)
+        asked = await house.imagine()
+        job = await house.reached(asked, JobState.RUNNING)
+        backup, _ = make_backup(tmp_path / "data", None, AT)
+        gate.set()
+        await house.ended(asked)
+    folder = tmp_path / "data" / "jobs" / job.id
+    digests = json.loads((folder / "metadata.json").read_text())["sha256"]
+    assert "row-01.png" in digests
+    (folder / "row-01.png").write_bytes(b"half a picture")
+    (tmp_path / "data" / DATABASE).unlink()
+    report = restore(tmp_path, playground, backup.path)
+    assert f"1 request ({job.id}) go on" in report
+    assert "pictures lie in jobs" not in report
