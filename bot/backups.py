@@ -41,6 +41,7 @@ def make_backup(folder: Path, target: Path | None, at: datetime) -> tuple[Backup
 
     ``target`` may be a folder. Raises ConfigError, and leaves nothing behind. Blocking.
     """
+    _refuse_without_database(folder)
     if target is None or target.is_dir():
         place = target or _private_folder(folder)
         target = place / f"{_BY_HAND}{at.strftime(STAMP)}{_SUFFIX}"
@@ -139,13 +140,17 @@ class ScheduledBackups:
 
 
 def _copy(folder: Path, target: Path) -> tuple[Backup, Summary]:
+    _refuse_without_database(folder)
+    with database_lock(folder):
+        back_up(folder / DATABASE, target)
+    return _backup(target), summarise(target)
+
+
+def _refuse_without_database(folder: Path) -> None:
     source = folder / DATABASE
     if not source.is_file() or not source.stat().st_size:
         mend = "There is one after the first start: gridbrush run, play or imagine."
         raise ConfigError(str(source), "there is no database to back up", mend)
-    with database_lock(folder):
-        back_up(source, target)
-    return _backup(target), summarise(target)
 
 
 def _private_folder(folder: Path) -> Path:

@@ -95,7 +95,7 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
                 _say_ready(service)
                 errors.print(f"\n  Open [bold]{playground.page_url}[/] and type /imagine\n")
                 if browser and _has_browser():
-                    webbrowser.open(playground.page_url)
+                    _open_page(playground.page_url)
 
             await run_service(settings, stop, on_ready=ready, guild_ready_timeout=0.2)
     finally:
@@ -142,6 +142,18 @@ def _stopping_on_signals() -> Iterator[asyncio.Event]:
     finally:
         for number in numbers:
             loop.remove_signal_handler(number)
+
+
+def _open_page(url: str) -> None:
+    """Open a browser, which inherits the environment: without what the bot was told in it."""
+    ours = ("DISCORD_", "DEEPSQUARE_", "GRIDBRUSH_")
+    hidden = {name: value for name, value in os.environ.items() if name.startswith(ours)}
+    for name in hidden:
+        del os.environ[name]
+    try:
+        webbrowser.open(url)
+    finally:
+        os.environ.update(hidden)
 
 
 def _has_browser() -> bool:
