@@ -240,3 +240,69 @@ def test_a_broken_stream_stops_nobody(
     record = log.makeRecord("x", logging.INFO, "engine.py", 7, TOKEN, (), None)
     handler.handle(record)
     assert TOKEN not in "".join(capsys.readouterr())
+
+
+PROMPT = "a quokka under umbrellas"
+INTERACTION = "aW50ZXJhY3Rpb246MTIzOmNhbmFyeWNhbmFyeQ"
+LIBRARIES = ("discord.http", "discord.gateway", "discord.webhook.async_", "aiosqlite", "httpx")
+OTHERS = ("httpcore.http11", "aiohttp.client", "web3.providers", "grpc._channel", "root", "PIL.x")
+EVENT = {"token": INTERACTION, "data": {"options": [{"name": "prompt", "value": PROMPT}]}}
+
+
+@pytest.mark.parametrize("form", ["text", "json"])
+@pytest.mark.parametrize("library", [*LIBRARIES, *OTHERS])
+@pytest.mark.parametrize(
+    ("message", "args"),
+    [
+        ("For Shard ID %s: WebSocket Event: %s", (None, EVENT)),
+        ("%s %s with %s has returned %s", ("POST", "https://x.org/y", json.dumps(EVENT), 200)),
+        ("%s %s has received %s", ("GET", "https://x.org/y", EVENT)),
+        ("executing %s", (("INSERT INTO jobs VALUES (?)", (PROMPT,)),)),
+        ("%(prompt)s was asked for", ({"prompt": PROMPT},)),
+        ("HTTP Request: %s %s", ("GET", f"https://x.org/?q={PROMPT.replace(' ', '%20')}")),
+        ("prompt: %s", (PROMPT.encode(),)),
+        (f"sending {PROMPT} with {INTERACTION}", ()),
+        (f"100 % of {EVENT}", ()),
+    ],
+)
+def test_what_libraries_fill_in_is_not_shown(
+    stream: io.StringIO, form: Form, library: str, message: str, args: tuple[object, ...]
+) -> None:
+    start(stream, form, "debug")
+    logging.getLogger(library).debug(message, *args)
+    shown = stream.getvalue()
+    assert library in shown
+    for word in ("quokka", "umbrellas", INTERACTION):
+        assert word not in shown
+
+
+def test_what_helps_and_is_nobody_s_stays(stream: io.StringIO) -> None:
+    start(stream, "text", "debug")
+    log = logging.getLogger("discord.http")
+    url = f"https://discord.com/api/v10/webhooks/123/{INTERACTION}/messages/@original?wait=true"
+    log.debug("%s %s with %s has returned %s in %.2f s", "PATCH", url, EVENT, 429, 0.25)
+    expected = f"PATCH https://discord.com/api/v10/webhooks/123/{MASK}/messages/@original"
+    assert f"{expected} with {MASK} has returned 429 in 0.25 s" in stream.getvalue()
+
+
+@pytest.mark.parametrize("level", [logging.INFO, logging.WARNING, logging.ERROR])
+@pytest.mark.parametrize(
+    "shown",
+    [
+        "{'token': 'abcdefghijklmnop'}",
+        '{"token": "abcdefghijklmnop"}',
+        "Authorization: Bot abcdefghijklmnop",
+        "{'Authorization': 'Bearer abcdefghijklmnop'}",
+        "session_id=abcdefghijklmnop",
+        "password = abcdefghijklmnop",
+        "MAC_KEY=abcdefghijklmnop",
+    ],
+)
+def test_a_secret_is_masked_by_the_name_it_stands_under(
+    stream: io.StringIO, level: int, shown: str
+) -> None:
+    start(stream, "text", "debug")
+    for name in ("discord.client", "bot.somewhere"):
+        logging.getLogger(name).log(level, shown)
+    assert "abcdefghijklmnop" not in stream.getvalue()
+    assert stream.getvalue().count(MASK) == 2
