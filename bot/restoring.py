@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from pathlib import Path
 
-from bot.app import DATABASE, evidence_of_jobs, utc_now
+from bot.app import DATABASE, evidence_of_jobs, make_folder, utc_now
 from bot.domain.errors import ConfigError
 from bot.domain.events import (
     Accepted,
@@ -100,6 +100,7 @@ def starting_afresh(settings: Settings) -> Iterator[Restoring]:
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
+    make_folder(folder)  # a new machine has none yet
     try:
         with bot_lock(folder, "gridbrush restore", utc_now()), database_lock(folder, alone=True):
             yield
@@ -116,7 +117,8 @@ def _reconcile(
     newest = f"{summary.newest:%Y-%m-%d %H:%M:%S} UTC" if summary.newest else "none"
     report = [
         f"The backup {source} is sound: {summary.jobs} requests, {summary.unfinished} not ended, "
-        f"the newest accepted {newest}."
+        f"the newest accepted {newest}.",
+        "What moderators have set, granted or blocked since then is not in it.",
     ]
     present = read_present(folder / DATABASE)
     if present is None:

@@ -185,6 +185,15 @@ async def test_an_older_backup_is_brought_up_to_date(tmp_path: Path) -> None:
     assert await ids(data / DATABASE) == ["joba"]
 
 
+async def test_a_new_machine_takes_up_a_backup(tmp_path: Path) -> None:
+    await fill(tmp_path / "old", "joba")
+    made, _ = make_backup(tmp_path / "old", None, AT)
+    report, aside = carry_out(tmp_path / "new" / "data", made.path)
+    assert "The database that is there now cannot be read, or there is none." in report
+    assert aside == ()
+    assert await ids(tmp_path / "new" / "data" / DATABASE) == ["joba"]
+
+
 async def test_the_database_itself_is_no_backup(tmp_path: Path) -> None:
     await fill(tmp_path, "joba")
     with pytest.raises(ConfigError, match="the database itself"):

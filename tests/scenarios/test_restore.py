@@ -64,6 +64,7 @@ async def settled(house: House, *job_ids: str) -> None:
     [
         *itertools.product(STATES, ("whole", "damaged"), ("knows", "forgot"), (0,)),
         *itertools.product(STATES, ("missing",), ("forgot",), (20,)),
+        *itertools.product(STATES, ("damaged",), ("alone knows",), (0, 20)),
         (JobState.RUNNING, "empty", "knows", 20),
         (JobState.QUEUED, "whole", "forgot", 20),
     ],
@@ -95,6 +96,8 @@ async def test_nothing_is_computed_charged_or_posted_twice(
         posted = {job.id: [one.id for one in house.results(job)] for job in (*jobs, later)}
     if backend == "forgot":
         shutil.rmtree(data / "scripted")
+    if backend == "alone knows":
+        shutil.rmtree(data / "jobs")
     spoil(data / DATABASE, database)
     report = restore(tmp_path, playground, backup.path)
     assert "2 not ended" in report
