@@ -2,7 +2,9 @@
 
 Part of the composition root. A backup knows less than the world: requests have been made, ended and
 posted since. The backup is copied, the copy is brought up to what can be known (``_reconcile``),
-and only then exchanged for the database, which is kept aside. Everything here blocks.
+and only then exchanged for the database, which is kept aside. What only Discord knows is asked at
+the next start (``settle_posted``), before anything is submitted or a card is written. Everything
+else here blocks.
 """
 
 from __future__ import annotations
@@ -10,29 +12,34 @@ from __future__ import annotations
 import contextlib
 import hashlib
 import json
+import logging
 import re
 import sqlite3
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
-from bot.app import DATABASE, evidence_of_jobs, make_folder, utc_now
-from bot.domain.errors import ConfigError
+from bot.app import DATABASE, Engine, evidence_of_jobs, make_folder, utc_now
+from bot.domain.errors import BackendError, ConfigError, DeliveryError
 from bot.domain.events import (
     Accepted,
     Artifact,
     Collected,
+    Delivered,
     Dispatched,
     Finished,
     Handle,
     JobEvent,
+    MessageRef,
     RowFailed,
     RowReady,
 )
 from bot.domain.grid import file_name
 from bot.domain.job import AT_BACKEND, TERMINAL, Job, JobState
 from bot.engine import book
+from bot.engine.deliver import Courier
 from bot.settings import Settings
 from bot.store import backups, deliveries, identity
 from bot.store import jobs as job_table
@@ -40,6 +47,8 @@ from bot.store.database import create
 from bot.store.lock import FolderInUse, bot_lock, database_lock
 from bot.store.outdated import Present, all_ids, read_present, rewriting, unfinished
 from bot.surface.courier import CHANNEL, DIRECT, INTERACTION
+
+log = logging.getLogger(__name__)
 
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
 _NAMED = 5
@@ -96,6 +105,52 @@ def starting_afresh(settings: Settings) -> Iterator[Restoring]:
             yield Restoring(path, prepared, report)
         finally:
             backups.discard(prepared)
+
+
+async def settle_posted(engine: Engine, courier: Courier) -> None:
+    """Finish every restored job whose result Discord shows already; for a moment after sign-in.
+
+    Its pictures may be gone: nothing is computed, collected or posted for it.
+    """
+    reader = deliveries.Deliveries(engine.database)
+    for job_id in await reader.perhaps_posted():
+        job = await engine.queue.jobs.get(job_id)
+        if job is None:
+            continue
+        for way in (INTERACTION, CHANNEL, DIRECT):
+            try:
+                message = await courier.find(way, job, f"job-{job.id}")
+                handle = job.handle or (await engine.backend.find(job.id) if message else None)
+            except (DeliveryError, BackendError, OSError) as error:
+                log.warning("cannot look for an earlier post: %s", error, extra={"job": job.id})
+                continue
+            if message is not None:
+                handle = handle or Handle(engine.backend.name, job.id)
+                end = partial(_end_as_posted, job=job, handle=handle, way=way, message=message)
+                folder = engine.collector.folder(job.id)
+                await engine.database.write(partial(end, folder=folder, at=utc_now()))
+                log.info("it was posted before the restore", extra={"job": job.id})
+                break
+
+
+def _end_as_posted(
+    link: sqlite3.Connection,
+    job: Job,
+    handle: Handle,
+    way: str,
+    message: MessageRef,
+    folder: Path,
+    at: datetime,
+) -> None:
+    rows = {
+        row.number: row.artifact
+        or Artifact((folder / file_name("row", row.number)).as_uri(), 0, "")
+        for row in job.rows
+        if row.failed_code is None
+    }
+    for event in (*_course(job, handle, rows), Delivered(way, message)):
+        book.change(link, job.id, event, at)
+    deliveries.finish_attempt(link, job.id, way, f"job-{job.id}", delivered=True, at=at)
 
 
 @contextlib.contextmanager

@@ -28,6 +28,7 @@ from bot.engine.privacy import Privacy
 from bot.engine.reporting import Reporter
 from bot.metrics import Metrics, serve
 from bot.permissions import private_umask
+from bot.restoring import settle_posted
 from bot.settings import Settings
 from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.surface.client import GridbrushClient
@@ -218,6 +219,7 @@ async def _back_up(service: Service) -> None:
 async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     """Once signed in, take up what was interrupted, then dispatch for ever."""
     await service.client.signed_in.wait()
+    await settle_posted(service.engine, service.courier)
     await service.engine.dispatcher.recover()
     await service.engine.purse.recover()
     await service.cards.resume()

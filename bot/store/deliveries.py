@@ -117,6 +117,19 @@ class Deliveries:
         sql = "SELECT job_id FROM deliveries WHERE rung = ? AND done_at IS NULL ORDER BY id"
         return await self._database.read(Query(sql, (rung,), _job_ids))
 
+    async def perhaps_posted(self) -> tuple[str, ...]:
+        """Jobs that have a result to be looked for, though they are not being delivered.
+
+        So a restore leaves those that may have been posted after the backup was made.
+        """
+        sql = """
+        SELECT DISTINCT jobs.id AS job_id FROM jobs JOIN deliveries ON deliveries.job_id = jobs.id
+        WHERE jobs.state IN ('queued', 'submitting', 'pending', 'running', 'collecting')
+            AND deliveries.done_at IS NULL AND deliveries.nonce = 'job-' || jobs.id
+        ORDER BY jobs.id
+        """
+        return await self._database.read(Query(sql, (), _job_ids))
+
     async def cards_behind(self, since: datetime, *, without: str) -> tuple[str, ...]:
         """Jobs, asked for since then, that have ended after their card was written down last.
 

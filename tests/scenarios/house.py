@@ -20,6 +20,7 @@ from bot.playground.actors import Actor, Invocation
 from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.playground.wire import Recorded
+from bot.restoring import settle_posted
 from bot.service import Service, open_service
 from bot.settings import Settings
 from bot.store.ledger import Ledger
@@ -209,6 +210,7 @@ async def open_house(
                 await connected
             await playground.online()
             await service.client.wait_until_ready()
+            await settle_posted(service.engine, service.courier)
             await dispatcher.recover()
             await service.cards.resume()
             tasks.append(asyncio.create_task(dispatcher.run()))

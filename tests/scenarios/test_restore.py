@@ -65,6 +65,7 @@ async def settled(house: House, *job_ids: str) -> None:
         *itertools.product(STATES, ("whole", "damaged"), ("knows", "forgot"), (0,)),
         *itertools.product(STATES, ("missing",), ("forgot",), (20,)),
         *itertools.product(STATES, ("damaged",), ("alone knows",), (0, 20)),
+        *itertools.product(STATES, ("missing",), ("forgot, pictures gone",), (0, 20)),
         (JobState.RUNNING, "empty", "knows", 20),
         (JobState.QUEUED, "whole", "forgot", 20),
     ],
@@ -94,14 +95,16 @@ async def test_nothing_is_computed_charged_or_posted_twice(
         later = await house.ended(await house.imagine("made after the backup"))
         assert {job.state for job in (*jobs, later)} == {JobState.FINISHED}
         posted = {job.id: [one.id for one in house.results(job)] for job in (*jobs, later)}
-    if backend == "forgot":
+    if "forgot" in backend:
         shutil.rmtree(data / "scripted")
-    if backend == "alone knows":
+    if backend in ("alone knows", "forgot, pictures gone"):
         shutil.rmtree(data / "jobs")
     spoil(data / DATABASE, database)
     report = restore(tmp_path, playground, backup.path)
+    clock.pass_time(hours=1)  # Discord itself refuses a second message only for some minutes
     assert "2 not ended" in report
-    assert f"Newer than the backup: 1 request ({later.id})" in report
+    if backend != "forgot, pictures gone":  # where nothing is left there is nothing to tell
+        assert f"Newer than the backup: 1 request ({later.id})" in report
     async with open_house(playground, tmp_path, clock) as house:
         await settled(house, *(job.id for job in jobs))
         assert house.backend.submitted == []
