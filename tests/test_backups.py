@@ -124,6 +124,7 @@ async def test_a_restore_sets_the_database_and_its_log_aside(tmp_path: Path) -> 
 
 
 def other_program(path: Path) -> None:
+    path.unlink()
     with closing(sqlite3.connect(path)) as link:
         link.execute("CREATE TABLE bookmarks (url)")
 
@@ -149,7 +150,7 @@ def torn(path: Path) -> None:
         (lambda path: path.unlink(), "no such file"),
         (lambda path: path.write_bytes(b""), "it is empty"),
         (lambda path: path.write_text("Dear diary, " * 400), "not a SQLite database"),
-        (lambda path: (path.unlink(), other_program(path)), "another program"),
+        (other_program, "another program"),
         (other_id, "another program"),
         (newer, r"version 999.*Install the newer"),
         (torn, "damaged|malformed"),
