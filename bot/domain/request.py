@@ -18,7 +18,7 @@ from bot.domain.bounds import (
     picture_size,
     whole_number,
 )
-from bot.domain.flags import SLOTS, Setting, split_flags
+from bot.domain.flags import SLOTS, Setting, refuse_lookalikes, split_flags
 from bot.domain.size import fit_aspect
 from bot.domain.stored import Stored
 from bot.domain.text import clean
@@ -123,16 +123,30 @@ class Request:
 
     @classmethod
     def parse(
-        cls, text: str, options: Options, *, limits: Limits, seed: int, author: Author, place: Place
+        cls,
+        text: str,
+        options: Options,
+        *,
+        limits: Limits,
+        seed: int,
+        author: Author,
+        place: Place,
+        typed: bool = True,
     ) -> Request:
         """The request that ``text``, the flags in it, and ``options`` ask for.
 
         Options win over flags, and a setting that is overruled is not looked at. ``seed`` is the
-        random one, used when the member names none. Raises InvalidRequest.
+        random one, used when the member names none. ``typed``: somebody wrote it just now, so what
+        looks like a flag is asked about. Raises InvalidRequest.
         """
-        models = tuple(dict.fromkeys((*limits.models, limits.model)))
-        prompt, said = split_flags(clean(text), {"model": models, "style": limits.styles})
+        phrases = {
+            "model": tuple(dict.fromkeys((*limits.models, limits.model))),
+            "style": tuple(limits.styles),
+        }
+        prompt, said = split_flags(clean(text), phrases, typed=typed)
         said.update(_filled_in(options))
+        if typed and options.negative is not None:
+            refuse_lookalikes(said["negative"].value.split(), phrases)
 
         def number(slot: str, default: int, low: int, high: int) -> int:
             return whole_number(said[slot], low, high) if slot in said else default
@@ -243,6 +257,17 @@ class Request:
         column = whole_number(Setting("column", str(column)), 1, self.samples)
         origin = Origin(job_id, row, column)
         return replace(self, seed=self.row_seed(row), rows=1, samples=1, origin=origin)
+
+
+def spelled(text: str, options: Mapping[str, object]) -> str:
+    """Return ``text`` followed by ``options``, by name of the option, written as flags."""
+    flags = {"aspect": "ar", "negative": "no"}
+    said = [
+        f"--{flags.get(name, name)} {value}"
+        for name, value in options.items()
+        if f"{value}".strip()
+    ]
+    return " ".join([text, *said])
 
 
 def choose_seed(entropy: bytes) -> int:

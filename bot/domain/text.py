@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from typing import Final
 
 # The flags of England, Scotland and Wales are a black flag, spelt out in tag characters. Anywhere
 # else tag characters are unseen text, which is how instructions are smuggled past a reader.
@@ -26,7 +27,12 @@ _UNSEEN = (
 )
 _LINE_BREAKS = re.compile("[\t-\r\x85\u2028\u2029]")
 _DROPPED = re.compile(f"({_SPELT_FLAG})|[{_UNSEEN}]")
+_JOINER = "\u200d"
+_SELECTORS = "\ufe00", "\ufe0f"
 _IGNORABLE = re.compile(f"[{_UNSEEN}\u200d\ufe00-\ufe0f]")
+
+MAX_MARKS: Final = 8
+"""Marks that one character may carry: the deepest stack that is really written, a Tibetan one."""
 
 BLANK = "\u2800"
 """Braille's empty cell counts as a symbol and shows as nothing."""
@@ -36,11 +42,43 @@ def clean(text: str) -> str:
     """``text`` as one line in NFC, single spaces inside and none around; idempotent.
 
     Line breaks and tabs become spaces. Controls, lone surrogates, bidi controls and characters
-    without width go, except for the joiner, the variation selectors and the tags of emoji.
+    without width go, except for the joiner, the variation selectors and the tags of emoji. Marks
+    are bounded as in ``bound_marks``.
     """
     one_line = _LINE_BREAKS.sub(" ", text)
     seen = _DROPPED.sub(lambda match: match[1] or "", one_line)
-    return " ".join(unicodedata.normalize("NFC", seen).split())
+    # Normalised before marks are counted, because that can split them, and after, because what is
+    # left over can have another order.
+    bounded = bound_marks(unicodedata.normalize("NFC", seen))
+    return " ".join(unicodedata.normalize("NFC", bounded).split())
+
+
+def bound_marks(text: str) -> str:
+    """Return ``text`` with at most MAX_MARKS marks on each character: no pile covers others.
+
+    Of joiners and of variation selectors each character keeps one; idempotent.
+    """
+    if text.isascii():
+        return text
+    kept: list[str] = []
+    marks = joiners = selectors = 0
+    for char in text:
+        if char == _JOINER:
+            joiners += 1
+            if joiners > 1:
+                continue
+        elif _SELECTORS[0] <= char <= _SELECTORS[1]:
+            selectors += 1
+            if selectors > 1:
+                continue
+        elif unicodedata.category(char)[0] == "M":
+            marks += 1
+            if marks > MAX_MARKS:
+                continue
+        else:
+            marks = joiners = selectors = 0
+        kept.append(char)
+    return "".join(kept)
 
 
 def has_visible(text: str) -> bool:

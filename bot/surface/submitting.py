@@ -38,8 +38,8 @@ class Asker:
     seed: int
     limits: Limits
 
-    def parse(self, text: str, options: Options | None = None) -> Request:
-        """The request for what was typed. Raises InvalidRequest."""
+    def parse(self, text: str, options: Options | None = None, *, typed: bool = True) -> Request:
+        """The request for what was typed, or accepted before. Raises InvalidRequest."""
         return Request.parse(
             text,
             options or Options(),
@@ -47,6 +47,7 @@ class Asker:
             seed=self.seed,
             author=self.author,
             place=self.place,
+            typed=typed,
         )
 
     def again(self, request: Request) -> Request:
@@ -54,7 +55,7 @@ class Asker:
 
         Raises InvalidRequest where they are no longer allowed.
         """
-        return self.parse(request.show())
+        return self.parse(request.show(), typed=False)
 
     def crop(self, request: Request, job_id: str, row: int, column: int) -> Request:
         """One picture of somebody's grid, upscaled for this member. Raises InvalidRequest."""

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import unicodedata
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.text import clean, has_visible, is_ignorable, shorten
+from bot.domain.text import MAX_MARKS, bound_marks, clean, has_visible, is_ignorable, shorten
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,49 @@ def test_comparing_looks_through_what_has_no_width() -> None:
 def test_a_long_quotation_is_cut() -> None:
     assert shorten("a" * 40) == "a" * 40
     assert shorten("a" * 41) == "a" * 39 + "…"
+
+
+ZALGO = "\u0301\u0488\u0e47\u064b\u05b0\u0f71\ufe0f\u200d"
+
+
+@pytest.mark.parametrize("mark", ZALGO)
+@pytest.mark.parametrize("base", ["a", "é", "ש", "ท", "🙂", " ", ""])
+def test_a_pile_of_marks_on_one_character_is_bounded(mark: str, base: str) -> None:
+    assert len(clean(f"x{base}{mark * 900}y")) <= len(f"x{base}y") + MAX_MARKS
+    assert len(bound_marks(f"x{base}{mark * 900}y")) <= len(f"x{base}y") + MAX_MARKS
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "Tiếng Việt: phở, nghệ thuật",
+        "हिन्दी क्षत्रिय क्\u200dष",
+        "ภาษาไทย น้ำ ที่ ปั้น",
+        "مُحَمَّدٌ رَسُولُ ٱللَّٰهِ",
+        "בְּרֵאשִׁ֖ית בָּרָ֣א אֱלֹהִ֑ים",
+        "ཧཱུྃ and ཧྐྵྨླྺྼྻྂ",
+        "မြန်မာဘာသာ ကြွက်",
+        "ශ්\u200dරී ලංකා",
+        "👩\u200d👩\u200d👧\u200d👦 👁\ufe0f\u200d🗨\ufe0f 1\ufe0f\u20e3 🏳\ufe0f\u200d🌈 👍🏽",
+        "🇩🇪 🏴\U000e0067\U000e0062\U000e0073\U000e0063\U000e0074\U000e007f",
+    ],
+)
+def test_scripts_that_pile_marks_are_left_alone(text: str) -> None:
+    composed = unicodedata.normalize("NFC", text)
+    assert clean(text) == composed
+    assert bound_marks(composed) == composed
+
+
+@settings(deadline=None, max_examples=400)
+@given(
+    st.text(st.sampled_from(f"ae ü\u0344\u0327\u1100\u1161\u0f73\U0001d15f{ZALGO}"), max_size=80)
+)
+def test_no_character_carries_more_than_it_can(text: str) -> None:
+    cleaned = clean(text)
+    assert clean(cleaned) == cleaned
+    piles = re.split(r"[^\u0300-\u036f\u0488\u0e47\u064b\u05b0\u0f71-\u0f73\ufe0f\u200d]", cleaned)
+    for pile in piles:
+        assert pile.count("\u200d") <= 1
+        assert pile.count("\ufe0f") <= 1
+        assert len(pile.replace("\u200d", "").replace("\ufe0f", "")) <= MAX_MARKS
+    assert bound_marks(bound_marks(text)) == bound_marks(text)
