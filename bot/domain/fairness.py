@@ -13,8 +13,10 @@ from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
+from itertools import count
 
 _NO_LIMITS: Mapping[int, int] = {}
+_AT_ONCE: Mapping[str, float] = {}
 _NEVER = datetime.min.replace(tzinfo=UTC)
 _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 
@@ -23,7 +25,8 @@ _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 class Waiting:
     """A request in the line.
 
-    ``weight`` is how many jobs this member may have running to be treated as another is with one.
+    ``weight`` is how many jobs this member may have running to be treated as another is with one;
+    ``work`` is the size of the request in work units (see ``bot.domain.forecast``).
     """
 
     job_id: str
@@ -31,6 +34,7 @@ class Waiting:
     queued_at: datetime
     images: int
     weight: int = 1
+    work: int = 0
 
     def __post_init__(self) -> None:
         if self.weight < 1:
@@ -123,6 +127,25 @@ def order(
     return tuple(turns)
 
 
+def start_times(
+    waiting: Iterable[Waiting],
+    running: Iterable[Running],
+    last_started: Mapping[int, datetime],
+    seconds: Mapping[str, float],
+    *,
+    slots: int,
+    per_user: int,
+    limits: Mapping[int, int] = _NO_LIMITS,
+) -> dict[str, float]:
+    """Return, by job id, in how many seconds each waiting job starts if nobody joins the line.
+
+    ``seconds`` says how long each waiting job will run, and each running one still. A job that
+    could never start, for want of slots or by a limit of 0, is left out.
+    """
+    line = _Line(waiting, running, last_started, lambda user: limits.get(user, per_user), seconds)
+    return {job.job_id: at for job, at in line.schedule(slots, seconds)}
+
+
 def explain(
     position: int, *, own_ahead: int = 0, members_ahead: int = 0, own_running: int = 0
 ) -> str:
@@ -158,7 +181,18 @@ def explain(
 class _Line:
     """The line, played through: every job that starts frees a slot for the one after it."""
 
-    __slots__ = ("_active", "_entries", "_heap", "_jobs", "_limit", "_own", "_ranks", "_running")
+    __slots__ = (
+        "_active",
+        "_count",
+        "_entries",
+        "_heap",
+        "_jobs",
+        "_limit",
+        "_own",
+        "_ranks",
+        "_running",
+        "_turn",
+    )
 
     def __init__(
         self,
@@ -166,6 +200,7 @@ class _Line:
         running: Iterable[Running],
         last_started: Mapping[int, datetime],
         limit: Callable[[int], int],
+        seconds: Mapping[str, float] = _AT_ONCE,
     ) -> None:
         self._limit = limit
         self._jobs = sorted(waiting, key=_age)
@@ -180,8 +215,14 @@ class _Line:
         }
         # Who got a slot first is taken to end first.
         held = sorted(running, key=lambda job: (last_started.get(job.user_id, _NEVER), job.job_id))
-        self._active = deque(job.user_id for job in held)
-        self._running = Counter(self._active)
+        self._running = Counter(job.user_id for job in held)
+        self._count = count()
+        self._turn = len(self._jobs)  # above every rank that stands for a real moment
+        # Ends of running jobs: the moment, then the order in which they started, and whose.
+        self._active = [
+            (seconds.get(job.job_id, 0.0), next(self._count), job.user_id) for job in held
+        ]
+        heapq.heapify(self._active)
         self._heap: list[tuple[float, int, int]] = []
         self._entries: dict[int, tuple[float, int, int]] = {}
         for user in self._own:
@@ -192,31 +233,55 @@ class _Line:
         return {user: self._running[user] for user in self._own if user not in self._entries}
 
     def play(self) -> Iterator[Waiting]:
-        """The jobs in the order in which they would start."""
+        """The jobs in the order in which they would start, whoever started first ending first."""
         slots = len(self._active)
-        turn = len(self._jobs)  # above every rank that stands for a real moment
-        while self._heap or self._active:
-            if not self._heap:
+        while True:
+            job = self._start(0.0)
+            if job is None:
+                if not self._active:
+                    return
                 self._release()
                 continue
+            if len(self._active) > slots:
+                self._release()
+            yield job
+
+    def schedule(self, slots: int, seconds: Mapping[str, float]) -> Iterator[tuple[Waiting, float]]:
+        """The jobs with the moment at which each would start, in seconds from now."""
+        now = 0.0
+        while slots > 0:
+            while len(self._active) < slots:
+                job = self._start(now, seconds)
+                if job is None:
+                    break
+                yield job, now
+            if not self._active:
+                return
+            now = max(now, self._active[0][0])
+            while self._active and self._active[0][0] <= now:
+                self._release()
+
+    def _start(self, now: float, seconds: Mapping[str, float] = _AT_ONCE) -> Waiting | None:
+        """Start the job whose turn it is; None if nobody waits who may run one more."""
+        while self._heap:
             entry = heapq.heappop(self._heap)
             job = self._jobs[entry[2]]
             user = job.user_id
             if self._entries.get(user) != entry:
                 continue  # outdated: a job of theirs has ended since, and a newer entry follows
-            turn += 1
+            self._turn += 1
             self._own[user].popleft()
-            self._ranks[user] = turn
+            self._ranks[user] = self._turn
             self._running[user] += 1
-            self._active.append(user)
+            end = now + seconds.get(job.job_id, 0.0)
+            heapq.heappush(self._active, (end, next(self._count), user))
             self._offer(user)
-            if len(self._active) > slots:
-                self._release()
-            yield job
+            return job
+        return None
 
     def _release(self) -> None:
-        """The job that has run longest is over."""
-        user = self._active.popleft()
+        """The job that ends first is over."""
+        _, _, user = heapq.heappop(self._active)
         self._running[user] -= 1
         if user in self._own:
             self._offer(user)

@@ -9,14 +9,15 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from typing import Final
 
 from bot.domain.errors import NotAllowed, QueueFull, RequestError
 from bot.domain.events import Cancelled, CancelRequested, Dispatched
-from bot.domain.fairness import Running, order
-from bot.domain.forecast import estimate, work_of
+from bot.domain.fairness import Running, order, start_times
+from bot.domain.forecast import seconds_left
 from bot.domain.job import HOLDS_SLOT, Job, JobState, advance, job_id, new_job
 from bot.domain.quota import Quota
 from bot.domain.request import Request
@@ -40,7 +41,11 @@ __all__ = ["Allowance", "Door", "Limits", "Member", "Queue", "Receipt", "Standin
 
 log = logging.getLogger(__name__)
 
+OPERATOR: Final = 0
+"""The author of jobs from the command line."""
+
 _SHORT_LINE = 100
+_BARRED = "not in line: a moderator has set how many of your requests may run at once to 0"
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,11 +71,17 @@ class Receipt:
 
 @dataclass(frozen=True, slots=True)
 class Standing:
-    """A waiting job's place: ``position`` counts from 1, ``reason`` says why in words."""
+    """A waiting job's place: ``position`` counts from 1, ``reason`` says why in words.
+
+    ``position`` is 0 for a job that cannot start: its member may run nothing at all. ``starts_in``
+    is None then, and while nothing was measured. ``late``: a job that runs takes longer than was
+    expected of it.
+    """
 
     position: int
     reason: str
     starts_in: timedelta | None
+    late: bool = False
 
 
 @dataclass(slots=True)
@@ -203,29 +214,46 @@ class Queue:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
-        flights = [one for one in await self.jobs.running() if one.state in HOLDS_SLOT]
+        # The command line's own jobs take no slot from anybody.
+        flights = [
+            one
+            for one in await self.jobs.running()
+            if one.state in HOLDS_SLOT and one.user_id != OPERATOR
+        ]
         last_started = await self.jobs.last_started()
         limits = await self._guilds.running_limits()
         times = await self.jobs.run_times()
-        typical = times.seconds(await self._typical_work(waiting[0].job_id))
-        started = [flight.dispatched_at for flight in flights]
         at = self._now()
 
         def places() -> dict[str, Standing]:
-            turns = order(
-                waiting,
-                [Running(flight.job_id, flight.user_id) for flight in flights],
-                last_started,
-                per_user=self._limits.quota.running,
-                limits=limits,
-            )
-            slots = self._limits.running
-            return {
-                turn.job_id: Standing(
-                    position, turn.reason, estimate(position, started, typical, slots, at)
+            running = [Running(flight.job_id, flight.user_id) for flight in flights]
+            per_user = self._limits.quota.running
+            turns = order(waiting, running, last_started, per_user=per_user, limits=limits)
+            starts: dict[str, float] = {}
+            late = False
+            if times.samples:
+                seconds = {job.job_id: times.seconds(job.work) or 0.0 for job in waiting}
+                for flight in flights:
+                    expected = times.seconds(flight.work) or 0.0
+                    seconds[flight.job_id] = seconds_left(expected, flight.dispatched_at, at)
+                    late = late or seconds[flight.job_id] == 0
+                starts = start_times(
+                    waiting,
+                    running,
+                    last_started,
+                    seconds,
+                    slots=self._limits.running,
+                    per_user=per_user,
+                    limits=limits,
                 )
+            standings = {
+                turn.job_id: Standing(position, turn.reason, _after(starts, turn.job_id), late)
                 for position, turn in enumerate(turns, 1)
             }
+            for job in waiting:
+                # A limit of 0 leaves a member out of the line: their card must say why.
+                standings.setdefault(job.job_id, Standing(0, _BARRED, None))
+            return standings
 
         # A long line must not keep the event loop from answering Discord.
         return await asyncio.to_thread(places) if len(waiting) > _SHORT_LINE else places()
@@ -235,10 +263,6 @@ class Queue:
 
         at = self._now()
         return await self._database.write(lambda link: self._allowance(link, guild_id, member, at))
-
-    async def _typical_work(self, wanted: str) -> int:
-        job = await self.jobs.get(wanted)
-        return work_of(job.request) if job else 1
 
     def _allowance(
         self, link: sqlite3.Connection, guild_id: int, member: Member, at: datetime
@@ -257,3 +281,8 @@ class Queue:
                 detail={"why": type(refusal).__name__, "images": request.images},
             )
         )
+
+
+def _after(starts: Mapping[str, float], job_id: str) -> timedelta | None:
+    seconds = starts.get(job_id)
+    return None if seconds is None else timedelta(seconds=seconds)

@@ -36,12 +36,16 @@ class InteractionRef:
 
 @dataclass(frozen=True, slots=True)
 class InFlight:
-    """A job between its turn and its end; ``dispatched_at`` is when its turn came."""
+    """A job between its turn and its end.
+
+    ``dispatched_at`` is when its turn came, ``work`` its size in work units.
+    """
 
     job_id: str
     user_id: int
     state: JobState
     dispatched_at: datetime
+    work: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,7 +95,7 @@ def mac_key(job_id: str) -> Query[bytes | None]:
 def waiting() -> Query[tuple[Waiting, ...]]:
     """The line, the oldest first."""
     sql = """
-        SELECT id, author_id, created_at, images FROM jobs
+        SELECT id, author_id, created_at, images, images * steps * pixels AS work FROM jobs
         WHERE state = 'queued' ORDER BY created_at, id
     """
     return Query(sql, (), _line)
@@ -100,7 +104,8 @@ def waiting() -> Query[tuple[Waiting, ...]]:
 def in_flight() -> Query[tuple[InFlight, ...]]:
     """Every job whose turn has come and which has not ended, the oldest first."""
     sql = f"""
-        SELECT id, author_id, state, coalesce(dispatched_at, created_at) AS dispatched_at
+        SELECT id, author_id, state, coalesce(dispatched_at, created_at) AS dispatched_at,
+            images * steps * pixels AS work
         FROM jobs WHERE state IN ({marks(len(IN_FLIGHT))}) ORDER BY created_at, id
     """
     return Query(sql, IN_FLIGHT, _flights)
@@ -229,7 +234,13 @@ def _one_key(rows: Sequence[sqlite3.Row]) -> bytes | None:
 
 def _line(rows: Sequence[sqlite3.Row]) -> tuple[Waiting, ...]:
     return tuple(
-        Waiting(row["id"], row["author_id"], from_text(row["created_at"]), row["images"])
+        Waiting(
+            row["id"],
+            row["author_id"],
+            from_text(row["created_at"]),
+            row["images"],
+            work=row["work"],
+        )
         for row in rows
     )
 
@@ -237,7 +248,11 @@ def _line(rows: Sequence[sqlite3.Row]) -> tuple[Waiting, ...]:
 def _flights(rows: Sequence[sqlite3.Row]) -> tuple[InFlight, ...]:
     return tuple(
         InFlight(
-            row["id"], row["author_id"], JobState(row["state"]), from_text(row["dispatched_at"])
+            row["id"],
+            row["author_id"],
+            JobState(row["state"]),
+            from_text(row["dispatched_at"]),
+            row["work"],
         )
         for row in rows
     )

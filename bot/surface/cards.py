@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from bot.domain.grid import caption
@@ -30,6 +30,9 @@ PROMPT: Final = 1000
 NEGATIVE: Final = 400
 NOTICE: Final = 400
 
+SOON_SECONDS: Final = 15.0
+"""What is nearer than this is "at any moment": a moment would be over before anyone reads it."""
+
 GRID_FILE: Final = "grid"
 PREVIEW_FILE: Final = "preview.webp"
 
@@ -39,11 +42,13 @@ class Waiting:
     """What the card of a job under way knows beside the job.
 
     The job's place in the line, what the member has left, and a notice about the machines.
+    ``live``: the card is kept up to date, so that it may count down to a moment.
     """
 
     standing: Standing | None = None
     left: int | None = None
     notice: str = ""
+    live: bool = True
 
 
 def card_of(
@@ -76,7 +81,7 @@ def queued(job: Job, at: datetime, waiting: Waiting) -> Card:
     else:
         place, _, reason = standing.reason.partition(": ")
         lines.append(f"**{sentence(place)}** {sentence(reason)}".rstrip())
-        lines.append(_start(standing.starts_in, at))
+        lines += _start(standing, waiting, at)
     lines.append(_price(job, waiting.left))
     lines += _notice(waiting)
     return Card(
@@ -121,8 +126,12 @@ def running(job: Job, at: datetime, waiting: Waiting, *, preview: bool = False) 
     spent = duration(progress.elapsed(job, at).total_seconds())
     end = progress.ends_at(job, at)
     said = f"**{job.percent} %** after {spent}"
-    if end is not None:
+    if end is not None and (end - at).total_seconds() < SOON_SECONDS:
+        said += ", done at any moment"
+    elif end is not None and waiting.live:
         said += f", done about {moment(end)}"
+    elif end is not None:
+        said += f", about {duration((end - at).total_seconds())} to go"
     bars = f"```\n{progress.row_bars(job)}\n```"
     return Card(
         title="Painting",
@@ -247,12 +256,20 @@ def _asked_by(job: Job) -> str:
     return f"for <@{author}>" if author else "for the operator"
 
 
-def _start(starts_in: timedelta | None, at: datetime) -> str:
-    if starts_in is None:
-        return "There is no estimate yet: nothing like it was measured."
-    if starts_in.total_seconds() < 5:
-        return "It should start at any moment."
-    return f"It should start {moment(at + starts_in)}."
+def _start(standing: Standing, waiting: Waiting, at: datetime) -> list[str]:
+    if not standing.position:
+        return []
+    if standing.starts_in is None:
+        return ["There is no estimate yet: nothing like it was measured."]
+    seconds = standing.starts_in.total_seconds()
+    if seconds >= SOON_SECONDS:
+        if waiting.live:
+            return [f"It should start {moment(at + standing.starts_in)}."]
+        return [f"It should start in about {duration(seconds)}."]
+    if waiting.notice:
+        return []  # it says what is being waited for
+    why = "; what runs now takes longer than usual" if standing.late else ""
+    return [f"It should start at any moment{why}."]
 
 
 def _price(job: Job, left: int | None) -> str:

@@ -8,6 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
+import re
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
@@ -31,12 +33,19 @@ from bot.surface.texts import jump_link
 log = logging.getLogger(__name__)
 
 LINE_EVERY: Final = 3.0
+LOOK_AT_LEAST: Final = 10.0
+MARGIN: Final = LOOK_AT_LEAST + 5.0
+"""A card whose estimate is nearer than this is written anew, so that it never is in the past."""
+MOVED: Final = 45.0
 RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY: Final = 60.0
 MOST_TRIES: Final = 8
 LOOK_SECONDS: Final = 0.5
 MOST_LOOKS: Final = 4
 EDIT_SECONDS: Final = 60.0
+
+
+_COUNTDOWN: Final = re.compile(r"<t:(\d+):R>")
 
 
 @dataclass(slots=True)
@@ -48,6 +57,7 @@ class _Sheet:
     shown: Card | None = None
     preview: str = ""
     standing: Standing | None = None
+    said: tuple[int, str, bool, float | None] | None = None
     looks: tuple[int, int] = (0, 0)
     tries: int = 0
     gone: bool = False
@@ -75,6 +85,7 @@ class DiscordReporter:
         self._line_moved = False
         self._all_changed = False
         self._line_due = 0.0
+        self._look_by = 0.0
         self._line_every = line_every
 
     @property
@@ -117,12 +128,17 @@ class DiscordReporter:
                 self._sheets.setdefault(job.id, _Sheet()).job = job
         self.line_changed()
 
+    @property
+    def _next_look(self) -> float:
+        """Estimates pass even when nothing happens, but only on cards that exist."""
+        return self._look_by if self._sheets else math.inf
+
     async def run(self) -> None:
         """Write for ever."""
         try:
             while True:
                 self._woken.clear()
-                if self._line_moved and self._clock() >= self._line_due:
+                if self._clock() >= (self._line_due if self._line_moved else self._next_look):
                     await self._look_at_line()
                 while (job_id := self._agenda.take(self._clock(), self._writing)) is not None:
                     self._begin(job_id)
@@ -150,8 +166,9 @@ class DiscordReporter:
     async def _pause(self) -> None:
         """Until something is due or something new is said."""
         delays = [self._agenda.wait(self._clock(), self._writing)]
-        if self._line_moved:
-            delays.append(max(0.0, self._line_due - self._clock()))
+        due = self._line_due if self._line_moved else self._next_look
+        if due < math.inf:
+            delays.append(max(0.0, due - self._clock()))
         known = [delay for delay in delays if delay is not None]
         if not known:
             await self._woken.wait()
@@ -170,6 +187,7 @@ class DiscordReporter:
         """Find the waiting cards whose place, reason or estimate is no longer what they say."""
         self._line_moved = False
         self._line_due = self._clock() + self._line_every
+        self._look_by = self._clock() + LOOK_AT_LEAST
         try:
             standings = await self._client.desk.queue.standings()
         except Exception:
@@ -182,8 +200,13 @@ class DiscordReporter:
             sheet = self._sheets.setdefault(job_id, _Sheet())
             if sheet.job is not None and sheet.job.state is not JobState.QUEUED:
                 continue
-            before, sheet.standing = sheet.standing, standing
-            if everyone or before is None or _says(before, at) != _says(standing, at):
+            sheet.standing = standing
+            said = _says(standing, at)
+            if everyone or _differs(sheet.said, said):
+                sheet.said = said
+                self._agenda.want(job_id, Urgency.WAITING, self._clock())
+        for job_id, sheet in self._sheets.items():
+            if sheet.shown is not None and _promised(sheet.shown) < at + MARGIN:
                 self._agenda.want(job_id, Urgency.WAITING, self._clock())
 
     def _begin(self, job_id: str) -> None:
@@ -287,8 +310,23 @@ class DiscordReporter:
         return card_of(job, desk.now(), waiting, preview=preview)
 
 
-def _says(standing: Standing, at: float) -> tuple[int, str, int | None]:
-    """What a reader would notice of a standing: the estimate to the minute."""
+def _says(standing: Standing, at: float) -> tuple[int, str, bool, float | None]:
+    """What a reader would notice of a standing; the start as a moment."""
     starts = standing.starts_in
-    minute = None if starts is None else round((at + starts.total_seconds()) / 60)
-    return standing.position, standing.reason, minute
+    moment = None if starts is None else at + starts.total_seconds()
+    return standing.position, standing.reason, standing.late, moment
+
+
+def _differs(
+    before: tuple[int, str, bool, float | None] | None, now: tuple[int, str, bool, float | None]
+) -> bool:
+    if before is None or before[:3] != now[:3]:
+        return True
+    if before[3] is None or now[3] is None:
+        return before[3] is not now[3]
+    return abs(before[3] - now[3]) >= MOVED
+
+
+def _promised(card: Card) -> float:
+    """The first moment that a card counts down to, in seconds since 1970; infinity for none."""
+    return min((float(at) for at in _COUNTDOWN.findall(card.description)), default=math.inf)

@@ -33,7 +33,7 @@ async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> N
     compute = account(await desk.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
         standing = await desk.queue.standing(job)
-        card = card_of(job, desk.now(), Waiting(standing, notice=desk.notice()))
+        card = card_of(job, desk.now(), Waiting(standing, notice=desk.notice(), live=False))
         await whisper(interaction, "As it is at this moment:", card=_with(card, compute))
         return
     grid = desk.collector.package(job).grid

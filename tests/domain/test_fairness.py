@@ -9,7 +9,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.fairness import Running, Turn, Waiting, explain, next_job, order
+from bot.domain.fairness import (
+    Running,
+    Turn,
+    Waiting,
+    explain,
+    next_job,
+    order,
+    start_times,
+)
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 ADA, BEN, CYD = 1, 2, 3
@@ -254,3 +262,77 @@ def test_a_line_of_ten_thousand_is_complete_and_in_order() -> None:
     line = names(order(waiting, running, {n: at(-n) for n in range(300)}, per_user=2))
     assert len(set(line)) == 10_000
     assert [int(name[1:]) % 700 for name in line[:300]] == list(range(300, 600))
+
+
+def scheduled(
+    waiting: list[Waiting],
+    running: list[Running],
+    last_started: dict[int, datetime],
+    seconds: dict[str, float],
+    *,
+    slots: int,
+    per_user: int,
+    limits: dict[int, int],
+) -> dict[str, float]:
+    """When each job starts under the dispatcher's own rule, played with these run times."""
+    line, turns = list(waiting), dict(last_started)
+    held = {job.job_id: (seconds[job.job_id], job) for job in running}
+    starts: dict[str, float] = {}
+    now = 0.0
+    for moment in range(10_000):
+        while len(held) < slots:
+            active = [job for _, job in held.values()]
+            turn = next_job(line, active, turns, per_user=per_user, limits=limits)
+            if turn is None:
+                break
+            job = next(one for one in line if one.job_id == turn.job_id)
+            line.remove(job)
+            starts[job.job_id] = now
+            turns[job.user_id] = at(10_000 + moment) + timedelta(microseconds=len(starts))
+            held[job.job_id] = (now + seconds[job.job_id], Running(job.job_id, job.user_id))
+        if not held or not line:
+            break
+        now = max(now, min(end for end, _ in held.values()))
+        held = {name: one for name, one in held.items() if one[0] > now}
+    return starts
+
+
+@settings(max_examples=400, deadline=None)
+@given(st.data())
+def test_each_job_starts_when_the_forecast_says(data: st.DataObject) -> None:
+    users = st.integers(1, 4)
+    durations = st.integers(0, 12)
+    waiting = [
+        wait(f"w{number}", data.draw(users), data.draw(st.integers(0, 9)))
+        for number in range(data.draw(st.integers(0, 12)))
+    ]
+    running = [
+        Running(f"r{number}", data.draw(users)) for number in range(data.draw(st.integers(0, 5)))
+    ]
+    last_started = data.draw(st.dictionaries(users, st.integers(-9, -1).map(at)))
+    # A job that takes no time would end and start others in the same moment, in either order.
+    seconds: dict[str, float] = {job.job_id: 1 + data.draw(durations) for job in waiting}
+    seconds |= {job.job_id: data.draw(durations) for job in running}
+    slots, per_user = data.draw(st.integers(0, 5)), data.draw(st.integers(1, 3))
+    limits = data.draw(st.dictionaries(users, st.integers(0, 4)))
+    forecast = start_times(
+        waiting, running, last_started, seconds, slots=slots, per_user=per_user, limits=limits
+    )
+    played = scheduled(
+        waiting, running, last_started, seconds, slots=slots, per_user=per_user, limits=limits
+    )
+    assert forecast == (played if slots else {})
+    assert all(moment >= 0 for moment in forecast.values())
+
+
+def test_a_members_second_and_third_request_wait_for_their_own() -> None:
+    waiting = [wait("second", ADA, 1), wait("third", ADA, 2)]
+    seconds = {"first": 40.0, "second": 60.0, "third": 60.0}
+    arguments = (waiting, [Running("first", ADA)], {ADA: NOW}, seconds)
+    assert start_times(*arguments, slots=4, per_user=1) == {"second": 40, "third": 100}
+    assert start_times(*arguments, slots=4, per_user=2) == {"second": 0, "third": 40}
+    assert start_times(*arguments, slots=4, per_user=1, limits={ADA: 3}) == {
+        "second": 0,
+        "third": 0,
+    }
+    assert start_times(*arguments, slots=4, per_user=1, limits={ADA: 0}) == {}

@@ -1,4 +1,4 @@
-"""Forecasts: from measured runs only, and never "now" for what is overdue."""
+"""Forecasts: from measured runs only, and never less than nothing."""
 
 from __future__ import annotations
 
@@ -8,31 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.forecast import NEWEST, RunTimes, estimate, work_of
-from bot.domain.request import Author, Place, Request
+from bot.domain.forecast import NEWEST, RunTimes, seconds_left
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 pure = settings(max_examples=150, deadline=None)
 
 
-def ago(seconds: float) -> datetime:
-    return NOW - timedelta(seconds=seconds)
-
-
-def seconds(value: timedelta | None) -> float:
-    assert value is not None
-    return value.total_seconds()
-
-
-def test_work_is_images_times_steps_times_pixels() -> None:
-    request = Request("a cat", 1, 50, 64, 128, 4, 3, "m", Author(1, "Ada"), Place())
-    assert work_of(request) == 12 * 50 * 64 * 128
-
-
 def test_nothing_is_promised_before_anything_was_measured() -> None:
     assert RunTimes().seconds(100) is None
-    assert estimate(1, [], None, 4, NOW) is None
-    assert estimate(1, [], 60.0, 0, NOW) is None
 
 
 def test_runs_of_one_size_scale_with_the_work() -> None:
@@ -76,34 +59,6 @@ def test_more_work_never_takes_less_time(
     assert 0 <= less_time <= more_time
 
 
-def test_a_free_slot_is_there_at_once() -> None:
-    assert estimate(1, [ago(5)], 60, 2, NOW) == timedelta()
-
-
-def test_a_full_house_is_waited_for_one_end_at_a_time() -> None:
-    running = [ago(50), ago(20)]
-    waits = [seconds(estimate(place, running, 60, 2, NOW)) for place in range(1, 6)]
-    assert waits == [10, 40, 70, 100, 130]
-
-
-def test_an_overdue_job_is_not_said_to_end_now() -> None:
-    assert seconds(estimate(1, [ago(600)], 60, 1, NOW)) == 6
-
-
-def test_fewer_slots_than_running_jobs_means_waiting_for_several_ends() -> None:
-    assert seconds(estimate(1, [ago(50), ago(40), ago(30)], 60, 1, NOW)) == 30
-
-
-@pure
-@given(
-    st.integers(1, 30),
-    st.lists(st.integers(0, 300).map(ago), max_size=6),
-    st.integers(1, 5),
-    st.integers(1, 200),
-)
-def test_who_stands_further_back_does_not_wait_less(
-    position: int, running: list[datetime], slots: int, typical: int
-) -> None:
-    wait = seconds(estimate(position, running, typical, slots, NOW))
-    assert 0 <= wait <= seconds(estimate(position + 1, running, typical, slots, NOW))
-    assert wait >= seconds(estimate(position, running, typical, slots + 1, NOW))
+@pytest.mark.parametrize(("ago", "left"), [(0, 60), (50, 10), (60, 0), (600, 0), (-5, 65)])
+def test_what_runs_needs_the_rest_of_its_time_and_nothing_once_overdue(ago: int, left: int) -> None:
+    assert seconds_left(60.0, NOW - timedelta(seconds=ago), NOW) == left

@@ -24,7 +24,10 @@ from tests.store.lives import keep, live, saving
 async def test_the_line_holds_queued_jobs_from_the_oldest_on(database: Database) -> None:
     young, old, gone = a_job("a", minutes=2), a_job("b", user=8, images=3), a_job("c")
     await keep(database, [young, old, in_state(gone, JobState.CANCELLED)])
-    line = (Waiting("b", 8, old.created_at, 3), Waiting("a", 7, young.created_at, 12))
+    line = (
+        Waiting("b", 8, old.created_at, 3, work=3 * 25 * 1024 * 768),
+        Waiting("a", 7, young.created_at, 12, work=12 * 25 * 1024 * 768),
+    )
     assert await Jobs(database).waiting() == line
     assert await database.write(jobs.waiting) == line
 
@@ -45,7 +48,7 @@ async def test_jobs_in_flight_are_those_between_their_turn_and_their_end(
         JobState.DELIVERING,
     }
     at = NOW + timedelta(minutes=5)
-    assert InFlight("flown", 7, JobState.SUBMITTING, at) in running
+    assert InFlight("flown", 7, JobState.SUBMITTING, at, 235929600) in running
 
 
 async def test_counts_are_of_one_member_and_of_all(database: Database) -> None:

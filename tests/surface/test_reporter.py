@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from dataclasses import replace
 from pathlib import Path
 
@@ -12,6 +13,7 @@ from bot.domain.events import CancelRequested, RowProgress
 from bot.domain.job import JobState
 from bot.domain.request import Place
 from bot.engine.queue import Member, Queue, Standing
+from bot.playground.actors import Invocation
 from bot.playground.server import Playground
 from bot.surface.agenda import Agenda
 from tests.playground.clock import Clock
@@ -220,3 +222,49 @@ class _Blind(Queue):
 
     async def standings(self) -> dict[str, Standing]:
         raise OSError("no disk")
+
+
+async def test_an_estimate_on_a_card_is_never_in_the_past(
+    playground: Playground, tmp_path: Path, clock: Clock
+) -> None:
+    async with open_stage(playground, tmp_path, clock, hurry=True) as stage:
+
+        def promised(asked: Invocation) -> list[float]:
+            message = asked.response
+            assert message is not None
+            return [float(at) for at in re.findall(r"<t:(\d+):R>", message.text)]
+
+        async def holds(asked: Invocation, words: str) -> None:
+            """The card says it, and what it counts down to is still to come."""
+
+            def found(_: object) -> bool:
+                message = asked.response
+                true = all(at > clock().timestamp() for at in promised(asked))
+                return message is not None and words in message.text and true
+
+            await playground.until(found)
+
+        measured = stage.backend.hold("done ok=")
+        first = await stage.imagine("a measured fox")
+        await stage.shows(first, "Painting")
+        clock.pass_time(seconds=60)
+        measured.set()
+        await stage.ended(first)
+
+        stage.backend.hold("done ok=")
+        running = await stage.imagine("a slow fox")
+        await stage.shows(running, "Painting")
+        second = await stage.imagine("a patient fox")
+        start = clock().timestamp()
+        clock.pass_time(seconds=1)
+        third = await stage.imagine("a very patient fox")
+        # Two slots are there, but a member has one at a time: their own request is waited for.
+        assert promised(second) == [start + 60]
+        assert promised(third) == [start + 120]
+        for passed in (19, 26, 10, 10, 30, 40, 600):
+            clock.pass_time(seconds=passed)
+            for asked in (running, second, third):
+                await holds(asked, "**")
+        await holds(second, "It should start at any moment; what runs now takes longer than usual.")
+        await holds(third, "It should start <t:")
+        assert promised(third) == [clock().timestamp() + 60]

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from datetime import datetime
 from typing import Any, Final
 
 import discord
@@ -14,9 +13,9 @@ from bot.engine.queue import Standing
 from bot.surface.accounts import bullets
 from bot.surface.answers import whisper
 from bot.surface.card import Card, Field
-from bot.surface.cards import GREY
+from bot.surface.cards import GREY, SOON_SECONDS
 from bot.surface.desk import Desk
-from bot.surface.texts import count, inert, moment, sentence, short_id
+from bot.surface.texts import count, duration, inert, sentence, short_id
 
 _UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
 _PROMPT: Final = 70
@@ -44,7 +43,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
             description="\n".join(lines),
             colour=GREY,
             fields=(
-                Field("Yours", bullets(own_lines(mine, standings, desk.now()), none="None.")),
+                Field("Yours", bullets(own_lines(mine, standings), none="None.")),
                 Field("In this channel", bullets(channel_lines(here, standings), none="None.")),
             ),
         )
@@ -53,8 +52,11 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
     return queue
 
 
-def own_lines(jobs: Sequence[Job], standings: Mapping[str, Standing], at: datetime) -> list[str]:
-    """A member's unfinished requests: first those under way, then the waiting ones, numbered."""
+def own_lines(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:
+    """A member's unfinished requests: first those under way, then the waiting ones, numbered.
+
+    Nobody edits this answer later, so it says how long, not when.
+    """
     under_way = [job for job in jobs if job.state is not JobState.QUEUED]
     waiting = [job for job in jobs if job.state is JobState.QUEUED]
     lines = [f"• {_what(job)}: {_progress(job)}" for job in under_way]
@@ -64,7 +66,10 @@ def own_lines(jobs: Sequence[Job], standings: Mapping[str, Standing], at: dateti
         if standing is not None:
             line += f": {standing.reason}"
             if standing.starts_in is not None:
-                line += f"; should start {moment(at + standing.starts_in)}"
+                seconds = standing.starts_in.total_seconds()
+                soon = seconds < SOON_SECONDS
+                when = "at any moment" if soon else f"in about {duration(seconds)}"
+                line += f"; should start {when}"
         lines.append(line)
     return lines
 
