@@ -16,8 +16,10 @@ from aiohttp import WSMsgType, web
 
 from bot.playground import gateway_events
 from bot.playground.entities import Json
+from bot.playground.faults import CONNECT
 from bot.playground.realm import Event
 from bot.playground.render import guild_create_payload
+from bot.playground.wire import page_reply
 from bot.playground.world import World
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID, HELLO, ACK = 0, 1, 2, 6, 7, 9, 10, 11
@@ -52,6 +54,7 @@ class _Connection:
     """One open websocket; frames go through ``outbox`` so that their order is kept."""
 
     socket: web.WebSocketResponse
+    transport: asyncio.Transport | None = None
     outbox: asyncio.Queue[Json | int] = field(default_factory=asyncio.Queue)
     session: Session | None = None
 
@@ -88,6 +91,7 @@ class Gateway:
         self._connections: set[_Connection] = set()
         self._last_interaction: Json | None = None
         self._to_lose = 0
+        world.faults.cut.append(self.break_off)
         world.listeners.append(self._on_event)
 
     @property
@@ -117,6 +121,12 @@ class Gateway:
             self._detach(session)
         for connection in self._connections:
             connection.close(code)
+
+    def break_off(self) -> None:
+        """Break every connection without a close frame, as a network that fails does."""
+        for connection in tuple(self._connections):
+            if connection.transport is not None:
+                connection.transport.abort()
 
     def lose(self, times: int = 1) -> None:
         """Lose the next events on their way, as Discord sometimes does."""
@@ -156,11 +166,21 @@ class Gateway:
 
     # Connections
 
-    async def serve(self, request: web.Request) -> web.WebSocketResponse:
+    async def serve(self, request: web.Request) -> web.StreamResponse:
         """Speak with one bot process until it or we hang up."""
+        fault = self.world.faults.take(CONNECT, "/gateway")
+        if fault is not None:
+            if fault.gate is not None:
+                await fault.gate.passage()
+            if fault.answer is not None:
+                page = fault.page or ""
+                return page_reply(page, fault.answer.status, fault.headers)
+            if fault.drop and request.transport is not None:
+                request.transport.abort()
+                return web.Response()
         socket = web.WebSocketResponse(max_msg_size=1 << 20, compress=False)
         await socket.prepare(request)
-        connection = _Connection(socket)
+        connection = _Connection(socket, request.transport)
         self._connections.add(connection)
         writer = asyncio.create_task(connection.write())
         connection.send({"op": HELLO, "d": {"heartbeat_interval": HEARTBEAT_MS}})

@@ -8,7 +8,7 @@ from __future__ import annotations
 from bot.playground.entities import DIRECT, Json
 from bot.playground.interaction_json import interaction_payload
 from bot.playground.realm import Event
-from bot.playground.render import channel_payload, message_payload
+from bot.playground.render import channel_payload, guild_create_payload, message_payload
 from bot.playground.world import World
 
 GUILDS = 1 << 0
@@ -34,6 +34,12 @@ def render(world: World, event: Event) -> tuple[str, Json, int] | None:
     channel = event.channel
     if event.name == "INTERACTION_CREATE":
         return event.name, interaction_payload(world, event.data["interaction"]), 0
+    if event.name == "GUILD_MEMBER_ADD":
+        member = world.members[event.data["user_id"]]
+        if member.id == world.application_id:
+            return "GUILD_CREATE", guild_create_payload(world), GUILDS
+        guild = {"guild_id": str(world.guild_id)}
+        return event.name, member.payload() | guild, GUILD_MEMBERS
     if event.name == "GUILD_MEMBER_REMOVE":
         if event.data["user_id"] == world.application_id:
             return "GUILD_DELETE", {"id": str(world.guild_id)}, GUILDS
@@ -51,9 +57,9 @@ def render(world: World, event: Event) -> tuple[str, Json, int] | None:
     where: Json = {} if direct else {"guild_id": str(world.guild_id)}
     if event.name == "MESSAGE_DELETE":
         return event.name, where | {"id": str(message.id), "channel_id": str(channel.id)}, needed
-    member = world.members.get(message.author.id)
-    if member is not None and not direct:
-        where["member"] = member.payload(with_user=False)
+    author = world.members.get(message.author.id)
+    if author is not None and not direct:
+        where["member"] = author.payload(with_user=False)
     return event.name, message_payload(world, message) | where, needed
 
 

@@ -273,6 +273,39 @@ class Realm:
         del self.members[member.id]
         self.emit(Event("GUILD_MEMBER_REMOVE", {"user_id": member.id}))
 
+    def kick_bot(self) -> None:
+        """Take the bot off the server; doing it twice does nothing."""
+        if self.application_id in self.members:
+            self.remove_member(self.application_id)
+
+    def invite_bot(self) -> None:
+        """Let the bot join the server again, with its role; doing it twice does nothing."""
+        if self.application_id not in self.members:
+            roles = [role.id for role in self.roles.values() if role.managed]
+            self.members[self.application_id] = Member(self.bot, self.now(), roles)
+            self.emit(Event("GUILD_MEMBER_ADD", {"user_id": self.application_id}))
+
+    def set_thread(
+        self,
+        where: str | int | Channel,
+        *,
+        locked: bool | None = None,
+        archived: bool | None = None,
+    ) -> None:
+        """Lock or archive a thread, or undo it; 50024 for any other channel."""
+        channel = self.channel(where)
+        if channel.thread is None:
+            raise refuse(50024)
+        if locked is not None:
+            channel.thread.locked = locked
+        if archived is not None:
+            channel.thread.archived = archived
+        self.emit(Event("THREAD_UPDATE", channel=channel))
+
+    def set_direct_messages(self, who: str | int | User | Member, *, accepted: bool) -> None:
+        """Let a user take the bot's direct messages or not (50007)."""
+        self.user(who).takes_dms = accepted
+
     def direct_channel(self, who: str | int | User | Member) -> Channel:
         """Return the direct messages between the bot and a user, opened if need be."""
         user = self.user(who)

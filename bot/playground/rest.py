@@ -13,7 +13,7 @@ from aiohttp import web
 from bot.playground import rest_applications, rest_channels, rest_interactions, rest_messages
 from bot.playground.faults import Fault
 from bot.playground.realm import Event
-from bot.playground.refusals import ApiError, refuse
+from bot.playground.refusals import ApiError, Json, refuse
 from bot.playground.wire import (
     Answer,
     Body,
@@ -21,6 +21,7 @@ from bot.playground.wire import (
     Recorded,
     Route,
     error_reply,
+    page_reply,
     rate_headers,
     read_body,
     reply,
@@ -95,7 +96,8 @@ class _Endpoint:
         try:
             body = await read_body(request)
             recorded.body, recorded.files = body.content, list(body.uploads.values())
-            fault = world.faults.take(route.method, path)
+            file_bytes = sum(len(one.content) for one in recorded.files)
+            fault = world.faults.take(route.method, path, file_bytes)
             if fault is not None and not fault.carried_out:
                 await self._spoil(fault)
                 if fault.drop:
@@ -109,10 +111,13 @@ class _Endpoint:
             recorded.status, recorded.reply = status, answer.payload
             return reply(answer.payload, answer.status, headers)
         except ApiError as error:
-            spoiled = fault is not None and error is fault.answer
-            extra = fault.extra if fault is not None and spoiled else {}
-            if fault is not None and spoiled:
+            extra: Json = {}
+            if fault is not None and error is fault.answer:
                 headers |= fault.headers
+                extra = fault.extra
+                if fault.page is not None:
+                    recorded.status, recorded.reply = error.status, fault.page
+                    return page_reply(fault.page, error.status, fault.headers)
             recorded.status, recorded.reply = error.status, error.payload() | extra
             return error_reply(error, headers, extra)
 

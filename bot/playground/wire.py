@@ -156,3 +156,8 @@ def error_reply(
 ) -> web.Response:
     """Return a refusal as Discord words it."""
     return reply(error.payload() | (extra or {}), error.status, headers)
+
+
+def page_reply(page: str, status: int, headers: dict[str, str]) -> web.Response:
+    """Return what a proxy in front of Discord says: HTML, without Discord's headers."""
+    return web.Response(text=page, status=status, headers=headers, content_type="text/html")

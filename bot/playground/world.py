@@ -41,7 +41,7 @@ class World(Realm):
     ) -> None:
         super().__init__(now, random.SystemRandom() if rng is None else rng)
         furnish(self)
-        self.faults = Faults()
+        self.faults = Faults(now)
         self.commands = CommandRegistry(self.application_id, self.mint, now)
         self.board = Board(self)
         self.desk = Desk(self, self.board, self.commands)

@@ -36,7 +36,9 @@ async def playground(world: World) -> AsyncIterator[Playground]:
         if call.template and call.status:
             if call.status < 300:
                 assert_valid_request(call.method, call.path, call.body)
-            assert_valid_response(call.method, call.path, call.status, call.reply)
+            # A proxy's page is text; Discord's document knows only Discord's own answers.
+            if not isinstance(call.reply, str):
+                assert_valid_response(call.method, call.path, call.status, call.reply)
 
 
 @pytest.fixture(autouse=True)
