@@ -26,7 +26,7 @@ from bot.surface import posting
 from bot.surface.controls import Press, Verb
 from bot.surface.desk import DeskClient
 from bot.surface.posting import Gone, Unheard, border
-from bot.surface.results import Picture, byte_limit, picture_of, wants_rows
+from bot.surface.results import Picture, post_picture, wants_rows
 from bot.surface.rows import post_rows
 from bot.surface.texts import short_id
 
@@ -101,23 +101,31 @@ class DiscordCourier:
     async def _hand_over(self, rung: str, job: Job, nonce: str) -> MessageRef:
         desk = self._client.desk
         guild_id = 0 if rung == DIRECT else job.request.place.guild_id
-        picture = await picture_of(desk, job, byte_limit(self._client, guild_id))
-        rows = wants_rows(desk, job, picture)
-        if rows:
-            await desk.posts.owe_rows(job.id)
-        if rung == INTERACTION:
-            post = await desk.posts.card(job.id)
-            if post is None or post.interaction is None:
-                raise Gone("there is no card to become the result")
-            async with desk.pens.hold(job.id):
-                message = await posting.edit_answer(
-                    self._client, post.interaction, picture.card, uploads=[picture.upload]
-                )
-        else:
-            message = await self._send(rung, job, picture, nonce)
-        if rows:
-            await self._follow_up(job, rung, message)
-        return message
+
+        async def post(picture: Picture) -> MessageRef:
+            rows = wants_rows(desk, job, picture)
+            if rows:
+                await desk.posts.owe_rows(job.id)
+            if rung == INTERACTION:
+                message = await self._edit(job, picture)
+            else:
+                message = await self._send(rung, job, picture, nonce)
+            if rows:
+                await self._follow_up(job, rung, message)
+            return message
+
+        return await post_picture(self._client, job, guild_id, post)
+
+    async def _edit(self, job: Job, picture: Picture) -> MessageRef:
+        """Let the card become the result, by its interaction's token."""
+        desk = self._client.desk
+        post = await desk.posts.card(job.id)
+        if post is None or post.interaction is None:
+            raise Gone("there is no card to become the result")
+        async with desk.pens.hold(job.id):
+            return await posting.edit_answer(
+                self._client, post.interaction, picture.card, uploads=picture.uploads
+            )
 
     async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
         """The result that an interrupted attempt left behind; None if it left none."""
@@ -172,7 +180,7 @@ class DiscordCourier:
             channel,
             picture.card,
             content=content,
-            uploads=[picture.upload],
+            uploads=picture.uploads,
             nonce=nonce,
             mentioning=author_id if rung == CHANNEL else None,
         )

@@ -22,6 +22,7 @@ from bot.engine.privacy import Privacy
 from bot.engine.queue import Member, Queue
 from bot.surface.clicks import Clicks
 from bot.surface.pens import Pens
+from bot.surface.sizes import SizeLimits
 
 Check: TypeAlias = Callable[[Request, Member], Awaitable[None]]
 """Looks at a request before it is submitted. Raises RequestError for one that must not be."""
@@ -33,7 +34,7 @@ class Desk:
 
     ``rows`` is ``[delivery] rows``. ``entropy`` gives so many random bytes. ``upscaling``: there is
     a workflow for it. ``notice`` is a sentence for cards that wait, such as that the machines are
-    away; empty for none.
+    away; empty for none. ``sizes`` remembers how large a file places take.
     """
 
     queue: Queue
@@ -52,6 +53,7 @@ class Desk:
     notice: Callable[[], str] = lambda: ""
     pens: Pens = field(default_factory=Pens)
     clicks: Clicks = field(default_factory=Clicks)
+    sizes: SizeLimits = field(default_factory=SizeLimits)
 
 
 # A bot that paints does not speak: the library's warnings that it cannot are noise.
@@ -71,6 +73,11 @@ class DeskClient(discord.Client):
 
 def desk_of(interaction: discord.Interaction[discord.Client]) -> Desk:
     """The desk behind whatever was typed or pressed."""
+    return client_of(interaction).desk
+
+
+def client_of(interaction: discord.Interaction[discord.Client]) -> DeskClient:
+    """The client that heard it."""
     client = interaction.client
     assert isinstance(client, DeskClient), "only the bot's own client hears interactions"
-    return client.desk
+    return client

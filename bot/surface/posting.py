@@ -27,10 +27,15 @@ NO_MENTIONS: Final = discord.AllowedMentions.none()
 # An edit with the token names the answer like this, as Discord's documents do.
 _ORIGINAL: Final = cast("int", "@original")
 _EXPIRED: Final = {50027, 10015, 10062}
+_TOO_LARGE: Final = {40005, 50045}
 
 
 class Gone(DeliveryError):
     """The message, its channel, or the right to write there does not exist (any more)."""
+
+
+class TooLarge(DeliveryError):
+    """Discord, or a proxy before it, takes no files of this size here; smaller ones it may take."""
 
 
 class Expired(DeliveryError):
@@ -60,6 +65,8 @@ def border() -> Iterator[None]:
             raise Expired(f"Discord says {error.code}: {error.text}") from error
         raise Gone(f"Discord says {error.code}: {error.text}") from error
     except discord.HTTPException as error:
+        if error.status == 413 or error.code in _TOO_LARGE:
+            raise TooLarge(f"Discord says {error.status}/{error.code}: too large") from error
         if error.status == 401 or error.code in _EXPIRED:
             raise Expired(f"Discord says {error.code}: {error.text}") from error
         kind = Unheard if error.status >= 500 else DeliveryError

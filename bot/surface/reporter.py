@@ -26,7 +26,7 @@ from bot.surface.card import Card
 from bot.surface.cards import Waiting, card_of, moved
 from bot.surface.courier import CHANNEL, INTERACTION
 from bot.surface.desk import DeskClient
-from bot.surface.posting import Expired, Gone, Upload
+from bot.surface.posting import Expired, Gone, TooLarge, Upload
 from bot.surface.results import preview_of
 from bot.surface.texts import jump_link
 
@@ -61,6 +61,7 @@ class _Sheet:
     looks: tuple[int, int] = (0, 0)
     tries: int = 0
     gone: bool = False
+    bare: bool = False
 
 
 class DiscordReporter:
@@ -235,6 +236,7 @@ class DiscordReporter:
             log.info("the card is not kept up: %s", error, extra={"job": job_id})
             sheet.gone = True
         except (DeliveryError, TimeoutError) as error:
+            sheet.bare = sheet.bare or isinstance(error, TooLarge)
             if isinstance(error, Expired) and sheet.post is not None:
                 sheet.post = replace(sheet.post, interaction=None)
             if self._again(job_id, sheet):
@@ -272,7 +274,8 @@ class DiscordReporter:
         if sheet.post is None:
             # It is just being posted, or a crash came in between and it never will be.
             raise DeliveryError("there is no card yet")
-        picture = await preview_of(desk, job)
+        # A place that refuses even a preview's few bytes takes no file.
+        picture = None if sheet.bare else await preview_of(desk, job)
         preview = picture is not None
         card = self._card(job, sheet, preview=preview)
         uploads: list[Upload] | None = None

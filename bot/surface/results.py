@@ -6,20 +6,22 @@ it again, and by the reporter. Knows limits on bytes; does not post.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import asyncio
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final
-
-import discord
+from typing import Final, TypeVar
 
 from bot.domain.grid import LONGEST_ALT_TEXT, alt_text
 from bot.domain.job import Job, JobState
 from bot.surface.card import Card
 from bot.surface.cards import PREVIEW_FILE, result
 from bot.surface.controls import Link, public_links
-from bot.surface.desk import Desk
-from bot.surface.posting import Upload
+from bot.surface.desk import Desk, DeskClient
+from bot.surface.posting import TooLarge, Upload
+from bot.surface.sizes import upload_within_limit
 from bot.surface.texts import cut, short_id
+
+Posted = TypeVar("Posted")
 
 DEFAULT_LIMIT: Final = 10 * 1024 * 1024
 # Of the 25 MiB that one request may weigh, some go to what surrounds the files.
@@ -30,18 +32,66 @@ _PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLE
 
 @dataclass(frozen=True, slots=True)
 class Picture:
-    """A result, ready to be posted; ``shrunk``: the file is not the grid at full size."""
+    """A result, ready to be posted; ``shrunk``: the file is not the grid at full size.
+
+    ``upload`` is None where Discord takes no picture at all; the card says what to do then.
+    """
 
     card: Card
-    upload: Upload
+    upload: Upload | None
     links: tuple[Link, ...]
     shrunk: bool
+    size: int = 0
+
+    @property
+    def uploads(self) -> list[Upload]:
+        """The picture as the files of a message."""
+        return [self.upload] if self.upload is not None else []
 
 
-def byte_limit(client: discord.Client, guild_id: int) -> int:
-    """How many bytes one file may have on this server."""
+def byte_limit(client: DeskClient, guild_id: int) -> int:
+    """How many bytes one file may have on this server; 0 is a direct message."""
     guild = client.get_guild(guild_id) if guild_id else None
-    return min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
+    believed = min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
+    return client.desk.sizes.limit(guild_id, believed, client.desk.now())
+
+
+async def post_picture(
+    client: DeskClient, job: Job, guild_id: int, post: Callable[[Picture], Awaitable[Posted]]
+) -> Posted:
+    """Post the result of a job as large as the place takes it, or else with links in its stead.
+
+    Raises TooLarge where it takes neither the smallest picture nor are there links, ArtifactMissing
+    if the files are gone, and what ``post`` raises.
+    """
+    desk = client.desk
+
+    async def make(limit: int) -> tuple[Picture, int]:
+        picture = await picture_of(desk, job, limit)
+        return picture, picture.size
+
+    try:
+        return await upload_within_limit(
+            byte_limit(client, guild_id), make, post, learn=learning(desk, guild_id)
+        )
+    except TooLarge:
+        if not _published(desk, job):
+            raise
+        return await post(without_picture(desk, job))
+
+
+def learning(desk: Desk, guild_id: int) -> Callable[[int], None]:
+    """What remembers a limit that was found to hold on a server; 0 is all direct messages."""
+    return lambda limit: desk.sizes.learn(guild_id, limit, desk.now())
+
+
+def without_picture(desk: Desk, job: Job) -> Picture:
+    """The result as a card without a picture, for a place that takes no file."""
+    links = _published(desk, job)
+    how = "open its rows with the buttons below" if links else "open its images with the menu below"
+    note = f"Discord does not take the grid here, however small: {how}."
+    card = result(job, image="", links=links, upscaling=desk.upscaling, note=note)
+    return Picture(card, None, links, shrunk=True)
 
 
 async def picture_of(
@@ -57,7 +107,8 @@ async def picture_of(
     card = result(job, image=name, links=known, upscaling=desk.upscaling, note=note)
     # The collector's own file has its own name; whatever was made to fit has another.
     shrunk = path != desk.collector.package(job).grid
-    return Picture(card, Upload(path, name, alt_text(job.request)), known, shrunk)
+    size = (await asyncio.to_thread(path.stat)).st_size
+    return Picture(card, Upload(path, name, alt_text(job.request)), known, shrunk, size)
 
 
 def _published(desk: Desk, job: Job) -> tuple[Link, ...]:

@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Final
 
 import discord
@@ -20,10 +21,12 @@ from bot.domain.grid import alt_text, file_name
 from bot.domain.job import Job
 from bot.engine.posts import Post
 from bot.surface import posting
+from bot.surface.card import Card
 from bot.surface.controls import Link
 from bot.surface.desk import DeskClient
 from bot.surface.posting import Gone, Upload, border
-from bot.surface.results import REQUEST_LIMIT, byte_limit, picture_of
+from bot.surface.results import REQUEST_LIMIT, byte_limit, learning, picture_of
+from bot.surface.sizes import upload_within_limit
 from bot.surface.texts import jump_link, listed, short_id
 
 log = logging.getLogger(__name__)
@@ -42,11 +45,17 @@ class _RowFile:
     upload: Upload
     size: int
 
+    @property
+    def stem(self) -> str:
+        return Path(self.upload.name).stem
+
 
 async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
     """Post the rows of a delivered job, and lead to them from its message ``post``."""
     desk = client.desk
-    limit = byte_limit(client, job.request.place.guild_id)
+    # A direct message has its own limit, whatever server the request came from.
+    guild_id = 0 if job.rung == "direct" else job.request.place.guild_id
+    limit = byte_limit(client, guild_id)
     files = await _row_files(client, job, limit)
     if not files:
         return
@@ -61,9 +70,11 @@ async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
         await posting.edit(client, post, picture.card, desk.now())
 
 
-async def _row_files(client: DeskClient, job: Job, limit: int) -> list[_RowFile]:
+async def _row_files(
+    client: DeskClient, job: Job, limit: int, rows: Iterable[int] | None = None
+) -> list[_RowFile]:
     files = []
-    for row in job.collected:
+    for row in job.collected if rows is None else rows:
         try:
             path = await client.desk.prints.row(job, row, limit)
             size = path.stat().st_size
@@ -85,18 +96,11 @@ async def _in_thread(
     there = {} if fresh else await _posted_before(client, thread)
     links: list[Link] = []
     for number, pack in enumerate(_packs(files), 1):
-        if pack[0].upload.name in there:
-            url = jump_link(guild_id, thread_id, there[pack[0].upload.name])
+        if pack[0].stem in there:
+            url = jump_link(guild_id, thread_id, there[pack[0].stem])
             links += [Link(one.row, url) for one in pack]
             continue
-        content = "\n".join(f"Row {one.row} · seed {job.request.row_seed(one.row)}" for one in pack)
-        posted = await posting.send(
-            thread,
-            None,
-            content=content,
-            uploads=[one.upload for one in pack],
-            nonce=f"r{number}-{job.id}",
-        )
+        posted = await _send_pack(client, job, thread, pack, f"r{number}-{job.id}")
         if not links:
             await client.desk.posts.keep_thread(job.id, MessageRef(thread_id, posted.id))
         url = jump_link(guild_id, thread_id, posted.id)
@@ -104,11 +108,44 @@ async def _in_thread(
     return tuple(links)
 
 
+async def _send_pack(
+    client: DeskClient,
+    job: Job,
+    thread: discord.abc.Messageable,
+    pack: Sequence[_RowFile],
+    nonce: str,
+) -> discord.Message:
+    """Post some rows in one message, as large as the thread takes them. Raises DeliveryError."""
+    guild_id = job.request.place.guild_id
+    content = "\n".join(f"Row {one.row} · seed {job.request.row_seed(one.row)}" for one in pack)
+
+    async def make(limit: int) -> tuple[Sequence[_RowFile], int]:
+        if limit >= _weight(pack):
+            return pack, _weight(pack)
+        rows = [one.row for one in pack]
+        smaller = await _row_files(client, job, limit // len(pack), rows)
+        return smaller, _weight(smaller)
+
+    async def post(files: Sequence[_RowFile]) -> discord.Message:
+        uploads = [one.upload for one in files]
+        return await posting.send(thread, None, content=content, uploads=uploads, nonce=nonce)
+
+    # At first the pack is taken as it was put together: within the limit of each of its files.
+    first = max(_weight(pack), byte_limit(client, guild_id))
+    single = len(pack) == 1
+    return await upload_within_limit(
+        first, make, post, learn=learning(client.desk, guild_id) if single else lambda _: None
+    )
+
+
 async def _posted_before(client: DeskClient, thread: discord.abc.Messageable) -> dict[str, int]:
-    """Files that an interrupted attempt has left in the thread, and the messages they are in."""
+    """Files that an interrupted attempt has left in the thread, and the messages they are in.
+
+    By name without the ending, which depends on the size that was tried.
+    """
     with border():
         return {
-            file.filename: message.id
+            Path(file.filename).stem: message.id
             async for message in thread.history(limit=LOOK_BACK)
             if message.author == client.user
             for file in message.attachments
@@ -155,21 +192,32 @@ async def _beside(
 ) -> None:
     """Attach to the grid's own message as many rows as there is room for."""
     desk = client.desk
-    picture = await picture_of(desk, job, limit)
-    room = REQUEST_LIMIT - picture.upload.path.stat().st_size
-    beside: list[_RowFile] = []
-    for file in files:
-        if len(beside) + 1 < MOST_FILES and _weight(beside) + file.size <= room:
-            beside.append(file)
-    left = tuple(file.row for file in files if file not in beside)
-    note = ""
-    if left:
-        what = f"Rows {listed(left)} do" if len(left) > 1 else f"Row {left[0]} does"
-        note = f"{what} not fit here: open its images with the menu below."
-    noted = await picture_of(desk, job, limit, note=note)
-    uploads = [picture.upload, *(file.upload for file in beside)]
-    async with desk.pens.hold(job.id):
-        await posting.edit(client, post, noted.card, desk.now(), uploads=uploads)
+
+    async def make(most: int) -> tuple[tuple[Card, list[Upload]], int]:
+        each = min(limit, most)
+        picture = await picture_of(desk, job, each)
+        fitting = files if each == limit else await _row_files(client, job, each)
+        room = most - picture.size
+        beside: list[_RowFile] = []
+        for file in fitting:
+            if len(beside) + 1 < MOST_FILES and _weight(beside) + file.size <= room:
+                beside.append(file)
+        there = {file.row for file in beside}
+        left = tuple(row for row in job.collected if row not in there)
+        note = ""
+        if left:
+            what = f"Rows {listed(left)} do" if len(left) > 1 else f"Row {left[0]} does"
+            note = f"{what} not fit here: open its images with the menu below."
+        noted = await picture_of(desk, job, each, note=note)
+        uploads = [*picture.uploads, *(file.upload for file in beside)]
+        return (noted.card, uploads), picture.size + _weight(beside)
+
+    async def put(made: tuple[Card, list[Upload]]) -> None:
+        card, uploads = made
+        async with desk.pens.hold(job.id):
+            await posting.edit(client, post, card, desk.now(), uploads=uploads)
+
+    await upload_within_limit(REQUEST_LIMIT, make, put)
 
 
 def _weight(files: Iterable[_RowFile]) -> int:

@@ -17,9 +17,9 @@ from bot.engine.spending import account
 from bot.surface.answers import whisper
 from bot.surface.card import Card, Field
 from bot.surface.cards import Waiting, card_of
-from bot.surface.desk import Desk
-from bot.surface.posting import edit_answer
-from bot.surface.results import byte_limit, picture_of
+from bot.surface.desk import Desk, client_of
+from bot.surface.posting import TooLarge, edit_answer
+from bot.surface.results import Picture, post_picture, without_picture
 from bot.surface.submitting import reference
 
 GONE = (
@@ -41,19 +41,23 @@ async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> N
     if not await asyncio.to_thread(grid.exists):
         raise RequestError(GONE)
     await interaction.response.defer(thinking=True)
+
+    async def post(picture: Picture) -> None:
+        await edit_answer(
+            interaction.client,
+            reference(interaction),
+            _with(picture.card, compute),
+            uploads=picture.uploads,
+        )
+
     try:
-        picture = await picture_of(desk, job, byte_limit(interaction.client, _guild(interaction)))
+        await post_picture(client_of(interaction), job, interaction.guild_id or 0, post)
+    except TooLarge:
+        await post(without_picture(desk, job))
     except ArtifactMissing:
         # Only a new message can be private now that everybody has seen "is thinking".
         await interaction.delete_original_response()
         await interaction.followup.send(GONE, ephemeral=True)
-        return
-    await edit_answer(
-        interaction.client,
-        reference(interaction),
-        _with(picture.card, compute),
-        uploads=[picture.upload],
-    )
 
 
 def _with(card: Card, compute: str) -> Card:
@@ -61,7 +65,3 @@ def _with(card: Card, compute: str) -> Card:
     if not compute:
         return card
     return replace(card, fields=(*card.fields, Field("Compute", compute)))
-
-
-def _guild(interaction: discord.Interaction[Any]) -> int:
-    return interaction.guild_id or 0
