@@ -54,8 +54,9 @@ async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
     """Post the rows of a delivered job, and lead to them from its message ``post``."""
     desk = client.desk
     # A direct message has its own limit, whatever server the request came from.
-    guild_id = 0 if job.rung == "direct" else job.request.place.guild_id
-    limit = byte_limit(client, guild_id)
+    place = job.request.place
+    here = post.message.channel_id == place.channel_id
+    limit = byte_limit(client, place.guild_id if here else 0)
     files = await _row_files(client, job, limit)
     if not files:
         return

@@ -69,10 +69,12 @@ async def upload_within_limit(
         try:
             posted = await post(made)
         except TooLarge as error:
-            refused = error
-            smaller = next((step for step in STEPS if step < min(limit, weight)), None)
-            if smaller is None:
+            smaller = next((step for step in STEPS if step < min(limit, weight)), 0)
+            if not smaller and refused is None:
+                smaller = weight // 2  # it is small already: one copy is tried all the same
+            if not smaller:
                 raise
+            refused = error
             log.info("%d bytes are refused (%s); trying %d", weight, error, smaller)
             limit = smaller
             continue
