@@ -14,6 +14,7 @@ import discord
 
 from bot.domain.errors import InvalidRequest, RequestError
 from bot.surface.card import CONTENT, Card, ControlRow
+from bot.surface.given_back import given_back, typed_text
 from bot.surface.posting import NO_MENTIONS, Upload, embed_of, opened, view_of
 from bot.surface.texts import cut, disarmed
 
@@ -108,7 +109,11 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
         text = APOLOGY.format(number=interaction.id)
         log.error("interaction %s failed", interaction.id, exc_info=error)
     try:
-        await whisper(interaction, text)
+        # What was typed would be lost with the refusal.
+        typed, *rest = given_back(typed_text(interaction)) or (None,)
+        await whisper(interaction, text, card=typed)
+        for card in rest:
+            await whisper(interaction, "", card=card)
     except (discord.DiscordException, aiohttp.ClientError, TimeoutError, OSError) as failure:
         log.warning("interaction %s could not be answered: %s", interaction.id, failure)
 

@@ -1,4 +1,6 @@
-"""The form behind "Edit & run again". It carries its job's id, so it can be handed in any time.
+"""The form behind "Edit & run again", of a job or of a text that was refused.
+
+It carries its job's id, so it can be handed in any time.
 
 The library would forget a form at a restart; this one is recognised by its custom id, like a
 button.
@@ -6,9 +8,8 @@ button.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import discord
 
@@ -17,22 +18,25 @@ from bot.domain.job import Job
 from bot.domain.request import Options
 from bot.surface.answers import answer_error
 from bot.surface.controls import Press, Verb
+from bot.surface.given_back import FORM_ID, MOST_TYPED, NEGATIVE, PROMPT, text_fields
 from bot.surface.submitting import submit
 from bot.surface.texts import jump_link
-
-PROMPT: Final = "prompt"
-NEGATIVE: Final = "negative"
-
-_MOST = 4000
 
 
 def edit_form(job: Job) -> discord.ui.Modal:
     """The form, filled in with what was asked for."""
     request = job.request
     words = replace(request, negative="").show()
-    form = discord.ui.Modal(
-        title="Edit & run again", custom_id=str(Press(Verb.EDIT, job.id)), timeout=None
-    )
+    return _form(str(Press(Verb.EDIT, job.id)), words, request.negative)
+
+
+def text_form(text: str) -> discord.ui.Modal:
+    """The form, filled in with a text that was refused."""
+    return _form(FORM_ID, text, "")
+
+
+def _form(custom_id: str, words: str, negative: str) -> discord.ui.Modal:
+    form = discord.ui.Modal(title="Edit & run again", custom_id=custom_id, timeout=None)
     form.add_item(
         discord.ui.Label(
             text="What to paint, and how",
@@ -40,8 +44,8 @@ def edit_form(job: Job) -> discord.ui.Modal:
             component=discord.ui.TextInput(
                 custom_id=PROMPT,
                 style=discord.TextStyle.paragraph,
-                default=words[:_MOST],
-                max_length=_MOST,
+                default=words[:MOST_TYPED],
+                max_length=MOST_TYPED,
             ),
         )
     )
@@ -50,8 +54,8 @@ def edit_form(job: Job) -> discord.ui.Modal:
             text="What to keep out of it",
             component=discord.ui.TextInput(
                 custom_id=NEGATIVE,
-                default=request.negative[:_MOST] or None,
-                max_length=_MOST,
+                default=negative[:MOST_TYPED] or None,
+                max_length=MOST_TYPED,
                 required=False,
             ),
         )
@@ -69,14 +73,19 @@ async def handed_in(interaction: discord.Interaction[Any]) -> bool:
     if interaction.type is not discord.InteractionType.modal_submit:
         return False
     data: Any = interaction.data or {}
-    press = Press.read(str(data.get("custom_id")))
-    if press is None or press.verb is not Verb.EDIT:
+    custom_id = str(data.get("custom_id"))
+    press = Press.read(custom_id)
+    if custom_id != FORM_ID and (press is None or press.verb is not Verb.EDIT):
         return False
     try:
-        fields = dict(_fields(data.get("components")))
+        if not isinstance(data.get("components"), list):
+            raise RequestError("The form came back empty. Please try again.")
+        fields = dict(text_fields(data["components"]))
         text, negative = fields.get(PROMPT, ""), fields.get(NEGATIVE, "").strip()
         options = Options(negative=negative or None)
-        note = f"-# Edited by <@{interaction.user.id}>{from_message(interaction)}"
+        note = ""
+        if press is not None:
+            note = f"-# Edited by <@{interaction.user.id}>{from_message(interaction)}"
         await submit(interaction, lambda asker: asker.parse(text, options), note=note)
     except Exception as error:
         # The root of what this press does: whatever happens, it is answered.
@@ -91,17 +100,3 @@ def from_message(interaction: discord.Interaction[Any]) -> str:
         return ""
     link = jump_link(interaction.guild_id or 0, interaction.channel_id, message.id)
     return f" from [this one]({link})"
-
-
-def _fields(components: Any) -> Iterator[tuple[str, str]]:
-    """The text inputs of a form, however deep they lie, as custom id and what was typed."""
-    if not isinstance(components, list):
-        raise RequestError("The form came back empty. Please try again.")
-    for component in components:
-        if "value" in component:
-            yield str(component.get("custom_id")), str(component["value"])
-        nested = component.get("components")
-        if isinstance(nested, list):
-            yield from _fields(nested)
-        if isinstance(component.get("component"), dict):
-            yield from _fields([component["component"]])

@@ -10,6 +10,7 @@ import re
 from datetime import datetime
 from typing import Final, Literal
 
+from bot.domain.text import bound_marks
 from bot.surface.card import units
 
 # Every sign that begins something in Discord's markdown. The colon and the dot are among them
@@ -23,7 +24,11 @@ MomentStyle = Literal["R", "t", "f"]
 
 
 def inert(text: str, most: int) -> str:
-    """``text`` as it was typed, in at most ``most`` UTF-16 units once it is escaped."""
+    """``text`` as it was typed, in at most ``most`` UTF-16 units once it is escaped.
+
+    Piled up marks are bounded, for what was stored before they were.
+    """
+    text = bound_marks(text)
     escaped = _SIGNS.sub(r"\\\g<0>", text)
     if units(escaped) <= most:
         return escaped
@@ -40,11 +45,12 @@ def inert(text: str, most: int) -> str:
 
 def disarmed(text: str) -> str:
     """A plain sentence that may quote what somebody typed: nothing in it links, pings, formats."""
-    return _QUOTED.sub(r"\\\g<0>", text)
+    return _QUOTED.sub(r"\\\g<0>", bound_marks(text))
 
 
 def cut(text: str, most: int) -> str:
     """``text`` shortened to ``most`` UTF-16 units, an ellipsis where something is missing."""
+    text = bound_marks(text)
     if units(text) <= most:
         return text
     kept = text[: most - 1]
@@ -60,6 +66,12 @@ def code_block(text: str, most: int) -> str:
     """
     inside = re.sub("`(?=`)", "`\u200b", text)
     return f"```\n{cut(inside, most - 8)}\n```"
+
+
+def uncoded(block: str) -> str:
+    """Return the text that ``code_block`` made a block of; empty if it is no block."""
+    inside = re.fullmatch(r"```\n(.*)\n```", block, re.DOTALL)
+    return inside[1].replace("`\u200b", "`") if inside else ""
 
 
 def count(number: int, noun: str) -> str:

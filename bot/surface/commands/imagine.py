@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any, Optional
+import re
+from typing import Any, Final, Optional
 
 import discord
 from discord import app_commands
@@ -10,7 +11,9 @@ from discord import app_commands
 from bot.domain.request import MAX_SEED, Options
 from bot.surface.card import OPTION_TEXT, OPTIONS
 from bot.surface.desk import Desk
-from bot.surface.guarding import suggesting
+from bot.surface.editing import text_form
+from bot.surface.given_back import EDIT_ID, text_given_back
+from bot.surface.guarding import guarded, suggesting
 from bot.surface.submitting import submit
 from bot.surface.texts import cut
 
@@ -25,6 +28,34 @@ _DESCRIPTIONS = {
     "model": "Which model paints",
     "style": "A look that is added to the prompt; /styles lists them",
 }
+
+
+class EditTyped(
+    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]], template=re.escape(EDIT_ID)
+):
+    """Opens the form with the text that was refused; the pressed message holds it."""
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction[Any],
+        item: discord.ui.Item[Any],
+        match: re.Match[str],
+        /,
+    ) -> EditTyped:
+        """The button as it was pressed."""
+        assert isinstance(item, discord.ui.Button)
+        return cls(item)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Open the form."""
+        await guarded(interaction, self._open)
+
+    async def _open(self, interaction: discord.Interaction[Any]) -> None:
+        await interaction.response.send_modal(text_form(text_given_back(interaction.message)))
+
+
+ITEMS: Final = (EditTyped,)
 
 
 def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
