@@ -11,8 +11,8 @@ from typing import Final
 
 from bot.domain.quota import Grant, Quota, QuotaRule, show_window
 from bot.engine.allowances import Account, AuditEntry, Balance, Entry
-from bot.surface.card import FIELD_VALUE, Card, Field, units
-from bot.surface.cards import BLUE
+from bot.surface.card import FIELD_VALUE, Field, units
+from bot.surface.pages import Listing, Section
 from bot.surface.texts import count, inert, moment, short_id
 
 _REASON: Final = 120
@@ -40,7 +40,7 @@ def bullets(lines: Iterable[str], most: int = FIELD_VALUE, none: str = "Nothing.
     return "\n".join([*kept, *([f"… and {left} more"] if left else [])])
 
 
-def account_card(account: Account, title: str) -> Card:
+def account_listing(account: Account, title: str) -> Listing:
     """What a member has used and has left, when it comes back, and why it is so much."""
     allowance = account.allowance
     quota = allowance.quota
@@ -56,11 +56,11 @@ def account_card(account: Account, title: str) -> Card:
         Field("At once", f"{allowance.running} of {quota.running} running", inline=True),
         Field("In line", f"{allowance.waiting} of {quota.waiting} waiting", inline=True),
     ]
-    if account.grants:
-        fields.append(Field("Granted on top", bullets(grant_line(one) for one in account.grants)))
     because = [rule_line(rule) for rule in account.rules] or ["The bot's own default."]
-    fields.append(Field("Where it comes from", bullets(because)))
-    return Card(title=title, description="", colour=BLUE, fields=tuple(fields))
+    sections = [Section("Where it comes from", because)]
+    if account.grants:
+        sections.insert(0, Section("Granted on top", [grant_line(one) for one in account.grants]))
+    return Listing(title, sections, fields=tuple(fields))
 
 
 def quota_words(quota: Quota) -> str:

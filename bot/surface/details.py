@@ -11,14 +11,15 @@ from bot.surface.cards import BLUE
 from bot.surface.controls import public_links
 from bot.surface.texts import code_block, cut, duration, moment, short_id
 
-_SPARE: Final = 20
+_SPARE: Final = 60
+_MOST_SEEDS: Final = 30
 
 
 def details(job: Job, credits: Credits | None = None) -> Card:
     """The request as it can be typed again, and what became of it."""
     request = job.request
     fields = [
-        Field("Seeds", _joined([f"row {row.number}: {row.seed}" for row in job.rows], ", ")),
+        Field("Seeds", _seeds(job)),
         Field("Size", f"{request.width} × {request.height} px", inline=True),
         Field("Steps", str(request.steps), inline=True),
         Field("Model", f"`{cut(request.model.replace('`', ''), 100) or '-'}`", inline=True),
@@ -47,6 +48,16 @@ def _times(job: Job) -> str:
     return ", ".join(parts)
 
 
+def _seeds(job: Job) -> str:
+    rows = job.rows
+    if len(rows) > _MOST_SEEDS and rows[-1].seed - rows[0].seed == len(rows) - 1:
+        first, last = rows[0], rows[-1]
+        return (
+            f"row {first.number}: {first.seed} to row {last.number}: {last.seed}, one more each row"
+        )
+    return _joined([f"row {row.number}: {row.seed}" for row in rows], ", ")
+
+
 def _joined(parts: list[str], separator: str) -> str:
     """As many parts as a field holds, and how many are left out."""
     kept: list[str] = []
@@ -58,7 +69,7 @@ def _joined(parts: list[str], separator: str) -> str:
         kept.append(part)
     text = separator.join(kept)
     left = len(parts) - len(kept)
-    return f"{text}{separator}{left} more" if left else text
+    return f"{text}{separator}{left} more: open their images below the result" if left else text
 
 
 def _plain(url: str) -> str:

@@ -52,7 +52,8 @@ async def test_what_was_typed_is_given_back_and_opens_in_a_form(
     bot: Bot, prompt: str, options: dict[str, object], expected: str | None
 ) -> None:
     await bot.ask("quota-admin set", who="Mo", images=12, member=bot.member("Ada"))
-    refusal = await bot.ask("imagine", prompt=prompt, **options)
+    asked = await bot.member().slash("imagine", "imagine", prompt=prompt, **options)
+    refusal = await asked.answered()
     assert refusal.ephemeral
     assert await bot.engine.queue.jobs.unfinished() == ()
 

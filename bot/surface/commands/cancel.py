@@ -14,16 +14,18 @@ from bot.domain.job import Job, JobState
 from bot.engine.book import charged_images
 from bot.engine.queue import Member
 from bot.surface.answers import acknowledge, whisper
+from bot.surface.card import CONTENT
 from bot.surface.desk import Desk
 from bot.surface.finding import find_job, suggestions
 from bot.surface.guarding import suggesting
 from bot.surface.members import member_of
+from bot.surface.pages import pages_of
+from bot.surface.posting import NO_MENTIONS
 from bot.surface.texts import count, cut, inert, short_id
 
 ALL: Final = "all"
 _NUMBERS: Final = re.compile(r"(\d{1,4})(?:\s*[-–—]\s*(\d{1,4}))?")
 _PROMPT: Final = 60
-_MOST: Final = 1900
 
 
 def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
@@ -37,7 +39,11 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
         # A backend may take longer to let go of a job than Discord waits for an answer.
         await acknowledge(interaction, thinking=True)
         jobs = await chosen(desk, what, member, interaction.guild_id)
-        await whisper(interaction, await stop(desk, jobs, member))
+        first, *others = pages_of(await stop(desk, jobs, member), CONTENT)
+        await whisper(interaction, "\n".join(first))
+        for part in others:
+            said = "\n".join(part)
+            await interaction.followup.send(said, ephemeral=True, allowed_mentions=NO_MENTIONS)
 
     @cancel.autocomplete("what")
     @suggesting
@@ -80,8 +86,8 @@ async def chosen(desk: Desk, what: str, member: Member, guild_id: int | None) ->
     return tuple(waiting[first - 1 : last])
 
 
-async def stop(desk: Desk, jobs: Sequence[Job], member: Member) -> str:
-    """Cancel them and say for each what became of it."""
+async def stop(desk: Desk, jobs: Sequence[Job], member: Member) -> list[str]:
+    """Cancel them and say for each, in a line, what became of it."""
     # The last first, and those under way last of all: nothing that is to go gets a turn meanwhile.
     outcomes: dict[str, str] = {}
     for job in sorted(jobs, key=lambda job: (job.state is JobState.QUEUED, job.id), reverse=True):
@@ -94,11 +100,10 @@ async def stop(desk: Desk, jobs: Sequence[Job], member: Member) -> str:
             if len(jobs) == 1:
                 raise
             outcomes[job.id] = str(refusal)
-    lines = [
+    return [
         f"`{short_id(job.id)}` {inert(job.request.prompt, _PROMPT)}: {outcomes[job.id]}"
         for job in jobs
     ]
-    return cut("\n".join(lines), _MOST)
 
 
 def outcome(job: Job) -> str:

@@ -10,14 +10,13 @@ from discord import app_commands
 
 from bot.domain.job import AT_BACKEND, TERMINAL, Job, JobState
 from bot.engine.queue import Standing
-from bot.surface.accounts import bullets
-from bot.surface.answers import whisper
-from bot.surface.card import Card, Field
 from bot.surface.cards import GREY, SOON_SECONDS
-from bot.surface.desk import Desk
+from bot.surface.desk import Desk, desk_of
+from bot.surface.pages import Listing, Section, answer, turning
 from bot.surface.texts import count, duration, inert, sentence, short_id
 
 _UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
+_NAME: Final = "queue"
 _PROMPT: Final = 70
 
 
@@ -26,30 +25,37 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
 
     @app_commands.command(name="queue", description="Your place in line, and the line itself")
     async def queue(interaction: discord.Interaction[discord.Client]) -> None:
-        jobs = desk.queue.jobs
-        mine = await jobs.unfinished_of(interaction.user.id)
-        here = await jobs.of_channel(interaction.channel_id or 0, _UNFINISHED)
-        standings = await desk.queue.standings()
-        counts = await jobs.counts(interaction.user.id)
-        in_all = f"{counts.waiting_of_all} waiting, {counts.in_flight_of_all} under way"
-        lines = [f"In all channels together: {in_all}."]
-        notice = desk.queue.door.closed_because or desk.notice()
-        if notice:
-            lines.append(sentence(notice))
-        if any(job.state is JobState.QUEUED for job in mine):
-            lines.append("`/cancel` takes the numbers below, such as 2 or 2-4.")
-        card = Card(
-            title="The line",
-            description="\n".join(lines),
-            colour=GREY,
-            fields=(
-                Field("Yours", bullets(own_lines(mine, standings), none="None.")),
-                Field("In this channel", bullets(channel_lines(here, standings), none="None.")),
-            ),
-        )
-        await whisper(interaction, "", card=card)
+        await answer(interaction, _NAME, await _listing(interaction, ""))
 
     return queue
+
+
+async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
+    desk = desk_of(interaction)
+    jobs = desk.queue.jobs
+    mine = await jobs.unfinished_of(interaction.user.id)
+    here = await jobs.of_channel(interaction.channel_id or 0, _UNFINISHED)
+    standings = await desk.queue.standings()
+    counts = await jobs.counts(interaction.user.id)
+    in_all = f"{counts.waiting_of_all} waiting, {counts.in_flight_of_all} under way"
+    lines = [f"In all channels together: {in_all}."]
+    notice = desk.queue.door.closed_because or desk.notice()
+    if notice:
+        lines.append(sentence(notice))
+    if any(job.state is JobState.QUEUED for job in mine):
+        lines.append("`/cancel` takes the numbers below, such as 2 or 2-4.")
+    return Listing(
+        "The line",
+        (
+            Section("Yours", own_lines(mine, standings), "None."),
+            Section("In this channel", channel_lines(here, standings), "None."),
+        ),
+        "\n".join(lines),
+        colour=GREY,
+    )
+
+
+ITEMS: Final = (turning(_NAME, _listing),)
 
 
 def own_lines(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:

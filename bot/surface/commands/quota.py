@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import discord
 from discord import app_commands
 
-from bot.surface.accounts import account_card
-from bot.surface.answers import whisper
-from bot.surface.desk import Desk
+from bot.surface.accounts import account_listing
+from bot.surface.desk import Desk, desk_of
 from bot.surface.members import member_of
+from bot.surface.pages import Listing, answer, turning
+
+_NAME: Final = "quota"
 
 
 def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
@@ -18,8 +20,16 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
 
     @app_commands.command(name="quota", description="How many images you have left, and until when")
     async def quota(interaction: discord.Interaction[discord.Client]) -> None:
-        member = member_of(interaction, desk.moderator_role)
-        account = await desk.allowances.show(interaction.guild_id or 0, member)
-        await whisper(interaction, "", card=account_card(account, "Your quota"))
+        await answer(interaction, _NAME, await _listing(interaction, ""))
 
     return quota
+
+
+async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
+    desk = desk_of(interaction)
+    member = member_of(interaction, desk.moderator_role)
+    account = await desk.allowances.show(interaction.guild_id or 0, member)
+    return account_listing(account, "Your quota")
+
+
+ITEMS: Final = (turning(_NAME, _listing),)

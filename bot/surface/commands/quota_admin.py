@@ -7,7 +7,7 @@ server owners made of it. Values are judged by the engine, which also writes the
 from __future__ import annotations
 
 from datetime import timedelta
-from typing import TypeAlias
+from typing import Any, Final, TypeAlias
 
 import discord
 from discord import app_commands
@@ -18,9 +18,8 @@ from bot.engine.allowances import Account
 from bot.engine.queue import Member
 from bot.engine.terms import Subject, Terms
 from bot.surface.accounts import (
-    account_card,
+    account_listing,
     balance_lines,
-    bullets,
     change_line,
     entry_line,
     grant_line,
@@ -30,14 +29,18 @@ from bot.surface.accounts import (
     subject_words,
 )
 from bot.surface.answers import whisper
-from bot.surface.card import DESCRIPTION, Card, Field
-from bot.surface.cards import BLUE
-from bot.surface.desk import Desk
+from bot.surface.desk import Desk, desk_of
 from bot.surface.members import moderator_of
+from bot.surface.pages import Listing, Section, answer, turning
 from bot.surface.texts import inert
 
 Interaction: TypeAlias = discord.Interaction[discord.Client]
 Somebody: TypeAlias = discord.Member | discord.User
+
+_ACCOUNT: Final = "quota-account"
+_HISTORY: Final = "quota-history"
+_RULES: Final = "quota-rules"
+_NEWEST: Final = 500
 
 
 class QuotaAdmin(app_commands.Group):
@@ -64,9 +67,8 @@ class QuotaAdmin(app_commands.Group):
         self._moderator(interaction)
         subject = subject_of(interaction, member, role)
         if member is not None:
-            account = await self._account(interaction, member)
-            title = f"Quota of {inert(member.display_name, 80)}"
-            await whisper(interaction, "", card=account_card(account, title))
+            listing = await _account_listing(interaction, str(member.id))
+            await answer(interaction, _ACCOUNT, listing, str(member.id))
             return
         rule = await self._desk.allowances.rule(_guild(interaction), subject)
         said = rule_terms(rule) if rule else "no rule"
@@ -159,48 +161,97 @@ class QuotaAdmin(app_commands.Group):
     ) -> None:
         """A member's ledger and rule changes, or the changes of a role or the whole server."""
         self._moderator(interaction)
-        guild_id = _guild(interaction)
-        subject = subject_of(interaction, member, role)
-        allowances = self._desk.allowances
-        about = None if subject.scope == "server" else subject
-        changes = [change_line(one) for one in await allowances.changes(guild_id, about)]
-        fields = [Field("By moderators", bullets(changes))]
-        if member is not None:
-            entries = [entry_line(one) for one in await allowances.history(guild_id, member.id)]
-            fields.insert(0, Field("Images", bullets(entries)))
-        title = "Quota changes" if about is None else "History"
-        said = "" if about is None else subject_words(str(subject))
-        await whisper(interaction, "", card=Card(title, said, BLUE, tuple(fields)))
+        about = str(subject_of(interaction, member, role)).replace(":", "-")
+        await answer(interaction, _HISTORY, await _history_listing(interaction, about), about)
 
     @app_commands.command(name="list", description="Every rule of this server, and who made most")
     async def list_rules(self, interaction: Interaction) -> None:
         """Rules, and balances."""
-        self._moderator(interaction)
-        guild_id = _guild(interaction)
-        allowances = self._desk.allowances
-        rules = [rule_line(rule) for rule in await allowances.rules(guild_id)]
-        default = f"The bot's own default: {quota_words(allowances.default)}"
-        description = bullets([default, *rules], DESCRIPTION // 2)
-        balances = bullets(balance_lines(await allowances.balances(guild_id)))
-        card = Card("Quota rules", description, BLUE, (Field("Images made in all", balances),))
-        await whisper(interaction, "", card=card)
+        await answer(interaction, _RULES, await _rules_listing(interaction, ""))
 
     def _moderator(self, interaction: Interaction) -> Member:
         return moderator_of(interaction, self._desk.moderator_role)
 
     async def _account(self, interaction: Interaction, user: Somebody) -> Account:
-        roles = (
-            frozenset(role.id for role in user.roles)
-            if isinstance(user, discord.Member)
-            else frozenset[int]()
-        )
-        member = Member(user.id, user.display_name, roles)
-        return await self._desk.allowances.show(_guild(interaction), member)
+        return await _account_of(interaction, user)
 
 
 def build(desk: Desk) -> QuotaAdmin:
     """The group."""
     return QuotaAdmin(desk)
+
+
+async def _account_listing(interaction: discord.Interaction[Any], about: str) -> Listing:
+    moderator_of(interaction, desk_of(interaction).moderator_role)
+    user = await _member(interaction, _ident(about))
+    account = await _account_of(interaction, user)
+    return account_listing(account, f"Quota of {inert(user.display_name, 80)}")
+
+
+async def _history_listing(interaction: discord.Interaction[Any], about: str) -> Listing:
+    desk = desk_of(interaction)
+    moderator_of(interaction, desk.moderator_role)
+    scope, _, ident = about.partition("-")
+    whole = scope == "server"
+    guild_id, allowances = _guild(interaction), desk.allowances
+    subject = None if whole else Subject("member" if scope == "user" else "role", _ident(ident))
+    changes = await allowances.changes(guild_id, subject, _NEWEST)
+    sections = [Section("By moderators", [change_line(one) for one in changes])]
+    if scope == "user":
+        entries = await allowances.history(guild_id, _ident(ident), _NEWEST)
+        sections.insert(0, Section("Images", [entry_line(one) for one in entries]))
+    title = "Quota changes" if subject is None else "History"
+    return Listing(title, sections, "" if subject is None else subject_words(str(subject)))
+
+
+async def _rules_listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
+    desk = desk_of(interaction)
+    moderator_of(interaction, desk.moderator_role)
+    guild_id, allowances = _guild(interaction), desk.allowances
+    rules = [rule_line(rule) for rule in await allowances.rules(guild_id)]
+    default = f"The bot's own default: {quota_words(allowances.default)}"
+    balances = balance_lines(await allowances.balances(guild_id))
+    sections = (Section("", rules), Section("Images made in all", balances))
+    return Listing("Quota rules", sections, default)
+
+
+async def _member(interaction: discord.Interaction[Any], user_id: int) -> Somebody:
+    """The member as the command named them or, for a button, as Discord knows them."""
+    named = getattr(interaction.namespace, "member", None)
+    if isinstance(named, discord.Member | discord.User):
+        return named
+    try:
+        guild = interaction.guild
+        return await (
+            guild.fetch_member(user_id) if guild else interaction.client.fetch_user(user_id)
+        )
+    except discord.HTTPException as error:
+        raise RequestError("Discord does not know this member any more.") from error
+
+
+def _ident(text: str) -> int:
+    """A snowflake out of a button. Raises RequestError for anything else."""
+    ident = int(text) if text.isdecimal() and text.isascii() else 0
+    if not 0 < ident < 2**63:
+        raise RequestError("This button is from another version of the bot; use the command again.")
+    return ident
+
+
+async def _account_of(interaction: discord.Interaction[Any], user: Somebody) -> Account:
+    roles = (
+        frozenset(role.id for role in user.roles)
+        if isinstance(user, discord.Member)
+        else frozenset[int]()
+    )
+    member = Member(user.id, user.display_name, roles)
+    return await desk_of(interaction).allowances.show(_guild(interaction), member)
+
+
+ITEMS: Final = (
+    turning(_ACCOUNT, _account_listing),
+    turning(_HISTORY, _history_listing),
+    turning(_RULES, _rules_listing),
+)
 
 
 def subject_of(
@@ -224,7 +275,7 @@ def length_of(field: str, text: str) -> timedelta:
         raise InvalidRequest(field, f"{field}: {error}") from error
 
 
-def _guild(interaction: Interaction) -> int:
+def _guild(interaction: discord.Interaction[Any]) -> int:
     return interaction.guild_id or 0
 
 
