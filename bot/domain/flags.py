@@ -149,7 +149,8 @@ def refuse_lookalikes(words: Sequence[str], phrases: Mapping[str, Collection[str
     meant: list[str] = []
     foreign: list[str] = []
     for at in range(len(words)):
-        found = _lookalike(words, at, phrases)
+        # A flag that is written as one is for whoever reads these words to allow or refuse.
+        found = None if is_flag(words[at]) else _lookalike(words, at, phrases)
         if found is None:
             continue
         name, typed, spelled = found

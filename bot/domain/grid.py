@@ -14,6 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from bot.domain.job import Job
 from bot.domain.request import Request
+from bot.domain.text import bound_marks
 
 Size: TypeAlias = tuple[int, int]
 Box: TypeAlias = tuple[int, int, int, int]
@@ -190,7 +191,7 @@ def alt_text(request: Request, row: int | None = None, column: int | None = None
         what = f"Row {row} of {request.rows}"
     else:
         what = f"Picture {column} of row {row}"
-    return _cut(f"{what}: {request.prompt}", LONGEST_ALT_TEXT)
+    return _cut(f"{what}: {bound_marks(request.prompt)}", LONGEST_ALT_TEXT)
 
 
 def _extent(request: Request) -> str:

@@ -122,6 +122,9 @@ def test_prose_without_flags_is_given_back_unchanged(text: str) -> None:
         ("cat--v 5", "--v is"),
         ("cat—niji 6", "--niji is"),
         ("cat -style raw", "--style raw is"),
+        ("cat -sref 123", "--sref is"),
+        ("cat -cref https://example.org/a.png", "--cref is"),
+        ("cat -v --seed 7 5", "--v is"),
     ],
 )
 def test_all_flags_of_midjourney_are_named_in_one_sentence(text: str, named: str) -> None:

@@ -18,6 +18,7 @@ from bot.domain.request import (
     Place,
     Request,
     choose_seed,
+    spelled,
 )
 
 ADA = Author(7, "Ada")
@@ -212,3 +213,41 @@ def test_a_stored_request_that_lacks_or_exceeds_is_refused() -> None:
         Request.from_dict({**stored, "author": {"name": "Ada"}})
     with pytest.raises(ValueError, match=r"request\.origin: row is '1'"):
         Request.from_dict({**stored, "origin": {"job_id": "x", "row": "1", "column": 1}})
+
+
+@pytest.mark.parametrize(
+    ("options", "text"),
+    [
+        ({}, "an oak"),
+        ({"negative": "fog", "aspect": "16:9"}, "an oak --no fog --ar 16:9"),
+        ({"rows": 2, "seed": 0, "style": "ink"}, "an oak --rows 2 --seed 0 --style ink"),
+        ({"negative": " ", "model": ""}, "an oak"),
+    ],
+)
+def test_options_can_be_spelled_as_flags(options: dict[str, object], text: str) -> None:
+    assert spelled("an oak", options) == text
+
+
+@pytest.mark.parametrize("prompt", ["an oak -ar 16:9", "an oak--seed 7", "an oak -no fog"])
+def test_what_was_accepted_before_look_alikes_were_asked_about_can_be_made_again(
+    prompt: str,
+) -> None:
+    stored = replace(parse("an oak"), prompt=prompt)
+    with pytest.raises(InvalidRequest):
+        parse(stored.show())
+    again = Request.parse(
+        stored.show(),
+        Options(),
+        limits=Limits(),
+        seed=1,
+        author=stored.author,
+        place=stored.place,
+        typed=False,
+    )
+    assert again == stored
+
+
+@pytest.mark.parametrize("negative", ["fog -ar 16:9", "fog--seed 5", "fog -v 5"])
+def test_look_alikes_are_asked_about_in_the_negative_option_too(negative: str) -> None:
+    with pytest.raises(InvalidRequest, match="look|Midjourney"):
+        parse("an oak", Options(negative=negative))

@@ -222,6 +222,37 @@ async def test_once_runs_were_measured_the_line_says_how_long(tmp_path: Path) ->
         assert place.starts_in is not None
 
 
+async def test_a_members_second_request_is_forecast_by_their_own_limit(tmp_path: Path) -> None:
+    async with open_room(tmp_path, slots=1) as room:
+        await room.ended((await room.submit(user=3)).id)
+        ended = await room.queue.jobs.run_times()
+        assert ended.samples
+    backend = GatedBackend(tmp_path / "scripted")
+    async with open_room(tmp_path, backend=backend, slots=4) as room:
+        running = await room.submit(user=1)
+        await room.reaches(running.id, JobState.PENDING)
+        second, third = await room.submit(user=1), await room.submit(user=1)
+        seconds = [await room.queue.standing(job) for job in (second, third)]
+        assert [place.reason.split(":")[0] for place in seconds if place] == [
+            "next in line",
+            "2nd in line",
+        ]
+        starts = [place.starts_in for place in seconds if place]
+        assert starts[0] is not None
+        assert starts[1] is not None
+        assert timedelta() <= starts[0] <= starts[1]
+        limit = QuotaRule("member", 1, running=0)
+        await room.database.write(lambda link: guilds.set_rule(link, GUILD, limit))
+        barred = await room.queue.standing(second)
+        assert barred is not None
+        assert (barred.position, barred.starts_in) == (0, None)
+        assert "not in line: a moderator" in barred.reason
+        backend.gate.set()
+        await room.queue.cancel(second.id, a_member(1))
+        await room.queue.cancel(third.id, a_member(1))
+        await room.ended(running.id, second.id, third.id)
+
+
 async def test_the_operators_own_request_has_its_turn_at_once_and_costs_no_quota(
     tmp_path: Path,
 ) -> None:

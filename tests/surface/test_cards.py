@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -15,6 +17,7 @@ from bot.engine.queue import Standing
 from bot.surface import card as limits
 from bot.surface.card import Button, Card, Menu, units
 from bot.surface.cards import Waiting, card_of, moved, result
+from bot.surface.commands.queue import own_lines
 from bot.surface.controls import Link, Press, Verb, choice_within, of_result, public_links
 from bot.surface.details import details
 
@@ -93,6 +96,43 @@ def test_a_waiting_card_promises_nothing_that_was_not_measured() -> None:
     assert "no estimate yet" in unknown.description
     assert "at any moment" in soon.description
     assert "at any moment" in card_of(a_job(), NOW).description
+
+
+@pytest.mark.parametrize("seconds", [0, 1, 14.9, 15, 60, 4000])
+@pytest.mark.parametrize("late", [False, True])
+def test_an_answer_that_nobody_edits_says_how_long_and_not_when(seconds: float, late: bool) -> None:
+    standing = Standing(2, "2nd in line", timedelta(seconds=seconds), late)
+    live = card_of(a_job(), NOW, Waiting(standing)).description
+    still = card_of(a_job(), NOW, Waiting(standing, live=False)).description
+    lines = own_lines([a_job()], {a_job().id: standing})[0]
+
+    assert "<t:" not in still + lines
+    assert ("at any moment" in still) == ("at any moment" in lines) == (seconds < 15)
+    assert ("in about" in still) == ("in about" in lines) == (seconds >= 15)
+    assert ("<t:" in live) == (seconds >= 15)
+    assert ("takes longer than usual" in live) == (late and seconds < 15)
+
+
+def test_who_may_run_nothing_is_promised_nothing() -> None:
+    barred = Standing(0, "not in line: a moderator has set your limit to 0", None)
+    said = card_of(a_job(), NOW, Waiting(barred)).description
+    assert "**Not in line.** A moderator has set your limit to 0." in said
+    assert "start" not in said
+    assert "estimate" not in said
+
+
+@pytest.mark.parametrize(("percent", "spent"), [(50, 60), (99, 100), (90, 20)])
+def test_the_end_of_a_running_job_is_never_said_to_be_over(percent: int, spent: int) -> None:
+    rows = (Row(1, 7, started=True, percent=percent),)
+    job = a_job(JobState.RUNNING, rows=rows, started_at=NOW - timedelta(seconds=spent))
+    left = spent * (100 - job.percent) / job.percent
+    for live in (True, False):
+        said = card_of(job, NOW, Waiting(live=live)).description
+        ends = [int(at) for at in re.findall(r"<t:(\d+):R>", said)]
+        assert all(at >= NOW.timestamp() + 14 for at in ends)
+        assert bool(ends) == (live and left >= 15)
+        assert ("done at any moment" in said) == (left < 15)
+        assert ("to go" in said) == (not live and left >= 15)
 
 
 def test_a_running_card_has_a_bar_for_each_row() -> None:

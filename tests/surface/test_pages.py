@@ -95,6 +95,7 @@ async def test_the_lists_of_moderators_and_accounts_can_be_read(bot: Bot) -> Non
             who="Mo",
             member=bot.member("Ada"),
             images=number + 1,
+            expires="7d",
             reason="x" * 90,
         )
     rules = await read_through(bot, await bot.ask("quota-admin list", who="Mo"), "Mo")
