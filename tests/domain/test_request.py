@@ -249,5 +249,5 @@ def test_what_was_accepted_before_look_alikes_were_asked_about_can_be_made_again
 
 @pytest.mark.parametrize("negative", ["fog -ar 16:9", "fog--seed 5", "fog -v 5"])
 def test_look_alikes_are_asked_about_in_the_negative_option_too(negative: str) -> None:
-    with pytest.raises(InvalidRequest, match="look|Midjourney"):
+    with pytest.raises(InvalidRequest, match=r"look|Midjourney"):
         parse("an oak", Options(negative=negative))
