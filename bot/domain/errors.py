@@ -13,8 +13,10 @@
     │   ├── OutOfFunds          the wallet or the allowance is empty
     │   └── ArtifactMissing     a file is gone, too large, not what was announced, or untrusted
     ├── DeliveryError           the place of delivery refused the result
+    ├── StoreUnavailable        database or files cannot be used for now; waiting helps
     ├── ConfigError             the operator's: file, key, what is wrong, how to mend it
-    │   └── WorkflowError       a template or job document breaks a rule, at a path
+    │   ├── WorkflowError       a template or job document breaks a rule, at a path
+    │   └── StoreDamaged        the open database turned out to be damaged; waiting does not help
     └── IllegalTransition       a bug: an event that cannot happen to a job in this state
 
 Foreign errors (httpx, sqlite3, discord) are mapped to these where they enter the house.
@@ -92,6 +94,17 @@ class DeliveryError(BotError):
     """The place of delivery refused the result: deleted, forbidden, expired or too large."""
 
 
+class StoreUnavailable(BotError):
+    """The database or the data folder cannot be used for now; nothing of the call was saved.
+
+    ``cause`` says why in plain words, such as ``the disk is full``. It goes away without a restart.
+    """
+
+    def __init__(self, cause: str) -> None:
+        super().__init__(cause)
+        self.cause = cause
+
+
 class ConfigError(BotError):
     """The operator's to mend: ``where`` (file and key), ``problem``, and ``mend``."""
 
@@ -104,6 +117,10 @@ class ConfigError(BotError):
 
 class WorkflowError(ConfigError):
     """A template or job document breaks a rule; ``where`` is the path, ``steps[0].run.command``."""
+
+
+class StoreDamaged(ConfigError):
+    """The database was found damaged while in use. Jobs at the backend are left alone."""
 
 
 class IllegalTransition(BotError):

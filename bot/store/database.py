@@ -2,15 +2,22 @@
 
 One writer (``bot.store.writer``) and one read-only connection (aiosqlite): in WAL mode a reader
 never waits for the writer nor the writer for a reader. Two processes may share the file, such as
-the bot and its command line; each waits ``busy_timeout`` for the other's transaction.
+the bot and its command line; each waits for the other's transaction.
+
+Once open, a full disk, a file held by another program and the like are waited out (see
+``bot.store.waiting``): writes and reads are tried again until they work or their caller's time is
+up. That this begins and that it is over is said once each, in the log and to ``on_change``.
 """
 
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import logging
 import sqlite3
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
+from contextvars import Context
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
@@ -18,15 +25,25 @@ from typing import Any, TypeVar
 
 import aiosqlite
 
-from bot.domain.errors import ConfigError
+from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 from bot.store import backups, identity, schema
-from bot.store.faults import explain
+from bot.store.faults import explain, explain_open
 from bot.store.query import Query
-from bot.store.writer import Call, Session, Verdict, Writer
+from bot.store.waiting import max_wait_s, pause_after
+from bot.store.writer import Call, Later, Session, Verdict, Writer
+
+log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
 _BUSY_SECONDS = 10.0
+"""How long opening waits for another program."""
+
+# Once open, waiting is done outside of SQLite, so that neither thread is ever stuck in it.
+_WRITER_BUSY_MS = 200
+_READER_BUSY_MS = 100
+_TRIAL = Query("SELECT count(*) FROM schema_version", (), lambda rows: int(rows[0][0]))
+_TRIAL_BYTES = 16_384
 
 
 class Transaction:
@@ -46,12 +63,41 @@ class Transaction:
 class Database:
     """An open database file; close it with ``aclose`` or use it with ``async with``."""
 
-    def __init__(self, path: Path, writer: Writer, reader: aiosqlite.Connection) -> None:
+    def __init__(
+        self,
+        path: Path,
+        connection: sqlite3.Connection,
+        reader: aiosqlite.Connection,
+        *,
+        on_change: Callable[[str], None] = lambda _cause: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        later: Later | None = None,
+    ) -> None:
         self.path = path
-        self._writer = writer
+        self._loop = asyncio.get_running_loop()
+        self._writer = Writer(
+            connection,
+            self._loop,
+            self._explain,
+            probe=_trial_write,
+            on_change=lambda cause: self._changed(writing=cause),
+            later=later,
+        )
         self._reader = reader
+        self._on_change = on_change
+        self._sleep = sleep
         self._holders: set[asyncio.Task[Any] | None] = set()
         self._open = True
+        self._writing_cause = ""
+        self._reading_cause = ""
+        self._trial: asyncio.Task[int] | None = None
+        self.damaged: asyncio.Future[None] = self._loop.create_future()
+        """Fails with StoreDamaged when the file is found damaged; never succeeds."""
+
+    @property
+    def unavailable(self) -> str:
+        """Why the database cannot be used at the moment; "" while it can."""
+        return self._writing_cause or self._reading_cause
 
     @classmethod
     async def open(
@@ -60,9 +106,14 @@ class Database:
         *,
         now: Callable[[], datetime],
         migrations: Sequence[schema.Migration] | None = None,
+        on_change: Callable[[str], None] = lambda _cause: None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        later: Later | None = None,
     ) -> Database:
         """Open ``path``, created if missing, checked and migrated; by default to this release.
 
+        ``on_change`` is told the cause when the store becomes unavailable, and "" when that is
+        over. ``sleep`` pauses between attempts to read, ``later`` times the deadlines of writes.
         Raises ConfigError if the file is damaged, newer than this code, another program's, or
         cannot be written to.
         """
@@ -71,6 +122,7 @@ class Database:
             reader = await aiosqlite.connect(
                 schema.read_only(path), uri=True, isolation_level=None, timeout=_BUSY_SECONDS
             )
+            await reader.execute(f"PRAGMA busy_timeout = {_READER_BUSY_MS}")
         except sqlite3.Error as error:
             raise explain(error, path) from error
         except OSError as error:
@@ -80,19 +132,20 @@ class Database:
                 "Check that [data] dir is a folder the bot's user may write to.",
             ) from error
         reader.row_factory = sqlite3.Row
-        loop = asyncio.get_running_loop()
-        return cls(path, Writer(connection, loop, lambda error: explain(error, path)), reader)
+        return cls(path, connection, reader, on_change=on_change, sleep=sleep, later=later)
 
     async def write(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run ``function`` in a transaction of its own and return its result once it is durable.
 
         ``function`` runs in the writer's thread and sees everything written before; if it raises,
         its changes are undone and the error is raised here. It must not commit, roll back or wait
-        for anything. A cancelled caller's function has run whole or not at all. Raises ConfigError
-        when the disk or the file gives trouble.
+        for anything, and may be run several times until it is kept once. A cancelled caller's
+        function has run whole or not at all. While the disk or the file gives trouble this waits;
+        in a task whose waits are limited it raises StoreUnavailable when they are over, and then
+        nothing is or will be done. Raises StoreDamaged.
         """
         self._refuse_if_closed_or_held()
-        result: Result = await self._writer.submit(function)
+        result: Result = await self._writer.submit(function, max_wait_s())
         return result
 
     @asynccontextmanager
@@ -127,12 +180,36 @@ class Database:
             self._holders.discard(holder)
 
     async def read(self, query: Query[Result]) -> Result:
-        """The answer as of the last commit, without waiting for the writer."""
-        try:
-            rows = await self._reader.execute_fetchall(query.sql, query.parameters)
-        except sqlite3.Error as error:
-            raise explain(error, self.path) from error
-        return query.shape(list(rows))
+        """The answer as of the last commit, without waiting for the writer.
+
+        Waits for the disk and the file like ``write``. Raises StoreUnavailable, StoreDamaged.
+        """
+        waited, attempt = 0.0, 0
+        while True:
+            try:
+                rows = await self._reader.execute_fetchall(query.sql, query.parameters)
+            except sqlite3.Error as error:
+                reason = self._explain(error)
+                if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
+                    raise  # a question that writes is a defect
+                if not isinstance(reason, StoreUnavailable):
+                    raise reason from error
+                self._changed(reading=reason.cause)
+                limit = max_wait_s()
+                if limit is not None and waited >= limit:
+                    raise reason from error
+                waited += pause_after(attempt) + _READER_BUSY_MS / 1000
+                await self._sleep(pause_after(attempt))
+                attempt += 1
+            else:
+                if self._reading_cause:
+                    self._changed(reading="")
+                return query.shape(list(rows))
+
+    async def try_out(self) -> None:
+        """Write and read for a trial; leaves nothing behind. Raises like ``write``."""
+        await self.write(_trial_write)
+        await self.read(_TRIAL)
 
     async def backup(self, target: Path) -> None:
         """Copy the database, while it is in use, to ``target``, which must not exist.
@@ -146,6 +223,9 @@ class Database:
         if not self._open:
             return
         self._open = False
+        if self._trial is not None:
+            self._trial.cancel()
+            await asyncio.gather(self._trial, return_exceptions=True)
         await self._reader.close()
         await self._writer.aclose()
 
@@ -160,12 +240,54 @@ class Database:
     ) -> None:
         await self.aclose()
 
+    def _explain(self, error: sqlite3.Error) -> Exception:
+        """In any thread."""
+        reason = explain_open(error, self.path)
+        if isinstance(reason, StoreDamaged):
+            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to know
+                self._loop.call_soon_threadsafe(self._found_damaged, reason)
+        return reason
+
+    def _found_damaged(self, reason: StoreDamaged) -> None:
+        if not self.damaged.done():
+            log.critical("%s", reason)
+            self.damaged.set_exception(reason)
+            self.damaged.exception()  # nobody has to look
+
+    def _changed(self, *, writing: str | None = None, reading: str | None = None) -> None:
+        before = self.unavailable
+        if writing is not None:
+            self._writing_cause = writing
+        if reading is not None:
+            self._reading_cause = reading
+        if reading and self._open and (self._trial is None or self._trial.done()):
+            # Whoever asked may give up: somebody has to find out when it is over.
+            self._trial = self._loop.create_task(self.read(_TRIAL), context=Context())
+            self._trial.add_done_callback(lambda task: task.cancelled() or task.exception())
+        after = self.unavailable
+        if bool(after) is not bool(before):
+            if after:
+                log.error("the store is unavailable: %s; jobs wait and go on afterwards", after)
+            else:
+                log.warning("the store is available again")
+        if after != before:
+            self._on_change(after)
+
     def _refuse_if_closed_or_held(self) -> None:
         if not self._open:
             raise RuntimeError("the database is closed")
         if asyncio.current_task() in self._holders:
             # It would wait for its own transaction to end, for ever.
             raise RuntimeError("this task holds a transaction: write through it")
+
+
+def _trial_write(connection: sqlite3.Connection) -> None:
+    """Take some new pages and give them back: a full disk refuses that, even if not the rest."""
+    connection.execute(
+        "INSERT INTO schema_version (version, name, applied_at) VALUES (-1, ?, '')",
+        ("x" * _TRIAL_BYTES,),
+    )
+    connection.execute("DELETE FROM schema_version WHERE version = -1")
 
 
 async def _outlast(future: asyncio.Future[None]) -> None:
@@ -207,6 +329,7 @@ def _prepare(
         schema.migrate(connection, path, migrations or schema.stock_migrations(), now)
         identity.establish(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
+        connection.execute(f"PRAGMA busy_timeout = {_WRITER_BUSY_MS}")
     except BaseException:
         connection.close()
         raise

@@ -1,15 +1,20 @@
-"""What SQLite's errors mean to the operator. Knows error codes, and not who met them.
+"""What errors of SQLite and of the disk mean. Knows error codes, and not who met them.
 
 Only troubles of the machine are translated (disk full, file damaged, locked by another program …).
 A broken constraint or a misspelt column is a defect of the bot and stays the sqlite3 error it is.
+While the database is being opened a trouble is a ConfigError; once it is open it is
+StoreUnavailable, which is waited out, or StoreDamaged.
 """
 
 from __future__ import annotations
 
+import errno
 import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
-from bot.domain.errors import ConfigError
+from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 
 RESTORE = "Stop the bot and run `gridbrush restore`: it lists the backups and puts one in place"
 _TROUBLES = {
@@ -18,6 +23,10 @@ _TROUBLES = {
         "End the other program (a second bot, a SQLite shell with an open transaction)",
     ),
     sqlite3.SQLITE_LOCKED: (
+        "the database is held by another program",
+        "End the other program (a second bot, a SQLite shell with an open transaction)",
+    ),
+    sqlite3.SQLITE_PROTOCOL: (
         "the database is held by another program",
         "End the other program (a second bot, a SQLite shell with an open transaction)",
     ),
@@ -41,13 +50,68 @@ _TROUBLES = {
     sqlite3.SQLITE_CORRUPT: ("the database is damaged", RESTORE),
     sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", RESTORE),
 }
+_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not grow any further",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "the data folder cannot be written to",
+    errno.EPERM: "the data folder cannot be written to",
+    errno.EIO: "the disk could not be read or written",
+    errno.ESTALE: "the disk could not be read or written",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+}
+
+
+def kind_of(error: sqlite3.Error) -> int:
+    """Return the primary result code: the low byte; the rest tells variants apart."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def is_held(error: sqlite3.Error) -> bool:
+    """Return whether another connection holds the database, which is normal for a moment."""
+    return kind_of(error) in _HELD
 
 
 def explain(error: sqlite3.Error, path: Path) -> Exception:
     """The ConfigError to raise in place of ``error``, or ``error`` itself if it is a defect."""
-    # The low byte is the kind of trouble; the rest tells variants apart that have one mend.
-    trouble = _TROUBLES.get(getattr(error, "sqlite_errorcode", 0) & 0xFF)
+    trouble = _TROUBLES.get(kind_of(error))
     if trouble is None:
         return error
     problem, mend = trouble
     return ConfigError(str(path), f"{problem} ({error})", mend + ".")
+
+
+def explain_open(error: sqlite3.Error, path: Path) -> Exception:
+    """Return what to raise in place of ``error`` once the database is open.
+
+    StoreUnavailable for what passes, StoreDamaged for what does not, ``error`` itself for a defect.
+    """
+    trouble = _TROUBLES.get(kind_of(error))
+    if trouble is None:
+        return error
+    problem, mend = trouble
+    if kind_of(error) in _DAMAGED:
+        return StoreDamaged(str(path), f"{problem} ({error})", mend + ".")
+    return StoreUnavailable(problem)
+
+
+def explain_disk(error: OSError) -> StoreUnavailable | None:
+    """Return StoreUnavailable if the disk or the folder is the trouble, None for anything else."""
+    cause = _DISK.get(error.errno or 0)
+    return None if cause is None else StoreUnavailable(cause)
+
+
+@contextmanager
+def disk_faults() -> Iterator[None]:
+    """Raise StoreUnavailable in place of an OSError that waiting can help."""
+    try:
+        yield
+    except OSError as error:
+        fault = explain_disk(error)
+        if fault is None:
+            raise
+        raise fault from error

@@ -17,18 +17,33 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from queue import Empty, SimpleQueue
-from threading import Thread
+from threading import Event, Lock, Thread
 from typing import Any, TypeAlias
 
+from bot.domain.errors import StoreUnavailable
+from bot.store.faults import is_held
+from bot.store.waiting import pause_after
+
 _MOST_PER_COMMIT = 128
+_HELD_TRIES = 5
+"""Another program may hold the database for so many attempts before that counts as a trouble."""
+_NO_ANSWER = "the database does not answer"
+
+Later: TypeAlias = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@dataclass(slots=True, eq=False)
 class Call:
-    """One function to run inside a transaction, and the future its caller waits on."""
+    """One function to run inside a transaction, and the future its caller waits on.
+
+    ``taken`` while an attempt to commit it is under way, ``expired`` once its deadline has passed;
+    both change under the writer's lock.
+    """
 
     function: Callable[[sqlite3.Connection], Any]
     future: asyncio.Future[Any]
+    taken: bool = False
+    expired: bool = False
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,31 +71,55 @@ _Answer: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class Writer:
-    """Takes work from the event loop's thread only; ``explain`` translates SQLite's errors."""
+    """Takes work from the event loop's thread only; ``explain`` translates SQLite's errors.
+
+    ``probe`` is a trial write, for when nobody else wants to write while the store is unavailable.
+    ``on_change`` is told, in the loop's thread, the cause when that begins, and "" when it is over.
+    ``later`` calls a function after so many seconds, by default the loop does.
+    """
 
     def __init__(
         self,
         connection: sqlite3.Connection,
         loop: asyncio.AbstractEventLoop,
         explain: Callable[[sqlite3.Error], Exception],
+        *,
+        probe: Callable[[sqlite3.Connection], None] = lambda _: None,
+        on_change: Callable[[str], None] = lambda _: None,
+        later: Later | None = None,
     ) -> None:
         self._connection = connection
         self._loop = loop
         self._explain = explain
+        self._probe = probe
+        self._on_change = on_change
+        self._later: Later = later or loop.call_later
         self._inbox: SimpleQueue[_Work] = SimpleQueue()
         self._gathered: list[Call] = []
+        self._lock = Lock()
+        self._closing = Event()
+        self._cause = ""
+        self._announced = ""
         self._thread = Thread(target=self._serve, name="store-writer", daemon=True)
         self._thread.start()
 
-    def submit(self, function: Callable[[sqlite3.Connection], Any]) -> asyncio.Future[Any]:
+    def submit(
+        self, function: Callable[[sqlite3.Connection], Any], max_wait_s: float | None = None
+    ) -> asyncio.Future[Any]:
         """Run ``function`` in a transaction; its result comes only after the commit.
 
-        What is submitted in the same turn of the event loop shares one commit.
+        What is submitted in the same turn of the event loop shares one commit. After ``max_wait_s``
+        the future fails with StoreUnavailable, unless the commit is under way: then its outcome
+        decides. ``function`` may be run several times, and takes effect once.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._gathered:
             self._loop.call_soon(self._flush)
-        self._gathered.append(Call(function, future))
+        call = Call(function, future)
+        self._gathered.append(call)
+        if max_wait_s is not None:
+            timer = self._later(max_wait_s, lambda: self._expire(call))
+            future.add_done_callback(lambda _: timer.cancel())
         return future
 
     def begin(self) -> Session:
@@ -91,8 +130,12 @@ class Writer:
         return session
 
     async def aclose(self) -> None:
-        """Finish what was submitted, then close the connection."""
+        """Finish what was submitted, then close the connection.
+
+        While the store is unavailable, what waits is tried once more and then given up.
+        """
         self._flush()
+        self._closing.set()
         self._inbox.put(_Stop())
         await asyncio.to_thread(self._thread.join)
 
@@ -101,6 +144,14 @@ class Writer:
         for start in range(0, len(self._gathered), _MOST_PER_COMMIT):
             self._inbox.put(tuple(self._gathered[start : start + _MOST_PER_COMMIT]))
         self._gathered.clear()
+
+    def _expire(self, call: Call) -> None:
+        with self._lock:
+            call.expired = True
+            if call.taken:
+                return  # the attempt that is under way decides
+        if not call.future.done():
+            call.future.set_exception(StoreUnavailable(self._cause or _NO_ANSWER))
 
     # From here on everything runs in the writer's thread.
 
@@ -116,8 +167,69 @@ class Writer:
                 case Session():
                     self._hold(work)
                 case _:
-                    calls, held = self._gather(work)
-                    self._tell(self._commit_together(calls))
+                    held = self._commit(work)
+
+    def _commit(self, first: tuple[Call, ...]) -> _Work | None:
+        """Commit these calls and those that wait by now, however many attempts that takes.
+
+        Returns the other work that ended the search for calls.
+        """
+        calls, held = self._gather(first)
+        attempt = 0
+        while True:
+            taken = self._take(calls)
+            if not taken and attempt == 0:
+                return held  # nobody wants it any more
+            try:
+                answers = self._commit_together(taken)
+            except Exception as error:
+                self._roll_back()
+                reason = self._translated(error)
+                if not isinstance(reason, StoreUnavailable):
+                    self._tell([(call.future, None, reason) for call in taken])
+                    return held
+                calls = self._put_back(taken, reason)
+                held_by_another = isinstance(error, sqlite3.Error) and is_held(error)
+                if not held_by_another or attempt + 1 >= _HELD_TRIES:
+                    self._announce(reason.cause)
+            else:
+                self._cause = ""
+                self._tell(answers)
+                self._announce("")
+                return held
+            if self._closing.is_set() and attempt:
+                self._tell([(call.future, None, reason) for call in calls])
+                return held
+            self._closing.wait(pause_after(attempt))
+            attempt += 1
+            if held is None:
+                more, held = self._gather(())
+                calls += more
+
+    def _take(self, calls: Sequence[Call]) -> list[Call]:
+        """Begin an attempt: from now on its outcome decides, not a deadline."""
+        with self._lock:
+            # A caller who was cancelled before the turn came no longer wants it done.
+            taken = [call for call in calls if not (call.expired or call.future.cancelled())]
+            for call in taken:
+                call.taken = True
+        return taken
+
+    def _put_back(self, taken: Sequence[Call], reason: StoreUnavailable) -> list[Call]:
+        """End a failed attempt; the calls that still have time, in their order."""
+        self._cause = reason.cause
+        with self._lock:
+            for call in taken:
+                call.taken = False
+            late = [call for call in taken if call.expired]
+        self._tell([(call.future, None, reason) for call in late])
+        return [call for call in taken if call not in late]
+
+    def _announce(self, cause: str) -> None:
+        if cause == self._announced:
+            return
+        self._announced = cause
+        self._in_loop(self._on_change, cause)
 
     def _gather(self, first: tuple[Call, ...]) -> tuple[list[Call], _Work | None]:
         """All calls that wait by now, up to a limit, and the other work that ended the search."""
@@ -133,18 +245,12 @@ class Writer:
         return calls, None
 
     def _commit_together(self, calls: Sequence[Call]) -> list[_Answer]:
-        answers: list[_Answer] = []
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-            for call in calls:
-                # A caller who was cancelled before the turn came no longer wants it done.
-                if not call.future.cancelled():
-                    answers.append(self._run_alone(call))
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            # Disk full, file locked …: SQLite kept nothing of this batch, so nobody succeeded.
-            self._roll_back()
-            return [(call.future, None, self._explain(error)) for call in calls]
+        """Raises what concerns all of them; then nothing of the batch may be kept."""
+        self._connection.execute("BEGIN IMMEDIATE")
+        answers = [self._run_alone(call) for call in calls]
+        if not calls:
+            self._probe(self._connection)
+        self._connection.execute("COMMIT")
         return answers
 
     def _run_alone(self, call: Call) -> _Answer:
@@ -153,12 +259,16 @@ class Writer:
         try:
             result = call.function(self._connection)
         except Exception as error:
-            if isinstance(error, sqlite3.Error) and not self._connection.in_transaction:
-                # SQLite has dropped the whole transaction (disk full …): the batch is over.
+            reason = self._translated(error)
+            dropped = not self._connection.in_transaction
+            if isinstance(error, sqlite3.Error) and (
+                dropped or isinstance(reason, StoreUnavailable)
+            ):
+                # Disk full, file locked …: that is the whole batch's trouble.
                 raise
             self._connection.execute("ROLLBACK TO one")
             self._connection.execute("RELEASE one")
-            return call.future, None, self._translated(error)
+            return call.future, None, reason
         self._connection.execute("RELEASE one")
         return call.future, result, None
 
@@ -200,15 +310,18 @@ class Writer:
         try:
             self._connection.execute("ROLLBACK")
         except sqlite3.Error:
-            # SQLite has rolled back by itself, as it does when the disk is full.
+            # There is none, or SQLite has rolled back by itself, as when the disk is full.
             return
 
     def _translated(self, error: Exception) -> Exception:
         return self._explain(error) if isinstance(error, sqlite3.Error) else error
 
     def _tell(self, answers: Sequence[_Answer]) -> None:
+        self._in_loop(_resolve, answers)
+
+    def _in_loop(self, function: Callable[[Any], None], argument: object) -> None:
         try:
-            self._loop.call_soon_threadsafe(_resolve, answers)
+            self._loop.call_soon_threadsafe(function, argument)
         except RuntimeError:
             # The loop is closed: the process is going down, and nobody is left to be told.
             return
