@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import fcntl
 import os
 import re
@@ -45,7 +46,7 @@ _INHERITED = re.compile(
 # that the job is nobody's child and nobody has to wait for it.
 _LAUNCH = """
 umask 077
-printf '%s\\n' "$$" > group.part && mv group.part group
+{ printf '%s\\n' "$$" > group.part && mv group.part group; } || exit 28
 bash script.sh </dev/null >>log 2>&1 &
 """
 
@@ -188,7 +189,7 @@ class LocalBackend:
             (folder / "published").mkdir(mode=0o700, exist_ok=True)
             write_private(folder / "script.sh", script)
             write_private(folder / "log", "")
-            subprocess.run(
+            launched = subprocess.run(
                 ["bash", "-c", _LAUNCH],
                 cwd=folder,
                 env=self._environment(),
@@ -197,8 +198,11 @@ class LocalBackend:
                 stderr=subprocess.DEVNULL,
                 start_new_session=True,
                 pass_fds=(lock.fileno(),),
-                check=True,
+                check=False,
             )
+            if launched.returncode != 0:
+                # Nothing was started: without its group the job could never be stopped.
+                raise OSError(errno.ENOSPC, "its group cannot be written down", str(folder))
 
     def _stop(self, folder: Path) -> None:
         if (folder / "result").exists() or not folder.exists():

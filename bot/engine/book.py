@@ -44,6 +44,10 @@ class Book:
         stored = await self._jobs.get(job.id)
         return stored is not None and stored.cancelled_by is not None
 
+    async def stored(self, job: Job) -> Job:
+        """Return the job as the store has it now."""
+        return await self._jobs.get(job.id) or job
+
     async def apply(self, job: Job, event: JobEvent) -> Job:
         """The job after ``event``, saved if it changed. Raises IllegalTransition, saving nothing.
 

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from bot.backends.base import Health
+from bot.engine.supervision import keep_running
 
 log = logging.getLogger(__name__)
 
@@ -57,8 +58,11 @@ class Circuit:
         log.error("the backend is away: %s; the line waits, probing goes on", detail)
         self.detail = detail
         self._closed.clear()
+        # First of all: whatever else goes wrong, somebody has to find out when it is back.
+        self._probing = asyncio.get_running_loop().create_task(
+            keep_running("probing the backend", self._probe_until_back, sleep=self._sleep)
+        )
         self._on_change(True, detail)
-        self._probing = asyncio.get_running_loop().create_task(self._probe_until_back())
 
     async def closed(self) -> None:
         """Wait until the service is back; at once if it is there."""

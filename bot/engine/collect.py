@@ -2,12 +2,14 @@
 
 Each file is fetched once, checked by the backend against its marker, and here for being a picture
 of the right size. What cannot be had is left out: a grid is composed here from the rows that exist
-when the workflow's own is missing. All files of a job lie in ``<pictures>/<job id>/``.
+when the workflow's own is missing. All files of a job lie in ``<pictures>/<job id>/``. A disk that
+is full or cannot be written to is waited out; no row is lost because of it.
 """
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import hashlib
 import json
 import logging
@@ -22,6 +24,8 @@ from bot.domain.events import Artifact
 from bot.domain.grid import GridGeometry, file_name, geometry_of
 from bot.domain.job import Job, Row
 from bot.engine import pictures
+from bot.store.faults import disk_faults
+from bot.store.waiting import outlast
 
 log = logging.getLogger(__name__)
 
@@ -104,8 +108,9 @@ class Collector:
                 raise outcome
         if not here:
             raise ArtifactMissing("none of the announced rows could be fetched")
-        await self._grid(job, here)
-        await asyncio.to_thread(self._write_metadata, job, here)
+        await self._written(job, file_name("grid"), lambda: self._grid(job, here))
+        metadata = functools.partial(asyncio.to_thread, self._write_metadata, job, here)
+        await self._written(job, "metadata.json", metadata)
         return tuple(here)
 
     def package(self, job: Job) -> Package:
@@ -130,8 +135,17 @@ class Collector:
                 before.cancel()
         target = self.row_path(job.id, number)
         size = None if job.request.origin else geometry_of(job.request).strip_size
-        await self._fetch(artifact, target, size)
+        await self._written(job, target.name, lambda: self._fetch(artifact, target, size))
         return target
+
+    async def _written(self, job: Job, what: str, write: Callable[[], Awaitable[None]]) -> None:
+        """Write a file, again and again while the disk does not take it; errors are raised."""
+
+        async def attempt() -> None:
+            with disk_faults():
+                await write()
+
+        await outlast(f"writing {what}", attempt, sleep=self._sleep, job=job.id)
 
     async def _fetch(
         self,

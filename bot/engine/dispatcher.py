@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from bot.domain.errors import IllegalTransition
@@ -20,6 +20,7 @@ from bot.domain.job import Job, JobState
 from bot.engine.book import Book
 from bot.engine.circuit import Circuit
 from bot.engine.runner import Runner
+from bot.engine.supervision import keep_running
 from bot.store.database import Database
 from bot.store.guilds import Guilds
 from bot.store.jobs import Jobs
@@ -40,6 +41,7 @@ class Dispatcher:
         slots: int,
         per_user: int,
         now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._jobs = Jobs(database)
         self._guilds = Guilds(database)
@@ -49,6 +51,7 @@ class Dispatcher:
         self._slots = slots
         self._per_user = per_user
         self._now = now
+        self._sleep = sleep
         self._woken = asyncio.Event()
         self._carried: dict[str, asyncio.Task[Job]] = {}
         self._holding: dict[str, Running] = {}
@@ -64,10 +67,17 @@ class Dispatcher:
         self._woken.set()
 
     async def recover(self) -> int:
-        """Take up every job that was in flight when the bot stopped; how many there are."""
+        """Take up every job that was in flight when the bot stopped; how many there are.
+
+        May be called again: a job that is carried already is left alone.
+        """
         # Asked for one by one: a long line behind them is no reason to start slowly.
         found = [await self._jobs.get(flight.job_id) for flight in await self._jobs.running()]
-        flying = [job for job in found if job is not None and from_chat(job)]
+        flying = [
+            job
+            for job in found
+            if job is not None and from_chat(job) and job.id not in self._carried
+        ]
         for job in flying:
             log.info("taking up a job that is %s", job.state, extra={"job": job.id})
             self._carry(job)
@@ -134,7 +144,13 @@ class Dispatcher:
 
         self._holding[job.id] = Running(job.id, job.request.author.id)
         task = asyncio.get_running_loop().create_task(
-            self._runner.carry(job, run_over), name=job.id
+            keep_running(
+                "carrying the job",
+                lambda: self._runner.carry(job, run_over),
+                sleep=self._sleep,
+                job=job.id,
+            ),
+            name=job.id,
         )
         self._carried[job.id] = task
         task.add_done_callback(lambda done: self._ended(job.id, done))

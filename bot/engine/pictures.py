@@ -6,6 +6,7 @@ are not trusted: size and format are read before a pixel is decoded.
 
 from __future__ import annotations
 
+import io
 import os
 import zlib
 from collections.abc import Sequence
@@ -15,6 +16,7 @@ from PIL import Image
 
 from bot.domain.errors import ArtifactMissing
 from bot.domain.grid import Encoding, GridGeometry, fit
+from bot.store.faults import explain_disk
 
 MAX_PIXELS = 150_000_000
 """More than the largest grid that can be asked for, and less than Pillow refuses by itself."""
@@ -25,7 +27,8 @@ def check_picture(
 ) -> tuple[int, int]:
     """The picture's width and height. Raises ArtifactMissing if it is no whole PNG of ``size``.
 
-    Without ``decode`` only its structure and checksums are read, in a fiftieth of the time.
+    Without ``decode`` only its structure and checksums are read, in a fiftieth of the time. Raises
+    StoreUnavailable if the disk does not give it.
     """
     try:
         with Image.open(path, formats=["PNG"]) as picture:
@@ -41,6 +44,8 @@ def check_picture(
             else:
                 picture.verify()
     except (OSError, SyntaxError, Image.DecompressionBombError, ValueError) as error:
+        if isinstance(error, OSError) and (fault := explain_disk(error)) is not None:
+            raise fault from error
         raise ArtifactMissing(f"{path.name} is no readable PNG: {error}") from error
     return width, height
 
@@ -110,11 +115,14 @@ def _write(picture: Image.Image, encoding: Encoding, target: Path) -> None:
     size = encoding.size(picture.size)
     if size != picture.size:
         picture = picture.resize(size, Image.Resampling.LANCZOS)
+    # Into memory first: what Pillow writes itself loses the reason when the disk is full.
+    out = io.BytesIO()
     match encoding.format:
         case "png":
-            picture.save(target, "PNG", compress_level=6)
+            picture.save(out, "PNG", compress_level=6)
         case "jpeg":
-            picture.save(target, "JPEG", quality=encoding.quality, subsampling=0)
+            picture.save(out, "JPEG", quality=encoding.quality, subsampling=0)
         case "webp":
             # The member waits for this: more effort takes four times as long for the same size.
-            picture.save(target, "WEBP", quality=encoding.quality, method=0)
+            picture.save(out, "WEBP", quality=encoding.quality, method=0)
+    target.write_bytes(out.getbuffer())

@@ -17,6 +17,7 @@ from bot.store.database import Database
 from bot.store.deliveries import Deliveries
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import ERASED, Jobs
+from bot.store.waiting import waits_limited
 
 __all__ = ["InteractionRef", "Post", "Posts", "erased"]
 
@@ -137,6 +138,8 @@ class Posts:
 
     async def _keep(self, job_id: str, kind: deliveries.MessageKind, message: MessageRef) -> None:
         at = self._now()
-        await self._database.write(
-            lambda link: deliveries.set_message(link, job_id, kind, message, at=at)
-        )
+        # It is posted, so it is kept, also when the member has his answer long since.
+        with waits_limited(None):
+            await self._database.write(
+                lambda link: deliveries.set_message(link, job_id, kind, message, at=at)
+            )

@@ -1,15 +1,17 @@
 """Prints of a job's pictures, made to be shown: the grid in so many bytes, one picture, a preview.
 
 What was made once lies beside the originals and is not made again. Works in threads: nothing here
-stops the event loop. Where a print is shown is not its business.
+stops the event loop. Where a print is shown is not its business. A disk that cannot be written to
+is waited out, like the database (``bot.store.waiting``).
 """
 
 from __future__ import annotations
 
 import asyncio
 import tempfile
+from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 from PIL import Image
 
@@ -18,6 +20,10 @@ from bot.domain.grid import GridGeometry, file_name, geometry_of
 from bot.domain.job import Job
 from bot.engine import pictures
 from bot.engine.collect import Collector
+from bot.store.faults import disk_faults
+from bot.store.waiting import outlast
+
+Made = TypeVar("Made")
 
 PREVIEW_WIDTH: Final = 640
 PREVIEW_HEIGHT: Final = 900
@@ -26,10 +32,19 @@ _FOLDER = "prints"
 
 
 class Prints:
-    """Makes prints from what the collector has brought home."""
+    """Makes prints from what the collector has brought home.
 
-    def __init__(self, collector: Collector) -> None:
+    Raises StoreUnavailable where the disk cannot be written to and the caller's waits are limited.
+    """
+
+    def __init__(
+        self,
+        collector: Collector,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
         self._collector = collector
+        self._sleep = sleep
 
     async def grid(self, job: Job, limit: int) -> Path:
         """The grid as a file of at most ``limit`` bytes: itself, or written smaller.
@@ -53,14 +68,14 @@ class Prints:
         target = self._folder(job) / file_name("image", row, column)
         # A strip is its grid's row with nothing above it.
         box = geometry_of(job.request).cell_box(1, column)
-        await asyncio.to_thread(_crop, strip, box, target)
+        await self._made(job, lambda: _crop(strip, box, target))
         return await self._fitted(job, target, limit)
 
     async def preview(self, job: Job) -> Path | None:
         """The rows that are here so far, small, in their places; None while there is none."""
         if job.request.origin is not None:
             return None
-        return await asyncio.to_thread(self._preview, job)
+        return await self._made(job, lambda: self._preview(job))
 
     def _preview(self, job: Job) -> Path | None:
         """Blocking."""
@@ -85,14 +100,21 @@ class Prints:
                 canvas.paste(small, (0, (number - 1) * strip_size[1]))
         except (OSError, SyntaxError, ValueError):
             return None  # a row that is not whole is the collector's to judge, not a preview's
-        target.parent.mkdir(parents=True, exist_ok=True)
         part = target.with_name(f".{target.name}.part")
-        canvas.save(part, "WEBP", quality=75, method=2)
-        part.replace(target)
+        with disk_faults():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            canvas.save(part, "WEBP", quality=75, method=2)
+            part.replace(target)
         return target
 
     async def _fitted(self, job: Job, source: Path, limit: int) -> Path:
-        return await asyncio.to_thread(_fit, job, source, limit, self._folder(job))
+        return await self._made(job, lambda: _fit(job, source, limit, self._folder(job)))
+
+    async def _made(self, job: Job, make: Callable[[], Made]) -> Made:
+        """What ``make``, which blocks, gives; again and again while the disk does not let it."""
+        return await outlast(
+            "making a print", lambda: asyncio.to_thread(make), sleep=self._sleep, job=job.id
+        )
 
     def _folder(self, job: Job) -> Path:
         return self._collector.folder(job.id) / _FOLDER
@@ -102,17 +124,19 @@ def _fit(job: Job, source: Path, limit: int, folder: Path) -> Path:
     """Blocking."""
     stem = f"{source.stem}-within-{limit}"
     try:
-        with Image.open(source, formats=["PNG"]) as picture:
-            width, height = picture.size
-        folder.mkdir(parents=True, exist_ok=True)
-        for known in folder.glob(f"{stem}.*"):
-            return known
-        # Made apart and then moved, so that nobody reads what somebody else is still writing.
-        with tempfile.TemporaryDirectory(dir=folder) as apart:
-            fitted = pictures.fitted(source, GridGeometry(width, height, 1, 1), limit, Path(apart))
-            if fitted == source:
-                return source
-            return fitted.replace(folder / f"{stem}{fitted.suffix}")
+        with disk_faults():
+            with Image.open(source, formats=["PNG"]) as picture:
+                width, height = picture.size
+            folder.mkdir(parents=True, exist_ok=True)
+            for known in folder.glob(f"{stem}.*"):
+                return known
+            # Made apart and then moved, so that nobody reads what somebody else is still writing.
+            with tempfile.TemporaryDirectory(dir=folder) as apart:
+                geometry = GridGeometry(width, height, 1, 1)
+                fitted = pictures.fitted(source, geometry, limit, Path(apart))
+                if fitted == source:
+                    return source
+                return fitted.replace(folder / f"{stem}{fitted.suffix}")
     except (OSError, SyntaxError, ValueError) as error:
         raise ArtifactMissing(f"{source.name} of job {job.id} is not here: {error}") from error
 
@@ -122,7 +146,8 @@ def _crop(strip: Path, box: tuple[int, int, int, int], target: Path) -> None:
     if target.exists():
         return
     try:
-        target.parent.mkdir(parents=True, exist_ok=True)
-        pictures.crop(strip, box, target)
+        with disk_faults():
+            target.parent.mkdir(parents=True, exist_ok=True)
+            pictures.crop(strip, box, target)
     except (OSError, SyntaxError, ValueError) as error:
         raise ArtifactMissing(f"{strip.name} is not here: {error}") from error

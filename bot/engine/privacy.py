@@ -20,6 +20,7 @@ from bot.engine.queue import Member
 from bot.store import audit, job_queries
 from bot.store import jobs as job_table
 from bot.store.database import Database
+from bot.store.faults import disk_faults
 
 log = logging.getLogger(__name__)
 
@@ -85,7 +86,8 @@ class Privacy:
 
         count = await self._database.write(forget)
         ended = await self._database.read(job_queries.ended_ids(member.id))
-        await asyncio.to_thread(_remove, [self._folder(job_id) for job_id in ended])
+        with disk_faults():
+            await asyncio.to_thread(_remove, [self._folder(job_id) for job_id in ended])
         for job_id in ended:
             try:
                 await self._forget(job_id)

@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.domain.errors import NotAllowed, QueueFull, RequestError
+from bot.domain.errors import NotAllowed, QueueFull, RequestError, StoreUnavailable
 from bot.domain.events import Cancelled, CancelRequested, Dispatched
 from bot.domain.fairness import Running, order, start_times
 from bot.domain.forecast import seconds_left
@@ -36,11 +36,13 @@ from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import Jobs
+from bot.store.waiting import limit_waits, waits_limited
 
-__all__ = ["Allowance", "Door", "Limits", "Member", "Queue", "Receipt", "Standing"]
+__all__ = ["Allowance", "Door", "Limits", "Member", "Queue", "Receipt", "Standing", "limit_waits"]
 
 log = logging.getLogger(__name__)
 
+NOTE_SECONDS = 0.5
 OPERATOR: Final = 0
 """The author of jobs from the command line."""
 
@@ -153,7 +155,12 @@ class Queue:
         try:
             receipt = await self._database.write(accept)
         except RequestError as refusal:
-            await self._note_refusal(request, refusal, at)
+            try:
+                with waits_limited(NOTE_SECONDS):
+                    await self._note_refusal(request, refusal, at)
+            except StoreUnavailable as fault:
+                # The member waits for the refusal, not for the record of it.
+                log.warning("a refusal could not be put on record: %s", fault)
             raise
         if receipt.created:
             self._wake()

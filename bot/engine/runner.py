@@ -2,7 +2,9 @@
 
 Each step saves its intent before it acts and its result after: SUBMITTING is saved before the
 backend is asked, and the backend is always asked whether it has the job before it is given it. An
-outage is waited out; it never fails a job.
+outage is waited out; it never fails a job. So is a full disk and whatever else keeps the store from
+being used. Each step may be done again from its beginning, so after an unforeseen error it is; only
+a step that fails ``MAX_FAILURES`` times without any progress fails the job.
 """
 
 from __future__ import annotations
@@ -16,11 +18,11 @@ from typing import TypeVar
 from bot.backends.base import Backend, LogLine, Submission
 from bot.domain.errors import (
     ArtifactMissing,
-    BackendError,
     IllegalTransition,
     InvalidRequest,
     LogStreamLost,
     OutOfFunds,
+    StoreDamaged,
     SubmissionRejected,
     Unavailable,
     WorkflowError,
@@ -34,11 +36,14 @@ from bot.engine.collect import Collector
 from bot.engine.deliver import Deliverer
 from bot.engine.kitchen import Kitchen
 from bot.engine.spending import Purse
+from bot.store.faults import disk_faults
+from bot.store.waiting import outlast
 
 log = logging.getLogger(__name__)
 
 PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 TAIL_LINES = 12
+MAX_FAILURES = 5
 
 
 Outcome = TypeVar("Outcome")
@@ -73,21 +78,50 @@ class Runner:
 
         ``run_over`` is called as soon as the backend has no more to do for it.
         """
+        failures = 0
+        seen: tuple[JobState, int] | None = None
         try:
             while not job.state.terminal:
                 if job.state not in HOLDS_SLOT:
                     run_over()
-                job = await self._step(job)
-        except Exception:
-            # The root of this job's task: a defect must not keep its reservation for ever.
-            log.exception("the job cannot go on", extra={"job": job.id})
-            await self._let_go(job)
-            sentence = "Something went wrong inside the bot; the operator finds it in the log."
-            job = await self._book.apply(job, Failed(Cause.INTERNAL, sentence))
+                try:
+                    job = await self._step_when_possible(job)
+                except StoreDamaged:
+                    raise  # it goes on at its backend, and with a sound database here
+                except Exception:
+                    job = await self._book.stored(job)
+                    progress = job.state, sum(row.settled for row in job.rows)
+                    failures = failures + 1 if progress == seen else 1
+                    seen = progress
+                    log.exception(
+                        "a step of the job broke off (%d of at most %d times)",
+                        failures,
+                        MAX_FAILURES,
+                        extra={"job": job.id},
+                    )
+                    if failures < MAX_FAILURES:
+                        await self._sleep(PAUSES[failures - 1])
+                        continue
+                    # A defect must not keep its slot and its reservation for ever.
+                    await self._let_go(job)
+                    job = await self._book.apply(job, Failed(Cause.INTERNAL, _DEFECT))
         finally:
             self._collector.forget(job.id)
         self._purse.settle(job)
         return job
+
+    async def _step_when_possible(self, job: Job) -> Job:
+        """Do the next step; while the disk does not let it, wait and do it again."""
+
+        async def step() -> Job:
+            # As it is stored: an attempt before this one may have got it further.
+            current = await self._book.stored(job)
+            if current.state.terminal:
+                return current
+            with disk_faults():
+                return await self._step(current)
+
+        return await outlast(f"the job ({job.state})", step, sleep=self._sleep, job=job.id)
 
     async def _let_go(self, job: Job) -> None:
         """Stop at the backend what nobody will follow any more."""
@@ -95,7 +129,8 @@ class Runner:
             return
         try:
             await self._backend.cancel(job.handle)
-        except BackendError as error:
+        except Exception as error:
+            # It is being given up because of a defect, which may be the backend's.
             log.error("it could not be stopped: %s", error, extra={"job": job.id})
 
     async def _step(self, job: Job) -> Job:
@@ -216,6 +251,7 @@ class Runner:
                 return outcome
 
 
+_DEFECT = "Something went wrong inside the bot, again and again; the operator finds it in the log."
 _REFUSED = "The request could not be handed to the machines as it is; the operator can see why."
 _NO_INPUT = "The picture to start from is not there any more."
 _NO_FUNDS = "There is no compute time left to pay for this; the operator has been told."

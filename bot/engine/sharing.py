@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from typing import Generic, TypeVar
 
 Answer = TypeVar("Answer")
@@ -24,7 +25,10 @@ class Shared(Generic[Answer]):
     async def ask(self) -> Answer:
         """The answer as of now or a little later. Raises what ``find`` raises."""
         if self._next is None:
-            self._next = asyncio.get_running_loop().create_task(self._after(self._current))
+            # In a context of its own: the time of the one who asked first is not everybody's.
+            self._next = asyncio.get_running_loop().create_task(
+                self._after(self._current), context=Context()
+            )
             # Everyone who asked may have been cancelled; then nobody has to know how it ended.
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
         # Shared: one who is cancelled must not take the answer from the others.

@@ -20,6 +20,7 @@ from bot.domain.errors import BackendError
 from bot.domain.events import Cause
 from bot.domain.job import Job
 from bot.domain.workflow import Workflow
+from bot.engine.supervision import keep_running
 from bot.store import jobs as job_table
 from bot.store.credit_queries import Credits
 from bot.store.database import Database
@@ -119,7 +120,10 @@ class Purse:
         """See to it, in the background, that the cost of an ended job is written down."""
         if job.id in self._settling or (job.handle is None and job.cause not in _NEVER_SENT):
             return
-        task = asyncio.get_running_loop().create_task(self._settle(job), name=f"settle {job.id}")
+        task = asyncio.get_running_loop().create_task(
+            keep_running("settling", lambda: self._settle(job), sleep=self._sleep, job=job.id),
+            name=f"settle {job.id}",
+        )
         self._settling[job.id] = task
         task.add_done_callback(lambda _: self._settling.pop(job.id, None))
 

@@ -244,6 +244,9 @@ class DiscordReporter:
                 return
             log.warning("the card is given up: %s", error, extra={"job": job_id})
             sheet.gone = True
+        if written is not None and written.state.terminal and sheet.post and not sheet.gone:
+            # Outside of the pen and its time limit: the store may be unavailable for long.
+            await desk.posts.keep_card(job_id, sheet.post.message)
         # While one state was written the next may have come, whose turn is still to come.
         if written is sheet.job and written is not None and written.state.terminal:
             self._forget(job_id)
@@ -289,8 +292,6 @@ class DiscordReporter:
         sheet.preview = picture.path.name if picture is not None else ""
         sheet.shown = card
         sheet.tries = 0
-        if job.state.terminal:
-            await desk.posts.keep_card(job_id, sheet.post.message)
         self._look_again(job, sheet)
         return job
 

@@ -183,7 +183,7 @@ async def open_room(
             sleep=naps,
         )
         dispatcher = Dispatcher(
-            database, book, runner, circuit, slots=slots, per_user=running, now=clock
+            database, book, runner, circuit, slots=slots, per_user=running, now=clock, sleep=naps
         )
         dispatch = asyncio.create_task(dispatcher.run()) if dispatching else None
         try:

@@ -192,12 +192,12 @@ async def test_begun_twice_is_fetched_once_and_forgotten_is_stopped(tmp_path: Pa
 async def test_a_foreign_error_is_not_swallowed(tmp_path: Path) -> None:
     class Broken(ScriptedBackend):
         async def fetch(self, artifact: Artifact, target: Path) -> None:
-            raise PermissionError(13, "Permission denied")
+            raise BrokenPipeError(32, "Broken pipe")
 
     async with open_room(tmp_path, backend=Broken(tmp_path / "scripted", speed=0)) as room:
         job = await _made(room)
         assert job.state is JobState.FAILED
-        with pytest.raises(PermissionError):
+        with pytest.raises(BrokenPipeError):
             await room.collector.collect(replace(job, grid=None))
         assert await room.faults() == ()
 
