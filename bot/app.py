@@ -125,19 +125,22 @@ async def open_engine(
     entropy: Callable[[int], bytes] = os.urandom,
     on_circuit: Callable[[bool, str], None] = lambda _away, _detail: None,
     on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
+    on_store: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Engine]:
     """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
 
     ``pictures`` is the folder for finished jobs, by default ``jobs`` in the data folder;
     ``on_circuit`` is told when the backend goes away and comes back, ``on_settled`` the credits
-    that a job has cost and those that came back. Raises ConfigError for whatever the operator has
-    to mend.
+    that a job has cost and those that came back, ``on_store`` why the store is unavailable and ("")
+    that it is available again. Raises ConfigError for whatever the operator has to mend.
     """
     menu = await asyncio.to_thread(load_menu, settings)
     folder = settings.data.dir
     async with AsyncExitStack() as stack:
         stack.enter_context(private_umask())
-        database = await stack.enter_async_context(open_database(folder, now=now))
+        database = await stack.enter_async_context(
+            open_database(folder, now=now, on_change=on_store)
+        )
         await asyncio.to_thread(close_open_files, settings)
         backend = await open_backend(settings.backend.kind, settings.backend_options())
         stack.push_async_callback(backend.aclose)
@@ -207,16 +210,20 @@ async def open_engine(
 
 @asynccontextmanager
 async def open_database(
-    folder: Path, *, now: Callable[[], datetime] = utc_now
+    folder: Path,
+    *,
+    now: Callable[[], datetime] = utc_now,
+    on_change: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Database]:
     """Open the database in the data folder, both made if they are missing.
 
+    ``on_change`` is told why it becomes unavailable, and "" when it is available again.
     Raises ConfigError if that cannot be, and where a database is missing that must have been there.
     """
     await asyncio.to_thread(make_folder, folder)
     with database_lock(folder):
         await asyncio.to_thread(refuse_lost_database, folder)
-        async with await Database.open(folder / DATABASE, now=now) as database:
+        async with await Database.open(folder / DATABASE, now=now, on_change=on_change) as database:
             yield database
 
 

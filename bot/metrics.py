@@ -1,8 +1,9 @@
 """What the bot counts, for Prometheus, and whether it lives and is ready, for whoever restarts it.
 
 One port serves ``/metrics``, ``/healthz`` (the event loop turns) and ``/readyz`` (Discord and
-database answer and the backend is not away). Figures come from the same events that draw the cards;
-the registry is this object's own, so nothing is counted before it is made.
+database answer, the latter to a write, and the backend is not away). Figures come from the same
+events that draw the cards; the registry is this object's own, so nothing is counted before it is
+made.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from bot.domain.errors import ConfigError
 from bot.domain.events import Delivered, Dispatched, JobEvent, Started
 from bot.domain.job import Job, JobState
+from bot.engine.supervision import keep_running
 
 _WAITS = (1, 5, 15, 60, 300, 900, 3600, 14400)
 _ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
@@ -72,6 +74,20 @@ class Metrics:
         self._away = Gauge(
             "gridbrush_backend_away", "1 while the circuit is open.", registry=registry
         )
+        self._unavailable = Gauge(
+            "gridbrush_store_unavailable",
+            "1 while the database cannot be written or read.",
+            registry=registry,
+        )
+        self._outages = Counter(
+            "gridbrush_store_outages", "Times the store became unavailable.", registry=registry
+        )
+        self._outage_seconds = Counter(
+            "gridbrush_store_unavailable_seconds",
+            "Seconds for which the store was unavailable, counted at the end of each time.",
+            registry=registry,
+        )
+        self._unavailable_since: datetime | None = None
         self._limited = Counter(
             "gridbrush_discord_429", "Answers of Discord that said: too fast.", registry=registry
         )
@@ -132,6 +148,17 @@ class Metrics:
         """The database could not be backed up."""
         self._backup_failures.inc()
 
+    def store_changed(self, cause: str) -> None:
+        """The store became unavailable for this cause, or ("") is available again."""
+        self._unavailable.set(int(bool(cause)))
+        if cause and self._unavailable_since is None:
+            self._unavailable_since = self._now()
+            self._outages.inc()
+        elif not cause and self._unavailable_since is not None:
+            spent = (self._now() - self._unavailable_since).total_seconds()
+            self._outage_seconds.inc(max(0.0, spent))
+            self._unavailable_since = None
+
     def line(self, *, waiting: int, running: int) -> None:
         """How long the line is now."""
         self._waiting.set(waiting)
@@ -154,13 +181,13 @@ async def serve(
     metrics: Metrics,
     address: tuple[str, int] | None,
     *,
-    readiness: Callable[[], Awaitable[Mapping[str, bool]]],
+    readiness: Callable[[], Awaitable[Mapping[str, bool | str]]],
     refresh: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[str]:
     """Serve on ``address`` (port 0: a free one; None: not at all) and give the base URL.
 
-    ``readiness`` names what must be well; ``refresh`` brings gauges up to date before a scrape.
-    Raises ConfigError if the address cannot be had.
+    ``readiness`` names what must be well and, in words, why it is not; ``refresh`` brings gauges up
+    to date before a scrape. Raises ConfigError if the address cannot be had.
     """
     if address is None:
         yield ""
@@ -176,7 +203,7 @@ async def serve(
 
     async def ready(_: web.Request) -> web.Response:
         parts = dict(await readiness())
-        return web.json_response(parts, status=200 if all(parts.values()) else 503)
+        return web.json_response(parts, status=503 if False in parts.values() else 200)
 
     program = web.Application()
     program.add_routes(
@@ -197,7 +224,9 @@ async def serve(
             ) from error
         bound = runner.addresses[0]
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        watching = asyncio.get_running_loop().create_task(metrics.watch_loop())
+        watching = asyncio.get_running_loop().create_task(
+            keep_running("measuring the loop", metrics.watch_loop)
+        )
         try:
             yield f"http://{shown}:{bound[1]}"
         finally:

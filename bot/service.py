@@ -3,7 +3,8 @@
 The second half of the composition root. Starting is in an order that loses nothing: the engine is
 opened, the client signs in, and only then are interrupted jobs taken up and the line dispatched.
 Stopping lets nothing new start, gives what is being delivered a moment, and leaves the rest to run
-at its backend, where the next start finds it.
+at its backend, where the next start finds it. In between nothing ends it but the operator, a token
+that Discord does not accept, or a damaged database: what breaks off is begun again.
 """
 
 from __future__ import annotations
@@ -12,25 +13,29 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 from bot.app import Engine, make_folder, open_engine, utc_now
 from bot.backups import ScheduledBackups
+from bot.domain.errors import StoreDamaged, StoreUnavailable
 from bot.domain.findings import Finding
 from bot.engine.allowances import Allowances
 from bot.engine.posts import Posts
 from bot.engine.prints import Prints
 from bot.engine.privacy import Privacy
 from bot.engine.reporting import Reporter
+from bot.engine.supervision import keep_running
 from bot.metrics import Metrics, serve
 from bot.permissions import private_umask
 from bot.restoring import settle_posted
 from bot.settings import Settings
 from bot.store.lock import FolderInUse, bot_lock, holder
+from bot.store.waiting import waits_limited
 from bot.surface.client import GridbrushClient
 from bot.surface.connection import aimed_at, run_client
 from bot.surface.courier import DiscordCourier
@@ -42,6 +47,11 @@ log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
 STANDBY_SECONDS = 0.5
+READY_SECONDS = 1.0
+STORE_AWAY = (
+    "The bot cannot save anything at the moment: {cause}. Nothing is lost, and all goes on by "
+    "itself."
+)
 AWAY = "The machines are away at the moment; nothing is lost, and all goes on when they are back."
 
 
@@ -94,6 +104,15 @@ async def open_service(
                 engine.queue.door.closed_because = f"{AWAY} Try again later." if away else ""
             cards.line_changed()
 
+        def store_changed(cause: str) -> None:
+            metrics.store_changed(cause)
+            cards.line_changed()
+
+        def notice() -> str:
+            away = AWAY if engine.circuit.open else ""
+            cause = engine.database.unavailable
+            return " ".join(filter(None, (STORE_AWAY.format(cause=cause) if cause else "", away)))
+
         engine = await stack.enter_async_context(
             open_engine(
                 settings,
@@ -103,6 +122,7 @@ async def open_service(
                 entropy=entropy,
                 on_circuit=circuit_changed,
                 on_settled=metrics.settled,
+                on_store=store_changed,
             )
         )
         client.desk = Desk(
@@ -120,7 +140,7 @@ async def open_service(
             moderator_role=settings.discord.moderator_role,
             rows=settings.delivery.rows,
             upscaling=engine.menu.upscale is not None,
-            notice=lambda: AWAY if engine.circuit.open else "",
+            notice=notice,
         )
         url = await stack.enter_async_context(
             serve(
@@ -130,7 +150,14 @@ async def open_service(
                 refresh=lambda: _refresh(engine, metrics),
             )
         )
-        writing = asyncio.get_running_loop().create_task(cards.run(), name="cards")
+
+        async def write_cards() -> None:
+            cards.line_changed()  # what was being written when it broke off is written anew
+            await cards.run()
+
+        writing = asyncio.get_running_loop().create_task(
+            keep_running("writing cards", write_cards), name="cards"
+        )
         stack.push_async_callback(_stop, writing)
         yield Service(engine, client, cards, courier, writing, metrics, url)
 
@@ -160,11 +187,13 @@ async def run_service(
         connected = asyncio.create_task(run_client(client, token), name="discord")
         working = asyncio.create_task(_work(service, on_ready), name="work")
         stopping = asyncio.create_task(stop.wait(), name="stop")
-        backups = asyncio.create_task(_back_up(service), name="backups")
+        backups = asyncio.create_task(
+            keep_running("backing up", lambda: _back_up(service)), name="backups"
+        )
+        damaged = service.engine.database.damaged
         try:
-            done, _ = await asyncio.wait(
-                [connected, working, stopping], return_when=asyncio.FIRST_COMPLETED
-            )
+            endings: list[asyncio.Future[Any]] = [connected, working, stopping, damaged]
+            done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
             for task in done:
                 task.result()
             await _drain(service)
@@ -219,13 +248,23 @@ async def _back_up(service: Service) -> None:
 async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     """Once signed in, take up what was interrupted, then dispatch for ever."""
     await service.client.signed_in.wait()
-    await settle_posted(service.engine, service.courier)
-    await service.engine.dispatcher.recover()
-    await service.engine.purse.recover()
-    await service.cards.resume()
-    await service.courier.resume()
+    engine = service.engine
+    # First of all: what Discord shows already must not be made again.
+    await keep_running("settling posts", lambda: settle_posted(engine, service.courier))
+    # Were the line dispatched before its running jobs are known, too many would run.
+    await keep_running("taking up jobs", engine.dispatcher.recover)
+
+    async def dispatch() -> None:
+        engine.dispatcher.wake()  # it may have broken off in the middle of a look
+        await engine.dispatcher.run()
+
     on_ready(service)
-    await service.engine.dispatcher.run()
+    await asyncio.gather(
+        keep_running("taking up settlements", engine.purse.recover),
+        keep_running("taking up cards", service.cards.resume),
+        keep_running("taking up rows", service.courier.resume),
+        keep_running("dispatching", dispatch),
+    )
 
 
 async def _drain(service: Service) -> None:
@@ -237,14 +276,39 @@ async def _drain(service: Service) -> None:
             await service.engine.dispatcher.idle()
 
 
-async def _readiness(engine: Engine, client: GridbrushClient) -> dict[str, bool]:
-    await engine.queue.jobs.counts(0)  # raises, and so answers 500, when the database does not
-    return {"discord": client.is_ready(), "database": True, "backend": not engine.circuit.open}
+async def _readiness(engine: Engine, client: GridbrushClient) -> dict[str, bool | str]:
+    cause = await _within(READY_SECONDS, engine.database.try_out())
+    parts: dict[str, bool | str] = {
+        "discord": client.is_ready(),
+        "database": not cause,
+        "backend": not engine.circuit.open,
+    }
+    return parts | {"cause": cause} if cause else parts
 
 
 async def _refresh(engine: Engine, metrics: Metrics) -> None:
-    waiting = await engine.queue.jobs.waiting()
-    metrics.line(waiting=len(waiting), running=engine.dispatcher.running)
+    async def count() -> None:
+        waiting = await engine.queue.jobs.waiting()
+        metrics.line(waiting=len(waiting), running=engine.dispatcher.running)
+
+    # Without the store the other figures are still worth having.
+    await _within(READY_SECONDS, count())
+
+
+async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> str:
+    """Use the store within so many seconds; why that was not possible, or ""."""
+    try:
+        # The second limit is for a disk that hangs: then not even an attempt ends.
+        with waits_limited(seconds):
+            async with asyncio.timeout(2 * seconds):
+                await work
+    except StoreUnavailable as fault:
+        return fault.cause
+    except StoreDamaged as fault:
+        return fault.problem
+    except TimeoutError:
+        return "the disk does not answer"
+    return ""
 
 
 async def _stop(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Final
 import aiohttp
 import discord
 
-from bot.domain.errors import InvalidRequest, RequestError
+from bot.domain.errors import InvalidRequest, RequestError, StoreUnavailable
 from bot.surface.card import CONTENT, Card, ControlRow
 from bot.surface.given_back import given_back, typed_text
 from bot.surface.posting import NO_MENTIONS, Upload, embed_of, opened, view_of
@@ -23,6 +23,11 @@ log = logging.getLogger(__name__)
 APOLOGY: Final = (
     "Something went wrong inside the bot, and nothing was charged for this press. "
     "Try again; if it happens again, tell a moderator the number {number}."
+)
+
+UNAVAILABLE: Final = (
+    "The bot cannot save anything at the moment: {cause}. Nothing was charged; try again in a "
+    "minute. The operator can see it."
 )
 
 # Answered before (a replayed event, a retry that arrived after all), or too late to answer.
@@ -105,6 +110,9 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
         text = disarmed(str(error))
     elif isinstance(error, RequestError):
         text = str(error)
+    elif isinstance(error, StoreUnavailable):
+        # That it is so is in the log already; not once for every press.
+        text = UNAVAILABLE.format(cause=error.cause)
     else:
         text = APOLOGY.format(number=interaction.id)
         log.error("interaction %s failed", interaction.id, exc_info=error)

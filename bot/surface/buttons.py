@@ -17,6 +17,7 @@ from bot.domain.errors import BackendError, RequestError
 from bot.domain.job import Job, JobState
 from bot.domain.request import Request
 from bot.engine.posts import erased
+from bot.engine.queue import limit_waits
 from bot.surface.answers import acknowledge, answer_error, whisper
 from bot.surface.controls import TEMPLATE, Press, Verb
 from bot.surface.desk import desk_of
@@ -64,6 +65,7 @@ ITEMS: Final = (Control,)
 
 async def press_control(interaction: discord.Interaction[Any], custom_id: str) -> None:
     """Do what a custom id asks for; errors are answered, never raised."""
+    limit_waits()
     try:
         press = Press.read(custom_id)
         if press is None:

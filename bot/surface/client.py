@@ -17,6 +17,7 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import NotAllowed, RequestError
+from bot.engine.queue import limit_waits
 from bot.surface.acknowledging import Acknowledgements
 from bot.surface.answers import answer_error
 from bot.surface.buttons import ITEMS
@@ -40,6 +41,11 @@ def ignore(seconds: float) -> None:
 
 class Tree(app_commands.CommandTree["GridbrushClient"]):
     """The commands; whatever goes wrong in one, its member gets an answer."""
+
+    async def interaction_check(self, interaction: discord.Interaction[GridbrushClient], /) -> bool:
+        """Let everybody pass, in time: the library asks first thing in the command's own task."""
+        limit_waits()
+        return True
 
     async def on_error(
         self,

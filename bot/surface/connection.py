@@ -110,7 +110,9 @@ async def _sign_in(
         except discord.LoginFailure as error:
             where, problem, mend = _CLOSED_FOR_GOOD[4004]
             raise ConfigError(where, problem, mend) from error
-        except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
+        except ConfigError:
+            raise
+        except Exception as error:
             if isinstance(error, discord.HTTPException) and 400 <= error.status < 429:
                 raise ConfigError(
                     "[discord]",
@@ -118,7 +120,15 @@ async def _sign_in(
                     "Check that the token and api_base belong together; the log says more.",
                 ) from error
             pause = PAUSES[min(failures, len(PAUSES) - 1)]
-            log.warning("cannot sign in to Discord (%s); again in %g s", error, pause)
+            foreseen = isinstance(
+                error, discord.HTTPException | aiohttp.ClientError | TimeoutError | OSError
+            )
+            log.warning(
+                "cannot sign in to Discord (%s); again in %g s",
+                error,
+                pause,
+                exc_info=None if foreseen else error,
+            )
             failures += 1
             # The library opens a new session each time, on the same connector unless it is gone.
             await client.http.close()

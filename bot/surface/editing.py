@@ -16,6 +16,7 @@ import discord
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
 from bot.domain.request import Options
+from bot.engine.queue import limit_waits
 from bot.surface.answers import answer_error
 from bot.surface.controls import Press, Verb
 from bot.surface.given_back import FORM_ID, MOST_TYPED, NEGATIVE, PROMPT, text_fields
@@ -77,6 +78,7 @@ async def handed_in(interaction: discord.Interaction[Any]) -> bool:
     press = Press.read(custom_id)
     if custom_id != FORM_ID and (press is None or press.verb is not Verb.EDIT):
         return False
+    limit_waits()
     try:
         if not isinstance(data.get("components"), list):
             raise RequestError("The form came back empty. Please try again.")

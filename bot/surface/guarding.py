@@ -14,6 +14,8 @@ from typing import Any, TypeAlias
 import discord
 from discord import app_commands
 
+from bot.domain.errors import StoreUnavailable
+from bot.engine.queue import limit_waits
 from bot.surface.answers import answer_error
 
 log = logging.getLogger(__name__)
@@ -28,6 +30,7 @@ async def guarded(
     act: Callable[[discord.Interaction[Any]], Awaitable[None]],
 ) -> None:
     """Act; a refusal is told in its own words, anything else is logged and apologised for."""
+    limit_waits()
     try:
         await act(interaction)
     except Exception as error:
@@ -43,6 +46,8 @@ def suggesting(suggest: Suggest) -> Suggest:
     ) -> list[app_commands.Choice[str]]:
         try:
             return await suggest(interaction, typed)
+        except StoreUnavailable:
+            return []
         except Exception:
             log.exception("interaction %s: nothing can be suggested", interaction.id)
             return []

@@ -77,7 +77,16 @@ class Registration:
         kept = {scope: digest for scope, digest in mine.items() if digest != _NOTHING}
         if known.get(str(application_id)) != kept:
             known[str(application_id)] = kept
-            await asyncio.to_thread(self._write, known)
+            try:
+                await asyncio.to_thread(self._write, known)
+            except OSError as error:
+                # Discord was told; what is lost is that it need not be told again next time.
+                log.warning(
+                    "%s cannot be written (%s): the commands will be registered again at the next "
+                    "start",
+                    self._path.name,
+                    error.strerror or error,
+                )
 
     def _read(self) -> dict[str, dict[str, str]]:
         """Blocking. What cannot be read is as good as nothing."""
