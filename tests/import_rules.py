@@ -19,7 +19,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bot.playground": (),
     "bot.journal": (),
     "bot.permissions": (),
-    "bot.metrics": ("bot.domain", "bot.engine.reporting"),
+    "bot.metrics": ("bot.domain", "bot.engine.reporting", "bot.engine.supervision"),
     "bot.cli": (
         *(
             "bot",
