@@ -34,6 +34,7 @@ from bot.engine.sharing import Shared
 from bot.store import audit, guilds, ledger
 from bot.store import jobs as job_table
 from bot.store.database import Database
+from bot.store.faults import disk_faults
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import Jobs
 from bot.store.waiting import limit_waits, waits_limited
@@ -206,7 +207,8 @@ class Queue:
             cancelled = await self._book.apply(job, Cancelled(by.id))
             self._wake()
             return cancelled
-        await self._stop(job)
+        with disk_faults():
+            await self._stop(job)
         return await self.jobs.get(wanted) or job
 
     async def standing(self, job: Job) -> Standing | None:
