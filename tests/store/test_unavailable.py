@@ -329,5 +329,5 @@ async def test_damage_is_not_waited_out(place: Place, caplog: pytest.LogCaptureF
         await place.database.write(lambda link: add(link, "one more"))
     with pytest.raises(StoreDamaged):
         await place.database.damaged
-    assert "newest backup" in caplog.text
+    assert "gridbrush restore" in caplog.text
     assert place.said == []
