@@ -51,6 +51,11 @@ class Cashier:
                 self._journal.save_job(record)
             return record
 
+    def stopped(self, job_id: str) -> bool:
+        """Return whether somebody wants the job stopped."""
+        record = self._journal.job(job_id)
+        return record is not None and record.stopped
+
     async def withdraw(self, job_id: str, number: int, reason: Withdrawal | None = None) -> None:
         """Cancel the chain's job ``number``; nothing happens if it is over.
 
