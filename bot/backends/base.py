@@ -118,7 +118,8 @@ class Backend(Protocol):
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Bring a published file to ``target``, whole or not at all, its size and sha256 checked.
 
-        Raises ArtifactMissing (not there, not allowed, not as announced), Unavailable.
+        Raises ArtifactMissing (not allowed, too large), ArtifactDamaged (not there, or not as
+        announced, this time: it is worth another attempt), Unavailable.
         """
         ...
 

@@ -34,7 +34,7 @@ from bot.backends.folders import (
     read_lines_until,
     write_private,
 )
-from bot.backends.published import copy_checked, published_file
+from bot.backends.published import copy_published
 from bot.backends.standins import Painting, stand_ins, write_stand_ins
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, Cancelled, Exited, Handle
@@ -159,8 +159,7 @@ class LocalBackend:
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy a published file, checked, in a thread."""
-        source = published_file(artifact, self._jobs)
-        await asyncio.to_thread(copy_checked, source, artifact, target)
+        await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: Handle) -> None:
         """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 4 s."""

@@ -35,9 +35,8 @@ with open({calls!r}, "a") as calls:
 names = [name for name in wanted.split(",") if name] or [""]
 for name in names:
     if name not in known:
-        print(f"{{program}}: error: '{{name}}' can't be reached now, or it is an invalid entry for "
-              "--cluster.  Use 'sacctmgr list clusters' to see available clusters.", file=sys.stderr)
-        sys.exit(1)
+        sys.exit(f"{{program}}: error: '{{name}}' can't be reached now, or it is an invalid entry "
+                 "for --cluster.  Use 'sacctmgr list clusters' to see available clusters.")
 if program == "sbatch":
     names = names[-1:]  # of several, the one that would start it first
 for name in names:

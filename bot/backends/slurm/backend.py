@@ -22,7 +22,7 @@ from bot.backends.folders import (
     log_size,
     read_lines_until,
 )
-from bot.backends.published import copy_checked, published_file
+from bot.backends.published import copy_published
 from bot.backends.slurm.clients import Clients
 from bot.backends.slurm.course import STOPPED_SECONDS, Course, Sight
 from bot.backends.slurm.folder import Folder
@@ -197,8 +197,7 @@ class SlurmBackend:
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy a published file, checked, in a thread."""
-        source = published_file(artifact, self._jobs)
-        await asyncio.to_thread(copy_checked, source, artifact, target)
+        await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: Handle) -> None:
         """``scancel``, again until Slurm says that the job is over; it says nothing by itself.
