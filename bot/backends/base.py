@@ -175,6 +175,26 @@ class Inspectable(Protocol):
 
 
 @runtime_checkable
+class Extendable(Protocol):
+    """A backend that stops a job when what was paid for it is used up, and can be paid more."""
+
+    async def extension(self, handle: Handle) -> Decimal | None:
+        """Return the credits that the job should be allowed in all so that it can go on.
+
+        None while what it has is enough, and where no more may be paid. Raises Unavailable.
+        """
+        ...
+
+    async def extend(self, handle: Handle, total: Decimal) -> None:
+        """Raise what the job may cost to ``total`` credits in all.
+
+        Repeating it, after a crash too, pays once. Raises OutOfFunds, SubmissionRejected (it does
+        not run any more), Unavailable: whether it was paid is found out by the next call.
+        """
+        ...
+
+
+@runtime_checkable
 class Paid(Protocol):
     """A backend that draws on the operator's wallet, for ``gridbrush wallet``."""
 

@@ -11,14 +11,14 @@ import math
 from dataclasses import dataclass
 
 from bot.backends.base import Life
-from bot.backends.slurm.folder import Traces
+from bot.backends.slurm.folder import PULSE_SECONDS, Traces
 from bot.backends.slurm.records import Record
 from bot.domain.events import Cancelled, Cause, Exited, Failed, Requeued, Started
 
 STOPPED_SECONDS = 3.0
 """For the files of a job that was stopped: nobody waits for pictures of it."""
 PULSES = 4
-"""So many times as long as files may be late, the pulse of a job must be missing."""
+"""So many beats, or times as long as files may be late, a job's pulse must be missing."""
 
 # Why Slurm would keep a job waiting until somebody changes the cluster's configuration.
 _HOPELESS = frozenset(
@@ -157,7 +157,7 @@ class Course:
         """
         patience = self._patient(traces)
         if traces.pulse and not traces.cancelled:
-            patience *= PULSES
+            patience = max(patience, PULSE_SECONDS) * PULSES
         if traces.code is not None or not self._settled(now, patience):
             return None
         if now - self._lived_at < patience:

@@ -29,6 +29,7 @@ from bot.domain.script import ENDED_LINE, STARTED_LINE
 
 LOCK_SECONDS = 0.05
 TAIL_BYTES = 16_384
+PULSE_SECONDS = 5
 
 # What slurmstepd writes into the log of a step or job that it kills, and our word for it.
 _KILLED = re.compile(
@@ -49,7 +50,7 @@ cd {folder} || exit 1
 {check}rm -rf result scratch
 # Shows that the job lives when Slurm does not know it and it prints nothing. Nobody's child, so
 # that the script does not wait for it.
-( ( while kill -0 $$; do touch alive; sleep 5; done ) </dev/null >/dev/null 2>&1 & )
+( ( while kill -0 $$; do touch alive; sleep {pulse}; done ) </dev/null >/dev/null 2>&1 & )
 exec bash script.sh
 """
 
@@ -118,7 +119,9 @@ class Folder:
         """Write everything that sbatch needs, and then that it is going to be called."""
         check = _CHECK_GPUS if gpus else ""
         self._write("script.sh", script)
-        self._write("job.sh", _START.format(folder=shlex.quote(str(self.path)), check=check))
+        quoted = shlex.quote(str(self.path))
+        starter = _START.format(folder=quoted, check=check, pulse=PULSE_SECONDS)
+        self._write("job.sh", starter)
         self.log.touch(mode=0o600)
         self._write("intent", "")
 

@@ -39,7 +39,8 @@ class TransferFault:
 
     ``status`` answers ``code`` with an error text; ``slow`` waits ``seconds`` first; ``redirect``
     sends the caller to ``url``; ``wrong bytes`` keeps the length and changes the content;
-    ``short``, ``longer`` and ``empty`` change it; ``page`` is a proxy's own page; ``cut`` closes the connection in the middle; ``endless`` never stops sending; ``drop`` says nothing.
+    ``short``, ``longer`` and ``empty`` change it; ``page`` is a proxy's own page; ``cut`` closes
+    the connection in the middle; ``endless`` never stops sending; ``drop`` says nothing.
     """
 
     flaw: Flaw
