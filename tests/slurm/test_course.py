@@ -246,3 +246,14 @@ def test_a_state_that_says_nothing_of_the_job_here_is_neither_its_start_nor_its_
         assert watched.see(Traces(), sight(state, now), now) == ()
     assert watched.alive
     assert watched.see(DONE, sight(state, 100_001), 100_002) == (Exited(0),)
+
+
+def test_a_cancelled_job_is_over_though_its_nodes_take_long_to_be_rid_of_it() -> None:
+    wanted = Traces(printed=9, cancelled=True)
+    watched = course()
+    watched.see(Traces(printed=9), sight("RUNNING", 0), 1)
+    assert watched.see(wanted, sight("COMPLETING", 2), 2) == ()
+    assert not watched.alive
+    assert watched.see(replace(wanted, printed=99), sight("COMPLETING", 4), 4) == ()
+    late = watched.see(replace(wanted, printed=999), sight("COMPLETING", 6), 2 + STOPPED_SECONDS)
+    assert late == (Cancelled(by=0),)

@@ -53,7 +53,7 @@ class Patience:
     """For a logger that is away to come back after the job's end: its links are in there."""
     stopping: float = 1.0
     """Between two looks at a job that somebody wants stopped."""
-    stopped_tail: float = 3.0
+    stopped_tail: float = 2.5
     """For the rest of a stopped job's log, whatever it does: nobody waits for pictures of it."""
     cancel: float = 300.0
     """For a provider to stop a running job; then it is asked again."""

@@ -149,6 +149,7 @@ class SlurmBackend:
         offset = int(cursor or 0)
         watch = await self._watch_of(folder)
         sight: Sight | None = None
+        again_at = 0.0
         looking: asyncio.Task[Snapshot] | None = None
         try:
             while True:
@@ -183,8 +184,9 @@ class SlurmBackend:
                     raise outage
                 if course.hopeless:
                     await self._scancel(folder, partial(folder.note_refused, course.hopeless))
-                elif traces.cancelled and course.alive:
-                    await self._scancel(folder, folder.note_cancelled)
+                elif traces.cancelled and course.alive and time.monotonic() >= again_at:
+                    again_at = time.monotonic() + CANCEL_SECONDS
+                    await self._scancel(folder, folder.note_cancelled, wait=False)
                 if looking is None:
                     looking = asyncio.create_task(watch.look(time.monotonic()))
                 await asyncio.wait({looking}, timeout=options.log_seconds if end == size else 0)
@@ -306,14 +308,21 @@ class SlurmBackend:
         number = await asyncio.to_thread(folder.number)
         return Sight(snapshot.began, snapshot.find(number, folder.name))
 
-    async def _scancel(self, folder: Folder, note: Callable[[], None]) -> None:
-        """End what is alive of the job, after ``note`` was written down; nothing if it is over."""
+    async def _scancel(
+        self, folder: Folder, note: Callable[[], None], *, wait: bool = True
+    ) -> None:
+        """End what is alive of the job, after ``note`` was written down; nothing if it is over.
+
+        With ``wait`` until it is gone, but not for ever.
+        """
         watch = await self._watch_of(folder)
         number = await asyncio.to_thread(folder.number)
         give_up = time.monotonic() + CANCEL_SECONDS
         for attempt in itertools.count():
             snapshot = await watch.look(time.monotonic(), soon=True)
             alive = [record for record in snapshot.named(folder.name) if not record.ended]
+            if attempt:
+                alive = [record for record in alive if record.state != "COMPLETING"]
             # Not to be seen just now, and yet it may run.
             unseen = not attempt and number and snapshot.find(number, folder.name) is None
             if time.monotonic() > give_up or not (alive or unseen):
@@ -327,4 +336,6 @@ class SlurmBackend:
                     await self._clients.ask("scancel", *cluster_words(cluster), *numbers)
             except SubmissionRejected as error:
                 raise Unavailable(str(error)) from error
+            if not wait:
+                return
             await asyncio.sleep(self._options.log_seconds)

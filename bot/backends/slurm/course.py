@@ -69,7 +69,7 @@ class Course:
     """``see`` takes the newest of both sides and gives what has happened since the last call.
 
     ``ended`` is set with the last event; ``alive`` is whether Slurm last said that the job waits or
-    runs. ``hopeless`` is a sentence once Slurm will never start
+    runs, and is not about to end. ``hopeless`` is a sentence once Slurm will never start
     the job: it should then be refused and cancelled. All times are seconds of one clock.
     """
 
@@ -101,13 +101,17 @@ class Course:
             self._lived_at = now
         self._signs = signs
         record = sight.record if sight is not None else None
-        self.alive = record is not None and not record.ended
+        self.alive = record is not None and not record.ended and record.state != "COMPLETING"
         end = self._by_result(traces, sight, now)
         if end is None and sight is not None:
             if sight.record is None:
                 end = self._by_absence(traces, now)
             elif sight.record.ended:
                 end = self._by_record(traces, sight.record, now)
+            elif traces.cancelled and sight.record.state == "COMPLETING":
+                # It is cancelled; what takes longer is that its nodes get rid of its processes.
+                if traces.code is None and self._settled(now, self._patient(traces)):
+                    end = Cancelled(by=0)
             else:
                 self._loose_end_at = None
                 return self._alive(sight, sight.record, traces, now)
