@@ -234,6 +234,8 @@ class LocalBackend:
         shutil.rmtree(folder / "scratch", ignore_errors=True)
 
     def _forget(self, folder: Path) -> None:
+        if (folder / "result").exists():
+            _await_end(folder)  # its last process may still be on its way out
         if not _alive(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
