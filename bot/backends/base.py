@@ -118,7 +118,8 @@ class Backend(Protocol):
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Bring a published file to ``target``, whole or not at all, its size and sha256 checked.
 
-        Raises ArtifactMissing (not there, not allowed, not as announced), Unavailable.
+        Raises ArtifactMissing (not allowed, too large), ArtifactDamaged (not there, or not as
+        announced, this time: it is worth another attempt), Unavailable.
         """
         ...
 
@@ -170,6 +171,26 @@ class Inspectable(Protocol):
 
     async def inspect(self, workflow: Workflow) -> Sequence[Finding]:
         """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
+        ...
+
+
+@runtime_checkable
+class Extendable(Protocol):
+    """A backend that stops a job when what was paid for it is used up, and can be paid more."""
+
+    async def extension(self, handle: Handle) -> Decimal | None:
+        """Return the credits that the job should be allowed in all so that it can go on.
+
+        None while what it has is enough, and where no more may be paid. Raises Unavailable.
+        """
+        ...
+
+    async def extend(self, handle: Handle, total: Decimal) -> None:
+        """Raise what the job may cost to ``total`` credits in all.
+
+        Repeating it, after a crash too, pays once. Raises OutOfFunds, SubmissionRejected (it does
+        not run any more), Unavailable: whether it was paid is found out by the next call.
+        """
         ...
 
 

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import math
 import os
 import re
 import shutil
-from collections.abc import Iterable
+import time
+from collections.abc import AsyncIterator, Iterable
 from pathlib import Path
 
 from bot.backends.base import LogLine
@@ -18,6 +20,8 @@ from bot.domain.errors import LogStreamLost, SubmissionRejected
 
 KEEP_DAYS = 7
 READ_BYTES = 1 << 18
+PASS_BYTES = 1 << 20
+"""Bytes of a log that are read before the job itself is looked at again."""
 
 
 def job_folder(jobs: Path, job_id: str) -> Path:
@@ -30,11 +34,14 @@ def job_folder(jobs: Path, job_id: str) -> Path:
 async def read_lines(log: Path, offset: int, *, final: bool) -> list[LogLine]:
     """Some lines that begin at byte ``offset``, empty at the end of the log.
 
-    A last line without its newline counts only if the log is ``final``. Raises LogStreamLost.
+    A last line without its newline counts only if the log is ``final``. A line is torn only if it
+    is longer than READ_BYTES. Raises LogStreamLost.
     """
     data = await asyncio.to_thread(_read, log, offset)
     pieces = data.splitlines(keepends=True)
-    if pieces and not final and not pieces[-1].endswith(b"\n") and len(data) < READ_BYTES:
+    torn = bool(pieces) and not pieces[-1].endswith(b"\n")
+    full = len(data) == READ_BYTES
+    if torn and (len(pieces) > 1 if full else not final):
         pieces.pop()
     lines: list[LogLine] = []
     for piece in pieces:
@@ -50,6 +57,37 @@ def write_private(path: Path, text: str) -> None:
         out.write(text)
         out.flush()
         os.fsync(out.fileno())
+
+
+async def log_size(log: Path) -> int:
+    """Return how many bytes the log has now, 0 if there is none. Raises LogStreamLost."""
+
+    def size() -> int:
+        try:
+            return log.stat().st_size
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise LogStreamLost(f"cannot read the log: {error.strerror}") from error
+
+    return await asyncio.to_thread(size)
+
+
+async def read_lines_until(
+    log: Path, offset: int, end: int, *, final: bool, seconds: float = math.inf
+) -> AsyncIterator[LogLine]:
+    """Yield the lines that begin between two byte offsets, for at most ``seconds``.
+
+    However fast a log grows, and whoever goes on writing into it, this comes to an end.
+    """
+    give_up = time.monotonic() + seconds
+    while offset < end and time.monotonic() < give_up:
+        lines = await read_lines(log, offset, final=final)
+        if not lines:
+            return
+        for line in lines:
+            offset = int(line.cursor)
+            yield line
 
 
 def forget_ended(jobs: Path, now: float, last_files: Iterable[str] = ("result",)) -> None:

@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import errno
 import fcntl
+import math
 import os
 import re
 import shutil
@@ -26,8 +27,15 @@ from pathlib import Path
 from bot.backends import folders, slots
 from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
 from bot.backends.environment import child_environment, needs_hub
-from bot.backends.folders import forget_ended, job_folder, read_lines, write_private
-from bot.backends.published import copy_checked, published_file
+from bot.backends.folders import (
+    PASS_BYTES,
+    forget_ended,
+    job_folder,
+    log_size,
+    read_lines_until,
+    write_private,
+)
+from bot.backends.published import copy_published
 from bot.backends.standins import Painting, stand_ins, write_stand_ins
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, Cancelled, Exited, Handle
@@ -36,12 +44,16 @@ from bot.domain.workflow import Workflow
 
 NAME = "local"
 KEEP_DAYS = folders.KEEP_DAYS
-GRACE_SECONDS = 5.0
+GRACE_SECONDS = 4.0
+STOPPED_SECONDS = 2.0
+"""For the rest of a stopped job's log."""
 
 # What a job may see of the bot's own environment. Not more: it holds the bot's secrets.
 _INHERITED = re.compile(
     r"HOME|LANG|LC_.*|TMPDIR|TZ|USER|LD_LIBRARY_PATH|CUDA_.*|NVIDIA_.*|HF_.*|HIP_.*|ROCR_.*|OMP_.*"
 )
+# In the environment of everything that a job starts.
+_MARK = "GRIDBRUSH_JOB"
 # The intermediate shell leads the job's process group, writes the group's number and is gone, so
 # that the job is nobody's child and nobody has to wait for it.
 _LAUNCH = """
@@ -129,26 +141,29 @@ class LocalBackend:
     ) -> AsyncIterator[LogLine | Life]:
         """The job's log file from a byte offset on, then how the job ended."""
         folder = self._folder(handle.ref)
+        log = folder / "log"
         offset = int(cursor or 0)
         while True:
             # Asked before reading: whatever an ended job wrote is then in the file.
-            over = not await asyncio.to_thread(_alive, folder) or (folder / "result").exists()
-            while lines := await read_lines(folder / "log", offset, final=over):
-                for line in lines:
-                    offset = int(line.cursor)
-                    yield line
+            over, stopped = await asyncio.to_thread(_state, folder)
+            size = await log_size(log)
+            # A part at a time while it runs: a job that prints without end can still be stopped.
+            end = size if over else min(size, offset + PASS_BYTES)
+            seconds = STOPPED_SECONDS if stopped else math.inf
+            async for line in read_lines_until(log, offset, end, final=over, seconds=seconds):
+                offset = int(line.cursor)
+                yield line
             if over:
                 yield _ending(folder)
                 return
-            await asyncio.sleep(self._options.poll_seconds)
+            await asyncio.sleep(self._options.poll_seconds if end == size else 0)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy a published file, checked, in a thread."""
-        source = published_file(artifact, self._jobs)
-        await asyncio.to_thread(copy_checked, source, artifact, target)
+        await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: Handle) -> None:
-        """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 5 s."""
+        """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 4 s."""
         await asyncio.to_thread(self._stop, self._folder(handle.ref))
 
     async def settlement(self, handle: Handle) -> Settlement | None:
@@ -192,7 +207,7 @@ class LocalBackend:
             launched = subprocess.run(
                 ["bash", "-c", _LAUNCH],
                 cwd=folder,
-                env=self._environment(),
+                env={**self._environment(), _MARK: folder.name},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -215,9 +230,16 @@ class LocalBackend:
                 if _alive(folder):
                     os.killpg(group, number)
                     _await_end(folder)
+        # What left the group holds the lock still, and is known by it.
+        for process in _holders(folder):
+            with contextlib.suppress(ProcessLookupError):
+                os.kill(process, signal.SIGKILL)
+        _await_end(folder)
         shutil.rmtree(folder / "scratch", ignore_errors=True)
 
     def _forget(self, folder: Path) -> None:
+        if (folder / "result").exists():
+            _await_end(folder)  # its last process may still be on its way out
         if not _alive(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
@@ -263,6 +285,28 @@ def _alive(folder: Path) -> bool:
     except FileNotFoundError:
         return False
     return False
+
+
+def _state(folder: Path) -> tuple[bool, bool]:
+    """Return whether the job is over, and whether somebody wanted it stopped."""
+    over = not _alive(folder) or (folder / "result").exists()
+    return over, (folder / "cancelled").exists()
+
+
+def _holders(folder: Path) -> list[int]:
+    """Return the job's own processes that hold its lock; none where there is no ``/proc``.
+
+    Whoever only asks whether the job lives has the file open for a moment too, but not the mark.
+    """
+    lock = os.path.realpath(folder / "alive")
+    mark = f"{_MARK}={folder.name}".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            marked = mark in (process / "environ").read_bytes().split(b"\0")
+            if marked and any(os.readlink(file) == lock for file in (process / "fd").iterdir()):
+                found.append(int(process.name))
+    return found
 
 
 def _await_end(folder: Path) -> None:

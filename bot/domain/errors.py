@@ -90,6 +90,10 @@ class ArtifactMissing(BackendError):
     """A file is gone, too large, from an untrusted place, or not what the log announced."""
 
 
+class ArtifactDamaged(ArtifactMissing):
+    """A file is not there, or not as announced, this time; fetched again it may be."""
+
+
 class DeliveryError(BotError):
     """The place of delivery refused the result: deleted, forbidden, expired or too large."""
 

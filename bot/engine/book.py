@@ -38,6 +38,9 @@ class Book:
         self._jobs = Jobs(database)
         self._reporter = reporter
         self._now = now
+        # Who wants which live job stopped. Progress is applied to what the runner last saw, which
+        # may be older than the wish: without this a card would go back from stopping to painting.
+        self._stopping: dict[str, int] = {}
 
     async def cancelled(self, job: Job) -> bool:
         """Whether somebody has asked meanwhile for the job to be cancelled."""
@@ -56,10 +59,16 @@ class Book:
         """
         at = self._now()
         if isinstance(event, _NOT_SAVED):
+            if job.cancelled_by is None and job.id in self._stopping:
+                job = replace(job, cancelled_by=self._stopping[job.id])
             changed = advance(job, event, at)
         else:
             saved = await self._database.write(lambda link: change(link, job.id, event, at))
             changed = _with_progress_of(job, saved)
+            if changed.state.terminal or changed.cancelled_by is None:
+                self._stopping.pop(job.id, None)
+            else:
+                self._stopping[job.id] = changed.cancelled_by
         if changed != job:
             await self._reporter.report(changed, event)
         return changed

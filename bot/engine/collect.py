@@ -19,7 +19,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bot.backends.base import Backend
-from bot.domain.errors import ArtifactMissing, Unavailable
+from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from bot.domain.grid import GridGeometry, file_name, geometry_of
 from bot.domain.job import Job, Row
@@ -32,6 +32,9 @@ log = logging.getLogger(__name__)
 RETRY_SECONDS = (0.5, 2.0, 5.0)
 # Rows exist nowhere else, so half an hour of outage is waited out; a grid can be composed here.
 OUTAGE_SECONDS = (*RETRY_SECONDS, 10.0, 30.0, *(60.0,) * 30)
+# A file that came damaged is fetched again over some two minutes: the way to it may mend, but a
+# file that was published damaged, or has expired, never will.
+DAMAGED_SECONDS = (*RETRY_SECONDS, 10.0, 30.0, 60.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,24 +157,34 @@ class Collector:
         size: tuple[int, int] | None,
         *,
         decode: bool = True,
-        pauses: tuple[float, ...] = OUTAGE_SECONDS,
+        outages: tuple[float, ...] = OUTAGE_SECONDS,
+        damages: tuple[float, ...] = DAMAGED_SECONDS,
     ) -> None:
-        if not await asyncio.to_thread(target.exists):
-            await self._fetch_patiently(artifact, target, pauses)
+        # What lies here already may be an earlier run's, or have been cut short by a crash.
+        if not await asyncio.to_thread(_is_announced, target, artifact):
+            await asyncio.to_thread(target.unlink, missing_ok=True)
+            await self._fetch_patiently(artifact, target, outages, damages)
         await asyncio.to_thread(pictures.keep_only_if_good, target, size, decode=decode)
 
     async def _fetch_patiently(
-        self, artifact: Artifact, target: Path, pauses: tuple[float, ...]
+        self,
+        artifact: Artifact,
+        target: Path,
+        outages: tuple[float, ...],
+        damages: tuple[float, ...],
     ) -> None:
-        for pause in pauses:
+        """Fetch; again after an outage, or when something else came than was announced."""
+        away, damaged = iter(outages), iter(damages)
+        while True:
             try:
                 await self._backend.fetch(artifact, target)
-            except Unavailable as error:
-                log.warning("fetching %s again in %g s: %s", target.name, pause, error)
-                await self._sleep(pause)
-            else:
                 return
-        await self._backend.fetch(artifact, target)
+            except (Unavailable, ArtifactDamaged) as error:
+                pause = next(away if isinstance(error, Unavailable) else damaged, None)
+                if pause is None:
+                    raise
+                log.warning("fetching %s again in %g s: %s", target.name, pause, error)
+            await self._sleep(pause)
 
     async def _grid(self, job: Job, here: list[int]) -> None:
         grid = self.folder(job.id) / file_name("grid")
@@ -180,7 +193,12 @@ class Collector:
             try:
                 # Its digest was signed, and everybody waits for it: it is not decoded to be sure.
                 size = geometry.size if geometry else None
-                await self._fetch(job.grid, grid, size, decode=False, pauses=RETRY_SECONDS)
+                await self._fetch(
+                    *(job.grid, grid, size),
+                    decode=False,
+                    outages=RETRY_SECONDS,
+                    damages=RETRY_SECONDS,
+                )
             except (ArtifactMissing, Unavailable) as error:
                 log.warning("the grid is composed here: %s", error, extra={"job": job.id})
             else:
@@ -223,6 +241,13 @@ class Collector:
         part = folder / ".metadata.json.part"
         part.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         part.replace(folder / "metadata.json")
+
+
+def _is_announced(path: Path, artifact: Artifact) -> bool:
+    try:
+        return path.stat().st_size == artifact.size and _sha256(path) == artifact.sha256
+    except OSError:
+        return False
 
 
 def _sha256(path: Path) -> str:

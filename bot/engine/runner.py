@@ -34,6 +34,7 @@ from bot.engine.book import Book
 from bot.engine.circuit import Circuit
 from bot.engine.collect import Collector
 from bot.engine.deliver import Deliverer
+from bot.engine.extending import Extender
 from bot.engine.kitchen import Kitchen
 from bot.engine.spending import Purse
 from bot.store.faults import disk_faults
@@ -71,6 +72,7 @@ class Runner:
         self._deliverer = deliverer
         self._circuit = circuit
         self._purse = purse
+        self._extender = Extender(backend, purse, sleep=sleep)
         self._sleep = sleep
 
     async def carry(self, job: Job, run_over: Callable[[], None] = lambda: None) -> Job:
@@ -138,7 +140,8 @@ class Runner:
             case JobState.SUBMITTING:
                 return await self._submit(job)
             case JobState.PENDING | JobState.RUNNING:
-                return await self._follow(job)
+                async with self._extender.watching(job):
+                    return await self._follow(job)
             case JobState.COLLECTING:
                 return await self._collect(job)
             case JobState.DELIVERING:
@@ -212,6 +215,7 @@ class Runner:
                             tail.append(event.text)
                             continue
                         job = await self._book.apply(job, event)
+                        self._extender.note(job)
                         if isinstance(event, RowReady) and job.state in AT_BACKEND:
                             self._collector.begin(job, job.rows[event.row - 1])
                     if job.state not in AT_BACKEND:

@@ -89,32 +89,52 @@ class Purse:
         credits = (await self._backend.price(workflow)).credits
         if credits is None:
             return ""
-        day = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
-        guild = job.request.place.guild_id
 
         def promise(link: sqlite3.Connection) -> str:
             if job_table.credits_of(link, job.id).price is not None:
                 return ""  # promised before a crash
-            for ceiling, server, whose in (
-                (self._ceilings.total, None, "the bot's"),
-                (self._ceilings.per_server, guild, "this server's"),
-            ):
-                spent = job_table.spent(link, server, day)
-                if ceiling is not None and spent + credits > ceiling:
-                    log.error(
-                        "%s ceiling of %s credits a day is reached: %s are spent or promised, "
-                        "this job may cost %s",
-                        whose,
-                        ceiling,
-                        spent,
-                        credits,
-                        extra={"job": job.id},
-                    )
-                    return _BUDGET.format(whose=f"{whose[:1].upper()}{whose[1:]}")
-            job_table.set_credits(link, job.id, price=credits)
-            return ""
+            return self._raise_promise(link, job, credits)
 
         return await self._database.write(promise)
+
+    async def extend(self, job: Job, total: Decimal) -> bool:
+        """Write down that a running job may cost ``total`` in all, before it is paid.
+
+        False if that would pass a ceiling of the day; nothing is promised then. Repeating it
+        promises nothing more.
+        """
+
+        def extend(link: sqlite3.Connection) -> bool:
+            price = job_table.credits_of(link, job.id).price
+            if price is not None and total <= price:
+                return True
+            return not self._raise_promise(link, job, total)
+
+        return await self._database.write(extend)
+
+    def _raise_promise(self, link: sqlite3.Connection, job: Job, credits: Decimal) -> str:
+        """Promise the job ``credits`` in all; why not, in words for the member, or ""."""
+        day = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
+        guild = job.request.place.guild_id
+        more = credits - (job_table.credits_of(link, job.id).price or Decimal())
+        for ceiling, server, whose in (
+            (self._ceilings.total, None, "the bot's"),
+            (self._ceilings.per_server, guild, "this server's"),
+        ):
+            spent = job_table.spent(link, server, day)
+            if ceiling is not None and spent + more > ceiling:
+                log.error(
+                    "%s ceiling of %s credits a day is reached: %s are spent or promised, "
+                    "this job may cost %s more",
+                    whose,
+                    ceiling,
+                    spent,
+                    more,
+                    extra={"job": job.id},
+                )
+                return _BUDGET.format(whose=f"{whose[:1].upper()}{whose[1:]}")
+        job_table.set_credits(link, job.id, price=credits)
+        return ""
 
     def settle(self, job: Job) -> None:
         """See to it, in the background, that the cost of an ended job is written down."""

@@ -100,12 +100,13 @@ def submitted(job: Job, waiting: Waiting) -> Card:
         if job.state is JobState.SUBMITTING
         else "Handed to the machines; they start in a moment."
     )
-    if job.cancelled_by is not None:
+    stopping = job.cancelled_by is not None
+    if stopping:
         what = _STOPPING
     return Card(
-        title="Starting",
+        title="Stopping" if stopping else "Starting",
         description="\n".join([_prompt(job), "", what, *_notice(waiting)]),
-        colour=BLUE,
+        colour=GREY if stopping else BLUE,
         footer=_footer(job),
         controls=controls.while_waiting(job),
     )

@@ -16,7 +16,7 @@ from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.errors import DeliveryError
-from bot.domain.events import Dispatched, JobEvent
+from bot.domain.events import CancelRequested, Dispatched, JobEvent
 from bot.domain.job import Job, JobState
 from bot.engine.posts import Post
 from bot.engine.queue import Standing
@@ -105,7 +105,8 @@ class DiscordReporter:
         else:
             self._sheets.setdefault(job.id, _Sheet()).job = job
             # What hundreds of running jobs say wakes nobody while their cards wait for a turn.
-            if not self._want(job) and not self._line_moved:
+            at_once = isinstance(event, CancelRequested)
+            if not self._want(job, at_once=at_once) and not self._line_moved:
                 return
         self._woken.set()
 
@@ -150,12 +151,12 @@ class DiscordReporter:
                 task.cancel()
             await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _want(self, job: Job) -> bool:
+    def _want(self, job: Job, *, at_once: bool = False) -> bool:
         """Put the card on the agenda, or take it off; whether there is something new to do."""
         if job.state is JobState.DELIVERING:
             self._agenda.drop(job.id)
             return False
-        urgency = Urgency.FINAL if job.state.terminal else Urgency.RUNNING
+        urgency = Urgency.FINAL if job.state.terminal or at_once else Urgency.RUNNING
         if job.state is JobState.QUEUED:
             urgency = Urgency.WAITING
         return self._agenda.want(job.id, urgency, self._clock())

@@ -19,7 +19,10 @@ from tests.deepsquare.vectors import CREDIT
 BEGUN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ATTEMPT = Attempt("script", BEGUN, 500 * CREDIT, number=7, requested_at=BEGUN)
 JOB = replace(
-    ChainJob.read(vectors.JOB_ANSWER), status=Status.PENDING, started=int(BEGUN.timestamp())
+    ChainJob.read(vectors.JOB_ANSWER),
+    status=Status.PENDING,
+    started=int(BEGUN.timestamp()),
+    max_cost=500 * CREDIT,
 )
 
 
@@ -132,3 +135,11 @@ def test_a_job_that_was_claimed_at_the_last_moment_may_have_to_be_cancelled_late
     assert look(watch, Status.SCHEDULED, later(minutes=10)) == []
     assert look(watch, Status.PENDING, later(minutes=11)) == []
     assert look(watch, Status.PENDING, later(minutes=21)) == [Withdrawal.NOBODY_TOOK_IT]
+
+
+def test_a_job_that_was_topped_up_may_run_for_what_was_paid_since() -> None:
+    watch = oversight()
+    more = 1000 * CREDIT
+    assert look(watch, Status.RUNNING, later(minutes=39), max_cost=more) == []
+    late = look(watch, Status.RUNNING, later(minutes=40), max_cost=more)
+    assert late == ["Remark", Withdrawal.OVERDUE]

@@ -17,7 +17,7 @@ from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
 from bot.domain.events import Handle
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
-from tests.deepsquare.grid.chain import CREDIT, Status
+from tests.deepsquare.grid.chain import Status
 from tests.deepsquare.grid.conduct import Conduct
 from tests.deepsquare.grid.rpc import SENDING, RpcFaults
 from tests.deepsquare.grid.site import Setup, TestGrid
@@ -60,26 +60,6 @@ async def test_cancel_job_is_repeated_until_it_is_over(grid: TestGrid, clients: 
     settled = await backend.settlement(handle)
     assert settled is not None
     assert (settled.cost, settled.refund) == (Decimal(0), Decimal(500))
-
-
-async def test_top_up_job_is_never_repeated(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(SHORT)
-    grid.behave("longer", Conduct(runs=False, instantly=False))
-    handle = await backend.submit(submission("longer", grid.transfer.url.rstrip("/")))
-    await grid.reached("longer", Status.RUNNING)
-    with pytest.raises(SubmissionRejected, match="1,000"):
-        await backend.top_up(handle, Decimal("500.1"))
-    await grid.hold_blocks()
-    for _ in range(3):
-        with pytest.raises(Unavailable):
-            await backend.top_up(handle, Decimal(100))
-    await grid.release_blocks()
-    await backend.top_up(handle, Decimal(100))
-    assert (await grid.job("longer")).max_cost == 600 * CREDIT
-    await backend.cancel(handle)
-    await grid.reached("longer", Status.CANCELLED)
-    with pytest.raises(SubmissionRejected):
-        await backend.top_up(handle, Decimal(100))
 
 
 async def test_a_wallet_that_lacks_something_says_what(grid: TestGrid, clients: Clients) -> None:

@@ -122,3 +122,26 @@ async def test_a_finished_job_is_settled_with_what_was_made(tmp_path: Path) -> N
         assert job.state is JobState.FINISHED
         assert (await room.queue.allowance(GUILD, a_member())).left == 2
         assert await room.faults() == ()
+
+
+async def test_what_a_runner_reports_after_a_wish_to_stop_does_not_take_it_back(
+    tmp_path: Path,
+) -> None:
+    async with open_room(tmp_path, dispatching=False) as room:
+        job = await room.queue.take(a_request())
+        running = job
+        for event in (Accepted(Handle("scripted", job.id)), Started(), RowProgress(1, 18)):
+            running = await room.book.apply(running, event)
+        await room.book.apply(job, CancelRequested(7))
+        # The runner goes on with what it last saw.
+        for percent in (19, 40, 90):
+            seen = await room.book.apply(running, RowProgress(1, percent))
+            assert seen.cancelled_by == 7
+            assert seen.rows[0].percent == percent
+        assert all(
+            known.cancelled_by == 7
+            for known, event in room.diary.entries
+            if isinstance(event, RowProgress) and known.rows[0].percent > 18
+        )
+        ended = await room.book.apply(running, Cancelled(0))
+        assert (ended.state, ended.cancelled_by) == (JobState.CANCELLED, 7)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from collections.abc import Iterator
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 
@@ -13,11 +14,13 @@ from bot.backends import open_backend
 from bot.backends.base import Backend, Life, LogLine, Submission
 from bot.domain.errors import Unavailable
 from bot.domain.events import Cancelled, Exited, Handle, RowReady
+from bot.engine.circuit import Circuit
+from bot.engine.runner import PAUSES
 from tests.backends.conformance import events
 from tests.backends.jobs import submission
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import MARK, PUBLISH, job, until, wait_for
-from tests.slurm.site import fragile, options_for
+from tests.slurm.site import fragile, options_for, require_slurm
 
 __all__ = ["fragile"]
 
@@ -193,4 +196,47 @@ async def test_the_result_file_tells_the_end_after_slurm_forgot_the_job(
     assert await backend.find("forgotten") == handle
     *_, last = [item async for item in backend.follow(handle)]
     assert last == Exited(3)
+    await backend.aclose()
+
+
+@pytest.fixture
+def ordinary(tmp_path: Path) -> Iterator[Cluster]:
+    """A cluster with Slurm's own times: its clients need 9 s to see that the controller is away."""
+    require_slurm()
+    started = Cluster(tmp_path / "ordinary", nodes=1)
+    started.up()
+    yield started
+    started.down()
+
+
+async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_is_away(
+    ordinary: Cluster, tmp_path: Path
+) -> None:
+    options = options_for(ordinary, tmp_path / "shared")
+    for usual in ("poll_seconds", "log_seconds", "settle_seconds"):
+        del options[usual]
+    backend = await open_backend("slurm", options)
+    away = asyncio.Event()
+    circuit = Circuit(backend.health, on_change=lambda is_open, _: away.set() if is_open else None)
+
+    async def carry(handle: Handle) -> None:
+        """As the engine does it."""
+        while True:
+            try:
+                async for _ in backend.follow(handle):
+                    pass
+            except Unavailable as error:
+                circuit.fail(str(error))
+                await asyncio.sleep(PAUSES[0])
+
+    handle = await backend.submit(submission("alone", backend.upload_url("alone"), "slow"))
+    carrying = asyncio.create_task(carry(handle))
+    await until((tmp_path / "shared" / "jobs" / "alone" / "alive").exists)
+    await asyncio.to_thread(ordinary.stop_controller)
+    began = time.monotonic()
+    await asyncio.wait_for(away.wait(), 20)
+    assert time.monotonic() - began < 5
+    carrying.cancel()
+    await asyncio.gather(carrying, return_exceptions=True)
+    await circuit.aclose()
     await backend.aclose()

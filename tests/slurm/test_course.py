@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.backends.base import Life
-from bot.backends.slurm.course import Course, Sight
+from bot.backends.slurm.course import PULSES, STOPPED_SECONDS, Course, Sight
 from bot.backends.slurm.folder import Traces
 from bot.backends.slurm.records import Record
 from bot.domain.events import Cancelled, Cause, Exited, Failed, Requeued, Started
@@ -108,10 +110,14 @@ def test_a_cancelled_job_ends_as_cancelled_with_a_result_or_without() -> None:
     assert course().see(ended, None, 1) == (Cancelled(by=0),)
     wanted = Traces(cancelled=True)
     assert course().see(wanted, sight("CANCELLED", 0), 1) == (Cancelled(by=0),)
-    for seen in (Sight(0, None), sight("FAILED", 0)):
-        watched = course()
-        assert watched.see(wanted, seen, 1) == ()
-        assert watched.see(wanted, seen, 1 + SETTLE) == (Cancelled(by=0),)
+    assert course().see(wanted, sight("FAILED", 0), 1) == (Cancelled(by=0),)
+    watched = course()
+    assert watched.see(wanted, Sight(0, None), 1) == ()
+    assert watched.see(wanted, Sight(0, None), 1 + STOPPED_SECONDS) == (Cancelled(by=0),)
+    half = replace(ended, complete=False)
+    watched = course()
+    assert watched.see(half, sight("CANCELLED", 0), 1) == ()
+    assert watched.see(half, sight("CANCELLED", 0), 1 + STOPPED_SECONDS) == (Cancelled(by=0),)
 
 
 def test_a_job_without_record_and_result_is_given_time_and_then_up() -> None:
@@ -194,3 +200,60 @@ def test_without_slurm_the_files_tell_only_how_a_script_ended_by_itself() -> Non
     assert end.cause is Cause.TIME_LIMIT
     assert course().without_slurm(Traces()) == ()
     assert course().without_slurm(Traces(code=3)) == ()
+
+
+@pytest.mark.parametrize(
+    ("before", "after"),
+    [
+        (Traces(printed=9), Traces(printed=10)),
+        (Traces(printed=9, pulse=1), Traces(printed=9, pulse=2)),
+        (Traces(), Traces(pulse=1)),
+    ],
+    ids=["the log grows", "the pulse goes on", "it has just begun"],
+)
+def test_a_job_that_slurm_does_not_know_lives_as_long_as_its_folder_moves(
+    before: Traces, after: Traces
+) -> None:
+    watched, gone = course(), Sight(0, None)
+    assert watched.see(before, gone, 0) == ()
+    alternating = [before, after] * 10
+    for number, traces in enumerate(alternating, 1):
+        assert watched.see(traces, gone, number * SETTLE * 0.9) == ()
+    last = len(alternating) * SETTLE * 0.9
+    patience = SETTLE * (PULSES if alternating[-1].pulse else 1)
+    assert watched.see(alternating[-1], gone, last + patience - 0.1) == ()
+    (end,) = watched.see(alternating[-1], gone, last + patience)
+    assert isinstance(end, Exited)
+    assert end.code is None
+
+
+def test_a_job_that_is_seen_again_starts_the_count_of_its_absence_anew() -> None:
+    watched, quiet = course(), Traces(printed=9)
+    watched.see(quiet, sight("RUNNING", 0), 1)
+    assert watched.see(quiet, Sight(2, None), 2) == ()
+    assert watched.see(quiet, sight("RUNNING", 3), 3 + SETTLE) == ()
+    assert watched.see(quiet, Sight(4, None), 4 + SETTLE) == ()
+    assert watched.see(quiet, Sight(5, None), 3 + 2 * SETTLE) == ()
+    assert watched.see(quiet, Sight(6, None), 4 + 2 * SETTLE) != ()
+
+
+@pytest.mark.parametrize("state", ["REVOKED", "UNKNOWN", "SOMETHING_OF_SLURM_99"])
+def test_a_state_that_says_nothing_of_the_job_here_is_neither_its_start_nor_its_end(
+    state: str,
+) -> None:
+    watched = course()
+    for now in (1, 1000, 100_000):
+        assert watched.see(Traces(), sight(state, now), now) == ()
+    assert watched.alive
+    assert watched.see(DONE, sight(state, 100_001), 100_002) == (Exited(0),)
+
+
+def test_a_cancelled_job_is_over_though_its_nodes_take_long_to_be_rid_of_it() -> None:
+    wanted = Traces(printed=9, cancelled=True)
+    watched = course()
+    watched.see(Traces(printed=9), sight("RUNNING", 0), 1)
+    assert watched.see(wanted, sight("COMPLETING", 2), 2) == ()
+    assert not watched.alive
+    assert watched.see(replace(wanted, printed=99), sight("COMPLETING", 4), 4) == ()
+    late = watched.see(replace(wanted, printed=999), sight("COMPLETING", 6), 2 + STOPPED_SECONDS)
+    assert late == (Cancelled(by=0),)

@@ -75,6 +75,88 @@ def test_of_several_states_the_one_that_says_more_counts(states: list[str], stat
     assert read_json(answer({**JOB_24, "job_state": states}))[0].state == state
 
 
+# Every word that squeue prints for a state, from Slurm's job_state_string, and what follows.
+STATES = {
+    "PENDING": "waiting",
+    "CONFIGURING": "waiting",
+    "REQUEUED": "waiting",
+    "REQUEUE": "waiting",
+    "REQUEUE_HOLD": "waiting",
+    "REQUEUE_FED": "waiting",
+    "SPECIAL_EXIT": "waiting",
+    "RESV_DEL_HOLD": "waiting",
+    "POWER_UP_NODE": "waiting",
+    "EXPEDITING": "waiting",
+    "RUNNING": "running",
+    "COMPLETING": "running",
+    "STAGE_OUT": "running",
+    "SUSPENDED": "running",
+    "STOPPED": "running",
+    "RESIZING": "running",
+    "SIGNALING": "running",
+    "REVOKED": "alive",
+    "UPDATE_DB": "alive",
+    "LAUNCH_FAILED": "alive",
+    "RECONFIG_FAIL": "alive",
+    "SOMETHING_NEW": "alive",
+    "COMPLETED": "ended",
+    "CANCELLED": "ended",
+    "FAILED": "ended",
+    "TIMEOUT": "ended",
+    "DEADLINE": "ended",
+    "NODE_FAIL": "ended",
+    "BOOT_FAIL": "ended",
+    "OUT_OF_MEMORY": "ended",
+    "PREEMPTED": "ended",
+}
+
+
+def meaning(record: Record) -> str:
+    found = [name for name in ("waiting", "running", "ended") if getattr(record, name)]
+    return "alive" if not found else " and ".join(found)
+
+
+@pytest.mark.parametrize("state", STATES)
+def test_each_state_means_the_same_in_every_form(state: str) -> None:
+    forms = [
+        read_text(f"7|{state}|None|0|0|fox\n"),
+        read_text(f"7|{state.lower()}|None|0|0|fox\n"),
+        read_json(answer({**JOB_22, "job_state": state})),
+        read_json(answer({**JOB_24, "job_state": [state]})),
+    ]
+    assert {meaning(record) for (record,) in forms} == {STATES[state]}
+
+
+@pytest.mark.parametrize("base", [word for word in STATES if STATES[word] == "ended"])
+@pytest.mark.parametrize(
+    "flag", ["REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "COMPLETING", "STAGE_OUT", "REVOKED"]
+)
+def test_a_job_with_an_ended_state_that_is_put_back_or_cleaned_up_is_not_over(
+    base: str, flag: str
+) -> None:
+    for states in ([base, flag], [flag, base]):
+        assert not read_json(answer({**JOB_24, "job_state": states}))[0].ended
+
+
+@pytest.mark.parametrize("remark", ["LAUNCH_FAILED", "RECONFIG_FAIL", "UPDATE_DB"])
+def test_a_remark_beside_a_state_leaves_it_as_it_is(remark: str) -> None:
+    assert read_json(answer({**JOB_24, "job_state": [remark, "FAILED"]}))[0].state == "FAILED"
+
+
+def test_the_answers_of_several_clusters_are_told_apart() -> None:
+    text = (
+        "CLUSTER: home\n"
+        "JOBID               |,STATE|REASON|EXIT_CODE|RESTARTCOUNT|NAME\n"
+        "7|RUNNING|None|0|0|fox\n"
+        "\nCLUSTER: gpuland\n"
+        "7|PENDING|None|0|0|owl\n"
+    )
+    home, there = read_text(text)
+    assert (home.cluster, home.name, home.key) == ("home", "fox", "7;home")
+    assert (there.cluster, there.name, there.key) == ("gpuland", "owl", "7;gpuland")
+    assert read_text("7|RUNNING|None|0|0|fox\n")[0].key == "7"
+
+
 def test_an_outage_in_json_is_not_taken_for_a_cluster_without_jobs() -> None:
     errors = [{"description": "Failed while looking for jobs", "source": "slurm_load_jobs"}]
     with pytest.raises(Unavailable, match="slurm_load_jobs"):

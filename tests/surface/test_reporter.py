@@ -154,8 +154,9 @@ async def test_cards_are_written_at_a_humane_pace(
 
         await stage.shows(asked, "Cancelled by")
 
-        # One for the start, one for the end; nothing of ninety in between.
-        assert asked.response.edits == 2
+        # One for the start, one at once for the wish to stop unless the end was as quick, one for
+        # the end; nothing of ninety in between.
+        assert asked.response.edits in (2, 3)
 
 
 async def test_jobs_without_a_channel_are_not_followed(

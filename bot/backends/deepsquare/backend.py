@@ -25,7 +25,7 @@ from bot.backends.base import (
     WalletReport,
 )
 from bot.backends.deepsquare import report
-from bot.backends.deepsquare.abi import credits_of, shown, wei_of
+from bot.backends.deepsquare.abi import Status, credits_of, shown, wei_of
 from bot.backends.deepsquare.cashier import Cashier
 from bot.backends.deepsquare.chain import Chain
 from bot.backends.deepsquare.desk import Desk
@@ -96,7 +96,12 @@ class DeepSquareBackend:
             now=now,
         )
         self._cashier = Cashier(
-            chain=chain, sender=sender, journal=journal, runtimes=self._quotes.runtimes, now=now
+            chain=chain,
+            sender=sender,
+            journal=journal,
+            runtimes=self._quotes.runtimes,
+            now=now,
+            afford=self._quotes.afford,
         )
         self._watcher = Watcher(chain, journal, patience, now=now, sleep=sleep)
         self._logs = LogService(
@@ -180,21 +185,35 @@ class DeepSquareBackend:
         with contextlib.suppress(Unavailable):
             await self._watcher.read(numbers[-1])
 
-    async def top_up(self, handle: Handle, amount: Decimal) -> None:
-        """Add credits to a running job's lock, up to ``max_credits_per_job`` in all.
+    async def extension(self, handle: Handle) -> Decimal | None:
+        """What a running job should lock in all: more when its paid minutes run out, up to
+        ``max_credits_per_job``. Raises Unavailable."""
+        record = self._journal.job(handle.ref)
+        attempt = record.attempt if record is not None else None
+        if record is None or attempt is None or attempt.number is None or attempt.settled:
+            return None
+        if attempt.lock_target > attempt.lock:
+            return credits_of(attempt.lock_target)  # under way since before a crash or an outage
+        if record.stopped:
+            return None
+        job = await self._chain.job(attempt.number)
+        if job is None or job.status is not Status.RUNNING or job.cancel_requested:
+            return None
+        ran_minutes = (self._options.now().timestamp() - job.started) / 60
+        total = await self._quotes.topped_up(job, ran_minutes)
+        return None if total is None or total <= attempt.lock else credits_of(total)
+
+    async def extend(self, handle: Handle, total: Decimal) -> None:
+        """Top up the job's lock to ``total`` credits, which ``max_credits_per_job`` bounds.
 
         Raises OutOfFunds, SubmissionRejected, Unavailable.
         """
-        record = self._journal.job(handle.ref)
-        if record is None or not record.numbers:
-            raise SubmissionRejected(f"the job {handle.ref} was never handed over")
-        job = await self._chain.job(record.numbers[-1])
-        wei, most = wei_of(amount), wei_of(self._options.max_credits_per_job)
-        if job is None or job.max_cost + wei > most:
+        most = wei_of(self._options.max_credits_per_job)
+        if wei_of(total) > most:
             raise SubmissionRejected(
                 f"no more than max_credits_per_job, {shown(most)} credits, is paid for a job"
             )
-        await self._cashier.top_up(handle.ref, job.number, wei)
+        await self._cashier.extend(handle.ref, wei_of(total))
 
     async def forget(self, job_id: str) -> None:
         """Nothing to do: the record of a settled job holds no word of it, and is kept for its cost.
@@ -207,6 +226,7 @@ class DeepSquareBackend:
         record = self._journal.job(handle.ref)
         if record is None:
             return None
+        await self._cashier.finish_top_up(handle.ref)
         for attempt in record.attempts:
             if attempt.number is not None and not attempt.settled:
                 await self._settled(handle.ref, attempt.number)

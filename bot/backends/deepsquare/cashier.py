@@ -1,13 +1,14 @@
 """Cancels, tops up and settles jobs that the chain has, and keeps what they cost.
 
-Cancelling may be repeated, topping up may not: it is sent once and its outcome waited for. What a
-job cost is read from the chain after its end, never reckoned here.
+Cancelling may be repeated, topping up may not: it goes towards a total that is written down first.
+What a job cost is read from the chain after its end, never reckoned here.
 """
 
 from __future__ import annotations
 
+import contextlib
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 
@@ -16,7 +17,7 @@ from bot.backends.deepsquare.abi import ChainJob, Status, shown
 from bot.backends.deepsquare.chain import Chain
 from bot.backends.deepsquare.journal import Journal
 from bot.backends.deepsquare.pricing import Runtimes
-from bot.backends.deepsquare.records import Attempt, JobRecord, Purpose, Withdrawal
+from bot.backends.deepsquare.records import Attempt, JobRecord, Purpose, Slot, Withdrawal
 from bot.backends.deepsquare.reverts import Reverted, over_already, refusal
 from bot.backends.deepsquare.sender import Sender
 from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
@@ -35,12 +36,15 @@ class Cashier:
         journal: Journal,
         runtimes: Runtimes,
         now: Callable[[], datetime],
+        afford: Callable[[int], Awaitable[None]],
     ) -> None:
+        """``afford`` raises OutOfFunds where the wallet cannot pay so many wei."""
         self._chain = chain
         self._sender = sender
         self._journal = journal
         self._runtimes = runtimes
         self._now = now
+        self._afford = afford
 
     async def stop(self, job_id: str) -> JobRecord | None:
         """Keep that somebody wants the job stopped: no further attempt is begun."""
@@ -50,6 +54,11 @@ class Cashier:
                 record = replace(record, stopped=True)
                 self._journal.save_job(record)
             return record
+
+    def stopped(self, job_id: str) -> bool:
+        """Return whether somebody wants the job stopped."""
+        record = self._journal.job(job_id)
+        return record is not None and record.stopped
 
     async def withdraw(self, job_id: str, number: int, reason: Withdrawal | None = None) -> None:
         """Cancel the chain's job ``number``; nothing happens if it is over.
@@ -75,28 +84,69 @@ class Cashier:
         if job is not None and not job.status.terminal and not job.cancel_requested:
             raise Unavailable(f"the cancellation of Grid job {number} was not taken")
 
-    async def top_up(self, job_id: str, number: int, wei: int) -> None:
-        """Add to what the running job may cost, once: never repeated by itself.
+    async def extend(self, job_id: str, total: int) -> None:
+        """Top the running job's lock up to ``total`` wei, at most once.
 
-        Raises OutOfFunds, SubmissionRejected (it does not run), Unavailable: what was sent is
-        then still under way, and the same call finds out.
+        The target is saved, then the transaction, and only then is it sent; what it came to is
+        saved before it is forgotten. A call that finds one under way brings that to its end and
+        begins no other. Raises OutOfFunds, SubmissionRejected (it does not run), Unavailable.
         """
-        data = abi.TOP_UP_JOB.data(abi.job_bytes(number), wei)
         async with self._journal.job_lock(job_id):
+            record = self._journal.job(job_id)
+            attempt = record.attempt if record is not None else None
+            if record is None or attempt is None or attempt.number is None:
+                raise SubmissionRejected(f"the job {job_id} was never handed over")
             slot = self._sender.slot_of(Purpose.TOP_UP, job_id)
             try:
                 if slot is None:
-                    slot = await self._sender.send(
-                        Purpose.TOP_UP, job_id, self._chain.scheduler, data
-                    )
+                    slot = await self._begin_top_up(record, attempt.number, total)
                 else:
                     await self._sender.resend(slot)
+                if slot is None:
+                    return
                 mined = await self._sender.outcome(slot)
-            except Reverted as error:
-                raise refusal(error.revert) from error
+            except (OutOfFunds, Reverted, SubmissionRejected) as error:
+                self._end_top_up(job_id, paid=False)
+                raise refusal(error.revert) if isinstance(error, Reverted) else error from error
+            paid = mined is not None and mined.receipt.ok and not mined.signed.void
+            self._end_top_up(job_id, paid=paid)
             self._journal.close_slot(slot.nonce)
-        if mined is None or mined.signed.void or not mined.receipt.ok:
-            raise SubmissionRejected(f"Grid job {number} could not be topped up")
+        if not paid:
+            raise SubmissionRejected(f"Grid job {attempt.number} could not be topped up")
+
+    async def _begin_top_up(self, record: JobRecord, number: int, total: int) -> Slot | None:
+        """Send the difference to ``total``; None if there is none, or nobody wants it any more."""
+        attempt = record.attempt
+        job = await self._chain.job(number)
+        assert attempt is not None, "the caller has looked"
+        # Our own books and the chain's: an endpoint may not know yet what was paid a moment ago.
+        have = max(attempt.lock, job.max_cost if job is not None else 0)
+        if record.stopped or attempt.settled or total <= have:
+            if attempt.lock_target:
+                self._end_top_up(record.job_id, paid=False)
+            return None
+        self._journal.save_job(record.with_attempt(replace(attempt, lock_target=total)))
+        await self._afford(total - have)
+        data = abi.TOP_UP_JOB.data(abi.job_bytes(number), total - have)
+        return await self._sender.send(Purpose.TOP_UP, record.job_id, self._chain.scheduler, data)
+
+    def _end_top_up(self, job_id: str, *, paid: bool) -> None:
+        """Keep what a top-up came to: before its transaction is forgotten."""
+        record = self._journal.job(job_id)
+        attempt = record.attempt if record is not None else None
+        if record is None or attempt is None:
+            return
+        lock = max(attempt.lock, attempt.lock_target) if paid else attempt.lock
+        self._journal.save_job(record.with_attempt(replace(attempt, lock=lock, lock_target=0)))
+        if paid:
+            text = "Grid job %s was topped up to %s credits"
+            log.info(text, attempt.number, shown(lock), extra={"job": job_id})
+
+    async def finish_top_up(self, job_id: str) -> None:
+        """Bring a top-up that is under way to its end. Raises Unavailable."""
+        if self._sender.slot_of(Purpose.TOP_UP, job_id) is not None:
+            with contextlib.suppress(OutOfFunds, SubmissionRejected):
+                await self.extend(job_id, 0)
 
     async def approve(self, wei: int) -> None:
         """Let the MetaScheduler draw up to ``wei`` from the wallet. Raises OutOfFunds for gas,

@@ -33,7 +33,13 @@ from bot.backends.deepsquare.records import JobRecord, Withdrawal
 from bot.backends.deepsquare.terms import Quotes
 from bot.backends.deepsquare.verdict import OVERDUE, Verdict, judge
 from bot.backends.deepsquare.watcher import Watch, Watcher
-from bot.domain.errors import BackendError, LogStreamLost, OutOfFunds, SubmissionRejected
+from bot.domain.errors import (
+    BackendError,
+    LogStreamLost,
+    OutOfFunds,
+    SubmissionRejected,
+    Unavailable,
+)
 from bot.domain.events import Cancelled, Cause, Failed, Requeued, Started
 from bot.domain.workflow import Workflow
 
@@ -144,6 +150,10 @@ class _Part:
         self._wanted: Withdrawal | AskAgain | None = None
         self._acting: asyncio.Task[None] | None = None
         self._acted_at: datetime | None = None
+        self._looking: asyncio.Task[None] | None = None
+        self._looked_at: datetime | None = None
+        self._stopped_at: datetime | None = None
+        self._withdrawn = attempt.withdrawal is not None
         self._missing_since: datetime | None = None
         self._searched_at: datetime | None = None
         self._begun = False
@@ -160,9 +170,10 @@ class _Part:
 
     async def __aexit__(self, *_: object) -> None:
         await self._reading.aclose()
-        if self._acting is not None:
-            self._acting.cancel()
-            await asyncio.gather(self._acting, return_exceptions=True)
+        tasks = [task for task in (self._acting, self._looking) if task is not None]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
         await self._watching.__aexit__()
 
     async def more(self) -> list[LogLine | Life]:
@@ -220,10 +231,12 @@ class _Part:
                     reading.reopen()
                 case Withdraw(reason):
                     self._wanted = reason
+                    self._withdrawn = True
                 case AskAgain():
                     self._wanted = finding
                 case GiveUp():
                     self.given_up = True
+        self._hurry(job, now)
         self._act(now)
 
     async def _look_elsewhere(self, now: datetime) -> None:
@@ -240,6 +253,27 @@ class _Part:
         record = await self._follower.desk.relocated(job_id)
         if record is not None and record.attempts[-1].number not in (None, self._number):
             raise LogStreamLost(f"Grid job {self._number} has another number now")
+
+    def _hurry(self, job: ChainJob, now: datetime) -> None:
+        """Look at a job that somebody wants stopped every second, and see that the chain heard."""
+        if self._looked_at is not None:
+            if (now - self._looked_at).total_seconds() < self._patience.stopping:
+                return
+            if self._looking is not None and not self._looking.done():
+                return
+        self._looked_at = now
+        if not self._follower.cashier.stopped(self._record.job_id):
+            return
+        self._stopped_at = self._stopped_at or now
+        waited = (now - self._stopped_at).total_seconds()
+        if not job.cancel_requested and waited >= 10 * self._patience.stopping:
+            # The chain was away when it was told: it is told again.
+            self._wanted = self._wanted or AskAgain()
+        self._looking = asyncio.create_task(self._look())
+
+    async def _look(self) -> None:
+        with contextlib.suppress(Unavailable):
+            await self._follower.watcher.read(self._number)
 
     def _act(self, now: datetime) -> None:
         """Cancel in the background, again and again until it is done: lines go on meanwhile."""
@@ -275,19 +309,31 @@ class _Part:
         if self.given_up:
             return True
         job = self.job
-        if job is None or self._over_at is None or not reading.waiting.empty():
+        if job is None or self._over_at is None:
             return False
-        if job.never_ran or reading.denied:
-            return True
         now = self._follower.now()
         over = (now - self._over_at).total_seconds()
         quiet = (now - reading.moved_at).total_seconds()
+        # Anybody can write into a log, for ever too.
+        if over >= (self._patience.stopped_tail if self._stopped(job) else self._patience.flood):
+            return True
+        if not reading.waiting.empty():
+            return False
+        if job.never_ran or reading.denied:
+            return True
+        if self._stopped(job):
+            return quiet >= self._patience.hush
         if reading.broken:
             return over >= self._patience.logger_outage
         if reading.ended:
             # Not at once: anybody can write the platform's last line, in the middle too.
             return quiet >= self._patience.hush
         return min(over, quiet) >= self._patience.tail
+
+    def _stopped(self, job: ChainJob) -> bool:
+        """Whether it ended because somebody wanted it to, and not for a reason of our own."""
+        asked = job.cancel_requested or job.status is Status.CANCELLED
+        return asked and not self._withdrawn
 
     async def _wait(self) -> None:
         tick = min(1.0, self._patience.poll, self._patience.hush)

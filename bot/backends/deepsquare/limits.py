@@ -47,8 +47,14 @@ class Patience:
     """Without a log line after the job's end; then the log is taken to be complete."""
     hush: float = 1.0
     """Without a log line after the platform's last one; then the log is complete."""
+    flood: float = 900.0
+    """After which the log of an ended job is read no further, though lines go on coming."""
     logger_outage: float = 600.0
     """For a logger that is away to come back after the job's end: its links are in there."""
+    stopping: float = 1.0
+    """Between two looks at a job that somebody wants stopped."""
+    stopped_tail: float = 2.5
+    """For the rest of a stopped job's log, whatever it does: nobody waits for pictures of it."""
     cancel: float = 300.0
     """For a provider to stop a running job; then it is asked again."""
     overdue: float = 1200.0

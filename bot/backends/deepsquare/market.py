@@ -65,6 +65,15 @@ class Market:
             )
         return price
 
+    async def per_minute_at(self, address: str, definition: Definition) -> int | None:
+        """Return what a minute of the job costs at a provider, None if it is not known.
+
+        Raises Unavailable.
+        """
+        providers = await self.providers()
+        at = next((each for each in providers if each.address == address), None)
+        return at.prices.per_minute(definition) if at else dearest(providers, definition)
+
     async def _addresses(self) -> list[str]:
         """Everybody who ever asked for approval; where the last look ended is kept on disk."""
         contracts = await self._chain.contracts()

@@ -50,13 +50,13 @@ Finding: TypeAlias = Remark | Withdraw | AskAgain | Reopen | GiveUp
 
 
 class Oversight:
-    """Of one attempt, from ``begun`` on, whose lock buys ``minutes`` at least."""
+    """Of one attempt, from ``begun`` on, that costs ``per_minute`` at the most."""
 
     def __init__(
         self, attempt: Attempt, patience: Patience, begun: datetime, per_minute: int | None
     ) -> None:
         self._script_at = attempt.script_at
-        self._minutes = attempt.lock // per_minute if per_minute else None
+        self._per_minute = per_minute
         self._patience = patience
         self._status: Status | None = None
         self._since = attempt.requested_at or begun
@@ -121,8 +121,9 @@ class Oversight:
                 self._asked_at = now
                 text = "its provider was told to stop it, and does not; telling it again"
                 found += [Remark(logging.WARNING, text), AskAgain()]
-        if self._minutes is not None:
-            allowed = 60.0 * self._minutes + patience.overdue
+        if self._per_minute:
+            # As the chain has it: a job may have been topped up since it was handed over.
+            allowed = 60.0 * (job.max_cost // self._per_minute) + patience.overdue
             ran = (now - self._since).total_seconds()
             if ran >= allowed:
                 text = "it runs longer than was paid for; its provider must have lost it"

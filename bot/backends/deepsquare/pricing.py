@@ -18,6 +18,9 @@ OVERHEAD_MINUTES = 1.0
 """Image import, upload and the 15 s that the platform adds after the last line."""
 LEAST_MINUTES = 2
 """A lock that buys less than a minute fails at claim; the prices may have risen by then."""
+NEAR_LEAST, NEAR_MOST = 1.5, 5.0
+"""A lock is topped up when a third of its minutes is left, within these: a provider takes a while
+to move the limit, and tries only a few times."""
 REMEMBERED = 20
 ENOUGH = 3
 """Of one shape, so many runs must have been measured before the measure is trusted."""
@@ -97,6 +100,19 @@ def lock_for(per_minute: int, bounds: Bounds, measured: float | None) -> int:
             f"{shown(bounds.most)}"
         )
     return lock
+
+
+def topped_up(lock: int, per_minute: int, bounds: Bounds, ran_minutes: float) -> int | None:
+    """Return what a running job should lock in all, None while its lock lasts.
+
+    Also None where the operator's ceiling buys no further minute: less than that adds no time.
+    """
+    bought = lock // per_minute
+    near = min(max(NEAR_LEAST, bought / 3), NEAR_MOST)
+    if bought - ran_minutes > near:
+        return None
+    total = min(lock + max(bounds.usual, LEAST_MINUTES * per_minute), bounds.most)
+    return total if total - lock >= per_minute else None
 
 
 def shape_of(workflow: Workflow) -> str:

@@ -38,6 +38,7 @@ class Attempt:
 
     ``script`` is the service's hash, valid for an hour from ``script_at``. ``number`` is the
     chain's, None until the transaction is mined; ``cost`` is None until the job has ended.
+    ``lock_target`` is what the lock is being topped up to, 0 while that is not under way.
     """
 
     script: str
@@ -51,6 +52,7 @@ class Attempt:
     status: int | None = None
     cost: int | None = None
     refund: int = 0
+    lock_target: int = 0
 
     @property
     def settled(self) -> bool:

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.backends.deepsquare.abi import Definition, shown
+from bot.backends.deepsquare.abi import ChainJob, Definition, shown
 from bot.backends.deepsquare.chain import Chain
 from bot.backends.deepsquare.market import Market
-from bot.backends.deepsquare.pricing import Bounds, Runtimes, lock_for, shape_of
+from bot.backends.deepsquare.pricing import Bounds, Runtimes, lock_for, shape_of, topped_up
 from bot.domain.errors import OutOfFunds
 from bot.domain.workflow import Workflow
 
@@ -61,6 +61,24 @@ class Quotes:
         terms = self._terms
         bounds = Bounds(await self._chain.minimum(), terms.usual_lock, terms.most_lock)
         return lock_for(per_minute, bounds, self.runtimes.longest(shape_of(workflow)))
+
+    async def topped_up(self, job: ChainJob, ran_minutes: float) -> int | None:
+        """Return what a running job should lock in all, None while nothing is to be done.
+
+        Raises Unavailable.
+        """
+        definition = Definition(
+            gpus=job.gpus,
+            mem_per_cpu=job.mem_per_cpu,
+            cpus_per_task=job.cpus_per_task,
+            tasks=job.tasks,
+            script=job.script,
+        )
+        per_minute = await self._market.per_minute_at(job.provider, definition)
+        if not per_minute:
+            return None
+        bounds = Bounds(0, self._terms.usual_lock, self._terms.most_lock)
+        return topped_up(job.max_cost, per_minute, bounds, ran_minutes)
 
     async def afford(self, lock: int) -> None:
         """Raises OutOfFunds that names what is missing."""

@@ -21,7 +21,7 @@ import httpx
 from bot.backends.deepsquare.limits import Patience
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.published import CHUNK, MAX_BYTES
-from bot.domain.errors import ArtifactMissing, Unavailable
+from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
@@ -70,7 +70,11 @@ class FileHost:
         return _secured(parts, host)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Bring a file to ``target``, whole or not at all. Raises ArtifactMissing, Unavailable."""
+        """Bring a file to ``target``, whole or not at all.
+
+        Raises ArtifactMissing for an address or a size that is never taken, ArtifactDamaged for
+        an answer that is not what was announced, which another attempt may bring, Unavailable.
+        """
         url = self.address(artifact.url)
         if artifact.size > MAX_BYTES:
             raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
@@ -117,7 +121,7 @@ class FileHost:
                     async for chunk in answer.aiter_raw(CHUNK):
                         size += len(chunk)
                         if size > artifact.size:
-                            raise ArtifactMissing(f"more bytes than the {artifact.size} announced")
+                            raise ArtifactDamaged(f"more bytes than the {artifact.size} announced")
                         digest.update(chunk)
                         await asyncio.to_thread(out.write, chunk)
                     out.flush()
@@ -125,7 +129,7 @@ class FileHost:
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise Unavailable(f"{url}: {type(error).__name__}") from error
         if size != artifact.size or digest.hexdigest() != artifact.sha256:
-            raise ArtifactMissing(f"{url!r} is not the file that was announced")
+            raise ArtifactDamaged(f"{url!r} is not the file that was announced")
 
 
 def _check(answer: httpx.Response, url: str) -> None:
@@ -133,13 +137,13 @@ def _check(answer: httpx.Response, url: str) -> None:
     if status >= 500 or status in (408, 425, 429):
         raise Unavailable(f"{url}: HTTP status {status}")
     if 300 <= status < 400:
-        raise ArtifactMissing(f"{url} leads elsewhere (HTTP status {status})")
+        raise ArtifactDamaged(f"{url} leads elsewhere (HTTP status {status})")
     if status == 404:
-        raise ArtifactMissing(f"{url} is not there (any more)")
+        raise ArtifactDamaged(f"{url} is not there (any more)")
     if status != 200:
-        raise ArtifactMissing(f"{url}: HTTP status {status}")
+        raise ArtifactDamaged(f"{url}: HTTP status {status}")
     if answer.headers.get("content-encoding", "identity") != "identity":
-        raise ArtifactMissing(f"{url} comes compressed, which was not asked for")
+        raise ArtifactDamaged(f"{url} comes compressed, which was not asked for")
 
 
 def _secured(parts: SplitResult, host: str) -> str:

@@ -6,6 +6,8 @@ What it knows of a job it reads anew each time; nothing that matters is kept in 
 from __future__ import annotations
 
 import asyncio
+import itertools
+import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
@@ -13,10 +15,16 @@ from functools import partial
 from pathlib import Path
 
 from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
-from bot.backends.folders import forget_ended, job_folder, read_lines
-from bot.backends.published import copy_checked, published_file
+from bot.backends.folders import (
+    PASS_BYTES,
+    forget_ended,
+    job_folder,
+    log_size,
+    read_lines_until,
+)
+from bot.backends.published import copy_published
 from bot.backends.slurm.clients import Clients
-from bot.backends.slurm.course import Course, Sight
+from bot.backends.slurm.course import STOPPED_SECONDS, Course, Sight
 from bot.backends.slurm.folder import Folder
 from bot.backends.slurm.inspection import (
     AWAY_MEND,
@@ -26,7 +34,7 @@ from bot.backends.slurm.inspection import (
     read_nodes,
 )
 from bot.backends.slurm.launcher import Srun
-from bot.backends.slurm.options import Options
+from bot.backends.slurm.options import Options, cluster_words
 from bot.backends.slurm.watch import Snapshot, Watch
 from bot.backends.standins import PACKAGE_ROOT, Painting, stand_ins, write_stand_ins
 from bot.domain.errors import (
@@ -56,7 +64,7 @@ class SlurmBackend:
         self._root = options.shared_dir
         self._jobs = self._root / "jobs"
         self._clients = Clients(options.environment, options.client_seconds)
-        self._watch = Watch(self._clients, options.poll_seconds)
+        self._watches: dict[str, Watch] = {}
 
     def prepare(self) -> None:
         """Make the shared folders and stand-ins, and forget jobs of a week ago. Blocking."""
@@ -100,7 +108,7 @@ class SlurmBackend:
                 gpus = any(word.startswith("--gpus") for word in words)
                 await asyncio.to_thread(folder.intend, script, gpus=gpus)
                 said = await self._clients.ask("sbatch", *words)
-                await asyncio.to_thread(folder.note_submitted, said.strip().partition(";")[0])
+                await asyncio.to_thread(folder.note_submitted, said.strip())
         except OSError as error:
             raise Unavailable(f"cannot write to {folder.path}: {error.strerror}") from error
         return handle
@@ -139,7 +147,9 @@ class SlurmBackend:
             settle_seconds=options.settle_seconds, hopeless_seconds=options.hopeless_seconds
         )
         offset = int(cursor or 0)
+        watch = await self._watch_of(folder)
         sight: Sight | None = None
+        again_at = 0.0
         looking: asyncio.Task[Snapshot] | None = None
         try:
             while True:
@@ -155,10 +165,15 @@ class SlurmBackend:
                 lives = course.see(traces, sight, time.monotonic())
                 if not lives and outage is not None:
                     lives = course.without_slurm(traces)
-                while lines := await read_lines(folder.log, offset, final=course.ended):
-                    for line in lines:
-                        offset = int(line.cursor)
-                        yield line
+                # A part at a time while it runs: what prints without end can still be stopped.
+                size = await log_size(folder.log)
+                end = size if course.ended else min(size, offset + PASS_BYTES)
+                seconds = STOPPED_SECONDS if traces.cancelled else math.inf
+                async for line in read_lines_until(
+                    folder.log, offset, end, final=course.ended, seconds=seconds
+                ):
+                    offset = int(line.cursor)
+                    yield line
                 if course.ended:
                     await asyncio.to_thread(folder.note_over)
                 for life in lives:
@@ -169,11 +184,12 @@ class SlurmBackend:
                     raise outage
                 if course.hopeless:
                     await self._scancel(folder, partial(folder.note_refused, course.hopeless))
-                elif traces.cancelled and course.alive:
-                    await self._scancel(folder, folder.note_cancelled)
+                elif traces.cancelled and course.alive and time.monotonic() >= again_at:
+                    again_at = time.monotonic() + CANCEL_SECONDS
+                    await self._scancel(folder, folder.note_cancelled, wait=False)
                 if looking is None:
-                    looking = asyncio.create_task(self._watch.look(time.monotonic()))
-                await asyncio.wait({looking}, timeout=options.log_seconds)
+                    looking = asyncio.create_task(watch.look(time.monotonic()))
+                await asyncio.wait({looking}, timeout=options.log_seconds if end == size else 0)
         except OSError as error:
             raise LogStreamLost(f"cannot read {folder.path}: {error.strerror}") from error
         finally:
@@ -183,8 +199,7 @@ class SlurmBackend:
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy a published file, checked, in a thread."""
-        source = published_file(artifact, self._jobs)
-        await asyncio.to_thread(copy_checked, source, artifact, target)
+        await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: Handle) -> None:
         """``scancel``, again until Slurm says that the job is over; it says nothing by itself.
@@ -214,7 +229,7 @@ class SlurmBackend:
         if not await asyncio.to_thread(os.access, self._jobs, os.W_OK):
             return Health(False, f"cannot write to {self._jobs}", "Mount it, or make it writable.")
         try:
-            groups = await read_nodes(self._clients)
+            groups = await read_nodes(self._clients, self._options.clusters)
         except Unavailable as error:
             return Health(False, f"the Slurm cluster is away ({error})", AWAY_MEND)
         partition = partition_health(groups, self._options)
@@ -228,7 +243,7 @@ class SlurmBackend:
         inspection = Inspection(
             self._options,
             self._clients,
-            self._watch,
+            self._watch(self._options.clusters),
             containers=self._containers(self._root),
             resources=workflow.resources,
         )
@@ -236,8 +251,19 @@ class SlurmBackend:
 
     async def aclose(self) -> None:
         """Stop asking; jobs go on."""
-        await self._watch.aclose()
+        for watch in self._watches.values():
+            await watch.aclose()
         self._clients.close()
+
+    def _watch(self, cluster: str) -> Watch:
+        """Return the watch over a cluster: whoever follows a job there shares its questions."""
+        if cluster not in self._watches:
+            self._watches[cluster] = Watch(self._clients, self._options.poll_seconds, cluster)
+        return self._watches[cluster]
+
+    async def _watch_of(self, folder: Folder) -> Watch:
+        """Return the watch over the cluster that took the job, whatever is configured by now."""
+        return self._watch(await asyncio.to_thread(folder.cluster) or self._options.clusters)
 
     def _folder(self, job_id: str) -> Folder:
         return Folder(job_folder(self._jobs, job_id))
@@ -275,26 +301,41 @@ class SlurmBackend:
         if not await asyncio.to_thread(folder.intended):
             return False
         # sbatch was about to be called when something happened.
-        snapshot = await self._watch.look(time.monotonic(), soon=True)
+        snapshot = await (await self._watch_of(folder)).look(time.monotonic(), soon=True)
         return bool(snapshot.named(folder.name))
 
     async def _sight(self, snapshot: Snapshot, folder: Folder) -> Sight:
         number = await asyncio.to_thread(folder.number)
-        record = snapshot.records.get(number)
-        named = snapshot.named(folder.name)
-        return Sight(snapshot.began, record or (named[0] if named else None))
+        return Sight(snapshot.began, snapshot.find(number, folder.name))
 
-    async def _scancel(self, folder: Folder, note: Callable[[], None]) -> None:
-        """End what is alive of the job, after ``note`` was written down; nothing if it is over."""
+    async def _scancel(
+        self, folder: Folder, note: Callable[[], None], *, wait: bool = True
+    ) -> None:
+        """End what is alive of the job, after ``note`` was written down; nothing if it is over.
+
+        With ``wait`` until it is gone, but not for ever.
+        """
+        watch = await self._watch_of(folder)
+        number = await asyncio.to_thread(folder.number)
         give_up = time.monotonic() + CANCEL_SECONDS
-        while True:
-            snapshot = await self._watch.look(time.monotonic(), soon=True)
-            alive = [record.id for record in snapshot.named(folder.name) if not record.ended]
-            if not alive or time.monotonic() > give_up:
+        for attempt in itertools.count():
+            snapshot = await watch.look(time.monotonic(), soon=True)
+            alive = [record for record in snapshot.named(folder.name) if not record.ended]
+            if attempt:
+                alive = [record for record in alive if record.state != "COMPLETING"]
+            # Not to be seen just now, and yet it may run.
+            unseen = not attempt and number and snapshot.find(number, folder.name) is None
+            if time.monotonic() > give_up or not (alive or unseen):
                 return
             await asyncio.to_thread(note)
+            targets: dict[str, list[str]] = {watch.cluster: [number]} if unseen else {}
+            for record in alive:
+                targets.setdefault(record.cluster or watch.cluster, []).append(record.id)
             try:
-                await self._clients.ask("scancel", *alive)
+                for cluster, numbers in targets.items():
+                    await self._clients.ask("scancel", *cluster_words(cluster), *numbers)
             except SubmissionRejected as error:
                 raise Unavailable(str(error)) from error
+            if not wait:
+                return
             await asyncio.sleep(self._options.log_seconds)

@@ -1,28 +1,33 @@
 """Slurm's client programs as coroutines: started, waited for, their failures given our names.
 
 While the controller is away each of them blocks for 9 s, so threads of their own wait for them,
-not the event loop, nor the threads that everything else needs. It knows which failures pass and
+not the event loop, nor the threads that everything else needs; and ``scontrol ping``, which knows
+at once, is asked beside whatever does not answer. It knows which failures pass and
 which stay; what is asked is the callers' business.
 """
 
 from __future__ import annotations
 
 import asyncio
+import itertools
 import re
 import subprocess
+import time
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 
 from bot.domain.errors import SubmissionRejected, Unavailable
 
 MOST_AT_ONCE = 32
+PING_SECONDS = (0.5, 2.0)
+"""After so long without an answer the controller is pinged, and again each time after the last."""
 
 # Failures that pass by themselves. Whatever else a client says is about the request.
 _PASSING = re.compile(
     "unable to contact|connect(ion)? (failure|refused|timed out|reset)|socket timed out"
     "|zero bytes|temporarily|communication|standby|configuration source|authentication"
     "|not responding|try again|message (receive|send) failure|insane message"
-    "|max[a-z]*submit|unexpected message",
+    "|max[a-z]*submit|unexpected message|can't be reached",
     re.IGNORECASE,
 )
 
@@ -55,16 +60,48 @@ class Clients:
 
     async def _run(self, program: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
         process = self._start(program, arguments)
-        loop = asyncio.get_running_loop()
-        waiting = loop.run_in_executor(self._threads, process.communicate)
+        waiting = self._communicate(process)
+        cluster = [word for word in arguments if word.startswith("--clusters=")]
+        give_up = time.monotonic() + self._seconds
         try:
-            out, err = await asyncio.wait_for(asyncio.shield(waiting), self._seconds)
-        except TimeoutError as error:
-            raise Unavailable(f"{program} did not answer within {self._seconds:g} s") from error
+            for pause in itertools.chain(PING_SECONDS, itertools.repeat(PING_SECONDS[-1])):
+                left = give_up - time.monotonic()
+                await asyncio.wait({waiting}, timeout=min(pause, left))
+                if waiting.done():
+                    break
+                if left <= pause:
+                    raise Unavailable(f"{program} did not answer within {self._seconds:g} s")
+                if await self._down(cluster, waiting):
+                    raise Unavailable(f"{program}: the Slurm controller is down")
+            out, err = waiting.result()
         finally:
             if not waiting.done():
                 process.kill()
         return process.returncode, out, err
+
+    def _communicate(self, process: subprocess.Popen[str]) -> asyncio.Future[tuple[str, str]]:
+        loop = asyncio.get_running_loop()
+        return loop.run_in_executor(self._threads, process.communicate)
+
+    async def _down(self, cluster: list[str], waiting: asyncio.Future[tuple[str, str]]) -> bool:
+        """Return whether ``scontrol ping`` says at once that no controller is up.
+
+        The other programs need 9 s to say so. One that is only slow is no reason to give up.
+        """
+        try:
+            process = self._start("scontrol", (*cluster, "ping"))
+        except Unavailable:
+            return False
+        pinging = self._communicate(process)
+        try:
+            await asyncio.wait(
+                {pinging, waiting}, timeout=PING_SECONDS[-1], return_when=asyncio.FIRST_COMPLETED
+            )
+            said = pinging.result()[0] if pinging.done() else ""
+        finally:
+            if not pinging.done():
+                process.kill()
+        return not waiting.done() and " is DOWN" in said and " is UP" not in said
 
     def _start(self, program: str, arguments: tuple[str, ...]) -> subprocess.Popen[str]:
         """Start it; this takes a millisecond or two.

@@ -7,12 +7,18 @@ why. A record is forgotten some minutes after the end; files may show up late on
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 from bot.backends.base import Life
-from bot.backends.slurm.folder import Traces
+from bot.backends.slurm.folder import PULSE_SECONDS, Traces
 from bot.backends.slurm.records import Record
 from bot.domain.events import Cancelled, Cause, Exited, Failed, Requeued, Started
+
+STOPPED_SECONDS = 3.0
+"""For the files of a job that was stopped: nobody waits for pictures of it."""
+PULSES = 4
+"""So many beats, or times as long as files may be late, a job's pulse must be missing."""
 
 # Why Slurm would keep a job waiting until somebody changes the cluster's configuration.
 _HOPELESS = frozenset(
@@ -63,7 +69,7 @@ class Course:
     """``see`` takes the newest of both sides and gives what has happened since the last call.
 
     ``ended`` is set with the last event; ``alive`` is whether Slurm last said that the job waits or
-    runs. ``hopeless`` is a sentence once Slurm will never start
+    runs, and is not about to end. ``hopeless`` is a sentence once Slurm will never start
     the job: it should then be refused and cancelled. All times are seconds of one clock.
     """
 
@@ -78,6 +84,9 @@ class Course:
         self._printed_at: float | None = None
         self._result_at: float | None = None
         self._loose_end_at: float | None = None
+        # What in the folder shows that the job lives, and when it last changed.
+        self._signs: tuple[int, int] | None = None
+        self._lived_at = -math.inf
         self._hopeless_at: float | None = None
         self.ended = False
         self.alive = False
@@ -87,14 +96,22 @@ class Course:
         """What has happened, in order; empty for nothing new."""
         if self._printed_at is None and traces.printed > self._printed_before:
             self._printed_at = now
+        signs = (traces.printed, traces.pulse)
+        if self._signs not in (None, signs):
+            self._lived_at = now
+        self._signs = signs
         record = sight.record if sight is not None else None
-        self.alive = record is not None and not record.ended
+        self.alive = record is not None and not record.ended and record.state != "COMPLETING"
         end = self._by_result(traces, sight, now)
         if end is None and sight is not None:
             if sight.record is None:
                 end = self._by_absence(traces, now)
             elif sight.record.ended:
                 end = self._by_record(traces, sight.record, now)
+            elif traces.cancelled and sight.record.state == "COMPLETING":
+                # It is cancelled; what takes longer is that its nodes get rid of its processes.
+                if traces.code is None and self._settled(now, self._patient(traces)):
+                    end = Cancelled(by=0)
             else:
                 self._loose_end_at = None
                 return self._alive(sight, sight.record, traces, now)
@@ -121,7 +138,7 @@ class Course:
             return None
         if self._result_at is None:
             self._result_at = now
-        late = now - self._result_at >= self._settle
+        late = now - self._result_at >= self._patient(traces)
         if not (traces.complete or late):
             return None
         if code == 0:
@@ -138,7 +155,16 @@ class Course:
         return None
 
     def _by_absence(self, traces: Traces, now: float) -> Life | None:
-        if traces.code is not None or not self._settled(now):
+        """The end of a job that Slurm does not know, once nothing in its folder moves any more.
+
+        It may have been asked at the wrong moment, or have lost its memory while the job runs on.
+        """
+        patience = self._patient(traces)
+        if traces.pulse and not traces.cancelled:
+            patience = max(patience, PULSE_SECONDS) * PULSES
+        if traces.code is not None or not self._settled(now, patience):
+            return None
+        if now - self._lived_at < patience:
             return None
         if traces.refused:
             return _refusal(traces)
@@ -149,17 +175,24 @@ class Course:
     def _by_record(self, traces: Traces, record: Record, now: float) -> Life | None:
         if traces.code is not None:
             return None  # the result file is there, and is waited for or decides
-        if record.state in ("COMPLETED", "FAILED") and not self._settled(now):
+        awaited = record.state in ("COMPLETED", "FAILED") and not traces.cancelled
+        if awaited and not self._settled(now, self._settle):
             return None
         return _ending(record, record.code if record.state != "COMPLETED" else None, traces)
 
-    def _settled(self, now: float) -> bool:
+    def _patient(self, traces: Traces) -> float:
+        """For how long files that should be there are waited for."""
+        return min(self._settle, STOPPED_SECONDS) if traces.cancelled else self._settle
+
+    def _settled(self, now: float, patience: float) -> bool:
         """Whether files that should be there had the time to show up."""
         if self._loose_end_at is None:
             self._loose_end_at = now
-        return now - self._loose_end_at >= self._settle
+        return now - self._loose_end_at >= patience
 
     def _alive(self, sight: Sight, record: Record, traces: Traces, now: float) -> tuple[Life, ...]:
+        if not (record.waiting or record.running):
+            return ()  # it lives, on another cluster or in a way that has no name here
         known, self._restarts = self._restarts, record.restarts
         if record.waiting:
             printed = self._printed_at is not None and sight.began > self._printed_at

@@ -1,8 +1,9 @@
 """A job's folder on the shared file system: what was intended, submitted, started, and its end.
 
     script.sh   the job, rendered          job.sh     what sbatch is given; starts it once
-    intent      about to be submitted      submitted  Slurm's number of it
+    intent      about to be submitted      submitted  Slurm's number of it, and its cluster
     owner       the number that started    log        everything it printed
+    alive       touched while it runs
     result      its exit status, last      cancelled, refused    what we did to it
     over        its end was seen           lock       one submission at a time
 
@@ -28,6 +29,7 @@ from bot.domain.script import ENDED_LINE, STARTED_LINE
 
 LOCK_SECONDS = 0.05
 TAIL_BYTES = 16_384
+PULSE_SECONDS = 5
 
 # What slurmstepd writes into the log of a step or job that it kills, and our word for it.
 _KILLED = re.compile(
@@ -46,6 +48,9 @@ cd {folder} || exit 1
 ( set -C; printf '%s\\n' "$SLURM_JOB_ID" > owner ) 2>/dev/null
 [ "$(cat owner)" = "$SLURM_JOB_ID" ] || exit 0
 {check}rm -rf result scratch
+# Shows that the job lives when Slurm does not know it and it prints nothing. Nobody's child, so
+# that the script does not wait for it.
+( ( while kill -0 $$; do touch alive; sleep {pulse}; done ) </dev/null >/dev/null 2>&1 & )
 exec bash script.sh
 """
 
@@ -65,7 +70,8 @@ class Traces:
     """What the folder shows: the exit ``code`` once there is one, the bytes that were ``printed``,
     whether the log is ``complete`` (its last lines are there), ``why`` something in it was killed
     (``memory``, ``time``, ``node``, ``preempted``; empty for nothing), whether we ``cancelled`` the
-    job, and the sentence with which we ``refused`` it."""
+    job, and the sentence with which we ``refused`` it. ``pulse`` changes every few seconds while it
+    runs, 0 for a job that was submitted by a version without."""
 
     code: int | None = None
     printed: int = 0
@@ -73,6 +79,7 @@ class Traces:
     why: str = ""
     cancelled: bool = False
     refused: str = ""
+    pulse: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,13 +119,15 @@ class Folder:
         """Write everything that sbatch needs, and then that it is going to be called."""
         check = _CHECK_GPUS if gpus else ""
         self._write("script.sh", script)
-        self._write("job.sh", _START.format(folder=shlex.quote(str(self.path)), check=check))
+        quoted = shlex.quote(str(self.path))
+        starter = _START.format(folder=quoted, check=check, pulse=PULSE_SECONDS)
+        self._write("job.sh", starter)
         self.log.touch(mode=0o600)
         self._write("intent", "")
 
-    def note_submitted(self, number: str) -> None:
-        """Slurm has taken it as ``number``."""
-        self._write("submitted", number)
+    def note_submitted(self, said: str) -> None:
+        """Keep what ``sbatch --parsable`` said: ``number``, or ``number;cluster``."""
+        self._write("submitted", said)
 
     def intended(self) -> bool:
         """Whether it may have been submitted."""
@@ -126,7 +135,11 @@ class Folder:
 
     def number(self) -> str:
         """Slurm's number of it, empty if not known; that of the job which started counts."""
-        return self._read("owner") or self._read("submitted")
+        return self._read("owner") or self._read("submitted").partition(";")[0]
+
+    def cluster(self) -> str:
+        """Return the cluster that sbatch said took it, "" if it said none."""
+        return self._read("submitted").partition(";")[2]
 
     def over(self) -> bool:
         """Whether it has ended for good: a result that is no 0 may be that of a run put back."""
@@ -174,7 +187,16 @@ class Folder:
             why=(killed.lastgroup or "") if killed else "",
             cancelled=(self.path / "cancelled").exists(),
             refused=self._read("refused"),
+            pulse=self._pulse(),
         )
+
+    def _pulse(self) -> int:
+        # Opened, which makes a network file system look again.
+        try:
+            with (self.path / "alive").open("rb") as alive:
+                return os.fstat(alive.fileno()).st_mtime_ns
+        except OSError:
+            return 0
 
     def _log_tail(self, wanted: bool) -> tuple[int, bytes]:
         """The log's size and, if wanted, its end."""

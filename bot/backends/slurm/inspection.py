@@ -19,7 +19,7 @@ from pathlib import Path
 
 from bot.backends.base import Health
 from bot.backends.slurm.clients import Clients
-from bot.backends.slurm.options import Options
+from bot.backends.slurm.options import Options, cluster_words
 from bot.backends.slurm.records import Record
 from bot.backends.slurm.watch import Watch
 from bot.domain.errors import SubmissionRejected, Unavailable
@@ -58,14 +58,17 @@ class Nodes:
         return frozenset(found)
 
 
-async def read_nodes(clients: Clients) -> tuple[Nodes, ...]:
+async def read_nodes(clients: Clients, cluster: str = "") -> tuple[Nodes, ...]:
     """The cluster as ``sinfo`` shows it. Raises Unavailable."""
+    words = (*cluster_words(cluster), "--noheader", f"--format={_SINFO}")
     try:
-        text = await clients.ask("sinfo", "--noheader", f"--format={_SINFO}")
+        text = await clients.ask("sinfo", *words)
     except SubmissionRejected as error:
         raise Unavailable(str(error)) from error
     groups = []
     for line in text.splitlines():
+        if line.count("|") < 4:
+            continue  # the heading above each of several clusters
         name, up, count, state, gres = (part.strip() for part in line.split("|", 4))
         default, name = name.endswith("*"), name.rstrip("*")
         groups.append(Nodes(name, default, up == "up", int(count), state, gres))
@@ -139,7 +142,7 @@ class Inspection:
         if not found[0].ok:
             return tuple(found)
         try:
-            groups = await read_nodes(self._clients)
+            groups = await read_nodes(self._clients, self._options.clusters)
             found.append(Finding("Slurm controller", True, "answers"))
             found.append(_finding("partition", partition_health(groups, self._options)))
             found.append(_finding("GPUs", gpu_health(groups, self._options)))
@@ -201,12 +204,13 @@ class Inspection:
             *self._options.place_words(),
             str(script),
         )
-        number = said.strip().partition(";")[0]
+        number, _, cluster = said.strip().partition(";")
         try:
             return await self._await_answer(folder, number)
         finally:
             with contextlib.suppress(Unavailable, SubmissionRejected):
-                await self._clients.ask("scancel", number)
+                words = cluster_words(cluster or self._options.clusters)
+                await self._clients.ask("scancel", *words, number)
 
     async def _await_answer(self, folder: Path, number: str) -> Health:
         patience = self._options.inspect_seconds
@@ -217,7 +221,8 @@ class Inspection:
             if text:
                 return self._judge(text, await asyncio.to_thread(_read, folder, "log"))
             snapshot = await self._watch.look(time.monotonic())
-            record = snapshot.records.get(number)
+            same = snapshot.named("gridbrush-check")
+            record = next((one for one in same if one.id == number), None)
             if record is None or record.ended:
                 break
         # Its answer may have come with its end.

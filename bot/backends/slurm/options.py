@@ -19,6 +19,9 @@ from bot.domain.workflow import Resources
 # What Slurm's programs, and through them the jobs, see of the bot's own environment. Not more: it
 # holds the bot's secrets; and nothing about this machine's GPUs, which are not the nodes'.
 _INHERITED = re.compile(r"HOME|LANG|LC_.*|LD_LIBRARY_PATH|LOGNAME|SLURM_CONF|TZ|USER|HF_.*")
+# How ``sbatch`` is told of a cluster; flags without a value may stand before the M.
+_CLUSTER = re.compile(r"--clusters?(?:=(.*))?|-[HhkOQsvV]*M(.+)?")
+_CLUSTER_VARIABLES = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")
 _GPUS = re.compile(r"[A-Za-z0-9_.-]+")
 
 
@@ -74,6 +77,19 @@ class Options:
         return child_environment(self.environ, _INHERITED, hub=hub)
 
     @property
+    def clusters(self) -> str:
+        """Return the cluster, or Slurm's list of clusters, that jobs go to; "" for this one.
+
+        Named in ``extra_args`` or, as sbatch has it, by the environment.
+        """
+        found = next(filter(None, (self.environ.get(name) for name in _CLUSTER_VARIABLES)), "")
+        words = iter(self.extra_args)
+        for word in words:
+            if option := _CLUSTER.fullmatch(word):
+                found = (option[1] or option[2] or next(words, "")).strip()
+        return found
+
+    @property
     def interpreter(self) -> str:
         """The Python that runs the stand-ins on the nodes."""
         return self.python or sys.executable
@@ -94,7 +110,8 @@ class Options:
 
     def place_words(self) -> tuple[str, ...]:
         """``sbatch``'s words for where to run, the operator's own last, so that they win."""
-        words = [f"--partition={self.partition}"] if self.partition else []
+        words = [f"--clusters={self.clusters}"] if self.clusters else []
+        words += [f"--partition={self.partition}"] if self.partition else []
         words += [f"--account={self.account}"] if self.account else []
         return (*words, *self.extra_args)
 
@@ -111,3 +128,8 @@ class Options:
             f"--mem-per-cpu={resources.mem_per_cpu}M",
             *self.gpu_words(-(-resources.gpus // resources.tasks)),
         )
+
+
+def cluster_words(cluster: str) -> tuple[str, ...]:
+    """Return what each of Slurm's programs must be told to speak to ``cluster``; none for ""."""
+    return (f"--clusters={cluster}",) if cluster else ()

@@ -7,18 +7,34 @@ too. It knows Slurm's words and nothing of ours.
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+import re
+from dataclasses import dataclass, replace
 
 from bot.domain.errors import Unavailable
 
 WAITING = frozenset(
-    {"PENDING", "CONFIGURING", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED", "SPECIAL_EXIT"}
-    | {"RESV_DEL_HOLD"}
+    {"PENDING", "CONFIGURING", "REQUEUE", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"}
+    | {"SPECIAL_EXIT", "RESV_DEL_HOLD", "POWER_UP_NODE", "EXPEDITING"}
+)
+RUNNING = frozenset(
+    {"RUNNING", "COMPLETING", "STAGE_OUT", "SUSPENDED", "STOPPED", "RESIZING", "SIGNALING"}
 )
 ENDED = frozenset(
     {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL"}
-    | {"OUT_OF_MEMORY", "PREEMPTED", "REVOKED"}
+    | {"OUT_OF_MEMORY", "PREEMPTED"}
 )
+ELSEWHERE = frozenset({"REVOKED"})
+"""Said in a federation of a job that another cluster took: it lives there, not here."""
+
+# What later versions list beside a state and what then counts, the most telling first. A job that
+# is put back or cleaned up has an ended state as well.
+_FLAGS = (
+    *("REVOKED", "COMPLETING", "STAGE_OUT", "REQUEUE", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"),
+    *("SPECIAL_EXIT", "RESV_DEL_HOLD", "CONFIGURING", "POWER_UP_NODE", "EXPEDITING"),
+    *("RESIZING", "SIGNALING", "STOPPED"),
+)
+# Flags that say nothing of whether the job lives.
+_REMARKS = frozenset({"LAUNCH_FAILED", "RECONFIG_FAIL", "UPDATE_DB"})
 
 TEXT_FORMAT = "JobID:|,State:|,Reason:|,exit_code:|,RestartCnt:|,Name:"
 """What ``squeue --Format`` must be told for ``read_text``; the name is last, it may hold bars."""
@@ -29,7 +45,11 @@ _REFUSED = "BadConstraints"
 
 @dataclass(frozen=True, slots=True)
 class Record:
-    """One job. ``code`` is its exit status as a shell counts (128 + signal), None if unknown."""
+    """One job. ``code`` is its exit status as a shell counts (128 + signal), None if unknown.
+
+    ``cluster`` is where it is, "" where only one cluster was asked. A state that is in none of the
+    tables above is taken for alive.
+    """
 
     id: str
     name: str
@@ -37,11 +57,22 @@ class Record:
     reason: str = ""
     code: int | None = None
     restarts: int = 0
+    cluster: str = ""
+
+    @property
+    def key(self) -> str:
+        """Return what tells it apart from all others: two clusters may use the same number."""
+        return f"{self.id};{self.cluster}" if self.cluster else self.id
 
     @property
     def waiting(self) -> bool:
         """Whether it waits, for the first time or again."""
         return self.state in WAITING
+
+    @property
+    def running(self) -> bool:
+        """Return whether it has started and is not over."""
+        return self.state in RUNNING
 
     @property
     def ended(self) -> bool:
@@ -80,15 +111,26 @@ def read_json(text: str) -> tuple[Record, ...]:
 
 
 def read_text(text: str) -> tuple[Record, ...]:
-    """The records in the output of ``squeue --noheader --Format=TEXT_FORMAT``."""
-    records = []
+    """Return the records in the output of ``squeue --Format=TEXT_FORMAT``.
+
+    With a header or without; asked of several clusters, ``CLUSTER: name`` stands above each part.
+    """
+    records: list[Record] = []
+    cluster = ""
     for line in text.splitlines():
+        if heading := _CLUSTER.fullmatch(line):
+            cluster = heading[1]
+            continue
         parts = [part.strip() for part in line.split("|", 5)]
-        if len(parts) == 6:
+        if len(parts) == 6 and parts[0][:1].isdigit():
             number, state, reason, code, restarts, name = parts
             count = int(restarts) if restarts.isdigit() else 0
-            records.append(Record(number, name, _state(state), reason, _raw_code(code), count))
+            record = Record(number, name, _state(state), reason, _raw_code(code), count)
+            records.append(replace(record, cluster=cluster))
     return tuple(records)
+
+
+_CLUSTER = re.compile(r"\s*CLUSTER:\s*(\S+)\s*")
 
 
 def _state(said: object) -> str:
@@ -97,11 +139,12 @@ def _state(said: object) -> str:
     A job that ends is in its last state already while its nodes clean up; until that is over it
     counts as COMPLETING, like in the text.
     """
-    words = [str(word).upper() for word in (said if isinstance(said, list) else [said])]
-    for flag in ("COMPLETING", "REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "CONFIGURING"):
+    parts = said if isinstance(said, list) else re.split(r"[\s,+|]+", str(said))
+    words = [str(word).upper() for word in parts if word]
+    for flag in _FLAGS:
         if flag in words:
             return flag
-    return words[0] if words else "UNKNOWN"
+    return next((word for word in words if word not in _REMARKS), "UNKNOWN")
 
 
 def _number(said: object) -> int | None:

@@ -14,12 +14,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.backends.slurm.clients import Clients
+from bot.backends.slurm.options import cluster_words
 from bot.backends.slurm.records import TEXT_FORMAT, Record, read_json, read_text
 from bot.domain.errors import SubmissionRejected, Unavailable
 
 log = logging.getLogger(__name__)
 
 LONGEST_JSON = 4_000_000
+RETRY_SECONDS = 0.25
+"""Between two questions when the first had no answer: an outage is sure only after two."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,6 +32,15 @@ class Snapshot:
     began: float
     records: Mapping[str, Record]
 
+    def find(self, number: str, name: str) -> Record | None:
+        """Return the job of that name, by preference that of the number; None if there is none.
+
+        A number alone says nothing: a controller that lost its state gives them out again.
+        """
+        named = self.named(name)
+        numbered = (record for record in named if record.id == number)
+        return next(numbered, next(iter(named), None))
+
     def named(self, name: str) -> tuple[Record, ...]:
         """The jobs of that name, without traces of refused submissions."""
         same = (record for record in self.records.values() if record.name == name)
@@ -36,12 +48,18 @@ class Snapshot:
 
 
 class Watch:
-    """``look`` waits for a snapshot; at most one is being taken at any moment."""
+    """``look`` waits for a snapshot; at most one is being taken at any moment.
 
-    def __init__(self, clients: Clients, poll_seconds: float) -> None:
+    ``cluster`` is the one that is asked, or Slurm's list of several; "" for the machine's own.
+    """
+
+    def __init__(self, clients: Clients, poll_seconds: float, cluster: str = "") -> None:
         self._clients = clients
         self._poll_seconds = poll_seconds
-        self._json = True
+        self.cluster = cluster
+        # JSON does not say which cluster a job is on.
+        self._json = not cluster
+        self._failed = False
         self._asked_at = -poll_seconds
         self._last: Snapshot | None = None
         self._asking: asyncio.Task[Snapshot | Unavailable] | None = None
@@ -72,15 +90,18 @@ class Watch:
     async def _ask(self) -> Snapshot | Unavailable:
         """Wait for the turn and ask. An outage is a value: nobody may be left to catch it."""
         try:
-            turn = self._asked_at + self._poll_seconds - time.monotonic()
+            pause = min(RETRY_SECONDS, self._poll_seconds) if self._failed else self._poll_seconds
+            turn = self._asked_at + pause - time.monotonic()
             if turn > 0:
                 await _either(self._hurry, turn)
             self._hurry.clear()
             self._asked_at = began = time.monotonic()
             records = await self._records()
-            self._last = Snapshot(began, {record.id: record for record in records})
+            self._last = Snapshot(began, {record.key: record for record in records})
+            self._failed = False
             return self._last
         except Unavailable as error:
+            self._failed = True
             return error
         finally:
             self._asking = None
@@ -95,8 +116,10 @@ class Watch:
                 log.info("this squeue gives no JSON that can be read (%s); text will do", error)
                 self._json = False
         try:
+            # With --noheader some versions also leave out which cluster a part is from.
+            words = cluster_words(self.cluster) or ("--noheader",)
             text = await self._clients.ask(
-                "squeue", "--me", "--states=all", "--noheader", f"--Format={TEXT_FORMAT}"
+                "squeue", *words, "--me", "--states=all", f"--Format={TEXT_FORMAT}"
             )
         except SubmissionRejected as error:
             raise Unavailable(str(error)) from error

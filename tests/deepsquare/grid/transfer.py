@@ -18,7 +18,19 @@ from aiohttp import web
 
 from tests.deepsquare.grid.service import Service, drop, stall
 
-Flaw = Literal["status", "slow", "redirect", "wrong bytes", "cut", "endless", "drop"]
+Flaw = Literal[
+    "status",
+    "slow",
+    "redirect",
+    "wrong bytes",
+    "cut",
+    "endless",
+    "drop",
+    "short",
+    "longer",
+    "empty",
+    "page",
+]
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +38,9 @@ class TransferFault:
     """What happens instead of an answer.
 
     ``status`` answers ``code`` with an error text; ``slow`` waits ``seconds`` first; ``redirect``
-    sends the caller to ``url``; ``wrong bytes`` keeps the length and changes the content; ``cut``
-    closes the connection in the middle; ``endless`` never stops sending; ``drop`` says nothing.
+    sends the caller to ``url``; ``wrong bytes`` keeps the length and changes the content;
+    ``short``, ``longer`` and ``empty`` change it; ``page`` is a proxy's own page; ``cut`` closes
+    the connection in the middle; ``endless`` never stops sending; ``drop`` says nothing.
     """
 
     flaw: Flaw
@@ -129,6 +142,11 @@ async def _misbehave(
             return web.Response(status=302, headers={"Location": fault.url})
         case "wrong bytes":
             return web.Response(body=bytes(byte ^ 1 for byte in content), content_type="image/png")
+        case "short" | "longer" | "empty":
+            kept = {"short": content[:-9], "longer": content + b"x", "empty": b""}[fault.flaw]
+            return web.Response(body=kept, content_type="image/png")
+        case "page":
+            return web.Response(text="<html>back in a moment</html>", content_type="text/html")
         case "drop":
             return drop(request)
         case "cut":
