@@ -31,6 +31,7 @@ from bot.permissions import private_umask
 from bot.restoring import settle_posted
 from bot.settings import Settings
 from bot.store.lock import FolderInUse, bot_lock, holder
+from bot.surface import first_answers
 from bot.surface.client import GridbrushClient
 from bot.surface.connection import aimed_at, run_client
 from bot.surface.courier import DiscordCourier
@@ -62,6 +63,7 @@ class Service:
         # A delivery that went on without its connection would be taken for one that failed.
         await self.engine.dispatcher.aclose()
         await self.courier.aclose()
+        await self.client.desk.settling.aclose()
         await _stop(self.writing)
 
 
@@ -122,6 +124,7 @@ async def open_service(
             upscaling=engine.menu.upscale is not None,
             notice=lambda: AWAY if engine.circuit.open else "",
         )
+        client.desk.settling.on_card = cards.take_up
         url = await stack.enter_async_context(
             serve(
                 metrics,
@@ -220,6 +223,8 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     """Once signed in, take up what was interrupted, then dispatch for ever."""
     await service.client.signed_in.wait()
     await settle_posted(service.engine, service.courier)
+    # Before the jobs: a result that is due becomes its card, if that is still found.
+    await first_answers.resume(service.client)
     await service.engine.dispatcher.recover()
     await service.engine.purse.recover()
     await service.cards.resume()
