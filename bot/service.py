@@ -36,6 +36,7 @@ from bot.restoring import settle_posted
 from bot.settings import Settings
 from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.store.waiting import waits_limited
+from bot.surface import first_answers
 from bot.surface.client import GridbrushClient
 from bot.surface.connection import aimed_at, run_client
 from bot.surface.courier import DiscordCourier
@@ -72,6 +73,7 @@ class Service:
         # A delivery that went on without its connection would be taken for one that failed.
         await self.engine.dispatcher.aclose()
         await self.courier.aclose()
+        await self.client.desk.settling.aclose()
         await _stop(self.writing)
 
 
@@ -142,6 +144,7 @@ async def open_service(
             upscaling=engine.menu.upscale is not None,
             notice=notice,
         )
+        client.desk.settling.on_card = cards.take_up
         url = await stack.enter_async_context(
             serve(
                 metrics,
@@ -251,6 +254,8 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     engine = service.engine
     # First of all: what Discord shows already must not be made again.
     await keep_running("settling posts", lambda: settle_posted(engine, service.courier))
+    # Before the jobs: a result that is due becomes its card, if that is still found.
+    await keep_running("taking up first answers", lambda: first_answers.resume(service.client))
     # Were the line dispatched before its running jobs are known, too many would run.
     await keep_running("taking up jobs", engine.dispatcher.recover)
 

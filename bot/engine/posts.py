@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
-from bot.store import audit, deliveries
+from bot.store import audit, deliveries, jobs
 from bot.store.database import Database
 from bot.store.deliveries import Deliveries
 from bot.store.job_queries import InteractionRef
@@ -68,9 +68,43 @@ class Posts:
         """The thread with the rows: its id and that of its first message."""
         return await self._deliveries.message(job_id, "thread")
 
-    async def keep_card(self, job_id: str, message: MessageRef) -> None:
-        """The card was posted, or says now how the job has ended."""
-        await self._keep(job_id, "card", message)
+    async def keep_card(
+        self,
+        job_id: str,
+        message: MessageRef,
+        *,
+        posted_at: datetime | None = None,
+        answer: bool = True,
+    ) -> None:
+        """The card was posted, or says now how the job has ended.
+
+        ``posted_at``: when it was, if not now. Not an ``answer``: a message of the bot's own, which
+        the interaction's token does not edit.
+        """
+        at = self._now()
+
+        def keep(link: sqlite3.Connection) -> None:
+            deliveries.set_message(link, job_id, "card", message, at=posted_at or at)
+            deliveries.close_card(link, job_id, at=at)
+            if not answer:
+                jobs.forget_token(link, job_id)
+
+        await self._database.write(keep)
+
+    async def cards_owed(self) -> tuple[str, ...]:
+        """Jobs of the last day, and older ones under way, whose card was never written down."""
+        return await self._deliveries.cards_owed(self._now() - _A_DAY)
+
+    async def card_owed(self, job_id: str) -> bool:
+        """Whether the job's card was never written down, nor that there will be none."""
+        return await self._deliveries.card_owed(job_id)
+
+    async def no_card(self, job_id: str, why_not: str) -> None:
+        """There will be no card, for a reason; the job goes on without one."""
+        at = self._now()
+        await self._database.write(
+            lambda link: deliveries.close_card(link, job_id, at=at, why_not=why_not)
+        )
 
     async def cards_behind(self, rung: str) -> tuple[str, ...]:
         """Jobs of the last day that have ended, and whose card may not say so.

@@ -31,7 +31,7 @@ from bot.engine.admission import (
 )
 from bot.engine.book import Book
 from bot.engine.sharing import Shared
-from bot.store import audit, guilds, ledger
+from bot.store import audit, deliveries, guilds, ledger
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.faults import disk_faults
@@ -151,6 +151,8 @@ class Queue:
                 link, job, interaction=interaction, mac_key=key, role_ids=member.role_ids
             )
             ledger.reserve(link, job)
+            if interaction is not None:
+                deliveries.owe_card(link, job.id, at=at)
             return Receipt(job, True, allowance.left - request.images)
 
         try:

@@ -11,7 +11,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, TypeAlias
+from typing import Final, Literal, TypeAlias
 
 from bot.domain.events import MessageRef
 from bot.store.database import Database
@@ -19,6 +19,8 @@ from bot.store.moments import from_text, to_text
 from bot.store.query import Query
 
 MessageKind: TypeAlias = Literal["card", "result", "thread", "notice"]
+
+CARD: Final = "card"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,10 +97,45 @@ def set_message(
     )
 
 
+def owe_card(connection: sqlite3.Connection, job_id: str, *, at: datetime) -> None:
+    """Write down that the member is to be told of the accepted job by a card."""
+    record_attempt(connection, job_id, CARD, CARD, at=at)
+
+
+def close_card(
+    connection: sqlite3.Connection, job_id: str, *, at: datetime, why_not: str = ""
+) -> None:
+    """Write down that the job's card is posted or, for a reason, never will be; idempotent.
+
+    It counts for jobs, too, that were accepted before cards were written down as owed.
+    """
+    connection.execute(
+        """
+        INSERT INTO deliveries (job_id, rung, nonce, attempted_at, done_at, delivered, detail)
+        VALUES (?, ?, ?, ?, ?, ?, ?)
+        ON CONFLICT (job_id, rung, nonce) DO UPDATE SET done_at = excluded.done_at,
+            delivered = excluded.delivered, detail = excluded.detail
+            WHERE done_at IS NULL
+        """,
+        (job_id, CARD, CARD, to_text(at), to_text(at), int(not why_not), why_not),
+    )
+
+
 def forget_message(connection: sqlite3.Connection, message_id: int) -> bool:
     """Forget a message that is gone from Discord; False if no job had it."""
     cursor = connection.execute("DELETE FROM messages WHERE message_id = ?", (message_id,))
     return cursor.rowcount > 0
+
+
+# What has no token came from the command line, was erased, or has its card elsewhere.
+_OWED: Final = """
+    token IS NOT NULL
+    AND NOT EXISTS (SELECT 1 FROM messages WHERE job_id = jobs.id AND kind = 'card')
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries
+        WHERE job_id = jobs.id AND rung = 'card' AND done_at IS NOT NULL
+    )
+"""
 
 
 class Deliveries:
@@ -143,6 +180,23 @@ class Deliveries:
         ORDER BY jobs.id
         """
         return await self._database.read(Query(sql, (to_text(since), without), _job_ids))
+
+    async def cards_owed(self, since: datetime) -> tuple[str, ...]:
+        """Jobs of members who may not have been told: no card is known, nor why there is none.
+
+        Asked for since then, or not ended yet; the first first.
+        """
+        sql = f"""
+        SELECT id AS job_id FROM jobs WHERE {_OWED} AND (
+            created_at >= ? OR state NOT IN ('finished', 'failed', 'cancelled')
+        ) ORDER BY id
+        """
+        return await self._database.read(Query(sql, (to_text(since),), _job_ids))
+
+    async def card_owed(self, job_id: str) -> bool:
+        """Whether no card of the job is known, nor why there is none."""
+        sql = f"SELECT id AS job_id FROM jobs WHERE {_OWED} AND id = ?"
+        return bool(await self._database.read(Query(sql, (job_id,), _job_ids)))
 
     async def message(self, job_id: str, kind: MessageKind) -> MessageRef | None:
         """The job's message of this kind."""

@@ -161,6 +161,13 @@ def set_credits(
     )
 
 
+def forget_token(connection: sqlite3.Connection, job_id: str) -> None:
+    """Forget the interaction's token: it answers nothing that belongs to the job."""
+    connection.execute(
+        "UPDATE jobs SET token = NULL, token_expires_at = NULL WHERE id = ?", (job_id,)
+    )
+
+
 def erase(connection: sqlite3.Connection, author_id: int, *, at: datetime) -> tuple[str, ...]:
     """Forget what a member wrote and saw in every job that has ended; the ids of those jobs.
 

@@ -6,8 +6,9 @@ that member. Who may do what is asked here again, never left to who can see a bu
 
 from __future__ import annotations
 
+import logging
 import re
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
 from typing import Any, Final, Self, TypeAlias
 
@@ -18,19 +19,35 @@ from bot.domain.job import Job, JobState
 from bot.domain.request import Request
 from bot.engine.posts import erased
 from bot.engine.queue import limit_waits
-from bot.surface.answers import acknowledge, answer_error, whisper
+from bot.surface.answers import acknowledge, answer_error, open_form, whisper
+from bot.surface.belonging import FOREIGN, carries, pressed_job
+from bot.surface.cards import card_of, moved
+from bot.surface.catalogue import ItemType
 from bot.surface.controls import TEMPLATE, Press, Verb
-from bot.surface.desk import desk_of
+from bot.surface.courier import DIRECT
+from bot.surface.desk import Desk, desk_of
 from bot.surface.details import details
 from bot.surface.editing import edit_form, from_message
+from bot.surface.first_answers import is_card
 from bot.surface.members import member_of
 from bot.surface.opening import chosen_image, open_image
+from bot.surface.outcomes import insist
+from bot.surface.posting import embed_of, view_of
 from bot.surface.removing import ask_removal, remove
 from bot.surface.submitting import Asker, submit
 from bot.surface.texts import jump_link
 
+log = logging.getLogger(__name__)
+
 Action: TypeAlias = Callable[[discord.Interaction[Any], Press, Job], Awaitable[None]]
 
+OLD: Final = (
+    "This button is from another version of the bot and does nothing any more. "
+    "/history and /show bring a job out with buttons that work."
+)
+OLD_FORM: Final = (
+    "This form is from another version of the bot, so nothing was made of it. Use /imagine."
+)
 _UNHEARD: Final = "The machines do not answer at the moment. Press Cancel again in a minute."
 _ERASED: Final = "Its author had this request erased, so it cannot be made again."
 _NO_RESULT: Final = "This job has no pictures to choose from."
@@ -69,10 +86,8 @@ async def press_control(interaction: discord.Interaction[Any], custom_id: str) -
     try:
         press = Press.read(custom_id)
         if press is None:
-            raise RequestError("This button is from an older version and does nothing any more.")
-        job = await desk_of(interaction).queue.jobs.get(press.job_id)
-        if job is None:
-            raise RequestError("This job is not known here any more.")
+            raise RequestError(OLD)
+        job = await pressed_job(interaction, press, custom_id)
         if press.verb in _MAKING_JOBS and _double_click(interaction):
             await acknowledge(interaction)
             return
@@ -82,14 +97,61 @@ async def press_control(interaction: discord.Interaction[Any], custom_id: str) -
         await answer_error(interaction, error)
 
 
+async def refuse_unknown(interaction: discord.Interaction[Any], items: Iterable[ItemType]) -> None:
+    """Answer a press or a form that none of ``items`` answers; leave the others to them.
+
+    The client calls this for every interaction that was not a form of ours.
+    """
+    data: Any = interaction.data or {}
+    custom_id = str(data.get("custom_id"))
+    if interaction.type is discord.InteractionType.modal_submit:
+        await answer_error(interaction, RequestError(OLD_FORM))
+    elif interaction.type is discord.InteractionType.component:
+        message = interaction.message
+        if message is None or not carries(message, custom_id):
+            # The library looks for the control on the message, too, and does nothing without it.
+            await answer_error(interaction, RequestError(FOREIGN))
+        elif not any(item.__discord_ui_compiled_template__.fullmatch(custom_id) for item in items):
+            await answer_error(interaction, RequestError(OLD))
+
+
 async def _cancel(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
     desk = desk_of(interaction)
     member = member_of(interaction, desk.moderator_role)
     await acknowledge(interaction)
+    over = job.state.terminal
     try:
-        await desk.queue.cancel(press.job_id, member)
+        job = await desk.queue.cancel(press.job_id, member)
     except BackendError as error:
         raise RequestError(_UNHEARD) from error
+    if job.state.terminal:
+        await _settle_pressed(interaction, desk, job, over=over)
+
+
+async def _settle_pressed(
+    interaction: discord.Interaction[Any], desk: Desk, job: Job, *, over: bool
+) -> None:
+    """Let the message that offered Cancel say how the job has ended, whichever message it is.
+
+    ``over``: it had ended before the press, so its card should have said so.
+    """
+    card = await desk.posts.card(job.id)
+    message = interaction.message
+    if message is None or (card is not None and card.message.message_id == message.id):
+        if over:
+            desk.settling.on_card(job)
+    elif is_card(interaction.client, message, job):
+        # A copy that nobody wrote down, or what /show has said: the press's own token edits it.
+        ended = card_of(job, desk.now())
+        if job.result is not None and job.rung != DIRECT:
+            guild_id = job.request.place.guild_id
+            result = job.result
+            ended = moved(job, jump_link(guild_id, result.channel_id, result.message_id))
+        edit = interaction.edit_original_response
+        edited = await insist(
+            lambda: edit(embed=embed_of(ended), view=view_of(ended.controls)), desk.sleep
+        )
+        log.info("a copy of the card was settled: %s", edited.outcome, extra={"job": job.id})
 
 
 async def _reroll(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
@@ -114,7 +176,7 @@ async def _retry(interaction: discord.Interaction[Any], press: Press, job: Job) 
 
 async def _edit(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
     _words_of(job)
-    await interaction.response.send_modal(edit_form(job))
+    await open_form(interaction, edit_form(job))
 
 
 async def _open(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
@@ -134,7 +196,7 @@ async def _upscale(interaction: discord.Interaction[Any], press: Press, job: Job
         return
     row, column = cell
     source = from_message(interaction)
-    if not source and job.result is not None and job.rung != "direct":
+    if not source and job.result is not None and job.rung != DIRECT:
         link = jump_link(request.place.guild_id, job.result.channel_id, job.result.message_id)
         source = f" from [this one]({link})"
     note = f"-# Row {row}, image {column}, upscaled by <@{interaction.user.id}>{source}"

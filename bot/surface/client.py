@@ -20,8 +20,8 @@ from bot.domain.errors import NotAllowed, RequestError
 from bot.engine.queue import limit_waits
 from bot.surface.acknowledging import Acknowledgements
 from bot.surface.answers import answer_error
-from bot.surface.buttons import ITEMS
-from bot.surface.catalogue import load_commands, load_items
+from bot.surface.buttons import ITEMS, refuse_unknown
+from bot.surface.catalogue import ItemType, load_commands, load_items
 from bot.surface.desk import DeskClient
 from bot.surface.editing import handed_in
 from bot.surface.registration import Registration
@@ -117,6 +117,7 @@ class GridbrushClient(DeskClient):
         )
         self._acks = acks
         self._guilds = tuple(guilds)
+        self._items: tuple[ItemType, ...] = (*ITEMS, *load_items())
         self._registration = Registration(registered)
 
     async def setup_hook(self) -> None:
@@ -127,15 +128,16 @@ class GridbrushClient(DeskClient):
                 self.tree.add_command(command, guilds=places, override=True)
             else:
                 self.tree.add_command(command, override=True)
-        self.add_dynamic_items(*ITEMS, *load_items())
+        self.add_dynamic_items(*self._items)
         assert self.application_id is not None, "it is known after signing in"
         await self._registration.update(self.tree, self.application_id, self._guilds)
         self.signed_in.set()
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
-        """Start the watch; forms are recognised here, since the library forgets them."""
+        """Start the watch; what the library passes on to nobody is answered here."""
         self._acks.arrived(interaction.id)
-        await handed_in(interaction)
+        if not await handed_in(interaction):
+            await refuse_unknown(interaction, self._items)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
         """An event handler failed; the connection goes on."""

@@ -42,8 +42,10 @@ class Verb(StrEnum):
 
 TEMPLATE: Final = re.compile(
     rf"gb:(?P<verb>{'|'.join(Verb)}):(?P<job>[a-z2-7]{{16}})"
-    r"(?::(?P<first>[0-9]{1,20}))?(?::(?P<second>[0-9]{1,20}))?"
+    r"(?::(?P<first>[0-9]{1,19}))?(?::(?P<second>[0-9]{1,19}))?"
 )
+MAX_ID: Final = 2**63 - 1
+"""Discord's ids fit 63 bits, as do the store's numbers."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,6 +66,8 @@ class Press:
         if match is None:
             return None
         numbers = tuple(int(part) for part in (match["first"], match["second"]) if part)
+        if any(number > MAX_ID for number in numbers):
+            return None
         return cls(Verb(match["verb"]), match["job"], numbers)
 
 
@@ -168,7 +172,7 @@ def choice_within(job: Job, verb: Verb, first: int, last: int) -> tuple[ControlR
 
 def chosen(value: str) -> tuple[str, int, int] | None:
     """What an option says: ``("cell", row, column)`` or ``("rows", first, last)``."""
-    match = re.fullmatch(r"(cell|rows):(\d{1,3}):(\d{1,3})", value)
+    match = re.fullmatch(r"(cell|rows):([0-9]{1,3}):([0-9]{1,3})", value)
     return (match[1], int(match[2]), int(match[3])) if match else None
 
 

@@ -25,6 +25,7 @@ from bot.engine.posts import Post
 from bot.surface import posting
 from bot.surface.controls import Press, Verb
 from bot.surface.desk import DeskClient
+from bot.surface.first_answers import find_card
 from bot.surface.posting import Gone, Unheard, border
 from bot.surface.results import Picture, post_picture, wants_rows
 from bot.surface.rows import post_rows
@@ -159,9 +160,12 @@ class DiscordCourier:
         waited = 0.0
         while True:
             post = await desk.posts.card(job.id)
-            age = (desk.now() - job.created_at).total_seconds()
-            if post is not None or waited >= CARD_SECONDS or age > CARD_SECONDS:
+            if post is not None:
                 return post
+            age = (desk.now() - job.created_at).total_seconds()
+            late = waited >= CARD_SECONDS or age > CARD_SECONDS
+            if late or desk.settling.under_way(job.id):
+                return await find_card(self._client, job)
             await self._sleep(LOOK_EVERY)
             waited += LOOK_EVERY
 

@@ -6,6 +6,7 @@ knows no store and no backend.
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -22,6 +23,7 @@ from bot.engine.privacy import Privacy
 from bot.engine.queue import Member, Queue
 from bot.surface.clicks import Clicks
 from bot.surface.pens import Pens
+from bot.surface.settling import Settling
 from bot.surface.sizes import SizeLimits
 
 Check: TypeAlias = Callable[[Request, Member], Awaitable[None]]
@@ -34,7 +36,8 @@ class Desk:
 
     ``rows`` is ``[delivery] rows``. ``entropy`` gives so many random bytes. ``upscaling``: there is
     a workflow for it. ``notice`` is a sentence for cards that wait, such as that the machines are
-    away; empty for none. ``sizes`` remembers how large a file places take.
+    away; empty for none. ``sizes`` remembers how large a file places take. ``sleep`` pauses between
+    attempts at an answer.
     """
 
     queue: Queue
@@ -54,6 +57,8 @@ class Desk:
     pens: Pens = field(default_factory=Pens)
     clicks: Clicks = field(default_factory=Clicks)
     sizes: SizeLimits = field(default_factory=SizeLimits)
+    settling: Settling = field(default_factory=Settling)
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
 # A bot that paints does not speak: the library's warnings that it cannot are noise.

@@ -18,6 +18,7 @@ from bot.domain.job import Job
 from bot.domain.request import Options
 from bot.engine.queue import limit_waits
 from bot.surface.answers import answer_error
+from bot.surface.belonging import pressed_job
 from bot.surface.controls import Press, Verb
 from bot.surface.given_back import FORM_ID, MOST_TYPED, NEGATIVE, PROMPT, text_fields
 from bot.surface.submitting import submit
@@ -80,6 +81,8 @@ async def handed_in(interaction: discord.Interaction[Any]) -> bool:
         return False
     limit_waits()
     try:
+        if press is not None:
+            await pressed_job(interaction, press, custom_id)
         if not isinstance(data.get("components"), list):
             raise RequestError("The form came back empty. Please try again.")
         fields = dict(text_fields(data["components"]))

@@ -41,7 +41,12 @@ async def find_job(desk: Desk, typed: str, member: Member, guild_id: int | None)
             "An id has 8 to 16 letters and the digits 2 to 7, as at the foot of every card. "
             "/history lists your own.",
         )
-    found = await desk.queue.jobs.prefix(wanted)
+    found = [
+        job
+        for job in await desk.queue.jobs.prefix(wanted)
+        # What another server asks for is nobody's business here, not even that it exists.
+        if job.request.author.id == member.id or job.request.place.guild_id == guild_id
+    ]
     if not found:
         raise RequestError(f"There is no job {wanted}. /history lists your own.")
     allowed = [job for job in found if may_touch(job, member, guild_id)]

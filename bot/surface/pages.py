@@ -13,11 +13,10 @@ from typing import Any, Final, TypeAlias
 
 import discord
 
-from bot.surface.answers import whisper
+from bot.surface.answers import turn_to, whisper
 from bot.surface.card import DESCRIPTION, FIELD_VALUE, Button, Card, ControlRow, Field, units
 from bot.surface.cards import BLUE
 from bot.surface.guarding import guarded
-from bot.surface.posting import NO_MENTIONS, embed_of, view_of
 from bot.surface.texts import cut
 
 Interaction: TypeAlias = discord.Interaction[Any]
@@ -123,9 +122,6 @@ def turning(name: str, read: Read) -> type[discord.ui.DynamicItem[Any]]:
 
         async def _turn(self, interaction: Interaction) -> None:
             listing = await read(interaction, self._about)
-            card = page_card(listing, name, self._about, self._number)
-            await interaction.response.edit_message(
-                embed=embed_of(card), view=view_of(card.controls), allowed_mentions=NO_MENTIONS
-            )
+            await turn_to(interaction, page_card(listing, name, self._about, self._number))
 
     return Turn

@@ -15,6 +15,7 @@ from bot.domain.events import MessageRef
 from bot.domain.job import Job
 from bot.surface import posting
 from bot.surface.answers import acknowledge, conclude, whisper
+from bot.surface.belonging import NO_MESSAGE, check_removable
 from bot.surface.controls import Press, confirm_removal
 from bot.surface.desk import Desk, desk_of
 from bot.surface.members import member_of
@@ -41,11 +42,12 @@ async def remove(interaction: discord.Interaction[Any], press: Press, job: Job) 
     check_may_remove(interaction, job)
     desk = desk_of(interaction)
     if interaction.channel_id is None or len(press.numbers) != 1:
-        raise RequestError("That message cannot be found any more.")
+        raise RequestError(NO_MESSAGE)
     message = MessageRef(interaction.channel_id, press.numbers[0])
     await acknowledge(interaction)
     text = "Deleted."
     try:
+        await check_removable(interaction.client, desk, job, message)
         await _remove_rows(interaction.client, desk, job, message)
         await posting.delete(interaction.client, message)
     except Gone as error:

@@ -119,6 +119,23 @@ class DiscordReporter:
         self._line_moved = True
         self._woken.set()
 
+    def take_up(self, job: Job) -> None:
+        """Write a card that has become known, if it was given up or its job has ended meanwhile."""
+        if job.state is JobState.FINISHED and job.rung == INTERACTION:
+            return  # it is the result
+        sheet = self._sheets.get(job.id)
+        if sheet is None and not job.state.terminal:
+            return  # nothing has been missed
+        if sheet is not None and not sheet.gone and not sheet.tries:
+            return  # it is written in its turn
+        if sheet is None or sheet.gone:
+            sheet = self._sheets[job.id] = _Sheet(sheet.job if sheet else None)
+        sheet.job = sheet.job or job
+        sheet.tries = 0
+        self._agenda.drop(job.id)  # it was put off, for want of a card
+        self._want(sheet.job)
+        self._woken.set()
+
     async def resume(self) -> None:
         """Write anew the cards of jobs that were under way when the bot stopped, or just ended."""
         desk = self._client.desk

@@ -6,6 +6,7 @@ Who may do so was checked by the caller. A job without a result is described, an
 from __future__ import annotations
 
 import asyncio
+import logging
 from dataclasses import replace
 from typing import Any
 
@@ -14,13 +15,16 @@ import discord
 from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.job import Job, JobState
 from bot.engine.spending import account
-from bot.surface.answers import whisper
+from bot.surface.answers import acknowledge, whisper
 from bot.surface.card import Card, Field
 from bot.surface.cards import Waiting, card_of
 from bot.surface.desk import Desk, client_of
-from bot.surface.posting import TooLarge, edit_answer
+from bot.surface.outcomes import PAUSES
+from bot.surface.posting import TooLarge, Unheard, edit_answer
 from bot.surface.results import Picture, post_picture, without_picture
 from bot.surface.submitting import reference
+
+log = logging.getLogger(__name__)
 
 GONE = (
     "The pictures of this job are not here any more. Its prompt and settings are: press Try again, "
@@ -40,15 +44,20 @@ async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> N
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):
         raise RequestError(GONE)
-    await interaction.response.defer(thinking=True)
+    await acknowledge(interaction, thinking=True, private=False)
 
     async def post(picture: Picture) -> None:
-        await edit_answer(
-            interaction.client,
-            reference(interaction),
-            _with(picture.card, compute),
-            uploads=picture.uploads,
-        )
+        card = _with(picture.card, compute)
+        for pause in (*PAUSES, 0.0):
+            try:
+                await edit_answer(
+                    interaction.client, reference(interaction), card, uploads=picture.uploads
+                )
+                return
+            except Unheard as error:
+                # It may be shown already, so no apology may take its place.
+                log.info("the picture is shown again: %s", error, extra={"job": job.id})
+                await desk.sleep(pause)
 
     try:
         await post_picture(client_of(interaction), job, interaction.guild_id or 0, post)

@@ -6,25 +6,20 @@ privately, who is accepted has the card at once, and nobody reads "thinking" in 
 
 from __future__ import annotations
 
-import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import discord
 
-from bot.domain.errors import RequestError
-from bot.domain.events import MessageRef
+from bot.domain.errors import RequestError, StoreUnavailable
 from bot.domain.request import Author, Limits, Options, Place, Request, choose_seed
 from bot.engine.posts import InteractionRef
 from bot.engine.queue import Receipt
-from bot.surface.answers import answer_error, came_too_late
-from bot.surface.cards import Waiting, card_of
-from bot.surface.desk import Desk, desk_of
+from bot.surface.answers import SUBMITTED, answer_error
+from bot.surface.desk import desk_of
+from bot.surface.first_answers import answer_accepted
 from bot.surface.members import member_of
-from bot.surface.posting import NO_MENTIONS, embed_of, view_of
-
-log = logging.getLogger(__name__)
 
 TOKEN_SECONDS: Final = 15 * 60
 
@@ -82,13 +77,18 @@ async def submit(
         request = make(asker)
         for check in desk.checks:
             await check(request, member)
+        interaction.extras[SUBMITTED] = True
         receipt = await desk.queue.submit(request, member, reference(interaction))
+    except StoreUnavailable:
+        # It was withdrawn: it was not accepted, and will not be.
+        interaction.extras.pop(SUBMITTED)
+        raise
     except RequestError as refusal:
         await answer_error(interaction, refusal)
         return None
     # A repeated event is answered only if the first one was not, as after a crash in between.
     if receipt.created or await desk.posts.card(receipt.job.id) is None:
-        await _answer(interaction, desk, receipt, note)
+        await answer_accepted(interaction, receipt.job, left=receipt.left, note=note)
     return receipt
 
 
@@ -97,26 +97,3 @@ def reference(interaction: discord.Interaction[Any]) -> InteractionRef:
     return InteractionRef(
         interaction.id, interaction.application_id, interaction.token, interaction.expires_at
     )
-
-
-async def _answer(
-    interaction: discord.Interaction[Any], desk: Desk, receipt: Receipt, note: str
-) -> None:
-    """Post the card. The job is safe whatever happens here; its result finds its own way."""
-    job = receipt.job
-    standing = await desk.queue.standing(job)
-    waiting = Waiting(standing, receipt.left, desk.notice())
-    card = card_of(job, desk.now(), waiting)
-    said: dict[str, Any] = {"embed": embed_of(card), "view": view_of(card.controls)}
-    try:
-        response = await interaction.response.send_message(
-            note or None, allowed_mentions=NO_MENTIONS, **said
-        )
-    except discord.HTTPException as error:
-        if not came_too_late(error):
-            raise
-        log.info("the card could not be posted: %s", error, extra={"job": job.id})
-        return
-    if response.message_id is not None:
-        message = MessageRef(job.request.place.channel_id, response.message_id)
-        await desk.posts.keep_card(job.id, message)

@@ -24,6 +24,7 @@ from bot.restoring import settle_posted
 from bot.service import Service, open_service
 from bot.settings import Settings
 from bot.store.ledger import Ledger
+from bot.surface import first_answers
 from bot.surface.connection import run_client
 from bot.surface.controls import Press, Verb
 from tests.playground.clock import Clock
@@ -211,6 +212,7 @@ async def open_house(
             await playground.online()
             await service.client.wait_until_ready()
             await settle_posted(service.engine, service.courier)
+            await first_answers.resume(service.client)
             await dispatcher.recover()
             await service.cards.resume()
             tasks.append(asyncio.create_task(dispatcher.run()))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -45,7 +45,7 @@ from bot.playground.server import Playground
 from bot.settings import Settings
 from bot.store.database import Database
 from bot.surface.agenda import Agenda
-from bot.surface.buttons import ITEMS
+from bot.surface.buttons import ITEMS, refuse_unknown
 from bot.surface.courier import DiscordCourier
 from bot.surface.desk import Desk, DeskClient
 from bot.surface.editing import handed_in
@@ -135,7 +135,8 @@ class StageClient(DeskClient):
         await self.tree.sync()
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
-        await handed_in(interaction)
+        if not await handed_in(interaction):
+            await refuse_unknown(interaction, ITEMS)
 
 
 @dataclass(slots=True)
@@ -223,7 +224,8 @@ async def turns(seconds: float = 10.0) -> AsyncIterator[None]:
     loop = asyncio.get_running_loop()
     end = loop.time() + seconds
     while loop.time() < end:
-        await asyncio.sleep(0)
+        # Not 0: a loop that never rests keeps threads from their turn, 5 ms for each call.
+        await asyncio.sleep(0.002)
         yield
 
 
@@ -251,6 +253,7 @@ async def open_stage(
     upscaling: bool = True,
     forbidden: str = "",
     notice: Callable[[], str] = lambda: "",
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Stage]:
     """Raise the curtain: signed in, nothing dispatched by anybody but the dispatcher.
 
@@ -323,7 +326,9 @@ async def open_stage(
             upscaling=upscaling,
             checks=(check,),
             notice=notice,
+            sleep=sleep,
         )
+        client.desk.settling.on_card = reporter.take_up
         stack.push_async_callback(courier.aclose)
         with pointed_at(playground):
             tasks = [
@@ -351,6 +356,7 @@ async def open_stage(
                 )
             finally:
                 await courier.aclose()
+                await client.desk.settling.aclose()
                 for task in tasks[1:]:
                     task.cancel()
                 await client.close()

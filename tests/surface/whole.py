@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
@@ -86,7 +86,12 @@ class Bot:
         return message
 
 
-def desk_for(engine: Engine, settings: Settings, clock: Clock) -> Desk:
+def desk_for(
+    engine: Engine,
+    settings: Settings,
+    clock: Clock,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> Desk:
     database = engine.database
     return Desk(
         queue=engine.queue,
@@ -100,11 +105,17 @@ def desk_for(engine: Engine, settings: Settings, clock: Clock) -> Desk:
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
         rows="links",
+        sleep=sleep,
     )
 
 
 @asynccontextmanager
-async def running(playground: Playground, settings: Settings, clock: Clock) -> AsyncIterator[Bot]:
+async def running(
+    playground: Playground,
+    settings: Settings,
+    clock: Clock,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[Bot]:
     """The whole bot, connected until the block ends."""
     acknowledged: list[float] = []
     client = GridbrushClient(
@@ -116,7 +127,8 @@ async def running(playground: Playground, settings: Settings, clock: Clock) -> A
     courier = DiscordCourier(client)
     reporter = DiscordReporter(client, agenda=Agenda(every=0.0, per_second=1000.0), line_every=0.01)
     async with open_engine(settings, courier=courier, reporters=[reporter], now=clock) as engine:
-        client.desk = desk_for(engine, settings, clock)
+        client.desk = desk_for(engine, settings, clock, sleep)
+        client.desk.settling.on_card = reporter.take_up
         with aimed_at(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))
@@ -131,6 +143,7 @@ async def running(playground: Playground, settings: Settings, clock: Clock) -> A
                 yield Bot(playground, clock, client, engine, acknowledged, connection, others)
             finally:
                 await courier.aclose()
+                await client.desk.settling.aclose()
                 tasks = [*others, connection]
                 for task in tasks:
                     task.cancel()

@@ -13,18 +13,17 @@ from bot.domain.errors import InvalidRequest, RequestError
 from bot.domain.job import Job, JobState
 from bot.engine.book import charged_images
 from bot.engine.queue import Member
-from bot.surface.answers import acknowledge, whisper
+from bot.surface.answers import acknowledge, add, whisper
 from bot.surface.card import CONTENT
 from bot.surface.desk import Desk
 from bot.surface.finding import find_job, suggestions
 from bot.surface.guarding import suggesting
 from bot.surface.members import member_of
 from bot.surface.pages import pages_of
-from bot.surface.posting import NO_MENTIONS
 from bot.surface.texts import count, cut, inert, short_id
 
 ALL: Final = "all"
-_NUMBERS: Final = re.compile(r"(\d{1,4})(?:\s*[-–—]\s*(\d{1,4}))?")
+_NUMBERS: Final = re.compile(r"([0-9]{1,4})(?:\s*[-–—]\s*([0-9]{1,4}))?")
 _PROMPT: Final = 60
 
 
@@ -42,8 +41,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
         first, *others = pages_of(await stop(desk, jobs, member), CONTENT)
         await whisper(interaction, "\n".join(first))
         for part in others:
-            said = "\n".join(part)
-            await interaction.followup.send(said, ephemeral=True, allowed_mentions=NO_MENTIONS)
+            await add(interaction, "\n".join(part))
 
     @cancel.autocomplete("what")
     @suggesting

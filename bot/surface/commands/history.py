@@ -15,14 +15,13 @@ from discord import app_commands
 
 from bot.domain.job import Job, JobState
 from bot.surface.accounts import bullets
-from bot.surface.answers import whisper
+from bot.surface.answers import turn_to, whisper
 from bot.surface.card import DESCRIPTION, OPTION_TEXT, Button, Card, ControlRow, Menu, Option
 from bot.surface.cards import GREY
 from bot.surface.desk import Desk, desk_of
 from bot.surface.finding import find_job
 from bot.surface.guarding import guarded
 from bot.surface.members import member_of
-from bot.surface.posting import NO_MENTIONS, embed_of, view_of
 from bot.surface.showing import show
 from bot.surface.texts import count, cut, inert, jump_link, moment, short_id
 
@@ -57,10 +56,7 @@ class Turn(
         await guarded(interaction, self._turn)
 
     async def _turn(self, interaction: discord.Interaction[Any]) -> None:
-        card = await page(desk_of(interaction), interaction, self._before)
-        await interaction.response.edit_message(
-            embed=embed_of(card), view=view_of(card.controls), allowed_mentions=NO_MENTIONS
-        )
+        await turn_to(interaction, await page(desk_of(interaction), interaction, self._before))
 
 
 class Choose(
@@ -87,7 +83,8 @@ class Choose(
     async def _show(self, interaction: discord.Interaction[Any]) -> None:
         desk = desk_of(interaction)
         member = member_of(interaction, desk.moderator_role)
-        job = await find_job(desk, self.item.values[0], member, interaction.guild_id)
+        chosen = next(iter(self.item.values), "")
+        job = await find_job(desk, chosen, member, interaction.guild_id)
         await show(interaction, desk, job)
 
 

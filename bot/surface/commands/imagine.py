@@ -9,6 +9,7 @@ import discord
 from discord import app_commands
 
 from bot.domain.request import MAX_SEED, Options
+from bot.surface.answers import open_form
 from bot.surface.card import OPTION_TEXT, OPTIONS
 from bot.surface.desk import Desk
 from bot.surface.editing import text_form
@@ -52,7 +53,7 @@ class EditTyped(
         await guarded(interaction, self._open)
 
     async def _open(self, interaction: discord.Interaction[Any]) -> None:
-        await interaction.response.send_modal(text_form(text_given_back(interaction.message)))
+        await open_form(interaction, text_form(text_given_back(interaction.message)))
 
 
 ITEMS: Final = (EditTyped,)

@@ -10,13 +10,12 @@ from discord import app_commands
 
 from bot.domain.errors import RequestError
 from bot.engine.privacy import Holdings
-from bot.surface.answers import acknowledge, whisper
+from bot.surface.answers import acknowledge, turn_to, whisper
 from bot.surface.card import Button, Card, ControlRow
 from bot.surface.cards import BLUE, GREEN, RED
 from bot.surface.desk import Desk, desk_of
 from bot.surface.guarding import guarded
 from bot.surface.members import member_of
-from bot.surface.posting import embed_of, view_of
 from bot.surface.texts import count
 
 _ASK: Final[ControlRow] = (Button("Erase my data", "gb-privacy:ask", style="danger"),)
@@ -60,8 +59,7 @@ class Erasure(
             await acknowledge(interaction)
             member = member_of(interaction, desk.moderator_role)
             erased = await desk.privacy.erase(interaction.guild_id or 0, member)
-            card = erased_card(erased, await desk.privacy.holdings(user_id))
-            await interaction.edit_original_response(embed=embed_of(card), view=None)
+            await turn_to(interaction, erased_card(erased, await desk.privacy.holdings(user_id)))
             return
         holdings = await desk.privacy.holdings(user_id)
         card = holdings_card(holdings)
@@ -72,7 +70,7 @@ class Erasure(
                     "with /cancel first."
                 )
             card = sure_card(holdings)
-        await interaction.response.edit_message(embed=embed_of(card), view=view_of(card.controls))
+        await turn_to(interaction, card)
 
 
 ITEMS: Final = (Erasure,)

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, Final
 
 import discord
 from discord import app_commands
 
+from bot.domain.errors import RequestError
+from bot.surface.belonging import is_here
 from bot.surface.desk import Desk
 from bot.surface.finding import find_job, suggestions
 from bot.surface.guarding import suggesting
 from bot.surface.members import member_of
 from bot.surface.showing import show
+
+ELSEWHERE: Final = (
+    "This job was asked for somewhere else, so it is not shown here. Use /show where you asked "
+    "for it, or in a direct message with me."
+)
 
 
 def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
@@ -26,6 +33,9 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
     ) -> None:
         member = member_of(interaction, desk.moderator_role)
         job = await find_job(desk, id, member, interaction.guild_id)
+        if not is_here(job, interaction.guild_id, member.id):
+            # Its buttons would be refused here, and others would read what was asked for there.
+            raise RequestError(ELSEWHERE)
         await show(interaction, desk, job)
 
     @show_job.autocomplete("id")
@@ -33,7 +43,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
     async def suggest(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
-        mine = await desk.queue.jobs.history(interaction.user.id, limit=100)
+        mine = await desk.queue.jobs.history(interaction.user.id, interaction.guild_id, limit=100)
         return suggestions(mine, typed)
 
     return show_job
