@@ -10,9 +10,10 @@ import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, PngImagePlugin
 
 from bot.domain.events import Artifact, Finished, GridReady, RowReady
 from bot.domain.markers import read_marker
@@ -233,6 +234,33 @@ def test_rows_are_combined_from_top_to_bottom(tmp_path: Path, pillow: bool) -> N
     assert meanings(said, 11) == [GridReady(artifact, 11), Finished(11, 0)]
     assert pixels(grid) == [line for path in strips for line in pixels(path)]
     assert (said.code, said.errors) == (0, "")
+
+
+@pytest.mark.parametrize(
+    ("mode", "colour", "how"),
+    [
+        ("I;16", 128 * 257, {}),
+        ("RGBA", (1, 2, 3, 128), {}),
+        ("L", 3, {"transparency": 3}),
+        ("RGB", (1, 2, 3), {"icc_profile": b"some profile"}),
+    ],
+)
+def test_rows_whose_colours_need_care_are_left_to_the_bot(
+    tmp_path: Path, mode: str, colour: int | tuple[int, ...], how: dict[str, Any]
+) -> None:
+    Image.new(mode, (6, 2), colour).save(tmp_path / "row-01.png", **how)
+    said = publisher("combine", str(tmp_path), "1", UPLOAD_URL=(tmp_path / "out").as_uri())
+    assert meanings(said) == [Finished(1, 0)]
+    assert "is left to the bot" in said.errors
+
+
+def test_long_texts_in_a_picture_do_not_keep_it_from_being_cut(tmp_path: Path) -> None:
+    texts = PngImagePlugin.PngInfo()
+    texts.add_text("workflow", "x" * 3_000_000, zip=True)
+    Image.new("RGB", (6, 2), (1, 2, 3)).save(tmp_path / "a.png", pnginfo=texts)
+    assert publisher("crop", str(tmp_path / "a.png"), "1,0,3,2").code == 0
+    with Image.open(tmp_path / "a.png") as picture:
+        assert (picture.size, picture.info) == ((2, 2), {})
 
 
 def test_missing_rows_are_counted_and_the_others_combined(tmp_path: Path) -> None:

@@ -32,6 +32,10 @@ from urllib.parse import unquote
 
 UPLOAD_SECONDS = 120
 CHUNK = 1 << 20
+TEXT_BYTES = 1 << 26
+PLAIN_MODES = ("1", "L", "P", "RGB")
+# What changes how the pixels of a picture look; the bot knows how.
+SHADING = {"exif", "gamma", "icc_profile", "transparency"}
 LINE_BYTES = 4096  # Linux's PIPE_BUF: a pipe never splits so much, or mixes other lines into it
 
 
@@ -163,11 +167,13 @@ def crop(path, box):
     """Cut the picture down to one cell of it."""
     left, top, right, bottom = (int(edge) for edge in box.split(","))
     try:
-        from PIL import Image
+        from PIL import Image, PngImagePlugin
     except ImportError:
         shape = f"{right - left}x{bottom - top}+{left}+{top}"
         subprocess.run(["convert", path, "-crop", shape, "+repage", path], check=True)
         return
+    # A painter may have added long texts; they are unpacked, dropped, and no reason to fail.
+    PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = TEXT_BYTES
     with Image.open(path) as picture:
         cut = picture.crop((left, top, right, bottom))
     cut.save(path)
@@ -199,6 +205,8 @@ def stack(strips, target):
     pictures = []
     for strip in strips:
         with Image.open(strip) as picture:
+            if picture.mode not in PLAIN_MODES or SHADING.intersection(picture.info):
+                raise ValueError(f"{picture.mode} {sorted(picture.info)} is left to the bot")
             pictures.append(picture.convert("RGB"))
     width = max(picture.width for picture in pictures)
     grid = Image.new("RGB", (width, sum(picture.height for picture in pictures)))

@@ -1,7 +1,8 @@
 """Pictures on disk: checked, stacked into a grid, and written small enough for a limit. Blocking.
 
 Everything here takes time in proportion to pixels; callers run it in a thread. Downloaded files
-are not trusted: size and format are read before a pixel is decoded.
+are not trusted: size and format are read before a pixel is decoded. What the pixels of a file mean
+is told by ``bot.engine.decoding``.
 """
 
 from __future__ import annotations
@@ -15,8 +16,9 @@ from pathlib import Path
 from PIL import Image
 
 from bot.domain.errors import ArtifactMissing
-from bot.domain.grid import Encoding, GridGeometry, fit
-from bot.store.faults import explain_disk
+from bot.domain.grid import Encoding, GridGeometry, Size, fit
+from bot.engine.decoding import FAULTS, opened, size_of, to_rgb
+from bot.store.faults import disk_faults, explain_disk
 
 MAX_PIXELS = 150_000_000
 """More than the largest grid that can be asked for, and less than Pillow refuses by itself."""
@@ -25,38 +27,50 @@ MAX_PIXELS = 150_000_000
 def check_picture(
     path: Path, size: tuple[int, int] | None = None, *, decode: bool = True
 ) -> tuple[int, int]:
-    """The picture's width and height. Raises ArtifactMissing if it is no whole PNG of ``size``.
+    """The picture's width and height. Raises ArtifactMissing if it is no whole one of ``size``.
 
-    Without ``decode`` only its structure and checksums are read, in a fiftieth of the time. Raises
-    StoreUnavailable if the disk does not give it.
+    Without ``decode`` only a PNG's structure and checksums are read, in a fiftieth of the time.
+    Raises StoreUnavailable if the disk does not give it.
     """
+    return _checked(path, size, decode=decode)[0]
+
+
+def _checked(path: Path, size: tuple[int, int] | None, *, decode: bool) -> tuple[Size, str]:
+    """The picture's size and format; raises ArtifactMissing."""
     try:
-        with Image.open(path, formats=["PNG"]) as picture:
+        with opened(path) as picture:
             width, height = picture.size
             if width * height > MAX_PIXELS:
                 raise ArtifactMissing(f"{path.name} has {width} × {height} pixels, too many")
-            if size is not None and (width, height) != size:
-                raise ArtifactMissing(
-                    f"{path.name} is {width} × {height}, not {size[0]} × {size[1]}"
-                )
-            if decode:
-                picture.load()
+            if decode or picture.format != "PNG":
+                picture.load()  # the other formats have no checksums
             else:
                 picture.verify()
-    except (OSError, SyntaxError, Image.DecompressionBombError, ValueError) as error:
+            found = size_of(picture)
+            if size is not None and found != size:
+                raise ArtifactMissing(
+                    f"{path.name} is {found[0]} × {found[1]}, not {size[0]} × {size[1]}"
+                )
+            return found, picture.format or ""
+    except FAULTS as error:
         if isinstance(error, OSError) and (fault := explain_disk(error)) is not None:
             raise fault from error
-        raise ArtifactMissing(f"{path.name} is no readable PNG: {error}") from error
-    return width, height
+        raise ArtifactMissing(f"{path.name} is no readable picture: {error}") from error
 
 
 def keep_only_if_good(path: Path, size: tuple[int, int] | None, *, decode: bool = True) -> None:
-    """Check a fetched picture; one that is not good is removed, so that it is fetched anew."""
+    """Check a fetched picture; one that is not good is removed, so that it is fetched anew.
+
+    Files are named .png whatever a workflow published: another format is written anew as PNG.
+    """
     try:
-        check_picture(path, size, decode=decode)
+        _, form = _checked(path, size, decode=decode)
     except ArtifactMissing:
         path.unlink(missing_ok=True)
         raise
+    if form != "PNG":
+        with disk_faults(), opened(path) as picture:
+            _save(to_rgb(picture), path, compress_level=1)
 
 
 def stack(strips: Sequence[Path], target: Path) -> None:
@@ -67,25 +81,30 @@ def stack(strips: Sequence[Path], target: Path) -> None:
     """
     sizes = []
     for strip in strips:
-        with Image.open(strip, formats=["PNG"]) as picture:
-            sizes.append(picture.size)
+        with opened(strip) as picture:
+            sizes.append(size_of(picture))
     grid = Image.new("RGB", (max(w for w, _ in sizes), sum(h for _, h in sizes)))
     top = 0
     for strip, (_, height) in zip(strips, sizes, strict=True):
-        with Image.open(strip, formats=["PNG"]) as picture:
-            grid.paste(picture, (0, top))
+        with opened(strip) as picture:
+            grid.paste(to_rgb(picture), (0, top))
         top += height
-    part = target.with_name(f".{target.name}.part")
     # Run lengths alone: as small as zlib's own matching at this level, and a quarter faster.
-    grid.save(part, "PNG", compress_level=1, compress_type=zlib.Z_RLE)
-    os.replace(part, target)
+    _save(grid, target, compress_level=1, compress_type=zlib.Z_RLE)
 
 
 def crop(source: Path, box: tuple[int, int, int, int], target: Path) -> None:
     """Cut ``box`` (left, top, right, bottom) out of a picture, losslessly."""
+    with opened(source) as picture:
+        _save(to_rgb(picture).crop(box), target, compress_level=6)
+
+
+def _save(picture: Image.Image, target: Path, **how: int) -> None:
+    """Write a PNG of pixels alone; ``target`` appears whole."""
     part = target.with_name(f".{target.name}.part")
-    with Image.open(source, formats=["PNG"]) as picture:
-        picture.crop(box).save(part, "PNG", compress_level=6)
+    bare = picture.copy() if picture.info else picture
+    bare.info = {}
+    bare.save(part, "PNG", **how)
     os.replace(part, target)
 
 
@@ -96,12 +115,12 @@ def fitted(source: Path, geometry: GridGeometry, limit: int, folder: Path) -> Pa
     the smallest fits.
     """
     weight = source.stat().st_size
-    with Image.open(source, formats=["PNG"]) as opened:
-        full = opened.size
+    with opened(source) as original:
+        full = size_of(original)
         attempts = fit(geometry, limit, png_bytes=weight)
         if attempts[0].format == "png" and attempts[0].size(full) == full and weight <= limit:
             return source
-        picture = opened.convert("RGB")
+        picture = to_rgb(original)
     for number, encoding in enumerate(attempts):
         target = folder / f"{source.stem}-{number}.{encoding.format}"
         _write(picture, encoding, target)

@@ -20,6 +20,7 @@ from bot.domain.grid import GridGeometry, file_name, geometry_of
 from bot.domain.job import Job
 from bot.engine import pictures
 from bot.engine.collect import Collector
+from bot.engine.decoding import FAULTS, opened, size_of, to_rgb
 from bot.store.faults import disk_faults
 from bot.store.waiting import outlast
 
@@ -94,11 +95,11 @@ class Prints:
         canvas = Image.new("RGB", (strip_size[0], strip_size[1] * geometry.rows), _EMPTY)
         try:
             for number, path in here.items():
-                with Image.open(path, formats=["PNG"]) as strip:
+                with opened(path) as strip:
                     # Reducing in whole steps first costs a tenth of resampling every pixel.
-                    small = strip.convert("RGB").resize(strip_size, reducing_gap=2.0)
+                    small = to_rgb(strip).resize(strip_size, reducing_gap=2.0)
                 canvas.paste(small, (0, (number - 1) * strip_size[1]))
-        except (OSError, SyntaxError, ValueError):
+        except FAULTS:
             return None  # a row that is not whole is the collector's to judge, not a preview's
         part = target.with_name(f".{target.name}.part")
         with disk_faults():
@@ -125,8 +126,8 @@ def _fit(job: Job, source: Path, limit: int, folder: Path) -> Path:
     stem = f"{source.stem}-within-{limit}"
     try:
         with disk_faults():
-            with Image.open(source, formats=["PNG"]) as picture:
-                width, height = picture.size
+            with opened(source) as picture:
+                width, height = size_of(picture)
             folder.mkdir(parents=True, exist_ok=True)
             for known in folder.glob(f"{stem}.*"):
                 return known
@@ -137,7 +138,7 @@ def _fit(job: Job, source: Path, limit: int, folder: Path) -> Path:
                 if fitted == source:
                     return source
                 return fitted.replace(folder / f"{stem}{fitted.suffix}")
-    except (OSError, SyntaxError, ValueError) as error:
+    except FAULTS as error:
         raise ArtifactMissing(f"{source.name} of job {job.id} is not here: {error}") from error
 
 
@@ -149,5 +150,5 @@ def _crop(strip: Path, box: tuple[int, int, int, int], target: Path) -> None:
         with disk_faults():
             target.parent.mkdir(parents=True, exist_ok=True)
             pictures.crop(strip, box, target)
-    except (OSError, SyntaxError, ValueError) as error:
+    except FAULTS as error:
         raise ArtifactMissing(f"{strip.name} is not here: {error}") from error

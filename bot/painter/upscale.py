@@ -23,8 +23,21 @@ _MAX_PIXELS = 4096 * 4096
 def enlarge(image: Image.Image) -> Image.Image:
     """The picture four times as wide and high, in RGB."""
     size = (image.width * FACTOR, image.height * FACTOR)
-    large = image.convert("RGB").resize(size, Image.Resampling.LANCZOS)
+    large = _rgb(image).resize(size, Image.Resampling.LANCZOS)
     return large.filter(ImageFilter.UnsharpMask(radius=2.4, percent=60, threshold=2))
+
+
+def _rgb(image: Image.Image) -> Image.Image:
+    """The picture in 8 bits, transparent parts on white."""
+    if image.mode.startswith("I"):
+        # 16 bits of grey: converted as they are, everything above 255 would be white.
+        image = image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
+    elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
+        image = image.convert("RGBA")
+        canvas = Image.new("RGB", image.size, "white")
+        canvas.paste(image, mask=image)
+        return canvas
+    return image.convert("RGB")
 
 
 def main(argv: Sequence[str], environment: Mapping[str, str], out: TextIO, err: TextIO) -> int:

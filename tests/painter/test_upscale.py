@@ -32,6 +32,24 @@ def test_every_picture_of_a_folder_is_enlarged_and_the_rest_passed_over(tmp_path
     assert (tmp_path / "output_frames" / "grey_out.png").exists()
 
 
+@pytest.mark.parametrize(
+    ("mode", "colour", "seen"),
+    [
+        ("1", 1, (255, 255, 255)),
+        ("L", 128, (128, 128, 128)),
+        ("I;16", 128 * 257, (128, 128, 128)),
+        ("LA", (128, 255), (128, 128, 128)),
+        ("RGBA", (200, 30, 30, 255), (200, 30, 30)),
+        ("RGBA", (200, 30, 30, 0), (255, 255, 255)),
+        ("CMYK", (0, 0, 0, 0), (255, 255, 255)),
+    ],
+)
+def test_a_picture_of_any_kind_keeps_its_colours(
+    mode: str, colour: int | tuple[int, ...], seen: tuple[int, ...]
+) -> None:
+    assert enlarge(Image.new(mode, (4, 4), colour)).getpixel((8, 8)) == seen
+
+
 def test_an_enlarged_edge_is_crisper_than_plain_interpolation() -> None:
     edge = Image.new("RGB", (8, 8))
     edge.paste((255, 255, 255), (4, 0, 8, 8))

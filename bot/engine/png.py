@@ -1,0 +1,48 @@
+"""The chunks of a PNG file: which of them a reader of the picture needs.
+
+Pure bytes in, bytes out. A program that paints may add texts of any length (settings, a prompt, a
+whole graph); no pixel depends on them, and a reader that unpacks them can be made to refuse or to
+fill its memory.
+"""
+
+from __future__ import annotations
+
+import zlib
+from typing import Final
+
+SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
+
+MAX_PROFILE_BYTES: Final = 2**20
+"""Of an unpacked colour profile; a larger one is left out. Pillow unpacks no more than this."""
+
+_TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
+
+
+def without_texts(data: bytes) -> bytes:
+    """Return the PNG without its text chunks and without a colour profile that is too large.
+
+    Chunks are cut out whole and not changed, so checksums stay right. Whatever is no PNG, or ends
+    too early, comes back with its faults: a reader of pictures has to find them.
+    """
+    if not data.startswith(SIGNATURE):
+        return data
+    kept, position = [SIGNATURE], len(SIGNATURE)
+    while position < len(data):
+        length = int.from_bytes(data[position : position + 4], "big")
+        kind = data[position + 4 : position + 8]
+        chunk = data[position : position + length + 12]
+        if kind not in _TEXTS and not (kind == b"iCCP" and _is_too_large(chunk[8:-4])):
+            kept.append(chunk)
+        position += length + 12
+    return b"".join(kept)
+
+
+def _is_too_large(profile: bytes) -> bool:
+    """Whether an iCCP chunk's content (a name, a zero, the method, zlib) unpacks to too much."""
+    packed = profile.partition(b"\0")[2][1:]
+    try:
+        return len(zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES + 1)) > (
+            MAX_PROFILE_BYTES
+        )
+    except zlib.error:
+        return False
