@@ -7,15 +7,16 @@ import logging
 import os
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
 from pathlib import Path
 
 from bot.backends import local, open_backend
-from bot.backends.base import Backend, Paid, Submission
+from bot.backends.base import Backend, Describing, Paid, Submission
 from bot.domain.errors import ConfigError
 from bot.domain.job import Job
+from bot.domain.painter import UNKNOWN, Painter
 from bot.domain.request import Limits
 from bot.domain.template import Template, files_named_in
 from bot.engine.book import Book
@@ -92,6 +93,13 @@ def load_menu(settings: Settings) -> Menu:
     return Menu(grid, upscale, dict(imagine.styles))
 
 
+async def painter_of(backend: Backend, menu: Menu) -> Painter:
+    """What would paint a grid: unknown where the workflow is an own one, or its backend silent."""
+    if menu.grid.calls_script and isinstance(backend, Describing):
+        return await backend.painter()
+    return UNKNOWN
+
+
 async def script_of(settings: Settings, submission: Submission) -> str:
     """The bash script that the local backend would run for a job."""
     options = settings.model_copy(
@@ -154,6 +162,10 @@ async def open_engine(
             if job.handle is not None:
                 await backend.cancel(job.handle)
 
+        painter = await painter_of(backend, menu)
+        if painter is not UNKNOWN:
+            log.info("pictures are painted by %s", painter.show(settings.imagine.model))
+        limits = replace(settings.limits(negative=menu.grid.negative), painter=painter)
         quota = settings.default_quota()
         queue = Queue(
             database,
@@ -162,6 +174,7 @@ async def open_engine(
             now=now,
             entropy=entropy,
             wake=lambda: dispatcher.wake(),
+            steps_run=painter.steps_run,
             stop=stop,
         )
         kitchen = Kitchen(queue.jobs, backend, menu)
@@ -193,7 +206,7 @@ async def open_engine(
         stack.push_async_callback(dispatcher.aclose)
         yield Engine(
             settings=settings,
-            limits=settings.limits(negative=menu.grid.negative),
+            limits=limits,
             menu=menu,
             database=database,
             backend=backend,

@@ -10,12 +10,20 @@ import asyncio
 import os
 import shlex
 
-from bot.app import DATABASE, find_open_files, load_menu, open_database, utc_now
+from bot.app import (
+    DATABASE,
+    find_open_files,
+    load_menu,
+    open_database,
+    painter_of,
+    utc_now,
+)
 from bot.backends import open_backend
 from bot.backends.base import Backend, Inspectable
 from bot.domain.errors import ConfigError
 from bot.domain.findings import Finding
 from bot.domain.job import job_id
+from bot.domain.painter import Painter
 from bot.domain.request import Author, Options, Place, Request
 from bot.domain.template import Ticket, render
 from bot.domain.workflow import Workflow
@@ -43,8 +51,11 @@ async def examine(settings: Settings) -> list[Finding]:
     try:
         health = await backend.health()
         findings.append(Finding(what, health.ok, health.detail, health.mend))
-        if menu is not None and isinstance(backend, Inspectable):
-            findings += await backend.inspect(_default_grid(settings, menu, backend))
+        if menu is not None:
+            painter = await painter_of(backend, menu)
+            findings += _sizes(settings, painter)
+            if isinstance(backend, Inspectable):
+                findings += await backend.inspect(_default_grid(settings, menu, backend))
     finally:
         await backend.aclose()
     return findings
@@ -78,6 +89,21 @@ def _privacy(settings: Settings) -> Finding:
         paths = [entry.path for entry in found]
     mend = f"Run: chmod -R go= {shlex.join(str(path) for path in paths)}"
     return Finding(what, False, f"open to other users: {first}{more}", mend)
+
+
+def _sizes(settings: Settings, painter: Painter) -> list[Finding]:
+    """Whether what paints can paint the pictures that the settings lead to."""
+    imagine, least = settings.imagine, painter.min_pixels
+    if imagine.width * imagine.height < least:
+        size = f"{imagine.width} x {imagine.height}"
+        what, wrong = "[imagine] width", f"{size} is the picture that members get by default"
+    elif imagine.max_pixels < least:
+        what, wrong = "[imagine] max_pixels", f"{imagine.max_pixels} is the most there may be"
+    else:
+        return []
+    problem = f"{wrong}, and {painter.engine} fails below {least} pixels, after all the work"
+    mend = "Raise width and height to 256 or more, 512 or 768 for good pictures, and max_pixels."
+    return [Finding("picture size", False, f"{what}: {problem}", mend)]
 
 
 def _default_grid(settings: Settings, menu: Menu, backend: Backend) -> Workflow:

@@ -10,8 +10,17 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.domain.events import Failed, Finished, GridReady, RowFailed, RowReady, RowStarted
+from bot.domain.events import (
+    Failed,
+    Finished,
+    GridReady,
+    RowFailed,
+    RowPainted,
+    RowReady,
+    RowStarted,
+)
 from bot.domain.logs import LogText
+from bot.domain.painter import Painted, script_steps
 from bot.domain.request import Request
 from bot.domain.template import render
 from tests.stock_jobs import (
@@ -39,6 +48,7 @@ parser.add_argument("--outdir")
 for name in ("n_iter", "n_samples", "steps", "W", "H", "seed"):
     parser.add_argument("--" + name, type=int, required=True)
 parser.add_argument("--device")
+parser.add_argument("--precision", choices=["full", "autocast"], default="autocast")
 opt = parser.parse_args()
 model = Model()
 batch_size = opt.n_samples
@@ -152,15 +162,49 @@ opt = parser.parse_args()
 moments = [moment + 1 for moment in range(0, 1000, 1000 // opt.steps)]
 [0.5 for _ in range(1000)][moments[-1]]
 assert os.path.exists(opt.ckpt) and os.path.exists(opt.config)
+# Its default on a processor is bfloat16, and its watermark needs so many pixels.
+assert opt.device != "cpu" or opt.precision == "full"
+assert opt.W * opt.H >= 256 * 256, "image too small, should be larger than 256x256"
+print("really ran", len(moments), "steps")
 """
 
 
 @pytest.mark.parametrize(
-    ("steps", "done"), [(1, 1), (3, 2), (27, 26), (37, 35), (50, 50), (110, 100), (1000, 500)]
+    ("steps", "done", "ran"),
+    [
+        *((1, 1, 1), (3, 2, 2), (27, 26, 27), (28, 28, 29), (30, 30, 31), (37, 35, 36)),
+        *((50, 50, 50), (60, 60, 63), (110, 100, 100), (150, 150, 167), (334, 334, 500)),
+        *((499, 499, 500), (1000, 500, 500)),
+    ],
 )
-def test_the_stock_script_is_asked_for_steps_that_its_sampler_can_do(
-    tmp_path: Path, steps: int, done: int
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+def test_the_stock_script_gets_what_it_can_do_and_its_steps_are_counted(
+    tmp_path: Path, device: str, steps: int, done: int, ran: int
 ) -> None:
+    job = by_stock_script(tmp_path, (256, 256), steps, device)
+    assert job.row(1)[3] == str(done)
+    assert LogText(1, f"really ran {ran} steps") in job.parsed
+    painted = Painted("stable-diffusion", "no-such-model", ran, "9", negative=True)
+    assert job.all(RowPainted) == [RowPainted(1, painted)]
+    assert script_steps(steps) == ran
+    assert job.code == 0
+
+
+@pytest.mark.parametrize(
+    ("size", "painted"),
+    [((256, 256), True), ((128, 512), True), ((192, 320), False), ((64, 64), False)],
+)
+def test_a_picture_that_is_too_small_for_the_stock_script_is_not_begun(
+    tmp_path: Path, size: tuple[int, int], painted: bool
+) -> None:
+    job = by_stock_script(tmp_path, size, 5, "cpu")
+    said = LogText(1, "not supported here: a picture under 256 x 256 pixels")
+    assert (said in job.parsed) is not painted
+    assert (job.all(RowFailed) == [RowFailed(1, 65)]) is not painted
+    assert (len(job.all(RowReady)) == 1) is painted
+
+
+def by_stock_script(tmp_path: Path, size: tuple[int, int], steps: int, device: str) -> Done:
     script = tmp_path / "stablediffusion" / "scripts" / "txt2img.py"
     model = tmp_path / "models" / "no-such-model"
     for folder in (script.parent, model):
@@ -170,10 +214,31 @@ def test_the_stock_script_is_asked_for_steps_that_its_sampler_can_do(
     for name in ("model.ckpt", "config.yaml"):
         (model / name).touch()
     where = ticket((tmp_path / "published").as_uri())
-    asked = replace(request(rows=1), steps=steps)
-    job = carry_out(render(load("stable-diffusion.yaml", tmp_path), asked, where), tmp_path)
-    assert job.row(1)[3] == str(done)
-    assert job.code == 0
+    asked = replace(request(rows=1), steps=steps, width=size[0], height=size[1])
+    workflow = render(load("stable-diffusion.yaml", tmp_path), asked, where)
+    return carry_out(workflow, tmp_path, DEVICE=device)
+
+
+@pytest.mark.parametrize(
+    ("report", "painted"),
+    [
+        ("", None),
+        ("engine=own\nsteps=7\nnegative=0\n", Painted("own", "", 7, "", negative=False)),
+        (
+            "engine=own\nmodel=a \\ 'model' $(x)\nsteps=7\nguidance=3.5\nnegative=1\n",
+            Painted("own", "a \\ 'model' $(x)", 7, "3.5", negative=True),
+        ),
+        ("rubbish\n", None),
+        ("engine=own\n", None),
+    ],
+)
+def test_a_program_in_the_script_s_stead_says_what_painted_or_nothing(
+    tmp_path: Path, report: str, painted: Painted | None
+) -> None:
+    own = f'uc = [""]\nopen(os.environ["PAINTER_REPORT"], "w").write({report!r})'
+    done = paint(tmp_path, request(rows=1), conditioning=own)
+    assert done.all(RowPainted) == ([] if painted is None else [RowPainted(1, painted)])
+    assert len(done.all(RowReady)) == 1
 
 
 @pytest.mark.skipif(Path("/models").exists(), reason="this machine has the platform's models")

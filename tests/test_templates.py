@@ -54,6 +54,11 @@ def test_a_stock_template_says_what_it_makes_and_keeps_its_key(name: str) -> Non
     assert KEY.hex() not in str(masked(workflow, template).document())
 
 
+def test_the_grid_calls_the_script_and_the_upscaler_does_not() -> None:
+    assert load("stable-diffusion.yaml").calls_script
+    assert not load("upscale.yaml").calls_script
+
+
 def test_every_size_of_grid_takes_one_task_and_one_gpu_for_a_row() -> None:
     for workflow, rows, samples in grids():
         loops = [step.loop for _, step in walk(workflow.steps) if step.loop is not None]

@@ -24,6 +24,7 @@ from bot.domain.events import (
     Started,
 )
 from bot.domain.findings import Finding
+from bot.domain.painter import Painter
 from bot.domain.workflow import Workflow
 
 
@@ -191,6 +192,15 @@ class Extendable(Protocol):
         Repeating it, after a crash too, pays once. Raises OutOfFunds, SubmissionRejected (it does
         not run any more), Unavailable: whether it was paid is found out by the next call.
         """
+        ...
+
+
+@runtime_checkable
+class Describing(Protocol):
+    """A backend that knows what would run where a workflow calls ``txt2img.py``."""
+
+    async def painter(self) -> Painter:
+        """Return what would paint; never raises, and tells what it can."""
         ...
 
 

@@ -26,6 +26,7 @@ from pathlib import Path
 
 from bot.backends import folders, slots
 from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.describing import HOSTED, Description, describe
 from bot.backends.environment import child_environment, needs_hub
 from bot.backends.folders import (
     PASS_BYTES,
@@ -39,6 +40,8 @@ from bot.backends.published import copy_published
 from bot.backends.standins import Painting, stand_ins, write_stand_ins
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, Cancelled, Exited, Handle
+from bot.domain.findings import Finding
+from bot.domain.painter import Painter
 from bot.domain.script import Containers, Processes, Runtime, Site, to_bash
 from bot.domain.workflow import Workflow
 
@@ -186,8 +189,21 @@ class LocalBackend:
             return Health(False, f"cannot write to {self._jobs}", "Make the folder writable.")
         return Health(True, f"{self._options.tasks} task slots, engine {self._options.engine}")
 
+    async def painter(self) -> Painter:
+        """Return what would paint in this machine's processes, or in the container."""
+        return (await self._described()).painter
+
+    async def inspect(self, workflow: Workflow) -> tuple[Finding, ...]:
+        """Look at the model, which nothing loads before the first picture."""
+        return (await self._described()).findings("[backend.local]")
+
     async def aclose(self) -> None:
         """Nothing is held open; jobs go on."""
+
+    async def _described(self) -> Description:
+        if self._options.container != "none":
+            return HOSTED
+        return await describe(self._painting(), self._environment())
 
     def _folder(self, job_id: str) -> Path:
         return job_folder(self._jobs, job_id)
@@ -257,6 +273,8 @@ class LocalBackend:
             result=str(folder / "result"),
             launcher=Processes((*slot, str(self._options.tasks))),
             containers=self._containers(folder),
+            # A container's own txt2img.py has to be told; a stand-in's environment says it again.
+            environment={"DEVICE": self._painting().device},
         )
 
     def _containers(self, folder: Path) -> Containers:
@@ -265,9 +283,13 @@ class LocalBackend:
             shared = (str(folder / "published"), str(self._root / "caches"))
             return Runtime(options.container, shared=shared)
         source = os.environ if options.environ is None else options.environ
+        path = source.get("PATH", os.defpath)
+        return stand_ins(self._root / "bin", self._painting(), path=path)
+
+    def _painting(self) -> Painting:
+        options = self._options
         device = options.device if options.device != "auto" else _device()
-        painting = Painting(options.engine, options.model, device, options.step_seconds)
-        return stand_ins(self._root / "bin", painting, path=source.get("PATH", os.defpath))
+        return Painting(options.engine, options.model, device, options.step_seconds)
 
 
 def _device() -> str:

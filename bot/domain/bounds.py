@@ -13,6 +13,7 @@ from difflib import get_close_matches
 
 from bot.domain.errors import InvalidRequest
 from bot.domain.flags import Setting, is_flag
+from bot.domain.painter import Painter
 from bot.domain.size import LONGEST, STEP, fit_aspect, in_shape, is_allowed
 from bot.domain.text import clean, has_visible, shorten
 
@@ -35,8 +36,11 @@ def check_prompt(prompt: str, most: int) -> str:
     return _check_text(Setting("prompt", prompt), most)
 
 
-def check_negative(setting: Setting, most: int, *, taken: bool) -> str:
-    """The words to keep out of the picture; ``taken``: whether the workflow has a use for them."""
+def check_negative(setting: Setting, most: int, *, taken: bool, idle_with: str = "") -> str:
+    """The words to keep out of the picture; ``taken``: whether the workflow has a use for them.
+
+    ``idle_with`` is empty, or names the model with which they would have no effect.
+    """
     negative = setting.value
     if not has_visible(negative):
         return ""
@@ -44,6 +48,12 @@ def check_negative(setting: Setting, most: int, *, taken: bool) -> str:
         raise InvalidRequest(
             setting.name,
             "This server's workflow cannot take a negative prompt. "
+            f"Leave {setting.name} out and say in the prompt what should be there.",
+        )
+    if idle_with:
+        raise InvalidRequest(
+            setting.name,
+            f"{setting.name} has no effect with this server's model ({idle_with}). "
             f"Leave {setting.name} out and say in the prompt what should be there.",
         )
     for word in negative.split():
@@ -109,13 +119,33 @@ def model_name(setting: Setting) -> str:
     return setting.value
 
 
-def picture_size(setting: Setting, default: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+def only_model(setting: Setting, painter: Painter, default: str) -> str:
+    """Nothing, where there is no model to choose; a name that means it anyway is no mistake.
+
+    ``default`` is the server's name for whatever paints, which older messages repeat. Raises
+    InvalidRequest for any other name: it would change nothing.
+    """
+    if setting.value.casefold() in (*painter.names, clean(default).casefold()):
+        return ""
+    what = f"paints with {painter.model} only" if painter.model else "draws without a model"
+    raise InvalidRequest(
+        setting.name,
+        f"There is no model to choose: this server {what}, {_not(setting)}. "
+        f"Leave {setting.name} out.",
+    )
+
+
+def picture_size(
+    setting: Setting, default: tuple[int, int], max_pixels: int, min_pixels: int = 1
+) -> tuple[int, int]:
     """Width and height in pixels, from ``--size 768x512`` or from an aspect such as ``16:9``.
 
-    An aspect is fitted to the area of ``default``, which is itself always allowed as a size.
+    An aspect is fitted to the area of ``default``, which is itself always allowed as a size, if
+    only it has ``min_pixels``.
     """
     if setting.name == "--size":
-        return _exact_size(setting, default, max_pixels)
+        size = _exact_size(setting, default, max_pixels, min_pixels)
+        return large_enough(setting.name, size, max_pixels, min_pixels)
     match = _ASPECT.fullmatch(setting.value)
     width, height = (int(match[1]), int(match[2])) if match else (0, 0)
     if not in_shape(width, height):
@@ -124,18 +154,45 @@ def picture_size(setting: Setting, default: tuple[int, int], max_pixels: int) ->
             f"{setting.name} must be width:height in whole numbers, from 1:{LONGEST} to "
             f"{LONGEST}:1, for example 16:9, {_not(setting)}.",
         )
-    return fit_aspect(width, height, default[0] * default[1], max_pixels)
+    if min_pixels > max_pixels:
+        large_enough(setting.name, default, max_pixels, min_pixels)
+    return fit_aspect(width, height, default[0] * default[1], max_pixels, min_pixels)
 
 
-def _exact_size(setting: Setting, default: tuple[int, int], max_pixels: int) -> tuple[int, int]:
+def large_enough(
+    name: str, size: tuple[int, int], max_pixels: int, min_pixels: int
+) -> tuple[int, int]:
+    """``size`` itself, unless it is too small for what paints here; ``name`` is the setting's.
+
+    An empty ``name`` is the server's own default. Raises InvalidRequest.
+    """
+    pixels = size[0] * size[1]
+    if pixels >= min_pixels <= max_pixels:
+        return size
+    what = f"{name} is" if name else "The picture size that this server uses is"
+    mend = f"Choose one of {min_pixels} pixels or more, for example --size 512x512."
+    if min_pixels > max_pixels:
+        mend = "A moderator can tell the operator: no larger one is allowed here."
+    elif min_pixels > 512 * 512 or max_pixels < 512 * 512:
+        mend = f"Choose one of {min_pixels} pixels or more."
+    raise InvalidRequest(
+        name or "size",
+        f"{what} too small for what paints here: {size[0]}x{size[1]} has {pixels} pixels. {mend}",
+    )
+
+
+def _exact_size(
+    setting: Setting, default: tuple[int, int], max_pixels: int, min_pixels: int
+) -> tuple[int, int]:
     match = _SIZE.fullmatch(setting.value)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
-    if size != default and not is_allowed(*size, max_pixels):
+    least = f" and at least {min_pixels}" if min_pixels > STEP**2 else ""
+    if size != default and not is_allowed(*size, max_pixels, min(min_pixels, max_pixels)):
         raise InvalidRequest(
             setting.name,
             f"{setting.name} must be WIDTHxHEIGHT in multiples of {STEP} pixels, shaped from "
-            f"1:{LONGEST} to {LONGEST}:1, with at most {max_pixels} pixels in all, for example "
-            f"{default[0]}x{default[1]}, {_not(setting)}.",
+            f"1:{LONGEST} to {LONGEST}:1, with at most {max_pixels} pixels in all{least}, for "
+            f"example {default[0]}x{default[1]}, {_not(setting)}.",
         )
     return size
 

@@ -12,6 +12,8 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import TypeAlias
 
+from bot.domain.painter import Painted
+
 
 class Cause(StrEnum):
     """Why a job failed, as a stable word for metrics and the database."""
@@ -91,6 +93,14 @@ class RowProgress:
 
     row: int
     percent: int
+
+
+@dataclass(frozen=True, slots=True)
+class RowPainted:
+    """What painted row ``row``; said just before it is ready, by a painter that says it."""
+
+    row: int
+    painted: Painted
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,6 +196,7 @@ JobEvent: TypeAlias = (
     | Requeued
     | RowStarted
     | RowProgress
+    | RowPainted
     | RowReady
     | RowFailed
     | GridReady

@@ -164,7 +164,7 @@ def caption(job: Job) -> str:
     if request.origin is not None:
         # Size and steps are left out: they were the first picture's, and enlarging has its own.
         what = f"picture {request.origin.column} of row {request.origin.row}, enlarged"
-        return " · ".join((what, f"seed {request.seed}", request.model))
+        return " · ".join(part for part in (what, f"seed {request.seed}", job.painter) if part)
     parts = [_extent(request)]
     if job.partial:
         made = len(job.collected or job.ready_rows)
@@ -172,12 +172,19 @@ def caption(job: Job) -> str:
     parts += [
         f"{request.width} × {request.height} px",
         f"seed {request.seed}",
-        f"{request.steps} steps",
-        request.model,
+        show_steps(job),
     ]
+    if job.painter:
+        parts.append(job.painter)
     if request.style:
         parts.append(f"style {request.style}")
     return " · ".join(parts)
+
+
+def show_steps(job: Job) -> str:
+    """``30 steps``, and how many really ran where that is known and another number."""
+    asked, ran = job.request.steps, job.steps_run
+    return f"{asked} steps" if ran in (0, asked) else f"{asked} steps ({ran} run)"
 
 
 def alt_text(request: Request, row: int | None = None, column: int | None = None) -> str:

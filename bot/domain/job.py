@@ -35,11 +35,13 @@ from bot.domain.events import (
     OutOfFunds,
     Requeued,
     RowFailed,
+    RowPainted,
     RowProgress,
     RowReady,
     RowStarted,
     Started,
 )
+from bot.domain.painter import Painted
 from bot.domain.request import Request
 
 
@@ -69,8 +71,8 @@ _AFTER_RUN = frozenset({JobState.COLLECTING, JobState.DELIVERING})
 
 # What says nothing new once the run is over and its pictures are on their way.
 _OF_THE_RUN = (
-    *(Started, Requeued, RowStarted, RowProgress, RowReady, RowFailed, GridReady, Finished),
-    *(Exited, OutOfFunds, CancelRequested),
+    *(Started, Requeued, RowStarted, RowProgress, RowPainted, RowReady, RowFailed, GridReady),
+    *(Finished, Exited, OutOfFunds, CancelRequested),
 )
 
 # Ends that come from outside and say nothing against rows that were published before them.
@@ -89,6 +91,7 @@ class Row:
     started: bool = False
     artifact: Artifact | None = None
     failed_code: int | None = None
+    painted: Painted | None = None
 
     @property
     def ready(self) -> bool:
@@ -130,6 +133,23 @@ class Job:
     def partial(self) -> bool:
         """Whether the result lacks rows."""
         return 0 < len(self.collected or self.ready_rows) < len(self.rows)
+
+    @property
+    def painted(self) -> tuple[Painted, ...]:
+        """What painted the rows, each once; usually one, and none where no painter has said it."""
+        said = (row.painted for row in self.rows if row.ready)
+        return tuple(dict.fromkeys(painted for painted in said if painted is not None))
+
+    @property
+    def steps_run(self) -> int:
+        """How many steps ran in a row, at most; 0 where no painter has said it."""
+        return max((painted.steps for painted in self.painted), default=0)
+
+    @property
+    def painter(self) -> str:
+        """What painted, in words; until that is known, the model that was asked for."""
+        said = dict.fromkeys(painted.show() for painted in self.painted)
+        return " and ".join(said) or self.request.model
 
     @property
     def percent(self) -> int:
@@ -185,7 +205,7 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
             if job.state in AT_BACKEND:
                 rows = tuple(row if row.ready else Row(row.number, row.seed) for row in job.rows)
                 return replace(job, state=JobState.PENDING, started_at=None, rows=rows)
-        case RowStarted() | RowProgress() | RowReady() | RowFailed():
+        case RowStarted() | RowProgress() | RowPainted() | RowReady() | RowFailed():
             if job.state in AT_BACKEND:
                 return _with_row(_running(job, at), event)
         case GridReady(artifact, _):
@@ -242,11 +262,11 @@ def _running(job: Job, at: datetime) -> Job:
     return replace(job, state=JobState.RUNNING, started_at=job.started_at or at)
 
 
-def _with_row(job: Job, event: RowStarted | RowProgress | RowReady | RowFailed) -> Job:
+def _with_row(job: Job, event: RowStarted | RowProgress | RowPainted | RowReady | RowFailed) -> Job:
     if not 1 <= event.row <= len(job.rows):
         raise IllegalTransition(f"row {event.row} of a job with {len(job.rows)} rows")
     row = job.rows[event.row - 1]
-    if row.ready and not isinstance(event, RowReady):
+    if row.ready and not isinstance(event, RowReady | RowPainted):
         return job
     # The newest word counts: a requeued job may paint a row again, under its name, in other bytes.
     match event:
@@ -254,8 +274,10 @@ def _with_row(job: Job, event: RowStarted | RowProgress | RowReady | RowFailed) 
             row = replace(row, started=True)
         case RowProgress(_, percent):
             row = replace(row, started=True, percent=max(row.percent, min(100, max(0, percent))))
+        case RowPainted(_, painted):
+            row = replace(row, started=True, painted=painted)
         case RowReady(_, seed, artifact):
-            row = Row(row.number, seed, percent=100, started=True, artifact=artifact)
+            row = Row(row.number, seed, 100, True, artifact, painted=row.painted)
         case RowFailed(_, code):
             row = replace(row, started=True, failed_code=code)
         case _:

@@ -28,10 +28,12 @@ from bot.domain.events import (
     Finished,
     GridReady,
     RowFailed,
+    RowPainted,
     RowReady,
     RowStarted,
     Started,
 )
+from bot.domain.painter import Painted
 
 LONGEST_MARKER: Final = 999
 """In bytes, without the newline: short enough that the log's writers never split one."""
@@ -41,7 +43,11 @@ LONGEST_URL: Final = 500
 
 LARGEST_SEED: Final = 2**32 - 1
 
-Fact: TypeAlias = Started | RowStarted | RowReady | RowFailed | GridReady | Finished | Failed
+MAX_STEPS: Final = 100_000
+
+Fact: TypeAlias = (
+    Started | RowStarted | RowPainted | RowReady | RowFailed | GridReady | Finished | Failed
+)
 """What a marker can make happen."""
 
 _LINE = re.compile(
@@ -49,6 +55,8 @@ _LINE = re.compile(
     rb"(?P<pairs>(?: [a-z][a-z0-9]*=[A-Za-z0-9._:/+=-]*)*))"
     rb" mac=(?P<mac>[0-9a-f]{32})"
 )
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_DECIMAL = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4})?")
 _NUMBER = re.compile(r"[0-9]{1,15}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
 # RFC 3986's characters, spelled out: what is not among them was not put there by a workflow.
@@ -59,12 +67,17 @@ _URL = re.compile(
 _KEYS: Mapping[str, frozenset[str]] = {
     "start": frozenset({"rows"}),
     "row-start": frozenset({"row", "seed"}),
+    "painted": frozenset({"row", "engine", "steps", "negative"}),
     "row-done": frozenset({"row", "seed", "size", "sha256", "url"}),
     "row-failed": frozenset({"row", "rc"}),
     "grid": frozenset({"size", "sha256", "url", "rows"}),
     "done": frozenset({"ok", "failed"}),
     "model-missing": frozenset({"model"}),
     "unsupported": frozenset({"row", "what"}),
+}
+_OPTIONAL: Mapping[str, frozenset[str]] = {
+    "model-missing": frozenset({"row"}),
+    "painted": frozenset({"model", "guidance"}),
 }
 
 
@@ -114,7 +127,7 @@ def _interpret(kind: str, pairs: str, rows: int) -> Marker:
     row: int | None = None
     if "row" in fields.names:
         row = fields.number("row", 1, rows)
-    fields.expect(_KEYS.get(kind), optional="row" if kind == "model-missing" else "")
+    fields.expect(_KEYS.get(kind), _OPTIONAL.get(kind, frozenset()))
     meaning: Fact | str
     match kind, row:
         case "start", None:
@@ -122,6 +135,8 @@ def _interpret(kind: str, pairs: str, rows: int) -> Marker:
             meaning = Started()
         case "row-start", int():
             meaning = RowStarted(row, fields.number("seed", 0, LARGEST_SEED))
+        case "painted", int():
+            meaning = RowPainted(row, fields.painted())
         case "row-done", int():
             meaning = RowReady(row, fields.number("seed", 0, LARGEST_SEED), fields.artifact())
         case "row-failed", int():
@@ -158,9 +173,9 @@ class _Fields:
     def names(self) -> frozenset[str]:
         return frozenset(self._values)
 
-    def expect(self, names: frozenset[str] | None, optional: str) -> None:
+    def expect(self, names: frozenset[str] | None, optional: frozenset[str]) -> None:
         """These names and no others, save ``optional``."""
-        if names is None or self.names - {optional} != names - {optional}:
+        if names is None or self.names - optional != names - optional:
             raise ValueError("not the keys of this kind")
 
     def number(self, name: str, lowest: int, highest: int) -> int:
@@ -168,6 +183,18 @@ class _Fields:
         if not _NUMBER.fullmatch(value) or not lowest <= int(value) <= highest:
             raise ValueError(f"{name} is not a number from {lowest} to {highest}")
         return int(value)
+
+    def painted(self) -> Painted:
+        engine, guidance = self._values["engine"], self._values.get("guidance", "0")
+        if not _WORD.fullmatch(engine) or not _DECIMAL.fullmatch(guidance):
+            raise ValueError("not an engine's name, or not a guidance scale")
+        return Painted(
+            engine=engine,
+            model=self.text("model") if "model" in self.names else "",
+            steps=self.number("steps", 0, MAX_STEPS),
+            guidance=guidance if "guidance" in self.names else "",
+            negative=self.number("negative", 0, 1) == 1,
+        )
 
     def text(self, name: str) -> str:
         """Base64 of UTF-8 that is visible and at most 100 characters long."""

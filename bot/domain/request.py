@@ -13,12 +13,15 @@ from dataclasses import asdict, dataclass, field, replace
 from bot.domain.bounds import (
     check_negative,
     check_prompt,
+    large_enough,
     model_name,
     one_of,
+    only_model,
     picture_size,
     whole_number,
 )
 from bot.domain.flags import SLOTS, Setting, refuse_lookalikes, split_flags
+from bot.domain.painter import UNKNOWN, Painter
 from bot.domain.size import fit_aspect
 from bot.domain.stored import Stored
 from bot.domain.text import clean
@@ -71,6 +74,7 @@ class Limits:
     ``width`` and ``height`` in pixels fix the default shape and, by their product, the area that
     an aspect ratio is fitted to; ``max_pixels`` bounds width × height of one picture;
     ``max_prompt`` counts characters. ``styles`` maps a name to words that are added to the prompt.
+    ``painter`` is what paints, which has limits of its own.
     """
 
     rows: int = 4
@@ -87,6 +91,7 @@ class Limits:
     models: tuple[str, ...] = ("sd-2-1", "wd-1-4")
     styles: Mapping[str, str] = field(default_factory=dict)
     negative: bool = True
+    painter: Painter = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,7 +110,10 @@ class Options:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One grid of ``rows`` × ``samples`` pictures, each ``width`` × ``height`` pixels."""
+    """One grid of ``rows`` × ``samples`` pictures, each ``width`` × ``height`` pixels.
+
+    ``model`` is empty where there was none to choose.
+    """
 
     prompt: str
     seed: int
@@ -154,9 +162,13 @@ class Request:
         prompt = check_prompt(prompt, limits.max_prompt)
         negative = said.get("negative", _NOTHING)
         style = said.get("style", _NOTHING)
-        size = (limits.width, limits.height)
+        size, painter = (limits.width, limits.height), limits.painter
         if "shape" in said:
-            size = picture_size(said["shape"], size, limits.max_pixels)
+            size = picture_size(said["shape"], size, limits.max_pixels, painter.min_pixels)
+        else:
+            # The operator's own default may be above the limit, but not too small to be painted.
+            most = max(limits.max_pixels, size[0] * size[1])
+            large_enough("", size, most, painter.min_pixels)
         rows = number("rows", limits.rows, 1, limits.max_rows)
         return cls(
             prompt=prompt,
@@ -169,7 +181,12 @@ class Request:
             model=_model(said.get("model"), limits),
             author=author,
             place=place,
-            negative=check_negative(negative, limits.max_prompt, taken=limits.negative),
+            negative=check_negative(
+                negative,
+                limits.max_prompt,
+                taken=limits.negative,
+                idle_with="" if painter.negative else painter.show(limits.model),
+            ),
             style=one_of(style, limits.styles, kind="styles") if style.value else "",
         )
 
@@ -231,8 +248,9 @@ class Request:
             f"--samples {self.samples}",
             f"--steps {self.steps}",
             f"--seed {self.seed}",
-            f"--model {self.model}",
         ]
+        if self.model:
+            parts.append(f"--model {self.model}")
         if self.style:
             parts.append(f"--style {self.style}")
         if self.negative:
@@ -243,6 +261,13 @@ class Request:
         """What the painter is told: the prompt, and the words of the style if it still exists."""
         words = clean(styles.get(self.style, "")) if self.style else ""
         return f"{self.prompt}, {words}" if words else self.prompt
+
+    def painted_by(self, painter: Painter) -> Request:
+        """Return the same request for ``painter``: without a model where there is none to choose.
+
+        An older request may name one that never made a difference.
+        """
+        return self if painter.chooses else replace(self, model="")
 
     def reroll(self, seed: int) -> Request:
         """The same grid from another random seed; a grid of its own, so without an origin."""
@@ -302,6 +327,8 @@ def _filled_in(options: Options) -> dict[str, Setting]:
 
 
 def _model(setting: Setting | None, limits: Limits) -> str:
+    if not limits.painter.chooses:
+        return only_model(setting, limits.painter, limits.model) if setting else ""
     # What the operator made the default may be named even if the list forgets it.
     if setting is None or setting.value == clean(limits.model):
         return limits.model

@@ -20,23 +20,26 @@ def in_shape(width: int, height: int) -> bool:
     return 0 < width <= LONGEST * height and height <= LONGEST * width
 
 
-def is_allowed(width: int, height: int, max_pixels: int) -> bool:
+def is_allowed(width: int, height: int, max_pixels: int, min_pixels: int = 1) -> bool:
     """Whether a picture may have this size in pixels."""
     whole_tiles = width % STEP == 0 and height % STEP == 0
-    return whole_tiles and in_shape(width, height) and width * height <= max_pixels
+    return whole_tiles and in_shape(width, height) and min_pixels <= width * height <= max_pixels
 
 
-def fit_aspect(ratio_w: int, ratio_h: int, area: int, max_pixels: int) -> tuple[int, int]:
+def fit_aspect(
+    ratio_w: int, ratio_h: int, area: int, max_pixels: int, min_pixels: int = 1
+) -> tuple[int, int]:
     """The allowed width and height, in pixels, nearest to a shape and to ``area`` square pixels.
 
-    Never above ``max_pixels``. The shape weighs twice as much as the area, so a square stays
-    square. Raises ValueError for a ratio beyond 1:4 or 4:1 or a limit below one tile.
+    Never above ``max_pixels`` or below ``min_pixels``. The shape weighs twice as much as the area,
+    so a square stays square. Raises ValueError for a ratio beyond 1:4 or 4:1, and for limits that
+    leave no size.
     """
-    tiles = max_pixels // STEP**2
-    if not in_shape(ratio_w, ratio_h) or tiles < 1 or area < 1:
+    tiles, fewest = max_pixels // STEP**2, ceil(min_pixels / STEP**2)
+    if not in_shape(ratio_w, ratio_h) or not 1 <= fewest <= tiles or area < 1:
         raise ValueError(f"nothing fits {ratio_w}:{ratio_h}, {area} and {max_pixels} pixels")
     if ratio_w < ratio_h:
-        height, width = fit_aspect(ratio_h, ratio_w, area, max_pixels)
+        height, width = fit_aspect(ratio_h, ratio_w, area, max_pixels, min_pixels)
         return width, height
     ratio = ratio_w / ratio_h
     wanted = min(area, max_pixels) / STEP**2
@@ -51,7 +54,8 @@ def fit_aspect(ratio_w: int, ratio_h: int, area: int, max_pixels: int) -> tuple[
     candidates = [
         (columns, min(max(rows, shortest), tallest))
         for columns in range(1, isqrt(LONGEST * tiles) + 1)
-        if (shortest := ceil(columns / LONGEST)) <= (tallest := min(columns, tiles // columns))
+        if (shortest := max(ceil(columns / LONGEST), ceil(fewest / columns)))
+        <= (tallest := min(columns, tiles // columns))
         for rows in (floor(columns / ratio), ceil(columns / ratio))
     ]
     columns, rows = min(candidates, key=misfit)

@@ -7,7 +7,7 @@ rendered workflow.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, cast
@@ -108,6 +108,11 @@ class Template:
     def needs_input(self) -> bool:
         """Whether the workflow starts from a picture."""
         return not self._sources.isdisjoint(("input_url", "input_sha256"))
+
+    @property
+    def calls_script(self) -> bool:
+        """Whether a step calls ``txt2img.py``, so that its limits and habits are the job's."""
+        return any("txt2img" in command.lower() for command in _commands(self.job))
 
     @property
     def wordless(self) -> bool:
@@ -229,6 +234,18 @@ def _read_files(parameters: Mapping[str, Parameter], files: Mapping[str, str]) -
     return MappingProxyType(texts)
 
 
+def _commands(part: object) -> Iterator[str]:
+    """Every command in a job document, at any depth."""
+    if isinstance(part, dict):
+        for key, item in part.items():
+            if key == "command" and isinstance(item, str):
+                yield item
+            yield from _commands(item)
+    elif isinstance(part, list | tuple):
+        for item in part:
+            yield from _commands(item)
+
+
 def _given(request: Request, ticket: Ticket, styles: Mapping[str, str]) -> Mapping[str, Value]:
     """The value of each source that a parameter can name."""
     return {
@@ -240,7 +257,8 @@ def _given(request: Request, ticket: Ticket, styles: Mapping[str, str]) -> Mappi
         "width": request.width,
         "height": request.height,
         "seed": request.seed,
-        "model": request.model,
+        # A workflow may want some text here; where nothing is chosen, nothing depends on it.
+        "model": request.model or "none",
         "job_id": ticket.job_id,
         "mac_key": ticket.mac_key.hex(),
         "upload_url": ticket.upload_url,

@@ -223,8 +223,7 @@ class Collector:
             "prompt": request.prompt,
             "negative": request.negative,
             "style": request.style,
-            "model": request.model,
-            "steps": request.steps,
+            **_painter(job),
             "width": request.width,
             "height": request.height,
             "rows": request.rows,
@@ -248,6 +247,21 @@ def _is_announced(path: Path, artifact: Artifact) -> bool:
         return path.stat().st_size == artifact.size and _sha256(path) == artifact.sha256
     except OSError:
         return False
+
+
+def _painter(job: Job) -> dict[str, object]:
+    """What painted, and with how many steps; null where no painter has said it."""
+    said = job.painted[0] if job.painted else None
+    asked = job.request.model
+    return {
+        "painter": job.painter,
+        "engine": said.engine if said else None,
+        "model": (said.model if said else asked) or None,
+        "guidance": float(said.guidance) if said and said.guidance else None,
+        "negative_acts": said.negative if said else None,
+        "steps": job.request.steps,
+        "steps_run": job.steps_run or None,
+    }
 
 
 def _sha256(path: Path) -> str:

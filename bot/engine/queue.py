@@ -106,6 +106,7 @@ class Queue:
         now: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         wake: Callable[[], None],
+        steps_run: Callable[[int], int] = int,
         stop: Callable[[Job], Awaitable[None]],
     ) -> None:
         self._database = database
@@ -114,6 +115,7 @@ class Queue:
         self._now = now
         self._entropy = entropy
         self._wake = wake
+        self._steps_run = steps_run
         self._stop = stop
         self.jobs = Jobs(database)
         self._guilds = guilds.Guilds(database)
@@ -148,7 +150,12 @@ class Queue:
             check_room(link, member, allowance.quota, self._limits.waiting)
             check_quota(allowance, request)
             job_table.insert(
-                link, job, interaction=interaction, mac_key=key, role_ids=member.role_ids
+                link,
+                job,
+                interaction=interaction,
+                mac_key=key,
+                role_ids=member.role_ids,
+                steps_run=self._steps_run(request.steps),
             )
             ledger.reserve(link, job)
             if interaction is not None:
@@ -180,7 +187,8 @@ class Queue:
         key = self._entropy(32)
 
         def insert(link: sqlite3.Connection) -> None:
-            job_table.insert(link, queued, interaction=None, mac_key=key)
+            steps = self._steps_run(request.steps)
+            job_table.insert(link, queued, interaction=None, mac_key=key, steps_run=steps)
             ledger.reserve(link, queued)
             job_table.save(link, job, expected=JobState.QUEUED, at=at)
 

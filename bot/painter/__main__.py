@@ -17,6 +17,7 @@ from collections.abc import Mapping, Sequence
 from bot.painter.arguments import parse
 from bot.painter.engine import choose
 from bot.painter.plan import Refusal, plan
+from bot.painter.report import write_report
 from bot.painter.run import Streams, run
 
 
@@ -35,6 +36,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str], streams: Streams) 
         if engine.notice:
             print(engine.notice, file=streams.out)
         run(painting, environment.get("NEGATIVE_PROMPT", ""), engine, streams)
+        write_report(engine.report, environment.get("PAINTER_REPORT", ""))
     except Refusal as refusal:
         print(f"painter: {refusal}", file=streams.err)
         return 1

@@ -2,8 +2,9 @@
 
 Option names, defaults, ``nargs`` and choices are those of Stability's Stable Diffusion repository
 (main branch of March 2023), so that a workflow's command is accepted or refused here exactly as it
-would be there: argparse leaves with status 2 and a usage line. What the values mean, and which of
-them no model could paint, is decided in :mod:`bot.painter.plan`; nothing here touches a file.
+would be there: argparse leaves with status 2 and a usage line. Only ``--scale`` has no default,
+because what suits depends on the model. What the values mean, and which of them no model could
+paint, is decided in :mod:`bot.painter.plan`; nothing here touches a file.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ class Options:
     factor: int
     n_samples: int
     n_rows: int
-    scale: float
+    scale: float | None
     from_file: str | None
     config: str
     ckpt: str | None
@@ -73,7 +74,7 @@ def _parser() -> argparse.ArgumentParser:
     add("--f", dest="factor", metavar="F", type=int, default=8, help="downsampling factor")
     add("--n_samples", type=int, default=3, help="pictures per batch")
     add("--n_rows", type=int, default=0, help="pictures per row of the grid; 0: one batch")
-    add("--scale", type=float, default=9.0, help="guidance scale")
+    add("--scale", type=float, help="guidance scale; left out, what suits the model")
     add("--from-file", help="read the prompts from this file, one per line")
     add(
         "--config",

@@ -14,7 +14,8 @@ class Batch:
     """Pictures to be painted together, one per prompt.
 
     ``first`` is the number, from 0, of the first picture within the run: together with ``seed``
-    it fixes where each picture starts. ``width`` and ``height`` in pixels.
+    it fixes where each picture starts. ``width`` and ``height`` in pixels. ``scale`` is the
+    guidance scale, None for what suits the model.
     """
 
     prompts: tuple[str, ...]
@@ -24,7 +25,23 @@ class Batch:
     width: int
     height: int
     steps: int
-    scale: float
+    scale: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Report:
+    """What really painted a batch.
+
+    ``model`` is empty where there is none. ``steps`` is how many sampling steps ran, which can be
+    more or fewer than were asked for; ``guidance`` the scale that was used, None where there is no
+    such thing; ``negative`` whether a negative prompt changes the picture.
+    """
+
+    engine: str
+    model: str
+    steps: int
+    guidance: float | None
+    negative: bool
 
 
 class Engine(Protocol):
@@ -40,4 +57,9 @@ class Engine(Protocol):
 
         Raises Refusal when the engine cannot paint this batch at all.
         """
+        ...
+
+    @property
+    def report(self) -> Report:
+        """Return what painted the last batch; only to be asked after ``paint``."""
         ...

@@ -13,14 +13,18 @@ from typing import Any
 
 from PIL import Image
 
-from bot.painter.batch import Batch
+from bot.painter.batch import Batch, Report
+from bot.painter.models import Model
 from bot.painter.plan import Refusal
 
 
 class DiffusersEngine:
-    """A text-to-image pipeline from a folder or the hub; loaded at once, raises Refusal."""
+    """A text-to-image pipeline, loaded at once from ``source``, a folder or a name on the hub.
 
-    def __init__(self, model: str, device: str, threads: int) -> None:
+    ``model`` is what ``source`` was found to be. Raises Refusal.
+    """
+
+    def __init__(self, source: str, model: Model, device: str, threads: int) -> None:
         try:
             import torch
             from diffusers import AutoPipelineForText2Image
@@ -35,44 +39,58 @@ class DiffusersEngine:
         precision = torch.float16 if device == "cuda" else torch.float32
         try:
             self._pipeline: Any = AutoPipelineForText2Image.from_pretrained(
-                model, dtype=precision
+                source,
+                dtype=precision,
+                **({"variant": model.variant} if model.variant else {}),
+                **dict.fromkeys(model.absent),
             ).to(device)
-        except (OSError, ValueError, KeyError) as error:
-            raise Refusal(f"The model {model!r} cannot be loaded: {error}") from error
+        except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+            raise Refusal(f"The model {source!r} cannot be loaded: {error}") from error
         self._pipeline.set_progress_bar_config(disable=True)
         self._new_generator: Callable[[], Any] = lambda: torch.Generator("cpu")
         self._out_of_memory = (torch.cuda.OutOfMemoryError, MemoryError)
+        self._source = source
         self._model = model
+        self._report = Report("diffusers", model.name, 0, model.guidance, negative=True)
 
     @property
     def notice(self) -> str:
         """The model's name or folder."""
-        return f"Painting with {self._model}"
+        return f"Painting with {self._source}"
+
+    @property
+    def report(self) -> Report:
+        """Return the model, its guidance, and the steps that its scheduler really took."""
+        return self._report
 
     def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
         """Run the pipeline once for the whole batch."""
-        shown = 0
+        ran = 0
 
         def stepped(_pipeline: object, _number: int, _time: object, values: Any) -> Any:
-            nonlocal shown
+            nonlocal ran
+            ran += 1
             # Some schedulers call the network more often than there are steps.
-            if shown < batch.steps:
-                shown += 1
+            if ran <= batch.steps:
                 step()
             return values
+
+        scale = self._model.guidance if batch.scale is None else batch.scale
+        guided = self._model.negative_acts(batch.scale)
 
         generators = [
             self._new_generator().manual_seed(start(batch.seed, batch.first + number))
             for number in range(len(batch.prompts))
         ]
+        negatives = [batch.negative] * len(batch.prompts)
         try:
             images = self._pipeline(
                 prompt=list(batch.prompts),
-                negative_prompt=[batch.negative] * len(batch.prompts) if batch.negative else None,
+                **({"negative_prompt": negatives} if batch.negative and guided else {}),
                 width=batch.width,
                 height=batch.height,
                 num_inference_steps=batch.steps,
-                guidance_scale=batch.scale,
+                **({} if scale is None else {"guidance_scale": scale}),
                 generator=generators,
                 callback_on_step_end=stepped,
             ).images
@@ -81,8 +99,9 @@ class DiffusersEngine:
                 f"{len(batch.prompts)} pictures of {batch.width}x{batch.height} do not fit into "
                 "memory: ask for fewer samples or smaller pictures."
             ) from error
-        for _ in range(batch.steps - shown):
+        for _ in range(batch.steps - ran):
             step()
+        self._report = Report("diffusers", self._model.name, ran, scale, negative=guided)
         return tuple(image.convert("RGB") for image in images)
 
 

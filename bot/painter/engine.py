@@ -10,6 +10,9 @@ That is the only thing this program has beyond the options of ``scripts/txt2img.
 ``PAINTER_THREADS``
     Processor threads for diffusers, default 1; more can change the last bits of a
     picture.
+``PAINTER_REPORT``
+    A file that is written when all is painted, with what really painted: see
+    :mod:`bot.painter.report`. Empty or absent means none.
 ``PAINTER_STEP_SECONDS``
     Seconds the sketch engine rests per sampling step, default 0, to look like real work.
 ``NEGATIVE_PROMPT``
@@ -27,27 +30,43 @@ from collections.abc import Mapping
 from bot.painter.batch import Engine
 from bot.painter.plan import Refusal
 
+SKETCH = "sketch"
+DIFFUSERS = "diffusers"
+INSTALL = "pip install 'gridbrush[diffusers]'"
+
+
+def installed() -> bool:
+    """Return whether the libraries for a real model are here."""
+    return bool(importlib.util.find_spec("diffusers") and importlib.util.find_spec("torch"))
+
+
+def wanted(environment: Mapping[str, str]) -> str:
+    """Return the name of the engine that ``environment`` asks for; it need not exist."""
+    name = environment.get("PAINTER_ENGINE") or "auto"
+    if name == "auto":
+        return DIFFUSERS if environment.get("PAINTER_MODEL") and installed() else SKETCH
+    return name
+
 
 def choose(environment: Mapping[str, str], device: str) -> Engine:
     """The engine that ``environment`` asks for; raises Refusal with the way to mend it."""
-    name = environment.get("PAINTER_ENGINE") or "auto"
+    name = wanted(environment)
     model = environment.get("PAINTER_MODEL", "")
-    if name == "auto":
-        installed = importlib.util.find_spec("diffusers") and importlib.util.find_spec("torch")
-        name = "diffusers" if model and installed else "sketch"
-    if name == "sketch":
+    if name == SKETCH:
         from bot.painter.sketch import SketchEngine
 
         return SketchEngine(_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
-    if name == "diffusers":
+    if name == DIFFUSERS:
         from bot.painter.diffusers import DiffusersEngine
+        from bot.painter.models import read_model
 
         if not model:
             raise Refusal("PAINTER_MODEL must name a model folder or a hub model for diffusers.")
         threads = _number(environment, "PAINTER_THREADS", 1.0)
         if threads < 1 or threads != int(threads):
             raise Refusal(f"PAINTER_THREADS must be a whole number from 1, not {threads:g}.")
-        return DiffusersEngine(model, device, int(threads))
+        found = read_model(model, environment)
+        return DiffusersEngine(model, found, device, int(threads))
     raise Refusal(f"PAINTER_ENGINE must be auto, sketch or diffusers, not {name!r}.")
 
 

@@ -54,7 +54,7 @@ class Plan:
     columns: int
     steps: int
     sampler: Sampler
-    scale: float
+    scale: float | None
     seed: int
     fixed_code: bool
     outdir: Path

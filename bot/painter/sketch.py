@@ -12,7 +12,7 @@ from collections.abc import Callable
 from PIL import Image
 
 from bot.painter.art.composition import paint
-from bot.painter.batch import Batch
+from bot.painter.batch import Batch, Report
 
 
 class SketchEngine:
@@ -23,6 +23,7 @@ class SketchEngine:
     def __init__(self, step_seconds: float, rest: Callable[[float], None]) -> None:
         self._step_seconds = step_seconds
         self._rest = rest
+        self._steps = 0
 
     def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
         """The pictures, drawn evenly spread over the steps so that progress means something."""
@@ -34,7 +35,13 @@ class SketchEngine:
             if self._step_seconds:
                 self._rest(self._step_seconds)
             step()
+        self._steps = batch.steps
         return tuple(pictures)
+
+    @property
+    def report(self) -> Report:
+        """Return what painted: no model."""
+        return Report("sketch", "", self._steps, guidance=None, negative=True)
 
 
 def _picture(batch: Batch, number: int) -> Image.Image:

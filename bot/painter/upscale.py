@@ -15,6 +15,9 @@ from typing import TextIO
 
 from PIL import Image, ImageFilter, UnidentifiedImageError
 
+from bot.painter.batch import Report
+from bot.painter.report import write_report
+
 FACTOR = 4
 _MAX_PIXELS = 4096 * 4096
 """Of one picture to be enlarged; the result has sixteen times as many."""
@@ -56,6 +59,8 @@ def main(argv: Sequence[str], environment: Mapping[str, str], out: TextIO, err: 
     if not any(done):
         print(f"upscale: there is no picture in {str(folder)!r}.", file=err)
         return 1
+    report = Report("upscaling", "", 0, guidance=None, negative=True)
+    write_report(report, environment.get("PAINTER_REPORT", ""))
     return 0
 
 

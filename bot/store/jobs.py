@@ -41,9 +41,12 @@ def insert(
     mac_key: bytes,
     price_credits: Decimal | None = None,
     role_ids: Collection[int] = (),
+    steps_run: int | None = None,
 ) -> bool:
     """Store a new job; False, and nothing stored, if this interaction already made one.
 
+    ``steps_run`` is how many steps will really run, where that is not what was asked for: forecasts
+    count those.
     ``role_ids`` are the author's at this moment: rules about roles are asked for when it waits.
     """
     request = job.request
@@ -69,7 +72,7 @@ def insert(
             request.place.channel_id,
             job.state,
             request.images,
-            request.steps,
+            request.steps if steps_run is None else steps_run,
             request.width * request.height,
             to_text(job.created_at),
             to_text(job.created_at),

@@ -15,6 +15,7 @@ from typing import Any, Final
 from bot.domain.errors import ConfigError
 from bot.domain.events import Artifact, Cause, Handle, MessageRef
 from bot.domain.job import Job, JobState, Row
+from bot.domain.painter import Painted
 from bot.domain.request import Request
 from bot.store.moments import from_text
 
@@ -44,6 +45,7 @@ def dump_job(job: Job) -> str:
                     row.started,
                     _dump_artifact(row.artifact),
                     row.failed_code,
+                    *([_dump_painted(row.painted)] if row.painted else []),
                 ]
                 for row in job.rows
             ],
@@ -102,8 +104,15 @@ def _load_row(
     started: bool,
     artifact: list[Any] | None,
     failed_code: int | None,
+    painted: list[Any] | None = None,
 ) -> Row:
-    return Row(number, seed, percent, started, _load_artifact(artifact), failed_code)
+    said = None if painted is None else Painted(*painted)
+    return Row(number, seed, percent, started, _load_artifact(artifact), failed_code, said)
+
+
+def _dump_painted(painted: Painted) -> list[object]:
+    """In the order of its fields; rows stored before there were any end without it."""
+    return [painted.engine, painted.model, painted.steps, painted.guidance, painted.negative]
 
 
 def _dump_artifact(artifact: Artifact | None) -> list[str | int] | None:

@@ -176,7 +176,8 @@ async def _retry(interaction: discord.Interaction[Any], press: Press, job: Job) 
 
 async def _edit(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
     _words_of(job)
-    await open_form(interaction, edit_form(job))
+    painter = desk_of(interaction).limits.painter
+    await open_form(interaction, edit_form(job, painter))
 
 
 async def _open(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
@@ -204,8 +205,9 @@ async def _upscale(interaction: discord.Interaction[Any], press: Press, job: Job
 
 
 async def _details(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
-    credits = await desk_of(interaction).queue.jobs.credits(job.id)
-    await whisper(interaction, "", card=details(job, credits))
+    desk = desk_of(interaction)
+    credits = await desk.queue.jobs.credits(job.id)
+    await whisper(interaction, "", card=details(job, credits, desk.limits.painter))
 
 
 def _double_click(interaction: discord.Interaction[Any]) -> bool:

@@ -159,7 +159,7 @@ def result(
     job: Job, *, image: str, links: Sequence[Link] = (), upscaling: bool = True, note: str = ""
 ) -> Card:
     """The grid, named ``image`` among the attached files, and all that can be done with it."""
-    fields = [Field("Without", inert(job.request.negative, NEGATIVE))] * bool(job.request.negative)
+    fields = [Field("Without", _without(job))] * bool(job.request.negative)
     missing = missing_rows(job)
     if missing:
         fields.append(Field("Incomplete", _missing(job, missing)))
@@ -246,6 +246,14 @@ def _missing(job: Job, missing: tuple[int, ...]) -> str:
     rows = f"Rows {listed(missing)}" if len(missing) > 1 else f"Row {missing[0]}"
     back = count(len(missing) * job.request.samples, "image")
     return f"{rows} could not be made; {back} given back."
+
+
+def _without(job: Job) -> str:
+    """The negative prompt, and whether the model that painted had no use for it."""
+    words = inert(job.request.negative, NEGATIVE)
+    if job.painted and not any(painted.negative for painted in job.painted):
+        words += f"\nIt had no effect with this model ({job.painter})."
+    return words
 
 
 def _prompt(job: Job) -> str:

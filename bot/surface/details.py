@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Final
 
+from bot.domain.grid import show_steps
 from bot.domain.job import Job
+from bot.domain.painter import UNKNOWN, Painter
 from bot.engine.spending import Credits, account
 from bot.surface.card import DESCRIPTION, FIELD_VALUE, Card, Field, units
 from bot.surface.cards import BLUE
@@ -15,14 +17,14 @@ _SPARE: Final = 60
 _MOST_SEEDS: Final = 30
 
 
-def details(job: Job, credits: Credits | None = None) -> Card:
-    """The request as it can be typed again, and what became of it."""
+def details(job: Job, credits: Credits | None = None, painter: Painter = UNKNOWN) -> Card:
+    """The request as it can be typed again, and what became of it; ``painter`` would paint now."""
     request = job.request
     fields = [
         Field("Seeds", _seeds(job)),
         Field("Size", f"{request.width} × {request.height} px", inline=True),
-        Field("Steps", str(request.steps), inline=True),
-        Field("Model", f"`{cut(request.model.replace('`', ''), 100) or '-'}`", inline=True),
+        Field("Steps", show_steps(job), inline=True),
+        Field("Model", _painter(job, painter), inline=True),
         Field("Times", _times(job)),
     ]
     if credits is not None and (compute := account(credits)):
@@ -37,6 +39,11 @@ def details(job: Job, credits: Credits | None = None) -> Card:
         fields=tuple(fields),
         footer=job.id,
     )
+
+
+def _painter(job: Job, painter: Painter) -> str:
+    name = job.painter or painter.show()
+    return f"`{cut(name.replace('`', ''), 100) or '-'}`"
 
 
 def _times(job: Job) -> str:

@@ -15,6 +15,7 @@ import discord
 
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
+from bot.domain.painter import UNKNOWN, Painter
 from bot.domain.request import Options
 from bot.engine.queue import limit_waits
 from bot.surface.answers import answer_error
@@ -25,9 +26,9 @@ from bot.surface.submitting import submit
 from bot.surface.texts import jump_link
 
 
-def edit_form(job: Job) -> discord.ui.Modal:
-    """The form, filled in with what was asked for."""
-    request = job.request
+def edit_form(job: Job, painter: Painter = UNKNOWN) -> discord.ui.Modal:
+    """The form, filled in with what was asked for, as ``painter`` can take it."""
+    request = job.request.painted_by(painter)
     words = replace(request, negative="").show()
     return _form(str(Press(Verb.EDIT, job.id)), words, request.negative)
 

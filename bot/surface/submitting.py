@@ -50,7 +50,7 @@ class Asker:
 
         Raises InvalidRequest where they are no longer allowed.
         """
-        return self.parse(request.show(), typed=False)
+        return self.parse(request.painted_by(self.limits.painter).show(), typed=False)
 
     def crop(self, request: Request, job_id: str, row: int, column: int) -> Request:
         """One picture of somebody's grid, upscaled for this member. Raises InvalidRequest."""

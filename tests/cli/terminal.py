@@ -30,7 +30,15 @@ class Desk:
     folder: Path
 
     @classmethod
-    def lay(cls, folder: Path, *, imagine: str = "", local: str = "", rest: str = "") -> Desk:
+    def lay(
+        cls,
+        folder: Path,
+        *,
+        imagine: str = "",
+        local: str = "",
+        rest: str = "",
+        engine: str = 'engine = "sketch"',
+    ) -> Desk:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(
             f"""
@@ -42,7 +50,7 @@ rows = 2
 samples = 2
 {imagine}
 [backend.local]
-engine = "sketch"
+{engine}
 tasks = 2
 {local}
 {rest}

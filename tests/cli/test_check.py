@@ -70,6 +70,54 @@ def test_what_does_not_work_is_named_with_its_mend(
         assert words in result.stdout
 
 
+@pytest.mark.parametrize("engine", ["auto", "diffusers"])
+@pytest.mark.parametrize(
+    ("files", "said"),
+    [
+        ((), "there is no folder"),
+        (("model/",), "is empty"),
+        (("model",), "is a file and no model's folder"),
+        (("model.safetensors",), "there is no folder"),
+        (("model/", "model/pytorch_lora_weights.safetensors"), "holds a LoRA"),
+        (("model/", "model/v1-5-pruned.ckpt"), "holds single files"),
+        (("model/", "model/a.png"), "has no model_index.json"),
+    ],
+)
+def test_a_model_that_cannot_be_painted_with_is_found(
+    tmp_path: Path, engine: str, files: tuple[str, ...], said: str
+) -> None:
+    for file in files:
+        if file.endswith("/"):
+            (tmp_path / file).mkdir()
+        else:
+            (tmp_path / file).touch()
+    model = tmp_path / "model"
+    local = f'model = "{model}"'
+    desk = Desk.lay(tmp_path / "bot", local=local, engine=f'engine = "{engine}"')
+    result = desk.type("check", env={"COLUMNS": "400"})
+    assert result.exit_code == 2, result.stdout
+    found = [line for line in result.stdout.splitlines() if line.startswith("bad what paints")]
+    assert any(str(model) in line and said in line for line in found), result.stdout
+
+
+def test_what_paints_is_said(desk: Desk) -> None:
+    assert "ok  what paints: sketch, no model" in desk.type("check").stdout
+
+
+@pytest.mark.parametrize(
+    ("imagine", "said"),
+    [("", "64 x 64 is the picture"), ("max_pixels = 4096", "64 x 64 is the picture")],
+)
+def test_a_picture_too_small_for_the_script_is_found_before_anybody_asks(
+    tmp_path: Path, imagine: str, said: str
+) -> None:
+    desk = Desk.lay(tmp_path, imagine=imagine, local='container = "podman"')
+    result = desk.type("check", env={"COLUMNS": "400"})
+    assert "bad picture size" in result.stdout
+    assert said in result.stdout
+    assert "Raise width and height to 256 or more" in result.stdout
+
+
 def test_a_damaged_database_is_said_and_left_alone(desk: Desk) -> None:
     desk.data.mkdir()
     file = desk.data / "gridbrush.sqlite3"

@@ -41,7 +41,7 @@ def test_the_command_makes_a_grid_and_says_where_it_lies(
                 box = (0, (number - 1) * height, width, number * height)
                 assert grid.crop(box).tobytes() == row.tobytes()
                 assert len(row.getcolors(1 << 20) or ()) > 20, "a picture, not a colour"
-    assert "2 × 2 pictures · 64 × 64 px · seed 7 · 2 steps · sd-2-1" in result.stdout
+    assert "2 × 2 pictures · 64 × 64 px · seed 7 · 2 steps · sketch, no model" in result.stdout
     assert "row 1 ready" in result.stderr
     assert "finished" in result.stderr
 
@@ -56,7 +56,11 @@ def test_metadata_says_what_it_takes_to_make_it_again(
     assert known["negative"] == "fog"
     assert known["row_seeds"] == {"1": 7, "2": 8}
     settings = ("width", "height", "steps", "rows", "samples", "seed", "model")
-    assert [known[name] for name in settings] == [64, 64, 2, 2, 2, 7, "sd-2-1"]
+    assert [known[name] for name in settings] == [64, 64, 2, 2, 2, 7, None]
+    assert [known[name] for name in ("painter", "engine", "steps_run")] == [
+        *("sketch, no model", "sketch", 2)
+    ]
+    assert "--model" not in known["show"]
     assert known["created_at"] <= known["started_at"] <= known["collected_at"]
     assert set(known["sha256"]) == {"grid.png", "row-01.png", "row-02.png"}
     for name, digest in known["sha256"].items():

@@ -26,12 +26,14 @@ from bot.domain.events import (
     OutOfFunds,
     Requeued,
     RowFailed,
+    RowPainted,
     RowProgress,
     RowReady,
     RowStarted,
     Started,
 )
 from bot.domain.job import AT_BACKEND, TERMINAL, JobState, advance, job_id
+from bot.domain.painter import Painted
 from tests.domain.lives import (
     COLLECTING,
     DELIVERING,
@@ -56,6 +58,7 @@ job_events: st.SearchStrategy[JobEvent] = st.one_of(
     st.builds(RowStarted, rows, st.integers(0, 9)),
     st.builds(RowProgress, rows, st.integers(-9, 109)),
     st.builds(RowReady, rows, st.integers(0, 9), st.just(artifact())),
+    st.builds(RowPainted, rows, st.sampled_from([Painted("sketch"), Painted("own", "m", 7)])),
     st.builds(RowFailed, rows, st.integers(0, 255)),
     st.builds(GridReady, st.just(artifact("grid")), rows),
     st.builds(Finished, rows, rows),

@@ -16,6 +16,7 @@ from bot.domain.events import (
     GridReady,
     JobEvent,
     RowFailed,
+    RowPainted,
     RowProgress,
     RowReady,
     RowStarted,
@@ -23,6 +24,7 @@ from bot.domain.events import (
 )
 from bot.domain.logs import LogText
 from bot.domain.markers import LONGEST_MARKER, LONGEST_URL, sign
+from bot.domain.painter import Painted
 from tests.domain.signed_lines import ROW_DONE, SHA, URL, b64, events, read, signed
 
 
@@ -46,11 +48,43 @@ def test_the_published_vector_gives_its_mac_and_its_row() -> None:
             f"@@sd1 4 grid size=9 sha256={SHA} url={b64('http://127.0.0.1:8080/x')} rows=4",
             GridReady(Artifact("http://127.0.0.1:8080/x", 9, SHA), 4),
         ),
+        (
+            "@@sd1 4 painted row=2 engine=sketch steps=50 negative=1",
+            RowPainted(2, Painted("sketch", "", 50, "", negative=True)),
+        ),
+        (
+            f"@@sd1 4 painted row=2 engine=own model={b64('a/b c')} steps=0 guidance=7.5 "
+            "negative=0",
+            RowPainted(2, Painted("own", "a/b c", 0, "7.5", negative=False)),
+        ),
         ("@@sd1 5 done ok=3 failed=1", Finished(3, 1)),
     ],
 )
 def test_every_kind_of_marker_makes_its_event(text: str, event: JobEvent) -> None:
     assert read(signed(text)) == (event,)
+
+
+@pytest.mark.parametrize(
+    "pairs",
+    [
+        "row=2 engine=sketch steps=50",
+        "row=2 engine=sketch negative=1",
+        "engine=sketch steps=50 negative=1",
+        "row=5 engine=sketch steps=50 negative=1",
+        "row=2 engine= steps=50 negative=1",
+        "row=2 engine=a/b steps=50 negative=1",
+        "row=2 engine=sketch steps=-1 negative=1",
+        "row=2 engine=sketch steps=1000000 negative=1",
+        "row=2 engine=sketch steps=50 negative=2",
+        "row=2 engine=sketch steps=50 negative=1 guidance=much",
+        "row=2 engine=sketch steps=50 negative=1 guidance=1e5",
+        "row=2 engine=sketch steps=50 negative=1 model=%%%",
+        f"row=2 engine=sketch steps=50 negative=1 model={b64('x' * 101)}",
+        "row=2 engine=sketch steps=50 negative=1 sampler=ddim",
+    ],
+)
+def test_a_painter_s_word_counts_only_if_it_is_whole(pairs: str) -> None:
+    assert events(read(signed(f"@@sd1 1 painted {pairs}"))) == ()
 
 
 def test_a_missing_model_fails_the_job_once_and_by_name() -> None:

@@ -41,6 +41,9 @@ async def test_a_result_is_a_grid_its_rows_and_what_there_is_to_know(tmp_path: P
         assert known["prompt"] == "a lighthouse at dawn"
         assert known["row_seeds"] == {"1": 7, "2": 8, "3": 9}
         assert known["missing_rows"] == []
+        # A recording has no painter of its own: what was asked for is all that is known.
+        assert (known["painter"], known["model"]) == ("sd-2-1", "sd-2-1")
+        assert (known["engine"], known["steps_run"]) == (None, None)
         assert known["created_at"] < known["collected_at"]
         assert set(known["sha256"]) == {"grid.png", *(path.name for _, path in package.rows)}
         for name, digest in known["sha256"].items():

@@ -23,7 +23,7 @@ def test_the_defaults_are_those_of_the_original() -> None:
     assert options.outdir == "outputs/txt2img-samples"
     assert (options.steps, options.n_iter, options.n_samples, options.n_rows) == (50, 3, 3, 0)
     assert (options.height, options.width, options.channels, options.factor) == (512, 512, 4, 8)
-    assert (options.scale, options.ddim_eta, options.seed, options.repeat) == (9.0, 0.0, 42, 1)
+    assert (options.scale, options.ddim_eta, options.seed, options.repeat) == (None, 0.0, 42, 1)
     assert (options.device, options.precision, options.ckpt) == ("cpu", "autocast", None)
     assert options.config == "configs/stable-diffusion/v2-inference.yaml"
     assert options.from_file is None

@@ -12,7 +12,7 @@ import pytest
 from PIL import Image, ImageChops
 
 from bot.painter.arguments import parse
-from bot.painter.batch import Batch
+from bot.painter.batch import Batch, Report
 from bot.painter.plan import plan
 from bot.painter.run import Streams, run
 from bot.painter.sheet import BORDER, lay_out
@@ -184,6 +184,10 @@ class Hasty:
         for _ in range(batch.steps + 3):
             step()
         return tuple(Image.new("RGB", (batch.width, batch.height)) for _ in batch.prompts)
+
+    @property
+    def report(self) -> Report:
+        return Report("hasty", "", 7, None, negative=False)
 
 
 def test_steps_beyond_the_announced_ones_are_not_shown(tmp_path: Path) -> None:

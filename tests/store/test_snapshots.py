@@ -1,12 +1,14 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pytest
 from hypothesis import given, settings
 
 from bot.domain.errors import ConfigError
 from bot.domain.job import Job
+from bot.domain.painter import Painted
 from bot.store import jobs as job_store
 from bot.store.moments import to_text
 from bot.store.snapshots import dump_job, dump_request, load_job
@@ -33,6 +35,14 @@ def stored(job: Job, **changed: object) -> dict[str, object]:
         "snapshot": dump_job(job),
     }
     return row | changed
+
+
+def test_a_row_of_before_there_were_painters_is_read_and_written_as_it_was() -> None:
+    job = a_job("abc")
+    assert all(len(row) == 6 for row in json.loads(dump_job(job))["rows"])
+    painted = replace(job.rows[0], painted=Painted("own", "m", 7, "7.5", negative=False))
+    told = replace(job, rows=(painted, *job.rows[1:]))
+    assert load_job(stored(told)).rows == told.rows
 
 
 def test_lone_surrogates_and_nul_do_not_hurt_the_json() -> None:

@@ -45,6 +45,7 @@ from bot.backends.deepsquare.watcher import Watcher
 from bot.domain.errors import BackendError, SubmissionRejected, Unavailable
 from bot.domain.events import Artifact, Handle
 from bot.domain.findings import Finding
+from bot.domain.painter import SCRIPT, Painter
 from bot.domain.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -268,6 +269,10 @@ class DeepSquareBackend:
         Raises OutOfFunds (gas), Unavailable.
         """
         await self._cashier.approve(wei_of(amount))
+
+    async def painter(self) -> Painter:
+        """Return the image's own script: it paints with the model that each request names."""
+        return Painter(SCRIPT)
 
     async def inspect(self, workflow: Workflow) -> list[Finding]:
         """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""

@@ -11,10 +11,12 @@ import math
 import os
 import time
 from collections.abc import AsyncIterator, Callable
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.describing import HOSTED, describe
 from bot.backends.folders import (
     PASS_BYTES,
     forget_ended,
@@ -46,6 +48,7 @@ from bot.domain.errors import (
 )
 from bot.domain.events import Artifact, Handle
 from bot.domain.findings import Finding
+from bot.domain.painter import Painter
 from bot.domain.script import Containers, Runtime, Site, to_bash
 from bot.domain.workflow import Workflow
 
@@ -122,6 +125,8 @@ class SlurmBackend:
             result=str(folder / "result"),
             launcher=Srun(self._options),
             containers=self._containers(folder),
+            # A container's own txt2img.py has to be told; a stand-in's environment says it again.
+            environment={"DEVICE": self._options.painting_device},
         )
         return to_bash(submission.workflow, site)
 
@@ -238,6 +243,17 @@ class SlurmBackend:
             return Health(True, f"partition {partition.detail}; GPUs: {gpus.detail}")
         return gpus if partition.ok else partition
 
+    async def painter(self) -> Painter:
+        """Return what would paint on the nodes, as far as it can be seen from here."""
+        options = self._options
+        if options.container != "none":
+            return HOSTED.painter
+        painting = self._painting()
+        if painting.engine == "auto" and painting.model:
+            # Whether the library is there is the nodes' matter; this machine need not have it.
+            painting = replace(painting, engine="diffusers")
+        return (await describe(painting, options.environment)).painter
+
     async def inspect(self, workflow: Workflow) -> tuple[Finding, ...]:
         """All that can be checked, with a test job of a second on a node; never raises."""
         inspection = Inspection(
@@ -284,14 +300,17 @@ class SlurmBackend:
         if options.container != "none":
             shared = (str(folder / "published"), str(self._root / "caches"))
             return Runtime(options.container, shared=shared)
-        painting = Painting(
-            options.engine, options.model, options.painting_device, options.step_seconds
-        )
         return stand_ins(
             self._root / "bin",
-            painting,
+            self._painting(),
             path=options.environment["PATH"],
             package_root="" if options.python else PACKAGE_ROOT,
+        )
+
+    def _painting(self) -> Painting:
+        options = self._options
+        return Painting(
+            options.engine, options.model, options.painting_device, options.step_seconds
         )
 
     async def _landed(self, folder: Folder) -> bool:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.backends.base import Health
+from bot.backends.describing import FINDING, MODULE, read_description
 from bot.backends.slurm.clients import Clients
 from bot.backends.slurm.options import Options, cluster_words
 from bot.backends.slurm.records import Record
@@ -34,6 +35,7 @@ _IMAGE = "library/stable-diffusion"
 
 # What the stand-ins need, and nothing that takes long to load.
 _TRY_STAND_INS = "python -c 'import numpy, PIL, bot.painter.arguments'"
+_DESCRIBE = f"python -m {MODULE} > painter"
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,6 +134,7 @@ class Inspection:
         self._watch = watch
         self._containers = containers
         self._resources = resources
+        self._described = ""
 
     async def run(self) -> tuple[Finding, ...]:
         """The findings, in order; never raises for what it finds."""
@@ -149,9 +152,20 @@ class Inspection:
             found.append(_finding("account and limits", await self._submission()))
             if all(finding.ok for finding in found):
                 found.append(_finding("test job on a node", await self._test_job()))
+                found += self._what_paints()
         except Unavailable as error:
             found.append(Finding("Slurm controller", False, str(error), AWAY_MEND))
         return tuple(found)
+
+    def _what_paints(self) -> tuple[Finding, ...]:
+        """What the painter on the node said of itself; nothing where it was not asked."""
+        if not self._described:
+            return ()
+        try:
+            return read_description(self._described).findings("[backend.slurm]")
+        except ValueError as error:
+            mend = "See that the nodes have the same version of Gridbrush as this machine."
+            return (Finding(FINDING, False, str(error), mend),)
 
     def _programs(self) -> Health:
         path = self._options.environment["PATH"]
@@ -189,7 +203,9 @@ class Inspection:
             await asyncio.to_thread(tempfile.mkdtemp, prefix="check-", dir=self._options.shared_dir)
         )
         try:
-            return await self._try_on_a_node(folder)
+            health = await self._try_on_a_node(folder)
+            self._described = await asyncio.to_thread(_read, folder, "painter")
+            return health
         except SubmissionRejected as error:
             return Health(False, str(error), "See what sbatch says, and mend that first.")
         finally:
@@ -238,7 +254,7 @@ class Inspection:
         if isinstance(self._containers, StandIns):
             variables = self._containers.environments[_IMAGE].items()
             words = " ".join(shlex.quote(f"{key}={value}") for key, value in variables)
-            attempt = f"env {words} {_TRY_STAND_INS}"
+            attempt = f"env {words} {_TRY_STAND_INS} && env {words} {_DESCRIBE}"
         else:
             attempt = f"command -v {shlex.quote(self._options.container)} >/dev/null"
         return (

@@ -98,7 +98,7 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
     async def suggest_model(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
-        names = dict.fromkeys((limits.model, *limits.models))
+        names = dict.fromkeys((limits.model, *limits.models) if limits.painter.chooses else ())
         return [
             app_commands.Choice(name=cut(name, OPTION_TEXT), value=name)
             for name in names

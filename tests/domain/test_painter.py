@@ -1,0 +1,222 @@
+"""What paints, what follows from it for a request, and what is said about it afterwards."""
+
+from __future__ import annotations
+
+import pytest
+
+from bot.domain.errors import InvalidRequest
+from bot.domain.events import (
+    Accepted,
+    Dispatched,
+    Handle,
+    JobEvent,
+    RowPainted,
+    RowReady,
+    RowStarted,
+)
+from bot.domain.grid import caption, show_steps
+from bot.domain.job import Job
+from bot.domain.painter import SCRIPT, SKETCH, UNKNOWN, Painted, Painter, script_steps
+from bot.domain.request import Author, Limits, Options, Place, Request
+from tests.domain.lives import after, artifact
+
+HOSTED, SKETCHED = Painter(SCRIPT), Painter(SKETCH)
+FOLDER = Painter("diffusers", "wd-1-4")
+HUB = Painter("diffusers", "stabilityai/sdxl-turbo", negative=False)
+
+
+PLAIN = Options()
+
+
+def parse(text: str, painter: Painter, options: Options = PLAIN, **limits: int) -> Request:
+    return Request.parse(
+        text,
+        options,
+        limits=Limits(painter=painter, **limits),  # type: ignore[arg-type]  # numbers all
+        seed=7,
+        author=Author(1, "Ada"),
+        place=Place(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("asked", "ran"),
+    [
+        *((1, 1), (2, 2), (3, 2), (9, 8), (10, 10), (20, 20), (27, 27), (28, 29), (30, 31)),
+        *((36, 36), (37, 36), (40, 40), (50, 50), (60, 63), (100, 100), (110, 100), (150, 167)),
+        *((333, 250), (334, 500), (499, 500), (500, 500), (501, 500), (1000, 500)),
+    ],
+)
+def test_stability_s_script_runs_its_own_number_of_steps(asked: int, ran: int) -> None:
+    assert script_steps(asked) == ran
+    assert HOSTED.steps_run(asked) == ran
+    assert SKETCHED.steps_run(asked) == asked
+
+
+@pytest.mark.parametrize("asked", range(1, 1001))
+def test_the_script_s_steps_are_those_that_its_sampler_takes(asked: int) -> None:
+    """Every (1000 // steps)th moment, one late; one behind the last of 1000 is an error."""
+    steps = asked
+    while (moments := [m + 1 for m in range(0, 1000, 1000 // steps)])[-1] > 999:
+        steps -= 1
+    assert script_steps(asked) == len(moments)
+
+
+@pytest.mark.parametrize(
+    ("painter", "shown"),
+    [
+        (UNKNOWN, "asked"),
+        (HOSTED, "stable-diffusion, asked"),
+        (SKETCHED, "sketch, no model"),
+        (FOLDER, "diffusers, wd-1-4"),
+        (HUB, "diffusers, stabilityai/sdxl-turbo"),
+    ],
+)
+def test_engine_and_model_are_named(painter: Painter, shown: str) -> None:
+    assert painter.show("asked") == shown
+
+
+@pytest.mark.parametrize(
+    ("painter", "size", "allowed"),
+    [
+        (HOSTED, "256x256", True),
+        (HOSTED, "128x512", True),
+        (HOSTED, "64x64", False),
+        (HOSTED, "192x320", False),
+        (SKETCHED, "64x64", True),
+        (FOLDER, "64x64", True),
+        (UNKNOWN, "64x64", True),
+    ],
+)
+def test_a_picture_is_as_large_as_what_paints_it_needs(
+    painter: Painter, size: str, allowed: bool
+) -> None:
+    if allowed:
+        request = parse(f"a cat --size {size}", painter)
+        assert f"{request.width}x{request.height}" == size
+    else:
+        with pytest.raises(InvalidRequest, match="at least 65536"):
+            parse(f"a cat --size {size}", painter)
+
+
+@pytest.mark.parametrize("width", [64, 128, 256])
+@pytest.mark.parametrize("ratio", ["1:1", "16:9", "4:1", "1:4", "2:3"])
+def test_a_shape_is_never_fitted_below_the_minimum(width: int, ratio: str) -> None:
+    request = parse(f"a cat --ar {ratio}", HOSTED, width=width, height=64)
+    assert request.width * request.height >= 256 * 256
+    least = parse(f"a cat --ar {ratio}", HOSTED, width=width, height=64, max_pixels=1 << 18)
+    assert 1 << 16 <= least.width * least.height <= 1 << 18
+
+
+@pytest.mark.parametrize(
+    ("text", "limits", "said"),
+    [
+        ("a cat", {"width": 128, "height": 128}, "that this server uses is too small"),
+        ("a cat", {"width": 128, "height": 128}, "for example --size 512x512"),
+        ("a cat --size 128x128", {"width": 128, "height": 128}, "--size is too small"),
+        ("a cat --ar 1:1", {"width": 64, "height": 64, "max_pixels": 4096}, "no larger one"),
+        ("a cat", {"width": 64, "height": 64, "max_pixels": 4096}, "no larger one is allowed"),
+        ("a cat", {"width": 64, "height": 64, "max_pixels": 70_000}, "65536 pixels or more."),
+    ],
+)
+def test_a_default_that_is_too_small_is_refused_before_anything_is_charged(
+    text: str, limits: dict[str, int], said: str
+) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        parse(text, HOSTED, PLAIN, **limits)
+
+
+def test_a_default_above_the_limit_is_no_reason_to_refuse() -> None:
+    assert parse("a cat", HOSTED, width=512, height=512, max_pixels=4096).width == 512
+
+
+@pytest.mark.parametrize(
+    ("painter", "named"),
+    [
+        *((painter, None) for painter in (SKETCHED, FOLDER, HUB)),
+        # What older messages say, and what the one model is called.
+        *((painter, "sd-2-1") for painter in (SKETCHED, FOLDER, HUB)),
+        *((SKETCHED, "sketch"), (FOLDER, "WD-1-4"), (FOLDER, "diffusers")),
+        *((HUB, "stabilityai/sdxl-turbo"), (HUB, "sdxl-turbo")),
+    ],
+)
+def test_where_there_is_one_painter_the_request_names_no_model(
+    painter: Painter, named: str | None
+) -> None:
+    for request in (
+        parse("a cat", painter, Options(model=named)),
+        parse(f"a cat --model {named}" if named else "a cat", painter),
+    ):
+        assert request.model == ""
+        assert "--model" not in request.show()
+        assert parse(request.show(), painter) == request
+
+
+@pytest.mark.parametrize(
+    ("painter", "named", "said"),
+    [
+        (SKETCHED, "wd-1-4", "this server draws without a model, not wd-1-4"),
+        (FOLDER, "sd-1-5", "this server paints with wd-1-4 only, not sd-1-5"),
+        (HUB, "wd-1-4", "paints with stabilityai/sdxl-turbo only"),
+    ],
+)
+def test_a_model_that_would_not_be_used_is_refused(painter: Painter, named: str, said: str) -> None:
+    with pytest.raises(InvalidRequest, match=said):
+        parse("a cat", painter, Options(model=named))
+
+
+def test_an_older_request_is_repeated_without_the_model_that_made_no_difference() -> None:
+    asked = parse("a cat --model wd-1-4", HOSTED)
+    assert asked.painted_by(HOSTED) == asked
+    assert parse(asked.painted_by(SKETCHED).show(), SKETCHED).model == ""
+
+
+@pytest.mark.parametrize("text", ["a cat --no trees", "a cat --rows 1 --no trees"])
+def test_a_negative_prompt_without_effect_is_refused(text: str) -> None:
+    with pytest.raises(InvalidRequest, match=r"has no effect with this server's model \(diff"):
+        parse(text, HUB)
+    assert parse(text, FOLDER).negative == "trees"
+    with pytest.raises(InvalidRequest, match="negative has no effect"):
+        parse("a cat", HUB, Options(negative="trees"))
+
+
+def run(*painted: Painted | None) -> Job:
+    job = after(Dispatched(), Accepted(Handle("local", "x")))
+    events: list[JobEvent] = []
+    for number, said in enumerate(painted, 1):
+        events += [RowStarted(number, 7)]
+        events += [RowPainted(number, said)] if said else []
+        events += [RowReady(number, 7, artifact())]
+    return after(Dispatched(), Accepted(Handle("local", "x")), *events) if events else job
+
+
+MODEL = Painted("diffusers", "sd-1-5", 51, "9")
+
+
+@pytest.mark.parametrize(
+    ("painted", "said", "steps"),
+    [
+        ((), "sd-2-1", "50 steps"),
+        ((None, None), "sd-2-1", "50 steps"),
+        ((Painted("sketch", steps=50),) * 2, "sketch, no model", "50 steps"),
+        ((MODEL, MODEL), "diffusers, sd-1-5", "50 steps (51 run)"),
+        ((MODEL, None), "diffusers, sd-1-5", "50 steps (51 run)"),
+        (
+            (Painted("sketch", steps=50), MODEL),
+            "sketch, no model and diffusers, sd-1-5",
+            "50 steps (51 run)",
+        ),
+    ],
+)
+def test_a_caption_names_what_really_painted(
+    painted: tuple[Painted | None, ...], said: str, steps: str
+) -> None:
+    job = run(*painted)
+    assert (job.painter, show_steps(job)) == (said, steps)
+    assert caption(job).endswith(f" · {steps} · {said}")
+
+
+def test_a_row_that_is_painted_again_is_told_anew() -> None:
+    events = (RowPainted(1, Painted("sketch")), RowReady(1, 7, artifact()), RowPainted(1, MODEL))
+    job = after(Dispatched(), Accepted(Handle("local", "x")), *events)
+    assert job.painted == (MODEL,)
