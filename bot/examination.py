@@ -94,16 +94,14 @@ def _privacy(settings: Settings) -> Finding:
 def _sizes(settings: Settings, painter: Painter) -> list[Finding]:
     """Whether what paints can paint the pictures that the settings lead to."""
     imagine, least = settings.imagine, painter.min_pixels
-    if imagine.width * imagine.height < least:
-        size = f"{imagine.width} x {imagine.height}"
-        what, wrong = "[imagine] width", f"{size} is the picture that members get by default"
-    elif imagine.max_pixels < least:
-        what, wrong = "[imagine] max_pixels", f"{imagine.max_pixels} is the most there may be"
-    else:
+    if imagine.width * imagine.height >= least:
         return []
-    problem = f"{wrong}, and {painter.engine} fails below {least} pixels, after all the work"
+    problem = (
+        f"[imagine] width and height: {imagine.width} x {imagine.height} is what members get by "
+        f"default, and {painter.engine} fails below {least} pixels, after all the work"
+    )
     mend = "Raise width and height to 256 or more, 512 or 768 for good pictures, and max_pixels."
-    return [Finding("picture size", False, f"{what}: {problem}", mend)]
+    return [Finding("picture size", False, problem, mend)]
 
 
 def _default_grid(settings: Settings, menu: Menu, backend: Backend) -> Workflow:

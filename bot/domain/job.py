@@ -78,6 +78,8 @@ _OF_THE_RUN = (
 # Ends that come from outside and say nothing against rows that were published before them.
 _CUT_SHORT = frozenset({Cause.DIED, Cause.TIME_LIMIT, Cause.OUT_OF_FUNDS})
 
+_MAX_PAINTERS = 2  # that are named; each has a name of its own length
+
 _ID_LETTERS = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUV", "234567abcdefghijklmnopqrstuvwxyz")
 
 
@@ -148,7 +150,9 @@ class Job:
     @property
     def painter(self) -> str:
         """What painted, in words; until that is known, the model that was asked for."""
-        said = dict.fromkeys(painted.show() for painted in self.painted)
+        said = list(dict.fromkeys(painted.show() for painted in self.painted))
+        if len(said) > _MAX_PAINTERS:
+            said[_MAX_PAINTERS:] = ["others"]
         return " and ".join(said) or self.request.model
 
     @property

@@ -106,7 +106,7 @@ def test_what_paints_is_said(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("imagine", "said"),
-    [("", "64 x 64 is the picture"), ("max_pixels = 4096", "64 x 64 is the picture")],
+    [("", "64 x 64 is what members get"), ("max_pixels = 4096", "64 x 64 is what members get")],
 )
 def test_a_picture_too_small_for_the_script_is_found_before_anybody_asks(
     tmp_path: Path, imagine: str, said: str

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.domain.errors import InvalidRequest
@@ -214,6 +216,16 @@ def test_a_caption_names_what_really_painted(
     job = run(*painted)
     assert (job.painter, show_steps(job)) == (said, steps)
     assert caption(job).endswith(f" · {steps} · {said}")
+
+
+def test_of_many_painters_two_are_named() -> None:
+    rows = tuple(
+        replace(row, painted=replace(MODEL, model=f"m{row.number}"))
+        for number in (1, 2, 3, 4)
+        for row in [replace(run(MODEL).rows[0], number=number)]
+    )
+    job = replace(run(MODEL), rows=rows)
+    assert job.painter == "diffusers, m1 and diffusers, m2 and others"
 
 
 def test_a_row_that_is_painted_again_is_told_anew() -> None:

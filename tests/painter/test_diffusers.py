@@ -34,10 +34,14 @@ def test_pictures_of_neighbouring_rows_never_start_alike() -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A Stable Diffusion pipeline of less than two million random weights, saved to a folder."""
+    return _save(tmp_path_factory.mktemp("model"), "tiny")
+
+
+def _save(folder: Path, name: str, *, distilled: bool = False) -> Path:
+    """Save a tiny pipeline; ``distilled``: a latent consistency model, guided by an embedding."""
     torch = pytest.importorskip("torch", reason="needs the extra gridbrush[diffusers]")
     diffusers = pytest.importorskip("diffusers", reason="needs the extra gridbrush[diffusers]")
     transformers = pytest.importorskip("transformers")
-    folder = tmp_path_factory.mktemp("model")
     torch.manual_seed(0)
     unet = diffusers.UNet2DConditionModel(
         sample_size=32,
@@ -50,6 +54,7 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         cross_attention_dim=32,
         attention_head_dim=8,
         norm_num_groups=8,
+        time_cond_proj_dim=32 if distilled else None,
     )
     autoencoder = diffusers.AutoencoderKL(
         in_channels=3,
@@ -75,12 +80,16 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
             pad_token_id=tokenizer.eos_token_id,
         )
     )
-    diffusers.StableDiffusionPipeline(
+    kind = diffusers.StableDiffusionPipeline
+    scheduler = diffusers.DDIMScheduler
+    if distilled:
+        kind, scheduler = diffusers.LatentConsistencyModelPipeline, diffusers.LCMScheduler
+    kind(
         unet=unet,
         vae=autoencoder,
         text_encoder=text_encoder,
         tokenizer=tokenizer,
-        scheduler=diffusers.DDIMScheduler(
+        scheduler=scheduler(
             beta_start=0.00085,
             beta_end=0.012,
             beta_schedule="scaled_linear",
@@ -92,8 +101,8 @@ def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
         feature_extractor=None,
         image_encoder=None,
         requires_safety_checker=False,
-    ).save_pretrained(folder / "tiny", safe_serialization=True)
-    return folder / "tiny"
+    ).save_pretrained(folder / name, safe_serialization=True)
+    return folder / name
 
 
 def _tokenizer(folder: Path, kind: type) -> Any:
@@ -151,6 +160,37 @@ def test_a_model_paints_the_same_again_and_otherwise_otherwise(painted: Painted)
         assert other != plain, name
 
 
+def test_a_run_reports_the_model_its_guidance_and_its_steps(
+    painted: Painted, tmp_path: Path
+) -> None:
+    report = tmp_path / "report"
+    painted("one", PAINTER_REPORT=str(report))
+    said = "engine=diffusers\nmodel=tiny\nsteps=4\nguidance={}\nnegative=1\n"
+    assert report.read_text() == said.format(9)
+    painted("two", "--scale=2.5", PAINTER_REPORT=str(report))
+    assert report.read_text() == said.format(2.5)
+
+
+def test_a_negative_prompt_has_no_effect_where_it_is_said_to_have_none(
+    paint: Paint, tmp_path: Path
+) -> None:
+    model = _save(tmp_path, "tiny-lcm", distilled=True)
+    pictures = []
+    for name, negative in (("plain", ""), ("other", "trees")):
+        done = paint(
+            *("--n_iter=1", "--n_samples=1", f"--outdir={tmp_path / name}"),
+            PAINTER_MODEL=str(model),
+            NEGATIVE_PROMPT=negative,
+            PAINTER_REPORT=str(tmp_path / "report"),
+        )
+        assert done.status == 0, done.err
+        pictures.append((tmp_path / name / "samples" / "00000.png").read_bytes())
+    assert pictures[0] == pictures[1]
+    assert (tmp_path / "report").read_text() == (
+        "engine=diffusers\nmodel=tiny-lcm\nsteps=4\nguidance=1\nnegative=0\n"
+    )
+
+
 def test_the_last_sample_does_not_depend_on_those_before_it(
     painted: Painted, tmp_path: Path
 ) -> None:
@@ -173,7 +213,7 @@ def test_a_folder_without_a_model_is_refused(paint: Paint, tmp_path: Path) -> No
         PAINTER_MODEL=str(tmp_path / "nothing"),
     )
     assert done.status == 1
-    assert "cannot be loaded" in done.err
+    assert "there is no folder" in done.err
 
 
 def test_a_gpu_that_is_not_there_is_said(paint: Paint, tmp_path: Path) -> None:

@@ -17,7 +17,7 @@ from bot.store.database import Database
 from bot.store.job_queries import IN_FLIGHT, UNFINISHED, Counts, InFlight
 from bot.store.jobs import Jobs
 from bot.store.query import Query
-from tests.store.builders import NOW, a_job, in_state
+from tests.store.builders import KEY, NOW, a_job, in_state
 from tests.store.lives import keep, live, saving
 
 
@@ -128,6 +128,18 @@ async def test_run_times_are_from_the_turn_to_the_last_row_the_newest_last(
     times = await Jobs(database).run_times()
     assert times.samples == ((work, 180.0), (2 * work, 240.0))
     assert (await Jobs(database).run_times(limit=1)).samples == ((2 * work, 240.0),)
+
+
+async def test_forecasts_count_the_steps_that_really_run(database: Database) -> None:
+    job = a_job("a", images=1)
+
+    def insert(link: sqlite3.Connection) -> None:
+        jobs.insert(link, job, interaction=None, mac_key=KEY, steps_run=51)
+
+    await database.write(insert)
+    (waiting,) = await Jobs(database).waiting()
+    assert waiting.work == 51 * job.request.width * job.request.height
+    assert await Jobs(database).get("a") == job
 
 
 async def test_the_questions_asked_often_never_read_the_whole_table(database: Database) -> None:

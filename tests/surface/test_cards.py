@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from itertools import cycle
 
 import pytest
 from hypothesis import given, settings
@@ -12,6 +13,7 @@ from hypothesis import strategies as st
 
 from bot.domain.events import Artifact, Cause, MessageRef
 from bot.domain.job import Job, JobState, Row, new_job
+from bot.domain.painter import Painted
 from bot.domain.request import Author, Origin, Place, Request
 from bot.engine.queue import Standing
 from bot.surface import card as limits
@@ -226,6 +228,19 @@ def test_a_result_shows_what_was_kept_out_and_a_note() -> None:
     assert "Row 4 does not fit." in said
 
 
+@pytest.mark.parametrize(
+    ("negative", "said"),
+    [(True, "fog"), (False, "fog\nIt had no effect with this model (diffusers, flux).")],
+)
+def test_a_result_says_whether_what_was_kept_out_had_an_effect(negative: bool, said: str) -> None:
+    job = published(new_job(JOB_ID, a_request(negative="fog"), NOW), 1, 2, 3, 4)
+    flux = Painted("diffusers", "flux", 50, "3.5", negative=negative)
+    job = replace(job, rows=tuple(replace(row, painted=flux) for row in job.rows))
+    fields = {field.name: field.value for field in result(job, image="g").fields}
+    assert fields["Without"] == said
+    assert "diffusers, flux" in result(job, image="g").footer
+
+
 def test_a_single_picture_is_opened_and_upscaled_by_buttons() -> None:
     job = published(new_job(JOB_ID, a_request(1, 1), NOW), 1)
     upscaled = published(new_job(JOB_ID, a_request(1, 1, origin=Origin(JOB_ID, 1, 2)), NOW), 1)
@@ -354,6 +369,15 @@ ids = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=16, max_size=16)
 words = st.text(max_size=1200) | st.text(st.sampled_from("*`<@[😀"), max_size=3500)
 
 
+painted = st.builds(
+    Painted,
+    st.text("abcXYZ.-09", min_size=1, max_size=40),
+    st.text(max_size=100),
+    st.integers(0, 100_000),
+    negative=st.booleans(),
+)
+
+
 @st.composite
 def jobs(draw: st.DrawFn) -> Job:
     rows, samples = draw(st.integers(1, 64)), draw(st.integers(1, 16))
@@ -373,6 +397,9 @@ def jobs(draw: st.DrawFn) -> Job:
     job = new_job(draw(ids), request, NOW)
     numbers = draw(st.sets(st.integers(1, rows), min_size=1).map(sorted))
     job = published(job, *numbers)
+    said = draw(st.lists(st.none() | painted, min_size=1, max_size=4))
+    several = zip(job.rows, cycle(said), strict=False)
+    job = replace(job, rows=tuple(replace(row, painted=who) for row, who in several))
     state = draw(st.sampled_from(JobState))
     if state not in (JobState.FINISHED, JobState.DELIVERING):
         job = replace(job, collected=())

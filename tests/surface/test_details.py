@@ -2,17 +2,48 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime
 from decimal import Decimal
 
 import pytest
 
+from bot.domain.events import Artifact
 from bot.domain.job import new_job
+from bot.domain.painter import UNKNOWN, Painted, Painter
 from bot.domain.request import Author, Place, Request
 from bot.engine.spending import Credits
 from bot.surface.details import details
 
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
 REQUEST = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), Place(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("model", "painted", "painter", "said", "steps"),
+    [
+        ("sd-2-1", None, UNKNOWN, "`sd-2-1`", "20 steps"),
+        ("", None, Painter("sketch"), "`sketch, no model`", "20 steps"),
+        ("", None, Painter("diffusers", "sdxl"), "`diffusers, sdxl`", "20 steps"),
+        ("", None, UNKNOWN, "`-`", "20 steps"),
+        ("", Painted("sketch", steps=20), UNKNOWN, "`sketch, no model`", "20 steps"),
+        (
+            "sd-2-1",
+            Painted("stable-diffusion", "sd-2-1", 21),
+            Painter("sketch"),
+            "`stable-diffusion, sd-2-1`",
+            "20 steps (21 run)",
+        ),
+    ],
+)
+def test_details_name_what_painted_or_would_paint(
+    model: str, painted: Painted | None, painter: Painter, said: str, steps: str
+) -> None:
+    job = new_job("abcdefghijklmnop", replace(REQUEST, model=model), NOW)
+    done = replace(job.rows[0], artifact=Artifact("file:///a.png", 1, "0" * 64), painted=painted)
+    card = details(replace(job, rows=(done, *job.rows[1:])), None, painter)
+    fields = {field.name: field.value for field in card.fields}
+    assert (fields["Model"], fields["Steps"]) == (said, steps)
 
 
 @pytest.mark.parametrize(

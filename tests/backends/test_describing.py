@@ -1,0 +1,108 @@
+"""What each backend says would paint, and how the painter's own answer is read."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import pytest
+
+from bot.backends import local
+from bot.backends.base import Describing
+from bot.backends.deepsquare.backend import DeepSquareBackend
+from bot.backends.describing import FINDING, read_description
+from bot.backends.slurm.backend import SlurmBackend
+from bot.backends.slurm.options import Options as SlurmOptions
+from bot.domain.painter import SCRIPT, SKETCH, Painter
+
+
+def model(folder: Path, kind: str, network: str) -> Path:
+    (folder / network).mkdir(parents=True)
+    index = {"_class_name": kind, network: ["diffusers", "Net"]}
+    (folder / "model_index.json").write_text(json.dumps(index))
+    (folder / network / "diffusion_pytorch_model.safetensors").write_bytes(b"w" * 2000)
+    return folder
+
+
+@pytest.fixture
+def models(tmp_path: Path) -> dict[str, str]:
+    return {
+        "{sd}": str(model(tmp_path / "sd-1-5", "StableDiffusionPipeline", "unet")),
+        "{flux}": str(model(tmp_path / "flux", "FluxPipeline", "transformer")),
+        "": "",
+        "/nope": "/nope",
+    }
+
+
+CASES = [
+    ("sketch", "", "none", Painter(SKETCH)),
+    ("sketch", "{sd}", "none", Painter(SKETCH)),
+    ("auto", "", "none", Painter(SKETCH)),
+    ("diffusers", "{sd}", "none", Painter("diffusers", "sd-1-5")),
+    ("diffusers", "{flux}", "none", Painter("diffusers", "flux", negative=False)),
+    ("diffusers", "/nope", "none", Painter("diffusers", "")),
+    ("sketch", "", "podman", Painter(SCRIPT)),
+    ("diffusers", "{flux}", "apptainer", Painter(SCRIPT)),
+]
+
+
+@pytest.mark.parametrize(("engine", "name", "container", "painter"), CASES)
+@pytest.mark.parametrize("kind", ["local", "slurm"])
+async def test_a_backend_says_what_would_paint(
+    tmp_path: Path,
+    models: dict[str, str],
+    kind: str,
+    engine: str,
+    name: str,
+    container: str,
+    painter: Painter,
+) -> None:
+    where = models[name]
+    backend: Describing
+    if kind == "local":
+        backend = local.LocalBackend(local.Options(tmp_path, 1, engine, where, container=container))
+    else:
+        options = SlurmOptions(tmp_path, engine=engine, model=where, container=container)
+        backend = SlurmBackend(options)
+    assert await backend.painter() == painter
+
+
+async def test_a_model_on_the_nodes_is_painted_with_whatever_is_installed_here(
+    tmp_path: Path, models: dict[str, str]
+) -> None:
+    backend = SlurmBackend(SlurmOptions(tmp_path, engine="auto", model=models["{flux}"]))
+    assert await backend.painter() == Painter("diffusers", "flux", negative=False)
+
+
+def test_deepsquare_paints_with_the_script_of_its_image() -> None:
+    assert issubclass(DeepSquareBackend, Describing)
+
+
+@pytest.mark.parametrize("text", ["", "rubbish", "[]", "{}", "null", '{"engine": "x"}'])
+def test_an_answer_that_is_none_is_said_to_be_none(text: str) -> None:
+    with pytest.raises(ValueError, match=r"in what bot\.painter\.describe said"):
+        read_description(text)
+
+
+def test_an_answer_becomes_findings() -> None:
+    said = {
+        "engine": "diffusers",
+        "model": "flux",
+        "family": "flux",
+        "guidance": 3.5,
+        "negative": False,
+        "note": "",
+        "problems": [],
+    }
+    (fine,) = read_description(json.dumps(said)).findings("[x]")
+    assert (fine.what, fine.ok) == (FINDING, True)
+    assert fine.detail == (
+        "diffusers, flux, family flux, guidance 3.5, "
+        "negative prompts have no effect and are refused"
+    )
+    said["problems"] = [["a is b", "do c"], ["d is e", "do f"]]
+    bad = read_description(json.dumps(said)).findings("[x]")
+    assert [(one.ok, one.detail, one.mend) for one in bad] == [
+        (False, "[x] a is b", "do c"),
+        (False, "[x] d is e", "do f"),
+    ]
