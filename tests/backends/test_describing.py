@@ -8,12 +8,14 @@ from pathlib import Path
 import pytest
 
 from bot.backends import local
-from bot.backends.base import Describing
+from bot.backends.base import Describing, Submission
 from bot.backends.deepsquare.backend import DeepSquareBackend
 from bot.backends.describing import FINDING, read_description
 from bot.backends.slurm.backend import SlurmBackend
 from bot.backends.slurm.options import Options as SlurmOptions
 from bot.domain.painter import SCRIPT, SKETCH, Painter
+from bot.domain.template import render
+from tests.stock_jobs import load, request, ticket
 
 
 def model(folder: Path, kind: str, network: str) -> Path:
@@ -106,3 +108,13 @@ def test_an_answer_becomes_findings() -> None:
         (False, "[x] a is b", "do c"),
         (False, "[x] d is e", "do f"),
     ]
+
+
+@pytest.mark.parametrize("device", ["cpu", "cuda"])
+@pytest.mark.parametrize("container", ["none", "podman", "apptainer"])
+def test_a_container_is_told_the_device_as_a_stand_in_is(
+    tmp_path: Path, device: str, container: str
+) -> None:
+    submission = Submission("a" * 16, render(load("stable-diffusion.yaml"), request(), ticket()))
+    options = local.Options(tmp_path, 1, device=device, container=container)
+    assert f"export DEVICE={device}\n" in local.LocalBackend(options).script(submission)

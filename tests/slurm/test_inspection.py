@@ -62,8 +62,19 @@ async def test_a_cluster_in_order_passes_every_check(
         "GPUs",
         "account and limits",
         "test job on a node",
+        "what paints",
     ]
+    assert found["what paints"].detail == "sketch, no model"
     assert not list((tmp_path / "shared").glob("check-*"))
+
+
+async def test_a_model_that_the_nodes_cannot_paint_with_is_found(
+    options: dict[str, object], tmp_path: Path
+) -> None:
+    model = str(tmp_path / "gone")
+    found = await inspect(options, gpus="fake", engine="diffusers", model=model)
+    assert found["test job on a node"].ok
+    assert not found["what paints"].ok
 
 
 async def test_missing_client_programs_are_named(tmp_path: Path) -> None:
