@@ -232,3 +232,8 @@ def test_a_row_that_is_painted_again_is_told_anew() -> None:
     events = (RowPainted(1, Painted("sketch")), RowReady(1, 7, artifact()), RowPainted(1, MODEL))
     job = after(Dispatched(), Accepted(Handle("local", "x")), *events)
     assert job.painted == (MODEL,)
+
+
+def test_where_nothing_is_known_the_caption_names_nothing() -> None:
+    job = run(None)
+    assert caption(replace(job, request=replace(job.request, model=""))).endswith(" · 50 steps")
