@@ -97,6 +97,7 @@ class Deliverer:
         turns out that the delivery has to wait.
         """
         nonce = f"job-{job.id}"
+        level = logging.INFO if again else logging.WARNING
         pauses = _Pauses(job, Backoff(chance=self._chance), self._sleep, waits)
         attempts = {
             attempt.rung: attempt
@@ -122,11 +123,11 @@ class Deliverer:
             try:
                 message = await self._attempt(rung, job, package, nonce, at, pauses)
             except DeliveryError as error:
-                log.warning("delivery by %s failed: %s", rung, error, extra={"job": job.id})
+                log.log(level, "delivery by %s failed: %s", rung, error, extra={"job": job.id})
                 await self._note(job, rung, nonce, delivered=False, detail=str(error))
                 continue
             return await self._done(job, rung, nonce, message)
-        log.warning("the result is kept for the author's history", extra={"job": job.id})
+        log.log(level, "the result is kept for the author's history", extra={"job": job.id})
         return Delivered(KEPT)
 
     async def _attempt(

@@ -95,13 +95,15 @@ class KeptResults:
             for job_id, plan in sorted(self._plans.items()):
                 if plan.due > self._clock() or job_id not in self._plans:
                     continue
+                # Before the try: what opens during it brings the result forward again.
+                self._postpone(plan)
                 ways = plan.channel_id, plan.author_id
-                if ways not in closed:
-                    await self._try(job_id)
-                    await self._sleep(BETWEEN_SECONDS)
+                if ways in closed:
+                    continue
+                await self._try(job_id)
                 if job_id in self._plans:
                     closed.add(ways)
-                    self._postpone(plan)
+                await self._sleep(BETWEEN_SECONDS)
             await self._pause()
 
     async def _load(self) -> bool:

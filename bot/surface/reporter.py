@@ -154,7 +154,8 @@ class DiscordReporter:
         """Write once more the cards that the bot was not permitted to write."""
         closed, self._closed = self._closed, {}
         for job_id in closed:
-            self._sheets.setdefault(job_id, _Sheet()).gone = False
+            sheet = self._sheets.setdefault(job_id, _Sheet())
+            sheet.gone, sheet.refused, sheet.bare = False, 0, False
             self._agenda.want(job_id, Urgency.RUNNING, self._clock())
         if closed:
             self._woken.set()
@@ -278,9 +279,14 @@ class DiscordReporter:
         try:
             async with desk.pens.hold(job_id), asyncio.timeout(self._edit_seconds):
                 written = await self._write_now(job_id, sheet)
+        except NotPermitted as error:
+            # What the card says next, and above all how its job has ended, is tried all the same.
+            log.info("the card may not be written: %s", error, extra={"job": job_id})
+            sheet.refused += 1
+            self._close(job_id)
         except Gone as error:
             log.info("the card is not kept up: %s", error, extra={"job": job_id})
-            self._give_up(job_id, sheet, closed=isinstance(error, NotPermitted))
+            sheet.gone = True
         except (DeliveryUnavailable, OSError) as error:
             self._put_back(job_id, sheet, error)
             return
@@ -291,10 +297,12 @@ class DiscordReporter:
                 self._put_back(job_id, sheet, error)
                 return
             log.warning("the card is given up: %s", error, extra={"job": job_id})
-            self._give_up(job_id, sheet, closed=True)
-        if written is not None and written.state.terminal and sheet.post and not sheet.gone:
-            # Outside of the pen and its time limit: the store may be unavailable for long.
-            await desk.posts.keep_card(job_id, sheet.post.message)
+            sheet.gone = True
+            self._close(job_id)
+        else:
+            if written is not None and written.state.terminal and sheet.post and not sheet.gone:
+                # Outside of the pen and its time limit: the store may be unavailable for long.
+                await desk.posts.keep_card(job_id, sheet.post.message)
         # While one state was written the next may have come, whose turn is still to come.
         if written is sheet.job and written is not None and written.state.terminal:
             self._forget(job_id)
@@ -314,13 +322,11 @@ class DiscordReporter:
         urgency = Urgency.FINAL if self._over(sheet) else Urgency.RUNNING
         self._agenda.put_back(job_id, urgency, self._clock() + delay)
 
-    def _give_up(self, job_id: str, sheet: _Sheet, *, closed: bool) -> None:
-        """Leave the card as it is; ``closed``: until somebody gives the right to write it."""
-        sheet.gone = True
-        if closed:
-            self._closed[job_id] = None
-            if len(self._closed) > MOST_CLOSED:
-                del self._closed[next(iter(self._closed))]
+    def _close(self, job_id: str) -> None:
+        """Remember a card for the moment when somebody gives the right to write it."""
+        self._closed[job_id] = None
+        if len(self._closed) > MOST_CLOSED:
+            del self._closed[next(iter(self._closed))]
 
     async def _write_now(self, job_id: str, sheet: _Sheet) -> Job | None:
         """Holding the pen: what is true now, if the card does not say it already."""
@@ -332,12 +338,14 @@ class DiscordReporter:
             sheet.gone = True
         if job is None or sheet.gone or job.state is JobState.DELIVERING:
             return job
+        if sheet.refused >= MOST_TRIES and not job.state.terminal:
+            return job
         if sheet.post is None:
             sheet.post = await desk.posts.card(job_id)
         if sheet.post is None:
             # It is just being posted, or a crash came in between and it never will be.
             raise DeliveryError("there is no card yet")
-        # A place that refuses even a preview's few bytes takes no file.
+        # A place that refuses even a preview's few bytes, or any, takes no file.
         picture = None if sheet.bare else await preview_of(desk, job)
         preview = picture is not None
         card = self._card(job, sheet, preview=preview)
@@ -348,7 +356,15 @@ class DiscordReporter:
             uploads = []
         elif card == sheet.shown:
             return job
-        sheet.post = await posting.edit(self._client, sheet.post, card, desk.now(), uploads=uploads)
+        at = desk.now()
+        try:
+            sheet.post = await posting.edit(self._client, sheet.post, card, at, uploads=uploads)
+        except NotPermitted:
+            if not uploads:
+                raise
+            # Files may be forbidden where words are not.
+            sheet.bare = True
+            return await self._write_now(job_id, sheet)
         sheet.preview = picture.path.name if picture is not None else ""
         sheet.shown = card
         sheet.tries = sheet.refused = 0

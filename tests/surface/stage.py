@@ -301,7 +301,8 @@ async def open_stage(
             done = await deliverer.deliver(job, collector.package(job), again=True)
             return await book.apply(job, Redelivered(done.rung, done.message))
 
-        kept = KeptResults(database, redeliver, now=clock, clock=hours.clock, sleep=nap)
+        years = Hurry()
+        kept = KeptResults(database, redeliver, now=clock, clock=years.clock, sleep=years.sleep)
         book = Book(database, Fanout([reporter, kept]), now=clock)
         circuit = Circuit(backend.health)
         collector = Collector(backend, folder / "jobs", now=clock)
