@@ -54,9 +54,11 @@ def results(world: World, job: Job) -> list[Message]:
 
 async def delivered(stage: Stage, job: Job, rung: str) -> Message:
     """The one message with the result, once the job says where it is."""
+    stored = job
     async for _ in turns():
-        stored = await stage.queue.jobs.get(job.id)
-        assert stored is not None
+        found = await stage.queue.jobs.get(job.id)
+        assert found is not None
+        stored = found
         if stored.rung == rung and len(stage.kept) == 0:
             break
     assert (stored.state, stored.rung) == (JobState.FINISHED, rung)

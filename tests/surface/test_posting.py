@@ -40,8 +40,10 @@ async def server() -> AsyncIterator[TestServer]:
 
     app = web.Application()
     app.router.add_get("/{path:.*}", answer)
-    async with TestServer(app) as started:
-        yield started
+    started = TestServer(app)
+    await started.start_server()
+    yield started
+    await started.close()
 
 
 ANSWERS: list[tuple[int, int | None, str, type[DeliveryError]]] = [
