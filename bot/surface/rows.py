@@ -83,7 +83,7 @@ async def _row_files(
         try:
             path = await client.desk.prints.row(job, row, limit)
             size = path.stat().st_size
-        except (ArtifactMissing, OSError) as error:
+        except (ArtifactMissing, FileNotFoundError) as error:
             log.warning("row %d cannot be posted: %s", row, error, extra={"job": job.id})
             continue
         stem = file_name("row", row).removesuffix(".png")
