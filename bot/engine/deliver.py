@@ -107,7 +107,9 @@ class Deliverer:
         for attempt in attempts.values():
             if attempt.delivered is False:
                 continue
-            message = await self._look(attempt.rung, job, nonce, attempt.attempted_at, pauses)
+            # A restore writes attempts down later than they were made, if they were.
+            since = attempt.attempted_at if again else job.created_at
+            message = await self._look(attempt.rung, job, nonce, since, pauses)
             if message is not None or attempt.delivered:
                 return await self._done(job, attempt.rung, nonce, message)
         for rung in await self._courier.ladder(job):
