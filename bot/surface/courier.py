@@ -166,11 +166,14 @@ class DiscordCourier:
         if rung == INTERACTION:
             return await self._find_card(job)
         channel = await self._channel(rung, job.request.place.channel_id, job.request.author.id)
+        asked = await self._client.desk.queue.jobs.interaction(job.id)
         after = discord.Object(discord.utils.time_snowflake(since - CLOCKS_DIFFER))
         with border():
             async for message in channel.history(limit=None, after=after):
                 # An answer to /show looks the same, but is nobody's delivery.
-                if message.interaction_metadata is None and is_result(message, job):
+                answers = message.interaction_metadata
+                own = answers is None or (asked is not None and answers.id == asked.id)
+                if own and is_result(message, job):
                     return MessageRef(message.channel.id, message.id)
         return None
 
