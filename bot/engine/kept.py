@@ -28,7 +28,6 @@ log = logging.getLogger(__name__)
 MAX_AGE: Final = timedelta(days=30)
 FIRST_SECONDS: Final = 3600.0
 LONGEST_SECONDS: Final = 86400.0
-RETRY_SECONDS: Final = 60.0
 BETWEEN_SECONDS: Final = 1.0
 """Between two results of one round: refused requests are counted by Discord."""
 
@@ -86,8 +85,8 @@ class KeptResults:
 
     async def run(self) -> None:
         """Deliver for ever; begins with everything that was kept when the bot stopped."""
-        while not await self._load():
-            await self._sleep(RETRY_SECONDS)
+        for job in await self._jobs.kept(self._now() - MAX_AGE):
+            self._plan(job, self._clock())
         while True:
             self._woken.clear()
             # Who and where has refused one result in this round refuses the others as well.
@@ -105,17 +104,6 @@ class KeptResults:
                     closed.add(ways)
                 await self._sleep(BETWEEN_SECONDS)
             await self._pause()
-
-    async def _load(self) -> bool:
-        try:
-            found = await self._jobs.kept(self._now() - MAX_AGE)
-        except Exception:
-            # The root of this look: what is kept stays so until the store can be read again.
-            log.exception("the kept results cannot be read")
-            return False
-        for job in found:
-            self._plan(job, self._clock())
-        return True
 
     def _plan(self, job: Job, due: float) -> None:
         request = job.request
