@@ -34,6 +34,7 @@ from bot.store.database import Database
 log = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = 120.0
+LADDER_SECONDS = 5.0
 
 
 class Courier(Protocol):
@@ -112,7 +113,7 @@ class Deliverer:
             message = await self._look(attempt.rung, job, nonce, since, pauses)
             if message is not None or attempt.delivered:
                 return await self._done(job, attempt.rung, nonce, message)
-        for rung in await self._courier.ladder(job):
+        for rung in await self._ladder(job, waits):
             earlier = attempts.get(rung)
             if earlier is not None and earlier.delivered is False and not again:
                 continue
@@ -131,6 +132,17 @@ class Deliverer:
             return await self._done(job, rung, nonce, message)
         log.log(level, "the result is kept for the author's history", extra={"job": job.id})
         return Delivered(KEPT)
+
+    async def _ladder(self, job: Job, waits: Callable[[], None]) -> tuple[str, ...]:
+        """The rungs, once the courier knows them; while Discord is away the card may be unknown."""
+        asking = asyncio.ensure_future(self._courier.ladder(job))
+        try:
+            done, _ = await asyncio.wait({asking}, timeout=LADDER_SECONDS)
+            if not done:
+                waits()
+            return await asking
+        finally:
+            asking.cancel()
 
     async def _attempt(
         self,

@@ -293,9 +293,7 @@ async def open_stage(
             edit_seconds=PATIENCE if naps else EDIT_SECONDS,
         )
         nap = naps or asyncio.sleep
-        courier = DiscordCourier(
-            client, sleep=nap, rows_seconds=PATIENCE if naps else ROWS_SECONDS
-        )
+        courier = DiscordCourier(client, sleep=nap, rows_seconds=PATIENCE if naps else ROWS_SECONDS)
 
         async def redeliver(job: Job) -> Job:
             done = await deliverer.deliver(job, collector.package(job), again=True)
