@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
+from datetime import datetime
 from pathlib import Path
 
 from bot.app import Engine, open_engine
@@ -30,7 +31,7 @@ class Letterbox:
     ) -> MessageRef | None:
         return MessageRef(CHANNEL, int(job.id[-4:], 36))
 
-    async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
+    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
         return None
 
 

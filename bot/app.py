@@ -15,6 +15,7 @@ from pathlib import Path
 from bot.backends import local, open_backend
 from bot.backends.base import Backend, Describing, Paid, Submission
 from bot.domain.errors import ConfigError
+from bot.domain.events import Redelivered
 from bot.domain.job import Job
 from bot.domain.painter import UNKNOWN, Painter
 from bot.domain.request import Limits
@@ -24,6 +25,7 @@ from bot.engine.circuit import Circuit
 from bot.engine.collect import Collector
 from bot.engine.deliver import Courier, Deliverer
 from bot.engine.dispatcher import Dispatcher
+from bot.engine.kept import KeptResults
 from bot.engine.kitchen import Kitchen, Menu
 from bot.engine.queue import Limits as QueueLimits
 from bot.engine.queue import Queue
@@ -62,6 +64,7 @@ class Engine:
     queue: Queue
     kitchen: Kitchen
     purse: Purse
+    kept: KeptResults
 
 
 def load_template(settings: Settings, name: str) -> Template:
@@ -152,7 +155,13 @@ async def open_engine(
         await asyncio.to_thread(close_open_files, settings)
         backend = await open_backend(settings.backend.kind, settings.backend_options())
         stack.push_async_callback(backend.aclose)
-        book = Book(database, Fanout(reporters), now=now)
+
+        async def redeliver(job: Job) -> Job:
+            done = await deliverer.deliver(job, collector.package(job), again=True)
+            return await book.apply(job, Redelivered(done.rung, done.message))
+
+        kept = KeptResults(database, redeliver, now=now)
+        book = Book(database, Fanout([*reporters, kept]), now=now)
         circuit = Circuit(backend.health, on_change=on_circuit)
         stack.push_async_callback(circuit.aclose)
         collector = Collector(backend, pictures or folder / "jobs", now=now)
@@ -185,12 +194,13 @@ async def open_engine(
         )
         purse = Purse(database, backend, ceilings, now=now, on_settled=on_settled)
         stack.push_async_callback(purse.aclose)
+        deliverer = Deliverer(database, courier, now=now)
         runner = Runner(
             book=book,
             backend=backend,
             kitchen=kitchen,
             collector=collector,
-            deliverer=Deliverer(database, courier, now=now),
+            deliverer=deliverer,
             circuit=circuit,
             purse=purse,
         )
@@ -218,6 +228,7 @@ async def open_engine(
             queue=queue,
             kitchen=kitchen,
             purse=purse,
+            kept=kept,
         )
 
 

@@ -20,7 +20,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bot.domain.errors import ConfigError
-from bot.domain.events import Delivered, Dispatched, JobEvent, Started
+from bot.domain.events import Delivered, Dispatched, JobEvent, Redelivered, Started
 from bot.domain.job import Job, JobState
 from bot.engine.supervision import keep_running
 
@@ -120,7 +120,9 @@ class Metrics:
             self._success.set(now.timestamp())
             if job.started_at is not None:
                 self._run.observe((now - job.started_at).total_seconds())
-        if job.state.terminal:
+        if isinstance(event, Redelivered):
+            self._deliveries.labels(event.rung).inc()  # it has ended, and was counted, before
+        elif job.state.terminal:
             self._ended.labels(job.state.value, job.cause or "").inc()
 
     def settled(self, cost: Decimal, refund: Decimal) -> None:

@@ -119,7 +119,7 @@ async def settle_posted(engine: Engine, courier: Courier) -> None:
             continue
         for way in (INTERACTION, CHANNEL, DIRECT):
             try:
-                message = await courier.find(way, job, f"job-{job.id}")
+                message = await courier.find(way, job, f"job-{job.id}", job.created_at)
                 handle = job.handle or (await engine.backend.find(job.id) if message else None)
             except (DeliveryError, BackendError, OSError) as error:
                 log.warning("cannot look for an earlier post: %s", error, extra={"job": job.id})

@@ -127,6 +127,12 @@ async def open_service(
                 on_store=store_changed,
             )
         )
+
+        def opened(guild_id: int, author_id: int) -> None:
+            engine.kept.opened(guild_id=guild_id, author_id=author_id)
+            if not author_id:
+                cards.reopen()
+
         client.desk = Desk(
             queue=engine.queue,
             limits=engine.limits,
@@ -143,6 +149,7 @@ async def open_service(
             rows=settings.delivery.rows,
             upscaling=engine.menu.upscale is not None,
             notice=notice,
+            opened=opened,
         )
         client.desk.settling.on_card = cards.take_up
         url = await stack.enter_async_context(
@@ -268,6 +275,7 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
         keep_running("taking up settlements", engine.purse.recover),
         keep_running("taking up cards", service.cards.resume),
         keep_running("taking up rows", service.courier.resume),
+        keep_running("delivering what was kept", engine.kept.run),
         keep_running("dispatching", dispatch),
     )
 

@@ -43,6 +43,8 @@ BROAD_EXCEPTS = {
     "bot/surface/connection.py::_sign_in": "root of signing in: it is tried again",
     "bot/surface/connection.py::run_client": "root of the gateway: one event must not end the bot",
     "bot/surface/courier.py::DiscordCourier._rows": "root of its own task, after the delivery",
+    "bot/surface/posting.py::border": "whatever is no answer of Discord's is not now",
+    "bot/engine/kept.py::KeptResults._try": "root of one attempt; the others go on",
     "bot/surface/editing.py::handed_in": "root of a form: the member hears of it",
     "bot/surface/first_answers.py::_settle": "root of a card's task: the member is to be told",
     "bot/surface/first_answers.py::answer_accepted.answer": "root of the same task",

@@ -8,6 +8,7 @@ import fcntl
 import shutil
 import signal
 from collections.abc import Callable, Iterator
+from datetime import datetime
 from pathlib import Path
 
 from bot.app import Engine
@@ -42,7 +43,7 @@ class FolderCourier:
                 raise DeliveryError(f"cannot write to {self._out}: {error.strerror}") from error
         return None
 
-    async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
+    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
         """Copying again does no harm, so nothing is looked for."""
         return None
 

@@ -13,6 +13,7 @@
     │   ├── OutOfFunds          the wallet or the allowance is empty
     │   └── ArtifactMissing     a file is gone, too large, not what was announced, or untrusted
     ├── DeliveryError           the place of delivery refused the result
+    │   └── DeliveryUnavailable it cannot be reached now; the same way is worth another try
     ├── StoreUnavailable        database or files cannot be used for now; waiting helps
     ├── ConfigError             the operator's: file, key, what is wrong, how to mend it
     │   ├── WorkflowError       a template or job document breaks a rule, at a path
@@ -107,6 +108,17 @@ class StoreUnavailable(BotError):
     def __init__(self, cause: str) -> None:
         super().__init__(cause)
         self.cause = cause
+
+
+class DeliveryUnavailable(DeliveryError):
+    """The place of delivery is away, or nobody can say whether it took the result: *not now*.
+
+    The same way is tried again. ``retry_after`` is the least number of seconds to wait before that.
+    """
+
+    def __init__(self, message: str, retry_after: float = 0.0) -> None:
+        super().__init__(message)
+        self.retry_after = retry_after
 
 
 class ConfigError(BotError):

@@ -1,16 +1,19 @@
 """What can happen to a job: a closed union, so a forgotten case is a type error.
 
 Events come from three places: the engine's own steps (Dispatched, Accepted, Collected,
-Delivered), the backend's word on the job's life (Started, Requeued, Exited), and the job's own log
-(rows, grid, Finished), which counts only where its marker carries a valid MAC. An event holds no
-time: the moment is passed to ``advance`` beside it.
+Delivered, Redelivered), the backend's word on the job's life (Started, Requeued, Exited), and the
+job's own log (rows, grid, Finished), which counts only where its marker carries a valid MAC. An
+event holds no time: the moment is passed to ``advance`` beside it.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from enum import StrEnum
-from typing import TypeAlias
+from typing import Final, TypeAlias
+
+KEPT: Final = "kept"
+"""The delivery method of a result that no place has taken yet."""
 
 from bot.domain.painter import Painted
 
@@ -189,6 +192,14 @@ class Delivered:
     message: MessageRef | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Redelivered:
+    """A result that was kept has been handed over after all, by ``rung``."""
+
+    rung: str
+    message: MessageRef | None = None
+
+
 JobEvent: TypeAlias = (
     Dispatched
     | Accepted
@@ -208,4 +219,5 @@ JobEvent: TypeAlias = (
     | OutOfFunds
     | Collected
     | Delivered
+    | Redelivered
 )

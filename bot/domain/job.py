@@ -17,6 +17,7 @@ from typing import assert_never
 
 from bot.domain.errors import IllegalTransition
 from bot.domain.events import (
+    KEPT,
     Accepted,
     Artifact,
     Cancelled,
@@ -33,6 +34,7 @@ from bot.domain.events import (
     JobEvent,
     MessageRef,
     OutOfFunds,
+    Redelivered,
     Requeued,
     RowFailed,
     RowPainted,
@@ -186,9 +188,12 @@ def job_id(at: datetime, entropy: bytes) -> str:
 def advance(job: Job, event: JobEvent, at: datetime) -> Job:
     """The job after ``event`` happened at ``at``.
 
-    Terminal states absorb everything. Otherwise an event is applied whole, absorbed because it is
-    late or repeated (logs replay), or raises IllegalTransition.
+    Terminal states absorb everything, but for the delivery of a result that was kept. Otherwise an
+    event is applied whole, absorbed because it is late or repeated (logs replay), or raises
+    IllegalTransition.
     """
+    if job.rung == KEPT and isinstance(event, Redelivered):
+        return replace(job, rung=event.rung, result=event.message)
     if job.state.terminal or (job.state in _AFTER_RUN and isinstance(event, _OF_THE_RUN)):
         return job
     match event:
@@ -231,6 +236,8 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
         case Delivered(rung, message):
             if job.state is JobState.DELIVERING:
                 return replace(job, state=JobState.FINISHED, rung=rung, result=message, ended_at=at)
+        case Redelivered():
+            pass  # only what was kept can be
         case Failed(cause, sentence):
             if job.state in AT_BACKEND and job.ready_rows:
                 if cause is Cause.MODEL_MISSING:

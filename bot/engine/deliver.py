@@ -3,7 +3,11 @@
     interaction   edit the first answer, while its token lives
     channel       a message of the bot's own
     direct        a direct message to the author
-    kept          nothing is posted; the result waits in the author's history
+    kept          nothing is posted; the result waits until a way is open (``bot.engine.kept``)
+
+Only a definite refusal leads to the next rung. Where a rung cannot be reached, or nobody can say
+whether it took the result, the delivery waits, looks whether the last attempt took effect, and
+tries the same rung again, for hours if need be.
 
 Each attempt is written down before it is made and after. An attempt without an outcome, after a
 crash, was perhaps made: the courier is asked to look before it posts again. What a rung means is
@@ -14,21 +18,23 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+import random
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Protocol
 
-from bot.domain.errors import DeliveryError
-from bot.domain.events import Delivered, MessageRef
+from bot.domain.errors import DeliveryError, DeliveryUnavailable
+from bot.domain.events import KEPT, Delivered, MessageRef
 from bot.domain.job import Job
+from bot.engine.backoff import Backoff
 from bot.engine.collect import Package
 from bot.store import deliveries
 from bot.store.database import Database
 
 log = logging.getLogger(__name__)
 
-KEPT = "kept"
 ATTEMPT_SECONDS = 120.0
+LADDER_SECONDS = 5.0
 
 
 class Courier(Protocol):
@@ -43,12 +49,17 @@ class Courier(Protocol):
     ) -> MessageRef | None:
         """Post the package.
 
-        Raises DeliveryError if this rung does not hold, OSError if nobody can say whether it did.
+        Raises DeliveryUnavailable or OSError if it cannot be done now, or if nobody can say
+        whether it was; any other DeliveryError if this rung refuses it.
         """
         ...
 
-    async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
-        """The message that an interrupted attempt has posted after all, or None."""
+    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+        """The message that an attempt, first made at ``since``, has posted after all, or None.
+
+        Raises DeliveryUnavailable or OSError if that cannot be seen now, any other DeliveryError
+        if it can never be.
+        """
         ...
 
 
@@ -56,16 +67,39 @@ class Deliverer:
     """Climbs down the ladder until a rung holds; the last one always does."""
 
     def __init__(
-        self, database: Database, courier: Courier, *, now: Callable[[], datetime]
+        self,
+        database: Database,
+        courier: Courier,
+        *,
+        now: Callable[[], datetime],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        chance: Callable[[], float] = random.random,
+        attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self._database = database
         self._reader = deliveries.Deliveries(database)
         self._courier = courier
         self._now = now
+        self._sleep = sleep
+        self._chance = chance
+        self._attempt_seconds = attempt_seconds
 
-    async def deliver(self, job: Job, package: Package) -> Delivered:
-        """Hand the result over and say by which rung; never raises for a refused delivery."""
+    async def deliver(
+        self,
+        job: Job,
+        package: Package,
+        *,
+        again: bool = False,
+        waits: Callable[[], None] = lambda: None,
+    ) -> Delivered:
+        """Hand the result over and say by which rung; never raises for a refused delivery.
+
+        ``again``: rungs that have refused it before are tried, too. ``waits`` is called when it
+        turns out that the delivery has to wait.
+        """
         nonce = f"job-{job.id}"
+        level = logging.INFO if again else logging.WARNING
+        pauses = _Pauses(job, Backoff(chance=self._chance), self._sleep, waits)
         attempts = {
             attempt.rung: attempt
             for attempt in await self._reader.attempts(job.id)
@@ -74,12 +108,14 @@ class Deliverer:
         for attempt in attempts.values():
             if attempt.delivered is False:
                 continue
-            message = await self._found(attempt.rung, job, nonce)
+            # A restore writes attempts down later than they were made, if they were.
+            since = attempt.attempted_at if again else job.created_at
+            message = await self._look(attempt.rung, job, nonce, since, pauses)
             if message is not None or attempt.delivered:
                 return await self._done(job, attempt.rung, nonce, message)
-        for rung in await self._courier.ladder(job):
+        for rung in await self._ladder(job, waits):
             earlier = attempts.get(rung)
-            if earlier is not None and earlier.delivered is False:
+            if earlier is not None and earlier.delivered is False and not again:
                 continue
             at = self._now()
             await self._database.write(
@@ -88,29 +124,59 @@ class Deliverer:
                 )
             )
             try:
-                async with asyncio.timeout(ATTEMPT_SECONDS):
-                    message = await self._courier.hand_over(rung, job, package, nonce)
-            except (DeliveryError, OSError) as error:
-                # Only a refusal is known not to have been posted.
-                message = None
-                if not isinstance(error, DeliveryError):
-                    message = await self._found(rung, job, nonce)
-                if message is not None:
-                    return await self._done(job, rung, nonce, message)
-                detail = str(error) or "no answer in time"
-                log.warning("delivery by %s failed: %s", rung, detail, extra={"job": job.id})
-                await self._note(job, rung, nonce, delivered=False, detail=detail)
+                message = await self._attempt(rung, job, package, nonce, at, pauses)
+            except DeliveryError as error:
+                log.log(level, "delivery by %s failed: %s", rung, error, extra={"job": job.id})
+                await self._note(job, rung, nonce, delivered=False, detail=str(error))
                 continue
             return await self._done(job, rung, nonce, message)
-        log.warning("the result is kept for the author's history", extra={"job": job.id})
+        log.log(level, "the result is kept for the author's history", extra={"job": job.id})
         return Delivered(KEPT)
 
-    async def _found(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
+    async def _ladder(self, job: Job, waits: Callable[[], None]) -> tuple[str, ...]:
+        """The rungs, once the courier knows them; while Discord is away the card may be unknown."""
+        asking = asyncio.ensure_future(self._courier.ladder(job))
         try:
-            return await self._courier.find(rung, job, nonce)
-        except DeliveryError as error:
-            log.info("cannot look for an earlier post: %s", error, extra={"job": job.id})
-            return None
+            done, _ = await asyncio.wait({asking}, timeout=LADDER_SECONDS)
+            if not done:
+                waits()
+            return await asking
+        finally:
+            asking.cancel()
+
+    async def _attempt(
+        self,
+        rung: str,
+        job: Job,
+        package: Package,
+        nonce: str,
+        since: datetime,
+        pauses: _Pauses,
+    ) -> MessageRef | None:
+        """Post on one rung, as often as it takes. Raises DeliveryError if the rung refuses."""
+        while True:
+            try:
+                async with asyncio.timeout(self._attempt_seconds):
+                    return await self._courier.hand_over(rung, job, package, nonce)
+            except (DeliveryUnavailable, OSError) as error:
+                await pauses.after(rung, error)
+            message = await self._look(rung, job, nonce, since, pauses)
+            if message is not None:
+                return message
+
+    async def _look(
+        self, rung: str, job: Job, nonce: str, since: datetime, pauses: _Pauses
+    ) -> MessageRef | None:
+        """What an earlier attempt has left on a rung, as soon as that can be seen."""
+        while True:
+            try:
+                async with asyncio.timeout(self._attempt_seconds):
+                    return await self._courier.find(rung, job, nonce, since)
+            except (DeliveryUnavailable, OSError) as error:
+                await pauses.after(rung, error)
+            except DeliveryError as error:
+                log.info("cannot look for an earlier post: %s", error, extra={"job": job.id})
+                return None
 
     async def _done(self, job: Job, rung: str, nonce: str, message: MessageRef | None) -> Delivered:
         await self._note(job, rung, nonce, delivered=True)
@@ -125,3 +191,36 @@ class Deliverer:
                 link, job.id, rung, nonce, delivered=delivered, at=at, detail=detail
             )
         )
+
+
+class _Pauses:
+    """The waits of one delivery; the first is told to whoever wants to know, and logged loudly."""
+
+    def __init__(
+        self,
+        job: Job,
+        backoff: Backoff,
+        sleep: Callable[[float], Awaitable[None]],
+        waits: Callable[[], None],
+    ) -> None:
+        self._job = job
+        self._backoff = backoff
+        self._sleep = sleep
+        self._waits = waits
+        self._level = logging.WARNING
+
+    async def after(self, rung: str, error: DeliveryUnavailable | OSError) -> None:
+        """Wait before the next attempt."""
+        at_least = error.retry_after if isinstance(error, DeliveryUnavailable) else 0.0
+        pause = self._backoff.pause(at_least)
+        log.log(
+            self._level,
+            "delivery by %s waits, again in %.1f s: %s",
+            rung,
+            pause,
+            str(error) or "no answer in time",
+            extra={"job": self._job.id},
+        )
+        self._level = logging.INFO
+        self._waits()
+        await self._sleep(pause)

@@ -3,7 +3,8 @@
 Sleeps until it is woken: by an accepted request, an ended run, a closed circuit. Each job that it
 starts, or finds in flight at start, is carried by a task of its own. A slot is the backend's: it is
 free again while the pictures of its last job are still being brought home and posted, unless as
-many jobs as there are slots are being so.
+many jobs as there are slots are being so. A result that waits for Discord holds up nothing: neither
+other jobs nor a stop, since the next start goes on with it.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ class Dispatcher:
         self._woken = asyncio.Event()
         self._carried: dict[str, asyncio.Task[Job]] = {}
         self._holding: dict[str, Running] = {}
+        self._waiting: set[str] = set()
+        self._changed = asyncio.Event()
         self._draining = False
 
     @property
@@ -98,9 +101,14 @@ class Dispatcher:
         self._draining = True
 
     async def idle(self) -> None:
-        """Wait until nothing runs."""
-        while self._carried:
-            await asyncio.wait(tuple(self._carried.values()))
+        """Wait until nothing runs, but for deliveries that wait for Discord."""
+        while busy := [task for one, task in self._carried.items() if one not in self._waiting]:
+            self._changed.clear()
+            changed = asyncio.ensure_future(self._changed.wait())
+            try:
+                await asyncio.wait([*busy, changed], return_when=asyncio.FIRST_COMPLETED)
+            finally:
+                changed.cancel()
 
     async def aclose(self) -> None:
         """Let go of running jobs; they go on at the backend and are taken up at the next start."""
@@ -110,7 +118,8 @@ class Dispatcher:
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _has_room(self) -> bool:
-        return self.running < self._slots and len(self._carried) < 2 * self._slots
+        busy = len(self._carried) - len(self._waiting)
+        return self.running < self._slots and busy < 2 * self._slots
 
     async def _start_next(self) -> bool:
         waiting = await self._jobs.waiting()
@@ -142,11 +151,16 @@ class Dispatcher:
             if self._holding.pop(job.id, None) is not None:
                 self.wake()
 
+        def waits() -> None:
+            self._waiting.add(job.id)
+            self._changed.set()
+            self.wake()
+
         self._holding[job.id] = Running(job.id, job.request.author.id)
         task = asyncio.get_running_loop().create_task(
             keep_running(
                 "carrying the job",
-                lambda: self._runner.carry(job, run_over),
+                lambda: self._runner.carry(job, run_over, waits),
                 sleep=self._sleep,
                 job=job.id,
             ),
@@ -158,6 +172,7 @@ class Dispatcher:
     def _ended(self, job_id: str, task: asyncio.Task[Job]) -> None:
         self._carried.pop(job_id, None)
         self._holding.pop(job_id, None)
+        self._waiting.discard(job_id)
         if not task.cancelled() and (error := task.exception()) is not None:
             log.error("carrying the job broke off", exc_info=error, extra={"job": job_id})
         self.wake()

@@ -75,10 +75,16 @@ class Runner:
         self._extender = Extender(backend, purse, sleep=sleep)
         self._sleep = sleep
 
-    async def carry(self, job: Job, run_over: Callable[[], None] = lambda: None) -> Job:
+    async def carry(
+        self,
+        job: Job,
+        run_over: Callable[[], None] = lambda: None,
+        waits: Callable[[], None] = lambda: None,
+    ) -> Job:
         """Bring the job, whose turn has come, to its end.
 
-        ``run_over`` is called as soon as the backend has no more to do for it.
+        ``run_over`` is called as soon as the backend has no more to do for it, ``waits`` when its
+        delivery has to wait for Discord.
         """
         failures = 0
         seen: tuple[JobState, int] | None = None
@@ -87,7 +93,7 @@ class Runner:
                 if job.state not in HOLDS_SLOT:
                     run_over()
                 try:
-                    job = await self._step_when_possible(job)
+                    job = await self._step_when_possible(job, waits)
                 except StoreDamaged:
                     raise  # it goes on at its backend, and with a sound database here
                 except Exception:
@@ -112,7 +118,7 @@ class Runner:
         self._purse.settle(job)
         return job
 
-    async def _step_when_possible(self, job: Job) -> Job:
+    async def _step_when_possible(self, job: Job, waits: Callable[[], None]) -> Job:
         """Do the next step; while the disk does not let it, wait and do it again."""
 
         async def step() -> Job:
@@ -121,7 +127,7 @@ class Runner:
             if current.state.terminal:
                 return current
             with disk_faults():
-                return await self._step(current)
+                return await self._step(current, waits)
 
         return await outlast(f"the job ({job.state})", step, sleep=self._sleep, job=job.id)
 
@@ -135,7 +141,7 @@ class Runner:
             # It is being given up because of a defect, which may be the backend's.
             log.error("it could not be stopped: %s", error, extra={"job": job.id})
 
-    async def _step(self, job: Job) -> Job:
+    async def _step(self, job: Job, waits: Callable[[], None]) -> Job:
         match job.state:
             case JobState.SUBMITTING:
                 return await self._submit(job)
@@ -146,7 +152,8 @@ class Runner:
                 return await self._collect(job)
             case JobState.DELIVERING:
                 package = self._collector.package(job)
-                return await self._book.apply(job, await self._deliverer.deliver(job, package))
+                delivered = await self._deliverer.deliver(job, package, waits=waits)
+                return await self._book.apply(job, delivered)
             case _:
                 raise IllegalTransition(f"a job that is {job.state} is not carried")
 

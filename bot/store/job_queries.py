@@ -15,7 +15,7 @@ from typing import Final
 from bot.domain.fairness import Waiting
 from bot.domain.forecast import RunTimes
 from bot.domain.job import TERMINAL, Job, JobState
-from bot.store.moments import from_text
+from bot.store.moments import from_text, to_text
 from bot.store.query import Query, Value, marks
 from bot.store.snapshots import COLUMNS, load_job
 
@@ -177,6 +177,16 @@ def kept(author_id: int) -> Query[Kept]:
         FROM jobs WHERE author_id = ?
     """
     return Query(sql, (*UNFINISHED, author_id), lambda rows: Kept(*rows[0]))
+
+
+def undelivered(rung: str, since: datetime) -> Query[tuple[Job, ...]]:
+    """The finished jobs since a moment whose delivery ended on this rung, the oldest first."""
+    sql = f"""
+        SELECT {COLUMNS} FROM jobs WHERE state = 'finished' AND ended_at >= ?
+            AND json_extract(snapshot, '$.rung') = ? AND erased_at IS NULL
+        ORDER BY ended_at, id
+    """
+    return Query(sql, (to_text(since), rung), _jobs)
 
 
 def ended_ids(author_id: int) -> Query[tuple[str, ...]]:

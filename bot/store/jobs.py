@@ -15,6 +15,7 @@ from datetime import datetime
 from decimal import Decimal
 from typing import Final
 
+from bot.domain.events import KEPT
 from bot.domain.fairness import Waiting
 from bot.domain.forecast import RunTimes
 from bot.domain.job import TERMINAL, Job, JobState
@@ -276,6 +277,10 @@ class Jobs:
     async def prefix(self, id_prefix: str, limit: int = 25) -> tuple[Job, ...]:
         """The jobs whose id begins like this, in order of id."""
         return await self._database.read(job_queries.prefix(id_prefix, limit))
+
+    async def kept(self, since: datetime) -> tuple[Job, ...]:
+        """The jobs, finished since a moment, whose result no place has taken, the oldest first."""
+        return await self._database.read(job_queries.undelivered(KEPT, since))
 
     async def run_times(self, limit: int = 40) -> RunTimes:
         """How long the latest finished jobs held their slot, the newest last."""

@@ -219,7 +219,8 @@ def kept(job: Job) -> Card:
         title="Done, but it could not be posted",
         description=(
             f"{_prompt(job)}\n\nThe pictures are kept for <@{job.request.author.id}>: "
-            f"`/show {short_id(job.id)}` brings them out."
+            f"`/show {short_id(job.id)}` brings them out. They are posted as soon as "
+            "that is possible."
         ),
         colour=AMBER,
         footer=_footer(job),

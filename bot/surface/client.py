@@ -29,6 +29,7 @@ from bot.surface.texts import inert
 
 log = logging.getLogger(__name__)
 
+LONGEST_RATE_LIMIT = 30.0
 COMMAND_CHANGED = (
     "This command has changed since your Discord was started. Press Ctrl+R, or restart the app, "
     "and try again."
@@ -106,6 +107,9 @@ class GridbrushClient(DeskClient):
             max_messages=None,
             http_trace=acks.trace(),
             guild_ready_timeout=guild_ready_timeout,
+            # Longer waits are waited for outside of the library: one that is cancelled in there,
+            # such as by a stop or a timeout, holds up every request after it.
+            max_ratelimit_timeout=LONGEST_RATE_LIMIT,
         )
         # A server's bot: elsewhere there is no moderator, and no quota that one has set.
         self.tree = Tree(
@@ -136,6 +140,7 @@ class GridbrushClient(DeskClient):
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
         """Start the watch; what the library passes on to nobody is answered here."""
         self._acks.arrived(interaction.id)
+        self.desk.opened(0, interaction.user.id)
         if not await handed_in(interaction):
             await refuse_unknown(interaction, self._items)
 

@@ -5,7 +5,8 @@
     direct        a direct message to the author
 
 Which rungs there are is told by the clock, not by trying. When an attempt was interrupted, the
-messages themselves say whether it was made: a result carries controls with its job's id.
+messages themselves say whether it was made: a result carries controls with its job's id. The rows
+follow their grid, however long Discord makes them wait: only a refusal ends them.
 """
 
 from __future__ import annotations
@@ -13,20 +14,22 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
 from typing import Final
 
 import discord
 
-from bot.domain.errors import DeliveryError
+from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
+from bot.engine.backoff import Backoff
 from bot.engine.collect import Package
 from bot.engine.posts import Post
 from bot.surface import posting
 from bot.surface.controls import Press, Verb
 from bot.surface.desk import DeskClient
 from bot.surface.first_answers import find_card
-from bot.surface.posting import Gone, Unheard, border
+from bot.surface.posting import Expired, Gone, border
 from bot.surface.results import Picture, post_picture, wants_rows
 from bot.surface.rows import post_rows
 from bot.surface.texts import short_id
@@ -40,26 +43,40 @@ DIRECT: Final = "direct"
 POSTING_SECONDS: Final = 5.0
 CARD_SECONDS: Final = 3.0
 LOOK_EVERY: Final = 0.05
-LOOK_BACK: Final = 50
+CLOCKS_DIFFER: Final = timedelta(minutes=5)
+"""By so much Discord's clock, which numbers messages, may be behind this machine's."""
+
+ROWS_SECONDS: Final = 300.0
+MOST_DEFECTS: Final = 5
 
 
 class DiscordCourier:
     """Posts one result on one rung; its rows follow, if not now, then after a ``resume``."""
 
     def __init__(
-        self, client: DeskClient, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+        self,
+        client: DeskClient,
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        rows_seconds: float = ROWS_SECONDS,
     ) -> None:
         self._client = client
         self._sleep = sleep
+        self._rows_seconds = rows_seconds
         self._afterwards: dict[str, asyncio.Task[None]] = {}
+        self._waiting: set[str] = set()
         self._closing = False
 
     async def aclose(self, patience: float = POSTING_SECONDS) -> None:
-        """Begin nothing more; rows on their way get some seconds, the next bot posts the rest."""
+        """Begin nothing more; rows on their way get some seconds, the next bot posts the rest.
+
+        Rows that wait for Discord get none.
+        """
         self._closing = True
         tasks = tuple(self._afterwards.values())
-        if tasks:
-            await asyncio.wait(tasks, timeout=patience)
+        posting = [task for one, task in self._afterwards.items() if one not in self._waiting]
+        if posting:
+            await asyncio.wait(posting, timeout=patience)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
@@ -90,16 +107,9 @@ class DiscordCourier:
     ) -> MessageRef | None:
         """Post the grid; its full-size rows follow by themselves where they have to be files.
 
-        Raises DeliveryError if this rung does not hold, ConnectionError if nobody can say whether
-        it was posted, ArtifactMissing if there is nothing to hand over.
+        Raises DeliveryUnavailable if it cannot be posted now or nobody can say whether it was, any
+        other DeliveryError if this rung refuses it, ArtifactMissing if there is nothing to post.
         """
-        try:
-            return await self._hand_over(rung, job, nonce)
-        except Unheard as error:
-            # Not a refusal: whoever climbs down from here must look first, or it is posted twice.
-            raise ConnectionError(str(error)) from error
-
-    async def _hand_over(self, rung: str, job: Job, nonce: str) -> MessageRef:
         desk = self._client.desk
         guild_id = 0 if rung == DIRECT else job.request.place.guild_id
 
@@ -123,36 +133,68 @@ class DiscordCourier:
         post = await desk.posts.card(job.id)
         if post is None or post.interaction is None:
             raise Gone("there is no card to become the result")
+        if not post.token_lives(desk.now()):
+            raise Expired("the token of the card has expired meanwhile")
+        reference, uploads = post.interaction, picture.uploads
         async with desk.pens.hold(job.id):
-            return await posting.edit_answer(
-                self._client, post.interaction, picture.card, uploads=picture.uploads
-            )
+            try:
+                return await posting.opening_thread(
+                    self._client,
+                    post.message.channel_id,
+                    lambda: posting.edit_answer(
+                        self._client, reference, picture.card, uploads=uploads
+                    ),
+                )
+            except Expired:
+                # Perhaps of the library's second attempt only, after an answer that was lost.
+                message = await self._find(INTERACTION, job, job.created_at)
+                if message is None:
+                    raise
+                return message
 
-    async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
-        """The result that an interrupted attempt left behind; None if it left none."""
-        message = await self._find(rung, job)
+    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+        """The result that an attempt, first made at ``since``, left behind; None if it left none.
+
+        Raises DeliveryUnavailable if that cannot be seen now, any other DeliveryError if never.
+        """
+        message = await self._find(rung, job, since)
         if message is not None and job.id in await self._client.desk.posts.rows_owed():
             await self._follow_up(job, rung, message)
         return message
 
-    async def _find(self, rung: str, job: Job) -> MessageRef | None:
-        desk = self._client.desk
+    async def _find(self, rung: str, job: Job, since: datetime) -> MessageRef | None:
         if rung == INTERACTION:
-            post = await desk.posts.card(job.id)
-            if post is None:
-                return None
-            try:
-                message = await posting.fetch(self._client, post.message)
-            except Gone:
-                return None
-            return post.message if is_result(message, job) else None
-        author_id = job.request.author.id
-        channel = await self._channel(rung, job.request.place.channel_id, author_id)
+            return await self._find_card(job)
+        channel = await self._channel(rung, job.request.place.channel_id, job.request.author.id)
+        asked = await self._client.desk.queue.jobs.interaction(job.id)
+        after = discord.Object(discord.utils.time_snowflake(since - CLOCKS_DIFFER))
         with border():
-            async for message in channel.history(limit=LOOK_BACK):
-                if is_result(message, job):
+            async for message in channel.history(limit=None, after=after):
+                # An answer to /show looks the same, but is nobody's delivery.
+                answers = message.interaction_metadata
+                own = answers is None or (asked is not None and answers.id == asked.id)
+                if own and is_result(message, job):
                     return MessageRef(message.channel.id, message.id)
         return None
+
+    async def _find_card(self, job: Job) -> MessageRef | None:
+        """The card, if it shows the result; by the token, which sees what the bot may not."""
+        desk = self._client.desk
+        post = await desk.posts.card(job.id)
+        if post is None:
+            return None
+        reference = post.interaction
+        try:
+            if reference is not None and reference.expires_at > desk.now():
+                try:
+                    message = await posting.fetch_answer(self._client, reference)
+                except Expired:
+                    message = await posting.fetch(self._client, post.message)
+            else:
+                message = await posting.fetch(self._client, post.message)
+        except Gone:
+            return None
+        return post.message if is_result(message, job) else None
 
     async def _card(self, job: Job) -> Post | None:
         """The job's card; a picture can be ready before the answer that announces it is posted."""
@@ -208,19 +250,40 @@ class DiscordCourier:
             self._rows(job, post), name=f"rows of {job.id}"
         )
         self._afterwards[job.id] = task
-        task.add_done_callback(lambda _: self._afterwards.pop(job.id))
+
+        def ended(_: object) -> None:
+            del self._afterwards[job.id]
+            self._waiting.discard(job.id)
+
+        task.add_done_callback(ended)
 
     async def _rows(self, job: Job, post: Post) -> None:
-        why_not = ""
-        try:
-            await post_rows(self._client, job, post)
-        except DeliveryError as error:
-            log.warning("the rows could not be posted: %s", error, extra={"job": job.id})
-            why_not = str(error)
-        except Exception:
-            log.exception("posting the rows broke off", extra={"job": job.id})
-            why_not = "a defect, see the log"
-        await self._client.desk.posts.rows_done(job.id, why_not)
+        """Post the rows, as often as it takes; what is there already is not posted again."""
+        backoff = Backoff()
+        defects = 0
+        while True:
+            try:
+                async with asyncio.timeout(self._rows_seconds):
+                    await post_rows(self._client, job, post)
+            except (DeliveryUnavailable, OSError) as error:
+                pause = backoff.pause(getattr(error, "retry_after", 0.0))
+                what = str(error) or "no answer in time"
+                log.info("the rows wait %.1f s: %s", pause, what, extra={"job": job.id})
+            except DeliveryError as error:
+                log.warning("the rows could not be posted: %s", error, extra={"job": job.id})
+                await self._client.desk.posts.rows_done(job.id, str(error))
+                return
+            except Exception:
+                log.exception("posting the rows broke off", extra={"job": job.id})
+                pause = backoff.pause()
+                defects += 1
+                if defects == MOST_DEFECTS:
+                    return  # still owed: the next start tries again
+            else:
+                await self._client.desk.posts.rows_done(job.id)
+                return
+            self._waiting.add(job.id)
+            await self._sleep(pause)
 
 
 def is_result(message: discord.Message, job: Job) -> bool:

@@ -37,7 +37,8 @@ class Desk:
     ``rows`` is ``[delivery] rows``. ``entropy`` gives so many random bytes. ``upscaling``: there is
     a workflow for it. ``notice`` is a sentence for cards that wait, such as that the machines are
     away; empty for none. ``sizes`` remembers how large a file places take. ``sleep`` pauses between
-    attempts at an answer.
+    attempts at an answer. ``opened`` is told of a server where the bot may be permitted more than
+    before, or of a member who is there again: what could not be delivered may be possible now.
     """
 
     queue: Queue
@@ -54,6 +55,7 @@ class Desk:
     upscaling: bool = True
     checks: tuple[Check, ...] = ()
     notice: Callable[[], str] = lambda: ""
+    opened: Callable[[int, int], None] = lambda _guild_id, _author_id: None
     pens: Pens = field(default_factory=Pens)
     clicks: Clicks = field(default_factory=Clicks)
     sizes: SizeLimits = field(default_factory=SizeLimits)
@@ -74,6 +76,41 @@ class DeskClient(discord.Client):
     """
 
     desk: Desk
+
+    async def on_guild_join(self, guild: discord.Guild) -> None:
+        """The bot was invited (back)."""
+        self.desk.opened(guild.id, 0)
+
+    async def on_guild_available(self, guild: discord.Guild) -> None:
+        """A server is there again after an outage."""
+        self.desk.opened(guild.id, 0)
+
+    async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
+        """A channel is new, or can be seen from now on."""
+        self.desk.opened(channel.guild.id, 0)
+
+    async def on_guild_channel_update(
+        self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel
+    ) -> None:
+        """Perhaps its permissions have changed."""
+        self.desk.opened(after.guild.id, 0)
+
+    async def on_guild_role_update(self, before: discord.Role, after: discord.Role) -> None:
+        """A role may do something else than before."""
+        if before.permissions != after.permissions:
+            self.desk.opened(after.guild.id, 0)
+
+    async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
+        """The bot has other roles; no other member is heard of."""
+        self.desk.opened(after.guild.id, 0)
+
+    async def on_raw_thread_update(self, thread: discord.RawThreadUpdateEvent) -> None:
+        """Perhaps a thread was unlocked."""
+        self.desk.opened(thread.guild_id, 0)
+
+    async def on_resumed(self) -> None:
+        """Nobody has told what has happened while the bot was not connected."""
+        self.desk.opened(0, 0)
 
 
 def desk_of(interaction: discord.Interaction[discord.Client]) -> Desk:

@@ -7,20 +7,25 @@ library: a press is recognised by its custom id, so nothing grows with the numbe
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator, Sequence
+import logging
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import Any, Final, cast
+from typing import Any, Final, TypeVar, cast
 
 import aiohttp
 import discord
 
-from bot.domain.errors import DeliveryError
+from bot.domain.errors import BotError, DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.engine.posts import InteractionRef, Post
 from bot.surface.card import Button, Card, ControlRow, Menu
+
+log = logging.getLogger(__name__)
+
+Outcome = TypeVar("Outcome")
 
 NO_MENTIONS: Final = discord.AllowedMentions.none()
 
@@ -28,6 +33,10 @@ NO_MENTIONS: Final = discord.AllowedMentions.none()
 _ORIGINAL: Final = cast("int", "@original")
 _EXPIRED: Final = {50027, 10015, 10062}
 _TOO_LARGE: Final = {40005, 50045}
+# Refusals that pass: slow mode, write limits, too many direct messages opened, Cloudflare.
+_BUSY: Final = {20016, 20022, 20028, 20029, 40003, 40062, 40333, 130000}
+_THREAD_ARCHIVED: Final = 50083
+_LONGEST_TEXT: Final = 300
 
 
 class Gone(DeliveryError):
@@ -38,11 +47,19 @@ class TooLarge(DeliveryError):
     """Discord, or a proxy before it, takes no files of this size here; smaller ones it may take."""
 
 
+class NotPermitted(Gone):
+    """The right to write there is missing; somebody may give it (back)."""
+
+
+class Archived(NotPermitted):
+    """The thread is archived, and what is in it cannot be edited until it is opened again."""
+
+
 class Expired(DeliveryError):
     """The interaction's token is no longer good; the bot's own may be."""
 
 
-class Unheard(DeliveryError):
+class Unheard(DeliveryUnavailable):
     """No answer, or Discord's own trouble: it may have been carried out all the same."""
 
 
@@ -60,21 +77,55 @@ def border() -> Iterator[None]:
     """What Discord and the network raise inside becomes a DeliveryError outside."""
     try:
         yield
-    except (discord.NotFound, discord.Forbidden) as error:
-        if error.code in _EXPIRED:
-            raise Expired(f"Discord says {error.code}: {error.text}") from error
-        raise Gone(f"Discord says {error.code}: {error.text}") from error
+    except BotError:
+        raise
     except discord.HTTPException as error:
-        if error.status == 413 or error.code in _TOO_LARGE:
-            raise TooLarge(f"Discord says {error.status}/{error.code}: too large") from error
-        if error.status == 401 or error.code in _EXPIRED:
-            raise Expired(f"Discord says {error.code}: {error.text}") from error
-        kind = Unheard if error.status >= 500 else DeliveryError
-        raise kind(f"Discord says {error.status}/{error.code}: {error.text}") from error
-    except (aiohttp.ClientError, TimeoutError, OSError) as error:
+        raise _answered(error) from error
+    except discord.RateLimited as error:
+        raise Unheard("Discord asks to wait", error.retry_after) from error
+    except Exception as error:
+        # A cut, a timeout, a session being closed, an answer that is no JSON: only an answer that
+        # Discord itself has given is a refusal.
+        if not isinstance(error, aiohttp.ClientError | discord.DiscordException | OSError):
+            log.warning("an answer of Discord cannot be read", exc_info=error)
         raise Unheard(f"{type(error).__name__}: {error}") from error
-    except discord.DiscordException as error:
-        raise DeliveryError(f"{type(error).__name__}: {error}") from error
+
+
+def _answered(error: discord.HTTPException) -> DeliveryError:
+    """Sort an answer into *not now*, *expired* and *refused*."""
+    said = f"Discord says {error.code or error.status}: {error.text[:_LONGEST_TEXT]}"
+    by_discord = error.code != 0 or _is_json(error.response)
+    if not 400 <= error.status < 500 or error.status in (408, 425, 429):
+        return Unheard(said, _retry_after(error.response))
+    if error.code in _BUSY:
+        return Unheard(said, _retry_after(error.response))
+    if error.code in _EXPIRED:
+        return Expired(said)
+    if error.status == 413 or error.code in _TOO_LARGE:
+        return TooLarge(said)
+    if not by_discord:
+        return Unheard(said)  # some machine in between
+    if error.status == 401:
+        by_token = "/webhooks/" in str(getattr(error.response, "url", ""))
+        # Otherwise it is the bot's own token that was changed: the operator's to mend.
+        return Expired(said) if by_token else Unheard(said)
+    if error.code == _THREAD_ARCHIVED:
+        return Archived(said)
+    if error.status == 403:
+        return NotPermitted(said)
+    return Gone(said) if error.status == 404 else DeliveryError(said)
+
+
+def _is_json(response: Any) -> bool:
+    return bool(response.headers.get("Content-Type") == "application/json")
+
+
+def _retry_after(response: Any) -> float:
+    """The seconds that an answer asks to wait, 0 if it does not say so in numbers."""
+    try:
+        return max(0.0, float(response.headers.get("Retry-After", 0)))
+    except ValueError:
+        return 0.0
 
 
 def embed_of(card: Card) -> discord.Embed:
@@ -122,7 +173,10 @@ def _item(control: Button | Menu, row: int) -> discord.ui.Item[Any]:
 
 
 async def opened(uploads: Sequence[Upload]) -> list[discord.File]:
-    """The files, opened in a thread. Raises DeliveryError if one is not there."""
+    """The files, opened in a thread.
+
+    Raises DeliveryError if one is not there, DeliveryUnavailable if it cannot be read now.
+    """
 
     def open_all() -> list[discord.File]:
         return [
@@ -132,8 +186,10 @@ async def opened(uploads: Sequence[Upload]) -> list[discord.File]:
 
     try:
         return await asyncio.to_thread(open_all)
+    except FileNotFoundError as error:
+        raise DeliveryError(f"a file is gone: {error}") from error
     except OSError as error:
-        raise DeliveryError(f"a file cannot be read: {error}") from error
+        raise DeliveryUnavailable(f"a file cannot be read: {error}") from error
 
 
 async def edit(
@@ -143,16 +199,41 @@ async def edit(
     at: datetime,
     *,
     uploads: Sequence[Upload] | None = None,
-) -> None:
+) -> Post:
     """Put ``card`` in the place of what the message shows; its text above the embed stays.
 
     ``uploads`` replace all attached files; None leaves them. By token while it lives, then by the
-    bot's own right. Raises Gone, Expired, DeliveryError.
+    bot's own right. A thread that was archived is opened for it. Returns ``post``, without the
+    interaction if its token was not good any more. Raises Gone, DeliveryUnavailable, DeliveryError.
     """
-    if post.interaction is not None and post.token_lives(at):
-        await edit_answer(client, post.interaction, card, uploads=uploads)
-    else:
+
+    async def change() -> Post:
+        if post.interaction is not None and post.token_lives(at):
+            try:
+                await edit_answer(client, post.interaction, card, uploads=uploads)
+            except Expired:
+                pass
+            else:
+                return post
         await edit_message(client, post.message, card, uploads=uploads)
+        return replace(post, interaction=None)
+
+    return await opening_thread(client, post.message.channel_id, change)
+
+
+async def opening_thread(
+    client: discord.Client, channel_id: int, act: Callable[[], Awaitable[Outcome]]
+) -> Outcome:
+    """Do something in a channel; if it is an archived thread, open it and do it again.
+
+    Raises what ``act`` raises, and NotPermitted where the thread is locked.
+    """
+    try:
+        return await act()
+    except Archived:
+        with border():
+            await client.http.edit_channel(channel_id, archived=False)
+        return await act()
 
 
 async def edit_answer(
@@ -168,6 +249,13 @@ async def edit_answer(
     with border():
         message = await webhook.edit_message(_ORIGINAL, **change)
     return MessageRef(message.channel.id, message.id)
+
+
+async def fetch_answer(client: discord.Client, interaction: InteractionRef) -> discord.Message:
+    """The first answer to an interaction as it stands, by its token. Raises Gone, Expired."""
+    webhook = discord.Webhook.partial(interaction.application_id, interaction.token, client=client)
+    with border():
+        return await webhook.fetch_message(_ORIGINAL)
 
 
 async def edit_message(

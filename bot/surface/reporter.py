@@ -2,6 +2,8 @@
 
 Being told of an event costs nothing; a task of its own writes. It never writes what the courier
 has to say: from DELIVERING on, a card is the courier's, unless the result was posted elsewhere.
+While Discord is away a card is tried again for as long as it takes. One that Discord refuses is
+given up, but for those that ``reopen`` brings back when a permission was given.
 """
 
 from __future__ import annotations
@@ -12,10 +14,10 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Final
 
-from bot.domain.errors import DeliveryError
+from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import CancelRequested, Dispatched, JobEvent
 from bot.domain.job import Job, JobState
 from bot.engine.posts import Post
@@ -26,7 +28,7 @@ from bot.surface.card import Card
 from bot.surface.cards import Waiting, card_of, moved
 from bot.surface.courier import CHANNEL, INTERACTION
 from bot.surface.desk import DeskClient
-from bot.surface.posting import Expired, Gone, TooLarge, Upload
+from bot.surface.posting import Gone, NotPermitted, TooLarge, Upload
 from bot.surface.results import preview_of
 from bot.surface.texts import jump_link
 
@@ -40,6 +42,9 @@ MOVED: Final = 45.0
 RETRY_SECONDS: Final = 0.5
 LONGEST_RETRY: Final = 60.0
 MOST_TRIES: Final = 8
+"""So often a card is tried that Discord refuses; while it is away, tries are not counted."""
+
+MOST_CLOSED: Final = 1000
 LOOK_SECONDS: Final = 0.5
 MOST_LOOKS: Final = 4
 EDIT_SECONDS: Final = 60.0
@@ -60,6 +65,7 @@ class _Sheet:
     said: tuple[int, str, bool, float | None] | None = None
     looks: tuple[int, int] = (0, 0)
     tries: int = 0
+    refused: int = 0
     gone: bool = False
     bare: bool = False
 
@@ -75,6 +81,7 @@ class DiscordReporter:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         agenda: Agenda | None = None,
         line_every: float = LINE_EVERY,
+        edit_seconds: float = EDIT_SECONDS,
     ) -> None:
         self._client = client
         self._clock = clock
@@ -88,11 +95,18 @@ class DiscordReporter:
         self._line_due = 0.0
         self._look_by = 0.0
         self._line_every = line_every
+        self._edit_seconds = edit_seconds
+        self._closed: dict[str, None] = {}
 
     @property
     def followed(self) -> int:
         """Cards that are kept in mind."""
         return len(self._sheets)
+
+    @property
+    def busy(self) -> bool:
+        """Whether a card is being written, or is to be."""
+        return bool(self._writing) or self._agenda.wait(self._clock()) is not None
 
     async def report(self, job: Job, event: JobEvent) -> None:
         """Remember the state; it is written when its turn comes."""
@@ -131,10 +145,20 @@ class DiscordReporter:
         if sheet is None or sheet.gone:
             sheet = self._sheets[job.id] = _Sheet(sheet.job if sheet else None)
         sheet.job = sheet.job or job
-        sheet.tries = 0
+        sheet.tries = sheet.refused = 0
         self._agenda.drop(job.id)  # it was put off, for want of a card
         self._want(sheet.job)
         self._woken.set()
+
+    def reopen(self) -> None:
+        """Write once more the cards that the bot was not permitted to write."""
+        closed, self._closed = self._closed, {}
+        for job_id in closed:
+            sheet = self._sheets.setdefault(job_id, _Sheet())
+            sheet.gone, sheet.refused, sheet.bare = False, 0, False
+            self._agenda.want(job_id, Urgency.RUNNING, self._clock())
+        if closed:
+            self._woken.set()
 
     async def resume(self) -> None:
         """Write anew the cards of jobs that were under way when the bot stopped, or just ended."""
@@ -237,7 +261,12 @@ class DiscordReporter:
             self._woken.set()
             if not done.cancelled() and (error := done.exception()) is not None:
                 log.error("a card could not be written", exc_info=error, extra={"job": job_id})
-                self._forget(job_id)
+                sheet = self._sheets.setdefault(job_id, _Sheet())
+                sheet.refused += 1
+                if sheet.refused < MOST_TRIES and isinstance(error, Exception):
+                    self._put_back(job_id, sheet, error)
+                else:
+                    self._forget(job_id)
 
         task.add_done_callback(ended)
 
@@ -248,37 +277,56 @@ class DiscordReporter:
         desk = self._client.desk
         written = sheet.job
         try:
-            async with desk.pens.hold(job_id), asyncio.timeout(EDIT_SECONDS):
+            async with desk.pens.hold(job_id), asyncio.timeout(self._edit_seconds):
                 written = await self._write_now(job_id, sheet)
+        except NotPermitted as error:
+            # What the card says next, and above all how its job has ended, is tried all the same.
+            log.info("the card may not be written: %s", error, extra={"job": job_id})
+            sheet.refused += 1
+            self._close(job_id)
         except Gone as error:
             log.info("the card is not kept up: %s", error, extra={"job": job_id})
             sheet.gone = True
-        except (DeliveryError, TimeoutError) as error:
+        except (DeliveryUnavailable, OSError) as error:
+            self._put_back(job_id, sheet, error)
+            return
+        except DeliveryError as error:
             sheet.bare = sheet.bare or isinstance(error, TooLarge)
-            if isinstance(error, Expired) and sheet.post is not None:
-                sheet.post = replace(sheet.post, interaction=None)
-            if self._again(job_id, sheet):
-                log.info("the card is written again later: %s", error, extra={"job": job_id})
+            sheet.refused += 1
+            if sheet.refused < MOST_TRIES or not self._over(sheet):
+                self._put_back(job_id, sheet, error)
                 return
             log.warning("the card is given up: %s", error, extra={"job": job_id})
             sheet.gone = True
-        if written is not None and written.state.terminal and sheet.post and not sheet.gone:
-            # Outside of the pen and its time limit: the store may be unavailable for long.
-            await desk.posts.keep_card(job_id, sheet.post.message)
+            self._close(job_id)
+        else:
+            if written is not None and written.state.terminal and sheet.post and not sheet.gone:
+                # Outside of the pen and its time limit: the store may be unavailable for long.
+                await desk.posts.keep_card(job_id, sheet.post.message)
         # While one state was written the next may have come, whose turn is still to come.
         if written is sheet.job and written is not None and written.state.terminal:
             self._forget(job_id)
 
-    def _again(self, job_id: str, sheet: _Sheet) -> bool:
-        """Want it once more, each time a little later; False when it was tried often enough."""
-        delay = min(LONGEST_RETRY, RETRY_SECONDS * 2**sheet.tries)
+    @staticmethod
+    def _over(sheet: _Sheet) -> bool:
+        return sheet.job is not None and sheet.job.state.terminal
+
+    def _put_back(self, job_id: str, sheet: _Sheet, error: Exception) -> None:
+        """Want it once more, each time a little later."""
+        log.info("the card is written again later: %s", error, extra={"job": job_id})
+        # An exponent of 9 is beyond the longest pause.
+        delay = min(LONGEST_RETRY, RETRY_SECONDS * 2 ** min(sheet.tries, 9))
         sheet.tries += 1
-        ended = sheet.job is not None and sheet.job.state.terminal
-        if sheet.tries >= MOST_TRIES and (ended or sheet.post is None):
-            return False
-        urgency = Urgency.FINAL if ended else Urgency.RUNNING
+        if isinstance(error, DeliveryUnavailable):
+            delay = min(LONGEST_RETRY, max(delay, error.retry_after))
+        urgency = Urgency.FINAL if self._over(sheet) else Urgency.RUNNING
         self._agenda.put_back(job_id, urgency, self._clock() + delay)
-        return True
+
+    def _close(self, job_id: str) -> None:
+        """Remember a card for the moment when somebody gives the right to write it."""
+        self._closed[job_id] = None
+        if len(self._closed) > MOST_CLOSED:
+            del self._closed[next(iter(self._closed))]
 
     async def _write_now(self, job_id: str, sheet: _Sheet) -> Job | None:
         """Holding the pen: what is true now, if the card does not say it already."""
@@ -290,12 +338,14 @@ class DiscordReporter:
             sheet.gone = True
         if job is None or sheet.gone or job.state is JobState.DELIVERING:
             return job
+        if sheet.refused >= MOST_TRIES and not job.state.terminal:
+            return job
         if sheet.post is None:
             sheet.post = await desk.posts.card(job_id)
         if sheet.post is None:
             # It is just being posted, or a crash came in between and it never will be.
             raise DeliveryError("there is no card yet")
-        # A place that refuses even a preview's few bytes takes no file.
+        # A place that refuses even a preview's few bytes, or any, takes no file.
         picture = None if sheet.bare else await preview_of(desk, job)
         preview = picture is not None
         card = self._card(job, sheet, preview=preview)
@@ -306,10 +356,18 @@ class DiscordReporter:
             uploads = []
         elif card == sheet.shown:
             return job
-        await posting.edit(self._client, sheet.post, card, desk.now(), uploads=uploads)
+        at = desk.now()
+        try:
+            sheet.post = await posting.edit(self._client, sheet.post, card, at, uploads=uploads)
+        except NotPermitted:
+            if not uploads:
+                raise
+            # Files may be forbidden where words are not.
+            sheet.bare = True
+            return await self._write_now(job_id, sheet)
         sheet.preview = picture.path.name if picture is not None else ""
         sheet.shown = card
-        sheet.tries = 0
+        sheet.tries = sheet.refused = 0
         self._look_again(job, sheet)
         return job
 

@@ -1,8 +1,8 @@
 """The full-size rows as files: in a thread below the grid or, without one, beside the grid itself.
 
 Done after the grid is posted, so that nobody waits for them; what was posted before an interruption
-is not posted again. Whatever fails here costs nothing: the rows can always be opened with the menu
-below the grid.
+is not posted again, so whoever could not reach Discord just posts them once more. A refusal costs
+nothing: the rows can always be opened with the menu below the grid.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from typing import Final
 
 import discord
 
-from bot.domain.errors import ArtifactMissing, DeliveryError
+from bot.domain.errors import ArtifactMissing, DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.grid import alt_text, file_name
 from bot.domain.job import Job
@@ -32,7 +32,6 @@ from bot.surface.texts import jump_link, listed, short_id
 log = logging.getLogger(__name__)
 
 MOST_FILES: Final = 10
-LOOK_BACK: Final = 50
 _ALONE: Final = 5
 """So many rows get a message each, which a link can lead to; more share messages."""
 
@@ -51,7 +50,10 @@ class _RowFile:
 
 
 async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
-    """Post the rows of a delivered job, and lead to them from its message ``post``."""
+    """Post the rows of a delivered job, and lead to them from its message ``post``.
+
+    May be done again from the start. Raises DeliveryUnavailable, DeliveryError.
+    """
     desk = client.desk
     # A direct message has its own limit, whatever server the request came from.
     place = job.request.place
@@ -62,6 +64,8 @@ async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
         return
     try:
         links = await _in_thread(client, job, post.message, files)
+    except DeliveryUnavailable:
+        raise
     except DeliveryError as error:
         log.info("no thread for the rows: %s", error, extra={"job": job.id})
         await _beside(client, job, post, files, limit)
@@ -79,7 +83,7 @@ async def _row_files(
         try:
             path = await client.desk.prints.row(job, row, limit)
             size = path.stat().st_size
-        except (ArtifactMissing, OSError) as error:
+        except (ArtifactMissing, FileNotFoundError) as error:
             log.warning("row %d cannot be posted: %s", row, error, extra={"job": job.id})
             continue
         stem = file_name("row", row).removesuffix(".png")
@@ -94,17 +98,16 @@ async def _in_thread(
     guild_id = job.request.place.guild_id
     thread_id, fresh = await _open_thread(client, job, message)
     thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
-    there = {} if fresh else await _posted_before(client, thread)
+    there = {} if fresh else await _posted_before(client, thread, message.message_id)
     links: list[Link] = []
     for number, pack in enumerate(_packs(files), 1):
-        if pack[0].stem in there:
-            url = jump_link(guild_id, thread_id, there[pack[0].stem])
-            links += [Link(one.row, url) for one in pack]
-            continue
-        posted = await _send_pack(client, job, thread, pack, f"r{number}-{job.id}")
+        posted_id = there.get(pack[0].stem)
+        if posted_id is None:
+            posted = await _send_pack(client, job, thread, pack, f"r{number}-{job.id}")
+            posted_id = posted.id
         if not links:
-            await client.desk.posts.keep_thread(job.id, MessageRef(thread_id, posted.id))
-        url = jump_link(guild_id, thread_id, posted.id)
+            await client.desk.posts.keep_thread(job.id, MessageRef(thread_id, posted_id))
+        url = jump_link(guild_id, thread_id, posted_id)
         links += [Link(one.row, url) for one in pack]
     return tuple(links)
 
@@ -139,7 +142,9 @@ async def _send_pack(
     )
 
 
-async def _posted_before(client: DeskClient, thread: discord.abc.Messageable) -> dict[str, int]:
+async def _posted_before(
+    client: DeskClient, thread: discord.abc.Messageable, grid_id: int
+) -> dict[str, int]:
     """Files that an interrupted attempt has left in the thread, and the messages they are in.
 
     By name without the ending, which depends on the size that was tried.
@@ -147,7 +152,7 @@ async def _posted_before(client: DeskClient, thread: discord.abc.Messageable) ->
     with border():
         return {
             Path(file.filename).stem: message.id
-            async for message in thread.history(limit=LOOK_BACK)
+            async for message in thread.history(limit=None, after=discord.Object(grid_id))
             if message.author == client.user
             for file in message.attachments
         }
@@ -159,21 +164,22 @@ async def _open_thread(client: DeskClient, job: Job, message: MessageRef) -> tup
     Raises DeliveryError.
     """
     guild_id = job.request.place.guild_id
-    channel = client.get_partial_messageable(message.channel_id, guild_id=guild_id)
-    if channel.guild is None:
+    if not guild_id:
         raise Gone("there are no threads outside a server")
     name = f"Full-size rows · {short_id(job.id)}"
     try:
         with border():
-            thread = await channel.get_partial_message(message.message_id).create_thread(
-                name=name, auto_archive_duration=1440
+            # Asked directly: the library's own way needs the server in its cache, which is empty
+            # for a moment after a start.
+            thread = await client.http.start_thread_with_message(
+                message.channel_id, message.message_id, name=name, auto_archive_duration=1440
             )
     except DeliveryError as error:
         cause = error.__cause__
         if isinstance(cause, discord.HTTPException) and cause.code == _THREAD_EXISTS:
             return message.message_id, False  # a thread below a message has the message's id
         raise
-    return thread.id, True
+    return int(thread["id"]), True
 
 
 def _packs(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:

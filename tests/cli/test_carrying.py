@@ -92,7 +92,7 @@ async def test_results_are_copied_whole_and_a_folder_that_is_none_is_refused(
         package: Package = engine.collector.package(ended)
         courier = FolderCourier(tmp_path / "out")
         assert await courier.ladder(ended) == ("files",)
-        assert await courier.find("files", ended, "nonce") is None
+        assert await courier.find("files", ended, "nonce", ended.created_at) is None
         for _ in range(2):
             await courier.hand_over("files", ended, package, "nonce")
         copied = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}

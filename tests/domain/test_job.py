@@ -21,6 +21,7 @@ from bot.domain.events import (
     JobEvent,
     MessageRef,
     OutOfFunds,
+    Redelivered,
     Requeued,
     RowFailed,
     RowProgress,
@@ -296,6 +297,8 @@ def test_late_and_repeated_events_change_nothing(
         ((), Exited(0)),
         (RUNNING, Collected((1,))),
         (COLLECTING, Delivered("channel")),
+        ((), Redelivered("channel")),
+        (DELIVERING, Redelivered("channel")),
     ],
 )
 def test_an_event_that_cannot_happen_is_a_bug(
@@ -304,3 +307,14 @@ def test_an_event_that_cannot_happen_is_a_bug(
     job = after(*events)
     with pytest.raises(IllegalTransition, match=type(impossible).__name__):
         advance(job, impossible, LATER)
+
+
+def test_a_result_that_was_kept_is_delivered_later_and_then_never_again() -> None:
+    kept = after(*DELIVERING, Delivered("kept"))
+    message = MessageRef(3, 100)
+    later = advance(kept, Redelivered("channel", message), LATER)
+    assert (later.state, later.rung, later.result) == (JobState.FINISHED, "channel", message)
+    assert later.ended_at == kept.ended_at
+    assert advance(kept, Redelivered("kept"), LATER) == kept
+    assert advance(kept, Delivered("channel", message), LATER) == kept
+    assert advance(later, Redelivered("direct"), LATER) == later

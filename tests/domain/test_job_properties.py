@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import IllegalTransition
 from bot.domain.events import (
+    KEPT,
     Accepted,
     Cancelled,
     CancelRequested,
@@ -24,6 +26,7 @@ from bot.domain.events import (
     Handle,
     JobEvent,
     OutOfFunds,
+    Redelivered,
     Requeued,
     RowFailed,
     RowPainted,
@@ -68,7 +71,8 @@ job_events: st.SearchStrategy[JobEvent] = st.one_of(
     st.builds(Cancelled, st.integers(0, 9)),
     st.just(OutOfFunds()),
     st.builds(Collected, st.lists(rows, max_size=3).map(tuple)),
-    st.builds(Delivered, st.just("channel")),
+    st.builds(Delivered, st.sampled_from(["channel", KEPT])),
+    st.builds(Redelivered, st.sampled_from(["channel", KEPT])),
 )
 # Random events alone seldom get far: each life starts from somewhere in a good one.
 lives = st.tuples(
@@ -94,7 +98,9 @@ def test_every_life_keeps_the_promises_of_its_state(
         except IllegalTransition:
             assert not job.state.terminal
             continue
-        if before.state.terminal:
+        if before.rung == KEPT and isinstance(event, Redelivered):
+            assert job == replace(before, rung=event.rung, result=event.message)
+        elif before.state.terminal:
             assert job == before
         elif not job.state.terminal and not isinstance(event, Requeued):
             assert ORDER.index(job.state) >= ORDER.index(before.state)

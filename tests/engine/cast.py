@@ -97,7 +97,7 @@ class Postman:
         self.posted.append((rung, job.id))
         return MessageRef(CHANNEL, 1000 + len(self.posted))
 
-    async def find(self, rung: str, job: Job, nonce: str) -> MessageRef | None:
+    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
         self.looked.append(rung)
         if self.blind:
             raise DeliveryError("the channel is gone")

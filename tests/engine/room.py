@@ -172,12 +172,13 @@ async def open_room(
         )
         kitchen = Kitchen(queue.jobs, backend, menu or stock_menu(folder))
         purse = Purse(database, backend, ceilings or Ceilings(), now=clock, sleep=naps)
+        deliverer = Deliverer(database, postman, now=clock, sleep=naps)
         runner = Runner(
             book=book,
             backend=backend,
             kitchen=kitchen,
             collector=collector,
-            deliverer=Deliverer(database, postman, now=clock),
+            deliverer=deliverer,
             circuit=circuit,
             purse=purse,
             sleep=naps,

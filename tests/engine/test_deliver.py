@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
+from datetime import datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from bot.domain.errors import DeliveryError
+from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import Delivered, MessageRef
-from bot.domain.job import JobState
+from bot.domain.job import Job, JobState
 from bot.engine.collect import Package
 from bot.engine.deliver import Deliverer
 from bot.store import deliveries
 from bot.store.deliveries import Deliveries
-from tests.engine.cast import NOW, Postman
+from tests.engine.cast import NOW, Naps, Postman
 from tests.engine.room import Room, open_room
 
 ALL = ("interaction", "channel", "direct")
@@ -46,12 +49,14 @@ async def test_a_result_that_nobody_takes_is_kept_and_charged(tmp_path: Path) ->
         assert room.collector.package(ended).grid.is_file()
 
 
-async def _deliver(room: Room, postman: Postman) -> Delivered:
+async def _deliver(
+    room: Room, postman: Postman, *, again: bool = False, **options: Any
+) -> Delivered:
     """Deliver again, as after a crash, a result that lies in its folder."""
-    deliverer = Deliverer(room.database, postman, now=room.clock)
+    deliverer = Deliverer(room.database, postman, now=room.clock, **options)
     (job,) = await room.queue.jobs.history(7)
     grid = room.collector.row_path(job.id, 1)
-    return await deliverer.deliver(job, Package(grid.parent, grid, ()))
+    return await deliverer.deliver(job, Package(grid.parent, grid, ()), again=again)
 
 
 async def _one_made(room: Room) -> str:
@@ -120,8 +125,16 @@ async def test_a_delivery_that_was_written_down_is_never_made_again(
         assert postman.posted == []
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("reset by peer")])
-async def test_a_post_whose_answer_was_lost_is_looked_for_before_the_next_rung(
+NOT_NOW = [
+    TimeoutError(),
+    ConnectionResetError("reset by peer"),
+    DeliveryUnavailable("Discord says 503"),
+    DeliveryUnavailable("Discord says 429", retry_after=7.0),
+]
+
+
+@pytest.mark.parametrize("error", NOT_NOW)
+async def test_a_post_whose_answer_was_lost_is_looked_for_before_anything_else(
     tmp_path: Path, error: Exception
 ) -> None:
     postman = Postman(broken={"channel": error}, rungs=("channel", "direct"))
@@ -132,14 +145,79 @@ async def test_a_post_whose_answer_was_lost_is_looked_for_before_the_next_rung(
         assert postman.posted == []
 
 
-@pytest.mark.parametrize("error", [TimeoutError(), ConnectionResetError("reset by peer")])
-async def test_a_post_that_is_not_found_after_a_lost_answer_goes_to_the_next_rung(
+class Absent(Postman):
+    """Nobody is at home for so many attempts, and looks, at one rung."""
+
+    def __init__(self, error: Exception, *, posts: int = 0, looks: int = 0) -> None:
+        super().__init__(rungs=("channel", "direct"))
+        self.error, self.posts, self.looks = error, posts, looks
+
+    async def hand_over(
+        self, rung: str, job: Job, package: Package, nonce: str
+    ) -> MessageRef | None:
+        self.posts -= 1
+        if self.posts >= 0:
+            raise self.error
+        return await super().hand_over(rung, job, package, nonce)
+
+    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+        self.looks -= 1
+        if self.looks >= 0:
+            raise self.error
+        return await super().find(rung, job, nonce, since)
+
+
+@pytest.mark.parametrize("error", NOT_NOW)
+async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
     tmp_path: Path, error: Exception
 ) -> None:
-    postman = Postman(broken={"channel": error}, rungs=("channel", "direct"))
+    postman = Absent(error, posts=300, looks=20)
+    async with open_room(tmp_path, postman=postman) as room:
+        (ended,) = await room.ended((await room.submit()).id)
+        assert ended.rung == "channel"
+        assert len(postman.posted) == 1
+        assert len(postman.looked) == 300  # after each attempt, once that was possible
+        assert [one.rung for one in await Deliveries(room.database).attempts(ended.id)] == [
+            "channel"
+        ]
+        waited = room.naps.taken
+        assert sum(waited) > 3 * 3600
+        assert max(waited) <= 60
+        assert min(waited) >= (7 if "429" in str(error) else 0.25)
+
+
+async def test_a_refusal_after_an_outage_leads_to_the_next_rung(tmp_path: Path) -> None:
+    postman = Absent(DeliveryUnavailable("Discord says 503"), posts=3)
+    postman.broken["channel"] = DeliveryError("Missing Access")
     async with open_room(tmp_path, postman=postman) as room:
         (ended,) = await room.ended((await room.submit()).id)
         assert ended.rung == "direct"
-        assert postman.looked == ["channel"]
-        attempts = await Deliveries(room.database).attempts(ended.id)
-        assert [attempt.detail for attempt in attempts] == [str(error) or "no answer in time", ""]
+        assert postman.posted == [("direct", ended.id)]
+
+
+async def test_an_attempt_that_takes_too_long_is_not_now(tmp_path: Path) -> None:
+    class Slow(Postman):
+        async def hand_over(
+            self, rung: str, job: Job, package: Package, nonce: str
+        ) -> MessageRef | None:
+            if not self.looked:
+                await asyncio.Event().wait()
+            return await super().hand_over(rung, job, package, nonce)
+
+    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
+        await _one_made(room)
+        naps = Naps()
+        delivered = await _deliver(room, Slow(), sleep=naps, attempt_seconds=0.01)
+        assert delivered.rung == "interaction"
+        assert len(naps.taken) == 1
+
+
+async def test_a_result_that_was_kept_is_tried_again_on_every_rung(tmp_path: Path) -> None:
+    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
+        job_id = await _one_made(room)
+        for rung in ALL:
+            await _note(room, job_id, rung, False)
+        postman = Postman()
+        assert (await _deliver(room, postman)).rung == "kept"
+        assert (await _deliver(room, postman, again=True)).rung == "interaction"
+        assert postman.posted == [("interaction", job_id)]

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.errors import DeliveryUnavailable
 from bot.domain.events import Dispatched, MessageRef
 from bot.domain.job import Job, JobState
 from bot.domain.quota import QuotaRule
@@ -94,6 +95,45 @@ async def test_the_next_runs_while_a_result_is_posted_but_results_do_not_pile_up
         assert (await room.queue.standing(third)) is not None
         postman.gate.set()
         await room.ended(first.id, second.id, third.id)
+        assert await room.faults() == ()
+
+
+class Away(Postman):
+    """Cannot reach Discord before it is back."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.back = False
+
+    async def hand_over(
+        self, rung: str, job: Job, package: Package, nonce: str
+    ) -> MessageRef | None:
+        if not self.back:
+            raise DeliveryUnavailable("Discord says 503")
+        return await super().hand_over(rung, job, package, nonce)
+
+
+async def test_results_that_wait_for_discord_hold_up_neither_other_jobs_nor_a_stop(
+    tmp_path: Path,
+) -> None:
+    postman = Away()
+    async with open_room(tmp_path, postman=postman, slots=1) as room:
+        jobs = [await room.submit(user=user) for user in range(1, 9)]
+        for job in jobs:
+            await room.reaches(job.id, JobState.DELIVERING)
+        room.dispatcher.drain()
+        async with asyncio.timeout(10):
+            await room.dispatcher.idle()
+        assert room.dispatcher.running == 0
+        states = {(await room.stored(job.id)).state for job in jobs}
+        assert states == {JobState.DELIVERING}
+    # The next bot goes on with them.
+    postman.back = True
+    async with open_room(tmp_path, postman=postman, slots=1) as room:
+        assert await room.dispatcher.recover() == len(jobs)
+        ended = await room.ended(*(job.id for job in jobs))
+        assert {job.rung for job in ended} == {"interaction"}
+        assert len(postman.posted) == len(jobs)
         assert await room.faults() == ()
 
 

@@ -215,6 +215,8 @@ async def open_house(
             await first_answers.resume(service.client)
             await dispatcher.recover()
             await service.cards.resume()
+            await service.courier.resume()
+            tasks.append(asyncio.create_task(service.engine.kept.run()))
             tasks.append(asyncio.create_task(dispatcher.run()))
             yield House(playground, clock, service, witness)
             assert await Ledger(service.engine.database).check() == ()

@@ -20,7 +20,7 @@ from bot.backends.base import Life, LogLine, Submission
 from bot.backends.recordings import Recording, rehearsal
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import RequestError, Unavailable
-from bot.domain.events import Cancelled, Handle
+from bot.domain.events import Cancelled, Handle, Redelivered
 from bot.domain.job import Job, JobState
 from bot.domain.quota import Quota
 from bot.domain.request import Limits, Request
@@ -28,8 +28,9 @@ from bot.engine.allowances import Allowances
 from bot.engine.book import Book
 from bot.engine.circuit import Circuit
 from bot.engine.collect import Collector
-from bot.engine.deliver import Deliverer
+from bot.engine.deliver import ATTEMPT_SECONDS, Deliverer
 from bot.engine.dispatcher import Dispatcher
+from bot.engine.kept import KeptResults
 from bot.engine.kitchen import Kitchen
 from bot.engine.posts import Posts
 from bot.engine.prints import Prints
@@ -46,15 +47,16 @@ from bot.settings import Settings
 from bot.store.database import Database
 from bot.surface.agenda import Agenda
 from bot.surface.buttons import ITEMS, refuse_unknown
-from bot.surface.courier import DiscordCourier
+from bot.surface.courier import ROWS_SECONDS, DiscordCourier
 from bot.surface.desk import Desk, DeskClient
 from bot.surface.editing import handed_in
-from bot.surface.reporter import DiscordReporter
+from bot.surface.reporter import EDIT_SECONDS, DiscordReporter
 from bot.surface.submitting import submit
 from tests.playground.bots import pointed_at
 from tests.playground.clock import Clock
 
 QUOTA_IMAGES = 40
+PATIENCE = 0.5
 LIMITS = Limits(
     rows=2, samples=2, width=64, height=64, steps=4, max_pixels=128 * 128, max_rows=8, max_samples=4
 )
@@ -111,6 +113,17 @@ class Hurry:
         await asyncio.sleep(min(seconds, 0.05))  # but long enough for Discord to answer
 
 
+class Naps:
+    """Stands in for ``asyncio.sleep``: hours pass in no time, and are written down."""
+
+    def __init__(self) -> None:
+        self.taken: list[float] = []
+
+    async def __call__(self, seconds: float) -> None:
+        self.taken.append(seconds)
+        await asyncio.sleep(0.005)  # but long enough for Discord to answer
+
+
 class StageClient(DeskClient):
     """Nothing but ``/imagine`` with flags, the buttons and the form."""
 
@@ -135,6 +148,7 @@ class StageClient(DeskClient):
         await self.tree.sync()
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
+        self.desk.opened(0, interaction.user.id)
         if not await handed_in(interaction):
             await refuse_unknown(interaction, ITEMS)
 
@@ -156,6 +170,7 @@ class Stage:
     book: Book
     reporter: DiscordReporter
     courier: DiscordCourier
+    kept: KeptResults
 
     def member(self, name: str = "Ada") -> Actor:
         return self.playground.as_member(name)
@@ -250,6 +265,7 @@ async def open_stage(
     pace: Agenda | None = None,
     limits: Limits = LIMITS,
     hurry: bool = False,
+    naps: Naps | None = None,
     upscaling: bool = True,
     forbidden: str = "",
     notice: Callable[[], str] = lambda: "",
@@ -257,7 +273,8 @@ async def open_stage(
 ) -> AsyncIterator[Stage]:
     """Raise the curtain: signed in, nothing dispatched by anybody but the dispatcher.
 
-    ``hurry``: the reporter waits for nothing but Discord's answers.
+    ``hurry``: the reporter waits for nothing but Discord's answers. ``naps``: nor does a delivery,
+    and no answer takes longer than PATIENCE.
     """
     menu = await asyncio.to_thread(load_menu, Settings())
     quota = Quota(images=QUOTA_IMAGES, window=timedelta(days=1), running=1, waiting=5)
@@ -271,11 +288,20 @@ async def open_stage(
             client,
             agenda=pace or Agenda(every=0.0, per_second=1000.0),
             line_every=0.01,
-            clock=hours.clock if hurry else time.monotonic,
-            sleep=hours.sleep if hurry else asyncio.sleep,
+            clock=hours.clock if hurry or naps else time.monotonic,
+            sleep=hours.sleep if hurry or naps else asyncio.sleep,
+            edit_seconds=PATIENCE if naps else EDIT_SECONDS,
         )
-        courier = DiscordCourier(client)
-        book = Book(database, Fanout([reporter]), now=clock)
+        nap = naps or asyncio.sleep
+        courier = DiscordCourier(client, sleep=nap, rows_seconds=PATIENCE if naps else ROWS_SECONDS)
+
+        async def redeliver(job: Job) -> Job:
+            done = await deliverer.deliver(job, collector.package(job), again=True)
+            return await book.apply(job, Redelivered(done.rung, done.message))
+
+        years = Hurry()
+        kept = KeptResults(database, redeliver, now=clock, clock=years.clock, sleep=years.sleep)
+        book = Book(database, Fanout([reporter, kept]), now=clock)
         circuit = Circuit(backend.health)
         collector = Collector(backend, folder / "jobs", now=clock)
 
@@ -297,7 +323,13 @@ async def open_stage(
             if forbidden and forbidden in request.prompt:
                 raise RequestError("Not that word, please.")
 
-        deliverer = Deliverer(database, courier, now=clock)
+        deliverer = Deliverer(
+            database,
+            courier,
+            now=clock,
+            sleep=nap,
+            attempt_seconds=PATIENCE if naps else ATTEMPT_SECONDS,
+        )
         purse = Purse(database, backend, Ceilings(total=None, per_server=None), now=clock)
         stack.push_async_callback(purse.aclose)
         runner = Runner(
@@ -312,6 +344,12 @@ async def open_stage(
         dispatcher = Dispatcher(database, book, runner, circuit, slots=slots, per_user=1, now=clock)
         stack.push_async_callback(dispatcher.aclose)
         posts = Posts(database, now=clock)
+
+        def opened(guild_id: int, author_id: int) -> None:
+            kept.opened(guild_id=guild_id, author_id=author_id)
+            if not author_id:
+                reporter.reopen()
+
         client.desk = Desk(
             queue=queue,
             limits=replace(limits, negative=True, styles=dict(menu.styles)),
@@ -327,6 +365,7 @@ async def open_stage(
             checks=(check,),
             notice=notice,
             sleep=sleep,
+            opened=opened,
         )
         client.desk.settling.on_card = reporter.take_up
         stack.push_async_callback(courier.aclose)
@@ -353,6 +392,7 @@ async def open_stage(
                     book,
                     reporter,
                     courier,
+                    kept,
                 )
             finally:
                 await courier.aclose()

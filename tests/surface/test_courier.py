@@ -106,15 +106,15 @@ async def test_an_interrupted_attempt_is_found_on_every_rung(stage: Stage) -> No
     package = stage.collector.package(job)
     nonce = f"job-{job.id}"
 
-    assert await stage.courier.find(INTERACTION, job, nonce) == job.result
+    assert await stage.courier.find(INTERACTION, job, nonce, job.created_at) == job.result
     for rung in (CHANNEL, DIRECT):
         if rung == CHANNEL:
             assert asked.response is not None
             stage.playground.world.delete_message(asked.response)
-        assert await stage.courier.find(rung, job, nonce) is None
+        assert await stage.courier.find(rung, job, nonce, job.created_at) is None
         posted = await stage.courier.hand_over(rung, job, package, nonce)
-        assert await stage.courier.find(rung, job, nonce) == posted
-    assert await stage.courier.find(INTERACTION, job, nonce) is None
+        assert await stage.courier.find(rung, job, nonce, job.created_at) == posted
+    assert await stage.courier.find(INTERACTION, job, nonce, job.created_at) is None
 
 
 async def test_the_same_nonce_posts_nothing_new(stage: Stage) -> None:
@@ -135,8 +135,8 @@ async def test_an_unfinished_card_is_no_result(stage: Stage) -> None:
     await stage.shows(asked, "Painting")
     job = await stage.job(asked)
 
-    assert await stage.courier.find(INTERACTION, job, "n") is None
-    assert await stage.courier.find(INTERACTION, _elsewhere(job), "n") is None
+    assert await stage.courier.find(INTERACTION, job, "n", job.created_at) is None
+    assert await stage.courier.find(INTERACTION, _elsewhere(job), "n", job.created_at) is None
 
 
 async def test_jobs_of_the_command_line_have_no_ladder_here(stage: Stage) -> None:
@@ -272,7 +272,7 @@ async def test_a_grid_that_is_found_after_a_crash_gets_its_rows(
         await stage.courier.aclose(0)
         playground.world.faults.clear()
     async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        assert await stage.courier.find(INTERACTION, job, "") == job.result
+        assert await stage.courier.find(INTERACTION, job, "", job.created_at) == job.result
         card = await stage.shows(asked, "Done")
         await playground.until(lambda _: len(_links(card)) == 2)
 
