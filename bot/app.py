@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
@@ -134,14 +134,15 @@ async def open_engine(
     pictures: Path | None = None,
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     on_circuit: Callable[[bool, str], None] = lambda _away, _detail: None,
     on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
     on_store: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Engine]:
     """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
 
-    ``pictures`` is the folder for finished jobs, by default ``jobs`` in the data folder;
-    ``on_circuit`` is told when the backend goes away and comes back, ``on_settled`` the credits
+    ``sleep`` pauses between attempts to fetch a file. ``pictures`` is the folder for finished jobs,
+    by default ``jobs`` in the data folder. ``on_circuit`` is told when the backend goes away and comes back, ``on_settled`` the credits
     that a job has cost and those that came back, ``on_store`` why the store is unavailable and ("")
     that it is available again. Raises ConfigError for whatever the operator has to mend.
     """
@@ -164,7 +165,7 @@ async def open_engine(
         book = Book(database, Fanout([*reporters, kept]), now=now)
         circuit = Circuit(backend.health, on_change=on_circuit)
         stack.push_async_callback(circuit.aclose)
-        collector = Collector(backend, pictures or folder / "jobs", now=now)
+        collector = Collector(backend, pictures or folder / "jobs", now=now, sleep=sleep)
 
         async def stop(job: Job) -> None:
             # Without a handle it is about to be submitted: its runner sees the request itself.

@@ -13,7 +13,7 @@ import asyncio
 import contextlib
 import logging
 import os
-from collections.abc import AsyncIterator, Callable, Coroutine, Iterable
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
@@ -84,6 +84,7 @@ async def open_service(
     reporters: Iterable[Reporter] = (),
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     guild_ready_timeout: float = 2.0,
 ) -> AsyncIterator[Service]:
     """Wire everything; nothing talks to Discord yet. Raises ConfigError."""
@@ -122,6 +123,7 @@ async def open_service(
                 reporters=[cards, metrics, *reporters],
                 now=now,
                 entropy=entropy,
+                sleep=sleep,
                 on_circuit=circuit_changed,
                 on_settled=metrics.settled,
                 on_store=store_changed,

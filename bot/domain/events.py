@@ -12,10 +12,10 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from bot.domain.painter import Painted
+
 KEPT: Final = "kept"
 """The delivery method of a result that no place has taken yet."""
-
-from bot.domain.painter import Painted
 
 
 class Cause(StrEnum):

@@ -71,6 +71,11 @@ class Witness:
                 await self._stirred.wait()
 
 
+async def _briefly(seconds: float) -> None:
+    """Shorten the pauses between attempts to fetch a file."""
+    await asyncio.sleep(min(seconds, 0.01))
+
+
 @dataclass(slots=True)
 class House:
     """A running bot, and everything a scenario may want to touch."""
@@ -198,7 +203,7 @@ async def open_house(
     settings = settings_for(playground, folder, **sections)
     witness = Witness(clock)
     async with open_service(
-        settings, reporters=[witness], now=clock, guild_ready_timeout=0.05
+        settings, reporters=[witness], now=clock, sleep=_briefly, guild_ready_timeout=0.05
     ) as service:
         dispatcher = service.engine.dispatcher
         connected = asyncio.create_task(run_client(service.client, playground.token))
