@@ -142,8 +142,9 @@ async def open_engine(
     """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
 
     ``sleep`` pauses between attempts to fetch a file. ``pictures`` is the folder for finished jobs,
-    by default ``jobs`` in the data folder. ``on_circuit`` is told when the backend goes away and comes back, ``on_settled`` the credits
-    that a job has cost and those that came back, ``on_store`` why the store is unavailable and ("")
+    by default ``jobs`` in the data folder. ``on_circuit`` is told when the backend goes away and
+    comes back, ``on_settled`` the credits that a job has cost and those that came back,
+    ``on_store`` why the store is unavailable and ("")
     that it is available again. Raises ConfigError for whatever the operator has to mend.
     """
     menu = await asyncio.to_thread(load_menu, settings)
