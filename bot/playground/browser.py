@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 from aiohttp import WSMsgType, web
 
 from bot.playground.entities import Json, Upload, User
+from bot.playground.fault_menu import FaultMenu, Place
 from bot.playground.gateway import Gateway
 from bot.playground.options import ClientRefusal
 from bot.playground.page_view import PageView
@@ -66,6 +67,7 @@ class Browser:
         self._view = PageView(world)
         self._gateway = gateway
         self._watch = Watch(world)
+        self.fault_menu = FaultMenu(world)
         self._sockets: dict[web.WebSocketResponse, tuple[User, asyncio.Queue[Json | None]]] = {}
         world.listeners.append(self._on_event)
 
@@ -81,11 +83,14 @@ class Browser:
             ("POST", "/play/interactions", self._interact),
             ("POST", "/play/say", self._say),
             ("POST", "/play/attachments", self._attach),
+            ("GET", "/play/faults", self._show_faults),
+            ("POST", "/play/faults", self._change_faults),
         ):
             router.add_route(method, path, self._guard(handler))
 
     async def aclose(self) -> None:
-        """Hang up on every page."""
+        """Hang up on every page, and break nothing any more."""
+        await self.fault_menu.aclose()
         for socket, (_, outbox) in tuple(self._sockets.items()):
             outbox.put_nowait(None)
             await socket.close(code=1001)
@@ -155,6 +160,22 @@ class Browser:
             user, Upload(field.filename, field.file.read(), field.content_type)
         )
         return _answer({"id": str(kept.id), "filename": kept.filename})
+
+    async def _show_faults(self, _request: web.Request) -> web.Response:
+        return _answer({"faults": self.fault_menu.state()})
+
+    async def _change_faults(self, request: web.Request) -> web.Response:
+        """Start a fault (``id``, ``choice``), stop one (``id``, no choice), or all (no id)."""
+        body = await self._body(request)
+        if body.get("id") is None:
+            self.fault_menu.stop_all()
+        elif body.get("choice") is None:
+            self.fault_menu.stop(body["id"])
+        else:
+            channel = self._world.channel(read_snowflake(body["channel_id"]) or 0)
+            place = Place(self._person(body["as"]), channel)
+            self.fault_menu.start(body["id"], body["choice"], place)
+        return await self._show_faults(request)
 
     async def _body(self, request: web.Request) -> Json:
         body: Any = json.loads(await request.read())

@@ -16,6 +16,7 @@ from aiohttp import web
 from bot.playground import files
 from bot.playground.actors import Actor, Person
 from bot.playground.browser import Browser
+from bot.playground.fault_menu import StoreFault
 from bot.playground.gateway import Gateway
 from bot.playground.posts import DEFER
 from bot.playground.realm import Event
@@ -49,6 +50,10 @@ class Playground:
         self._runner: web.AppRunner | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self.world.listeners.append(self._set_timers)
+
+    def offer_store_fault(self, hold: StoreFault) -> None:
+        """Let the page keep the bot's store from being written, by calling ``hold``."""
+        self.browser.fault_menu.offer_store_fault(hold)
 
     @property
     def api_base(self) -> str:

@@ -74,6 +74,15 @@ export class Api {
     return (await request(`/play/attachments?${query({ as: this.me })}`, form)).id;
   }
 
+  async faults() {
+    return (await request("/play/faults")).faults;
+  }
+
+  /** Starts a fault (`{id, choice}`), stops one (`{id}`) or all (`{}`); gives all of them. */
+  async changeFaults(channel, change) {
+    return (await request("/play/faults", { as: this.me, channel_id: channel, ...change })).faults;
+  }
+
   async autocomplete(channel, commandId, data) {
     const reply = await request("/play/interactions", {
       as: this.me,

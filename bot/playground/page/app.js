@@ -3,6 +3,7 @@
 import { Actions } from "./actions.js";
 import { Api, ApiError, Backoff, EventStream } from "./api.js";
 import { Composer } from "./composer.js";
+import { FaultPanel } from "./faults.js";
 import { takeJump } from "./jump.js";
 import { Timeline } from "./messages.js";
 import { tabMemory } from "./preferences.js";
@@ -203,6 +204,7 @@ function setDrawer(open) {
 showTopbar(byId("topbar"), store, {
   toggleDrawer: () => setDrawer(!document.body.classList.contains("drawer-open")),
 });
+new FaultPanel(byId("topbar"), store, () => page.api);
 showBanners(byId("banners"), store, actions);
 new Sidebar(byId("sidebar"), store, actions);
 page.timeline = new Timeline(byId("timeline"), byId("announcer"), context);
