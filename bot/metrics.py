@@ -10,12 +10,15 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
 from decimal import Decimal
+from urllib.parse import urlsplit
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
@@ -178,6 +181,38 @@ class Metrics:
                 self._stall.set(stall)
 
 
+def _only_called_by(host: str) -> Middleware:
+    """Return a guard for a server that listens on ``host``: 421 for foreign names on loopback.
+
+    A web page can point its own name at 127.0.0.1 and read what listens there. Whoever listens on
+    any other address is called by service names that only their network knows.
+    """
+
+    def local(name: str) -> bool:
+        if name == "localhost" or name.endswith(".localhost"):
+            return True
+        with contextlib.suppress(ValueError):
+            return ipaddress.ip_address(name).is_loopback
+        return False
+
+    def called(header: str) -> str:
+        with contextlib.suppress(ValueError):
+            return urlsplit(f"//{header}").hostname or ""
+        return ""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        header = request.headers.get("Host")
+        if not local(host) or header is None:
+            return await handler(request)
+        name = called(header)
+        if local(name) or name == host:
+            return await handler(request)
+        return web.Response(status=421, text="Call it by the address it listens on.\n")
+
+    return guard
+
+
 @asynccontextmanager
 async def serve(
     metrics: Metrics,
@@ -207,7 +242,7 @@ async def serve(
         parts = dict(await readiness())
         return web.json_response(parts, status=503 if False in parts.values() else 200)
 
-    program = web.Application()
+    program = web.Application(middlewares=[_only_called_by(address[0])])
     program.add_routes(
         [web.get("/metrics", show), web.get("/healthz", live), web.get("/readyz", ready)]
     )

@@ -11,7 +11,6 @@ import json
 from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Any
-from urllib.parse import urlsplit
 
 from aiohttp import WSMsgType, web
 
@@ -23,6 +22,7 @@ from bot.playground.page_view import PageView
 from bot.playground.posts import COMMAND, COMPONENT, MODAL_SUBMIT, Interaction
 from bot.playground.realm import Event
 from bot.playground.refusals import ApiError, read_snowflake
+from bot.playground.untrusted import parse_json
 from bot.playground.waiting import Watch
 from bot.playground.world import World
 
@@ -37,7 +37,6 @@ SECURITY = {
     "Referrer-Policy": "no-referrer",
     "Cache-Control": "no-cache",
 }
-LOOPBACK = {"127.0.0.1", "localhost", "::1"}
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
@@ -46,17 +45,9 @@ def _answer(payload: Json, status: int = 200) -> web.Response:
 
 
 def same_origin(request: web.Request) -> bool:
-    """Whether a request comes from the page itself and not from a stranger's page.
-
-    A server reached by a loopback address must also be called by one, which stops a foreign name
-    that was pointed at 127.0.0.1.
-    """
+    """Whether a request comes from the page itself and not from a stranger's page."""
     origin = request.headers.get("Origin")
-    if origin is not None and urlsplit(origin).netloc != request.host:
-        return False
-    local = request.transport and request.transport.get_extra_info("sockname")
-    called = urlsplit(f"//{request.host}").hostname
-    return not (local and local[0] in LOOPBACK) or called in LOOPBACK
+    return origin is None or origin.lower() == f"{request.scheme}://{request.host}".lower()
 
 
 class Browser:
@@ -178,7 +169,7 @@ class Browser:
         return await self._show_faults(request)
 
     async def _body(self, request: web.Request) -> Json:
-        body: Any = json.loads(await request.read())
+        body: Any = parse_json(await request.read())
         if request.content_type != "application/json" or not isinstance(body, dict):
             raise ClientRefusal("A JSON object is needed")
         return body

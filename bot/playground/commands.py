@@ -9,7 +9,7 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from bot.playground.refusals import Form, Json, refuse
+from bot.playground.refusals import Form, Json, read_snowflake, refuse
 from bot.playground.snowflakes import SnowflakeMint
 
 CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
@@ -30,7 +30,7 @@ def check_command(form: Form, value: object) -> Json:
         form.at("type").complain("BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3).")
         return command
     permissions = command.get("default_member_permissions")
-    if permissions is not None and not str(permissions).isdigit():
+    if permissions is not None and read_snowflake(str(permissions)) is None:
         form.at("default_member_permissions").complain("NUMBER_TYPE_COERCE", "Not a bit set.")
     if kind != CHAT_INPUT:
         form.at("name").text(command.get("name"), most=32, least=1)

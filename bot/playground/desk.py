@@ -30,7 +30,7 @@ from bot.playground.posts import (
     Message,
 )
 from bot.playground.realm import Event, Realm
-from bot.playground.refusals import Form, refuse
+from bot.playground.refusals import Form, read_snowflake, refuse
 
 FITTING = {
     COMMAND: {REPLY, DEFER, MODAL},
@@ -247,7 +247,7 @@ class Desk:
                 else interaction.original_id
             )
         else:
-            message_id = int(which) if which.isdigit() else None
+            message_id = read_snowflake(which)
             mine = {interaction.original_id, interaction.message_id, *interaction.followup_ids}
             if message_id not in mine:
                 raise refuse(10008)

@@ -19,6 +19,7 @@ from bot.playground.entities import Json
 from bot.playground.faults import CONNECT
 from bot.playground.realm import Event
 from bot.playground.render import guild_create_payload
+from bot.playground.untrusted import parse_json
 from bot.playground.wire import page_reply
 from bot.playground.world import World
 
@@ -204,9 +205,9 @@ class Gateway:
 
     def _receive(self, connection: _Connection, text: str) -> None:
         try:
-            frame = json.loads(text)
+            frame = parse_json(text)
             op, data = frame["op"], frame.get("d")
-        except (json.JSONDecodeError, KeyError, TypeError):
+        except (ValueError, KeyError, TypeError):
             connection.close(DECODE_ERROR)
             return
         match op:

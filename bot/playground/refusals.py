@@ -41,6 +41,9 @@ REFUSALS: dict[int, tuple[int, str]] = {
 }
 
 
+ID_DIGITS = 20
+
+
 class ApiError(Exception):
     """A refusal as the REST API words it: HTTP status, JSON code, text, and errors by field."""
 
@@ -153,11 +156,9 @@ class Form:
 
 
 def read_snowflake(value: object) -> int | None:
-    """Return an id sent as a string or a number, or None if it is neither."""
-    if isinstance(value, bool):
+    """Return an id sent as a string or a number, or None if it is neither or no 64 bits."""
+    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= ID_DIGITS:
+        value = int(value)
+    if isinstance(value, bool) or not isinstance(value, int):
         return None
-    if isinstance(value, int):
-        return value if value >= 0 else None
-    if isinstance(value, str) and value.isascii() and value.isdigit():
-        return int(value)
-    return None
+    return value if 0 <= value < 1 << 64 else None

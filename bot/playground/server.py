@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import TypeVar
 
 from aiohttp import web
+from aiohttp.typedefs import Handler, Middleware
 
 from bot.playground import files
 from bot.playground.actors import Actor, Person
@@ -21,6 +22,7 @@ from bot.playground.gateway import Gateway
 from bot.playground.posts import DEFER
 from bot.playground.realm import Event
 from bot.playground.rest import BASE, Rest
+from bot.playground.untrusted import may_be_called
 from bot.playground.waiting import Watch
 from bot.playground.wire import Recorded
 from bot.playground.world import World
@@ -32,6 +34,20 @@ WILDCARDS = ("0.0.0.0", "::", "")
 MOST_BYTES = 64 * 1024 * 1024
 # A moment longer than the life itself, so that the clock agrees when the timer rings.
 MARGIN_S = 0.02
+
+
+def only_called_by(names: Collection[str]) -> Middleware:
+    """Return a guard against foreign names that were pointed at this machine: 421 for those."""
+
+    @web.middleware
+    async def guard(request: web.Request, handler: Handler) -> web.StreamResponse:
+        local = request.transport and request.transport.get_extra_info("sockname")
+        reached_at = str(local[0]) if local else ""
+        if may_be_called(request.headers.get("Host"), reached_at, names):
+            return await handler(request)
+        return web.Response(status=421, text="The playground is not called by that name.")
+
+    return guard
 
 
 class Playground:
@@ -82,7 +98,8 @@ class Playground:
 
     async def start(self, host: str = "127.0.0.1", port: int = 0) -> None:
         """Listen. Raises OSError if the port is taken."""
-        app = web.Application(client_max_size=MOST_BYTES)
+        names = {host.lower()} - set(WILDCARDS)
+        app = web.Application(client_max_size=MOST_BYTES, middlewares=[only_called_by(names)])
         self.rest.add_to(app)
         app.router.add_get("/gateway", self.gateway.serve)
         app.router.add_get("/attachments/{channel_id}/{attachment_id}/{name}", self._file)

@@ -13,12 +13,14 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from aiohttp import BodyPartReader, web
+from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.playground.entities import Upload
-from bot.playground.refusals import ApiError, Json, refuse
+from bot.playground.refusals import ApiError, Json, read_snowflake, refuse
+from bot.playground.untrusted import parse_json
 from bot.playground.world import World
 
-FILE_PART = re.compile(r"^files\[(\d+)\]$")
+FILE_PART = re.compile(r"^files\[([0-9]{1,4})\]$")
 
 
 @dataclass(slots=True)
@@ -53,8 +55,7 @@ class Call:
 
     def ident(self, name: str) -> int:
         """Return an id of the path; what is no id cannot be found, which is 0."""
-        value = self.ids[name]
-        return int(value) if value.isdigit() else 0
+        return read_snowflake(self.ids[name]) or 0
 
     def record(self) -> Json:
         """Return the body as an object; 50035 for anything else."""
@@ -103,8 +104,9 @@ async def read_body(request: web.Request) -> Body:
         if request.content_type != "application/json":
             raise refuse(50035)
         raw = await request.read()
-        return Body(json.loads(raw) if raw else None, {}, len(raw))
-    except (json.JSONDecodeError, UnicodeDecodeError) as error:
+        return Body(parse_json(raw) if raw else None, {}, len(raw))
+    except (ValueError, AssertionError, LookupError, HttpProcessingError) as error:
+        # Broken JSON, or a multipart body without boundary, of an unknown charset, or cut short.
         raise refuse(50109) from error
 
 
@@ -119,7 +121,7 @@ async def _read_multipart(request: web.Request) -> Body:
         raw = bytes(await part.read())
         size += len(raw)
         if part.name == "payload_json":
-            content = json.loads(raw)
+            content = parse_json(raw)
             continue
         matched = FILE_PART.match(part.name or "")
         if matched is None or not part.filename:

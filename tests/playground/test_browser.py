@@ -267,7 +267,9 @@ async def test_other_sites_and_other_names_are_shut_out(
 ) -> None:
     for headers, status in (
         ({"Origin": "https://evil.invalid"}, 403),
-        ({"Host": "evil.invalid"}, 403),
+        ({"Origin": playground.page_url.rstrip("/").replace("http:", "https:")}, 403),
+        ({"Origin": "null"}, 403),
+        ({"Host": "evil.invalid"}, 421),
         ({"Origin": playground.page_url.rstrip("/")}, 200),
     ):
         async with session.get(ada.url(f"/play/world?as={ada.me}"), headers=headers) as reply:
