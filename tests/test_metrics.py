@@ -88,3 +88,36 @@ async def test_a_port_that_is_taken_is_the_operators_to_mend() -> None:
 async def test_switched_off_means_no_port() -> None:
     async with serve(Metrics(now=lambda: NOW), None, readiness=well, refresh=nothing) as base:
         assert base == ""
+
+
+@pytest.mark.parametrize("path", ["/metrics", "/healthz", "/readyz", "/nothing"])
+@pytest.mark.parametrize(
+    ("listen", "host", "answered"),
+    [
+        ("127.0.0.1", "evil.invalid", False),
+        ("127.0.0.1", "evil.invalid:9100", False),
+        ("127.0.0.1", "localhost.evil.invalid", False),
+        ("127.0.0.1", "[", False),
+        ("127.0.0.1", "10.0.0.1", False),
+        ("127.0.0.1", "localhost:9100", True),
+        ("127.0.0.1", "127.0.0.1:9100", True),
+        ("127.0.0.1", "[::1]:9100", True),
+        ("localhost", "evil.invalid", False),
+        ("localhost", "gridbrush.localhost", True),
+        ("0.0.0.0", "gridbrush:9100", True),
+        ("0.0.0.0", "gridbrush.monitoring.svc", True),
+    ],
+)
+async def test_a_loopback_port_answers_only_to_this_machines_names(
+    path: str, listen: str, host: str, answered: bool
+) -> None:
+    """Whoever listens for others is scraped by a service name; a page elsewhere has no business."""
+    metrics = Metrics(now=lambda: NOW)
+    async with (
+        serve(metrics, (listen, 0), readiness=well, refresh=nothing) as base,
+        httpx.AsyncClient(trust_env=False) as client,
+    ):
+        address = base.replace("0.0.0.0", "127.0.0.1") + path
+        usual = (await client.get(address)).status_code
+        answer = await client.get(address, headers={"Host": host})
+    assert answer.status_code == (usual if answered else 421)

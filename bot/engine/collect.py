@@ -13,6 +13,8 @@ import functools
 import hashlib
 import json
 import logging
+import shutil
+import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
@@ -35,6 +37,7 @@ OUTAGE_SECONDS = (*RETRY_SECONDS, 10.0, 30.0, *(60.0,) * 30)
 # A file that came damaged is fetched again over some two minutes: the way to it may mend, but a
 # file that was published damaged, or has expired, never will.
 DAMAGED_SECONDS = (*RETRY_SECONDS, 10.0, 30.0, 60.0)
+_PLACE = ".fetching-"
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,9 +86,10 @@ class Collector:
         artifact, before = self._fetching.get(key, (None, None))
         if before is not None and artifact == row.artifact:
             return before
-        fetching = asyncio.get_running_loop().create_task(
-            self._row(job, row.number, row.artifact, before)
-        )
+        if before is not None:
+            # What an earlier run announced is not waited for: it may be gone for good.
+            before.cancel()
+        fetching = asyncio.get_running_loop().create_task(self._row(job, row.number, row.artifact))
         # Whoever collects the job reads the outcome; until then nobody may have to.
         fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._fetching[key] = row.artifact, fetching
@@ -112,6 +116,7 @@ class Collector:
         if not here:
             raise ArtifactMissing("none of the announced rows could be fetched")
         await self._written(job, file_name("grid"), lambda: self._grid(job, here))
+        await asyncio.to_thread(_remove_places, self.folder(job.id))
         metadata = functools.partial(asyncio.to_thread, self._write_metadata, job, here)
         await self._written(job, "metadata.json", metadata)
         return tuple(here)
@@ -127,19 +132,24 @@ class Collector:
         for key in [key for key in self._fetching if key[0] == job_id]:
             self._fetching.pop(key)[1].cancel()
 
-    async def _row(
-        self, job: Job, number: int, artifact: Artifact, before: asyncio.Task[Path] | None
-    ) -> Path:
-        """``before`` fetches what was announced of the row in an earlier run, to the same place."""
-        if before is not None:
-            try:
-                await asyncio.wait({before})
-            finally:
-                before.cancel()
+    async def _row(self, job: Job, number: int, artifact: Artifact) -> Path:
         target = self.row_path(job.id, number)
         size = None if job.request.origin else geometry_of(job.request).strip_size
-        await self._written(job, target.name, lambda: self._fetch(artifact, target, size))
+        await self._written(job, target.name, lambda: self._bring(artifact, target, size))
         return target
+
+    async def _bring(self, artifact: Artifact, target: Path, size: tuple[int, int] | None) -> None:
+        """Fetch to a place of its own first: what an earlier fetch still writes lies elsewhere."""
+        if await asyncio.to_thread(_is_announced, target, artifact):
+            await self._fetch(artifact, target, size)
+            return
+        await asyncio.to_thread(target.unlink, missing_ok=True)
+        place = await asyncio.to_thread(_make_place, target.parent)
+        try:
+            await self._fetch(artifact, place / target.name, size)
+            await asyncio.to_thread((place / target.name).replace, target)
+        finally:
+            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
 
     async def _written(self, job: Job, what: str, write: Callable[[], Awaitable[None]]) -> None:
         """Write a file, again and again while the disk does not take it; errors are raised."""
@@ -262,6 +272,18 @@ def _painter(job: Job) -> dict[str, object]:
         "steps": job.request.steps,
         "steps_run": job.steps_run or None,
     }
+
+
+def _make_place(folder: Path) -> Path:
+    """Blocking. A new folder for one fetch, which nobody else uses."""
+    folder.mkdir(parents=True, exist_ok=True)
+    return Path(tempfile.mkdtemp(prefix=_PLACE, dir=folder))
+
+
+def _remove_places(folder: Path) -> None:
+    """Blocking. Remove what fetches have left that were killed."""
+    for place in folder.glob(f"{_PLACE}*"):
+        shutil.rmtree(place, ignore_errors=True)
 
 
 def _sha256(path: Path) -> str:

@@ -103,10 +103,17 @@ class Registration:
         }
 
     def _write(self, known: dict[str, dict[str, str]]) -> None:
-        """Blocking."""
+        """Blocking. What cannot be written costs one more call at the next start, and no more."""
         part = self._path.with_name(f".{self._path.name}.part")
-        part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-        part.replace(self._path)
+        try:
+            part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+            part.replace(self._path)
+        except OSError as error:
+            log.warning(
+                "cannot write %s (%s): the commands are registered again at the next start",
+                self._path,
+                error.strerror or error,
+            )
 
 
 def _guild(scope: str) -> discord.Object | None:

@@ -11,7 +11,13 @@ import pytest
 
 from bot.backends.base import LogLine
 from bot.backends.deepsquare.abi import log_name
-from bot.backends.deepsquare.logger import LONGEST_LINE, Denied, LogService, Position
+from bot.backends.deepsquare.logger import (
+    LARGEST_MESSAGE,
+    LONGEST_LINE,
+    Denied,
+    LogService,
+    Position,
+)
 from bot.backends.deepsquare.reading import WAITING_LINES, Reading
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import LogStreamLost, Unavailable
@@ -242,6 +248,26 @@ async def test_a_strangers_endless_line_costs_no_more_than_a_long_one(
         await read.until(lambda: read.reading.waiting.qsize() == 3)
         data = [read.reading.waiting.get_nowait().data for _ in range(3)]
     assert data == [b"x" * LONGEST_LINE + b"\n", b"two in one\n", b"\xff\xfe\n"]
+
+
+@pytest.mark.parametrize("size", [LARGEST_MESSAGE - 64, LARGEST_MESSAGE, LARGEST_MESSAGE + 1])
+async def test_a_line_over_the_limit_is_cut_and_the_log_goes_on(
+    server: LoggerServer, service: LogService, size: int
+) -> None:
+    write(server, "before", b"x" * size, "after", b"y" * size, "the end")
+    async with reader(service) as read:
+        lines = await read.lines(5)
+    assert lines == ["before", "x" * LONGEST_LINE, "after", "y" * LONGEST_LINE, "the end"]
+
+
+async def test_a_line_that_nobody_can_receive_ends_the_reading_and_not_the_others(
+    server: LoggerServer, service: LogService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("bot.backends.deepsquare.logger.LARGEST_EVER", LARGEST_MESSAGE + 1024)
+    write(server, "before", b"x" * (LARGEST_MESSAGE + 4096), "after")
+    async with reader(service) as read:
+        await read.until(lambda: read.reading.denied)
+        assert await read.lines(1) == ["before"]
 
 
 async def test_lines_that_nobody_takes_are_not_piled_up(

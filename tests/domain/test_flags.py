@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import contextlib
+import sys
 import time
+from types import FrameType
+from typing import Any
 
 import pytest
 from hypothesis import given, settings
@@ -229,3 +232,35 @@ def test_a_long_prompt_is_read_in_no_time(text: str) -> None:
     with contextlib.suppress(InvalidRequest):
         split_flags(clean(text), PHRASES)
     assert time.process_time() - began < 0.1
+
+
+def work(text: str) -> int:
+    """How many steps of Python parsing takes: a measure that no busy machine disturbs."""
+    steps = 0
+
+    def count(_frame: FrameType, event: str, _arg: object) -> Any:
+        nonlocal steps
+        steps += event in ("line", "call")
+        return count
+
+    before = sys.gettrace()
+    sys.settrace(count)
+    try:
+        split_flags(text, PHRASES)
+    finally:
+        sys.settrace(before)
+    return steps
+
+
+@pytest.mark.parametrize(
+    "piece", ["--no a ", "--no=a ", "--ar 1:1 ", "--style oil painting ", "--seed 1 ", "a ", "-- "]
+)
+def test_twice_the_text_is_twice_the_work(piece: str) -> None:
+    few, many = work(piece * 100), work(piece * 200)
+    assert many < 2.2 * few
+
+
+def test_a_prompt_full_of_flags_is_split_into_all_of_them() -> None:
+    prose, found = split_flags("oak " + "--no a " * 857, PHRASES)
+    assert prose == "oak"
+    assert found == {"negative": Setting("--no", ", ".join(["a"] * 857))}

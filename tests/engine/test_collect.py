@@ -102,9 +102,45 @@ async def test_a_row_that_was_painted_again_is_fetched_as_it_was_announced_last(
         lost = room.collector.begin(job, earlier)
         path = await room.collector.begin(job, row)
         assert path.exists()
-        with pytest.raises(ArtifactMissing):
+        with pytest.raises(asyncio.CancelledError):
             await lost
         room.collector.forget(job.id)
+
+
+class Slow(ScriptedBackend):
+    """Never has what an earlier run announced: its server says to come back, for ever."""
+
+    def __init__(self, root: Path) -> None:
+        super().__init__(root, speed=0)
+        self.asked = asyncio.Event()
+        self.gate = asyncio.Event()
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        if artifact.sha256 == "0" * 64:
+            self.asked.set()
+            await self.gate.wait()
+            raise Unavailable("come back later")
+        await super().fetch(artifact, target)
+
+
+async def test_a_row_that_was_painted_again_does_not_wait_for_the_first_fetch(
+    tmp_path: Path,
+) -> None:
+    backend = Slow(tmp_path / "scripted")
+    async with open_room(tmp_path, backend=backend) as room:
+        job = await _made(room)
+        row = job.rows[0]
+        assert row.artifact is not None
+        room.collector.row_path(job.id, 1).unlink()
+        earlier = replace(row, artifact=replace(row.artifact, sha256="0" * 64))
+        waiting = room.collector.begin(job, earlier)
+        await backend.asked.wait()
+        async with asyncio.timeout(10):
+            path = await room.collector.begin(job, row)
+        assert path.exists()
+        assert waiting.cancelled()
+        assert await room.collector.collect(job) == (1, 2, 3)
+        assert not list(room.collector.folder(job.id).glob(".*"))
 
 
 class Painterly(ScriptedBackend):

@@ -66,6 +66,21 @@ async def test_a_damaged_memory_costs_one_registration(
         assert len(puts(playground)) == 1
 
 
+async def test_a_memory_that_cannot_be_written_is_named_and_the_bot_goes_on(
+    playground: Playground, settings: Settings, clock: Clock, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.data.dir.mkdir()
+    # A folder in its place: nobody can write over that, not even root.
+    (settings.data.dir / ".commands.json.part").mkdir()
+    for start in (1, 2):
+        async with running(playground, settings, clock):
+            assert len(puts(playground)) == start
+    said = [one.getMessage() for one in caplog.records if "commands.json" in one.getMessage()]
+    assert len(said) == 2
+    assert "registered again at the next start" in said[0]
+    assert not any("sign in" in one.getMessage() for one in caplog.records)
+
+
 async def test_commands_move_from_everywhere_to_one_server_and_back(
     playground: Playground, settings: Settings, clock: Clock
 ) -> None:

@@ -30,6 +30,10 @@ SERVICE = "logger.v1alpha1.LoggerAPI"
 LONGEST_LINE = 64 * 1024
 """Bytes of a line that are kept; anybody may append a line of any length."""
 LARGEST_MESSAGE = 8 << 20
+"""Bytes of a message that are received at first; gRPC breaks the stream at a longer one."""
+LARGEST_EVER = 256 << 20
+"""Bytes that are received of a log that has broken so; what is longer cannot be passed."""
+_TOO_LARGE = "larger than max"
 
 # What no second attempt mends. Anything else may be a restart, a proxy, a network.
 _FOR_GOOD = (
@@ -87,7 +91,8 @@ class LogService:
         self._now = now
         self._sleep = sleep
         self._chance = chance
-        self._channel: grpc.aio.Channel | None = None
+        self._channels: dict[int, grpc.aio.Channel] = {}
+        self._long: set[int] = set()
 
     def request(self, number: int) -> log_pb2.ReadRequest:
         """A signed request for a job's log. It never expires: it must not be logged."""
@@ -122,20 +127,27 @@ class LogService:
 
     async def aclose(self) -> None:
         """Close the channel and every stream on it."""
-        if self._channel is not None:
-            await self._channel.close()
-            self._channel = None
+        while self._channels:
+            await self._channels.popitem()[1].close()
 
     async def lines(self, number: int) -> AsyncIterator[bytes]:
         """All lines from the first on, until the stream breaks: LogStreamLost, or an end.
 
-        Raises Denied where reading on is hopeless.
+        A line over ``LONGEST_LINE`` is cut. Raises Denied where reading on is hopeless.
         """
-        stream = self._stream("Read", self.request(number), log_pb2.ReadResponse)
+        limit = LARGEST_EVER if number in self._long else LARGEST_MESSAGE
+        stream = self._stream("Read", self.request(number), log_pb2.ReadResponse, limit)
         try:
             async for message in self._answers(stream):
                 # One message is one line; whoever hides two in one does not get two.
-                yield bytes(message.data)[:LONGEST_LINE].replace(b"\n", b" ")
+                yield message.data[:LONGEST_LINE].replace(b"\n", b" ")
+        except MessageTooLarge as error:
+            if number in self._long:
+                text = f"a line of the log of Grid job {number} is over {LARGEST_EVER >> 20} MiB"
+                raise Denied(text) from error
+            self._long.add(number)
+            log.warning("the log of Grid job %d has a line over %d bytes: cut", number, limit)
+            raise
         finally:
             stream.cancel()
 
@@ -161,24 +173,26 @@ class LogService:
         except grpc.aio.AioRpcError as error:
             code = error.code()
             text = f"the logger {self._address}: {code.name}"
+            if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in (error.details() or ""):
+                raise MessageTooLarge(text) from error
             raise (Denied if code in _FOR_GOOD else LogStreamLost)(text) from error
         except (grpc.aio.BaseError, grpc.RpcError, OSError) as error:
             raise LogStreamLost(f"the logger {self._address}: {type(error).__name__}") from error
 
-    def _stream(self, method: str, request: Any, answer: Any) -> Any:
-        if self._channel is None:
-            self._channel = self._open()
-        call = self._channel.unary_stream(
+    def _stream(self, method: str, request: Any, answer: Any, limit: int = LARGEST_MESSAGE) -> Any:
+        if limit not in self._channels:
+            self._channels[limit] = self._open(limit)
+        call = self._channels[limit].unary_stream(
             f"/{SERVICE}/{method}",
             request_serializer=type(request).SerializeToString,
             response_deserializer=answer.FromString,
         )
         return call(request)
 
-    def _open(self) -> grpc.aio.Channel:
+    def _open(self, limit: int) -> grpc.aio.Channel:
         # No keepalive pings: the service hangs up on clients that ping more often than it likes.
         options = (
-            ("grpc.max_receive_message_length", LARGEST_MESSAGE),
+            ("grpc.max_receive_message_length", limit),
             ("grpc.initial_reconnect_backoff_ms", 500),
             ("grpc.max_reconnect_backoff_ms", 10_000),
             ("grpc.enable_retries", 0),
@@ -187,6 +201,10 @@ class LogService:
             credentials = grpc.ssl_channel_credentials()
             return grpc.aio.secure_channel(self._address, credentials, options)
         return grpc.aio.insecure_channel(self._address, options)
+
+
+class MessageTooLarge(LogStreamLost):
+    """A message was longer than the channel receives, and gRPC broke the stream."""
 
 
 class Denied(LogStreamLost):
