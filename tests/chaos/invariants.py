@@ -12,6 +12,8 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 ENDED = frozenset({"finished", "failed", "cancelled"})
+SHORT = 8
+"""Characters of a job's id by which file names call it."""
 UNCHARGED = "nothing was charged"
 """What no member may read whose request was accepted."""
 
@@ -48,7 +50,7 @@ class JobFact:
 class Post:
     """A message of the bot: which job's grid or row it shows, whom it called, what can be pressed.
 
-    ``job`` is the beginning of the job's id, as file names have it, or empty.
+    ``job`` is the beginning of the job's id (``SHORT``), or empty.
     """
 
     id: int
@@ -115,7 +117,7 @@ def _results(history: History) -> Iterator[str]:
     grids = Counter(post.job for post in history.posts if post.grid)
     rows = Counter((post.job, post.row) for post in history.posts if post.row is not None)
     for job in history.jobs:
-        short = _short(history, job)
+        short = job.id[:SHORT]
         shown = grids[short]
         match job.state:
             case "finished":
@@ -139,7 +141,7 @@ def _verdict(shown: int) -> str:
 
 def _posts(history: History) -> Iterator[str]:
     ended = {job.id for job in history.jobs if job.state in ENDED}
-    shorts = {_short(history, job): job for job in history.jobs}
+    shorts = {job.id[:SHORT]: job for job in history.jobs}
     calls: dict[str, int] = defaultdict(int)
     called: Counter[int] = Counter()
     for post in history.posts:
@@ -175,11 +177,8 @@ def _ledger(history: History) -> Iterator[str]:
         if job.state not in ENDED:
             continue
         made = len(job.rows) * job.samples
-        right = [("settle", made)] if job.state == "finished" else [("refund", 0)]
-        # A refund says in its own way how many came back: all of them.
-        if job.state != "finished":
-            closed = [(kind, 0 if kind == "refund" else images) for kind, images in closed]
-        if closed != right:
+        right = ("settle", made) if job.state == "finished" else ("refund", job.images)
+        if closed != [right]:
             yield f"job {job.id} is {job.state} with {made} images and was closed by {closed}"
     for job_id in entries:
         yield f"the ledger has entries of no job: {job_id}"
@@ -194,9 +193,3 @@ def _starts(history: History) -> Iterator[str]:
     for job_id in history.starts:
         if job_id not in known:
             yield f"the backend ran a job that nobody asked for: {job_id}"
-
-
-def _short(history: History, job: JobFact) -> str:
-    """How file names call a job; the posts say how long that is."""
-    lengths = {len(post.job) for post in history.posts if post.job} or {8}
-    return job.id[: min(lengths)]

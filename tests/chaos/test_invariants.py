@@ -95,6 +95,10 @@ BROKEN: dict[str, tuple[History, str]] = {
         ledger(lambda entries: entries.__setitem__(3, Entry(OWL.id, "settle", 4))),
         "closed by [('settle', 4)]",
     ),
+    "given back by half": (
+        ledger(lambda entries: entries.__setitem__(3, Entry(OWL.id, "refund", 2))),
+        "closed by [('refund', 2)]",
+    ),
     "entries of no job": (
         ledger(lambda entries: entries.append(Entry("cat", "reserve", 1))),
         "entries of no job",
