@@ -123,8 +123,10 @@ def _results(history: History) -> Iterator[str]:
             case "finished":
                 if shown != 1:
                     yield f"job {job.id} is finished and has {shown} results: {_verdict(shown)}"
+                # Of a single row the result itself is the picture; it needs no message of its own.
+                least = 0 if job.images == job.samples else 1
                 for row in job.rows:
-                    if rows[short, row] != 1:
+                    if not least <= rows[short, row] <= 1:
                         yield f"job {job.id} has row {row} {rows[short, row]} times"
             case "cancelled" if job.cancelled_by == job.author:
                 if shown:

@@ -130,6 +130,19 @@ BROKEN: dict[str, tuple[History, str]] = {
 }
 
 
+def test_a_single_row_needs_no_message_of_its_own() -> None:
+    cat = JobFact("catcatcatcatcatc", 15, ADA, "finished", 2, 2, (1,))
+    history = History(
+        jobs=(cat,),
+        posts=(Post(1, "catcatca", grid=True),),
+        ledger=(Entry(cat.id, "reserve", 2), Entry(cat.id, "settle", 2)),
+        starts={cat.id: 1},
+    )
+    assert broken(history) == ()
+    twice = (*history.posts, Post(2, "catcatca", row=1), Post(3, "catcatca", row=1))
+    assert broken(replace(history, posts=twice)) == ("job catcatcatcatcatc has row 1 2 times",)
+
+
 def test_a_good_history_is_well() -> None:
     assert broken(GOOD) == ()
     assert broken(History()) == ()
