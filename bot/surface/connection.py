@@ -123,11 +123,11 @@ async def _sign_in(
             foreseen = isinstance(
                 error, discord.HTTPException | aiohttp.ClientError | TimeoutError | OSError
             )
+            # An error with a file name is this machine's, not Discord's.
+            own = isinstance(error, OSError) and error.filename is not None
+            what = "cannot set the bot up" if own else "cannot sign in to Discord"
             log.warning(
-                "cannot sign in to Discord (%s); again in %g s",
-                error,
-                pause,
-                exc_info=None if foreseen else error,
+                "%s (%s); again in %g s", what, error, pause, exc_info=None if foreseen else error
             )
             failures += 1
             # The library opens a new session each time, on the same connector unless it is gone.

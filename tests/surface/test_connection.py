@@ -175,3 +175,24 @@ def test_the_library_is_pointed_elsewhere_and_back() -> None:
     assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
     with aimed_at("https://discord.com/api/v10", "wss://gateway.discord.gg/"):
         assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
+
+
+class Homeless(Fragile):
+    """Cannot read a file of its own while it is set up, once."""
+
+    async def setup_hook(self) -> None:
+        if not self.breaks:
+            self.breaks += 1
+            raise PermissionError(13, "Permission denied", "/data/something")
+        self.breaks = 0
+        await super().setup_hook()
+
+
+async def test_an_error_of_this_machine_is_not_said_to_be_discords(
+    playground: Playground, caplog: pytest.LogCaptureFixture
+) -> None:
+    client = Homeless()
+    async with supervised(playground, client, Pauses()):
+        await playground.online()
+    assert "cannot set the bot up ([Errno 13] Permission denied: '/data/something')" in caplog.text
+    assert "sign in" not in caplog.text
