@@ -20,7 +20,7 @@ import subprocess
 import sys
 import time
 from collections import defaultdict
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
@@ -56,6 +56,9 @@ UP_FIRST: Final = 0.8
 STOP_SECONDS: Final = 40.0
 _GRID = re.compile(r"^gridbrush-([a-z2-7]{8})\.\w+$")
 _ROW = re.compile(r"^gridbrush-([a-z2-7]{8})-row-(\d+)\.\w+$")
+_BUTTON = re.compile(r"gb:\w+:([a-z2-7]{16})")
+_CANCEL = re.compile(r"gb:cancel:([a-z2-7]{16})")
+_NONCE = re.compile(r"-([a-z2-7]{16})$")
 _LOCK = """
 import sqlite3, sys, time
 connection = sqlite3.connect(sys.argv[1], timeout=10, isolation_level=None)
@@ -367,7 +370,7 @@ async def _load(stage: Stage, rng: random.Random) -> None:
     """Members ask for pictures, one after the other, for ever."""
     number = 0
     while True:
-        await asyncio.sleep(rng.uniform(0.2, 1.6))
+        await asyncio.sleep(rng.uniform(0.5, 2.5))
         number += 1
         member = stage.playground.as_member(rng.choice(MEMBERS))
         # Without the bot on the server, or before its commands are known, there is no command.
@@ -440,7 +443,10 @@ async def _facts(stage: Stage) -> History:
             )
             for job in jobs
         ),
-        posts=tuple(_post(one) for one in world.messages.values() if one.author is world.bot),
+        posts=_posts(
+            (one for one in world.messages.values() if one.author is world.bot),
+            (job.id for job in jobs),
+        ),
         ledger=entries,
         starts=await asyncio.to_thread(_starts, stage.data),
         ledger_faults=faults,
@@ -470,22 +476,40 @@ def _starts(data: Path) -> dict[str, int]:
     }
 
 
-def _post(message: Message) -> Post:
-    job, grid, row = "", False, None
-    for file in message.attachments:
-        if match := _GRID.match(file.filename):
-            job, grid = match[1], True
-        elif match := _ROW.match(file.filename):
-            job, row = match[1], int(match[2])
-    pressed = str(message.components)
-    cancels = re.search(r"gb:cancel:([a-z2-7]{16})", pressed)
-    named = re.search(r"gb:\w+:([a-z2-7]{16})", pressed)
-    return Post(
-        message.id,
-        job or (named[1][:8] if named and message.mentions else ""),
-        grid,
-        row,
-        tuple(message.mentions),
-        message.interaction.id if message.interaction else None,
-        cancels[1] if cancels else "",
-    )
+def _posts(messages: Iterable[Message], jobs: Iterable[str]) -> tuple[Post, ...]:
+    """Every message of the bot with the job that it belongs to.
+
+    File names hold only the first letters of a job's id, which jobs of the same moment share; so
+    its buttons are asked first, then its nonce, then the result in whose thread it lies.
+    """
+    known = tuple(jobs)
+    owners: dict[int, str] = {}
+    posts = []
+    for message in messages:
+        pressed = str(message.components)
+        named = _BUTTON.search(pressed) or _NONCE.search(str(message.nonce))
+        job = named[1] if named else owners.get(message.channel_id, "")
+        grid, row = False, None
+        for file in message.attachments:
+            if match := _GRID.match(file.filename):
+                grid = True
+            elif match := _ROW.match(file.filename):
+                row = int(match[2])
+            if match and not job:
+                alike = [one for one in known if one.startswith(match[1])]
+                job = alike[0] if len(alike) == 1 else match[1]
+        if grid:
+            owners[message.id] = job
+        cancels = _CANCEL.search(pressed)
+        posts.append(
+            Post(
+                message.id,
+                job,
+                grid,
+                row,
+                tuple(message.mentions),
+                message.interaction.id if message.interaction else None,
+                cancels[1] if cancels else "",
+            )
+        )
+    return tuple(posts)

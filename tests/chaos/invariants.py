@@ -12,8 +12,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
 ENDED = frozenset({"finished", "failed", "cancelled"})
-SHORT = 8
-"""Characters of a job's id by which file names call it."""
 UNCHARGED = "nothing was charged"
 """What no member may read whose request was accepted."""
 
@@ -50,7 +48,7 @@ class JobFact:
 class Post:
     """A message of the bot: which job's grid or row it shows, whom it called, what can be pressed.
 
-    ``job`` is the beginning of the job's id (``SHORT``), or empty.
+    ``job`` is the job's id, or empty where nothing tells it.
     """
 
     id: int
@@ -117,8 +115,7 @@ def _results(history: History) -> Iterator[str]:
     grids = Counter(post.job for post in history.posts if post.grid)
     rows = Counter((post.job, post.row) for post in history.posts if post.row is not None)
     for job in history.jobs:
-        short = job.id[:SHORT]
-        shown = grids[short]
+        shown = grids[job.id]
         match job.state:
             case "finished":
                 if shown != 1:
@@ -126,8 +123,8 @@ def _results(history: History) -> Iterator[str]:
                 # Of a single row the result itself is the picture; it needs no message of its own.
                 least = 0 if job.images == job.samples else 1
                 for row in job.rows:
-                    if not least <= rows[short, row] <= 1:
-                        yield f"job {job.id} has row {row} {rows[short, row]} times"
+                    if not least <= rows[job.id, row] <= 1:
+                        yield f"job {job.id} has row {row} {rows[job.id, row]} times"
             case "cancelled" if job.cancelled_by == job.author:
                 if shown:
                     yield f"job {job.id} was cancelled by its author and has a result"
@@ -143,23 +140,23 @@ def _verdict(shown: int) -> str:
 
 def _posts(history: History) -> Iterator[str]:
     ended = {job.id for job in history.jobs if job.state in ENDED}
-    shorts = {job.id[:SHORT]: job for job in history.jobs}
+    jobs = {job.id: job for job in history.jobs}
     calls: dict[str, int] = defaultdict(int)
     called: Counter[int] = Counter()
     for post in history.posts:
         if post.cancels in ended:
             yield f"job {post.cancels} has ended, and message {post.id} can still cancel it"
-        if (post.grid or post.row is not None) and post.job not in shorts:
+        if (post.grid or post.row is not None) and post.job not in jobs:
             yield f"message {post.id} shows a picture of no job: {post.job}"
         for member in post.called:
             called[member] += 1
-            if post.job in shorts:
+            if post.job in jobs:
                 calls[post.job] += 1
-                if member != shorts[post.job].author:
+                if member != jobs[post.job].author:
                     yield f"message {post.id} calls {member}, who did not ask for it"
-    for short, count in calls.items():
+    for job_id, count in calls.items():
         if count > 1:
-            yield f"job {shorts[short].id} called its author {count} times"
+            yield f"job {job_id} called its author {count} times"
     jobs_of = Counter(job.author for job in history.jobs)
     for member, count in called.items():
         if count > jobs_of[member]:

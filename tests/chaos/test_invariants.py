@@ -21,9 +21,9 @@ GOOD = History(
     ),
     jobs=(FOX, OWL),
     posts=(
-        Post(101, "foxfoxfo", grid=True, called=(ADA,), interaction=11),
-        Post(102, "foxfoxfo", row=1),
-        Post(103, "foxfoxfo", row=2),
+        Post(101, FOX.id, grid=True, called=(ADA,), interaction=11),
+        Post(102, FOX.id, row=1),
+        Post(103, FOX.id, row=2),
         Post(104, interaction=12),
     ),
     ledger=(
@@ -56,25 +56,25 @@ def ledger(change: Callable[[list[Entry]], object]) -> History:
 
 BROKEN: dict[str, tuple[History, str]] = {
     "a result is lost": (without(0), "has 0 results: lost"),
-    "a result is doubled": (more(Post(9, "foxfoxfo", grid=True)), "has 2 results: doubled"),
+    "a result is doubled": (more(Post(9, FOX.id, grid=True)), "has 2 results: doubled"),
     "a row is lost": (without(1), "has row 1 0 times"),
-    "a row is doubled": (more(Post(9, "foxfoxfo", row=2)), "has row 2 2 times"),
-    "two pings": (more(Post(9, "foxfoxfo", called=(ADA,))), "called its author 2 times"),
+    "a row is doubled": (more(Post(9, FOX.id, row=2)), "has row 2 2 times"),
+    "two pings": (more(Post(9, FOX.id, called=(ADA,))), "called its author 2 times"),
     "two pings that name no job": (
         more(Post(9, called=(ADA,))),
         "was called 2 times for 1 jobs",
     ),
-    "the wrong member is called": (more(Post(9, "foxfoxfo", called=(BEN,))), "did not ask for it"),
+    "the wrong member is called": (more(Post(9, FOX.id, called=(BEN,))), "did not ask for it"),
     "a job hangs": (fox(state="delivering"), "hangs: delivering"),
     "a job waits for ever": (fox(state="queued"), "hangs: queued"),
     "a job failed": (fox(state="failed", sentence="It died."), "failed: It died."),
     "the operator's stop ended it": (fox(state="cancelled"), "ended as cancelled"),
     "a live card": (more(Post(9, cancels=FOX.id)), "can still cancel it"),
     "a cancelled job has a result": (
-        more(Post(9, "owlowlow", grid=True)),
+        more(Post(9, OWL.id, grid=True)),
         "cancelled by its author and has a result",
     ),
-    "a picture of no job": (more(Post(9, "catcatca", grid=True)), "a picture of no job"),
+    "a picture of no job": (more(Post(9, "catcatcatcatcatc", grid=True)), "a picture of no job"),
     "not reserved": (ledger(lambda entries: entries.pop(0)), "reserved []"),
     "reserved twice": (ledger(lambda entries: entries.append(entries[0])), "reserved [4, 4]"),
     "reserved wrongly": (
@@ -134,12 +134,12 @@ def test_a_single_row_needs_no_message_of_its_own() -> None:
     cat = JobFact("catcatcatcatcatc", 15, ADA, "finished", 2, 2, (1,))
     history = History(
         jobs=(cat,),
-        posts=(Post(1, "catcatca", grid=True),),
+        posts=(Post(1, "catcatcatcatcatc", grid=True),),
         ledger=(Entry(cat.id, "reserve", 2), Entry(cat.id, "settle", 2)),
         starts={cat.id: 1},
     )
     assert broken(history) == ()
-    twice = (*history.posts, Post(2, "catcatca", row=1), Post(3, "catcatca", row=1))
+    twice = (*history.posts, Post(2, "catcatcatcatcatc", row=1), Post(3, "catcatcatcatcatc", row=1))
     assert broken(replace(history, posts=twice)) == ("job catcatcatcatcatc has row 1 2 times",)
 
 
