@@ -1,8 +1,8 @@
 """Half a minute of trouble, then calm: nothing lost, doubled, hanging or charged wrongly.
 
 ``GRIDBRUSH_CHAOS_SEED`` plays another schedule, ``GRIDBRUSH_CHAOS`` names what may go wrong
-(``kill,away``, or ``all``), ``GRIDBRUSH_CHAOS_SECONDS`` says for how long. A failure prints how to play it
-again, what was done when, and what came of it.
+(``kill,away``, or ``all``), ``GRIDBRUSH_CHAOS_SECONDS`` says for how long. A failure prints how to
+play it again, what was done when, and what came of it.
 """
 
 from __future__ import annotations
