@@ -17,10 +17,11 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Itera
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot.app import Engine, make_folder, open_engine, utc_now
+from bot.app import DATABASE, Engine, make_folder, open_engine, utc_now
 from bot.backups import ScheduledBackups
 from bot.domain.errors import StoreDamaged, StoreUnavailable
 from bot.domain.findings import Finding
@@ -34,6 +35,7 @@ from bot.metrics import Metrics, serve
 from bot.permissions import private_umask
 from bot.restoring import settle_posted
 from bot.settings import Settings
+from bot.store.holding import hold_store
 from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.store.waiting import waits_limited
 from bot.surface import first_answers
@@ -172,6 +174,11 @@ async def open_service(
         )
         stack.push_async_callback(_stop, writing)
         yield Service(engine, client, cards, courier, writing, metrics, url)
+
+
+def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
+    """Return what keeps this bot's store from being written for so many seconds."""
+    return partial(hold_store, settings.data.dir / DATABASE)
 
 
 async def run_service(

@@ -7,12 +7,9 @@ import contextlib
 import json
 import os
 import signal
-import sqlite3
 import sys
 import webbrowser
 from collections.abc import Iterator
-from functools import partial
-from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -78,9 +75,8 @@ def play(
 
 
 async def _play(context: typer.Context, host: str, port: int, browser: bool) -> Exit:
-    from bot.app import DATABASE
     from bot.playground.server import Playground
-    from bot.service import run_service
+    from bot.service import run_service, store_holder
 
     playground = Playground()
     try:
@@ -93,7 +89,7 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
         )
     try:
         settings = _settings_for(playground, context)
-        playground.offer_store_fault(partial(hold_store, settings.data.dir / DATABASE))
+        playground.offer_store_fault(store_holder(settings))
         with _stopping_on_signals() as stop:
 
             def ready(service: Service) -> None:
@@ -106,21 +102,6 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
     finally:
         await playground.aclose()
     return Exit.OK
-
-
-async def hold_store(path: Path, seconds: float) -> None:
-    """Keep everybody from writing to the database at ``path`` for so many seconds.
-
-    Cancelling ends it at once. Raises sqlite3.OperationalError if the lock cannot be had in 5 s.
-    """
-    connection = await asyncio.to_thread(
-        sqlite3.connect, path, timeout=5.0, isolation_level=None, check_same_thread=False
-    )
-    try:
-        await asyncio.to_thread(connection.execute, "BEGIN EXCLUSIVE")
-        await asyncio.sleep(seconds)
-    finally:
-        connection.close()
 
 
 def _settings_for(playground: Playground, context: typer.Context) -> Settings:

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.cli.service import hold_store
+from bot.store.holding import hold_store
 
 
 @pytest.fixture
