@@ -75,7 +75,7 @@ async def test_a_memory_that_cannot_be_written_is_named_and_the_bot_goes_on(
     for start in (1, 2):
         async with running(playground, settings, clock):
             assert len(puts(playground)) == start
-    said = [one.getMessage() for one in caplog.records if "commands.json" in one.getMessage()]
+    said = [one.getMessage() for one in caplog.records if "cannot write" in one.getMessage()]
     assert len(said) == 2
     assert "registered again at the next start" in said[0]
     assert not any("sign in" in one.getMessage() for one in caplog.records)
