@@ -8,12 +8,15 @@ from __future__ import annotations
 import ipaddress
 import json
 import math
+import re
 from collections.abc import Collection
 from typing import Any, Never
 from urllib.parse import urlsplit
 
 MAX_DEPTH = 64
 """Lists and objects inside each other; Discord's own bodies are far flatter."""
+# Brackets, and strings as a whole, so that brackets inside them are not seen.
+_BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(text: str | bytes) -> Any:
@@ -22,34 +25,43 @@ def parse_json(text: str | bytes) -> Any:
     Raises ValueError for broken JSON, broken UTF-8, half characters (lone surrogates), numbers
     that JSON does not have or that no double holds, and for more than ``MAX_DEPTH`` levels.
     """
-    try:
-        if isinstance(text, bytes):
-            text = text.decode()
-        value = json.loads(text, parse_constant=_refuse_constant)
-    except RecursionError as error:
-        raise ValueError("the JSON is nested too deeply") from error
-    _check(value)
+    if isinstance(text, bytes):
+        text = text.decode()
+    # Before parsing: a library may have raised Python's limit of recursion so far that the parser
+    # would overflow the stack and crash the program.
+    _check_depth(text)
+    value = json.loads(text, parse_constant=_refuse_constant)
+    _check_values(value)
     return value
+
+
+def _check_depth(text: str) -> None:
+    depth = 0
+    for token in _BRACKETS.finditer(text):
+        if token[0] in "[{":
+            depth += 1
+            if depth > MAX_DEPTH:
+                raise ValueError("the JSON is nested too deeply")
+        elif token[0] in "]}":
+            depth -= 1
 
 
 def _refuse_constant(name: str) -> Never:
     raise ValueError(f"{name} is no JSON")
 
 
-def _check(value: Any) -> None:
-    waiting = [(value, 0)]
+def _check_values(value: Any) -> None:
+    waiting = [value]
     while waiting:
-        found, depth = waiting.pop()
-        if depth > MAX_DEPTH:
-            raise ValueError("the JSON is nested too deeply")
+        found = waiting.pop()
         if isinstance(found, str):
             found.encode()  # UnicodeEncodeError is a ValueError
         elif isinstance(found, float) and not math.isfinite(found):
             raise ValueError("a number is too large")
         elif isinstance(found, list):
-            waiting += ((inner, depth + 1) for inner in found)
+            waiting += found
         elif isinstance(found, dict):
-            waiting += ((inner, depth + 1) for pair in found.items() for inner in pair)
+            waiting += (*found, *found.values())
 
 
 def host_name(host: str) -> str | None:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -22,7 +24,7 @@ BROKEN: dict[str, bytes] = {
     "deep lists": b"[" * DEEP,
     "deep objects": b'{"a":' * DEEP,
     "deep and closed": b"[" * DEEP + b"]" * DEEP,
-    "a little too deep": b"[" * (MAX_DEPTH + 2) + b"]" * (MAX_DEPTH + 2),
+    "a little too deep": b"[" * (MAX_DEPTH + 1) + b"]" * (MAX_DEPTH + 1),
     "deep inside": b'{"embeds":' + b"[" * 500 + b"]" * 500 + b"}",
     "a huge whole number": b'{"type":' + b"9" * 5000 + b"}",
     "a huge float": b'{"type":1e999}',
@@ -110,6 +112,28 @@ async def test_no_call_takes_a_broken_body(playground: Playground, name: str) ->
                     method, address, content=body, headers={"Content-Type": kind}
                 )
                 assert (reply.status_code, reply.json()["code"]) == (400, 50109), template
+
+
+def test_deep_nesting_is_refused_however_far_python_may_recurse() -> None:
+    """In a process of its own: failing, this overflows the stack and kills it."""
+    program = (
+        "import sys; sys.setrecursionlimit(10**6)\n"
+        "from bot.playground.untrusted import parse_json\n"
+        "for text in ('[' * 10**6, '{\"a\":' * 10**6, '[[' * 65 + ']]' * 65):\n"
+        "    try:\n"
+        "        parse_json(text)\n"
+        "    except ValueError:\n"
+        "        print('refused')\n"
+    )
+    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    assert (ended.returncode, ended.stdout.split()) == (0, ["refused"] * 3), ended.stderr
+
+
+@pytest.mark.parametrize(
+    "text", ['"' + "[" * 500 + '"', '["\\"' + "[" * 500 + '"]', "[" * 64 + "]" * 64, "[[],{}]"]
+)
+def test_brackets_in_strings_are_no_nesting(text: str) -> None:
+    assert parse_json(text) == json.loads(text)
 
 
 def bodies(content: bytes) -> list[tuple[str, bytes]]:
