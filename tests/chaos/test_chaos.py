@@ -20,7 +20,7 @@ SEED = 9
 SECONDS = 30.0
 PATIENCE = 120.0
 """Only a busy machine, or a bot that has not set all right, takes so long."""
-BORNE = ("kill", "restart", "limited", "cut_after")
+BORNE = ("kill", "restart", "limited", "cut_after", "lock", "full")
 """What is mixed unless something else is named."""
 
 
