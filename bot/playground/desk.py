@@ -92,14 +92,19 @@ class Desk:
             message_id=message.id if message else None,
             parent=parent,
         )
-        self._by_id[interaction.id] = self._pending[interaction.id] = interaction
-        self._by_token[interaction.token] = interaction
+        self._pending[interaction.id] = interaction
+        self.adopt(interaction)
         if len(self._by_id) > MOST_KEPT:
             oldest = next(iter(self._by_id.values()))
             del self._by_id[oldest.id], self._by_token[oldest.token]
             self._pending.pop(oldest.id, None)
         realm.emit(Event("INTERACTION_CREATE", {"interaction": interaction}, channel=channel))
         return interaction
+
+    def adopt(self, interaction: Interaction) -> None:
+        """Know an interaction, also one of an earlier server, by its id and its token."""
+        self._by_id[interaction.id] = interaction
+        self._by_token[interaction.token] = interaction
 
     def fail(self, interaction: Interaction) -> None:
         """Give an interaction up: the person reads that the application did not respond."""

@@ -200,7 +200,15 @@ async def open_house(
     playground: Playground, folder: Path, clock: Clock, **sections: dict[str, Any]
 ) -> AsyncIterator[House]:
     """The bot, connected and dispatching until the block ends; then the ledger is checked."""
-    settings = settings_for(playground, folder, **sections)
+    async with open_with(settings_for(playground, folder, **sections), playground, clock) as house:
+        yield house
+
+
+@asynccontextmanager
+async def open_with(
+    settings: Settings, playground: Playground, clock: Clock
+) -> AsyncIterator[House]:
+    """The same with settings from elsewhere."""
     witness = Witness(clock)
     async with open_service(
         settings, reporters=[witness], now=clock, sleep=_briefly, guild_ready_timeout=0.05
