@@ -9,14 +9,14 @@ import time
 
 from benchmarks import rooms
 from benchmarks.measure import percentile, show
-from bot.app import Engine
+from bot.app import Application
 
 CALLERS = (1, 10, 100)
 SECONDS = 2.0
 MEMBERS = 50
 
 
-async def _flood(engine: Engine, callers: int) -> tuple[float, list[float]]:
+async def _flood(engine: Application, callers: int) -> tuple[float, list[float]]:
     """Accepts a second by callers who ask again once they were told, and how long each took."""
     took: list[float] = []
     begin = time.perf_counter()

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from benchmarks import recordings, stage
 from benchmarks.measure import percentile, show
-from bot.playground.actors import Actor, Invocation
+from bot.playground.actors import Invocation, MemberDriver
 
 SECONDS = 10.0
 MEMBERS = 20
@@ -29,7 +29,7 @@ async def _steadily(rate: float, seconds: float) -> AsyncIterator[int]:
         yield number
 
 
-async def _command(number: int, member: Actor, prompts: str) -> Invocation:
+async def _command(number: int, member: MemberDriver, prompts: str) -> Invocation:
     """Half are requests for pictures; the others look around."""
     match number % 4:
         case 1:
@@ -40,7 +40,7 @@ async def _command(number: int, member: Actor, prompts: str) -> Invocation:
             return await stage.imagine(member, prompts)
 
 
-async def _use(members: Sequence[Actor], rate: float, prompts: str) -> None:
+async def _use(members: Sequence[MemberDriver], rate: float, prompts: str) -> None:
     asked = [
         await _command(number, members[number % len(members)], prompts)
         async for number in _steadily(rate, SECONDS)

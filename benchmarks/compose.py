@@ -46,7 +46,7 @@ def main() -> None:
             return
         command = [program, "-append", *map(str, strips), str(theirs)]
         result = compare(
-            lambda: pictures.stack(strips, ours),
+            lambda: pictures.stack_rows(strips, ours),
             lambda: subprocess.run(command, check=True),
         )
         with Image.open(ours) as one, Image.open(theirs) as other:

@@ -6,7 +6,7 @@ import asyncio
 
 from benchmarks import rooms
 from benchmarks.measure import show
-from bot.domain.events import Dispatched, JobEvent
+from bot.domain.events import JobEvent, Scheduled
 from bot.domain.job import Job
 
 FLOOD = 200
@@ -21,8 +21,8 @@ class Starts:
         self.first = asyncio.Event()
         self.served = asyncio.Event()
 
-    async def report(self, job: Job, event: JobEvent) -> None:
-        if isinstance(event, Dispatched):
+    async def on_event(self, job: Job, event: JobEvent) -> None:
+        if isinstance(event, Scheduled):
             self.authors.append(job.request.author.id)
             self.first.set()
             if job.request.author.id == MODEST:
@@ -38,11 +38,11 @@ async def _place(*, late: bool) -> int:
             await queue.submit(rooms.request(GREEDY), rooms.member(GREEDY))
         running = None
         if late:
-            running = asyncio.create_task(engine.dispatcher.run())
+            running = asyncio.create_task(engine.scheduler.run())
             await starts.first.wait()
         await queue.submit(rooms.request(MODEST), rooms.member(MODEST))
         before = len(starts.authors)
-        running = running or asyncio.create_task(engine.dispatcher.run())
+        running = running or asyncio.create_task(engine.scheduler.run())
         await starts.served.wait()
         running.cancel()
         await asyncio.gather(running, return_exceptions=True)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from benchmarks import recordings, stage
 from benchmarks.measure import show
-from bot.playground.actors import Actor
+from bot.playground.actors import MemberDriver
 from bot.playground.server import Playground
 from tests.deepsquare.grid.bank import Purse
 from tests.deepsquare.grid.chain import GridJob, Status
@@ -40,7 +40,7 @@ async def _idle(folder: Path) -> None:
 
 
 async def _finish(
-    playground: Playground, sights: stage.Sights, members: tuple[Actor, ...], count: int
+    playground: Playground, sights: stage.Sights, members: tuple[MemberDriver, ...], count: int
 ) -> None:
     """Ask for so many pictures, a few at a time, and wait until all were seen."""
     begun = len(sights.results)
@@ -125,7 +125,7 @@ async def _followed_on_the_grid(folder: Path) -> None:
     show(what, f"{each / 1000:.0f} kB", "goal < 200 kB")
 
 
-async def _ask(members: tuple[Actor, ...], count: int) -> None:
+async def _ask(members: tuple[MemberDriver, ...], count: int) -> None:
     for number in range(count):
         await (await stage.imagine(members[number % len(members)])).answered()
 

@@ -15,7 +15,7 @@ from pathlib import Path
 from benchmarks import stage
 from benchmarks.measure import show
 from bot.playground.actors import Invocation
-from bot.service import AWAY
+from bot.service import BACKEND_UNAVAILABLE_NOTICE
 from tests.slurm.cluster import Cluster, missing
 
 JOBS = 10
@@ -62,8 +62,11 @@ async def _run(cluster: Cluster, folder: Path) -> None:
         await _until(lambda: cluster.jobs("%T").count("RUNNING") >= JOBS // 2, within=60)
         await asyncio.to_thread(cluster.stop_controller)
         gone = time.monotonic()
-        told = await _until(lambda: _saying(asked, AWAY) + _saying(asked, DONE) == JOBS, SECONDS)
-        said = _saying(asked, AWAY)
+        told = await _until(
+            lambda: _saying(asked, BACKEND_UNAVAILABLE_NOTICE) + _saying(asked, DONE) == JOBS,
+            SECONDS,
+        )
+        said = _saying(asked, BACKEND_UNAVAILABLE_NOTICE)
         await asyncio.sleep(gone + SECONDS - time.monotonic())
         meanwhile = _saying(asked, DONE)
         await asyncio.to_thread(cluster.start_controller)

@@ -8,13 +8,13 @@ from contextlib import asynccontextmanager
 from datetime import datetime
 from pathlib import Path
 
-from bot.app import Engine, open_engine
+from bot.app import Application, open_application
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
-from bot.domain.request import Author, Place, Request
-from bot.engine.collect import Package
-from bot.engine.queue import Member
-from bot.engine.reporting import Reporter
+from bot.domain.request import Author, ChannelRef, Request
+from bot.engine.collect import JobResult
+from bot.engine.queue import Actor
+from bot.engine.reporting import JobObserver
 from bot.settings import Settings
 
 GUILD, CHANNEL = 1, 2
@@ -23,15 +23,15 @@ GUILD, CHANNEL = 1, 2
 class Letterbox:
     """A courier that takes everything at once."""
 
-    async def ladder(self, job: Job) -> tuple[str, ...]:
+    async def methods(self, job: Job) -> tuple[str, ...]:
         return ("channel",)
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         return MessageRef(CHANNEL, int(job.id[-4:], 36))
 
-    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+    async def find_sent(
+        self, rung: str, job: Job, nonce: str, since: datetime
+    ) -> MessageRef | None:
         return None
 
 
@@ -46,17 +46,19 @@ def request(user: int, *, size: int = 64, rows: int = 1, samples: int = 1) -> Re
         samples=samples,
         model="sd-2-1",
         author=Author(user, f"member {user}"),
-        place=Place(GUILD, CHANNEL),
+        place=ChannelRef(GUILD, CHANNEL),
         negative="fog",
     )
 
 
-def member(user: int) -> Member:
-    return Member(user, f"member {user}")
+def member(user: int) -> Actor:
+    return Actor(user, f"member {user}")
 
 
 @asynccontextmanager
-async def engine(slots: int = 1, reporters: Iterable[Reporter] = ()) -> AsyncIterator[Engine]:
+async def engine(
+    slots: int = 1, reporters: Iterable[JobObserver] = ()
+) -> AsyncIterator[Application]:
     """An engine on a disk, with a scripted backend that takes no time, and no limit in the way."""
     with tempfile.TemporaryDirectory() as name:
         settings = Settings.model_validate(
@@ -67,5 +69,5 @@ async def engine(slots: int = 1, reporters: Iterable[Reporter] = ()) -> AsyncIte
                 "backend": {"kind": "scripted", "scripted": {"speed": 0}},
             }
         )
-        async with open_engine(settings, courier=Letterbox(), reporters=reporters) as opened:
+        async with open_application(settings, courier=Letterbox(), reporters=reporters) as opened:
             yield opened

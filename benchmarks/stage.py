@@ -17,7 +17,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from bot.playground.actors import Actor, Invocation
+from bot.playground.actors import Invocation, MemberDriver
 from bot.playground.posts import Message
 from bot.playground.realm import Event
 from bot.playground.server import Playground
@@ -102,7 +102,7 @@ class Running:
 
 
 @asynccontextmanager
-async def playing(members: int = 20) -> AsyncIterator[tuple[Playground, tuple[Actor, ...]]]:
+async def playing(members: int = 20) -> AsyncIterator[tuple[Playground, tuple[MemberDriver, ...]]]:
     """A playground with so many members."""
     playground = Playground()
     people = [playground.world.add_member(f"member{n}", f"Member {n}") for n in range(members)]
@@ -190,7 +190,7 @@ async def _read_reports(running: Running) -> None:
         running.said.append(json.loads(line))
 
 
-async def imagine(member: Actor, prompt: str = "a lighthouse at dawn") -> Invocation:
+async def imagine(member: MemberDriver, prompt: str = "a lighthouse at dawn") -> Invocation:
     """Ask for a picture."""
     return await member.slash(CHANNEL, "imagine", prompt=prompt)
 

@@ -18,7 +18,7 @@ from benchmarks import recordings, rooms, stage
 from benchmarks.measure import show
 from bot.app import DATABASE, utc_now
 from bot.domain.job import new_job
-from bot.playground.actors import Actor
+from bot.playground.actors import MemberDriver
 from bot.playground.server import Playground
 from bot.store import jobs, ledger
 from bot.store.database import Database
@@ -45,7 +45,7 @@ async def _fill(folder: Path) -> None:
 
 
 async def _until_ready(
-    playground: Playground, member: Actor, folder: Path, settings: dict[str, str]
+    playground: Playground, member: MemberDriver, folder: Path, settings: dict[str, str]
 ) -> tuple[float, float]:
     """Seconds from the start of the process to ready, and to a command's answer after that."""
     async with stage.bot(playground, folder, settings) as bot:
@@ -54,7 +54,7 @@ async def _until_ready(
         return bot.ready - bot.began, time.monotonic() - bot.ready
 
 
-async def _until_answered(playground: Playground, member: Actor, folder: Path) -> float:
+async def _until_answered(playground: Playground, member: MemberDriver, folder: Path) -> float:
     """Seconds from the start of the process to the first answer that a member reads."""
     async with stage.bot(playground, folder, {}, wait=False) as bot:
         await playground.online(within=30)

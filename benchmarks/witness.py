@@ -30,12 +30,12 @@ import numpy as np
 from PIL import Image
 
 from bot.backends import scripted
-from bot.backends.base import Life, LogLine
-from bot.domain.events import Handle
+from bot.backends.base import LifecycleEvent, LogLine
+from bot.domain.events import BackendJobRef
 from bot.domain.grid import GridGeometry
-from bot.service import Service, run_service
+from bot.service import Runtime, run_until_stopped
 from bot.settings import Settings
-from bot.surface.acknowledging import Acknowledgements
+from bot.surface.acknowledging import AckLatency
 
 TICK = 0.002
 MENTIONED = 0.005
@@ -65,15 +65,17 @@ def noisy_gradient(width: int, height: int) -> bytes:
     return out.getvalue()
 
 
-def watch_markers(service: Service) -> None:
+def watch_markers(service: Runtime) -> None:
     """Say when the last marker comes. The line is followed by nothing but the job's end."""
     backend = service.engine.backend
     follow = backend.follow
 
-    async def followed(handle: Handle, cursor: str | None = None) -> AsyncIterator[LogLine | Life]:
+    async def followed(
+        handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         async for item in follow(handle, cursor):
             if isinstance(item, LogLine) and b" done ok=" in item.data:
-                say(marker=handle.ref)
+                say(marker=handle.id)
             yield item
 
     backend.follow = followed  # type: ignore[method-assign]
@@ -81,7 +83,7 @@ def watch_markers(service: Service) -> None:
 
 def watch_uploads() -> None:
     """Say when a message with a file leaves, by the HTTP client's own account."""
-    trace_of = Acknowledgements.trace
+    trace_of = AckLatency.trace_config
 
     async def sent(
         _session: aiohttp.ClientSession,
@@ -99,13 +101,13 @@ def watch_uploads() -> None:
             say(sent=end.url.path, at=context.began)
             say(received=end.url.path)
 
-    def trace(self: Acknowledgements) -> aiohttp.TraceConfig:
+    def trace(self: AckLatency) -> aiohttp.TraceConfig:
         config = trace_of(self)
         config.on_request_start.append(sent)
         config.on_request_end.append(received)
         return config
 
-    Acknowledgements.trace = trace  # type: ignore[method-assign]
+    AckLatency.trace_config = trace  # type: ignore[method-assign]
 
 
 async def watch_loop() -> None:
@@ -128,13 +130,13 @@ async def main() -> None:
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     watching: list[asyncio.Task[None]] = []
 
-    def ready(service: Service) -> None:
+    def ready(service: Runtime) -> None:
         watch_markers(service)
         watching.append(asyncio.create_task(watch_loop()))
         sys.stderr.write("ready\n")
 
     try:
-        await run_service(Settings.load(None, dict(os.environ)), stop, on_ready=ready)
+        await run_until_stopped(Settings.load(None, dict(os.environ)), stop, on_ready=ready)
     finally:
         for task in watching:
             task.cancel()

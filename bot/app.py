@@ -13,25 +13,25 @@ from decimal import Decimal
 from pathlib import Path
 
 from bot.backends import local, open_backend
-from bot.backends.base import Backend, Describing, Paid, Submission
+from bot.backends.base import Backend, Describing, Submission, SupportsWallet
 from bot.domain.errors import ConfigError
 from bot.domain.events import Redelivered
 from bot.domain.job import Job
 from bot.domain.painter import UNKNOWN, Painter
-from bot.domain.request import Limits
-from bot.domain.template import Template, files_named_in
-from bot.engine.book import Book
-from bot.engine.circuit import Circuit
-from bot.engine.collect import Collector
-from bot.engine.deliver import Courier, Deliverer
-from bot.engine.dispatcher import Dispatcher
+from bot.domain.request import RequestLimits
+from bot.domain.template import Template, referenced_files
+from bot.engine.book import JobLifecycle
+from bot.engine.circuit import CircuitBreaker
+from bot.engine.collect import ResultFetcher
+from bot.engine.deliver import DeliveryService, DeliveryTransport
+from bot.engine.dispatcher import Scheduler
 from bot.engine.kept import KeptResults
-from bot.engine.kitchen import Kitchen, Menu
-from bot.engine.queue import Limits as QueueLimits
-from bot.engine.queue import Queue
-from bot.engine.reporting import Fanout, Reporter
-from bot.engine.runner import Runner
-from bot.engine.spending import Ceilings, Purse
+from bot.engine.kitchen import WorkflowRenderer, WorkflowTemplates
+from bot.engine.queue import JobQueue
+from bot.engine.queue import QueueLimits as QueueLimits
+from bot.engine.reporting import CompositeObserver, JobObserver
+from bot.engine.runner import JobWorker
+from bot.engine.spending import BudgetLimits, BudgetService
 from bot.permissions import Open, close_to_others, find_open, private_umask
 from bot.settings import Settings
 from bot.store.database import Database
@@ -48,22 +48,22 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Engine:
+class Application:
     """Everything that accepts and carries jobs, wired up and open."""
 
     settings: Settings
-    limits: Limits
-    menu: Menu
+    limits: RequestLimits
+    templates: WorkflowTemplates
     database: Database
     backend: Backend
-    book: Book
-    collector: Collector
-    runner: Runner
-    circuit: Circuit
-    dispatcher: Dispatcher
-    queue: Queue
-    kitchen: Kitchen
-    purse: Purse
+    lifecycle: JobLifecycle
+    results: ResultFetcher
+    worker: JobWorker
+    breaker: CircuitBreaker
+    scheduler: Scheduler
+    queue: JobQueue
+    renderer: WorkflowRenderer
+    budget: BudgetService
     kept: KeptResults
 
 
@@ -74,7 +74,7 @@ def load_template(settings: Settings, name: str) -> Template:
         text = path.read_text(encoding="utf-8")
         texts = {
             file: (path.parent / file).read_text(encoding="utf-8")
-            for file in files_named_in(text, path.name)
+            for file in referenced_files(text, path.name)
         }
     except (OSError, UnicodeDecodeError) as error:
         mend = "Check that the template and the files it names are readable text."
@@ -82,7 +82,7 @@ def load_template(settings: Settings, name: str) -> Template:
     return Template.load(text, path.name, texts)
 
 
-def load_menu(settings: Settings) -> Menu:
+def load_templates(settings: Settings) -> WorkflowTemplates:
     """Both templates and the styles. Raises ConfigError. Blocking."""
     imagine = settings.imagine
     grid = load_template(settings, imagine.template)
@@ -93,17 +93,17 @@ def load_menu(settings: Settings) -> Menu:
             "Name it as upscale_template, and one that makes grids as template.",
         )
     upscale = load_template(settings, imagine.upscale_template)
-    return Menu(grid, upscale, dict(imagine.styles))
+    return WorkflowTemplates(grid, upscale, dict(imagine.styles))
 
 
-async def painter_of(backend: Backend, menu: Menu) -> Painter:
+async def painter_of(backend: Backend, menu: WorkflowTemplates) -> Painter:
     """What would paint a grid: unknown where the workflow is an own one, or its backend silent."""
     if menu.grid.calls_script and isinstance(backend, Describing):
         return await backend.painter()
     return UNKNOWN
 
 
-async def script_of(settings: Settings, submission: Submission) -> str:
+async def render_local_script(settings: Settings, submission: Submission) -> str:
     """The bash script that the local backend would run for a job."""
     options = settings.model_copy(
         update={"backend": settings.backend.model_copy(update={"kind": "local"})}
@@ -112,12 +112,12 @@ async def script_of(settings: Settings, submission: Submission) -> str:
 
 
 @asynccontextmanager
-async def open_purse(settings: Settings) -> AsyncIterator[Paid]:
+async def open_paid_backend(settings: Settings) -> AsyncIterator[SupportsWallet]:
     """Open the backend for its wallet alone. Raises ConfigError where computing is free."""
     kind = settings.backend.kind
     backend = await open_backend(kind, settings.backend_options())
     try:
-        if not isinstance(backend, Paid):
+        if not isinstance(backend, SupportsWallet):
             problem = f"computing by {kind} costs nothing"
             raise ConfigError("[backend] kind", problem, "There is no wallet to show.")
         yield backend
@@ -126,11 +126,11 @@ async def open_purse(settings: Settings) -> AsyncIterator[Paid]:
 
 
 @asynccontextmanager
-async def open_engine(
+async def open_application(
     settings: Settings,
     *,
-    courier: Courier,
-    reporters: Iterable[Reporter] = (),
+    courier: DeliveryTransport,
+    reporters: Iterable[JobObserver] = (),
     pictures: Path | None = None,
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
@@ -138,7 +138,7 @@ async def open_engine(
     on_circuit: Callable[[bool, str], None] = lambda _away, _detail: None,
     on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
     on_store: Callable[[str], None] = lambda _cause: None,
-) -> AsyncIterator[Engine]:
+) -> AsyncIterator[Application]:
     """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
 
     ``sleep`` pauses between attempts to fetch a file. ``pictures`` is the folder for finished jobs,
@@ -147,7 +147,7 @@ async def open_engine(
     ``on_store`` why the store is unavailable and ("")
     that it is available again. Raises ConfigError for whatever the operator has to mend.
     """
-    menu = await asyncio.to_thread(load_menu, settings)
+    menu = await asyncio.to_thread(load_templates, settings)
     folder = settings.data.dir
     async with AsyncExitStack() as stack:
         stack.enter_context(private_umask())
@@ -159,14 +159,14 @@ async def open_engine(
         stack.push_async_callback(backend.aclose)
 
         async def redeliver(job: Job) -> Job:
-            done = await deliverer.deliver(job, collector.package(job), again=True)
-            return await book.apply(job, Redelivered(done.rung, done.message))
+            done = await deliverer.deliver(job, collector.result(job), again=True)
+            return await book.apply_event(job, Redelivered(done.method, done.message))
 
         kept = KeptResults(database, redeliver, now=now)
-        book = Book(database, Fanout([*reporters, kept]), now=now)
-        circuit = Circuit(backend.health, on_change=on_circuit)
+        book = JobLifecycle(database, CompositeObserver([*reporters, kept]), now=now)
+        circuit = CircuitBreaker(backend.health, on_change=on_circuit)
         stack.push_async_callback(circuit.aclose)
-        collector = Collector(backend, pictures or folder / "jobs", now=now, sleep=sleep)
+        collector = ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep)
 
         async def stop(job: Job) -> None:
             # Without a handle it is about to be submitted: its runner sees the request itself.
@@ -176,9 +176,9 @@ async def open_engine(
         painter = await painter_of(backend, menu)
         if painter is not UNKNOWN:
             log.info("pictures are painted by %s", painter.show(settings.imagine.model))
-        limits = replace(settings.limits(negative=menu.grid.negative), painter=painter)
+        limits = replace(settings.limits(negative=menu.grid.supports_negative), painter=painter)
         quota = settings.default_quota()
-        queue = Queue(
+        queue = JobQueue(
             database,
             book,
             QueueLimits(settings.queue.running, settings.queue.waiting, quota),
@@ -188,16 +188,16 @@ async def open_engine(
             steps_run=painter.steps_run,
             stop=stop,
         )
-        kitchen = Kitchen(queue.jobs, backend, menu)
+        kitchen = WorkflowRenderer(queue.jobs, backend, menu)
         spending = settings.spending
-        ceilings = Ceilings(
+        ceilings = BudgetLimits(
             total=spending.credits_per_day or None,
             per_server=spending.credits_per_day_per_server or None,
         )
-        purse = Purse(database, backend, ceilings, now=now, on_settled=on_settled)
+        purse = BudgetService(database, backend, ceilings, now=now, on_settled=on_settled)
         stack.push_async_callback(purse.aclose)
-        deliverer = Deliverer(database, courier, now=now)
-        runner = Runner(
+        deliverer = DeliveryService(database, courier, now=now)
+        runner = JobWorker(
             book=book,
             backend=backend,
             kitchen=kitchen,
@@ -206,7 +206,7 @@ async def open_engine(
             circuit=circuit,
             purse=purse,
         )
-        dispatcher = Dispatcher(
+        dispatcher = Scheduler(
             database,
             book,
             runner,
@@ -216,20 +216,20 @@ async def open_engine(
             now=now,
         )
         stack.push_async_callback(dispatcher.aclose)
-        yield Engine(
+        yield Application(
             settings=settings,
             limits=limits,
-            menu=menu,
+            templates=menu,
             database=database,
             backend=backend,
-            book=book,
-            collector=collector,
-            runner=runner,
-            circuit=circuit,
-            dispatcher=dispatcher,
+            lifecycle=book,
+            results=collector,
+            worker=runner,
+            breaker=circuit,
+            scheduler=dispatcher,
             queue=queue,
-            kitchen=kitchen,
-            purse=purse,
+            renderer=kitchen,
+            budget=purse,
             kept=kept,
         )
 
@@ -246,7 +246,7 @@ async def open_database(
     ``on_change`` is told why it becomes unavailable, and "" when it is available again.
     Raises ConfigError if that cannot be, and where a database is missing that must have been there.
     """
-    await asyncio.to_thread(make_folder, folder)
+    await asyncio.to_thread(ensure_data_dir, folder)
     with database_lock(folder):
         await asyncio.to_thread(refuse_lost_database, folder)
         async with await Database.open(folder / DATABASE, now=now, on_change=on_change) as database:
@@ -306,7 +306,7 @@ def evidence_of_jobs(folder: Path) -> tuple[Path, ...]:
     return tuple(found)
 
 
-def make_folder(folder: Path) -> None:
+def ensure_data_dir(folder: Path) -> None:
     """Make the data folder. Raises ConfigError if that cannot be. Blocking."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)

@@ -13,32 +13,32 @@ import shlex
 from bot.app import (
     DATABASE,
     find_open_files,
-    load_menu,
+    load_templates,
     open_database,
     painter_of,
     utc_now,
 )
 from bot.backends import open_backend
-from bot.backends.base import Backend, Inspectable
+from bot.backends.base import Backend, SupportsChecks
 from bot.domain.errors import ConfigError
-from bot.domain.findings import Finding
+from bot.domain.findings import CheckResult
 from bot.domain.job import job_id
 from bot.domain.painter import Painter
-from bot.domain.request import Author, Options, Place, Request
-from bot.domain.template import Ticket, render
+from bot.domain.request import Author, ChannelRef, Request, RequestOptions
+from bot.domain.template import RenderContext, render
 from bot.domain.workflow import Workflow
-from bot.engine.kitchen import Menu
+from bot.engine.kitchen import WorkflowTemplates
 from bot.settings import Settings
 
 
-async def examine(settings: Settings) -> list[Finding]:
+async def run_checks(settings: Settings) -> list[CheckResult]:
     """Check everything that can be checked without Discord; never raises for what it finds."""
-    findings = [_bad("configuration", error) for error in settings.missing(discord=False)]
-    menu: Menu | None = None
+    findings = [_bad("configuration", error) for error in settings.missing_values(discord=False)]
+    menu: WorkflowTemplates | None = None
     try:
-        menu = await asyncio.to_thread(load_menu, settings)
+        menu = await asyncio.to_thread(load_templates, settings)
         names = [template.name for template in (menu.grid, menu.upscale) if template]
-        findings.append(Finding("templates", True, ", ".join(names)))
+        findings.append(CheckResult("templates", True, ", ".join(names)))
     except ConfigError as error:
         findings.append(_bad("templates", error))
     findings.append(await _database(settings))
@@ -50,37 +50,37 @@ async def examine(settings: Settings) -> list[Finding]:
         return [*findings, _bad(what, error)]
     try:
         health = await backend.health()
-        findings.append(Finding(what, health.ok, health.detail, health.mend))
+        findings.append(CheckResult(what, health.ok, health.detail, health.hint))
         if menu is not None:
             painter = await painter_of(backend, menu)
             findings += _sizes(settings, painter)
-            if isinstance(backend, Inspectable):
-                findings += await backend.inspect(_default_grid(settings, menu, backend))
+            if isinstance(backend, SupportsChecks):
+                findings += await backend.run_checks(_default_grid(settings, menu, backend))
     finally:
         await backend.aclose()
     return findings
 
 
-def _bad(what: str, error: ConfigError) -> Finding:
-    return Finding(what, False, f"{error.where}: {error.problem}", error.mend)
+def _bad(what: str, error: ConfigError) -> CheckResult:
+    return CheckResult(what, False, f"{error.location}: {error.problem}", error.hint)
 
 
-async def _database(settings: Settings) -> Finding:
+async def _database(settings: Settings) -> CheckResult:
     folder = settings.data.dir
     try:
         async with open_database(folder):
-            return Finding("database", True, str(folder / DATABASE))
+            return CheckResult("database", True, str(folder / DATABASE))
     except ConfigError as error:
         return _bad("database", error)
 
 
-def _privacy(settings: Settings) -> Finding:
+def _privacy(settings: Settings) -> CheckResult:
     """Whether prompts, keys and pictures are closed to other users of this machine. Blocking."""
     what = "private files"
     places = find_open_files(settings)
     found = [entry for _, entries in places for entry in entries]
     if not found:
-        return Finding(what, True, f"{settings.data.dir} is the bot's alone")
+        return CheckResult(what, True, f"{settings.data.dir} is the bot's alone")
     first = ", ".join(f"{entry.path} ({entry.mode:04o})" for entry in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     if more:
@@ -88,10 +88,10 @@ def _privacy(settings: Settings) -> Finding:
     else:
         paths = [entry.path for entry in found]
     mend = f"Run: chmod -R go= {shlex.join(str(path) for path in paths)}"
-    return Finding(what, False, f"open to other users: {first}{more}", mend)
+    return CheckResult(what, False, f"open to other users: {first}{more}", mend)
 
 
-def _sizes(settings: Settings, painter: Painter) -> list[Finding]:
+def _sizes(settings: Settings, painter: Painter) -> list[CheckResult]:
     """Whether what paints can paint the pictures that the settings lead to."""
     imagine, least = settings.imagine, painter.min_pixels
     if imagine.width * imagine.height >= least:
@@ -101,19 +101,19 @@ def _sizes(settings: Settings, painter: Painter) -> list[Finding]:
         f"default, and {painter.engine} fails below {least} pixels, after all the work"
     )
     mend = "Raise width and height to 256 or more, 512 or 768 for good pictures, and max_pixels."
-    return [Finding("picture size", False, problem, mend)]
+    return [CheckResult("picture size", False, problem, mend)]
 
 
-def _default_grid(settings: Settings, menu: Menu, backend: Backend) -> Workflow:
+def _default_grid(settings: Settings, menu: WorkflowTemplates, backend: Backend) -> Workflow:
     """What a member gets who says nothing but a prompt; rendered, never submitted."""
     request = Request.parse(
         "an astronaut in space",
-        Options(),
-        limits=settings.limits(negative=menu.grid.negative),
+        RequestOptions(),
+        limits=settings.limits(negative=menu.grid.supports_negative),
         seed=1,
         author=Author(0, "operator"),
-        place=Place(),
+        place=ChannelRef(),
     )
     name = job_id(utc_now(), os.urandom(5))
-    ticket = Ticket(name, os.urandom(32), backend.upload_url(name))
+    ticket = RenderContext(name, os.urandom(32), backend.upload_url(name))
     return render(menu.grid, request, ticket, menu.styles)

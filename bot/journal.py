@@ -113,7 +113,7 @@ class JsonFormatter(logging.Formatter):
         return json.dumps(masked, ensure_ascii=True)
 
 
-class JournalHandler(logging.StreamHandler[TextIO]):
+class RedactingStreamHandler(logging.StreamHandler[TextIO]):
     """Writes formatted records; a record that cannot be formatted is named, never shown."""
 
     def handleError(self, record: logging.LogRecord) -> None:
@@ -125,7 +125,7 @@ class JournalHandler(logging.StreamHandler[TextIO]):
             pass  # the stream itself is broken or closed: there is nowhere left to say so
 
 
-def configure(
+def configure_logging(
     format: Literal["text", "json"], level: str, secrets: Iterable[str], stream: TextIO
 ) -> None:
     """Let every logger of this process write to ``stream``; replaces what an earlier call set.
@@ -133,10 +133,10 @@ def configure(
     ``level`` is ``debug``, ``info``, ``warning`` or ``error``. Other handlers are left alone.
     """
     redactor = Redactor(secrets)
-    handler = JournalHandler(stream)
+    handler = RedactingStreamHandler(stream)
     handler.setFormatter(JsonFormatter(redactor) if format == "json" else TextFormatter(redactor))
     root = logging.getLogger()
-    for earlier in [known for known in root.handlers if isinstance(known, JournalHandler)]:
+    for earlier in [known for known in root.handlers if isinstance(known, RedactingStreamHandler)]:
         root.removeHandler(earlier)
     root.addHandler(handler)
     root.setLevel(level.upper())

@@ -23,7 +23,7 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bot.domain.errors import ConfigError
-from bot.domain.events import Delivered, Dispatched, JobEvent, Redelivered, Started
+from bot.domain.events import Delivered, JobEvent, Redelivered, Scheduled, Started
 from bot.domain.job import Job, JobState
 from bot.engine.supervision import keep_running
 
@@ -110,16 +110,16 @@ class Metrics:
         )
         self.longest_stall = 0.0
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         """Count one event."""
         now = self._now()
-        if isinstance(event, Dispatched):
+        if isinstance(event, Scheduled):
             self._wait.observe((now - job.created_at).total_seconds())
         if isinstance(event, Started) and job.state is JobState.RUNNING:
             self._away.set(0)
         if isinstance(event, Delivered):
-            self._deliveries.labels(event.rung).inc()
-            self._images.inc(len(job.collected) * job.request.samples)
+            self._deliveries.labels(event.method).inc()
+            self._images.inc(len(job.fetched_rows) * job.request.samples)
             self._success.set(now.timestamp())
             if job.started_at is not None:
                 self._run.observe((now - job.started_at).total_seconds())
@@ -128,20 +128,20 @@ class Metrics:
         elif job.state.terminal:
             self._ended.labels(job.state.value, job.cause or "").inc()
 
-    def settled(self, cost: Decimal, refund: Decimal) -> None:
+    def observe_cost(self, cost: Decimal, refund: Decimal) -> None:
         """A job has cost so many credits, and so many came back."""
         self._credits.inc(float(cost))
         self._refunds.inc(float(refund))
 
-    def acknowledged(self, seconds: float) -> None:
+    def observe_ack_latency(self, seconds: float) -> None:
         """An interaction got its first answer so long after it arrived."""
         self._acknowledged.observe(seconds)
 
-    def rate_limited(self) -> None:
+    def count_rate_limit(self) -> None:
         """Discord answered 429."""
         self._limited.inc()
 
-    def circuit_changed(self, away: bool, _detail: str) -> None:
+    def set_backend_available(self, away: bool, _detail: str) -> None:
         """The backend went away or came back."""
         self._away.set(int(away))
 
@@ -164,12 +164,12 @@ class Metrics:
             self._outage_seconds.inc(max(0.0, spent))
             self._unavailable_since = None
 
-    def line(self, *, waiting: int, running: int) -> None:
+    def set_queue_depth(self, *, waiting: int, running: int) -> None:
         """How long the line is now."""
         self._waiting.set(waiting)
         self._running.set(running)
 
-    async def watch_loop(self) -> None:
+    async def monitor_event_loop(self) -> None:
         """Measure for ever how late the event loop wakes this task: that is how long it stalled."""
         loop = asyncio.get_running_loop()
         while True:
@@ -214,7 +214,7 @@ def _only_called_by(host: str) -> Middleware:
 
 
 @asynccontextmanager
-async def serve(
+async def serve_metrics(
     metrics: Metrics,
     address: tuple[str, int] | None,
     *,
@@ -262,7 +262,7 @@ async def serve(
         bound = runner.addresses[0]
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         watching = asyncio.get_running_loop().create_task(
-            keep_running("measuring the loop", metrics.watch_loop)
+            keep_running("measuring the loop", metrics.monitor_event_loop)
         )
         try:
             yield f"http://{shown}:{bound[1]}"

@@ -21,25 +21,25 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from bot.app import DATABASE, Engine, evidence_of_jobs, make_folder, utc_now
+from bot.app import DATABASE, Application, ensure_data_dir, evidence_of_jobs, utc_now
 from bot.domain.errors import BackendError, ConfigError, DeliveryError
 from bot.domain.events import (
     Accepted,
     Artifact,
-    Collected,
+    BackendJobRef,
     Delivered,
-    Dispatched,
     Finished,
-    Handle,
     JobEvent,
     MessageRef,
+    ResultsFetched,
     RowFailed,
     RowReady,
+    Scheduled,
 )
 from bot.domain.grid import file_name
-from bot.domain.job import AT_BACKEND, TERMINAL, Job, JobState
+from bot.domain.job import ACTIVE_STATES, TERMINAL, Job, JobState
 from bot.engine import book
-from bot.engine.deliver import Courier
+from bot.engine.deliver import DeliveryTransport
 from bot.settings import Settings
 from bot.store import backups, deliveries, identity
 from bot.store import jobs as job_table
@@ -107,27 +107,27 @@ def starting_afresh(settings: Settings) -> Iterator[Restoring]:
             backups.discard(prepared)
 
 
-async def settle_posted(engine: Engine, courier: Courier) -> None:
+async def settle_posted(engine: Application, courier: DeliveryTransport) -> None:
     """Finish every restored job whose result Discord shows already; for a moment after sign-in.
 
     Its pictures may be gone: nothing is computed, collected or posted for it.
     """
-    reader = deliveries.Deliveries(engine.database)
+    reader = deliveries.DeliveryRepository(engine.database)
     for job_id in await reader.perhaps_posted():
         job = await engine.queue.jobs.get(job_id)
         if job is None:
             continue
         for way in (INTERACTION, CHANNEL, DIRECT):
             try:
-                message = await courier.find(way, job, f"job-{job.id}", job.created_at)
+                message = await courier.find_sent(way, job, f"job-{job.id}", job.created_at)
                 handle = job.handle or (await engine.backend.find(job.id) if message else None)
             except (DeliveryError, BackendError, OSError) as error:
                 log.warning("cannot look for an earlier post: %s", error, extra={"job": job.id})
                 continue
             if message is not None:
-                handle = handle or Handle(engine.backend.name, job.id)
+                handle = handle or BackendJobRef(engine.backend.name, job.id)
                 end = partial(_end_as_posted, job=job, handle=handle, way=way, message=message)
-                folder = engine.collector.folder(job.id)
+                folder = engine.results.folder(job.id)
                 await engine.database.write(partial(end, folder=folder, at=utc_now()))
                 log.info("it was posted before the restore", extra={"job": job.id})
                 break
@@ -136,7 +136,7 @@ async def settle_posted(engine: Engine, courier: Courier) -> None:
 def _end_as_posted(
     link: sqlite3.Connection,
     job: Job,
-    handle: Handle,
+    handle: BackendJobRef,
     way: str,
     message: MessageRef,
     folder: Path,
@@ -149,19 +149,19 @@ def _end_as_posted(
         if row.failed_code is None
     }
     for event in (*_course(job, handle, rows), Delivered(way, message)):
-        book.change(link, job.id, event, at)
+        book.apply_event_in(link, job.id, event, at)
     deliveries.finish_attempt(link, job.id, way, f"job-{job.id}", delivered=True, at=at)
 
 
 @contextlib.contextmanager
 def _alone(folder: Path) -> Iterator[None]:
-    make_folder(folder)  # a new machine has none yet
+    ensure_data_dir(folder)  # a new machine has none yet
     try:
         with bot_lock(folder, "gridbrush restore", utc_now()), database_lock(folder, alone=True):
             yield
     except FolderInUse as error:
         mend = "Stop the bot, and every one that stands by, and run this again."
-        raise ConfigError(error.where, error.problem, mend) from None
+        raise ConfigError(error.location, error.problem, mend) from None
 
 
 def _reconcile(
@@ -230,7 +230,7 @@ def _take_ends(link: sqlite3.Connection, present: Present, at: datetime) -> list
         if job is None or job.state not in TERMINAL:
             continue
         job_table.save(link, job, expected=stored.state, at=job.ended_at or at)
-        book.close(link, job, at)
+        book.settle_quota(link, job, at)
         for kind, message in present.messages.get(job.id, {}).items():
             deliveries.set_message(link, job.id, kind, message, at=at)
         ended.append(job.id)
@@ -250,24 +250,24 @@ def _take_pictures(link: sqlite3.Connection, settings: Settings, at: datetime) -
             handle = job.handle or _handle(settings, job)
             if handle is not None:
                 for event in _course(job, handle, rows):
-                    book.change(link, job.id, event, at)
+                    book.apply_event_in(link, job.id, event, at)
                 delivering.append(job.id)
     return delivering
 
 
-def _handle(settings: Settings, job: Job) -> Handle | None:
+def _handle(settings: Settings, job: Job) -> BackendJobRef | None:
     """Where a job's own id is the backend's reference to it; elsewhere only ``find`` knows."""
     kind = settings.backend.kind
-    return None if kind == "deepsquare" else Handle(kind, job.id)
+    return None if kind == "deepsquare" else BackendJobRef(kind, job.id)
 
 
-def _course(job: Job, handle: Handle, rows: Mapping[int, Artifact]) -> Iterator[JobEvent]:
+def _course(job: Job, handle: BackendJobRef, rows: Mapping[int, Artifact]) -> Iterator[JobEvent]:
     """What has to happen to the job for its pictures to be delivered."""
     if job.state is JobState.QUEUED:
-        yield Dispatched()
+        yield Scheduled()
     if job.state in (JobState.QUEUED, JobState.SUBMITTING):
         yield Accepted(handle)
-    if job.state in (JobState.QUEUED, JobState.SUBMITTING, *AT_BACKEND):
+    if job.state in (JobState.QUEUED, JobState.SUBMITTING, *ACTIVE_STATES):
         for row in job.rows:
             artifact = rows.get(row.number)
             if artifact is None:
@@ -275,7 +275,7 @@ def _course(job: Job, handle: Handle, rows: Mapping[int, Artifact]) -> Iterator[
             else:
                 yield RowReady(row.number, row.seed, artifact)
         yield Finished(len(rows), len(job.rows) - len(rows))
-    yield Collected(tuple(sorted(rows)))
+    yield ResultsFetched(tuple(sorted(rows)))
 
 
 def _pictures(folder: Path, job: Job) -> dict[int, Artifact] | None:

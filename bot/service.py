@@ -21,17 +21,17 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
-from bot.app import DATABASE, Engine, make_folder, open_engine, utc_now
+from bot.app import DATABASE, Application, ensure_data_dir, open_application, utc_now
 from bot.backups import ScheduledBackups
 from bot.domain.errors import StoreDamaged, StoreUnavailable
-from bot.domain.findings import Finding
-from bot.engine.allowances import Allowances
-from bot.engine.posts import Posts
-from bot.engine.prints import Prints
-from bot.engine.privacy import Privacy
-from bot.engine.reporting import Reporter
+from bot.domain.findings import CheckResult
+from bot.engine.allowances import QuotaService
+from bot.engine.posts import MessageStore
+from bot.engine.prints import RenditionCache
+from bot.engine.privacy import PrivacyService
+from bot.engine.reporting import JobObserver
 from bot.engine.supervision import keep_running
-from bot.metrics import Metrics, serve
+from bot.metrics import Metrics, serve_metrics
 from bot.permissions import private_umask
 from bot.restoring import settle_posted
 from bot.settings import Settings
@@ -40,11 +40,11 @@ from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.store.waiting import waits_limited
 from bot.surface import first_answers
 from bot.surface.client import GridbrushClient
-from bot.surface.connection import aimed_at, run_client
-from bot.surface.courier import DiscordCourier
-from bot.surface.desk import Desk
-from bot.surface.inspection import inspect
-from bot.surface.reporter import DiscordReporter
+from bot.surface.connection import discord_endpoints, run_client
+from bot.surface.courier import DiscordDelivery
+from bot.surface.desk import BotContext
+from bot.surface.inspection import run_checks
+from bot.surface.reporter import StatusUpdater
 
 log = logging.getLogger(__name__)
 
@@ -55,71 +55,77 @@ STORE_AWAY = (
     "The bot cannot save anything at the moment: {cause}. Nothing is lost, and all goes on by "
     "itself."
 )
-AWAY = "The machines are away at the moment; nothing is lost, and all goes on when they are back."
+BACKEND_UNAVAILABLE_NOTICE = (
+    "The machines are away at the moment; nothing is lost, and all goes on when they are back."
+)
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
+class Runtime:
     """A running bot; ``metrics_url`` is empty when metrics are switched off."""
 
-    engine: Engine
+    engine: Application
     client: GridbrushClient
-    cards: DiscordReporter
-    courier: DiscordCourier
-    writing: asyncio.Task[None]
+    status_updater: StatusUpdater
+    courier: DiscordDelivery
+    updater_task: asyncio.Task[None]
     metrics: Metrics
     metrics_url: str
 
-    async def hush(self) -> None:
+    async def shut_down_delivery(self) -> None:
         """Finish what is being posted and write no more; while Discord can still be reached."""
         # A delivery that went on without its connection would be taken for one that failed.
-        await self.engine.dispatcher.aclose()
+        await self.engine.scheduler.aclose()
         await self.courier.aclose()
         await self.client.desk.settling.aclose()
-        await _stop(self.writing)
+        await _stop(self.updater_task)
 
 
 @asynccontextmanager
-async def open_service(
+async def open_runtime(
     settings: Settings,
     *,
-    reporters: Iterable[Reporter] = (),
+    reporters: Iterable[JobObserver] = (),
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     guild_ready_timeout: float = 2.0,
-) -> AsyncIterator[Service]:
+) -> AsyncIterator[Runtime]:
     """Wire everything; nothing talks to Discord yet. Raises ConfigError."""
     async with AsyncExitStack() as stack:
-        stack.enter_context(aimed_at(settings.discord.api_base, settings.discord.gateway_url))
+        stack.enter_context(
+            discord_endpoints(settings.discord.api_base, settings.discord.gateway_url)
+        )
         metrics = Metrics(now=now)
         client = GridbrushClient(
             registered=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             guild_ready_timeout=guild_ready_timeout,
-            acknowledged=metrics.acknowledged,
-            limited=metrics.rate_limited,
+            acknowledged=metrics.observe_ack_latency,
+            limited=metrics.count_rate_limit,
         )
-        courier = DiscordCourier(client)
-        cards = DiscordReporter(client)
+        courier = DiscordDelivery(client)
+        cards = StatusUpdater(client)
 
         def circuit_changed(away: bool, detail: str) -> None:
-            metrics.circuit_changed(away, detail)
+            metrics.set_backend_available(away, detail)
             if settings.queue.when_paused == "refuse":
-                engine.queue.door.closed_because = f"{AWAY} Try again later." if away else ""
-            cards.line_changed()
+                engine.queue.gate.closed_reason = (
+                    f"{BACKEND_UNAVAILABLE_NOTICE} Try again later." if away else ""
+                )
+            cards.refresh_queue()
 
         def store_changed(cause: str) -> None:
             metrics.store_changed(cause)
-            cards.line_changed()
+            cards.refresh_queue()
 
         def notice() -> str:
-            away = AWAY if engine.circuit.open else ""
+            away = BACKEND_UNAVAILABLE_NOTICE if engine.breaker.open else ""
             cause = engine.database.unavailable
             return " ".join(filter(None, (STORE_AWAY.format(cause=cause) if cause else "", away)))
 
         engine = await stack.enter_async_context(
-            open_engine(
+            open_application(
                 settings,
                 courier=courier,
                 reporters=[cards, metrics, *reporters],
@@ -127,7 +133,7 @@ async def open_service(
                 entropy=entropy,
                 sleep=sleep,
                 on_circuit=circuit_changed,
-                on_settled=metrics.settled,
+                on_settled=metrics.observe_cost,
                 on_store=store_changed,
             )
         )
@@ -137,27 +143,30 @@ async def open_service(
             if not author_id:
                 cards.reopen()
 
-        client.desk = Desk(
+        client.desk = BotContext(
             queue=engine.queue,
             limits=engine.limits,
-            collector=engine.collector,
-            posts=Posts(engine.database, now=now),
-            prints=Prints(engine.collector),
-            allowances=Allowances(engine.database, settings.default_quota(), now=now),
-            privacy=Privacy(
-                engine.database, engine.collector.folder, forget=engine.backend.forget, now=now
+            collector=engine.results,
+            posts=MessageStore(engine.database, now=now),
+            prints=RenditionCache(engine.results),
+            allowances=QuotaService(engine.database, settings.default_quota(), now=now),
+            privacy=PrivacyService(
+                engine.database,
+                engine.results.folder,
+                forget=engine.backend.delete_job_data,
+                now=now,
             ),
             now=now,
             entropy=entropy,
             moderator_role=settings.discord.moderator_role,
             rows=settings.delivery.rows,
-            upscaling=engine.menu.upscale is not None,
+            upscaling=engine.templates.upscale is not None,
             notice=notice,
             opened=opened,
         )
         client.desk.settling.on_card = cards.take_up
         url = await stack.enter_async_context(
-            serve(
+            serve_metrics(
                 metrics,
                 settings.metrics.address,
                 readiness=lambda: _readiness(engine, client),
@@ -166,14 +175,14 @@ async def open_service(
         )
 
         async def write_cards() -> None:
-            cards.line_changed()  # what was being written when it broke off is written anew
+            cards.refresh_queue()  # what was being written when it broke off is written anew
             await cards.run()
 
         writing = asyncio.get_running_loop().create_task(
             keep_running("writing cards", write_cards), name="cards"
         )
         stack.push_async_callback(_stop, writing)
-        yield Service(engine, client, cards, courier, writing, metrics, url)
+        yield Runtime(engine, client, cards, courier, writing, metrics, url)
 
 
 def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
@@ -181,12 +190,12 @@ def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
     return partial(hold_store, settings.data.dir / DATABASE)
 
 
-async def run_service(
+async def run_until_stopped(
     settings: Settings,
     stop: asyncio.Event,
     *,
-    on_ready: Callable[[Service], None] = lambda _service: None,
-    reporters: Iterable[Reporter] = (),
+    on_ready: Callable[[Runtime], None] = lambda _service: None,
+    reporters: Iterable[JobObserver] = (),
     guild_ready_timeout: float = 2.0,
     standby: bool = False,
 ) -> None:
@@ -199,7 +208,7 @@ async def run_service(
         if not await _hold_folder(settings.data.dir, stack, stop if standby else None):
             return
         service = await stack.enter_async_context(
-            open_service(settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout)
+            open_runtime(settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout)
         )
         client = service.client
         token = settings.discord.token.get_secret_value()
@@ -219,7 +228,7 @@ async def run_service(
         finally:
             for task in (stopping, working, backups):
                 await _stop(task)
-            await service.hush()
+            await service.shut_down_delivery()
             await _stop(connected)
 
 
@@ -230,7 +239,7 @@ async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event 
     """
     told = False
     with private_umask():
-        await asyncio.to_thread(make_folder, folder)
+        await asyncio.to_thread(ensure_data_dir, folder)
         while True:
             try:
                 stack.enter_context(bot_lock(folder, "gridbrush run", utc_now()))
@@ -250,7 +259,7 @@ async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event 
                 return False
 
 
-async def _back_up(service: Service) -> None:
+async def _back_up(service: Runtime) -> None:
     """Make backups on schedule, from the moment that the bot works."""
     await service.client.signed_in.wait()
     data = service.engine.settings.data
@@ -264,7 +273,7 @@ async def _back_up(service: Service) -> None:
     ).run()
 
 
-async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
+async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
     """Once signed in, take up what was interrupted, then dispatch for ever."""
     await service.client.signed_in.wait()
     engine = service.engine
@@ -273,45 +282,45 @@ async def _work(service: Service, on_ready: Callable[[Service], None]) -> None:
     # Before the jobs: a result that is due becomes its card, if that is still found.
     await keep_running("taking up first answers", lambda: first_answers.resume(service.client))
     # Were the line dispatched before its running jobs are known, too many would run.
-    await keep_running("taking up jobs", engine.dispatcher.recover)
+    await keep_running("taking up jobs", engine.scheduler.resume_jobs)
 
     async def dispatch() -> None:
-        engine.dispatcher.wake()  # it may have broken off in the middle of a look
-        await engine.dispatcher.run()
+        engine.scheduler.wake()  # it may have broken off in the middle of a look
+        await engine.scheduler.run()
 
     on_ready(service)
     await asyncio.gather(
-        keep_running("taking up settlements", engine.purse.recover),
-        keep_running("taking up cards", service.cards.resume),
-        keep_running("taking up rows", service.courier.resume),
+        keep_running("taking up settlements", engine.budget.recover),
+        keep_running("taking up cards", service.status_updater.resume),
+        keep_running("taking up rows", service.courier.resume_pending_rows),
         keep_running("delivering what was kept", engine.kept.run),
         keep_running("dispatching", dispatch),
     )
 
 
-async def _drain(service: Service) -> None:
+async def _drain(service: Runtime) -> None:
     """What runs gets a moment to be delivered."""
     log.info("stopping: nothing new starts; running jobs go on at their backend")
-    service.engine.dispatcher.drain()
+    service.engine.scheduler.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            await service.engine.dispatcher.idle()
+            await service.engine.scheduler.idle()
 
 
-async def _readiness(engine: Engine, client: GridbrushClient) -> dict[str, bool | str]:
+async def _readiness(engine: Application, client: GridbrushClient) -> dict[str, bool | str]:
     cause = await _within(READY_SECONDS, engine.database.try_out())
     parts: dict[str, bool | str] = {
         "discord": client.is_ready(),
         "database": not cause,
-        "backend": not engine.circuit.open,
+        "backend": not engine.breaker.open,
     }
     return parts | {"cause": cause} if cause else parts
 
 
-async def _refresh(engine: Engine, metrics: Metrics) -> None:
+async def _refresh(engine: Application, metrics: Metrics) -> None:
     async def count() -> None:
         waiting = await engine.queue.jobs.waiting()
-        metrics.line(waiting=len(waiting), running=engine.dispatcher.running)
+        metrics.set_queue_depth(waiting=len(waiting), running=engine.scheduler.running)
 
     # Without the store the other figures are still worth having.
     await _within(READY_SECONDS, count())
@@ -338,8 +347,8 @@ async def _stop(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:
     await asyncio.gather(task, return_exceptions=True)
 
 
-async def examine_discord(settings: Settings) -> list[Finding]:
+async def check_discord(settings: Settings) -> list[CheckResult]:
     """Check the token, the invitation and the permissions of the configured servers' channels."""
     discord = settings.discord
-    with aimed_at(discord.api_base, discord.gateway_url):
-        return await inspect(discord.token.get_secret_value(), discord.guilds)
+    with discord_endpoints(discord.api_base, discord.gateway_url):
+        return await run_checks(discord.token.get_secret_value(), discord.guilds)

@@ -14,12 +14,12 @@ import signal
 import sys
 
 from bot.backends.base import Submission
-from bot.domain.events import Handle, JobEvent, MessageRef, RowReady
+from bot.domain.events import BackendJobRef, JobEvent, MessageRef, RowReady
 from bot.domain.job import Job
-from bot.engine.collect import Package
-from bot.service import Service, run_service
+from bot.engine.collect import JobResult
+from bot.service import Runtime, run_until_stopped
 from bot.settings import Settings
-from bot.surface.courier import DiscordCourier
+from bot.surface.courier import DiscordDelivery
 
 
 def die() -> None:
@@ -33,31 +33,31 @@ class Killer:
     def __init__(self, moment: str) -> None:
         self._moment = moment
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         if self._moment == job.state or (self._moment == "row" and isinstance(event, RowReady)):
             die()
 
 
 def die_when_posted() -> None:
     """Die between Discord's yes and its being written down."""
-    hand_over = DiscordCourier.hand_over
+    hand_over = DiscordDelivery.send
 
     async def hand_over_and_die(
-        self: DiscordCourier, rung: str, job: Job, package: Package, nonce: str
+        self: DiscordDelivery, rung: str, job: Job, package: JobResult, nonce: str
     ) -> MessageRef | None:
         message = await hand_over(self, rung, job, package, nonce)
         die()
         return message
 
-    DiscordCourier.hand_over = hand_over_and_die  # type: ignore[method-assign]
+    DiscordDelivery.send = hand_over_and_die  # type: ignore[method-assign]
 
 
-def arm(service: Service) -> None:
+def arm(service: Runtime) -> None:
     """Die between the backend's yes and its being written down."""
     backend = service.engine.backend
     submit = backend.submit
 
-    async def submit_and_die(submission: Submission) -> Handle:
+    async def submit_and_die(submission: Submission) -> BackendJobRef:
         await submit(submission)
         die()
         raise AssertionError("dead processes return nothing")
@@ -69,7 +69,7 @@ async def main(moment: str) -> None:
     if moment == "posted":
         die_when_posted()
     settings = Settings.load(None, dict(os.environ))
-    await run_service(
+    await run_until_stopped(
         settings,
         asyncio.Event(),
         on_ready=arm if moment == "submitted" else lambda _service: None,

@@ -140,7 +140,7 @@ class LeftBehind:
         for plain in left["interactions"]:
             at = datetime.fromisoformat(plain["created_at"])
             user = world.users[plain["user"]]
-            world.desk.adopt(Interaction(**plain | {"created_at": at, "user": user}))
+            world.interactions.adopt(Interaction(**plain | {"created_at": at, "user": user}))
         for plain in left["messages"]:
             message = _message(world, plain)
             world.messages[message.id] = message
@@ -170,6 +170,8 @@ def _message(world: World, plain: Mapping[str, Any]) -> Message:
             Attachment(**one, content=(ROOT / "discord" / str(one["id"])).read_bytes())
             for one in plain["attachments"]
         ],
-        "interaction": world.desk.find(plain["interaction"]) if plain["interaction"] else None,
+        "interaction": world.interactions.find(plain["interaction"])
+        if plain["interaction"]
+        else None,
     }
     return Message(**{**plain, **changed})

@@ -9,10 +9,10 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.domain.logs import LogParser, Parsed
-from bot.domain.request import Author, Place, Request
-from bot.domain.script import Processes, Site, StandIns, to_bash
-from bot.domain.template import Template, Ticket, files_named_in, render
+from bot.domain.logs import LogItem, LogParser
+from bot.domain.request import Author, ChannelRef, Request
+from bot.domain.script import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
+from bot.domain.template import RenderContext, Template, referenced_files, render
 from bot.domain.workflow import Workflow
 
 FOLDER = Path(__file__).parents[1] / "workflow_templates"
@@ -28,7 +28,7 @@ def load(name: str, image: Path | None = None) -> Template:
         for place in ("/stablediffusion/scripts", "/models/$MODEL"):
             text = text.replace(place, f"{image}{place}")
     files = {
-        file: (FOLDER / file).read_text(encoding="utf-8") for file in files_named_in(text, name)
+        file: (FOLDER / file).read_text(encoding="utf-8") for file in referenced_files(text, name)
     }
     return Template.load(text, name, files)
 
@@ -44,23 +44,25 @@ def request(rows: int = 2, samples: int = 2, prompt: str = "a cat", negative: st
         samples=samples,
         model="no-such-model",
         author=Author(0, "operator"),
-        place=Place(),
+        place=ChannelRef(),
         negative=negative,
     )
 
 
-def ticket(upload: str = "https://transfer.example.org", **rest: str) -> Ticket:
-    return Ticket("job", KEY, upload, **rest)
+def ticket(upload: str = "https://transfer.example.org", **rest: str) -> RenderContext:
+    return RenderContext("job", KEY, upload, **rest)
 
 
-def site(folder: Path, **variables: str) -> Site:
+def site(folder: Path, **variables: str) -> ExecutionEnvironment:
     stand_in = {"PATH": f"{folder}:{os.environ['PATH']}", "DEVICE": "cpu", **variables}
-    return Site(
+    return ExecutionEnvironment(
         storage=str(folder / "scratch"),
         caches=str(folder / "caches"),
         result=str(folder / "result"),
-        launcher=Processes(),
-        containers=StandIns({"library/stable-diffusion": stand_in, "library/upscaling": stand_in}),
+        launcher=ProcessLauncher(),
+        containers=ContainerStubs(
+            {"library/stable-diffusion": stand_in, "library/upscaling": stand_in}
+        ),
     )
 
 
@@ -81,11 +83,11 @@ class Done:
     """How a job ended: its status, its log's meaning, and what it published."""
 
     code: int
-    parsed: tuple[Parsed, ...]
+    parsed: tuple[LogItem, ...]
     log: str
     published: Path
 
-    def all(self, kind: type[Parsed]) -> list[Parsed]:
+    def all(self, kind: type[LogItem]) -> list[LogItem]:
         return [item for item in self.parsed if isinstance(item, kind)]
 
     def row(self, number: int) -> list[str]:

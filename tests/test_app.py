@@ -6,13 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import load_menu, open_engine, open_purse, script_of, utc_now
+from bot.app import (
+    load_templates,
+    open_application,
+    open_paid_backend,
+    render_local_script,
+    utc_now,
+)
 from bot.backends.base import Submission
-from bot.cli.carrying import OPERATOR, FolderCourier
+from bot.cli.carrying import OPERATOR, FolderDelivery
 from bot.domain.errors import ConfigError, RequestError
 from bot.domain.job import JobState
-from bot.domain.request import Author, Place, Request
-from bot.examination import examine
+from bot.domain.request import Author, ChannelRef, Request
+from bot.examination import run_checks
 from bot.settings import Settings
 
 REQUEST = Request(
@@ -25,7 +31,7 @@ REQUEST = Request(
     samples=2,
     model="sd-2-1",
     author=Author(0, "operator"),
-    place=Place(),
+    place=ChannelRef(),
 )
 
 
@@ -36,45 +42,45 @@ def _settings(folder: Path, text: str = "") -> Settings:
 
 async def test_an_engine_carries_a_job_to_the_folder_it_is_told(tmp_path: Path) -> None:
     pictures = tmp_path / "elsewhere"
-    async with open_engine(
-        _settings(tmp_path), courier=FolderCourier(None), pictures=pictures
+    async with open_application(
+        _settings(tmp_path), courier=FolderDelivery(None), pictures=pictures
     ) as engine:
-        job = await engine.runner.carry(await engine.queue.take(REQUEST))
+        job = await engine.worker.run(await engine.queue.submit_immediate(REQUEST))
         assert job.state is JobState.FINISHED
-        assert job.rung == "files"
+        assert job.delivery_method == "files"
         assert (pictures / job.id / "grid.png").is_file()
         assert engine.limits.rows == 4
         assert engine.limits.negative
 
 
 async def test_a_job_without_a_handle_is_cancelled_by_its_runner(tmp_path: Path) -> None:
-    async with open_engine(_settings(tmp_path), courier=FolderCourier(None)) as engine:
-        job = await engine.queue.take(REQUEST)
+    async with open_application(_settings(tmp_path), courier=FolderDelivery(None)) as engine:
+        job = await engine.queue.submit_immediate(REQUEST)
         await engine.queue.cancel(job.id, OPERATOR)
         stored = await engine.queue.jobs.get(job.id)
         assert stored is not None
-        ended = await engine.runner.carry(stored)
+        ended = await engine.worker.run(stored)
         assert ended.state is JobState.CANCELLED
         with pytest.raises(RequestError):
             await engine.queue.cancel("nothing", OPERATOR)
 
 
 async def test_an_engine_wakes_its_dispatcher_for_a_request_from_a_channel(tmp_path: Path) -> None:
-    async with open_engine(_settings(tmp_path), courier=FolderCourier(None)) as engine:
-        assert engine.dispatcher.running == 0
-        assert await engine.dispatcher.recover() == 0
+    async with open_application(_settings(tmp_path), courier=FolderDelivery(None)) as engine:
+        assert engine.scheduler.running == 0
+        assert await engine.scheduler.resume_jobs() == 0
 
 
 async def test_a_folder_that_cannot_be_made_is_the_operators_to_mend(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     settings = _settings(tmp_path, '[data]\ndir = "taken/data"')
     with pytest.raises(ConfigError, match="Name a folder"):
-        async with open_engine(settings, courier=FolderCourier(None)):
+        async with open_application(settings, courier=FolderDelivery(None)):
             pytest.fail("it opened")
 
 
 def test_the_stock_templates_make_grids_and_upscale(tmp_path: Path) -> None:
-    menu = load_menu(_settings(tmp_path))
+    menu = load_templates(_settings(tmp_path))
     assert not menu.grid.needs_input
     assert menu.upscale is not None
     assert menu.upscale.needs_input
@@ -101,24 +107,26 @@ def test_a_template_that_cannot_be_used_says_why(
         (tmp_path / template).write_bytes(content)
     settings = _settings(tmp_path, f'[imagine]\ntemplate = "{template}"')
     with pytest.raises(ConfigError, match=problem) as caught:
-        load_menu(settings)
-    assert caught.value.mend
+        load_templates(settings)
+    assert caught.value.hint
 
 
 async def test_examining_finds_everything_at_once(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     text = '[backend.scripted]\nrecording = "gone"\n[imagine]\ntemplate = "upscale"\n'
-    findings = await examine(_settings(tmp_path, f'{text}[data]\ndir = "taken"\n'))
-    bad = {finding.what for finding in findings if not finding.ok}
+    findings = await run_checks(_settings(tmp_path, f'{text}[data]\ndir = "taken"\n'))
+    bad = {finding.name for finding in findings if not finding.ok}
     assert bad == {"templates", "database", "backend scripted"}
-    assert all(finding.mend for finding in findings if not finding.ok)
+    assert all(finding.hint for finding in findings if not finding.ok)
 
 
 async def test_the_script_is_the_local_backends_whatever_is_configured(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    async with open_engine(settings, courier=FolderCourier(None)) as engine:
-        job = await engine.queue.take(REQUEST)
-        script = await script_of(settings, Submission(job.id, await engine.kitchen.workflow(job)))
+    async with open_application(settings, courier=FolderDelivery(None)) as engine:
+        job = await engine.queue.submit_immediate(REQUEST)
+        script = await render_local_script(
+            settings, Submission(job.id, await engine.renderer.render(job))
+        )
     assert script.startswith("#!")
     assert "a fox" in script
 
@@ -129,5 +137,5 @@ def test_the_present_moment_is_aware() -> None:
 
 async def test_a_backend_that_costs_nothing_has_no_wallet(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="costs nothing"):
-        async with open_purse(_settings(tmp_path, "")):
+        async with open_paid_backend(_settings(tmp_path, "")):
             pass

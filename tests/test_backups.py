@@ -21,7 +21,7 @@ from bot.restoring import restoring, starting_afresh
 from bot.settings import Settings
 from bot.store import jobs, schema
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 from bot.store.lock import FolderInUse, bot_lock, database_lock, holder
 from tests.cli.terminal import Desk
 from tests.playground.clock import Clock
@@ -43,7 +43,7 @@ async def fill(folder: Path, *job_ids: str) -> None:
 
 async def ids(path: Path) -> list[str]:
     async with await Database.open(path, now=fixed_now) as database:
-        return [job.id for job in await Jobs(database).prefix("")]
+        return [job.id for job in await JobRepository(database).prefix("")]
 
 
 def carry_out(folder: Path, source: Path) -> tuple[list[str], tuple[Path, ...]]:
@@ -172,7 +172,7 @@ async def test_a_backup_of_no_use_is_refused_and_nothing_changes(
 
 async def test_an_older_backup_is_brought_up_to_date(tmp_path: Path) -> None:
     source = tmp_path / "old.sqlite3"
-    steps = schema.stock_migrations()[:1]
+    steps = schema.load_migrations()[:1]
     async with await Database.open(source, now=fixed_now, migrations=steps) as database:
         job = a_job("joba")
         await database.write(partial(jobs.insert, job=job, interaction=None, mac_key=KEY))
@@ -252,7 +252,7 @@ async def test_a_lost_database_is_no_fresh_start(
         ready.carry_out(AT)
     assert (tmp_path / evidence).exists() or list(tmp_path.glob("*replaced*-wal"))
     async with open_database(tmp_path, now=fixed_now) as database:
-        assert await Jobs(database).unfinished() == ()
+        assert await JobRepository(database).unfinished() == ()
 
 
 @pytest.mark.parametrize("made", ["by backup", "by copying"])

@@ -17,11 +17,11 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.playground.actors import NotAnswered
+from bot.playground.actors import ResponseTimeout
 from bot.playground.server import Playground
 from bot.store.database import Database
-from bot.store.jobs import Jobs
-from bot.store.ledger import Ledger
+from bot.store.jobs import JobRepository
+from bot.store.ledger import LedgerRepository
 from tests.bot_process import bot_process, grids, log_of
 
 pytestmark = pytest.mark.xdist_group("crash")
@@ -52,8 +52,8 @@ async def stored(folder: Path) -> tuple[list[Job], tuple[str, ...]]:
     """All jobs, and what is wrong with the ledger."""
     path = folder / "data" / "gridbrush.sqlite3"
     async with await Database.open(path, now=lambda: datetime.now(UTC)) as database:
-        jobs = await Jobs(database).prefix("")
-        return list(jobs), await Ledger(database).check()
+        jobs = await JobRepository(database).prefix("")
+        return list(jobs), await LedgerRepository(database).check()
 
 
 def readiness(folder: Path) -> int:
@@ -92,7 +92,7 @@ async def test_a_killed_bot_goes_on_where_it_was(
     async with doomed(playground, tmp_path, moment) as process:
         ada = playground.as_member("Ada")
         asked = await ada.slash("imagine", "imagine", prompt="a fox in the snow")
-        with contextlib.suppress(NotAnswered):  # the kill may come before the first answer
+        with contextlib.suppress(ResponseTimeout):  # the kill may come before the first answer
             await asked.answered()
         assert await process.wait() == -signal.SIGKILL
     await expect_one_grid(playground, tmp_path)
@@ -105,7 +105,7 @@ async def test_what_waited_in_line_when_the_bot_was_killed_still_runs(
         for name in ("Ada", "Ben", "Mo"):
             asked = await playground.as_member(name).slash("imagine", "imagine", prompt=name)
             if process.returncode is None and name != "Mo":
-                with contextlib.suppress(NotAnswered):  # the kill may come before
+                with contextlib.suppress(ResponseTimeout):  # the kill may come before
                     await asked.answered()
         assert await process.wait() == -signal.SIGKILL
     jobs, _ = await stored(tmp_path)

@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from bot.journal import MASK, JournalHandler, Redactor, configure
+from bot.journal import MASK, RedactingStreamHandler, Redactor, configure_logging
 
 TOKEN = "MTAxMDEwMTAxMDEwMTAxMDEw.GabcdE.x1y2z3-x1y2z3_x1y2z3-x1y2z3-x1y"
 KEY = "0x" + "5aF0" * 16
@@ -31,7 +31,7 @@ def stream() -> Iterator[io.StringIO]:
     root = logging.getLogger()
     level = root.level
     yield io.StringIO()
-    for handler in [one for one in root.handlers if isinstance(one, JournalHandler)]:
+    for handler in [one for one in root.handlers if isinstance(one, RedactingStreamHandler)]:
         root.removeHandler(handler)
     root.setLevel(level)
     logging.captureWarnings(False)
@@ -40,7 +40,7 @@ def stream() -> Iterator[io.StringIO]:
 def start(
     stream: io.StringIO, form: Form = "text", level: str = "debug", *secrets: str
 ) -> logging.Logger:
-    configure(form, level, secrets, stream)
+    configure_logging(form, level, secrets, stream)
     return logging.getLogger("bot.somewhere")
 
 
@@ -94,7 +94,9 @@ def test_libraries_that_tell_every_request_are_quiet_unless_debugging(
 
 
 def test_configuring_again_replaces_the_first_and_nothing_else(stream: io.StringIO) -> None:
-    strangers = [one for one in logging.getLogger().handlers if not isinstance(one, JournalHandler)]
+    strangers = [
+        one for one in logging.getLogger().handlers if not isinstance(one, RedactingStreamHandler)
+    ]
     earlier = io.StringIO()
     start(earlier)
     start(stream).info("once")

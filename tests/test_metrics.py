@@ -10,16 +10,16 @@ import httpx
 import pytest
 
 from bot.domain.errors import ConfigError
-from bot.domain.events import Cause, Delivered, Dispatched, Failed
+from bot.domain.events import Delivered, Failed, FailureReason, Scheduled
 from bot.domain.job import Job, JobState, new_job
-from bot.domain.request import Author, Place, Request
-from bot.metrics import Metrics, serve
+from bot.domain.request import Author, ChannelRef, Request
+from bot.metrics import Metrics, serve_metrics
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 
 
 def job() -> Job:
-    request = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), Place(2, 3))
+    request = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), ChannelRef(2, 3))
     return new_job("abcdefghijklmnop", request, NOW - timedelta(seconds=30))
 
 
@@ -33,17 +33,17 @@ async def nothing() -> None:
 
 async def test_events_become_figures() -> None:
     metrics = Metrics(now=lambda: NOW)
-    await metrics.report(job(), Dispatched())
-    started = replace(job(), state=JobState.FINISHED, started_at=NOW, collected=(1, 2))
-    await metrics.report(started, Delivered("channel"))
-    failed = replace(job(), state=JobState.FAILED, cause=Cause.DIED)
-    await metrics.report(failed, Failed(Cause.DIED, "It died."))
-    metrics.rate_limited()
-    metrics.settled(Decimal("4.5"), Decimal("95.5"))
-    metrics.line(waiting=4, running=2)
-    metrics.circuit_changed(True, "away")
+    await metrics.on_event(job(), Scheduled())
+    started = replace(job(), state=JobState.FINISHED, started_at=NOW, fetched_rows=(1, 2))
+    await metrics.on_event(started, Delivered("channel"))
+    failed = replace(job(), state=JobState.FAILED, cause=FailureReason.DIED)
+    await metrics.on_event(failed, Failed(FailureReason.DIED, "It died."))
+    metrics.count_rate_limit()
+    metrics.observe_cost(Decimal("4.5"), Decimal("95.5"))
+    metrics.set_queue_depth(waiting=4, running=2)
+    metrics.set_backend_available(True, "away")
     async with (
-        serve(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base,
+        serve_metrics(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base,
         httpx.AsyncClient() as client,
     ):
         answer = await client.get(f"{base}/metrics")
@@ -68,7 +68,7 @@ async def test_what_is_not_ready_is_named() -> None:
 
     metrics = Metrics(now=lambda: NOW)
     async with (
-        serve(metrics, ("127.0.0.1", 0), readiness=unwell, refresh=nothing) as base,
+        serve_metrics(metrics, ("127.0.0.1", 0), readiness=unwell, refresh=nothing) as base,
         httpx.AsyncClient() as client,
     ):
         answer = await client.get(f"{base}/readyz")
@@ -78,15 +78,17 @@ async def test_what_is_not_ready_is_named() -> None:
 
 async def test_a_port_that_is_taken_is_the_operators_to_mend() -> None:
     metrics = Metrics(now=lambda: NOW)
-    async with serve(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base:
+    async with serve_metrics(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base:
         port = int(base.rpartition(":")[2])
         with pytest.raises(ConfigError, match="listen"):
-            async with serve(metrics, ("127.0.0.1", port), readiness=well, refresh=nothing):
+            async with serve_metrics(metrics, ("127.0.0.1", port), readiness=well, refresh=nothing):
                 pass
 
 
 async def test_switched_off_means_no_port() -> None:
-    async with serve(Metrics(now=lambda: NOW), None, readiness=well, refresh=nothing) as base:
+    async with serve_metrics(
+        Metrics(now=lambda: NOW), None, readiness=well, refresh=nothing
+    ) as base:
         assert base == ""
 
 
@@ -114,7 +116,7 @@ async def test_a_loopback_port_answers_only_to_this_machines_names(
     """Whoever listens for others is scraped by a service name; a page elsewhere has no business."""
     metrics = Metrics(now=lambda: NOW)
     async with (
-        serve(metrics, (listen, 0), readiness=well, refresh=nothing) as base,
+        serve_metrics(metrics, (listen, 0), readiness=well, refresh=nothing) as base,
         httpx.AsyncClient(trust_env=False) as client,
     ):
         address = base.replace("0.0.0.0", "127.0.0.1") + path

@@ -8,11 +8,11 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import close_open_files, find_open_files, open_engine
+from bot.app import close_open_files, find_open_files, open_application
 from bot.backends.environment import child_environment, needs_hub
 from bot.backends.local import _INHERITED as LOCAL
-from bot.backends.slurm.options import Options
-from bot.cli.carrying import FolderCourier
+from bot.backends.slurm.options import SlurmOptions
+from bot.cli.carrying import FolderDelivery
 from bot.permissions import private_umask
 from bot.settings import Settings
 from tests.cli.terminal import Desk
@@ -116,7 +116,7 @@ async def test_an_engine_makes_nothing_open_whatever_the_umask(tmp_path: Path) -
     before = os.umask(0)
     try:
         chosen = settings(tmp_path / "data", kind="local", local={"engine": "sketch"})
-        async with open_engine(chosen, courier=FolderCourier(None)):
+        async with open_application(chosen, courier=FolderDelivery(None)):
             made = modes(tmp_path / "data")
         assert os.umask(0) == 0  # it is given back
     finally:
@@ -165,7 +165,7 @@ NEEDED_NAMES = ("HOME", "LANG", "LC_ALL", "LD_LIBRARY_PATH", "TZ", "USER", "HF_H
 def test_no_secret_reaches_a_child(name: str) -> None:
     source = {"PATH": "/bin", name: "canary"}
     assert child_environment(source, LOCAL, hub=False) == {"PATH": "/bin"}
-    slurm = Options(Path("/shared"), environ=source)
+    slurm = SlurmOptions(Path("/shared"), environ=source)
     assert slurm.environment == {"PATH": "/bin"}
 
 
@@ -173,7 +173,7 @@ def test_no_secret_reaches_a_child(name: str) -> None:
 def test_what_a_job_needs_reaches_it(name: str) -> None:
     source = {"PATH": "/bin", name: "needed"}
     assert child_environment(source, LOCAL, hub=False) == source
-    assert Options(Path("/shared"), environ=source).environment == source
+    assert SlurmOptions(Path("/shared"), environ=source).environment == source
 
 
 @pytest.mark.parametrize(
@@ -195,7 +195,7 @@ def test_the_hub_s_token_goes_only_to_an_engine_that_may_need_it(
     monkeypatch.chdir(tmp_path)
     assert needs_hub(engine, model) is expected
     source = {"PATH": "/bin", "HF_TOKEN": "canary"}
-    chosen = Options(Path("/shared"), engine=engine, model=model, environ=source)
+    chosen = SlurmOptions(Path("/shared"), engine=engine, model=model, environ=source)
     assert ("HF_TOKEN" in chosen.environment) is expected
 
 

@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.events import Artifact, Failed, Finished, GridReady, RowFailed, RowReady, Started
-from bot.domain.logs import LogParser, LogText
-from bot.domain.markers import read_marker
+from bot.domain.logs import LogOutput, LogParser
+from bot.domain.markers import parse_marker
 from tests.publisher_program import KEY, PUBLISHER, publisher
 
 SHA = hashlib.sha256(b"x").hexdigest()
@@ -66,20 +66,20 @@ def test_it_fits_into_an_environment_variable() -> None:
 def test_a_mark_is_a_marker_that_the_bot_believes(words: tuple[str, ...], meaning: object) -> None:
     said = publisher("mark", *words)
     (line,) = said.lines
-    marker = read_marker(KEY, line, rows=4)
+    marker = parse_marker(KEY, line, rows=4)
     assert marker is not None
     assert marker.kind == words[0]
     assert marker.meaning == meaning
-    assert read_marker(bytes(32), line, rows=4) is None
+    assert parse_marker(bytes(32), line, rows=4) is None
     assert (said.code, said.errors) == (0, "")
 
 
 def test_a_missing_models_name_arrives_whatever_it_is() -> None:
     said = publisher("mark", "model-missing", "row=2", "model=a=b é mac=0")
-    marker = read_marker(KEY, said.lines[0], rows=4)
+    marker = parse_marker(KEY, said.lines[0], rows=4)
     assert marker is not None
     assert isinstance(marker.meaning, Failed)
-    assert "a=b é mac=0" in marker.meaning.sentence
+    assert "a=b é mac=0" in marker.meaning.message
 
 
 def test_marks_are_numbered_by_the_clock() -> None:
@@ -104,7 +104,7 @@ def test_without_a_good_key_nothing_is_said_and_no_key_shown(key: str | None) ->
     said = publisher("mark", "done", "ok=1", "failed=0", MAC_KEY=key)
     if key == "":
         # An empty key is a key: what it signs is believed by nobody.
-        assert read_marker(KEY, said.lines[0], rows=1) is None
+        assert parse_marker(KEY, said.lines[0], rows=1) is None
         return
     assert (said.code, said.lines) == (1, ())
     assert "secret" not in said.errors
@@ -169,7 +169,7 @@ def test_a_painter_cannot_speak_for_the_workflow() -> None:
     said = publisher("relay", "2", data=b"\r" + forged + b"\n\x1b[A" + forged)
     parsed = LogParser(KEY, 4).feed(b"".join(line + b"\n" for line in said.lines))
     assert len(parsed) == 4
-    assert all(isinstance(item, LogText) and item.row == 2 for item in parsed)
+    assert all(isinstance(item, LogOutput) and item.row == 2 for item in parsed)
 
 
 def in_process(name: str) -> Callable[[str], str]:

@@ -16,12 +16,12 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bot.domain.events import Artifact, Finished, GridReady, RowReady
-from bot.domain.markers import read_marker
+from bot.domain.markers import parse_marker
 from tests.publisher_program import KEY, Said, publisher
 
 
 def meanings(said: Said, rows: int = 4) -> list[object]:
-    markers = [read_marker(KEY, line, rows) for line in said.lines]
+    markers = [parse_marker(KEY, line, rows) for line in said.lines]
     return [marker and marker.meaning for marker in markers]
 
 

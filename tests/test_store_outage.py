@@ -15,8 +15,8 @@ import pytest
 from bot.domain.job import JobState
 from bot.playground.server import Playground
 from bot.store.database import Database
-from bot.store.jobs import Jobs
-from bot.store.ledger import Ledger
+from bot.store.jobs import JobRepository
+from bot.store.ledger import LedgerRepository
 from tests.bot_process import bot_process, grids, log_of
 from tests.scenarios.plays import write_play
 from tests.store.outages import small_disk
@@ -101,9 +101,9 @@ async def test_the_process_goes_on_by_itself(
         async with await Database.open(
             folder / "data" / "gridbrush.sqlite3", now=lambda: datetime.now(UTC)
         ) as database:
-            jobs = await Jobs(database).prefix("")
+            jobs = await JobRepository(database).prefix("")
             assert [job.state for job in jobs] == [JobState.FINISHED] * 3
-            assert await Ledger(database).check() == ()
+            assert await LedgerRepository(database).check() == ()
     said = log_of(tmp_path).read_text()
     assert said.count("the store is unavailable") == 1
     assert said.count("the store is available again") == 1

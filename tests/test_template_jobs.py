@@ -19,7 +19,7 @@ from bot.domain.events import (
     RowReady,
     RowStarted,
 )
-from bot.domain.logs import LogText
+from bot.domain.logs import LogOutput
 from bot.domain.painter import Painted, script_steps
 from bot.domain.request import Request
 from bot.domain.template import render
@@ -148,7 +148,7 @@ def test_without_a_negative_prompt_any_script_will_do(tmp_path: Path) -> None:
 
 def test_a_script_that_cannot_take_a_negative_prompt_fails_its_rows(tmp_path: Path) -> None:
     done = paint(tmp_path, request(rows=1, negative="trees"), conditioning="uc = None")
-    assert LogText(1, "not supported here: negative prompt") in done.parsed
+    assert LogOutput(1, "not supported here: negative prompt") in done.parsed
     assert done.all(RowFailed) == [RowFailed(1, 65)]
     assert done.all(Finished) == [Finished(0, 1)]
     assert done.code == 1
@@ -183,7 +183,7 @@ def test_the_stock_script_gets_what_it_can_do_and_its_steps_are_counted(
 ) -> None:
     job = by_stock_script(tmp_path, (256, 256), steps, device)
     assert job.row(1)[3] == str(done)
-    assert LogText(1, f"really ran {ran} steps") in job.parsed
+    assert LogOutput(1, f"really ran {ran} steps") in job.parsed
     painted = Painted("stable-diffusion", "no-such-model", ran, "9", negative=True)
     assert job.all(RowPainted) == [RowPainted(1, painted)]
     assert script_steps(steps) == ran
@@ -198,7 +198,7 @@ def test_a_picture_that_is_too_small_for_the_stock_script_is_not_begun(
     tmp_path: Path, size: tuple[int, int], painted: bool
 ) -> None:
     job = by_stock_script(tmp_path, size, 5, "cpu")
-    said = LogText(1, "not supported here: a picture under 256 x 256 pixels")
+    said = LogOutput(1, "not supported here: a picture under 256 x 256 pixels")
     assert (said in job.parsed) is not painted
     assert (job.all(RowFailed) == [RowFailed(1, 65)]) is not painted
     assert (len(job.all(RowReady)) == 1) is painted
@@ -248,7 +248,7 @@ def test_a_model_that_is_not_there_is_named(tmp_path: Path) -> None:
     done = carry_out(workflow, tmp_path)
     failures = [item for item in done.parsed if isinstance(item, Failed)]
     assert len(failures) == 1
-    assert "no-such-model" in failures[0].sentence
+    assert "no-such-model" in failures[0].message
     assert sorted(str(item) for item in done.all(RowFailed)) == [
         "RowFailed(row=1, code=66)",
         "RowFailed(row=2, code=66)",
@@ -310,7 +310,7 @@ def test_the_cut_out_picture_is_upscaled_and_published(tmp_path: Path) -> None:
     assert (ready.row, ready.seed) == (1, SEED)
     with Image.open(done.published / "upscaled.png") as picture:
         assert picture.size == (4, 4)
-    assert LogText(1, "Testing 0 picture") in done.parsed
+    assert LogOutput(1, "Testing 0 picture") in done.parsed
     assert done.all(Finished) == [Finished(1, 0)]
     assert done.code == 0
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.script import to_bash
-from bot.domain.template import masked, render
-from bot.domain.workflow import Workflow, walk
+from bot.domain.template import redact, render
+from bot.domain.workflow import Workflow, iter_steps
 from tests.stock_jobs import (
     KEY,
     NAMES,
@@ -47,11 +47,11 @@ def shellcheck(script: str, *options: str) -> str:
 def test_a_stock_template_says_what_it_makes_and_keeps_its_key(name: str) -> None:
     template = load(name)
     assert template.about
-    assert template.negative is (name == "stable-diffusion.yaml")
-    assert template.wordless is (name == "upscale.yaml")
+    assert template.supports_negative is (name == "stable-diffusion.yaml")
+    assert template.ignores_prompt is (name == "upscale.yaml")
     workflow = render(template, request(1, 1), ticket(input_sha256="0" * 64, input_url="https://x"))
-    assert KEY.hex() in str(workflow.document())
-    assert KEY.hex() not in str(masked(workflow, template).document())
+    assert KEY.hex() in str(workflow.to_dict())
+    assert KEY.hex() not in str(redact(workflow, template).to_dict())
 
 
 def test_the_grid_calls_the_script_and_the_upscaler_does_not() -> None:
@@ -61,7 +61,7 @@ def test_the_grid_calls_the_script_and_the_upscaler_does_not() -> None:
 
 def test_every_size_of_grid_takes_one_task_and_one_gpu_for_a_row() -> None:
     for workflow, rows, samples in grids():
-        loops = [step.loop for _, step in walk(workflow.steps) if step.loop is not None]
+        loops = [step.loop for _, step in iter_steps(workflow.steps) if step.loop is not None]
         (loop,) = loops
         assert loop.parallel
         assert loop.range is not None
@@ -82,7 +82,7 @@ def test_a_task_takes_at_most_16_gigabytes() -> None:
 
 def test_every_rendering_is_a_valid_document() -> None:
     for workflow in (*(workflow for workflow, _, _ in grids()), upscaling()):
-        assert Workflow.load(workflow.document()) == workflow
+        assert Workflow.from_dict(workflow.to_dict()) == workflow
 
 
 def test_every_script_is_good_bash(tmp_path: Path) -> None:
@@ -104,7 +104,7 @@ def test_shellcheck_finds_nothing_in_the_scripts(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_shellcheck_finds_nothing_in_the_commands(name: str) -> None:
     workflow = upscaling() if name == "upscale.yaml" else next(grids())[0]
-    commands = [step.run.command for _, step in walk(workflow.steps) if step.run is not None]
+    commands = [step.run.command for _, step in iter_steps(workflow.steps) if step.run is not None]
     assert commands
     for command in commands:
         # SC2154: variables that nothing in the command sets are those of the job.

@@ -21,8 +21,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.slurm.folder import Folder
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.slurm.folder import JobFolder
 from bot.domain.job import Job, JobState
 from bot.playground.posts import Message
 from bot.playground.server import Playground
@@ -85,7 +85,7 @@ def open_bot(left: LeftBehind, playground: Playground, clock: Clock) -> Opener:
         clock.pass_time(minutes=minutes)
         async with open_with(settings(left, playground), playground, clock) as house:
             if not dispatching:
-                house.service.engine.dispatcher.drain()
+                house.service.engine.scheduler.drain()
             yield house
 
     return opened
@@ -111,7 +111,7 @@ async def job_of(house: House, left: LeftBehind, prompt: str) -> Job:
 async def finished(house: House, job_id: str) -> None:
     """Wait until a job has ended well."""
     job = await house.witness.reached(job_id, *(state for state in JobState if state.terminal))
-    assert job.state is JobState.FINISHED, job.sentence
+    assert job.state is JobState.FINISHED, job.failure_message
 
 
 def card_of(house: House, job_id: str) -> Message:
@@ -206,13 +206,13 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
             job = await house.service.engine.queue.jobs.get(job_id)
             assert job is not None
             (result,) = house.results(job)
-            assert (job.rung, result.id in cards) == ("interaction", True)
+            assert (job.delivery_method, result.id in cards) == ("interaction", True)
             delivered.append(job)
-        assert [job.collected for job in delivered] == [(1, 2), (1,), (1,)]
+        assert [job.fetched_rows for job in delivered] == [(1, 2), (1,), (1,)]
         # What the release could post nowhere is posted now that there is a way.
         await finished(house, left.job_id(KEPT))
         kept = await job_of(house, left, KEPT)
-        assert (kept.rung, len(house.results(kept))) == ("interaction", 1)
+        assert (kept.delivery_method, len(house.results(kept))) == ("interaction", 1)
         delivered.append(kept)
         # What the release had made is a source for what is made now.
         asked = await house.member("Ada").select(
@@ -225,7 +225,7 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
         for prompt, state in ENDED.items():
             assert (await job_of(house, left, prompt)).state is state
     async with open_bot() as house:
-        await house.service.engine.dispatcher.idle()
+        await house.service.engine.scheduler.idle()
         assert [len(house.results(job)) for job in delivered] == [1, 1, 1, 1]
     after = {table: left.rows(table) for table in KEPT_TABLES}
     for table, rows in before.items():
@@ -256,7 +256,7 @@ async def test_a_job_that_still_paints_is_followed_to_its_end(
         # The token of its card is dead by now: the bot calls its author, once.
         job = await job_of(house, left, RUNNING)
         (result,) = house.results(job)
-        assert (job.rung, job.collected) == ("channel", (1, 2))
+        assert (job.delivery_method, job.fetched_rows) == ("channel", (1, 2))
         assert house.called(result) == [house.member("Mo").id]
 
 
@@ -402,7 +402,7 @@ AT = datetime(2026, 11, 23, 12, 0, 0, 250, tzinfo=UTC)
 
 
 def test_jobs_and_transactions_of_deepsquare_are_read(left: LeftBehind) -> None:
-    journal = Journal(left.samples / "deepsquare" / "179188-0xabc")
+    journal = StateStore(left.samples / "deepsquare" / "179188-0xabc")
     journal.prepare(AT + timedelta(days=1))
     intended, running, settled = journal.jobs()
     assert (intended.job_id, intended.attempts, intended.settled) == ("intended", (), False)
@@ -426,7 +426,7 @@ def test_jobs_and_transactions_of_deepsquare_are_read(left: LeftBehind) -> None:
     assert (slots[0].job_id, slots[0].data, slots[0].gas) == ("running", b"\x00\x01", 210_000)
     assert (first.raw, first.hash, first.script) == (b"\x01\xff", b"\x02" * 32, "beefed")
     assert (newest.void, newest.gas_price, newest.signed_at) == (True, 2 * 10**9, AT)
-    assert journal.note("blocks") == {"seen": 1003}
+    assert journal.read_note("blocks") == {"seen": 1003}
 
 
 @pytest.mark.parametrize(
@@ -443,19 +443,19 @@ def test_jobs_and_transactions_of_deepsquare_are_read(left: LeftBehind) -> None:
 def test_job_folders_of_slurm_are_read(
     left: LeftBehind, name: str, number: str, over: bool, code: int | None
 ) -> None:
-    folder = Folder(left.samples / "slurm" / "jobs" / name)
-    assert (folder.intended(), folder.number(), folder.over()) == (True, number, over)
-    traces = folder.traces()
+    folder = JobFolder(left.samples / "slurm" / "jobs" / name)
+    assert (folder.intended(), folder.number(), folder.is_over()) == (True, number, over)
+    traces = folder.state()
     assert (traces.code, traces.cancelled) == (code, name == "cancelled")
     assert traces.refused == ("No node has so many GPUs." if name == "refused" else "")
 
 
 async def test_a_job_of_the_release_that_slurm_starts_only_now_runs(left: LeftBehind) -> None:
-    folder = Folder(left.samples / "slurm" / "jobs" / "submitted")
+    folder = JobFolder(left.samples / "slurm" / "jobs" / "submitted")
     process = await asyncio.create_subprocess_exec(
         *("bash", str(folder.path / "job.sh")),
         env={"PATH": os.environ["PATH"], "SLURM_JOB_ID": "4711", "SLURM_JOB_GPUS": "0"},
         stdout=asyncio.subprocess.DEVNULL,
     )
     assert await process.wait() == 0
-    assert (folder.number(), folder.over(), folder.traces().code) == ("4711", True, 0)
+    assert (folder.number(), folder.is_over(), folder.state().code) == ("4711", True, 0)

@@ -16,7 +16,7 @@ from bot.domain.errors import ConfigError
 _NOT_BACKENDS = frozenset({"base", "folders", "published", "recordings", "slots", "standins"})
 
 
-def kinds() -> tuple[str, ...]:
+def available_kinds() -> tuple[str, ...]:
     """The backends that can be named in ``[backend] kind``."""
     names = {module.name for module in pkgutil.iter_modules(__path__)}
     return tuple(sorted(names - _NOT_BACKENDS))
@@ -24,8 +24,10 @@ def kinds() -> tuple[str, ...]:
 
 async def open_backend(kind: str, options: Mapping[str, object]) -> Backend:
     """Open the backend that ``kind`` names. Raises ConfigError if there is none, or it cannot."""
-    if kind not in kinds():
-        raise ConfigError("[backend] kind", f"{kind!r} is no backend", f"Use one of {kinds()}.")
+    if kind not in available_kinds():
+        raise ConfigError(
+            "[backend] kind", f"{kind!r} is no backend", f"Use one of {available_kinds()}."
+        )
     module = importlib.import_module(f"bot.backends.{kind}")
     backend: Backend = await module.open(options)
     return backend

@@ -15,15 +15,15 @@ from typing import Protocol, TypeAlias, runtime_checkable
 
 from bot.domain.events import (
     Artifact,
+    BackendJobRef,
     Cancelled,
     Exited,
     Failed,
-    Handle,
-    OutOfFunds,
+    FundsExhausted,
     Requeued,
     Started,
 )
-from bot.domain.findings import Finding
+from bot.domain.findings import CheckResult
 from bot.domain.painter import Painter
 from bot.domain.workflow import Workflow
 
@@ -48,14 +48,14 @@ class LogLine:
 
 
 @dataclass(frozen=True, slots=True)
-class Price:
+class PriceQuote:
     """What a job may cost. ``credits`` is None where computing is not paid for."""
 
     credits: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
-class Settlement:
+class FinalCost:
     """What a job cost in the end, in credits, and what of the price came back."""
 
     cost: Decimal
@@ -69,13 +69,13 @@ class Health:
 
     ok: bool
     detail: str
-    mend: str = ""
+    hint: str = ""
 
 
-Life: TypeAlias = Started | Requeued | Exited | Failed | Cancelled | OutOfFunds
+LifecycleEvent: TypeAlias = Started | Requeued | Exited | Failed | Cancelled | FundsExhausted
 """What a backend itself knows of a job's life, beside its log."""
 
-ENDINGS = (Exited, Failed, Cancelled, OutOfFunds)
+TERMINAL_EVENTS = (Exited, Failed, Cancelled, FundsExhausted)
 """The last thing ``follow`` yields is one of these."""
 
 
@@ -89,11 +89,11 @@ class Backend(Protocol):
         """Where the job's steps publish files, without a trailing slash (``file://`` or https)."""
         ...
 
-    async def price(self, workflow: Workflow) -> Price:
+    async def price(self, workflow: Workflow) -> PriceQuote:
         """The most the job may cost."""
         ...
 
-    async def submit(self, submission: Submission) -> Handle:
+    async def submit(self, submission: Submission) -> BackendJobRef:
         """Hand the job over; a second call with the same ``job_id`` returns the first handle.
 
         Raises Unavailable (nothing was started, or ``find`` will tell), SubmissionRejected,
@@ -101,14 +101,16 @@ class Backend(Protocol):
         """
         ...
 
-    async def find(self, job_id: str) -> Handle | None:
+    async def find(self, job_id: str) -> BackendJobRef | None:
         """The handle of a job that was handed over earlier, or None if it never arrived.
 
         Raises Unavailable when that cannot be known now.
         """
         ...
 
-    def follow(self, handle: Handle, cursor: str | None = None) -> AsyncIterator[LogLine | Life]:
+    def follow(
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """The log from ``cursor`` (None: from the first line), and the job's life, to its end.
 
         The last item is one of ENDINGS; after it the iterator stops. Raises LogStreamLost when
@@ -124,18 +126,18 @@ class Backend(Protocol):
         """
         ...
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: BackendJobRef) -> None:
         """Stop the job, waiting or running; no error if it is over. ``follow`` then ends."""
         ...
 
-    async def settlement(self, handle: Handle) -> Settlement | None:
+    async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         """Wait until the job is paid for and say what it cost; None where nothing is paid for.
 
         Raises Unavailable when that cannot be known now.
         """
         ...
 
-    async def forget(self, job_id: str) -> None:
+    async def delete_job_data(self, job_id: str) -> None:
         """Remove what is kept here of a job that is over, words and pictures; no other is touched.
 
         Raises Unavailable. What a service keeps elsewhere, it keeps for as long as it does.
@@ -152,7 +154,7 @@ class Backend(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
-class WalletReport:
+class WalletStatus:
     """A wallet as its chain has it: the native coin, credits, and what may be drawn of them.
 
     ``scheduler`` is the contract that may draw up to ``allowance`` credits.
@@ -167,10 +169,10 @@ class WalletReport:
 
 
 @runtime_checkable
-class Inspectable(Protocol):
+class SupportsChecks(Protocol):
     """A backend that can say in detail what is wrong with it, for ``gridbrush check``."""
 
-    async def inspect(self, workflow: Workflow) -> Sequence[Finding]:
+    async def run_checks(self, workflow: Workflow) -> Sequence[CheckResult]:
         """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
         ...
 
@@ -179,14 +181,14 @@ class Inspectable(Protocol):
 class Extendable(Protocol):
     """A backend that stops a job when what was paid for it is used up, and can be paid more."""
 
-    async def extension(self, handle: Handle) -> Decimal | None:
+    async def extension(self, handle: BackendJobRef) -> Decimal | None:
         """Return the credits that the job should be allowed in all so that it can go on.
 
         None while what it has is enough, and where no more may be paid. Raises Unavailable.
         """
         ...
 
-    async def extend(self, handle: Handle, total: Decimal) -> None:
+    async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
         """Raise what the job may cost to ``total`` credits in all.
 
         Repeating it, after a crash too, pays once. Raises OutOfFunds, SubmissionRejected (it does
@@ -205,10 +207,10 @@ class Describing(Protocol):
 
 
 @runtime_checkable
-class Paid(Protocol):
+class SupportsWallet(Protocol):
     """A backend that draws on the operator's wallet, for ``gridbrush wallet``."""
 
-    async def wallet_report(self) -> WalletReport:
+    async def wallet_report(self) -> WalletStatus:
         """Balances and allowance. Raises Unavailable."""
         ...
 

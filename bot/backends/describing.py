@@ -14,8 +14,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from bot.backends.standins import PACKAGE_ROOT, Painting
-from bot.domain.findings import Finding
+from bot.backends.standins import PACKAGE_ROOT, Txt2ImgConfig
+from bot.domain.findings import CheckResult
 from bot.domain.painter import SCRIPT, SKETCH, Painter
 
 MODULE: Final = "bot.painter.describe"
@@ -35,12 +35,13 @@ class Description:
     detail: str = ""
     problems: tuple[tuple[str, str], ...] = ()
 
-    def findings(self, where: str) -> tuple[Finding, ...]:
+    def findings(self, where: str) -> tuple[CheckResult, ...]:
         """Return one finding for each problem; where there is none, what paints."""
         if not self.problems:
-            return (Finding(FINDING, True, self.detail or self.painter.show()),)
+            return (CheckResult(FINDING, True, self.detail or self.painter.show()),)
         return tuple(
-            Finding(FINDING, False, f"{where} {problem}", mend) for problem, mend in self.problems
+            CheckResult(FINDING, False, f"{where} {problem}", mend)
+            for problem, mend in self.problems
         )
 
 
@@ -67,12 +68,12 @@ def read_description(text: str) -> Description:
     return Description(painter, ", ".join(facts), problems)
 
 
-def variables(painting: Painting) -> Mapping[str, str]:
+def variables(painting: Txt2ImgConfig) -> Mapping[str, str]:
     """Return the environment that the program reads beside that of the machine."""
     return {"PAINTER_ENGINE": painting.engine, "PAINTER_MODEL": painting.model}
 
 
-async def describe(painting: Painting, environment: Mapping[str, str]) -> Description:
+async def describe(painting: Txt2ImgConfig, environment: Mapping[str, str]) -> Description:
     """Return what would paint on this machine, in ``environment``; never raises."""
     if painting.engine == SKETCH or (painting.engine == "auto" and not painting.model):
         return Description(Painter(SKETCH))

@@ -24,14 +24,14 @@ PASS_BYTES = 1 << 20
 """Bytes of a log that are read before the job itself is looked at again."""
 
 
-def job_folder(jobs: Path, job_id: str) -> Path:
+def job_dir(jobs: Path, job_id: str) -> Path:
     """The folder of a job. Raises SubmissionRejected for an id that is no safe file name."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", job_id):
         raise SubmissionRejected(f"{job_id!r} cannot be a job id")
     return jobs / job_id
 
 
-async def read_lines(log: Path, offset: int, *, final: bool) -> list[LogLine]:
+async def read_log_lines(log: Path, offset: int, *, final: bool) -> list[LogLine]:
     """Some lines that begin at byte ``offset``, empty at the end of the log.
 
     A last line without its newline counts only if the log is ``final``. A line is torn only if it
@@ -82,7 +82,7 @@ async def read_lines_until(
     """
     give_up = time.monotonic() + seconds
     while offset < end and time.monotonic() < give_up:
-        lines = await read_lines(log, offset, final=final)
+        lines = await read_log_lines(log, offset, final=final)
         if not lines:
             return
         for line in lines:
@@ -90,7 +90,7 @@ async def read_lines_until(
             yield line
 
 
-def forget_ended(jobs: Path, now: float, last_files: Iterable[str] = ("result",)) -> None:
+def delete_expired(jobs: Path, now: float, last_files: Iterable[str] = ("result",)) -> None:
     """Remove the folders of jobs that ended ``KEEP_DAYS`` ago.
 
     A job has ended when one of ``last_files`` is there; ``now`` is in Unix seconds. Blocking.

@@ -25,24 +25,30 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.backends import folders, slots
-from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.base import FinalCost, Health, LifecycleEvent, LogLine, PriceQuote, Submission
 from bot.backends.describing import HOSTED, Description, describe
 from bot.backends.environment import child_environment, needs_hub
 from bot.backends.folders import (
     PASS_BYTES,
-    forget_ended,
-    job_folder,
+    delete_expired,
+    job_dir,
     log_size,
     read_lines_until,
     write_private,
 )
 from bot.backends.published import copy_published
-from bot.backends.standins import Painting, stand_ins, write_stand_ins
+from bot.backends.standins import Txt2ImgConfig, container_stubs, write_container_stubs
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
-from bot.domain.events import Artifact, Cancelled, Exited, Handle
-from bot.domain.findings import Finding
+from bot.domain.events import Artifact, BackendJobRef, Cancelled, Exited
+from bot.domain.findings import CheckResult
 from bot.domain.painter import Painter
-from bot.domain.script import Containers, Processes, Runtime, Site, to_bash
+from bot.domain.script import (
+    ContainerRuntime,
+    ExecutionEnvironment,
+    OciRuntime,
+    ProcessLauncher,
+    to_bash,
+)
 from bot.domain.workflow import Workflow
 
 NAME = "local"
@@ -67,7 +73,7 @@ bash script.sh </dev/null >>log 2>&1 &
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class LocalOptions:
     """The options of ``[backend.local]``; jobs are kept in ``data_dir/local``."""
 
     data_dir: Path
@@ -83,9 +89,9 @@ class Options:
 
 async def open(options: Mapping[str, object]) -> LocalBackend:
     """Open the backend. Raises ConfigError if its folder cannot be used."""
-    known = {name: options[name] for name in Options.__dataclass_fields__ if name in options}
+    known = {name: options[name] for name in LocalOptions.__dataclass_fields__ if name in options}
     known["tasks"] = known.get("tasks") or os.cpu_count() or 1
-    backend = LocalBackend(Options(**known))  # type: ignore[arg-type]
+    backend = LocalBackend(LocalOptions(**known))  # type: ignore[arg-type]
     await asyncio.to_thread(backend.prepare)
     return backend
 
@@ -95,7 +101,7 @@ class LocalBackend:
 
     name = NAME
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: LocalOptions) -> None:
         self._options = options
         self._root = (options.data_dir / NAME).resolve()
         self._jobs = self._root / "jobs"
@@ -105,45 +111,45 @@ class LocalBackend:
         try:
             for folder in (self._options.data_dir, self._root, self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-            write_stand_ins(self._root / "bin", sys.executable)
+            write_container_stubs(self._root / "bin", sys.executable)
         except OSError as error:
             raise ConfigError(
                 "[data] dir", f"cannot write to {self._root}: {error.strerror}", "Make it writable."
             ) from error
-        forget_ended(self._jobs, time.time())
+        delete_expired(self._jobs, time.time())
 
     def upload_url(self, job_id: str) -> str:
         """A folder of the job, as a ``file://`` address."""
         return (self._folder(job_id) / "published").as_uri()
 
-    async def price(self, workflow: Workflow) -> Price:
+    async def price(self, workflow: Workflow) -> PriceQuote:
         """Nothing: the machine is one's own."""
-        return Price()
+        return PriceQuote()
 
-    async def submit(self, submission: Submission) -> Handle:
+    async def submit(self, submission: Submission) -> BackendJobRef:
         """Start the job's processes, unless this id was started before."""
         try:
             script = self.script(submission)
         except WorkflowError as error:
             raise SubmissionRejected(str(error)) from error
         await asyncio.to_thread(self._start, self._folder(submission.job_id), script)
-        return Handle(NAME, submission.job_id)
+        return BackendJobRef(NAME, submission.job_id)
 
     def script(self, submission: Submission) -> str:
         """The job as the bash script that would run it. Raises WorkflowError."""
         return to_bash(submission.workflow, self._site(self._folder(submission.job_id)))
 
-    async def find(self, job_id: str) -> Handle | None:
+    async def find(self, job_id: str) -> BackendJobRef | None:
         """The job's handle if it ever started."""
         folder = self._folder(job_id)
         started = await asyncio.to_thread(lambda: (folder / "group").exists() or _alive(folder))
-        return Handle(NAME, job_id) if started else None
+        return BackendJobRef(NAME, job_id) if started else None
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """The job's log file from a byte offset on, then how the job ended."""
-        folder = self._folder(handle.ref)
+        folder = self._folder(handle.id)
         log = folder / "log"
         offset = int(cursor or 0)
         while True:
@@ -165,15 +171,15 @@ class LocalBackend:
         """Copy a published file, checked, in a thread."""
         await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: BackendJobRef) -> None:
         """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 4 s."""
-        await asyncio.to_thread(self._stop, self._folder(handle.ref))
+        await asyncio.to_thread(self._stop, self._folder(handle.id))
 
-    async def settlement(self, handle: Handle) -> Settlement | None:
+    async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         """Nothing is paid for here."""
         return None
 
-    async def forget(self, job_id: str) -> None:
+    async def delete_job_data(self, job_id: str) -> None:
         """Remove the job's folder, unless any of its processes lives."""
         await asyncio.to_thread(self._forget, self._folder(job_id))
 
@@ -193,7 +199,7 @@ class LocalBackend:
         """Return what would paint in this machine's processes, or in the container."""
         return (await self._described()).painter
 
-    async def inspect(self, workflow: Workflow) -> tuple[Finding, ...]:
+    async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """Look at the model, which nothing loads before the first picture."""
         return (await self._described()).findings("[backend.local]")
 
@@ -206,7 +212,7 @@ class LocalBackend:
         return await describe(self._painting(), self._environment())
 
     def _folder(self, job_id: str) -> Path:
-        return job_folder(self._jobs, job_id)
+        return job_dir(self._jobs, job_id)
 
     def _start(self, folder: Path, script: str) -> None:
         folder.mkdir(mode=0o700, exist_ok=True)
@@ -265,31 +271,31 @@ class LocalBackend:
         hub = needs_hub(options.engine, options.model)
         return child_environment(source, _INHERITED, hub=hub)
 
-    def _site(self, folder: Path) -> Site:
+    def _site(self, folder: Path) -> ExecutionEnvironment:
         slot = (sys.executable, "-I", slots.__file__, str(self._root / "slots"))
-        return Site(
+        return ExecutionEnvironment(
             storage=str(folder / "scratch"),
             caches=str(self._root / "caches"),
             result=str(folder / "result"),
-            launcher=Processes((*slot, str(self._options.tasks))),
+            launcher=ProcessLauncher((*slot, str(self._options.tasks))),
             containers=self._containers(folder),
             # A container's own txt2img.py has to be told; a stand-in's environment says it again.
             environment={"DEVICE": self._painting().device},
         )
 
-    def _containers(self, folder: Path) -> Containers:
+    def _containers(self, folder: Path) -> ContainerRuntime:
         options = self._options
         if options.container != "none":
             shared = (str(folder / "published"), str(self._root / "caches"))
-            return Runtime(options.container, shared=shared)
+            return OciRuntime(options.container, shared=shared)
         source = os.environ if options.environ is None else options.environ
         path = source.get("PATH", os.defpath)
-        return stand_ins(self._root / "bin", self._painting(), path=path)
+        return container_stubs(self._root / "bin", self._painting(), path=path)
 
-    def _painting(self) -> Painting:
+    def _painting(self) -> Txt2ImgConfig:
         options = self._options
         device = options.device if options.device != "auto" else _device()
-        return Painting(options.engine, options.model, device, options.step_seconds)
+        return Txt2ImgConfig(options.engine, options.model, device, options.step_seconds)
 
 
 def _device() -> str:
@@ -337,7 +343,7 @@ def _await_end(folder: Path) -> None:
         time.sleep(0.02)
 
 
-def _ending(folder: Path) -> Life:
+def _ending(folder: Path) -> LifecycleEvent:
     try:
         code: int | None = int((folder / "result").read_text())
     except (FileNotFoundError, ValueError):

@@ -20,7 +20,7 @@ MAX_BYTES = 256 * 1024 * 1024
 CHUNK = 1 << 20
 
 
-def published_file(artifact: Artifact, folder: Path) -> Path:
+def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
     """The file behind a ``file://`` address, which must lie below ``folder``.
 
     Raises ArtifactMissing for any other address, whatever tricks it holds, ArtifactDamaged while
@@ -44,18 +44,18 @@ def published_file(artifact: Artifact, folder: Path) -> Path:
 
 def copy_published(artifact: Artifact, folder: Path, target: Path) -> None:
     """Copy a published file from below ``folder``, checked. Raises as its two halves. Blocking."""
-    copy_checked(published_file(artifact, folder), artifact, target)
+    copy_verified(resolve_artifact(artifact, folder), artifact, target)
 
 
-def copy_checked(source: Path, artifact: Artifact, target: Path) -> None:
+def copy_verified(source: Path, artifact: Artifact, target: Path) -> None:
     """Copy a file and check it on the way; ``target`` appears whole or not at all. Blocking.
 
     Raises as ``write_checked``, and Unavailable while the file cannot be read.
     """
-    write_checked(_chunks(source), artifact, target)
+    write_verified(_chunks(source), artifact, target)
 
 
-def write_checked(chunks: Iterable[bytes], artifact: Artifact, target: Path) -> None:
+def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) -> None:
     """Write chunks to ``target`` through a temporary file. Raises ArtifactMissing if too much was
     announced, ArtifactDamaged if something else came than was announced. Blocking."""
     if artifact.size > MAX_BYTES:

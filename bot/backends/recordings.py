@@ -15,7 +15,7 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw
 
-from bot.backends.base import Life
+from bot.backends.base import LifecycleEvent
 from bot.domain.errors import ConfigError
 from bot.domain.events import Exited
 from bot.domain.grid import GridGeometry
@@ -23,7 +23,7 @@ from bot.domain.workflow import Workflow
 
 
 @dataclass(frozen=True, slots=True)
-class Beat:
+class RecordedLine:
     """One line of the log, ``at`` seconds after the job was taken.
 
     ``line`` is said as it is; ``mark`` (``row-done row=1 seed=7``) is signed first. ``file`` names
@@ -40,8 +40,8 @@ class Beat:
 class Recording:
     """A run: its lines in order of time, and how it ends ``tail`` seconds after the last."""
 
-    beats: tuple[Beat, ...]
-    ending: Life = field(default_factory=lambda: Exited(0))
+    lines: tuple[RecordedLine, ...]
+    end_event: LifecycleEvent = field(default_factory=lambda: Exited(0))
     tail: float = 0.0
 
     @classmethod
@@ -50,8 +50,8 @@ class Recording:
 
         Raises ConfigError with the line.
         """
-        beats: list[Beat] = []
-        ending: Life = Exited(0)
+        beats: list[RecordedLine] = []
+        ending: LifecycleEvent = Exited(0)
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
@@ -63,14 +63,14 @@ class Recording:
                 if "exit" in entry:
                     ending = Exited(int(entry["exit"]))
                 else:
-                    beats.append(Beat(**entry))
+                    beats.append(RecordedLine(**entry))
             except (ValueError, TypeError) as error:
                 mend = 'Write {"at": seconds, "line" or "mark": text} or {"exit": status}.'
                 raise ConfigError(f"{path}:{number}", str(error), mend) from error
         return cls(tuple(beats), ending)
 
 
-def rehearsal(
+def synthetic_recording(
     workflow: Workflow,
     *,
     seconds: float = 0.0,
@@ -82,29 +82,32 @@ def rehearsal(
     env = {variable.key: variable.value for variable in workflow.env}
     rows, base = int(env.get("ROWS", "1")), int(env.get("SEED_BASE", "0"))
     numbers = range(1, rows + 1)
-    beats = [Beat(0.0, line="--- Job has started ---"), Beat(0.0, mark=f"start rows={rows}")]
-    beats += [Beat(0.0, mark=f"row-start row={n} seed={base + n - 1}") for n in numbers]
+    beats = [
+        RecordedLine(0.0, line="--- Job has started ---"),
+        RecordedLine(0.0, mark=f"start rows={rows}"),
+    ]
+    beats += [RecordedLine(0.0, mark=f"row-start row={n} seed={base + n - 1}") for n in numbers]
     for step in range(1, steps + 1):
         percent = 100 * step // steps
         bar = (
             f"DDIM Sampler: {percent:3d}%|{'#' * (percent // 10):10}| {step}/{steps} [00:01<00:01]"
         )
-        beats += [Beat(seconds * step / steps, line=f"[row {n}] {bar}") for n in numbers]
+        beats += [RecordedLine(seconds * step / steps, line=f"[row {n}] {bar}") for n in numbers]
     for row in numbers:
         if row in failing:
-            beats.append(Beat(seconds, mark=f"row-failed row={row} rc=1"))
+            beats.append(RecordedLine(seconds, mark=f"row-failed row={row} rc=1"))
         else:
             name = f"row-{row:02d}.png"
             mark = f"row-done row={row} seed={base + row - 1}"
-            beats.append(Beat(seconds, mark=mark, file=name))
+            beats.append(RecordedLine(seconds, mark=mark, file=name))
     ready = rows - len(failing)
     if ready and grid:
-        beats.append(Beat(seconds, mark=f"grid rows={ready}", file="grid.png"))
-    beats.append(Beat(seconds, mark=f"done ok={ready} failed={len(failing)}"))
+        beats.append(RecordedLine(seconds, mark=f"grid rows={ready}", file="grid.png"))
+    beats.append(RecordedLine(seconds, mark=f"done ok={ready} failed={len(failing)}"))
     return Recording(tuple(beats), Exited(0 if ready else 1))
 
 
-def picture(env: Mapping[str, str], name: str) -> bytes:
+def synthetic_image(env: Mapping[str, str], name: str) -> bytes:
     """A strip or grid of the right size: each cell one colour that follows from seed and place."""
     geometry = GridGeometry(
         width=int(env.get("WIDTH", "64")),

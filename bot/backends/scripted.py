@@ -18,20 +18,20 @@ from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.base import FinalCost, Health, LifecycleEvent, LogLine, PriceQuote, Submission
 from bot.backends.folders import write_private
-from bot.backends.published import copy_checked, published_file
-from bot.backends.recordings import Beat, Recording, picture, rehearsal
+from bot.backends.published import copy_verified, resolve_artifact
+from bot.backends.recordings import RecordedLine, Recording, synthetic_image, synthetic_recording
 from bot.domain.errors import LogStreamLost, SubmissionRejected, Unavailable
-from bot.domain.events import Artifact, Cancelled, Handle
-from bot.domain.markers import sign
+from bot.domain.events import Artifact, BackendJobRef, Cancelled
+from bot.domain.markers import sign_marker
 from bot.domain.workflow import Workflow
 
 NAME = "scripted"
 
 
 @dataclass(slots=True)
-class Faults:
+class InjectedFaults:
     """What goes wrong next; each count is used up as it happens."""
 
     unavailable: int = 0
@@ -70,18 +70,18 @@ class ScriptedBackend:
         self._now = now
         self._woken = asyncio.Event()
         self._taken: dict[str, Submission] = {}
-        self.faults = Faults()
+        self.faults = InjectedFaults()
         self.submitted: list[str] = []
 
     def upload_url(self, job_id: str) -> str:
         """A folder of the job, as a ``file://`` address."""
         return (self._root / job_id / "published").as_uri()
 
-    async def price(self, workflow: Workflow) -> Price:
+    async def price(self, workflow: Workflow) -> PriceQuote:
         """Nothing."""
-        return Price()
+        return PriceQuote()
 
-    async def submit(self, submission: Submission) -> Handle:
+    async def submit(self, submission: Submission) -> BackendJobRef:
         """Note when the job was taken, unless it is already."""
         self._stumble()
         if self.faults.reject:
@@ -90,25 +90,25 @@ class ScriptedBackend:
         if not (folder / "taken").exists():
             self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
             folder.mkdir(mode=0o700, exist_ok=True)
-            document = json.dumps(submission.workflow.document())
+            document = json.dumps(submission.workflow.to_dict())
             write_private(folder / "workflow.json", document)
             (folder / "taken").write_text(repr(self._now()))
             self.submitted.append(submission.job_id)
-        return Handle(NAME, submission.job_id)
+        return BackendJobRef(NAME, submission.job_id)
 
-    async def find(self, job_id: str) -> Handle | None:
+    async def find(self, job_id: str) -> BackendJobRef | None:
         """The job's handle if it was taken."""
         self._stumble()
-        return Handle(NAME, job_id) if (self._root / job_id / "taken").exists() else None
+        return BackendJobRef(NAME, job_id) if (self._root / job_id / "taken").exists() else None
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """The recording's lines as their time comes; the cursor counts lines."""
-        folder = self._root / handle.ref
+        folder = self._root / handle.id
         taken, submission = _read_job(folder)
         recording = self._play(submission)
-        for number, beat in enumerate(recording.beats):
+        for number, beat in enumerate(recording.lines):
             if number < int(cursor or 0):
                 continue
             if await self._cancelled_by(taken + beat.at / self._speed, folder):
@@ -122,20 +122,20 @@ class ScriptedBackend:
         if await self._cancelled_by(taken + self._length(recording), folder):
             yield Cancelled(by=0)
         else:
-            yield recording.ending
+            yield recording.end_event
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy a published file, checked."""
         self._stumble()
-        source = published_file(artifact, self._root)
+        source = resolve_artifact(artifact, self._root)
         if source.name in self.faults.missing:
             source.unlink()
-            source = published_file(artifact, self._root)
-        await asyncio.to_thread(copy_checked, source, artifact, target)
+            source = resolve_artifact(artifact, self._root)
+        await asyncio.to_thread(copy_verified, source, artifact, target)
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: BackendJobRef) -> None:
         """End the replay at once, unless it has ended."""
-        folder = self._root / handle.ref
+        folder = self._root / handle.id
         taken, submission = _read_job(folder)
         if self._now() >= taken + self._length(self._play(submission)):
             return
@@ -143,11 +143,11 @@ class ScriptedBackend:
         self._woken.set()
         self._woken = asyncio.Event()
 
-    async def settlement(self, handle: Handle) -> Settlement | None:
+    async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         """Nothing is paid for here."""
         return None
 
-    async def forget(self, job_id: str) -> None:
+    async def delete_job_data(self, job_id: str) -> None:
         """Remove the job's folder, unless its replay goes on."""
         folder = self._root / job_id
         if await self.find(job_id) is None:
@@ -172,13 +172,13 @@ class ScriptedBackend:
             raise Unavailable("away on request")
 
     def _length(self, recording: Recording) -> float:
-        last = recording.beats[-1].at if recording.beats else 0.0
+        last = recording.lines[-1].at if recording.lines else 0.0
         return (last + recording.tail) / self._speed
 
     def _play(self, submission: Submission) -> Recording:
         if callable(self._recording):
             return self._recording(submission)
-        return self._recording or rehearsal(submission.workflow)
+        return self._recording or synthetic_recording(submission.workflow)
 
     async def _cancelled_by(self, moment: float, folder: Path) -> bool:
         while not (folder / "cancelled").exists():
@@ -189,7 +189,7 @@ class ScriptedBackend:
                 await asyncio.wait_for(self._woken.wait(), left)
         return True
 
-    def _say(self, beat: Beat, submission: Submission) -> str:
+    def _say(self, beat: RecordedLine, submission: Submission) -> str:
         env = {variable.key: variable.value for variable in submission.workflow.env}
         if not beat.mark:
             return beat.line
@@ -197,18 +197,18 @@ class ScriptedBackend:
         words = ["@@sd1", str(int(beat.at * 1000)), kind, *pairs.split()]
         if beat.file:
             path = self._root / submission.job_id / "published" / beat.file
-            data = picture(env, beat.file)
+            data = synthetic_image(env, beat.file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
             words += [f"size={len(data)}", f"sha256={hashlib.sha256(data).hexdigest()}"]
             words += [f"url={_base64(path.as_uri())}"]
-        return sign(bytes.fromhex(env["MAC_KEY"]), " ".join(words))
+        return sign_marker(bytes.fromhex(env["MAC_KEY"]), " ".join(words))
 
 
 def _read_job(folder: Path) -> tuple[float, Submission]:
     taken = float((folder / "taken").read_text())
     document = json.loads((folder / "workflow.json").read_text(encoding="utf-8"))
-    return taken, Submission(folder.name, Workflow.load(document))
+    return taken, Submission(folder.name, Workflow.from_dict(document))
 
 
 def _base64(text: str) -> str:

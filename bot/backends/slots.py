@@ -17,7 +17,7 @@ import time
 PATIENCE_SECONDS = 0.05
 
 
-def take_slot(folder: str, count: int) -> int:
+def acquire_slot(folder: str, count: int) -> int:
     """Lock a free slot and return its file descriptor; waits as long as it takes."""
     os.makedirs(folder, exist_ok=True)
     while True:
@@ -37,7 +37,7 @@ def take_slot(folder: str, count: int) -> int:
 def main(arguments: list[str]) -> None:
     """Take a slot and exec the command."""
     folder, count, *command = arguments
-    take_slot(folder, int(count))
+    acquire_slot(folder, int(count))
     os.execvp(command[0], command)
 
 

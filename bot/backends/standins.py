@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.domain.script import StandIns
+from bot.domain.script import ContainerStubs
 
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 """The folder that holds the package ``bot``."""
@@ -27,7 +27,7 @@ runpy.run_module("bot.painter", run_name="__main__", alter_sys=True)
 
 
 @dataclass(frozen=True, slots=True)
-class Painting:
+class Txt2ImgConfig:
     """What paints, and where: the options that ``bot.painter`` reads from its environment.
 
     ``device`` is ``cpu`` or ``cuda``; ``step_seconds`` is what a step of the sketch pretends to
@@ -40,9 +40,9 @@ class Painting:
     step_seconds: float
 
 
-def stand_ins(
-    programs: Path, painting: Painting, *, path: str, package_root: str = PACKAGE_ROOT
-) -> StandIns:
+def container_stubs(
+    programs: Path, painting: Txt2ImgConfig, *, path: str, package_root: str = PACKAGE_ROOT
+) -> ContainerStubs:
     """The stand-ins in the folder ``programs``; ``path`` is the PATH that goes on behind it.
 
     ``package_root`` is empty where the interpreter has Gridbrush installed.
@@ -59,7 +59,7 @@ def stand_ins(
         "PAINTER_STEP_SECONDS": str(painting.step_seconds),
         "DEVICE": painting.device,
     }
-    return StandIns(
+    return ContainerStubs(
         {
             "library/stable-diffusion": {**shared, **painter},
             "library/upscaling": {**shared, "UPSCALE": str(programs / "upscale")},
@@ -67,7 +67,7 @@ def stand_ins(
     )
 
 
-def write_stand_ins(programs: Path, interpreter: str) -> None:
+def write_container_stubs(programs: Path, interpreter: str) -> None:
     """Write the programs, each whole or not at all; they run in ``interpreter``. Blocking."""
     programs.mkdir(mode=0o700, parents=True, exist_ok=True)
     python = shlex.quote(interpreter)

@@ -14,7 +14,7 @@ from rich.markup import escape
 
 from bot.app import utc_now
 from bot.backups import find_backup, list_backups, make_backup
-from bot.cli.program import Exit, load_settings, run
+from bot.cli.program import ExitCode, load_settings, run_async
 from bot.domain.errors import RequestError
 from bot.settings import Settings
 
@@ -36,16 +36,16 @@ def backup(
 
     Pictures are not in it: copy the folder jobs for those.
     """
-    run(_backup(load_settings(context), file))
+    run_async(_backup(load_settings(context), file))
 
 
-async def _backup(settings: Settings, file: Path | None) -> Exit:
+async def _backup(settings: Settings, file: Path | None) -> ExitCode:
     made, summary = await asyncio.to_thread(make_backup, settings.data.dir, file, utc_now())
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(made.path))}[/]", soft_wrap=True)
     console.print(f"{made.size:,} bytes, {summary.jobs} requests, checked")
     console.print(f"to go back to it: gridbrush restore {escape(str(made.path))}", soft_wrap=True)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def restore(
@@ -71,10 +71,10 @@ def restore(
     settings = load_settings(context)
     if empty and file is not None:
         raise typer.BadParameter("--empty takes no backup")
-    run(_restore(settings, file, dry_run, yes) if file or empty else _list(settings))
+    run_async(_restore(settings, file, dry_run, yes) if file or empty else _list(settings))
 
 
-async def _list(settings: Settings) -> Exit:
+async def _list(settings: Settings) -> ExitCode:
     found = await asyncio.to_thread(list_backups, settings.data.dir)
     console = Console(highlight=False)
     for one in found:
@@ -85,10 +85,10 @@ async def _list(settings: Settings) -> Exit:
     else:
         folder = escape(str(settings.data.dir))
         console.print(f"There are no backups in {folder}; gridbrush backup makes one.")
-    return Exit.OK
+    return ExitCode.OK
 
 
-async def _restore(settings: Settings, file: Path | None, dry_run: bool, yes: bool) -> Exit:
+async def _restore(settings: Settings, file: Path | None, dry_run: bool, yes: bool) -> ExitCode:
     # In this thread: nothing else runs here, and the question waits for a person.
     return _exchange(_prepared(settings, file), dry_run, yes)
 
@@ -102,25 +102,25 @@ def _prepared(settings: Settings, file: Path | None) -> AbstractContextManager[R
     return restoring(settings, find_backup(settings.data.dir, file))
 
 
-def _exchange(prepared: AbstractContextManager[Restoring], dry_run: bool, yes: bool) -> Exit:
+def _exchange(prepared: AbstractContextManager[Restoring], dry_run: bool, yes: bool) -> ExitCode:
     console = Console(highlight=False)
     with prepared as ready:
         for line in ready.report:
             console.print(escape(line), soft_wrap=True)
         if dry_run:
             console.print("Nothing was changed.")
-            return Exit.OK
+            return ExitCode.OK
         if not yes:
             if not sys.stdin.isatty():
                 raise RequestError("Nothing was changed: say --yes where nobody can be asked.")
             if not typer.confirm("Put it in place?", err=True):
                 console.print("Nothing was changed.")
-                return Exit.CANCELLED
+                return ExitCode.CANCELLED
         aside = ready.carry_out(utc_now())
         console.print(f"[bold]{escape(str(ready.path))}[/] is in place.", soft_wrap=True)
         for path in aside:
             console.print(f"what was there is now {escape(str(path))}", soft_wrap=True)
-    return Exit.OK
+    return ExitCode.OK
 
 
 def add_to(target: typer.Typer) -> None:

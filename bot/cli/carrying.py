@@ -11,30 +11,28 @@ from collections.abc import Callable, Iterator
 from datetime import datetime
 from pathlib import Path
 
-from bot.app import Engine
+from bot.app import Application
 from bot.domain.errors import DeliveryError, RequestError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
-from bot.engine.collect import Package
-from bot.engine.queue import Member
+from bot.engine.collect import JobResult
+from bot.engine.queue import Actor
 
-RUNG = "files"
-OPERATOR = Member(0, "operator", moderator=True)
+METHOD = "files"
+OPERATOR = Actor(0, "operator", moderator=True)
 
 
-class FolderCourier:
+class FolderDelivery:
     """Hands a result over by leaving it in its folder, or copying it to one of the operator's."""
 
     def __init__(self, out: Path | None) -> None:
         self._out = out
 
-    async def ladder(self, job: Job) -> tuple[str, ...]:
+    async def methods(self, job: Job) -> tuple[str, ...]:
         """One rung: files."""
-        return (RUNG,)
+        return (METHOD,)
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         """Copy the files, if another folder was named. Raises DeliveryError if it is not usable."""
         if self._out is not None:
             try:
@@ -43,11 +41,13 @@ class FolderCourier:
                 raise DeliveryError(f"cannot write to {self._out}: {error.strerror}") from error
         return None
 
-    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+    async def find_sent(
+        self, rung: str, job: Job, nonce: str, since: datetime
+    ) -> MessageRef | None:
         """Copying again does no harm, so nothing is looked for."""
         return None
 
-    def _copy(self, package: Package) -> None:
+    def _copy(self, package: JobResult) -> None:
         assert self._out is not None, "only asked to copy when a folder is named"
         self._out.mkdir(parents=True, exist_ok=True)
         for path in (package.grid, package.metadata, *(path for _, path in package.rows)):
@@ -59,7 +59,7 @@ class FolderCourier:
 
 
 @contextlib.contextmanager
-def held(folder: Path) -> Iterator[None]:
+def lock_folder(folder: Path) -> Iterator[None]:
     """Hold a job's folder against other processes of the command line; the kernel lets go of it.
 
     Raises RequestError if another process carries this job.
@@ -73,7 +73,7 @@ def held(folder: Path) -> Iterator[None]:
         yield
 
 
-async def carry(engine: Engine, job: Job, begin: Callable[[], None]) -> Job:
+async def run_job(engine: Application, job: Job, begin: Callable[[], None]) -> Job:
     """Bring a job to its end. Ctrl-C or SIGTERM cancels it; a second one leaves at once.
 
     ``begin`` is called when that holds: whoever sees the job on the screen can stop it. Raises
@@ -81,7 +81,7 @@ async def carry(engine: Engine, job: Job, begin: Callable[[], None]) -> Job:
     """
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[object]] = []
-    carrying = asyncio.ensure_future(engine.runner.carry(job))
+    carrying = asyncio.ensure_future(engine.worker.run(job))
 
     async def stop() -> None:
         with contextlib.suppress(RequestError):  # it has just finished: let it
@@ -96,7 +96,7 @@ async def carry(engine: Engine, job: Job, begin: Callable[[], None]) -> Job:
     for number in (signal.SIGINT, signal.SIGTERM):
         loop.add_signal_handler(number, interrupt)
     try:
-        with held(engine.collector.folder(job.id)):
+        with lock_folder(engine.results.folder(job.id)):
             begin()
             return await carrying
     except asyncio.CancelledError:

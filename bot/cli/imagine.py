@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from bot.app import Engine, open_engine
+from bot.app import Application, open_application
 from bot.cli import options
-from bot.cli.carrying import RUNG, FolderCourier, carry
-from bot.cli.program import Exit, load_settings, run
-from bot.cli.progress import TerminalReporter, conclude
+from bot.cli.carrying import METHOD, FolderDelivery, run_job
+from bot.cli.program import ExitCode, load_settings, run_async
+from bot.cli.progress import TerminalProgress, print_outcome
 from bot.domain.job import Job
-from bot.domain.request import Author, Options, Place, Request, choose_seed
-from bot.engine.collect import Package
+from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
+from bot.engine.collect import JobResult
 from bot.settings import Settings
 
 
@@ -47,50 +47,52 @@ def imagine(
     on: `gridbrush jobs` finds it and follows it to its end.
     """
     settings = load_settings(context, backend=backend)
-    chosen = Options(negative, aspect, rows, samples, steps, seed, model, style)
-    run(_imagine(settings, prompt, chosen, out, as_json))
+    chosen = RequestOptions(negative, aspect, rows, samples, steps, seed, model, style)
+    run_async(_imagine(settings, prompt, chosen, out, as_json))
 
 
 async def _imagine(
-    settings: Settings, prompt: str, chosen: Options, out: Path | None, as_json: bool
-) -> Exit:
-    reporter = TerminalReporter(silent=as_json)
-    async with open_engine(settings, courier=FolderCourier(out), reporters=[reporter]) as engine:
+    settings: Settings, prompt: str, chosen: RequestOptions, out: Path | None, as_json: bool
+) -> ExitCode:
+    reporter = TerminalProgress(silent=as_json)
+    async with open_application(
+        settings, courier=FolderDelivery(out), reporters=[reporter]
+    ) as engine:
         request = read_request(engine, prompt, chosen)
-        job = await engine.queue.take(request)
+        job = await engine.queue.submit_immediate(request)
         return await follow(engine, job, reporter, out, as_json)
 
 
-def read_request(engine: Engine, prompt: str, chosen: Options) -> Request:
+def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Request:
     """The request that prompt and options make. Raises RequestError."""
     return Request.parse(
         prompt,
         chosen,
         limits=engine.limits,
-        seed=choose_seed(os.urandom(4)),
+        seed=random_seed(os.urandom(4)),
         author=Author(0, "operator"),
-        place=Place(),
+        place=ChannelRef(),
     )
 
 
 async def follow(
-    engine: Engine, job: Job, reporter: TerminalReporter, out: Path | None, as_json: bool
-) -> Exit:
+    engine: Application, job: Job, reporter: TerminalProgress, out: Path | None, as_json: bool
+) -> ExitCode:
     """Carry a job to its end under the reporter's eyes, and say how it ended."""
     started = job
     try:
-        job = await carry(engine, job, lambda: reporter.show(started))
+        job = await run_job(engine, job, lambda: reporter.show(started))
     finally:
         reporter.close()
-    return conclude(job, result_of(engine, job, out), as_json=as_json)
+    return print_outcome(job, result_of(engine, job, out), as_json=as_json)
 
 
-def result_of(engine: Engine, job: Job, out: Path | None) -> Package | None:
+def result_of(engine: Application, job: Job, out: Path | None) -> JobResult | None:
     """Where a job's files lie, if it has any."""
-    if not job.collected:
+    if not job.fetched_rows:
         return None
-    package = engine.collector.package(job)
-    if out is None or job.rung != RUNG:
+    package = engine.results.result(job)
+    if out is None or job.delivery_method != METHOD:
         return package
     return replace(
         package,

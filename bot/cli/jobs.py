@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bot.app import Engine, open_engine
-from bot.cli.carrying import FolderCourier
+from bot.app import Application, open_application
+from bot.cli.carrying import FolderDelivery
 from bot.cli.imagine import follow, result_of
-from bot.cli.program import Exit, errors, load_settings, run
-from bot.cli.progress import TerminalReporter, conclude
+from bot.cli.program import ExitCode, errors, load_settings, run_async
+from bot.cli.progress import TerminalProgress, print_outcome
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
-from bot.engine.spending import Credits, shown
+from bot.engine.spending import JobCost, format_credits
 from bot.settings import Settings
 
 SETTLE_SECONDS = 10.0
@@ -41,21 +41,23 @@ def jobs(
     A job that still runs is followed, never started again. Jobs from Discord are listed only: the
     bot itself goes on with them.
     """
-    run(_jobs(load_settings(context), job, only_list, out, as_json))
+    run_async(_jobs(load_settings(context), job, only_list, out, as_json))
 
 
 async def _jobs(
     settings: Settings, wanted: str | None, only_list: bool, out: Path | None, as_json: bool
-) -> Exit:
-    reporter = TerminalReporter(silent=as_json)
-    async with open_engine(settings, courier=FolderCourier(out), reporters=[reporter]) as engine:
+) -> ExitCode:
+    reporter = TerminalProgress(silent=as_json)
+    async with open_application(
+        settings, courier=FolderDelivery(out), reporters=[reporter]
+    ) as engine:
         await _settle(engine)
         found = await _find(engine, wanted)
         own = [job for job in found if job.request.place.channel_id == 0]
         left = [] if only_list else [job for job in own if not job.state.terminal]
         if not as_json and (only_list or not left):
             _print_table([(job, await engine.queue.jobs.credits(job.id)) for job in found])
-        worst = Exit.OK
+        worst = ExitCode.OK
         for job in left:
             try:
                 worst = max(worst, await follow(engine, job, reporter, out, as_json))
@@ -71,24 +73,24 @@ async def _jobs(
         return worst
 
 
-async def _show(engine: Engine, job: Job, out: Path | None, as_json: bool) -> Exit:
+async def _show(engine: Application, job: Job, out: Path | None, as_json: bool) -> ExitCode:
     """Say how an ended job ended, and copy its result if a folder is named."""
     package = result_of(engine, job, None)
     if package is not None and out is not None:
-        await FolderCourier(out).hand_over("files", job, package, "")
-        package = result_of(engine, replace(job, rung="files"), out)
-    return conclude(job, package, as_json=as_json)
+        await FolderDelivery(out).send("files", job, package, "")
+        package = result_of(engine, replace(job, delivery_method="files"), out)
+    return print_outcome(job, package, as_json=as_json)
 
 
-async def _settle(engine: Engine) -> None:
+async def _settle(engine: Application) -> None:
     """Write down what ended jobs have cost, where that can be known by now."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
-            await engine.purse.recover()
-            await engine.purse.idle()
+            await engine.budget.recover()
+            await engine.budget.idle()
 
 
-async def _find(engine: Engine, wanted: str | None) -> tuple[Job, ...]:
+async def _find(engine: Application, wanted: str | None) -> tuple[Job, ...]:
     if wanted is None:
         unfinished = await engine.queue.jobs.unfinished()
         recent = await engine.queue.jobs.history(0, limit=25)
@@ -104,7 +106,7 @@ async def _find(engine: Engine, wanted: str | None) -> tuple[Job, ...]:
 _NARROWEST = {"job": 16, "state": 9, "rows": 5, "made": 11, "credits": 19}
 
 
-def _print_table(found: list[tuple[Job, Credits]]) -> None:
+def _print_table(found: list[tuple[Job, JobCost]]) -> None:
     console = Console(highlight=False)
     if not found:
         console.print('No jobs yet. Make one: gridbrush imagine "an astronaut in space"')
@@ -116,19 +118,19 @@ def _print_table(found: list[tuple[Job, Credits]]) -> None:
         table.add_column(title, min_width=_NARROWEST.get(title), no_wrap=True)
     table.add_column("prompt", overflow="ellipsis", no_wrap=True)
     for job, credits in found:
-        rows = f"{len(job.collected or job.ready_rows)}/{len(job.rows)}"
+        rows = f"{len(job.fetched_rows or job.ready_rows)}/{len(job.rows)}"
         made = job.created_at.strftime("%m-%d %H:%M")
         cost = [_cost(credits)] if paid else []
         table.add_row(job.id, job.state, rows, made, *cost, escape(job.request.prompt[:60]))
     console.print(table)
 
 
-def _cost(credits: Credits) -> str:
+def _cost(credits: JobCost) -> str:
     """What a job cost and what came back or, until that is known, the most it may cost."""
     if credits.cost is not None:
-        back = f" ({shown(credits.refund)} back)" if credits.refund else ""
-        return shown(credits.cost) + back
-    return "" if credits.price is None else f"≤ {shown(credits.price)}"
+        back = f" ({format_credits(credits.refund)} back)" if credits.refund else ""
+        return format_credits(credits.cost) + back
+    return "" if credits.price is None else f"≤ {format_credits(credits.price)}"
 
 
 def add_to(target: typer.Typer) -> None:

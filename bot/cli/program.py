@@ -20,7 +20,7 @@ from bot.permissions import private_umask
 from bot.settings import Settings
 
 
-class Exit(IntEnum):
+class ExitCode(IntEnum):
     """What the exit status says."""
 
     OK = 0
@@ -43,7 +43,7 @@ errors = Console(stderr=True, highlight=False)
 
 
 @dataclass(frozen=True, slots=True)
-class Choices:
+class GlobalOptions:
     """The options given before the verb."""
 
     config: Path | None
@@ -56,7 +56,7 @@ def _show_version(wanted: bool) -> None:
 
 
 @program.callback()
-def choose(
+def global_options(
     context: typer.Context,
     config: Annotated[
         Path | None,
@@ -74,7 +74,7 @@ def choose(
     """Take the options that hold for all verbs."""
     del version
     context.with_resource(private_umask())
-    context.obj = Choices(config)
+    context.obj = GlobalOptions(config)
 
 
 def load_settings(
@@ -90,33 +90,33 @@ def load_settings(
     try:
         settings = Settings.load(context.obj.config, environ)
     except ConfigError as error:
-        give_up(error)
+        fail(error)
     chosen = {entry.source for entry in settings.describe() if entry.section == "log"}
     level = "error" if quiet and chosen == {"default"} else settings.log.level
-    journal.configure(settings.log.format, level, settings.secrets(), sys.stderr)
+    journal.configure_logging(settings.log.format, level, settings.secrets(), sys.stderr)
     return settings
 
 
-def run(main: Coroutine[Any, Any, Exit]) -> NoReturn:
+def run_async(main: Coroutine[Any, Any, ExitCode]) -> NoReturn:
     """Run a verb's coroutine and leave with its status; errors become a sentence and a mend."""
     try:
         status = asyncio.run(main)
     except BotError as error:
-        give_up(error)
+        fail(error)
     except KeyboardInterrupt:
-        status = Exit.CANCELLED
+        status = ExitCode.CANCELLED
     raise typer.Exit(status)
 
 
-def give_up(error: BotError) -> NoReturn:
+def fail(error: BotError) -> NoReturn:
     """Say what is wrong and how to mend it, and leave."""
     if isinstance(error, ConfigError):
-        errors.print(f"[red]{_safe(error.where)}[/]: {_safe(error.problem)}", soft_wrap=True)
-        errors.print(f"  {_safe(error.mend)}", soft_wrap=True)
+        errors.print(f"[red]{_safe(error.location)}[/]: {_safe(error.problem)}", soft_wrap=True)
+        errors.print(f"  {_safe(error.hint)}", soft_wrap=True)
     else:
         errors.print(f"[red]{_safe(str(error))}[/]", soft_wrap=True)
     usage = isinstance(error, ConfigError | RequestError)
-    raise typer.Exit(Exit.USAGE if usage else Exit.FAILED)
+    raise typer.Exit(ExitCode.USAGE if usage else ExitCode.FAILED)
 
 
 def _safe(text: str) -> str:

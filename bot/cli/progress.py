@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bot.cli.program import Exit, errors
+from bot.cli.program import ExitCode, errors
 from bot.domain.events import JobEvent, RowFailed, RowReady
 from bot.domain.grid import caption
 from bot.domain.job import Job, JobState
 from bot.engine.book import charged_images
-from bot.engine.collect import Package
+from bot.engine.collect import JobResult
 
 WORDS = {
     JobState.SUBMITTING: "handing it over",
@@ -28,7 +28,7 @@ WORDS = {
 }
 
 
-class TerminalReporter:
+class TerminalProgress:
     """A bar for each row on a terminal; a line for each change where there is none."""
 
     def __init__(self, *, silent: bool = False) -> None:
@@ -45,7 +45,7 @@ class TerminalReporter:
         self._bars: dict[int, TaskID] = {}
         self._state: JobState | None = None
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         """Draw the job as it is now."""
         self.show(job)
         if not self._console.is_terminal and isinstance(event, RowReady | RowFailed):
@@ -60,7 +60,7 @@ class TerminalReporter:
                 name = f"row {row.number}  seed {row.seed}"
                 self._bars[row.number] = self._progress.add_task(name, total=100, word="")
         for row in job.rows:
-            word = "ready" if row.ready else "failed" if row.settled else ""
+            word = "ready" if row.is_ready else "failed" if row.is_done else ""
             self._progress.update(self._bars[row.number], completed=row.percent, word=word)
         if job.state is not self._state:
             self._state = job.state
@@ -75,9 +75,9 @@ class TerminalReporter:
         self._state = None
 
 
-def conclude(job: Job, package: Package | None, *, as_json: bool) -> Exit:
+def print_outcome(job: Job, package: JobResult | None, *, as_json: bool) -> ExitCode:
     """Say how the job ended, on stdout, and give the exit status."""
-    status = exit_of(job)
+    status = exit_code(job)
     if as_json:
         print(json.dumps(_summary(job, package, status), ensure_ascii=False))
         return status
@@ -88,26 +88,26 @@ def conclude(job: Job, package: Package | None, *, as_json: bool) -> Exit:
             console.print(f"  row {number}  {escape(str(path))}", soft_wrap=True)
         console.print(f"  {escape(str(package.metadata))}", soft_wrap=True)
         console.print(escape(caption(job)))
-    if status is Exit.PARTLY:
-        lost = ", ".join(str(row.number) for row in job.rows if row.number not in job.collected)
+    if status is ExitCode.PARTLY:
+        lost = ", ".join(str(row.number) for row in job.rows if row.number not in job.fetched_rows)
         errors.print(f"[yellow]Only in part: row {lost} could not be made.[/]")
     elif job.state is JobState.FAILED:
-        errors.print(f"[red]{escape(job.sentence)}[/]")
+        errors.print(f"[red]{escape(job.failure_message)}[/]")
     elif job.state is JobState.CANCELLED:
         errors.print("Cancelled.")
     return status
 
 
-def exit_of(job: Job) -> Exit:
+def exit_code(job: Job) -> ExitCode:
     """The exit status that a job's end deserves."""
     if job.state is JobState.CANCELLED:
-        return Exit.CANCELLED
+        return ExitCode.CANCELLED
     if job.state is not JobState.FINISHED:
-        return Exit.FAILED
-    return Exit.PARTLY if job.partial else Exit.OK
+        return ExitCode.FAILED
+    return ExitCode.PARTLY if job.is_partial else ExitCode.OK
 
 
-def _summary(job: Job, package: Package | None, status: Exit) -> dict[str, object]:
+def _summary(job: Job, package: JobResult | None, status: ExitCode) -> dict[str, object]:
     def name(path: Path) -> str:
         return str(path)
 
@@ -115,7 +115,7 @@ def _summary(job: Job, package: Package | None, status: Exit) -> dict[str, objec
         "job": job.id,
         "state": job.state,
         "exit": int(status),
-        "sentence": job.sentence,
+        "sentence": job.failure_message,
         "seed": job.request.seed,
         "images": charged_images(job),
         "grid": name(package.grid) if package else None,

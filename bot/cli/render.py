@@ -11,17 +11,17 @@ from typing import Annotated
 import typer
 import yaml
 
-from bot.app import load_menu, script_of, utc_now
+from bot.app import load_templates, render_local_script, utc_now
 from bot.backends.base import Submission
 from bot.cli import options
-from bot.cli.program import Exit, load_settings, run
+from bot.cli.program import ExitCode, load_settings, run_async
 from bot.domain.job import job_id
-from bot.domain.request import Author, Options, Place, Request, choose_seed
-from bot.domain.template import Ticket, masked, render
+from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
+from bot.domain.template import RenderContext, redact, render
 from bot.settings import Settings
 
 
-class Form(StrEnum):
+class OutputFormat(StrEnum):
     """How the workflow is written."""
 
     YAML = "yaml"
@@ -41,44 +41,46 @@ def render_(
     model: options.Model = None,
     style: options.Style = None,
     form: Annotated[
-        Form,
+        OutputFormat,
         typer.Option(
             "--format", help="A DeepSquare job document, or the script of the local backend."
         ),
-    ] = Form.YAML,
+    ] = OutputFormat.YAML,
 ) -> None:
     """Print the workflow that a request becomes; nothing is submitted.
 
     The key that signs the log's markers is masked, except in the script, which can be run.
     """
-    chosen = Options(negative, aspect, rows, samples, steps, seed, model, style)
-    run(_render(load_settings(context), prompt, chosen, form))
+    chosen = RequestOptions(negative, aspect, rows, samples, steps, seed, model, style)
+    run_async(_render(load_settings(context), prompt, chosen, form))
 
 
-async def _render(settings: Settings, prompt: str, chosen: Options, form: Form) -> Exit:
-    menu = await asyncio.to_thread(load_menu, settings)
+async def _render(
+    settings: Settings, prompt: str, chosen: RequestOptions, form: OutputFormat
+) -> ExitCode:
+    menu = await asyncio.to_thread(load_templates, settings)
     request = Request.parse(
         prompt,
         chosen,
-        limits=settings.limits(negative=menu.grid.negative),
-        seed=choose_seed(os.urandom(4)),
+        limits=settings.limits(negative=menu.grid.supports_negative),
+        seed=random_seed(os.urandom(4)),
         author=Author(0, "operator"),
-        place=Place(),
+        place=ChannelRef(),
     )
     name = job_id(utc_now(), os.urandom(5))
     folder = settings.data.dir / "local" / "jobs" / name / "published"
     workflow = render(
-        menu.grid, request, Ticket(name, os.urandom(32), folder.as_uri()), menu.styles
+        menu.grid, request, RenderContext(name, os.urandom(32), folder.as_uri()), menu.styles
     )
-    if form is Form.BASH:
-        print(await script_of(settings, Submission(name, workflow)), end="")
-        return Exit.OK
-    document = masked(workflow, menu.grid).document()
-    if form is Form.JSON:
+    if form is OutputFormat.BASH:
+        print(await render_local_script(settings, Submission(name, workflow)), end="")
+        return ExitCode.OK
+    document = redact(workflow, menu.grid).to_dict()
+    if form is OutputFormat.JSON:
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:
         print(yaml.dump(document, Dumper=_Dumper, sort_keys=False, allow_unicode=True, width=100))
-    return Exit.OK
+    return ExitCode.OK
 
 
 class _Dumper(yaml.SafeDumper):

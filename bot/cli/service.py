@@ -16,13 +16,13 @@ import typer
 from rich.markup import escape
 
 from bot import journal
-from bot.cli.program import Exit, errors, give_up, load_settings, run
+from bot.cli.program import ExitCode, errors, fail, load_settings, run_async
 from bot.domain.errors import ConfigError
 from bot.settings import Settings
 
 if TYPE_CHECKING:
     from bot.playground.server import Playground
-    from bot.service import Service
+    from bot.service import Runtime
 
 PLAY_STEP_SECONDS = "0.12"
 
@@ -40,22 +40,22 @@ def run_(
     nothing new start; what runs goes on at its backend and is taken up at the next start.
     """
     settings = load_settings(context, quiet=False)
-    missing = settings.missing(discord=True)
+    missing = settings.missing_values(discord=True)
     if missing:
         for error in missing[1:]:
-            errors.print(f"[red]{escape(error.where)}[/]: {escape(error.problem)}")
-            errors.print(f"  {escape(error.mend)}")
-        give_up(missing[0])
-    run(_run(settings, standby))
+            errors.print(f"[red]{escape(error.location)}[/]: {escape(error.problem)}")
+            errors.print(f"  {escape(error.hint)}")
+        fail(missing[0])
+    run_async(_run(settings, standby))
 
 
-async def _run(settings: Settings, standby: bool) -> Exit:
+async def _run(settings: Settings, standby: bool) -> ExitCode:
     # Discord's library is dear to load, and the other verbs do without.
-    from bot.service import run_service
+    from bot.service import run_until_stopped
 
     with _stopping_on_signals() as stop:
-        await run_service(settings, stop, on_ready=_say_ready, standby=standby)
-    return Exit.OK
+        await run_until_stopped(settings, stop, on_ready=_say_ready, standby=standby)
+    return ExitCode.OK
 
 
 def play(
@@ -71,18 +71,18 @@ def play(
     Nothing leaves this machine. The bot is the real one; only Discord is played. What it makes is
     kept in the folder `play` of the data folder.
     """
-    run(_play(context, host, port, browser))
+    run_async(_play(context, host, port, browser))
 
 
-async def _play(context: typer.Context, host: str, port: int, browser: bool) -> Exit:
+async def _play(context: typer.Context, host: str, port: int, browser: bool) -> ExitCode:
     from bot.playground.server import Playground
-    from bot.service import run_service, store_holder
+    from bot.service import run_until_stopped, store_holder
 
     playground = Playground()
     try:
         await playground.start(host, port)
     except OSError as error:
-        give_up(
+        fail(
             ConfigError(
                 f"port {port}", f"cannot listen on it: {error.strerror}", "Try --port 0 for any."
             )
@@ -92,16 +92,16 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
         playground.offer_store_fault(store_holder(settings))
         with _stopping_on_signals() as stop:
 
-            def ready(service: Service) -> None:
+            def ready(service: Runtime) -> None:
                 _say_ready(service)
                 errors.print(f"\n  Open [bold]{playground.page_url}[/] and type /imagine\n")
                 if browser and _has_browser():
                     _open_page(playground.page_url)
 
-            await run_service(settings, stop, on_ready=ready, guild_ready_timeout=0.2)
+            await run_until_stopped(settings, stop, on_ready=ready, guild_ready_timeout=0.2)
     finally:
         await playground.aclose()
-    return Exit.OK
+    return ExitCode.OK
 
 
 def _settings_for(playground: Playground, context: typer.Context) -> Settings:
@@ -118,8 +118,10 @@ def _settings_for(playground: Playground, context: typer.Context) -> Settings:
     try:
         settings = Settings.load(context.obj.config, environ)
     except ConfigError as error:
-        give_up(error)
-    journal.configure(settings.log.format, settings.log.level, settings.secrets(), sys.stderr)
+        fail(error)
+    journal.configure_logging(
+        settings.log.format, settings.log.level, settings.secrets(), sys.stderr
+    )
     data = settings.data.model_copy(update={"dir": settings.data.dir / "play"})
     return settings.model_copy(update={"data": data})
 
@@ -163,7 +165,7 @@ def _has_browser() -> bool:
     )
 
 
-def _say_ready(service: Service) -> None:
+def _say_ready(service: Runtime) -> None:
     user = service.client.user
     errors.print(f"[green]ready[/] as {escape(str(user))}, backend {service.engine.backend.name}")
     if service.metrics_url:

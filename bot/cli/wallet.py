@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bot.app import open_purse
-from bot.cli.program import Exit, load_settings, run
+from bot.app import open_paid_backend
+from bot.cli.program import ExitCode, load_settings, run_async
 from bot.domain.errors import RequestError
-from bot.engine.spending import shown
+from bot.engine.spending import format_credits
 from bot.settings import Settings
 
 
@@ -28,29 +28,31 @@ def wallet(
     The allowance is the bot's budget: each job draws its whole lock from it, and what comes back
     goes to the balance, not to the allowance.
     """
-    run(_wallet(load_settings(context), allow, yes))
+    run_async(_wallet(load_settings(context), allow, yes))
 
 
-async def _wallet(settings: Settings, allow: str | None, yes: bool) -> Exit:
+async def _wallet(settings: Settings, allow: str | None, yes: bool) -> ExitCode:
     amount = _credits(allow)
     console = Console(highlight=False)
-    async with open_purse(settings) as backend:
+    async with open_paid_backend(settings) as backend:
         report = await backend.wallet_report()
         console.print(f"address    {report.address}")
         console.print(f"chain      {report.chain_id}")
-        console.print(f"coins      {shown(report.coins)} SQUARE, for gas")
-        console.print(f"credits    {shown(report.credits)}")
-        console.print(f"allowance  {shown(report.allowance)} credits, to {report.scheduler}")
+        console.print(f"coins      {format_credits(report.coins)} SQUARE, for gas")
+        console.print(f"credits    {format_credits(report.credits)}")
+        console.print(
+            f"allowance  {format_credits(report.allowance)} credits, to {report.scheduler}"
+        )
         if amount is None:
-            return Exit.OK
-        question = f"Let {report.scheduler} draw {shown(amount)} credits in all?"
+            return ExitCode.OK
+        question = f"Let {report.scheduler} draw {format_credits(amount)} credits in all?"
         if not yes and not typer.confirm(question, err=True):
             console.print("Nothing was changed.")
-            return Exit.CANCELLED
+            return ExitCode.CANCELLED
         await backend.approve(amount)
         changed = await backend.wallet_report()
-        console.print(f"allowance  {shown(changed.allowance)} credits")
-    return Exit.OK
+        console.print(f"allowance  {format_credits(changed.allowance)} credits")
+    return ExitCode.OK
 
 
 def _credits(text: str | None) -> Decimal | None:

@@ -12,10 +12,16 @@ from collections.abc import Iterable
 from difflib import get_close_matches
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.flags import Setting, is_flag
+from bot.domain.flags import RawOption, is_flag
 from bot.domain.painter import Painter
-from bot.domain.size import LONGEST, STEP, fit_aspect, in_shape, is_allowed
-from bot.domain.text import clean, has_visible, shorten
+from bot.domain.size import (
+    MAX_ASPECT_RATIO,
+    SIZE_STEP_PX,
+    fit_aspect,
+    is_valid_aspect,
+    is_valid_size,
+)
+from bot.domain.text import has_visible_characters, normalize_text, truncate
 
 _WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
 _ASPECT = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
@@ -25,24 +31,26 @@ _SIZE = re.compile(r"([0-9]{1,5})[xX×]([0-9]{1,5})")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
-def check_prompt(prompt: str, most: int) -> str:
+def validate_prompt(prompt: str, most: int) -> str:
     """The clean prompt itself, if a picture can be made of it."""
-    if not has_visible(prompt):
+    if not has_visible_characters(prompt):
         raise InvalidRequest(
             "prompt",
             "The prompt is empty: say what the picture should show, "
             "for example an astronaut in space.",
         )
-    return _check_text(Setting("prompt", prompt), most)
+    return _check_text(RawOption("prompt", prompt), most)
 
 
-def check_negative(setting: Setting, most: int, *, taken: bool, idle_with: str = "") -> str:
+def validate_negative_prompt(
+    setting: RawOption, most: int, *, taken: bool, idle_with: str = ""
+) -> str:
     """The words to keep out of the picture; ``taken``: whether the workflow has a use for them.
 
     ``idle_with`` is empty, or names the model with which they would have no effect.
     """
     negative = setting.value
-    if not has_visible(negative):
+    if not has_visible_characters(negative):
         return ""
     if not taken:
         raise InvalidRequest(
@@ -60,13 +68,13 @@ def check_negative(setting: Setting, most: int, *, taken: bool, idle_with: str =
         if is_flag(word):
             raise InvalidRequest(
                 setting.name,
-                f"{setting.name} takes plain words, no flags such as {shorten(word)}. "
+                f"{setting.name} takes plain words, no flags such as {truncate(word)}. "
                 "Flags belong in the prompt.",
             )
     return _check_text(setting, most)
 
 
-def _check_text(setting: Setting, most: int) -> str:
+def _check_text(setting: RawOption, most: int) -> str:
     if len(setting.value) > most:
         raise InvalidRequest(
             setting.name,
@@ -81,7 +89,7 @@ def _check_text(setting: Setting, most: int) -> str:
     return setting.value
 
 
-def whole_number(setting: Setting, low: int, high: int) -> int:
+def parse_int(setting: RawOption, low: int, high: int) -> int:
     """A whole number from ``low`` to ``high``, both allowed."""
     value = int(setting.value) if _WHOLE.fullmatch(setting.value) else None
     if value is None or not low <= value <= high:
@@ -90,9 +98,9 @@ def whole_number(setting: Setting, low: int, high: int) -> int:
     return value
 
 
-def one_of(setting: Setting, allowed: Iterable[str], *, kind: str) -> str:
+def parse_choice(setting: RawOption, allowed: Iterable[str], *, kind: str) -> str:
     """The name in ``allowed`` that was meant; case does not matter unless only case differs."""
-    names = {clean(name): name for name in allowed if name}
+    names = {normalize_text(name): name for name in allowed if name}
     if setting.value in names:
         return names[setting.value]
     folded = {name.casefold(): original for name, original in names.items()}
@@ -108,7 +116,7 @@ def one_of(setting: Setting, allowed: Iterable[str], *, kind: str) -> str:
     raise InvalidRequest(setting.name, f"{setting.name} must be {choice}; {_not(setting)}.{hint}")
 
 
-def model_name(setting: Setting) -> str:
+def parse_model(setting: RawOption) -> str:
     """Any model, where the operator has drawn up no list: a plain name, or ``owner/name``."""
     if not _MODEL.fullmatch(setting.value):
         raise InvalidRequest(
@@ -119,13 +127,13 @@ def model_name(setting: Setting) -> str:
     return setting.value
 
 
-def only_model(setting: Setting, painter: Painter, default: str) -> str:
+def only_model(setting: RawOption, painter: Painter, default: str) -> str:
     """Nothing, where there is no model to choose; a name that means it anyway is no mistake.
 
     ``default`` is the server's name for whatever paints, which older messages repeat. Raises
     InvalidRequest for any other name: it would change nothing.
     """
-    if setting.value.casefold() in (*painter.names, clean(default).casefold()):
+    if setting.value.casefold() in (*painter.names, normalize_text(default).casefold()):
         return ""
     what = f"paints with {painter.model} only" if painter.model else "draws without a model"
     raise InvalidRequest(
@@ -135,8 +143,8 @@ def only_model(setting: Setting, painter: Painter, default: str) -> str:
     )
 
 
-def picture_size(
-    setting: Setting, default: tuple[int, int], max_pixels: int, min_pixels: int = 1
+def parse_size(
+    setting: RawOption, default: tuple[int, int], max_pixels: int, min_pixels: int = 1
 ) -> tuple[int, int]:
     """Width and height in pixels, from ``--size 768x512`` or from an aspect such as ``16:9``.
 
@@ -148,11 +156,11 @@ def picture_size(
         return large_enough(setting.name, size, max_pixels, min_pixels)
     match = _ASPECT.fullmatch(setting.value)
     width, height = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not in_shape(width, height):
+    if not is_valid_aspect(width, height):
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} must be width:height in whole numbers, from 1:{LONGEST} to "
-            f"{LONGEST}:1, for example 16:9, {_not(setting)}.",
+            f"{setting.name} must be width:height in whole numbers, from 1:{MAX_ASPECT_RATIO} to "
+            f"{MAX_ASPECT_RATIO}:1, for example 16:9, {_not(setting)}.",
         )
     if min_pixels > max_pixels:
         large_enough(setting.name, default, max_pixels, min_pixels)
@@ -182,20 +190,20 @@ def large_enough(
 
 
 def _exact_size(
-    setting: Setting, default: tuple[int, int], max_pixels: int, min_pixels: int
+    setting: RawOption, default: tuple[int, int], max_pixels: int, min_pixels: int
 ) -> tuple[int, int]:
     match = _SIZE.fullmatch(setting.value)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
-    least = f" and at least {min_pixels}" if min_pixels > STEP**2 else ""
-    if size != default and not is_allowed(*size, max_pixels, min(min_pixels, max_pixels)):
+    least = f" and at least {min_pixels}" if min_pixels > SIZE_STEP_PX**2 else ""
+    if size != default and not is_valid_size(*size, max_pixels, min(min_pixels, max_pixels)):
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} must be WIDTHxHEIGHT in multiples of {STEP} pixels, shaped from "
-            f"1:{LONGEST} to {LONGEST}:1, with at most {max_pixels} pixels in all{least}, for "
+            f"{setting.name} must be WIDTHxHEIGHT in multiples of {SIZE_STEP_PX} pixels, shaped from "
+            f"1:{MAX_ASPECT_RATIO} to {MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels in all{least}, for "
             f"example {default[0]}x{default[1]}, {_not(setting)}.",
         )
     return size
 
 
-def _not(setting: Setting) -> str:
-    return f"not {shorten(setting.value)}" if setting.value else "and cannot be empty"
+def _not(setting: RawOption) -> str:
+    return f"not {truncate(setting.value)}" if setting.value else "and cannot be empty"

@@ -31,7 +31,7 @@ from typing import (
 
 from bot.domain.errors import WorkflowError
 
-Where: TypeAlias = tuple[str | int, ...]
+Path: TypeAlias = tuple[str | int, ...]
 """A path from the document's root: keys, and positions in lists from 0."""
 
 Record = TypeVar("Record")
@@ -44,15 +44,15 @@ _UNSPEAKABLE = re.compile(r"[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
-class Fault:
+class Violation:
     """A broken rule: a problem without a full stop, a mend with one, ``at`` the part to blame."""
 
     problem: str
-    mend: str
-    at: Where = ()
+    hint: str
+    at: Path = ()
 
 
-Rule: TypeAlias = Callable[[Any], Fault | None]
+Rule: TypeAlias = Callable[[Any], Violation | None]
 """Looks at a value of the right type; used inside ``Annotated``."""
 
 
@@ -64,32 +64,32 @@ class Key:
 
 
 @runtime_checkable
-class Checked(Protocol):
+class SupportsCheck(Protocol):
     """A record with rules that concern several of its keys."""
 
-    def check(self) -> Fault | None:
+    def check(self) -> Violation | None:
         """The first broken rule, if any."""
         ...
 
 
-def path(where: Where) -> str:
+def path(where: Path) -> str:
     """The path as people write it: ``steps[0].run.command``; the root is ``the document``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
     return "".join(parts).removeprefix(".") or "the document"
 
 
-def broken(where: Where, fault: Fault) -> WorkflowError:
+def schema_error(where: Path, fault: Violation) -> WorkflowError:
     """The error that says ``fault`` of the part at ``where``."""
-    return WorkflowError(path((*where, *fault.at)), fault.problem, fault.mend)
+    return WorkflowError(path((*where, *fault.at)), fault.problem, fault.hint)
 
 
-def nearest(name: object, known: Collection[str]) -> str:
+def suggest_name(name: object, known: Collection[str]) -> str:
     """A mend for a name that is not one of ``known``."""
     close = difflib.get_close_matches(str(name), known, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
 
 
-def read(kind: type[Record], value: object, where: Where = ()) -> Record:
+def decode(kind: type[Record], value: object, where: Path = ()) -> Record:
     """The record that a document's mapping describes.
 
     Raises WorkflowError for the first problem in the document's own order; a missing key counts
@@ -97,28 +97,31 @@ def read(kind: type[Record], value: object, where: Where = ()) -> Record:
     """
     if not isinstance(value, Mapping):
         mend = "Write keys and values here."
-        raise broken(where, Fault(f"must be a mapping, not {_name_of(value)}", mend))
+        raise schema_error(where, Violation(f"must be a mapping, not {_name_of(value)}", mend))
     schema: Any = kind  # mypy holds that a class is not hashable
     entries = _entries(schema)
     values: dict[str, object] = {}
     for key, part in value.items():
         entry = entries.get(key)
         if entry is None:
-            raise broken(
-                (*where, str(key)), Fault("there is no such key here", nearest(key, entries))
+            raise schema_error(
+                (*where, str(key)),
+                Violation("there is no such key here", suggest_name(key, entries)),
             )
         if part is not None or not entry.optional:
             values[entry.attribute] = _read_part(entry.kind, part, (*where, key), entry.optional)
     for key, entry in entries.items():
         if not entry.optional and entry.attribute not in values:
-            raise broken((*where, key), Fault("is missing", f"Add {key}: it is required."))
+            raise schema_error(
+                (*where, key), Violation("is missing", f"Add {key}: it is required.")
+            )
     record = kind(**values)
-    if isinstance(record, Checked) and (fault := record.check()):
-        raise broken(where, fault)
+    if isinstance(record, SupportsCheck) and (fault := record.check()):
+        raise schema_error(where, fault)
     return record
 
 
-def write(record: object) -> dict[str, object]:
+def encode(record: object) -> dict[str, object]:
     """The mapping that ``read`` turns into ``record``; keys at their default are left out."""
     schema: Any = type(record)
     parts = ((entry, getattr(record, entry.attribute)) for entry in _entries(schema).values())
@@ -168,9 +171,9 @@ def _unwrap(kind: Any) -> tuple[Any, tuple[Any, ...]]:
     return kind, ()
 
 
-def _read_part(kind: Any, value: object, where: Where, optional: bool) -> object:
+def _read_part(kind: Any, value: object, where: Path, optional: bool) -> object:
     if len(where) > _DEEPEST:
-        raise broken(where, Fault("is nested too deeply", "Write it flatter."))
+        raise schema_error(where, Violation("is nested too deeply", "Write it flatter."))
     bare, notes = _unwrap(kind)
     part: object
     if bare is object:
@@ -179,44 +182,46 @@ def _read_part(kind: Any, value: object, where: Where, optional: bool) -> object
         part = _read_opaque(value, where)
     elif dataclasses.is_dataclass(bare):
         record: Any = bare
-        part = read(record, value, where)
+        part = decode(record, value, where)
     elif get_origin(bare) is tuple:
         part = _read_list(get_args(bare)[0], value, where)
     else:
         part = _read_scalar(bare, value, where, optional)
     for rule in notes:
         if not isinstance(rule, Key) and (fault := rule(part)):
-            raise broken(where, fault)
+            raise schema_error(where, fault)
     return part
 
 
-def _read_list(kind: Any, value: object, where: Where) -> tuple[object, ...]:
+def _read_list(kind: Any, value: object, where: Path) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
-        raise broken(where, _not("a list", value))
+        raise schema_error(where, _not("a list", value))
     return tuple(_read_part(kind, item, (*where, at), False) for at, item in enumerate(value))
 
 
-def _read_scalar(kind: Any, value: object, where: Where, optional: bool) -> object:
+def _read_scalar(kind: Any, value: object, where: Path, optional: bool) -> object:
     # type(), because a bool is an int to isinstance.
     if type(value) is not kind:
-        raise broken(where, _not(_TYPE_NAMES[kind], value))
+        raise schema_error(where, _not(_TYPE_NAMES[kind], value))
     if isinstance(value, str):
         if optional and not value:
-            raise broken(where, Fault("is empty text", "Leave the key out instead."))
+            raise schema_error(where, Violation("is empty text", "Leave the key out instead."))
         if _UNSPEAKABLE.search(value):
             problem = "holds a NUL character or half of a surrogate pair"
-            raise broken(where, Fault(problem, "Remove it."))
+            raise schema_error(where, Violation(problem, "Remove it."))
     return value
 
 
-def _read_opaque(value: object, where: Where) -> str:
+def _read_opaque(value: object, where: Path) -> str:
     try:
         text = json.dumps(value, allow_nan=False)
         if json.loads(text) == value:
             return text
     except (TypeError, ValueError, RecursionError):
         pass
-    raise broken(where, Fault("cannot be written as JSON", "Use text keys and plain values."))
+    raise schema_error(
+        where, Violation("cannot be written as JSON", "Use text keys and plain values.")
+    )
 
 
 def _write_part(kind: Any, part: object) -> object:
@@ -225,7 +230,7 @@ def _write_part(kind: Any, part: object) -> object:
         return json.loads(str(part))
     if isinstance(part, tuple):
         return [_write_part(get_args(bare)[0], item) for item in part]
-    return write(part) if dataclasses.is_dataclass(bare) else part
+    return encode(part) if dataclasses.is_dataclass(bare) else part
 
 
 _TYPE_NAMES: Mapping[type, str] = {
@@ -244,20 +249,20 @@ def _name_of(value: object) -> str:
     return _TYPE_NAMES.get(type(value), f"a {type(value).__name__.lower()}")
 
 
-def _not(expected: str, value: object) -> Fault:
+def _not(expected: str, value: object) -> Violation:
     quotable = expected == "text" and isinstance(value, int | float)
     mend = "Put it in quotes." if quotable else f"Write {expected} here."
-    return Fault(f"must be {expected}, not {_name_of(value)}", mend)
+    return Violation(f"must be {expected}, not {_name_of(value)}", mend)
 
 
 def between(minimum: int, maximum: int) -> Rule:
     """A rule for whole numbers: both bounds are allowed."""
 
-    def rule(number: int) -> Fault | None:
+    def rule(number: int) -> Violation | None:
         if minimum <= number <= maximum:
             return None
         allowed = f"Allowed is {minimum} to {maximum}."
-        return Fault(f"{number} is too {'small' if number < minimum else 'large'}", allowed)
+        return Violation(f"{number} is too {'small' if number < minimum else 'large'}", allowed)
 
     return rule
 
@@ -265,9 +270,9 @@ def between(minimum: int, maximum: int) -> Rule:
 def one_of(*allowed: str) -> Rule:
     """A rule for text that is a word of a closed list."""
 
-    def rule(text: str) -> Fault | None:
+    def rule(text: str) -> Violation | None:
         words = ", ".join(word or '"" (empty)' for word in allowed)
-        return None if text in allowed else Fault("is not known here", f"Allowed are: {words}.")
+        return None if text in allowed else Violation("is not known here", f"Allowed are: {words}.")
 
     return rule
 
@@ -276,12 +281,12 @@ def matches(pattern: str, what: str, mend: str) -> Rule:
     """A rule for text that must match ``pattern`` from its first to its last character."""
     compiled = re.compile(pattern, re.ASCII)
 
-    def rule(text: str) -> Fault | None:
-        return None if compiled.fullmatch(text) else Fault(f"is not {what}", mend)
+    def rule(text: str) -> Violation | None:
+        return None if compiled.fullmatch(text) else Violation(f"is not {what}", mend)
 
     return rule
 
 
-def first(faults: Iterable[Fault | None]) -> Fault | None:
+def first_violation(faults: Iterable[Violation | None]) -> Violation | None:
     """The first fault there is."""
     return next((fault for fault in faults if fault is not None), None)

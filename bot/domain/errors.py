@@ -83,7 +83,7 @@ class SubmissionRejected(BackendError):
     """The backend refused this job for what it is; the same job will be refused again."""
 
 
-class OutOfFunds(BackendError):
+class InsufficientFunds(BackendError):
     """The operator's wallet or allowance does not cover the job."""
 
 
@@ -126,9 +126,9 @@ class ConfigError(BotError):
 
     def __init__(self, where: str, problem: str, mend: str) -> None:
         super().__init__(f"{where}: {problem}. {mend}")
-        self.where = where
+        self.location = where
         self.problem = problem
-        self.mend = mend
+        self.hint = mend
 
 
 class WorkflowError(ConfigError):

@@ -18,7 +18,7 @@ KEPT: Final = "kept"
 """The delivery method of a result that no place has taken yet."""
 
 
-class Cause(StrEnum):
+class FailureReason(StrEnum):
     """Why a job failed, as a stable word for metrics and the database."""
 
     ROWS_FAILED = "rows_failed"
@@ -33,11 +33,11 @@ class Cause(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Handle:
+class BackendJobRef:
     """What a backend needs to find its job again; ``ref`` is its own business (a pid, a hash)."""
 
     backend: str
-    ref: str
+    id: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +61,7 @@ class MessageRef:
 
 
 @dataclass(frozen=True, slots=True)
-class Dispatched:
+class Scheduled:
     """The job's turn has come: it is about to be submitted. Saved before the backend is asked."""
 
 
@@ -69,7 +69,7 @@ class Dispatched:
 class Accepted:
     """The backend has taken the job."""
 
-    handle: Handle
+    handle: BackendJobRef
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,8 +151,8 @@ class Exited:
 class Failed:
     """The job ends without a result; ``sentence`` is plain language for the member."""
 
-    cause: Cause
-    sentence: str
+    cause: FailureReason
+    message: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -170,12 +170,12 @@ class Cancelled:
 
 
 @dataclass(frozen=True, slots=True)
-class OutOfFunds:
+class FundsExhausted:
     """The backend stopped the job because what was paid is used up."""
 
 
 @dataclass(frozen=True, slots=True)
-class Collected:
+class ResultsFetched:
     """The pictures lie in the job's folder, checked; ``rows`` lists the rows that are there."""
 
     rows: tuple[int, ...]
@@ -188,7 +188,7 @@ class Delivered:
     ``rung`` is ``interaction``, ``channel``, ``direct``, ``kept`` or ``files`` (command line).
     """
 
-    rung: str
+    method: str
     message: MessageRef | None = None
 
 
@@ -201,7 +201,7 @@ class Redelivered:
 
 
 JobEvent: TypeAlias = (
-    Dispatched
+    Scheduled
     | Accepted
     | Started
     | Requeued
@@ -216,8 +216,8 @@ JobEvent: TypeAlias = (
     | Failed
     | CancelRequested
     | Cancelled
-    | OutOfFunds
-    | Collected
+    | FundsExhausted
+    | ResultsFetched
     | Delivered
     | Redelivered
 )

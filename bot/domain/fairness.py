@@ -22,7 +22,7 @@ _ENDINGS = {1: "st", 2: "nd", 3: "rd"}
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueuedJob:
     """A request in the line.
 
     ``weight`` is how many jobs this member may have running to be treated as another is with one;
@@ -42,7 +42,7 @@ class Waiting:
 
 
 @dataclass(frozen=True, slots=True)
-class Running:
+class RunningJob:
     """A job that holds a slot: submitted and not yet over."""
 
     job_id: str
@@ -50,34 +50,34 @@ class Running:
 
 
 @dataclass(frozen=True, slots=True)
-class Turn:
+class Selection:
     """``job_id`` comes next; ``reason`` says why in words for a card."""
 
     job_id: str
     reason: str
 
 
-def next_job(
-    waiting: Iterable[Waiting],
-    running: Iterable[Running],
+def select_next(
+    waiting: Iterable[QueuedJob],
+    running: Iterable[RunningJob],
     last_started: Mapping[int, datetime],
     *,
     per_user: int,
     limits: Mapping[int, int] = _NO_LIMITS,
-) -> Turn | None:
+) -> Selection | None:
     """The job that a free slot goes to; None if nobody waits who may run one more.
 
     ``last_started`` holds, by user, when a job of theirs last got a slot. ``per_user`` is how many
     of a member's jobs may run at once, ``limits`` the members for whom it is another number.
     """
-    heads: dict[int, Waiting] = {}
+    heads: dict[int, QueuedJob] = {}
     for job in waiting:
         head = heads.get(job.user_id)
         if head is None or _age(job) < _age(head):
             heads[job.user_id] = job
     active = Counter(job.user_id for job in running)
 
-    def claim(job: Waiting) -> tuple[float, datetime, datetime, str]:
+    def claim(job: QueuedJob) -> tuple[float, datetime, datetime, str]:
         since = last_started.get(job.user_id, _NEVER)
         return (active[job.user_id] / job.weight, since, *_age(job))
 
@@ -93,17 +93,17 @@ def next_job(
         reason = "this member's last turn is the longest ago"
     else:
         reason = "this member has had no turn yet"
-    return Turn(turn.job_id, reason)
+    return Selection(turn.job_id, reason)
 
 
-def order(
-    waiting: Iterable[Waiting],
-    running: Iterable[Running],
+def queue_order(
+    waiting: Iterable[QueuedJob],
+    running: Iterable[RunningJob],
     last_started: Mapping[int, datetime],
     *,
     per_user: int,
     limits: Mapping[int, int] = _NO_LIMITS,
-) -> tuple[Turn, ...]:
+) -> tuple[Selection, ...]:
     """The whole line as it would move if nobody joined it; ``reason`` explains each place.
 
     The first is ``next_job``'s, unless only members at their limit wait. Then one slot is played
@@ -113,23 +113,23 @@ def order(
     line = _Line(waiting, running, last_started, lambda user: limits.get(user, per_user))
     blocked = line.blocked()
     own: Counter[int] = Counter()
-    turns: list[Turn] = []
+    turns: list[Selection] = []
     for job in line.play():
         user = job.user_id
-        reason = explain(
+        reason = explain_position(
             len(turns) + 1,
             own_ahead=own[user],
             members_ahead=len(own) - (user in own),
             own_running=blocked.get(user, 0),
         )
         own[user] += 1
-        turns.append(Turn(job.job_id, reason))
+        turns.append(Selection(job.job_id, reason))
     return tuple(turns)
 
 
 def start_times(
-    waiting: Iterable[Waiting],
-    running: Iterable[Running],
+    waiting: Iterable[QueuedJob],
+    running: Iterable[RunningJob],
     last_started: Mapping[int, datetime],
     seconds: Mapping[str, float],
     *,
@@ -146,7 +146,7 @@ def start_times(
     return {job.job_id: at for job, at in line.schedule(slots, seconds)}
 
 
-def explain(
+def explain_position(
     position: int, *, own_ahead: int = 0, members_ahead: int = 0, own_running: int = 0
 ) -> str:
     """A place in the line in words, for the member who holds it.
@@ -196,8 +196,8 @@ class _Line:
 
     def __init__(
         self,
-        waiting: Iterable[Waiting],
-        running: Iterable[Running],
+        waiting: Iterable[QueuedJob],
+        running: Iterable[RunningJob],
         last_started: Mapping[int, datetime],
         limit: Callable[[int], int],
         seconds: Mapping[str, float] = _AT_ONCE,
@@ -232,7 +232,7 @@ class _Line:
         """The members who may not run one more, with how many they have running."""
         return {user: self._running[user] for user in self._own if user not in self._entries}
 
-    def play(self) -> Iterator[Waiting]:
+    def play(self) -> Iterator[QueuedJob]:
         """The jobs in the order in which they would start, whoever started first ending first."""
         slots = len(self._active)
         while True:
@@ -246,7 +246,9 @@ class _Line:
                 self._release()
             yield job
 
-    def schedule(self, slots: int, seconds: Mapping[str, float]) -> Iterator[tuple[Waiting, float]]:
+    def schedule(
+        self, slots: int, seconds: Mapping[str, float]
+    ) -> Iterator[tuple[QueuedJob, float]]:
         """The jobs with the moment at which each would start, in seconds from now."""
         now = 0.0
         while slots > 0:
@@ -261,7 +263,7 @@ class _Line:
             while self._active and self._active[0][0] <= now:
                 self._release()
 
-    def _start(self, now: float, seconds: Mapping[str, float] = _AT_ONCE) -> Waiting | None:
+    def _start(self, now: float, seconds: Mapping[str, float] = _AT_ONCE) -> QueuedJob | None:
         """Start the job whose turn it is; None if nobody waits who may run one more."""
         while self._heap:
             entry = heapq.heappop(self._heap)
@@ -296,7 +298,7 @@ class _Line:
             heapq.heappush(self._heap, self._entries[user])
 
 
-def _age(job: Waiting) -> tuple[datetime, str]:
+def _age(job: QueuedJob) -> tuple[datetime, str]:
     return job.queued_at, job.job_id
 
 

@@ -6,10 +6,10 @@ from dataclasses import dataclass
 
 
 @dataclass(frozen=True, slots=True)
-class Finding:
+class CheckResult:
     """One thing that was checked; ``mend`` says what to do if it is not ``ok``."""
 
-    what: str
+    name: str
     ok: bool
     detail: str
-    mend: str = ""
+    hint: str = ""

@@ -17,9 +17,9 @@ from difflib import get_close_matches
 from typing import Final
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.text import clean, shorten
+from bot.domain.text import normalize_text, truncate
 
-SLOTS: Mapping[str, str] = {
+FLAG_FIELDS: Mapping[str, str] = {
     "ar": "shape",
     "aspect": "shape",
     "size": "shape",
@@ -56,7 +56,7 @@ MIDJOURNEY: Final = frozenset(
 """Flags of Midjourney that mean nothing here. What is in ``SLOTS`` is ours, whoever else has it."""
 
 _FLAG = re.compile(r"(?:--|[‒-―]{1,2})(?P<name>[^\W\d_][^=]*)(?:=(?P<value>.*))?", re.DOTALL)
-_NAMES = "|".join(sorted({*SLOTS, *MIDJOURNEY}, key=len, reverse=True))
+_NAMES = "|".join(sorted({*FLAG_FIELDS, *MIDJOURNEY}, key=len, reverse=True))
 _ATTACHED = re.compile(rf"(?P<name>{_NAMES})[:=]?(?P<value>[0-9].*)", re.IGNORECASE | re.DOTALL)
 # Every sign that stands for a dash somewhere; keyboards and phones make each of them.
 _DASH = "[-‐-―−﹘﹣－]"
@@ -81,7 +81,7 @@ _VALUELESS = frozenset(
 
 
 @dataclass(frozen=True, slots=True)
-class Setting:
+class RawOption:
     """One thing the member said; ``name`` is how they called it: ``--ar``, or an option's name."""
 
     name: str
@@ -93,9 +93,9 @@ def is_flag(word: str) -> bool:
     return _FLAG.fullmatch(word) is not None
 
 
-def split_flags(
+def parse_flags(
     text: str, phrases: Mapping[str, Collection[str]], *, typed: bool = True
-) -> tuple[str, dict[str, Setting]]:
+) -> tuple[str, dict[str, RawOption]]:
     """Return the prompt without its flags, and what the flags set, by slot (values of ``SLOTS``).
 
     ``text`` is clean. ``phrases`` lists, by slot, the values that may have spaces in them; of
@@ -106,11 +106,11 @@ def split_flags(
     words = text.split()
     _refuse_midjourney(words, phrases, typed=typed)
     folded = {
-        slot: sorted((clean(name).casefold().split() for name in names), key=len)[::-1]
+        slot: sorted((normalize_text(name).casefold().split() for name in names), key=len)[::-1]
         for slot, names in phrases.items()
     }
     prose: list[str] = []
-    found: dict[str, Setting] = {}
+    found: dict[str, RawOption] = {}
     negatives: list[str] = []
     at = 0
     while at < len(words):
@@ -129,10 +129,10 @@ def split_flags(
         if slot == "negative":
             negatives.append(value)
             value = ""
-        found[slot] = Setting(name, value)
+        found[slot] = RawOption(name, value)
         at += len(taken) - len(joined)
     if negatives:
-        found["negative"] = Setting("--no", ", ".join(negatives))
+        found["negative"] = RawOption("--no", ", ".join(negatives))
     if typed:
         refuse_lookalikes(prose, phrases)
         refuse_lookalikes(", ".join(negatives).split(), phrases)
@@ -157,8 +157,8 @@ def refuse_lookalikes(words: Sequence[str], phrases: Mapping[str, Collection[str
         if _is_foreign(name):
             foreign.append(name)
         else:
-            odd.append(f'"{shorten(typed)}"')
-            meant.append(shorten(spelled))
+            odd.append(f'"{truncate(typed)}"')
+            meant.append(truncate(spelled))
     if foreign:
         raise _midjourney(foreign)
     if meant:
@@ -204,13 +204,13 @@ def _lookalike(
 
 def _evidence(name: str, value: str, phrases: Mapping[str, Collection[str]]) -> str:
     """How ``value``, what stands behind a name, speaks for a flag; empty if it does not."""
-    slot = SLOTS.get(name)
+    slot = FLAG_FIELDS.get(name)
     if not value:
         return "none" if slot is None and name in _VALUELESS else ""
     if slot == "shape":
         return "shape" if _SHAPE.fullmatch(value) else ""
     if slot in ("style", "model"):
-        known = [clean(one).casefold() for one in phrases.get(slot, ())]
+        known = [normalize_text(one).casefold() for one in phrases.get(slot, ())]
         if value.casefold() == "raw" and slot == "style" and "raw" not in known:
             return "raw"
         begins = any(one.split()[:1] == [value.casefold()] for one in known)
@@ -226,7 +226,7 @@ def _refuse_midjourney(
     words: Sequence[str], phrases: Mapping[str, Collection[str]], *, typed: bool
 ) -> None:
     """Raise InvalidRequest that names every flag of Midjourney's among ``words``."""
-    styles = {clean(name).casefold() for name in phrases.get("style", ())}
+    styles = {normalize_text(name).casefold() for name in phrases.get("style", ())}
     found: list[str] = []
     for at, word in enumerate(words):
         match = _FLAG.fullmatch(word)
@@ -248,7 +248,7 @@ def _refuse_midjourney(
 
 def _is_foreign(flag: str) -> bool:
     name = flag.removeprefix("--")
-    return name == "style raw" or (name in MIDJOURNEY and name not in SLOTS)
+    return name == "style raw" or (name in MIDJOURNEY and name not in FLAG_FIELDS)
 
 
 def _midjourney(flags: Sequence[str]) -> InvalidRequest:
@@ -267,19 +267,19 @@ def _joined(parts: Sequence[str]) -> str:
 
 
 def _slot(name: str) -> str:
-    slot = SLOTS.get(name.lower())
+    slot = FLAG_FIELDS.get(name.lower())
     if slot is not None:
         return slot
-    flag = f"--{shorten(name)}"
+    flag = f"--{truncate(name)}"
     attached = _ATTACHED.fullmatch(name)
     if attached is not None:
-        meant = f"--{attached['name'].lower()} {shorten(attached['value'])}"
+        meant = f"--{attached['name'].lower()} {truncate(attached['value'])}"
         raise InvalidRequest(
             flag, f"There is no flag {flag}. Did you mean {meant}, with a space between?"
         )
-    near = get_close_matches(name.lower(), SLOTS, n=1)
+    near = get_close_matches(name.lower(), FLAG_FIELDS, n=1)
     hint = f" Did you mean --{near[0]}?" if near else ""
-    allowed = ", ".join(f"--{known}" for known in SLOTS)
+    allowed = ", ".join(f"--{known}" for known in FLAG_FIELDS)
     raise InvalidRequest(
         flag,
         f"There is no flag {flag}.{hint} The flags are {allowed}. "

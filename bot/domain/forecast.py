@@ -14,12 +14,12 @@ from itertools import combinations
 from statistics import median
 from typing import Final
 
-NEWEST: Final = 40
+HISTORY_SIZE: Final = 40
 """How many of the last runs count: what was true of last month's machines is no forecast."""
 
 
 @dataclass(frozen=True, slots=True)
-class RunTimes:
+class RuntimeHistory:
     """What finished jobs took, the newest last: pairs of work units and seconds."""
 
     samples: tuple[tuple[int, float], ...] = ()
@@ -30,7 +30,7 @@ class RunTimes:
         A line through the samples: a median of slopes and a median of what they leave over (the
         start-up), so that a single run that hung or was cut short hardly moves it.
         """
-        line = _line(self.samples[-NEWEST:])
+        line = _line(self.samples[-HISTORY_SIZE:])
         return None if line is None else line[0] + line[1] * work
 
 

@@ -93,7 +93,7 @@ class GridGeometry:
             raise ValueError(f"{name} {number} of {count}")
 
 
-def geometry_of(request: Request) -> GridGeometry:
+def grid_geometry(request: Request) -> GridGeometry:
     """The grid that a request asks for."""
     return GridGeometry(request.width, request.height, request.rows, request.samples)
 
@@ -125,7 +125,7 @@ def encodings(geometry: GridGeometry, side: int = PREVIEW_SIDE) -> tuple[Encodin
     )
 
 
-def fit(
+def encodings_within(
     geometry: GridGeometry, limit: int, *, png_bytes: int | None, side: int = PREVIEW_SIDE
 ) -> tuple[Encoding, ...]:
     """The encodings worth trying for a file of at most ``limit`` bytes, best first.
@@ -166,8 +166,8 @@ def caption(job: Job) -> str:
         what = f"picture {request.origin.column} of row {request.origin.row}, enlarged"
         return " · ".join(part for part in (what, f"seed {request.seed}", job.painter) if part)
     parts = [_extent(request)]
-    if job.partial:
-        made = len(job.collected or job.ready_rows)
+    if job.is_partial:
+        made = len(job.fetched_rows or job.ready_rows)
         parts.append(f"{made} of {request.rows} rows could be made")
     parts += [
         f"{request.width} × {request.height} px",

@@ -20,27 +20,27 @@ from bot.domain.events import (
     KEPT,
     Accepted,
     Artifact,
+    BackendJobRef,
     Cancelled,
     CancelRequested,
-    Cause,
-    Collected,
     Delivered,
-    Dispatched,
     Exited,
     Failed,
+    FailureReason,
     Finished,
+    FundsExhausted,
     GridReady,
-    Handle,
     JobEvent,
     MessageRef,
-    OutOfFunds,
     Redelivered,
     Requeued,
+    ResultsFetched,
     RowFailed,
     RowPainted,
     RowProgress,
     RowReady,
     RowStarted,
+    Scheduled,
     Started,
 )
 from bot.domain.painter import Painted
@@ -67,18 +67,18 @@ class JobState(StrEnum):
 
 
 TERMINAL = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
-AT_BACKEND = frozenset({JobState.PENDING, JobState.RUNNING})
-HOLDS_SLOT = AT_BACKEND | {JobState.SUBMITTING}
+ACTIVE_STATES = frozenset({JobState.PENDING, JobState.RUNNING})
+SLOT_STATES = ACTIVE_STATES | {JobState.SUBMITTING}
 _AFTER_RUN = frozenset({JobState.COLLECTING, JobState.DELIVERING})
 
 # What says nothing new once the run is over and its pictures are on their way.
 _OF_THE_RUN = (
     *(Started, Requeued, RowStarted, RowProgress, RowPainted, RowReady, RowFailed, GridReady),
-    *(Finished, Exited, OutOfFunds, CancelRequested),
+    *(Finished, Exited, FundsExhausted, CancelRequested),
 )
 
 # Ends that come from outside and say nothing against rows that were published before them.
-_CUT_SHORT = frozenset({Cause.DIED, Cause.TIME_LIMIT, Cause.OUT_OF_FUNDS})
+_CUT_SHORT = frozenset({FailureReason.DIED, FailureReason.TIME_LIMIT, FailureReason.OUT_OF_FUNDS})
 
 _MAX_PAINTERS = 2  # that are named; each has a name of its own length
 
@@ -98,14 +98,14 @@ class Row:
     painted: Painted | None = None
 
     @property
-    def ready(self) -> bool:
+    def is_ready(self) -> bool:
         """Whether its strip of pictures is published."""
         return self.artifact is not None
 
     @property
-    def settled(self) -> bool:
+    def is_done(self) -> bool:
         """Whether it has ended, well or badly."""
-        return self.ready or self.failed_code is not None
+        return self.is_ready or self.failed_code is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,32 +116,32 @@ class Job:
     request: Request
     created_at: datetime
     state: JobState = JobState.QUEUED
-    handle: Handle | None = None
+    handle: BackendJobRef | None = None
     rows: tuple[Row, ...] = field(default=())
     grid: Artifact | None = None
     started_at: datetime | None = None
     ended_at: datetime | None = None
-    cause: Cause | None = None
-    sentence: str = ""
+    cause: FailureReason | None = None
+    failure_message: str = ""
     cancelled_by: int | None = None
-    collected: tuple[int, ...] = ()
-    rung: str = ""
+    fetched_rows: tuple[int, ...] = ()
+    delivery_method: str = ""
     result: MessageRef | None = None
 
     @property
     def ready_rows(self) -> tuple[Row, ...]:
         """The rows whose strips are published, in order."""
-        return tuple(row for row in self.rows if row.ready)
+        return tuple(row for row in self.rows if row.is_ready)
 
     @property
-    def partial(self) -> bool:
+    def is_partial(self) -> bool:
         """Whether the result lacks rows."""
-        return 0 < len(self.collected or self.ready_rows) < len(self.rows)
+        return 0 < len(self.fetched_rows or self.ready_rows) < len(self.rows)
 
     @property
     def painted(self) -> tuple[Painted, ...]:
         """What painted the rows, each once; usually one, and none where no painter has said it."""
-        said = (row.painted for row in self.rows if row.ready)
+        said = (row.painted for row in self.rows if row.is_ready)
         return tuple(dict.fromkeys(painted for painted in said if painted is not None))
 
     @property
@@ -160,7 +160,7 @@ class Job:
     @property
     def percent(self) -> int:
         """Progress over all rows, 0 to 100; a row that failed counts as gone through."""
-        done = sum(100 if row.settled else row.percent for row in self.rows)
+        done = sum(100 if row.is_done else row.percent for row in self.rows)
         return done // max(1, len(self.rows))
 
 
@@ -185,19 +185,19 @@ def job_id(at: datetime, entropy: bytes) -> str:
     return base64.b32hexencode(ticks + entropy).decode().translate(_ID_LETTERS)
 
 
-def advance(job: Job, event: JobEvent, at: datetime) -> Job:
+def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
     """The job after ``event`` happened at ``at``.
 
     Terminal states absorb everything, but for the delivery of a result that was kept. Otherwise an
     event is applied whole, absorbed because it is late or repeated (logs replay), or raises
     IllegalTransition.
     """
-    if job.rung == KEPT and isinstance(event, Redelivered):
-        return replace(job, rung=event.rung, result=event.message)
+    if job.delivery_method == KEPT and isinstance(event, Redelivered):
+        return replace(job, delivery_method=event.rung, result=event.message)
     if job.state.terminal or (job.state in _AFTER_RUN and isinstance(event, _OF_THE_RUN)):
         return job
     match event:
-        case Dispatched():
+        case Scheduled():
             if job.state is JobState.QUEUED:
                 return replace(job, state=JobState.SUBMITTING)
         case Accepted(handle):
@@ -211,36 +211,38 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
             if job.state is JobState.RUNNING:
                 return job
         case Requeued():
-            if job.state in AT_BACKEND:
-                rows = tuple(row if row.ready else Row(row.number, row.seed) for row in job.rows)
+            if job.state in ACTIVE_STATES:
+                rows = tuple(row if row.is_ready else Row(row.number, row.seed) for row in job.rows)
                 return replace(job, state=JobState.PENDING, started_at=None, rows=rows)
         case RowStarted() | RowProgress() | RowPainted() | RowReady() | RowFailed():
-            if job.state in AT_BACKEND:
+            if job.state in ACTIVE_STATES:
                 return _with_row(_running(job, at), event)
         case GridReady(artifact, _):
-            if job.state in AT_BACKEND:
+            if job.state in ACTIVE_STATES:
                 return replace(_running(job, at), grid=artifact)
         case Finished(ok, _):
-            if job.state in AT_BACKEND:
+            if job.state in ACTIVE_STATES:
                 return _finished(_running(job, at), ok, at)
         case Exited(code, detail):
-            if job.state in AT_BACKEND and job.cancelled_by is not None:
+            if job.state in ACTIVE_STATES and job.cancelled_by is not None:
                 return replace(job, state=JobState.CANCELLED, ended_at=at)
-            if job.state in AT_BACKEND:
+            if job.state in ACTIVE_STATES:
                 return _exited(job, code, detail, at)
-        case Collected(rows):
+        case ResultsFetched(rows):
             if job.state is JobState.COLLECTING:
                 return _collected(job, rows)
             if job.state is JobState.DELIVERING:
                 return job
         case Delivered(rung, message):
             if job.state is JobState.DELIVERING:
-                return replace(job, state=JobState.FINISHED, rung=rung, result=message, ended_at=at)
+                return replace(
+                    job, state=JobState.FINISHED, delivery_method=rung, result=message, ended_at=at
+                )
         case Redelivered():
             pass  # only what was kept can be
         case Failed(cause, sentence):
-            if job.state in AT_BACKEND and job.ready_rows:
-                if cause is Cause.MODEL_MISSING:
+            if job.state in ACTIVE_STATES and job.ready_rows:
+                if cause is FailureReason.MODEL_MISSING:
                     # One node lacks it, another had it: only that row fails, and says so itself.
                     return job
                 if cause in _CUT_SHORT:
@@ -248,11 +250,11 @@ def advance(job: Job, event: JobEvent, at: datetime) -> Job:
             if job.state in _AFTER_RUN and cause in _CUT_SHORT:
                 return job
             return _failed(job, cause, sentence, at)
-        case OutOfFunds():
+        case FundsExhausted():
             if job.ready_rows:
                 return replace(job, state=JobState.COLLECTING)
             sentence = "The compute time that was paid for ran out before a row was ready."
-            return _failed(job, Cause.OUT_OF_FUNDS, sentence, at)
+            return _failed(job, FailureReason.OUT_OF_FUNDS, sentence, at)
         case CancelRequested(by):
             if job.cancelled_by is not None:
                 return job
@@ -277,7 +279,7 @@ def _with_row(job: Job, event: RowStarted | RowProgress | RowPainted | RowReady 
     if not 1 <= event.row <= len(job.rows):
         raise IllegalTransition(f"row {event.row} of a job with {len(job.rows)} rows")
     row = job.rows[event.row - 1]
-    if row.ready and not isinstance(event, RowReady | RowPainted):
+    if row.is_ready and not isinstance(event, RowReady | RowPainted):
         return job
     # The newest word counts: a requeued job may paint a row again, under its name, in other bytes.
     match event:
@@ -301,8 +303,10 @@ def _finished(job: Job, ok: int, at: datetime) -> Job:
     if job.ready_rows:
         return replace(job, state=JobState.COLLECTING)
     if ok > 0:
-        return _failed(job, Cause.FILES_MISSING, "The rows were made but not published.", at)
-    return _failed(job, Cause.ROWS_FAILED, "No row could be made.", at)
+        return _failed(
+            job, FailureReason.FILES_MISSING, "The rows were made but not published.", at
+        )
+    return _failed(job, FailureReason.ROWS_FAILED, "No row could be made.", at)
 
 
 def _exited(job: Job, code: int | None, detail: str, at: datetime) -> Job:
@@ -310,19 +314,21 @@ def _exited(job: Job, code: int | None, detail: str, at: datetime) -> Job:
     if job.ready_rows:
         return replace(job, state=JobState.COLLECTING)
     if all(row.failed_code is not None for row in job.rows):
-        return _failed(job, Cause.ROWS_FAILED, "No row could be made.", at)
+        return _failed(job, FailureReason.ROWS_FAILED, "No row could be made.", at)
     if code == 0:
-        return _failed(job, Cause.FILES_MISSING, "The job ended well but left no picture.", at)
+        return _failed(
+            job, FailureReason.FILES_MISSING, "The job ended well but left no picture.", at
+        )
     how = detail or (f"exit status {code}" if code is not None else "no exit status")
-    return _failed(job, Cause.DIED, f"The job ended too early ({how}).", at)
+    return _failed(job, FailureReason.DIED, f"The job ended too early ({how}).", at)
 
 
 def _collected(job: Job, rows: tuple[int, ...]) -> Job:
     """The pictures of ``rows`` are here; a row that the job does not have is a bug upstream."""
     if not all(1 <= row <= len(job.rows) for row in rows):
         raise IllegalTransition(f"collected rows {rows} of a job with {len(job.rows)} rows")
-    return replace(job, state=JobState.DELIVERING, collected=rows)
+    return replace(job, state=JobState.DELIVERING, fetched_rows=rows)
 
 
-def _failed(job: Job, cause: Cause, sentence: str, at: datetime) -> Job:
-    return replace(job, state=JobState.FAILED, cause=cause, sentence=sentence, ended_at=at)
+def _failed(job: Job, cause: FailureReason, sentence: str, at: datetime) -> Job:
+    return replace(job, state=JobState.FAILED, cause=cause, failure_message=sentence, ended_at=at)

@@ -14,9 +14,9 @@ from dataclasses import dataclass
 from typing import Final, TypeAlias
 
 from bot.domain.events import JobEvent, RowProgress, Started
-from bot.domain.markers import read_marker, sign
+from bot.domain.markers import parse_marker, sign_marker
 
-__all__ = ["LINE_LIMIT", "TEXT_LIMIT", "LogParser", "LogText", "Parsed", "sign"]
+__all__ = ["LINE_LIMIT", "TEXT_LIMIT", "LogItem", "LogOutput", "LogParser", "sign_marker"]
 
 LINE_LIMIT: Final = 64 * 1024
 """Bytes of one line that are looked at; the rest of a longer line is dropped as it comes."""
@@ -37,7 +37,7 @@ _INVISIBLE = frozenset({"Cc", "Cf", "Cs", "Zl", "Zp"})
 
 
 @dataclass(frozen=True, slots=True)
-class LogText:
+class LogOutput:
     """A line to show: one line, nothing invisible in it, at most TEXT_LIMIT characters.
 
     ``row`` is the row it is tagged with, if any. The text is a stranger's: escape it.
@@ -47,7 +47,7 @@ class LogText:
     text: str
 
 
-Parsed: TypeAlias = JobEvent | LogText
+LogItem: TypeAlias = JobEvent | LogOutput
 
 
 class LogParser:
@@ -67,13 +67,13 @@ class LogParser:
     def __repr__(self) -> str:
         return f"LogParser(rows={self._rows})"
 
-    def feed(self, data: bytes) -> tuple[Parsed, ...]:
+    def feed(self, data: bytes) -> tuple[LogItem, ...]:
         """What the lines that end in ``data`` mean, in order.
 
         A line that is empty to the eye, and a progress bar that has not moved the row's
         percentage, give nothing.
         """
-        parsed: list[Parsed] = []
+        parsed: list[LogItem] = []
         *ends, beginning = data.split(b"\n")
         for end in ends:
             self._keep(end)
@@ -81,7 +81,7 @@ class LogParser:
         self._keep(beginning)
         return tuple(parsed)
 
-    def close(self) -> tuple[Parsed, ...]:
+    def close(self) -> tuple[LogItem, ...]:
         """What a last line without a newline means; afterwards a new line begins."""
         return self._flush()
 
@@ -101,25 +101,25 @@ class LogParser:
     def _keep(self, piece: bytes) -> None:
         self._line += piece[: LINE_LIMIT - len(self._line)]
 
-    def _flush(self) -> tuple[Parsed, ...]:
+    def _flush(self) -> tuple[LogItem, ...]:
         line = bytes(self._line)
         self._line.clear()
         parsed = self._read(line)
         return () if parsed is None else (parsed,)
 
-    def _read(self, line: bytes) -> Parsed | None:
+    def _read(self, line: bytes) -> LogItem | None:
         if line.rstrip(b"\r") == _JOB_STARTED:
             self._begin_run()
             return Started()
-        marker = read_marker(self._key, line, self._rows)
+        marker = parse_marker(self._key, line, self._rows)
         if marker is not None and (marker.kind, marker.row) not in self._seen:
             self._seen.add((marker.kind, marker.row))
             if isinstance(marker.meaning, str):
-                return LogText(marker.row, marker.meaning)
+                return LogOutput(marker.row, marker.meaning)
             return marker.meaning
         return self._unsigned(_ANSI.sub("", line.decode("utf-8", "replace")).lstrip("\r"))
 
-    def _unsigned(self, text: str) -> Parsed | None:
+    def _unsigned(self, text: str) -> LogItem | None:
         row: int | None = None
         tag = _ROW_TAG.match(text)
         if tag is not None and 1 <= int(tag[1]) <= self._rows:
@@ -132,7 +132,7 @@ class LogParser:
             if bar is not None:
                 return self._progress(row, bar[1], int(bar[2]), int(bar[3]))
         shown = _visible(frame)
-        return LogText(row, shown) if shown else None
+        return LogOutput(row, shown) if shown else None
 
     def _progress(self, row: int, name: str, now: int, total: int) -> RowProgress | None:
         bars = self._bars.setdefault(row, _Bars())

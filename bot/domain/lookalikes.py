@@ -41,7 +41,7 @@ _READ_AS: Mapping[str, str] = {
     "z": "ζƶᴢꮓꓜ",
 }
 
-LATIN: Mapping[int, str] = {
+CONFUSABLES: Mapping[int, str] = {
     # Cherokee is the one alphabet whose capitals are its folded case.
     ord(sign.casefold()): letter
     for letter, signs in _READ_AS.items()
@@ -54,7 +54,7 @@ LATIN: Mapping[int, str] = {
 }
 """Code points that read as one Latin letter, and which; for ``str.translate``."""
 
-STAND_INS: Mapping[str, str] = {
+LEETSPEAK: Mapping[str, str] = {
     "a": "4@",
     "b": "68",
     "e": "3€з",

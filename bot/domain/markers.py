@@ -23,8 +23,8 @@ from typing import Final, TypeAlias
 
 from bot.domain.events import (
     Artifact,
-    Cause,
     Failed,
+    FailureReason,
     Finished,
     GridReady,
     RowFailed,
@@ -35,17 +35,17 @@ from bot.domain.events import (
 )
 from bot.domain.painter import Painted
 
-LONGEST_MARKER: Final = 999
+MAX_MARKER_LENGTH: Final = 999
 """In bytes, without the newline: short enough that the log's writers never split one."""
 
-LONGEST_URL: Final = 500
+MAX_URL_LENGTH: Final = 500
 """In characters: what a link button of Discord can hold is 512."""
 
-LARGEST_SEED: Final = 2**32 - 1
+MAX_SEED: Final = 2**32 - 1
 
 MAX_STEPS: Final = 100_000
 
-Fact: TypeAlias = (
+MarkerEvent: TypeAlias = (
     Started | RowStarted | RowPainted | RowReady | RowFailed | GridReady | Finished | Failed
 )
 """What a marker can make happen."""
@@ -90,21 +90,21 @@ class Marker:
 
     kind: str
     row: int | None
-    meaning: Fact | str
+    meaning: MarkerEvent | str
 
 
-def sign(key: bytes, text: str) -> str:
+def sign_marker(key: bytes, text: str) -> str:
     """``text`` (``@@sd1 <seq> <kind> <key=value ...>``) with its MAC: the whole line."""
     return f"{text} mac={_mac(key, text.encode())}"
 
 
-def read_marker(key: bytes, line: bytes, rows: int) -> Marker | None:
+def parse_marker(key: bytes, line: bytes, rows: int) -> Marker | None:
     """The marker that ``line`` (without its newline) is, for a job of ``rows`` rows.
 
     None for everything else: another job's key, a changed byte, text around it, an unknown kind, a
     missing, repeated or unknown key, a number out of range.
     """
-    if len(line) > LONGEST_MARKER:
+    if len(line) > MAX_MARKER_LENGTH:
         return None
     match = _LINE.fullmatch(line)
     if match is None or not hmac.compare_digest(
@@ -128,17 +128,17 @@ def _interpret(kind: str, pairs: str, rows: int) -> Marker:
     if "row" in fields.names:
         row = fields.number("row", 1, rows)
     fields.expect(_KEYS.get(kind), _OPTIONAL.get(kind, frozenset()))
-    meaning: Fact | str
+    meaning: MarkerEvent | str
     match kind, row:
         case "start", None:
             fields.number("rows", rows, rows)
             meaning = Started()
         case "row-start", int():
-            meaning = RowStarted(row, fields.number("seed", 0, LARGEST_SEED))
+            meaning = RowStarted(row, fields.number("seed", 0, MAX_SEED))
         case "painted", int():
             meaning = RowPainted(row, fields.painted())
         case "row-done", int():
-            meaning = RowReady(row, fields.number("seed", 0, LARGEST_SEED), fields.artifact())
+            meaning = RowReady(row, fields.number("seed", 0, MAX_SEED), fields.artifact())
         case "row-failed", int():
             meaning = RowFailed(row, fields.number("rc", 0, 255))
         case "grid", None:
@@ -154,7 +154,7 @@ def _interpret(kind: str, pairs: str, rows: int) -> Marker:
                 "Choose another model, or ask the operator to install it."
             )
             # Every row may miss it, but it is one fact about the job.
-            return Marker(kind, None, Failed(Cause.MODEL_MISSING, sentence))
+            return Marker(kind, None, Failed(FailureReason.MODEL_MISSING, sentence))
     return Marker(kind, row, meaning)
 
 
@@ -206,6 +206,6 @@ class _Fields:
     def artifact(self) -> Artifact:
         url = base64.b64decode(self._values["url"], validate=True).decode("ascii")
         sha256 = self._values["sha256"]
-        if len(url) > LONGEST_URL or not _URL.fullmatch(url) or not _SHA256.fullmatch(sha256):
+        if len(url) > MAX_URL_LENGTH or not _URL.fullmatch(url) or not _SHA256.fullmatch(sha256):
             raise ValueError("not a file that can be fetched")
         return Artifact(url, self.number("size", 1, 10**12), sha256)

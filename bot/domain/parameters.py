@@ -13,15 +13,15 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from bot.domain.document import Fault, Key, between, first, matches, one_of
+from bot.domain.document import Key, Violation, between, first_violation, matches, one_of
 from bot.domain.workflow_run import ENV_NAME
 
 Value: TypeAlias = int | str
 
-LONGEST = 32_000
+MAX_VALUE_LENGTH = 32_000
 """Characters of a text value: at four bytes each they fit into Linux's 128 KiB per variable."""
 
-LARGEST_FILE = 4 * LONGEST
+MAX_FILE_SIZE = 4 * MAX_VALUE_LENGTH
 """Bytes of a file's text, for the same reason."""
 
 SOURCES: Mapping[str, str] = {
@@ -43,7 +43,7 @@ SOURCES: Mapping[str, str] = {
 }
 """What ``from`` can name, and the type that each has."""
 
-MEMBER_TEXT = frozenset({"prompt", "negative", "model"})
+USER_TEXT_SOURCES = frozenset({"prompt", "negative", "model"})
 """The sources whose text a member has chosen: it may go into environment values only."""
 
 _SECRETS = frozenset({"mac_key"})
@@ -60,32 +60,34 @@ _RESERVED = frozenset(
 _RESERVED_BEGINNINGS = ("DEEPSQUARE_", "SLURM_", "APPTAINER", "SINGULARITY", "LD_", "BASH")
 
 
-def file_fault(text: str) -> Fault | None:
+def validate_file_text(text: str) -> Violation | None:
     """Whether a file's text may not be a value: unlike other texts it may hold line breaks."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        return Fault("is no proper Unicode", "Save it as UTF-8.")
+        return Violation("is no proper Unicode", "Save it as UTF-8.")
     if "\0" in text:
-        return Fault("holds a NUL character", "Remove it.")
-    if size > LARGEST_FILE:
-        mend = f"At most {LARGEST_FILE} fit into an environment variable."
-        return Fault(f"has {size} bytes", mend)
+        return Violation("holds a NUL character", "Remove it.")
+    if size > MAX_FILE_SIZE:
+        mend = f"At most {MAX_FILE_SIZE} fit into an environment variable."
+        return Violation(f"has {size} bytes", mend)
     return None
 
 
-def reserved(name: str) -> Fault | None:
+def is_reserved(name: str) -> Violation | None:
     """Whether the platform, the container runtime or the shell sets or obeys ``name`` itself."""
     if name in _RESERVED or name.startswith(_RESERVED_BEGINNINGS):
-        return Fault("is a name that the platform or the shell uses itself", "Choose another name.")
+        return Violation(
+            "is a name that the platform or the shell uses itself", "Choose another name."
+        )
     return None
 
 
-def name_fault(name: str) -> Fault | None:
+def validate_name(name: str) -> Violation | None:
     """Whether a parameter may not be called ``name``."""
     if not re.fullmatch(ENV_NAME, name, re.ASCII):
-        return Fault("is not a name for an environment variable", "Use letters, digits and _.")
-    return reserved(name)
+        return Violation("is not a name for an environment variable", "Use letters, digits and _.")
+    return is_reserved(name)
 
 
 _file_name = matches(
@@ -110,66 +112,66 @@ class Parameter:
     env: bool = True
 
     @property
-    def free(self) -> bool:
+    def is_free_text(self) -> bool:
         """Whether its text is a member's choice or many lines long: for environment values only."""
-        return self.source in MEMBER_TEXT or self.file is not None
+        return self.source in USER_TEXT_SOURCES or self.file is not None
 
-    def check(self) -> Fault | None:
+    def check(self) -> Violation | None:
         """The first broken rule of the declaration, if any."""
-        return first((self._origin(), self._bounds(), self._default()))
+        return first_violation((self._origin(), self._bounds(), self._default()))
 
-    def _origin(self) -> Fault | None:
+    def _origin(self) -> Violation | None:
         if [self.source, self.default, self.file].count(None) != 2:
-            return Fault("must have one of from, default and file", "Keep one of the three.")
+            return Violation("must have one of from, default and file", "Keep one of the three.")
         if self.source in _SECRETS and not self.secret:
-            return Fault(f"takes {self.source} but is not secret", "Add secret: true.")
+            return Violation(f"takes {self.source} but is not secret", "Add secret: true.")
         right = "text" if self.file else SOURCES.get(self.source or "", self.type)
         if self.type == right:
             return None
         what = self.source or "a file"
-        return Fault(f"{what} is not of this type", f"Write type: {right}.", ("type",))
+        return Violation(f"{what} is not of this type", f"Write type: {right}.", ("type",))
 
-    def _bounds(self) -> Fault | None:
+    def _bounds(self) -> Violation | None:
         if (self.type == "url" or self.file) and (self.minimum, self.maximum) != (None, None):
-            return Fault("has no bounds: it is no number", "Remove minimum and maximum.")
+            return Violation("has no bounds: it is no number", "Remove minimum and maximum.")
         if self.type == "text":
             for key, bound, least in (("minimum", self.minimum, 0), ("maximum", self.maximum, 1)):
-                fault = None if bound is None else between(least, LONGEST)(bound)
+                fault = None if bound is None else between(least, MAX_VALUE_LENGTH)(bound)
                 if fault:
-                    return Fault(fault.problem, fault.mend, (key,))
+                    return Violation(fault.problem, fault.hint, (key,))
         if self.minimum is None or self.maximum is None or self.minimum <= self.maximum:
             return None
-        return Fault("has a minimum above its maximum", "Exchange the two.")
+        return Violation("has a minimum above its maximum", "Exchange the two.")
 
-    def _default(self) -> Fault | None:
+    def _default(self) -> Violation | None:
         if self.default is None:
             return None
-        fault = self.fault(self.default)
-        return fault and Fault(fault.problem, fault.mend, ("default",))
+        fault = self.validate(self.default)
+        return fault and Violation(fault.problem, fault.hint, ("default",))
 
-    def fault(self, value: object) -> Fault | None:
+    def validate(self, value: object) -> Violation | None:
         """Why ``value`` cannot be this parameter's; no text is ever repeated in it."""
         if self.type == "integer":
             if type(value) is not int:
-                return Fault("must be a whole number", "Write it without quotes.")
+                return Violation("must be a whole number", "Write it without quotes.")
             return self._measure(value, str(value))
         if not isinstance(value, str):
-            return Fault("must be text", "Put it in quotes.")
+            return Violation("must be text", "Put it in quotes.")
         if self.type == "url":
             if not value:
-                return Fault("has no address", "Use this template for jobs that have one.")
+                return Violation("has no address", "Use this template for jobs that have one.")
             mend = "Write http://, https:// or file:// and what follows, without spaces."
-            return None if _URL.fullmatch(value) else Fault("is not a URL", mend)
+            return None if _URL.fullmatch(value) else Violation("is not a URL", mend)
         if any(unicodedata.category(character) in _FORBIDDEN for character in value):
-            return Fault("holds a line break or another control character", "Remove it.")
+            return Violation("holds a line break or another control character", "Remove it.")
         return self._measure(len(value), f"text of {len(value)} characters")
 
-    def _measure(self, measure: int, what: str) -> Fault | None:
-        maximum = LONGEST if self.type == "text" and self.maximum is None else self.maximum
+    def _measure(self, measure: int, what: str) -> Violation | None:
+        maximum = MAX_VALUE_LENGTH if self.type == "text" and self.maximum is None else self.maximum
         if self.minimum is not None and measure < self.minimum:
-            return Fault(f"{what} is below the minimum", f"At least {self.minimum} is needed.")
+            return Violation(f"{what} is below the minimum", f"At least {self.minimum} is needed.")
         if maximum is not None and measure > maximum:
-            return Fault(f"{what} is above the maximum", f"At most {maximum} is allowed.")
+            return Violation(f"{what} is above the maximum", f"At most {maximum} is allowed.")
         return None
 
     def examples(self) -> tuple[Value, Value]:

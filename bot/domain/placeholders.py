@@ -9,14 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 
-from bot.domain.document import Fault, Where, broken, nearest
-from bot.domain.parameters import Parameter, Value, reserved
+from bot.domain.document import Path, Violation, schema_error, suggest_name
+from bot.domain.parameters import Parameter, Value, is_reserved
 from bot.domain.template_text import Placeholder
 
 _CONSTANT = frozenset({"command", "if", "key"})
 
 
-def check_placeholders(job: object, parameters: Mapping[str, Parameter]) -> None:
+def validate_placeholders(job: object, parameters: Mapping[str, Parameter]) -> None:
     """Raises WorkflowError unless each placeholder names a parameter that may stand there."""
     used = set()
     for where, placeholder, key in _placeholders(job, ("job",)):
@@ -24,22 +24,22 @@ def check_placeholders(job: object, parameters: Mapping[str, Parameter]) -> None
         parameter = parameters.get(name)
         if parameter is None:
             problem = f"no parameter is called {name}"
-            raise broken(where, Fault(problem, nearest(name, parameters)))
+            raise schema_error(where, Violation(problem, suggest_name(name, parameters)))
         if fault := _misplaced(name, parameter, where, key):
-            raise broken(where, fault)
+            raise schema_error(where, fault)
         used.add(name)
     for name, parameter in parameters.items():
         if not parameter.env and name not in used:
             mend = f"Remove it or env: false, or write !param {name} somewhere in the job."
-            raise broken(("parameters", name), Fault("is used nowhere", mend))
+            raise schema_error(("parameters", name), Violation("is used nowhere", mend))
 
 
-def fill(job: object, values: Mapping[str, Value]) -> object:
+def substitute(job: object, values: Mapping[str, Value]) -> object:
     """The job with values in place of placeholders: text in the environment, else as typed."""
     return _filled(job, (), values)
 
 
-def _in_env(where: Where) -> bool:
+def _in_env(where: Path) -> bool:
     """Whether this is the value of an environment variable, ``….env[0].value``."""
     match where:
         case (*_, "env" | "args", int(), "value"):
@@ -48,8 +48,8 @@ def _in_env(where: Where) -> bool:
 
 
 def _placeholders(
-    part: object, where: Where, key: object = None
-) -> Iterator[tuple[Where, Placeholder, object]]:
+    part: object, where: Path, key: object = None
+) -> Iterator[tuple[Path, Placeholder, object]]:
     """Every placeholder, its path, and the ``key`` beside it if it is an environment value."""
     match part:
         case Placeholder():
@@ -62,22 +62,22 @@ def _placeholders(
                 yield from _placeholders(item, (*where, position))
 
 
-def _misplaced(name: str, parameter: Parameter, where: Where, key: object) -> Fault | None:
+def _misplaced(name: str, parameter: Parameter, where: Path, key: object) -> Violation | None:
     if where[-1] in _CONSTANT:
         problem = "no parameter may stand in a script or a variable's name"
-        return Fault(problem, f'Use the environment variable there: "${name}".')
+        return Violation(problem, f'Use the environment variable there: "${name}".')
     if _in_env(where):
         if parameter.secret and key != name:
-            return Fault("a secret keeps its name", f"Write key: {name} beside it.")
-        return reserved(str(key))
+            return Violation("a secret keeps its name", f"Write key: {name} beside it.")
+        return is_reserved(str(key))
     if parameter.secret:
-        return Fault("a secret goes into environment values only", "Remove it here.")
-    if parameter.free:
-        return Fault("free text goes into environment values only", "Remove it here.")
+        return Violation("a secret goes into environment values only", "Remove it here.")
+    if parameter.is_free_text:
+        return Violation("free text goes into environment values only", "Remove it here.")
     return None
 
 
-def _filled(part: object, where: Where, values: Mapping[str, Value]) -> object:
+def _filled(part: object, where: Path, values: Mapping[str, Value]) -> object:
     match part:
         case Placeholder(name):
             # Environment values are text; everywhere else the parameter's own type stands.

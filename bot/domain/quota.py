@@ -33,7 +33,7 @@ class Quota:
 
 
 @dataclass(frozen=True, slots=True)
-class Charge:
+class QuotaCharge:
     """The images of one job, reserved or settled, counted from ``at``."""
 
     at: datetime
@@ -41,7 +41,7 @@ class Charge:
 
 
 @dataclass(frozen=True, slots=True)
-class Grant:
+class QuotaGrant:
     """A moderator's gift: the allowance is larger by ``images`` until ``expires_at``, or for good.
 
     At ``expires_at`` itself the grant is over.
@@ -50,20 +50,20 @@ class Grant:
     images: int
     expires_at: datetime | None
 
-    def holds(self, now: datetime) -> bool:
+    def is_active(self, now: datetime) -> bool:
         """Whether the grant has not expired."""
         return self.expires_at is None or self.expires_at > now
 
 
 @dataclass(frozen=True, slots=True)
-class Admitted:
+class QuotaAllowed:
     """The request fits; ``left`` images remain after it."""
 
     left: int
 
 
 @dataclass(frozen=True, slots=True)
-class Refused:
+class QuotaDenied:
     """The request does not fit into the ``left`` images.
 
     ``retry_at`` is the first moment at which it would, if nothing else is charged until then; None
@@ -74,15 +74,15 @@ class Refused:
     left: int
 
 
-Admission: TypeAlias = Admitted | Refused
+QuotaDecision: TypeAlias = QuotaAllowed | QuotaDenied
 
 
 @dataclass(frozen=True, slots=True)
-class Usage:
+class QuotaUsage:
     """What one member has been charged and granted in one server."""
 
-    charges: tuple[Charge, ...] = ()
-    grants: tuple[Grant, ...] = ()
+    charges: tuple[QuotaCharge, ...] = ()
+    grants: tuple[QuotaGrant, ...] = ()
 
     def used(self, quota: Quota, now: datetime) -> int:
         """The images charged in the window that ends at ``now``."""
@@ -90,7 +90,7 @@ class Usage:
 
     def allowance(self, quota: Quota, now: datetime) -> int:
         """The quota's images and those of the grants that hold."""
-        return quota.images + sum(grant.images for grant in self.grants if grant.holds(now))
+        return quota.images + sum(grant.images for grant in self.grants if grant.is_active(now))
 
     def left(self, quota: Quota, now: datetime) -> int:
         """The images that may still be charged at ``now``; never below 0.
@@ -104,11 +104,11 @@ class Usage:
         oldest = min((charge.at for charge in self._counted(quota, now)), default=None)
         return None if oldest is None else oldest + quota.window
 
-    def reserve(self, charge: Charge) -> Usage:
+    def reserve(self, charge: QuotaCharge) -> QuotaUsage:
         """The usage with one more charge. Whether it fits was ``admit``'s to say."""
         return replace(self, charges=(*self.charges, charge))
 
-    def refund(self, charge: Charge) -> Usage:
+    def refund(self, charge: QuotaCharge) -> QuotaUsage:
         """The usage without one such charge; the same if there is none, as after its window."""
         for index in reversed(range(len(self.charges))):
             if self.charges[index] == charge:
@@ -116,7 +116,7 @@ class Usage:
                 return replace(self, charges=rest)
         return self
 
-    def _counted(self, quota: Quota, now: datetime) -> list[Charge]:
+    def _counted(self, quota: Quota, now: datetime) -> list[QuotaCharge]:
         # A charge from the future (a clock was set back) counts: otherwise it would be free.
         return [charge for charge in self.charges if charge.at > now - quota.window]
 
@@ -135,14 +135,14 @@ class Usage:
         return None
 
 
-def admit(quota: Quota, usage: Usage, price: int, now: datetime) -> Admission:
+def check_quota(quota: Quota, usage: QuotaUsage, price: int, now: datetime) -> QuotaDecision:
     """Whether a request of ``price`` images (at least 1) fits at ``now``."""
     if price < 1:
         raise ValueError("a request makes at least one image")
     left = usage.left(quota, now)
     if price <= left:
-        return Admitted(left - price)
-    return Refused(usage._fits_at(quota, price, now), left)
+        return QuotaAllowed(left - price)
+    return QuotaDenied(usage._fits_at(quota, price, now), left)
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,7 +164,7 @@ class QuotaRule:
             raise ValueError("a rule's window is longer than nothing")
 
 
-def effective(
+def effective_quota(
     default: Quota, rules: Iterable[QuotaRule], role_ids: Collection[int], member_id: int
 ) -> Quota:
     """The quota of one member under all of a server's ``rules``.
@@ -230,7 +230,7 @@ def parse_window(text: str) -> timedelta:
     return timedelta(seconds=seconds)
 
 
-def show_window(window: timedelta) -> str:
+def format_window(window: timedelta) -> str:
     """The window in whole seconds, as ``parse_window`` reads it; below two days in hours."""
     seconds = int(window.total_seconds())
     parts = []

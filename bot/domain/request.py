@@ -11,31 +11,31 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 
 from bot.domain.bounds import (
-    check_negative,
-    check_prompt,
     large_enough,
-    model_name,
-    one_of,
     only_model,
-    picture_size,
-    whole_number,
+    parse_choice,
+    parse_int,
+    parse_model,
+    parse_size,
+    validate_negative_prompt,
+    validate_prompt,
 )
-from bot.domain.flags import SLOTS, Setting, refuse_lookalikes, split_flags
+from bot.domain.flags import FLAG_FIELDS, RawOption, parse_flags, refuse_lookalikes
 from bot.domain.painter import UNKNOWN, Painter
 from bot.domain.size import fit_aspect
-from bot.domain.stored import Stored
-from bot.domain.text import clean
+from bot.domain.stored import JsonReader
+from bot.domain.text import normalize_text
 
 __all__ = [
     "MAX_SEED",
     "Author",
-    "Limits",
-    "Options",
-    "Origin",
-    "Place",
+    "ChannelRef",
     "Request",
-    "choose_seed",
+    "RequestLimits",
+    "RequestOptions",
+    "SourceImage",
     "fit_aspect",
+    "random_seed",
 ]
 
 MAX_SEED = 2**32 - 1
@@ -51,7 +51,7 @@ class Author:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
+class ChannelRef:
     """Where they ask; ``guild_id`` is 0 in a direct message and on the command line."""
 
     guild_id: int = 0
@@ -59,7 +59,7 @@ class Place:
 
 
 @dataclass(frozen=True, slots=True)
-class Origin:
+class SourceImage:
     """The one picture of an earlier job that this request upscales; numbers count from 1."""
 
     job_id: str
@@ -68,7 +68,7 @@ class Origin:
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class RequestLimits:
     """What this bot allows and what it assumes when nothing is said (``[imagine]``).
 
     ``width`` and ``height`` in pixels fix the default shape and, by their product, the area that
@@ -95,7 +95,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class RequestOptions:
     """What was filled in beside the prompt; None means not filled in. Options win over flags."""
 
     negative: str | None = None
@@ -124,21 +124,21 @@ class Request:
     samples: int
     model: str
     author: Author
-    place: Place
+    place: ChannelRef
     negative: str = ""
     style: str = ""
-    origin: Origin | None = None
+    origin: SourceImage | None = None
 
     @classmethod
     def parse(
         cls,
         text: str,
-        options: Options,
+        options: RequestOptions,
         *,
-        limits: Limits,
+        limits: RequestLimits,
         seed: int,
         author: Author,
-        place: Place,
+        place: ChannelRef,
         typed: bool = True,
     ) -> Request:
         """The request that ``text``, the flags in it, and ``options`` ask for.
@@ -151,20 +151,20 @@ class Request:
             "model": tuple(dict.fromkeys((*limits.models, limits.model))),
             "style": tuple(limits.styles),
         }
-        prompt, said = split_flags(clean(text), phrases, typed=typed)
+        prompt, said = parse_flags(normalize_text(text), phrases, typed=typed)
         said.update(_filled_in(options))
         if typed and options.negative is not None:
             refuse_lookalikes(said["negative"].value.split(), phrases)
 
         def number(slot: str, default: int, low: int, high: int) -> int:
-            return whole_number(said[slot], low, high) if slot in said else default
+            return parse_int(said[slot], low, high) if slot in said else default
 
-        prompt = check_prompt(prompt, limits.max_prompt)
+        prompt = validate_prompt(prompt, limits.max_prompt)
         negative = said.get("negative", _NOTHING)
         style = said.get("style", _NOTHING)
         size, painter = (limits.width, limits.height), limits.painter
         if "shape" in said:
-            size = picture_size(said["shape"], size, limits.max_pixels, painter.min_pixels)
+            size = parse_size(said["shape"], size, limits.max_pixels, painter.min_pixels)
         else:
             # The operator's own default may be above the limit, but not too small to be painted.
             most = max(limits.max_pixels, size[0] * size[1])
@@ -181,13 +181,13 @@ class Request:
             model=_model(said.get("model"), limits),
             author=author,
             place=place,
-            negative=check_negative(
+            negative=validate_negative_prompt(
                 negative,
                 limits.max_prompt,
                 taken=limits.negative,
                 idle_with="" if painter.negative else painter.show(limits.model),
             ),
-            style=one_of(style, limits.styles, kind="styles") if style.value else "",
+            style=parse_choice(style, limits.styles, kind="styles") if style.value else "",
         )
 
     @classmethod
@@ -196,12 +196,12 @@ class Request:
 
         Raises ValueError, naming the key, for anything that ``to_dict`` does not write.
         """
-        stored = Stored("request", data)
-        author, place = stored.part("author"), stored.part("place")
+        stored = JsonReader("request", data)
+        author, place = stored.object("author"), stored.object("place")
         origin = None
         if data.get("origin") is not None:
-            part = stored.part("origin")
-            origin = Origin(part.text("job_id"), part.number("row"), part.number("column"))
+            part = stored.object("origin")
+            origin = SourceImage(part.text("job_id"), part.number("row"), part.number("column"))
         request = cls(
             prompt=stored.text("prompt"),
             seed=stored.number("seed"),
@@ -212,7 +212,7 @@ class Request:
             samples=stored.number("samples"),
             model=stored.text("model"),
             author=Author(author.number("id"), author.text("name")),
-            place=Place(place.number("guild_id"), place.number("channel_id")),
+            place=ChannelRef(place.number("guild_id"), place.number("channel_id")),
             negative=stored.text("negative"),
             style=stored.text("style"),
             origin=origin,
@@ -235,7 +235,7 @@ class Request:
         """Everything, as JSON can hold it."""
         return asdict(self)
 
-    def show(self) -> str:
+    def to_prompt(self) -> str:
         """The prompt and every setting as flags; parsing it under the same limits gives this back.
 
         Who asks and where is not in it, nor is ``origin``: nobody may type their way to an
@@ -257,9 +257,9 @@ class Request:
             parts.append(f"--no {self.negative}")
         return " ".join(parts)
 
-    def full_prompt(self, styles: Mapping[str, str]) -> str:
+    def styled_prompt(self, styles: Mapping[str, str]) -> str:
         """What the painter is told: the prompt, and the words of the style if it still exists."""
-        words = clean(styles.get(self.style, "")) if self.style else ""
+        words = normalize_text(styles.get(self.style, "")) if self.style else ""
         return f"{self.prompt}, {words}" if words else self.prompt
 
     def painted_by(self, painter: Painter) -> Request:
@@ -273,14 +273,14 @@ class Request:
         """The same grid from another random seed; a grid of its own, so without an origin."""
         return replace(self, seed=_wrap_seed(seed, self.rows), origin=None)
 
-    def crop(self, job_id: str, row: int, column: int) -> Request:
+    def upscale_of(self, job_id: str, row: int, column: int) -> Request:
         """The request for one picture of this grid, made by the job ``job_id``; counts from 1.
 
         Raises InvalidRequest outside the grid.
         """
-        row = whole_number(Setting("row", str(row)), 1, self.rows)
-        column = whole_number(Setting("column", str(column)), 1, self.samples)
-        origin = Origin(job_id, row, column)
+        row = parse_int(RawOption("row", str(row)), 1, self.rows)
+        column = parse_int(RawOption("column", str(column)), 1, self.samples)
+        origin = SourceImage(job_id, row, column)
         return replace(self, seed=self.row_seed(row), rows=1, samples=1, origin=origin)
 
 
@@ -295,7 +295,7 @@ def spelled(text: str, options: Mapping[str, object]) -> str:
     return " ".join([text, *said])
 
 
-def choose_seed(entropy: bytes) -> int:
+def random_seed(entropy: bytes) -> int:
     """A seed from 4 random bytes, small enough that 64 rows can count up from it."""
     if len(entropy) != 4:
         raise ValueError("four bytes of entropy make a seed")
@@ -307,7 +307,7 @@ def _wrap_seed(seed: int, rows: int) -> int:
     return seed % (MAX_SEED - rows + 2)
 
 
-def _filled_in(options: Options) -> dict[str, Setting]:
+def _filled_in(options: RequestOptions) -> dict[str, RawOption]:
     """The options as settings, by the slot of the flag that says the same."""
     filled = {
         "negative": options.negative,
@@ -320,21 +320,21 @@ def _filled_in(options: Options) -> dict[str, Setting]:
         "style": options.style,
     }
     return {
-        SLOTS.get(name, name): Setting(name, clean(str(value)))
+        FLAG_FIELDS.get(name, name): RawOption(name, normalize_text(str(value)))
         for name, value in filled.items()
         if value is not None
     }
 
 
-def _model(setting: Setting | None, limits: Limits) -> str:
+def _model(setting: RawOption | None, limits: RequestLimits) -> str:
     if not limits.painter.chooses:
         return only_model(setting, limits.painter, limits.model) if setting else ""
     # What the operator made the default may be named even if the list forgets it.
-    if setting is None or setting.value == clean(limits.model):
+    if setting is None or setting.value == normalize_text(limits.model):
         return limits.model
     if not limits.models:
-        return model_name(setting)
-    return one_of(setting, (*limits.models, limits.model), kind="models")
+        return parse_model(setting)
+    return parse_choice(setting, (*limits.models, limits.model), kind="models")
 
 
-_NOTHING = Setting("", "")
+_NOTHING = RawOption("", "")

@@ -18,32 +18,32 @@ from collections.abc import Iterable
 
 from bot.domain.errors import WorkflowError
 from bot.domain.site import (
-    Containers,
+    ContainerRuntime,
+    ContainerStubs,
+    ExecutionEnvironment,
     Launcher,
-    Processes,
-    Runtime,
-    Site,
-    StandIns,
+    OciRuntime,
+    ProcessLauncher,
 )
 from bot.domain.workflow import For, Run, Step, Workflow
 
 __all__ = [
-    "ENDED_LINE",
-    "STARTED_LINE",
-    "Containers",
+    "JOB_ENDED_LINE",
+    "JOB_STARTED_LINE",
+    "ContainerRuntime",
+    "ContainerStubs",
+    "ExecutionEnvironment",
     "Launcher",
-    "Processes",
-    "Runtime",
-    "Site",
-    "StandIns",
+    "OciRuntime",
+    "ProcessLauncher",
     "to_bash",
 ]
 
-STARTED_LINE = "--- Job has started ---"
-ENDED_LINE = "---"
+JOB_STARTED_LINE = "--- Job has started ---"
+JOB_ENDED_LINE = "---"
 
 
-def to_bash(workflow: Workflow, site: Site) -> str:
+def to_bash(workflow: Workflow, site: ExecutionEnvironment) -> str:
     """The whole script. Raises WorkflowError for what only the platform itself can do."""
     for path, used in (
         ("input", workflow.input),
@@ -98,7 +98,7 @@ _CACHES = (
 )
 
 
-def _prologue(workflow: Workflow, site: Site) -> list[str]:
+def _prologue(workflow: Workflow, site: ExecutionEnvironment) -> list[str]:
     resources = workflow.resources
     cpus = resources.tasks * resources.cpus_per_task
     storage = site.storage
@@ -133,11 +133,11 @@ def _prologue(workflow: Workflow, site: Site) -> list[str]:
         ': > "$DEEPSQUARE_ENV"',
         "",
         _RUN_STEP,
-        _say(STARTED_LINE),
+        _say(JOB_STARTED_LINE),
     ]
 
 
-def _leave(site: Site) -> list[str]:
+def _leave(site: ExecutionEnvironment) -> list[str]:
     result = shlex.quote(site.result)
     return [
         "# The last act: scratch away, then the exit status, whole or not at all.",
@@ -146,7 +146,7 @@ def _leave(site: Site) -> list[str]:
         "  set +e",
         "  trap - EXIT TERM INT",
         "  stop_launched",
-        f"  {_say(ENDED_LINE)}",
+        f"  {_say(JOB_ENDED_LINE)}",
         f"  rm -rf {shlex.quote(site.storage)}",
         f"  printf '%s\\n' \"$__code\" > {result}.part && mv -f {result}.part {result}",
         '  exit "$__code"',
@@ -158,7 +158,9 @@ def _leave(site: Site) -> list[str]:
     ]
 
 
-def _scope(steps: Iterable[Step], workflow: Workflow, site: Site, path: str) -> list[str]:
+def _scope(
+    steps: Iterable[Step], workflow: Workflow, site: ExecutionEnvironment, path: str
+) -> list[str]:
     """Steps of one level in order; background steps launched here are told to stop at its end."""
     lines: list[str] = []
     farewell: list[str] = []
@@ -196,7 +198,7 @@ def _await(handle: str, pid: str) -> list[str]:
     ]
 
 
-def _step(step: Step, workflow: Workflow, site: Site, path: str) -> list[str]:
+def _step(step: Step, workflow: Workflow, site: ExecutionEnvironment, path: str) -> list[str]:
     body = _body(step, workflow, site, path)
     if step.catch or step.finally_:
         body = _guarded(step, body, workflow, site, path)
@@ -207,7 +209,9 @@ def _say(line: str) -> str:
     return f"printf '%s\\n' {shlex.quote(line)}"
 
 
-def _guarded(step: Step, body: list[str], workflow: Workflow, site: Site, path: str) -> list[str]:
+def _guarded(
+    step: Step, body: list[str], workflow: Workflow, site: ExecutionEnvironment, path: str
+) -> list[str]:
     """``catch`` swallows the failure unless it fails itself; ``finally`` runs in any case.
 
     The status is read from ``$?``, never from an ``if``: bash ignores ``set -e`` in conditions.
@@ -234,7 +238,7 @@ def _branch(body: list[str], background: str) -> list[str]:
     return ["(", *traps, "  set -e", *_indent(body), f"){background}"]
 
 
-def _body(step: Step, workflow: Workflow, site: Site, path: str) -> list[str]:
+def _body(step: Step, workflow: Workflow, site: ExecutionEnvironment, path: str) -> list[str]:
     if step.run is not None:
         return [_command(step.run, step.name or "", workflow, site, f"{path}.run")]
     if step.loop is not None:
@@ -248,7 +252,7 @@ def _body(step: Step, workflow: Workflow, site: Site, path: str) -> list[str]:
     return _scope(step.steps, workflow, site, f"{path}.steps")
 
 
-def _loop(loop: For, workflow: Workflow, site: Site, path: str) -> list[str]:
+def _loop(loop: For, workflow: Workflow, site: ExecutionEnvironment, path: str) -> list[str]:
     if loop.range is not None:
         variable, values = "index", [str(number) for number in loop.range.numbers]
     else:
@@ -271,19 +275,19 @@ def _loop(loop: For, workflow: Workflow, site: Site, path: str) -> list[str]:
     ]
 
 
-def _command(run: Run, name: str, workflow: Workflow, site: Site, path: str) -> str:
+def _command(run: Run, name: str, workflow: Workflow, site: ExecutionEnvironment, path: str) -> str:
     if not run.command or run.shell == "ENTRYPOINT":
         raise WorkflowError(
             f"{path}.command",
             "an image's own entry point cannot be started here",
             "Name a command.",
         )
-    words = [*site.launcher.words(run, workflow.resources, name)]
+    words = [*site.launcher.command_prefix(run, workflow.resources, name)]
     if run.env:
         words += ["env", *(f"{variable.key}={variable.value}" for variable in run.env)]
     command = [run.shell or "/bin/sh", "-c", run.command]
     if run.container is not None:
-        words += site.containers.words(run.container, site.storage)
+        words += site.containers.command_prefix(run.container, site.storage)
     if run.work_dir is not None:
         # A path inside the container: the folder is entered there, not here.
         command = [command[0], "-c", f"cd {shlex.quote(run.work_dir)} && exec {_quoted(command)}"]

@@ -13,14 +13,14 @@ from typing import Protocol
 from bot.domain.errors import WorkflowError
 from bot.domain.workflow import Container, Resources, Run
 
-INSIDE = "/deepsquare"
+CONTAINER_SCRATCH = "/deepsquare"
 """The scratch folder's path inside a container, as on the platform."""
 
 
-class Containers(Protocol):
+class ContainerRuntime(Protocol):
     """How a step's container is provided on this site."""
 
-    def words(self, container: Container, storage: str) -> tuple[str, ...]:
+    def command_prefix(self, container: Container, storage: str) -> tuple[str, ...]:
         """The words to put before the step's shell. Raises WorkflowError if it cannot be had."""
         ...
 
@@ -28,13 +28,13 @@ class Containers(Protocol):
 class Launcher(Protocol):
     """How a step's command is started."""
 
-    def words(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
+    def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
         """The words to put before the container's; empty to start it as it is."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
-class StandIns:
+class ContainerStubs:
     """Programs of this machine in place of container images.
 
     ``environments`` maps an image's name (without registry and tag) to the variables that make
@@ -43,7 +43,7 @@ class StandIns:
 
     environments: Mapping[str, Mapping[str, str]]
 
-    def words(self, container: Container, storage: str) -> tuple[str, ...]:
+    def command_prefix(self, container: Container, storage: str) -> tuple[str, ...]:
         """``env NAME=value ...`` of the stand-in."""
         image = container.image.split(":", 1)[0]
         variables = self.environments.get(image)
@@ -58,7 +58,7 @@ class StandIns:
 
 
 @dataclass(frozen=True, slots=True)
-class Runtime:
+class OciRuntime:
     """A real container runtime, ``apptainer`` or ``podman``.
 
     ``shared`` are folders of this machine that a container sees under their own path and may
@@ -69,16 +69,16 @@ class Runtime:
     hosted_root: str = "/opt/software"
     shared: tuple[str, ...] = ()
 
-    def words(self, container: Container, storage: str) -> tuple[str, ...]:
+    def command_prefix(self, container: Container, storage: str) -> tuple[str, ...]:
         """The runtime's command line up to the image; the scratch folder is ``/deepsquare``."""
         mounts = [f"{m.host_dir}:{m.container_dir}:{m.options or 'rw'}" for m in container.mounts]
         mounts += [f"{folder}:{folder}:rw" for folder in self.shared]
-        mounts.append(f"{storage}:{INSIDE}:rw")
+        mounts.append(f"{storage}:{CONTAINER_SCRATCH}:rw")
         variables = (
-            f"STORAGE_PATH={INSIDE}",
-            f"DEEPSQUARE_INPUT={INSIDE}/input",
-            f"DEEPSQUARE_OUTPUT={INSIDE}/output",
-            f"DEEPSQUARE_ENV={INSIDE}/env",
+            f"STORAGE_PATH={CONTAINER_SCRATCH}",
+            f"DEEPSQUARE_INPUT={CONTAINER_SCRATCH}/input",
+            f"DEEPSQUARE_OUTPUT={CONTAINER_SCRATCH}/output",
+            f"DEEPSQUARE_ENV={CONTAINER_SCRATCH}/env",
         )
         reference = (
             f"{container.registry}/{container.image}" if container.registry else container.image
@@ -88,7 +88,7 @@ class Runtime:
                 *("podman", "run", "--rm", "--env-host"),
                 *(f"--env={variable}" for variable in variables),
                 *(f"--volume={mount}" for mount in mounts),
-                f"--workdir={INSIDE}",
+                f"--workdir={CONTAINER_SCRATCH}",
                 "--entrypoint=",  # the step names its shell; an image's own must not come before
                 reference,
             )
@@ -101,24 +101,24 @@ class Runtime:
             *("apptainer", "exec", "--nv"),
             *(f"--env={variable}" for variable in variables),
             *(f"--bind={mount}" for mount in mounts),
-            f"--pwd={INSIDE}",
+            f"--pwd={CONTAINER_SCRATCH}",
             image,
         )
 
 
 @dataclass(frozen=True, slots=True)
-class Processes:
+class ProcessLauncher:
     """Plain processes on this machine; ``slot`` are words that wait for a free task slot."""
 
     slot: tuple[str, ...] = ()
 
-    def words(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
+    def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
         """Only the wait for a slot; cores and memory are not fenced in."""
         return self.slot
 
 
 @dataclass(frozen=True, slots=True)
-class Site:
+class ExecutionEnvironment:
     """Where and how a script runs. All paths are absolute.
 
     ``storage`` is the job's scratch folder, removed at the end; ``caches`` is kept between jobs;
@@ -130,5 +130,5 @@ class Site:
     caches: str
     result: str
     launcher: Launcher
-    containers: Containers
+    containers: ContainerRuntime
     environment: Mapping[str, str] = field(default_factory=dict)

@@ -13,7 +13,7 @@ Value = TypeVar("Value")
 
 
 @dataclass(frozen=True, slots=True)
-class Stored:
+class JsonReader:
     """One JSON object; ``name`` says in errors what it was meant to be."""
 
     name: str
@@ -27,9 +27,9 @@ class Stored:
         """The integer at ``key``."""
         return self._value(key, int)
 
-    def part(self, key: str) -> Stored:
+    def object(self, key: str) -> JsonReader:
         """The object at ``key``."""
-        return Stored(f"{self.name}.{key}", self._value(key, dict))
+        return JsonReader(f"{self.name}.{key}", self._value(key, dict))
 
     def _value(self, key: str, kind: type[Value]) -> Value:
         value = self.data.get(key)

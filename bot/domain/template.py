@@ -12,20 +12,20 @@ from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, cast
 
-from bot.domain.document import Fault, Where, broken, matches, read
+from bot.domain.document import Path, Violation, decode, matches, schema_error
 from bot.domain.errors import InvalidRequest, WorkflowError
-from bot.domain.parameters import Parameter, Value, file_fault, name_fault, reserved
-from bot.domain.placeholders import check_placeholders, fill
+from bot.domain.parameters import Parameter, Value, is_reserved, validate_file_text, validate_name
+from bot.domain.placeholders import substitute, validate_placeholders
 from bot.domain.request import Request
-from bot.domain.template_text import read_text
-from bot.domain.workflow import EnvVar, Workflow, walk
+from bot.domain.template_text import parse_template
+from bot.domain.workflow import EnvVar, Workflow, iter_steps
 
-MASK = "********"
+REDACTED = "********"
 """What ``masked`` shows in place of a secret."""
 
 
 @dataclass(frozen=True, slots=True)
-class Ticket:
+class RenderContext:
     """What a job is given beside the request. ``upload_url`` has no slash at its end.
 
     ``mac_key`` (16 bytes or more, usually 32, fresh for each job) signs the job's marker lines.
@@ -45,10 +45,12 @@ class Ticket:
             raise ValueError("a MAC key has 16 bytes or more")
 
 
-def _known_version(version: int) -> Fault | None:
+def _known_version(version: int) -> Violation | None:
     if version == 1:
         return None
-    return Fault(f"is format {version}, which this bot does not know", "Write 1 and its format.")
+    return Violation(
+        f"is format {version}, which this bot does not know", "Write 1 and its format."
+    )
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,13 +84,13 @@ class Template:
         Raises WorkflowError, whose ``where`` gives the name, the line and the path, unless every
         rule holds and trial renderings with small and large values are valid workflows.
         """
-        source = read_text(text, name)
+        source = parse_template(text, name)
         try:
-            document = read(_Document, source.content)
+            document = decode(_Document, source.content)
             parameters = _read_parameters(document.parameters)
             texts = _read_files(parameters, files or {})
             template = cls(name, document.about, parameters, document.job, texts)
-            check_placeholders(document.job, parameters)
+            validate_placeholders(document.job, parameters)
             for example in (0, 1):
                 values = {
                     key: texts[item.file] if item.file else item.examples()[example]
@@ -96,11 +98,11 @@ class Template:
                 }
                 template._check_workflow(template._fill(values))
         except WorkflowError as error:
-            raise source.blame(error) from None
+            raise source.locate_error(error) from None
         return template
 
     @property
-    def negative(self) -> bool:
+    def supports_negative(self) -> bool:
         """Whether the workflow can take a negative prompt."""
         return "negative" in self._sources
 
@@ -115,7 +117,7 @@ class Template:
         return any("txt2img" in command.lower() for command in _commands(self.job))
 
     @property
-    def wordless(self) -> bool:
+    def ignores_prompt(self) -> bool:
         """Whether it only works on a picture: then the words that made it do not matter."""
         return self.needs_input and "prompt" not in self._sources
 
@@ -125,7 +127,7 @@ class Template:
 
     def _fill(self, values: Mapping[str, Value]) -> Workflow:
         """The workflow with these values, which the parameters must have accepted."""
-        workflow = read(Workflow, fill(self.job, values), ("job",))
+        workflow = decode(Workflow, substitute(self.job, values), ("job",))
         added = (
             EnvVar(key, str(values[key]))
             for key, parameter in self.parameters.items()
@@ -136,34 +138,37 @@ class Template:
     def _check_workflow(self, workflow: Workflow) -> None:
         if not workflow.enable_logging:
             mend = "Write true: results are announced in the log."
-            raise broken(("job", "enableLogging"), Fault("is not set", mend))
+            raise schema_error(("job", "enableLogging"), Violation("is not set", mend))
         constants = len(workflow.env) - sum(item.env for item in self.parameters.values())
         for position, variable in enumerate(workflow.env[:constants]):
             where = ("job", "env", position, "key")
-            if fault := reserved(variable.key):
-                raise broken(where, fault)
+            if fault := is_reserved(variable.key):
+                raise schema_error(where, fault)
             if variable.key in self.parameters:
-                raise broken(
-                    where, Fault("is a parameter's name as well", "Rename one of the two.")
+                raise schema_error(
+                    where, Violation("is a parameter's name as well", "Rename one of the two.")
                 )
-        if not any(item.free for item in self.parameters.values()):
+        if not any(item.is_free_text for item in self.parameters.values()):
             return
-        for step_at, step in walk(workflow.steps):
+        for step_at, step in iter_steps(workflow.steps):
             if step.run and step.run.container and step.run.container.enroot:
                 problem = "runs under Enroot, which does not pass every text on unharmed"
-                fault = Fault(problem, "Add apptainer: true or deepsquareHosted: true.")
-                raise broken(("job", *step_at, "run", "container"), fault)
+                fault = Violation(problem, "Add apptainer: true or deepsquareHosted: true.")
+                raise schema_error(("job", *step_at, "run", "container"), fault)
 
 
 def render(
-    template: Template, request: Request, ticket: Ticket, styles: Mapping[str, str] | None = None
+    template: Template,
+    request: Request,
+    ticket: RenderContext,
+    styles: Mapping[str, str] | None = None,
 ) -> Workflow:
     """The workflow that makes ``request``; ``styles`` maps style names to words for the prompt.
 
     Raises InvalidRequest for a negative prompt that the workflow cannot take, and WorkflowError
     for a value that the template's parameters do not allow.
     """
-    if request.negative and not template.negative and not template.wordless:
+    if request.negative and not template.supports_negative and not template.ignores_prompt:
         raise InvalidRequest(
             "negative",
             "The workflow of this server cannot take a negative prompt. Leave it out (negative, "
@@ -176,45 +181,47 @@ def render(
             values[name] = template.files[parameter.file]
             continue
         value = parameter.default if parameter.source is None else given[parameter.source]
-        if fault := parameter.fault(value):
+        if fault := parameter.validate(value):
             where = f"{template.name}, parameters.{name}"
-            raise WorkflowError(where, fault.problem, fault.mend)
+            raise WorkflowError(where, fault.problem, fault.hint)
         values[name] = cast(Value, value)  # a parameter accepts nothing else
     try:
         return template._fill(values)
     except WorkflowError as error:
-        where = f"{template.name}, {error.where}"
-        raise WorkflowError(where, error.problem, error.mend) from None
+        where = f"{template.name}, {error.location}"
+        raise WorkflowError(where, error.problem, error.hint) from None
 
 
-def masked(workflow: Workflow, template: Template) -> Workflow:
+def redact(workflow: Workflow, template: Template) -> Workflow:
     """The workflow for people to look at: each secret parameter's value is MASK, at any depth."""
     secrets = {name for name, parameter in template.parameters.items() if parameter.secret}
-    return Workflow.load(_without(secrets, workflow.document()))
+    return Workflow.from_dict(_without(secrets, workflow.to_dict()))
 
 
 def _read_parameters(document: object) -> Mapping[str, Parameter]:
-    where: Where = ("parameters",)
+    where: Path = ("parameters",)
     if not isinstance(document, dict):
-        raise broken(where, Fault("must be a mapping", "Write NAME: {from: …, type: …} in it."))
+        raise schema_error(
+            where, Violation("must be a mapping", "Write NAME: {from: …, type: …} in it.")
+        )
     parameters = {}
     for name, declaration in document.items():
-        if fault := name_fault(name):
-            raise broken((*where, name), fault)
-        parameters[name] = read(Parameter, declaration, (*where, name))
+        if fault := validate_name(name):
+            raise schema_error((*where, name), fault)
+        parameters[name] = decode(Parameter, declaration, (*where, name))
     return MappingProxyType(parameters)
 
 
-def files_named_in(text: str, name: str) -> tuple[str, ...]:
+def referenced_files(text: str, name: str) -> tuple[str, ...]:
     """The plain names of the files beside the template whose texts ``Template.load`` needs.
 
     Raises WorkflowError as ``Template.load`` does for the same text.
     """
-    source = read_text(text, name)
+    source = parse_template(text, name)
     try:
-        parameters = _read_parameters(read(_Document, source.content).parameters)
+        parameters = _read_parameters(decode(_Document, source.content).parameters)
     except WorkflowError as error:
-        raise source.blame(error) from None
+        raise source.locate_error(error) from None
     return tuple(dict.fromkeys(item.file for item in parameters.values() if item.file))
 
 
@@ -227,9 +234,9 @@ def _read_files(parameters: Mapping[str, Parameter], files: Mapping[str, str]) -
         text = files.get(parameter.file)
         if text is None:
             mend = "Put it into the template's folder."
-            raise broken(where, Fault(f"there is no file {parameter.file}", mend))
-        if fault := file_fault(text):
-            raise broken(where, fault)
+            raise schema_error(where, Violation(f"there is no file {parameter.file}", mend))
+        if fault := validate_file_text(text):
+            raise schema_error(where, fault)
         texts[parameter.file] = text
     return MappingProxyType(texts)
 
@@ -246,10 +253,12 @@ def _commands(part: object) -> Iterator[str]:
             yield from _commands(item)
 
 
-def _given(request: Request, ticket: Ticket, styles: Mapping[str, str]) -> Mapping[str, Value]:
+def _given(
+    request: Request, ticket: RenderContext, styles: Mapping[str, str]
+) -> Mapping[str, Value]:
     """The value of each source that a parameter can name."""
     return {
-        "prompt": request.full_prompt(styles),
+        "prompt": request.styled_prompt(styles),
         "negative": request.negative,
         "rows": request.rows,
         "samples": request.samples,
@@ -271,7 +280,7 @@ def _given(request: Request, ticket: Ticket, styles: Mapping[str, str]) -> Mappi
 def _without(secrets: set[str], part: object) -> object:
     match part:
         case {"key": str(key), "value": str()} if key in secrets:
-            return {"key": key, "value": MASK}
+            return {"key": key, "value": REDACTED}
         case dict():
             return {key: _without(secrets, item) for key, item in part.items()}
         case list():

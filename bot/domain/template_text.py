@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 
 import yaml
 
-from bot.domain.document import Where, path
+from bot.domain.document import Path, path
 from bot.domain.errors import WorkflowError
 
 _DEEPEST = 64
@@ -27,23 +27,23 @@ class Placeholder:
 
 
 @dataclass(frozen=True, slots=True)
-class TemplateText:
+class ParsedTemplate:
     """The content of a template file; ``lines`` holds each path's first line, counted from 1."""
 
     name: str
     content: object
     lines: Mapping[str, int] = field(repr=False)
 
-    def blame(self, error: WorkflowError) -> WorkflowError:
+    def locate_error(self, error: WorkflowError) -> WorkflowError:
         """The same error, its path preceded by this file and the line nearest to that path."""
-        known = error.where
+        known = error.location
         while known and known not in self.lines:
             known = known[: max(known.rfind("."), known.rfind("["), 0)]
         line = self.lines.get(known, 1)
-        return _at(self.name, line, error.problem, error.mend, error.where)
+        return _at(self.name, line, error.problem, error.hint, error.location)
 
 
-def read_text(text: str, name: str) -> TemplateText:
+def parse_template(text: str, name: str) -> ParsedTemplate:
     """The content of the template ``name``. Raises WorkflowError with the line to blame."""
     try:
         node = _Composer(text).root()
@@ -60,7 +60,7 @@ def read_text(text: str, name: str) -> TemplateText:
         raise _at(name, line, problem, "Remove it.") from None
     builder = _Builder(name)
     content = builder.build(node, ()) if node else None
-    return TemplateText(name, content, builder.lines)
+    return ParsedTemplate(name, content, builder.lines)
 
 
 def _at(name: str, line: int, problem: str, mend: str, where: str = "") -> WorkflowError:
@@ -103,7 +103,7 @@ class _Builder:
         self._parts = 0
         self._scalars = yaml.constructor.SafeConstructor()
 
-    def build(self, node: yaml.Node, where: Where) -> object:
+    def build(self, node: yaml.Node, where: Path) -> object:
         self._parts += 1
         # Aliases repeat nodes, or even hold themselves: a few lines could stand for a billion.
         if self._parts > _MOST_PARTS or len(where) > _DEEPEST:
@@ -119,7 +119,7 @@ class _Builder:
             return self._scalar(node)
         raise self._unknown_tag(node)
 
-    def _mapping(self, node: yaml.MappingNode, where: Where) -> dict[str, object]:
+    def _mapping(self, node: yaml.MappingNode, where: Path) -> dict[str, object]:
         content: dict[str, object] = {}
         for key_node, value_node in node.value:
             key = key_node.value

@@ -34,11 +34,11 @@ _IGNORABLE = re.compile(f"[{_UNSEEN}\u200d\ufe00-\ufe0f]")
 MAX_MARKS: Final = 8
 """Marks that one character may carry: the deepest stack that is really written, a Tibetan one."""
 
-BLANK = "\u2800"
+BRAILLE_BLANK = "\u2800"
 """Braille's empty cell counts as a symbol and shows as nothing."""
 
 
-def clean(text: str) -> str:
+def normalize_text(text: str) -> str:
     """``text`` as one line in NFC, single spaces inside and none around; idempotent.
 
     Line breaks and tabs become spaces. Controls, lone surrogates, bidi controls and characters
@@ -81,7 +81,7 @@ def bound_marks(text: str) -> str:
     return "".join(kept)
 
 
-def has_visible(text: str) -> bool:
+def has_visible_characters(text: str) -> bool:
     """Whether a reader would see anything; joiners, marks and blanks alone are nothing."""
     return any(_is_visible(char) for char in text)
 
@@ -91,7 +91,7 @@ def is_ignorable(char: str) -> bool:
     return _IGNORABLE.match(char) is not None or unicodedata.category(char) == "Cf"
 
 
-def shorten(text: str, most: int = 40) -> str:
+def truncate(text: str, most: int = 40) -> str:
     """``text`` for a message about it, cut to ``most`` characters."""
     return text if len(text) <= most else text[: most - 1] + "…"
 
@@ -102,4 +102,4 @@ def _is_visible(char: str) -> bool:
     return kind[0] not in "ZM" and kind not in {"Cc", "Cf", "Cs"} and char not in _FILLERS
 
 
-_FILLERS = frozenset({BLANK, "\u115f", "\u1160", "\u3164", "\uffa0"})
+_FILLERS = frozenset({BRAILLE_BLANK, "\u115f", "\u1160", "\u3164", "\uffa0"})

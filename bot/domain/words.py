@@ -17,15 +17,15 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.lookalikes import LATIN, STAND_INS
-from bot.domain.text import BLANK, clean, is_ignorable
+from bot.domain.lookalikes import CONFUSABLES, LEETSPEAK
+from bot.domain.text import BRAILLE_BLANK, is_ignorable, normalize_text
 
 LONGEST_PATTERN = 100
 """Characters that a rule may have."""
 
 
 @dataclass(frozen=True, slots=True)
-class Rule:
+class WordRule:
     """One forbidden word or phrase, in plain letters.
 
     ``whole_word``: the rule "ass" leaves "glass" alone. Scripts that do not part words, such as
@@ -38,16 +38,16 @@ class Rule:
 
 
 @dataclass(frozen=True, slots=True)
-class Match:
+class WordMatch:
     """The rule that was broken and the very characters that broke it."""
 
-    rule: Rule
+    rule: WordRule
     excerpt: str
 
 
-def check_pattern(text: str) -> str:
+def validate_pattern(text: str) -> str:
     """A moderator's pattern as it should be stored; InvalidRequest if nothing could match it."""
-    pattern = clean(text)
+    pattern = normalize_text(text)
     if len(pattern) > LONGEST_PATTERN:
         raise InvalidRequest(
             "pattern",
@@ -63,12 +63,12 @@ def check_pattern(text: str) -> str:
     return pattern
 
 
-def fold(text: str) -> str:
+def fold_text(text: str) -> str:
     """The plain form in which texts are compared; idempotent."""
     return "".join(piece for piece, _, _ in _pieces(text))
 
 
-def find(rules: Iterable[Rule], text: str) -> Match | None:
+def find_violation(rules: Iterable[WordRule], text: str) -> WordMatch | None:
     """The first of ``rules`` that ``text`` breaks, with the place that breaks it."""
     pieces = _pieces(text)
     folded = "".join(piece for piece, _, _ in pieces)
@@ -77,21 +77,21 @@ def find(rules: Iterable[Rule], text: str) -> Match | None:
         for start, end in _spans(_expressions(rule.pattern), folded, gaps):
             whole = not rule.whole_word or _is_whole(folded, start, end)
             if whole and _is_meant(folded[start:end], rule):
-                return Match(rule, _excerpt(text, pieces, start, end))
+                return WordMatch(rule, _excerpt(text, pieces, start, end))
     return None
 
 
 @lru_cache(maxsize=4096)
 def _expressions(pattern: str) -> tuple[re.Pattern[str], ...]:
     """One for each word of the pattern; all places, also those that overlap, are its group 1."""
-    apart = "".join(" " if _is_separator(char) else char for char in fold(pattern))
+    apart = "".join(" " if _is_separator(char) else char for char in fold_text(pattern))
     return tuple(
         re.compile(f"(?=({''.join(_letter(char) for char in word)}))") for word in apart.split()
     )
 
 
 def _letter(char: str) -> str:
-    return f"[{re.escape(char + STAND_INS.get(char, ''))}]"
+    return f"[{re.escape(char + LEETSPEAK.get(char, ''))}]"
 
 
 def _is_separator(char: str) -> bool:
@@ -130,7 +130,7 @@ def _gaps(folded: str) -> list[int]:
     return gaps
 
 
-def _is_meant(found: str, rule: Rule) -> bool:
+def _is_meant(found: str, rule: WordRule) -> bool:
     """Whether letters were found where the rule has letters: 455 is a number and no disguise."""
     if any(char.isalpha() for char in found) or not any(char.isdigit() for char in found):
         return True
@@ -212,13 +212,13 @@ def _fold_cluster(cluster: str) -> str:
             # Accents go. Marks of other scripts are vowels, and stay where they belong.
             if plain and not plain[-1].isascii() and not _ACCENTS.match(char):
                 plain += char
-        elif char.isspace() or char == BLANK:
+        elif char.isspace() or char == BRAILLE_BLANK:
             plain += " "
         else:
-            plain += char.casefold().translate(LATIN)
+            plain += char.casefold().translate(CONFUSABLES)
     plain = unicodedata.normalize("NFC", plain)
     # Some foldings fold again, such as capitals with an iota below.
-    return plain if plain == cluster else fold(plain)
+    return plain if plain == cluster else fold_text(plain)
 
 
 # The combining accents, and the optional points of Hebrew and Arabic.
@@ -231,4 +231,4 @@ _UNPARTED = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-_SIGNS = frozenset("".join(STAND_INS.values()))
+_SIGNS = frozenset("".join(LEETSPEAK.values()))

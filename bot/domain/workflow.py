@@ -12,7 +12,17 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Annotated, TypeAlias
 
-from bot.domain.document import Fault, Key, Opaque, Where, between, first, matches, read, write
+from bot.domain.document import (
+    Key,
+    Opaque,
+    Path,
+    Violation,
+    between,
+    decode,
+    encode,
+    first_violation,
+    matches,
+)
 from bot.domain.workflow_run import (
     S3,
     AnyInt,
@@ -44,7 +54,7 @@ __all__ = [
     "Transport",
     "Use",
     "Workflow",
-    "walk",
+    "iter_steps",
 ]
 
 _handle = matches("[A-Za-z0-9_]+", "a handle name", "Use letters, digits and underscores.")
@@ -74,12 +84,12 @@ class Range:
         increment = self.increment or 1
         return range(self.begin, self.end + (1 if increment > 0 else -1), increment)
 
-    def check(self) -> Fault | None:
+    def check(self) -> Violation | None:
         """Whether there is a number in it."""
         if self.numbers:
             return None
         problem = f"holds no number: from {self.begin} to {self.end}"
-        return Fault(problem, "Exchange begin and end, or give another increment.")
+        return Violation(problem, "Exchange begin and end, or give another increment.")
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,24 +101,24 @@ class For:
     items: tuple[str, ...] = ()
     range: Range | None = None
 
-    def check(self) -> Fault | None:
+    def check(self) -> Violation | None:
         """The rules between keys."""
-        return first((self._values(), self._nested()))
+        return first_violation((self._values(), self._nested()))
 
-    def _values(self) -> Fault | None:
+    def _values(self) -> Violation | None:
         if bool(self.items) is not (self.range is not None):
             return None
-        return Fault("must loop over one of items and range", "Keep one of the two.")
+        return Violation("must loop over one of items and range", "Keep one of the two.")
 
-    def _nested(self) -> Fault | None:
+    def _nested(self) -> Violation | None:
         # DeepSquare gives both loops' bodies the same name: from the second turn of the outer
         # one on, the inner one is wrong. Parallel turns are safe, each has its own subshell.
         if self.parallel:
             return None
-        for where, step in walk(self.steps):
+        for where, step in iter_steps(self.steps):
             if step.loop is not None:
                 mend = "Make the outer loop parallel, or write the inner one as a shell loop."
-                return Fault("is a loop inside a sequential loop", mend, (*where, "for"))
+                return Violation("is a loop inside a sequential loop", mend, (*where, "for"))
         return None
 
 
@@ -157,7 +167,7 @@ class Step:
     catch: Steps = ()
     finally_: Steps = ()
 
-    def check(self) -> Fault | None:
+    def check(self) -> Violation | None:
         """Whether it does one thing: of several, DeepSquare would quietly take the first."""
         kinds = {
             "steps": bool(self.steps),
@@ -170,9 +180,9 @@ class Step:
         if len(given) == 1:
             return None
         problem = f"has both {given[0]} and {given[1]}" if given else "does nothing"
-        return Fault(problem, "Give it exactly one of steps, run, for, launch and use.")
+        return Violation(problem, "Give it exactly one of steps, run, for, launch and use.")
 
-    def groups(self) -> Iterator[tuple[Where, tuple[Step, ...]]]:
+    def groups(self) -> Iterator[tuple[Path, tuple[Step, ...]]]:
         """The lists of steps directly inside this one, each with its path from here."""
         yield ("steps",), self.steps
         if self.loop is not None:
@@ -185,19 +195,19 @@ class Step:
         yield ("finally",), self.finally_
 
 
-def walk(steps: tuple[Step, ...]) -> Iterator[tuple[Where, Step]]:
+def iter_steps(steps: tuple[Step, ...]) -> Iterator[tuple[Path, Step]]:
     """Every step at any depth, each with its path from the list that ``steps`` stands in."""
     yield from _walk(steps, ("steps",))
 
 
-def _walk(steps: tuple[Step, ...], where: Where) -> Iterator[tuple[Where, Step]]:
+def _walk(steps: tuple[Step, ...], where: Path) -> Iterator[tuple[Path, Step]]:
     for position, step in enumerate(steps):
         yield (*where, position), step
         for inner, group in step.groups():
             yield from _walk(group, (*where, position, *inner))
 
 
-def _handles_in_order(steps: tuple[Step, ...]) -> Fault | None:
+def _handles_in_order(steps: tuple[Step, ...]) -> Violation | None:
     """Whether each step waits only for what was launched before it in the same list."""
     launched: set[str] = set()
     for position, step in enumerate(steps):
@@ -205,7 +215,7 @@ def _handles_in_order(steps: tuple[Step, ...]) -> Fault | None:
             if handle not in launched:
                 problem = f"nothing before this step in this list was launched as {handle}"
                 mend = "Give an earlier step of the same list launch.handleName."
-                return Fault(problem, mend, (position, "dependsOn", place))
+                return Violation(problem, mend, (position, "dependsOn", place))
         if step.launch is not None and step.launch.handle_name is not None:
             launched.add(step.launch.handle_name)
     return None
@@ -233,16 +243,16 @@ class Workflow:
     virtual_networks: tuple[Opaque, ...] = ()
 
     @classmethod
-    def load(cls, document: object) -> Workflow:
+    def from_dict(cls, document: object) -> Workflow:
         """The job that ``document`` (mappings, lists, text, numbers) describes.
 
         Raises WorkflowError for the first problem in the document's own order.
         """
-        return read(cls, document)
+        return decode(cls, document)
 
-    def document(self) -> dict[str, object]:
+    def to_dict(self) -> dict[str, object]:
         """The document, with DeepSquare's key names, without the keys at their default."""
-        return write(self)
+        return encode(self)
 
     @property
     def total_gpus(self) -> int:

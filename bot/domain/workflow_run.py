@@ -11,7 +11,7 @@ import ipaddress
 from dataclasses import dataclass, field
 from typing import Annotated, TypeAlias
 
-from bot.domain.document import Fault, Key, Opaque, between, first, matches, one_of
+from bot.domain.document import Key, Opaque, Violation, between, first_violation, matches, one_of
 
 MAX_INT = 2**31 - 1
 """The largest GraphQL Int."""
@@ -39,9 +39,9 @@ _env_name = matches(
 )
 
 
-def _settable(name: str) -> Fault | None:
+def _settable(name: str) -> Violation | None:
     if name in ("PATH", "LD_LIBRARY_PATH"):
-        return Fault("may not be set on DeepSquare", "Set it inside the command.")
+        return Violation("may not be set on DeepSquare", "Set it inside the command.")
     return None
 
 
@@ -88,10 +88,10 @@ class Transport:
     http: Http | None = None
     s3: S3 | None = None
 
-    def check(self) -> Fault | None:
+    def check(self) -> Violation | None:
         """Whether exactly one way is named: DeepSquare would quietly prefer http."""
         if (self.http is None) is (self.s3 is None):
-            return Fault("must name one of http and s3", "Keep one of the two.")
+            return Violation("must name one of http and s3", "Keep one of the two.")
         return None
 
 
@@ -156,12 +156,12 @@ class RunResources:
     gpus_per_task: Natural = 0
 
 
-def _addresses(texts: tuple[str, ...]) -> Fault | None:
+def _addresses(texts: tuple[str, ...]) -> Violation | None:
     for position, text in enumerate(texts):
         try:
             ipaddress.ip_address(text)
         except ValueError:
-            return Fault("is not an IP address", "Write it as 9.9.9.9.", (position,))
+            return Violation("is not an IP address", "Write it as 9.9.9.9.", (position,))
     return None
 
 
@@ -186,18 +186,18 @@ class Run:
     disable_cpu_binding: bool = False
     mpi: Annotated[str | None, one_of("none", "pmix_v4", "pmi2")] = None
 
-    def check(self) -> Fault | None:
+    def check(self) -> Violation | None:
         """The rules between keys."""
-        return first((self._shell(), self._dns()))
+        return first_violation((self._shell(), self._dns()))
 
-    def _shell(self) -> Fault | None:
+    def _shell(self) -> Violation | None:
         if self.shell is None or self.container is not None:
             return None
         mend = "Leave shell out, or name a container: a command on the node runs in /bin/sh."
-        return Fault("goes only with a container", mend, ("shell",))
+        return Violation("goes only with a container", mend, ("shell",))
 
-    def _dns(self) -> Fault | None:
+    def _dns(self) -> Violation | None:
         if not self.dns or self.network != "host":
             return None
         mend = "Leave dns out, or set network to slirp4netns or pasta."
-        return Fault("goes only with a network of its own", mend, ("dns",))
+        return Violation("goes only with a network of its own", mend, ("dns",))

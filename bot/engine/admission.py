@@ -12,14 +12,14 @@ from datetime import datetime
 
 from bot.domain import quota as quotas
 from bot.domain.errors import NotAllowed, QueueFull, QuotaExceeded
-from bot.domain.quota import Quota, Refused, Usage
+from bot.domain.quota import Quota, QuotaDenied, QuotaUsage
 from bot.domain.request import Request
 from bot.store import guilds, ledger, moderation
 from bot.store import jobs as job_table
 
 
 @dataclass(frozen=True, slots=True)
-class Member:
+class Actor:
     """Who acts, as Discord says at this moment; ``moderator`` is already checked."""
 
     id: int
@@ -29,11 +29,11 @@ class Member:
 
 
 @dataclass(frozen=True, slots=True)
-class Allowance:
+class QuotaStatus:
     """A member's quota and what of it is used now."""
 
     quota: Quota
-    usage: Usage
+    usage: QuotaUsage
     at: datetime
     waiting: int = 0
     running: int = 0
@@ -54,18 +54,18 @@ class Allowance:
         return self.usage.resets_at(self.quota, self.at)
 
 
-def allowance_of(
-    link: sqlite3.Connection, default: Quota, guild_id: int, member: Member, at: datetime
-) -> Allowance:
+def load_quota_status(
+    link: sqlite3.Connection, default: Quota, guild_id: int, member: Actor, at: datetime
+) -> QuotaStatus:
     """What a member may make on a server, ``default`` where no moderator has said otherwise."""
     rules = guilds.rules(link, guild_id)
-    quota = quotas.effective(default, rules, member.role_ids, member.id)
+    quota = quotas.effective_quota(default, rules, member.role_ids, member.id)
     used = ledger.usage(link, guild_id, member.id, at - quota.window)
     counts = job_table.counts(link, member.id)
-    return Allowance(quota, used, at, counts.waiting, counts.in_flight)
+    return QuotaStatus(quota, used, at, counts.waiting, counts.in_flight)
 
 
-def check_open(link: sqlite3.Connection, request: Request, at: datetime) -> None:
+def check_not_blocked(link: sqlite3.Connection, request: Request, at: datetime) -> None:
     """Raises NotAllowed for a blocked member, QueueFull while moderators have paused."""
     guild = request.place.guild_id
     blocked = moderation.blocked(link, guild, request.author.id, at)
@@ -78,7 +78,7 @@ def check_open(link: sqlite3.Connection, request: Request, at: datetime) -> None
         raise QueueFull(f"The moderators have paused new requests{why}. Try again later.")
 
 
-def check_room(link: sqlite3.Connection, member: Member, quota: Quota, waiting: int) -> None:
+def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, waiting: int) -> None:
     """Raises QueueFull: too many wait for this member, or ``waiting`` and more in all."""
     counts = job_table.counts(link, member.id)
     if counts.waiting >= quota.waiting:
@@ -94,12 +94,12 @@ def check_room(link: sqlite3.Connection, member: Member, quota: Quota, waiting: 
         )
 
 
-def check_quota(allowance: Allowance, request: Request) -> None:
+def check_quota(allowance: QuotaStatus, request: Request) -> None:
     """Raises QuotaExceeded, saying when as many images are free."""
-    verdict = quotas.admit(allowance.quota, allowance.usage, request.images, allowance.at)
-    if not isinstance(verdict, Refused):
+    verdict = quotas.check_quota(allowance.quota, allowance.usage, request.images, allowance.at)
+    if not isinstance(verdict, QuotaDenied):
         return
-    window = quotas.show_window(allowance.quota.window)
+    window = quotas.format_window(allowance.quota.window)
     have = f"You have {verdict.left} of {allowance.quota.images} images left per {window}"
     need = f"this needs {request.images}"
     if verdict.retry_at is None:

@@ -16,84 +16,84 @@ from typing import Final
 
 from bot.domain import quota as quotas
 from bot.domain.errors import RequestError
-from bot.domain.quota import Grant, Quota, QuotaRule
-from bot.engine.queue import Allowance, Member
+from bot.domain.quota import Quota, QuotaGrant, QuotaRule
+from bot.engine.queue import Actor, QuotaStatus
 from bot.engine.terms import (
-    MOST_IMAGES,
+    MAX_IMAGES,
+    QuotaRuleChange,
+    QuotaSubject,
     Scope,
-    Subject,
-    Terms,
-    check_count,
-    check_length,
-    checked_reason,
+    validate_count,
+    validate_reason,
+    validate_window,
 )
 from bot.store import audit, guilds, ledger
-from bot.store.audit import Audit, AuditEntry
+from bot.store.audit import AuditEntry, AuditRepository
 from bot.store.database import Database
-from bot.store.guilds import Guilds
-from bot.store.jobs import Jobs
-from bot.store.ledger import Ledger
-from bot.store.ledger_queries import Balance, Entry
+from bot.store.guilds import GuildRepository
+from bot.store.jobs import JobRepository
+from bot.store.ledger import LedgerRepository
+from bot.store.ledger_queries import LedgerEntry, MemberTotals
 
 __all__ = [
-    "Account",
-    "Allowances",
     "AuditEntry",
-    "Balance",
-    "Entry",
-    "Subject",
-    "Terms",
+    "LedgerEntry",
+    "MemberTotals",
+    "QuotaReport",
+    "QuotaRuleChange",
+    "QuotaService",
+    "QuotaSubject",
 ]
 
 MOST_RULES: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
-class Account:
+class QuotaReport:
     """A member's allowance, and where it comes from.
 
     ``rules`` are those that touch this member, the widest first; ``grants`` those that hold now.
     """
 
-    allowance: Allowance
+    allowance: QuotaStatus
     rules: tuple[QuotaRule, ...]
-    grants: tuple[Grant, ...]
+    grants: tuple[QuotaGrant, ...]
 
 
-class Allowances:
+class QuotaService:
     """Reads and changes what members may make on one server at a time."""
 
     def __init__(self, database: Database, default: Quota, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._default = default
         self._now = now
-        self._guilds = Guilds(database)
-        self._ledger = Ledger(database)
-        self._audit = Audit(database)
-        self._jobs = Jobs(database)
+        self._guilds = GuildRepository(database)
+        self._ledger = LedgerRepository(database)
+        self._audit = AuditRepository(database)
+        self._jobs = JobRepository(database)
 
     @property
     def default(self) -> Quota:
         """The quota of members whom no rule touches."""
         return self._default
 
-    async def show(self, guild_id: int, member: Member) -> Account:
+    async def show(self, guild_id: int, member: Actor) -> QuotaReport:
         """What a member may make and has made, and by which rules and grants."""
         at = self._now()
         rules = await self._guilds.rules(guild_id)
-        quota = quotas.effective(self._default, rules, member.role_ids, member.id)
+        quota = quotas.effective_quota(self._default, rules, member.role_ids, member.id)
         usage, counts = await asyncio.gather(
             self._ledger.usage(guild_id, member.id, at - quota.window),
             self._jobs.counts(member.id),
         )
         touching = [rule for rule in rules if _touches(rule, member)]
-        return Account(
-            Allowance(quota, usage, at, counts.waiting, counts.in_flight),
+        return QuotaReport(
+            QuotaStatus(quota, usage, at, counts.waiting, counts.in_flight),
             tuple(sorted(touching, key=lambda rule: _WIDEST_FIRST.index(rule.scope))),
-            tuple(grant for grant in usage.grants if grant.holds(at)),
+            tuple(grant for grant in usage.grants if grant.is_active(at)),
         )
 
-    async def rule(self, guild_id: int, subject: Subject) -> QuotaRule | None:
+    async def rule(self, guild_id: int, subject: QuotaSubject) -> QuotaRule | None:
         """The rule that is set for exactly this subject."""
         return _find(await self._guilds.rules(guild_id), subject)
 
@@ -102,12 +102,12 @@ class Allowances:
         found = await self._guilds.rules(guild_id)
         return tuple(sorted(found, key=lambda rule: _WIDEST_FIRST.index(rule.scope)))
 
-    async def balances(self, guild_id: int) -> tuple[Balance, ...]:
+    async def balances(self, guild_id: int) -> tuple[MemberTotals, ...]:
         """What each member of a server made in all, those who made most first."""
         return await self._ledger.balances(guild_id)
 
     async def set_rule(
-        self, guild_id: int, subject: Subject, terms: Terms, *, by: Member
+        self, guild_id: int, subject: QuotaSubject, terms: QuotaRuleChange, *, by: Actor
     ) -> QuotaRule:
         """Change the subject's rule, or make it one; the rule as it is now.
 
@@ -133,7 +133,7 @@ class Allowances:
 
         return await self._database.write(change)
 
-    async def remove_rule(self, guild_id: int, subject: Subject, *, by: Member) -> QuotaRule:
+    async def remove_rule(self, guild_id: int, subject: QuotaSubject, *, by: Actor) -> QuotaRule:
         """Drop the subject's rule, so that what is set more widely counts; the rule that went.
 
         Raises RequestError if there is none.
@@ -160,20 +160,20 @@ class Allowances:
         images: int,
         lasts: timedelta | None,
         reason: str,
-        by: Member,
-    ) -> Grant:
+        by: Actor,
+    ) -> QuotaGrant:
         """Give a member images on top of the quota, for a time or (None) until a reset.
 
         Raises RequestError, naming the allowed range, for a value outside it.
         """
-        check_count("images", images, 1, MOST_IMAGES)
+        validate_count("images", images, 1, MAX_IMAGES)
         if lasts is not None:
-            check_length("expires", lasts)
-        why = checked_reason(reason)
+            validate_window("expires", lasts)
+        why = validate_reason(reason)
         at = self._now()
-        given = Grant(images, None if lasts is None else at + lasts)
+        given = QuotaGrant(images, None if lasts is None else at + lasts)
 
-        def give(link: sqlite3.Connection) -> Grant:
+        def give(link: sqlite3.Connection) -> QuotaGrant:
             ledger.grant(
                 link,
                 guild_id,
@@ -186,32 +186,32 @@ class Allowances:
             )
             until = given.expires_at and given.expires_at.isoformat()
             note = {"images": images, "until": until, "reason": why}
-            subject = Subject("member", member_id)
+            subject = QuotaSubject("member", member_id)
             self._note(link, guild_id, at, by, "quota-grant", subject, note)
             return given
 
         return await self._database.write(give)
 
-    async def reset(self, guild_id: int, member_id: int, *, reason: str, by: Member) -> None:
+    async def reset(self, guild_id: int, member_id: int, *, reason: str, by: Actor) -> None:
         """Let a member start afresh: what was charged and granted before counts no more."""
-        why = checked_reason(reason)
+        why = validate_reason(reason)
         at = self._now()
 
         def start_afresh(link: sqlite3.Connection) -> None:
             ledger.reset(link, guild_id, member_id, actor_id=by.id, reason=why, at=at)
-            subject = Subject("member", member_id)
+            subject = QuotaSubject("member", member_id)
             self._note(link, guild_id, at, by, "quota-reset", subject, {"reason": why})
 
         await self._database.write(start_afresh)
 
     async def history(
         self, guild_id: int, member_id: int, limit: int = 25, before: int | None = None
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """A member's charges, refunds, grants and resets, the newest first."""
         return await self._ledger.history(guild_id, member_id, limit, before)
 
     async def changes(
-        self, guild_id: int, subject: Subject | None = None, limit: int = 25
+        self, guild_id: int, subject: QuotaSubject | None = None, limit: int = 25
     ) -> tuple[AuditEntry, ...]:
         """What moderators did to quotas, the newest first; to one subject, or (None) to any."""
         about = None if subject is None else str(subject)
@@ -222,12 +222,12 @@ class Allowances:
         link: sqlite3.Connection,
         guild_id: int,
         at: datetime,
-        by: Member,
+        by: Actor,
         action: str,
-        subject: Subject,
+        subject: QuotaSubject,
         detail: Mapping[str, object],
     ) -> None:
-        audit.record(
+        audit.record_action(
             link,
             at=at,
             guild_id=guild_id,
@@ -241,12 +241,12 @@ class Allowances:
 _WIDEST_FIRST: Final[tuple[Scope, ...]] = ("server", "role", "member")
 
 
-def _find(rules: tuple[QuotaRule, ...], subject: Subject) -> QuotaRule | None:
+def _find(rules: tuple[QuotaRule, ...], subject: QuotaSubject) -> QuotaRule | None:
     wanted = (subject.scope, subject.id)
     return next((rule for rule in rules if (rule.scope, rule.subject_id) == wanted), None)
 
 
-def _touches(rule: QuotaRule, member: Member) -> bool:
+def _touches(rule: QuotaRule, member: Actor) -> bool:
     match rule.scope:
         case "server":
             return True
@@ -260,7 +260,7 @@ def _plain(rule: QuotaRule) -> dict[str, object]:
     """The rule as JSON can hold it, without what it leaves open."""
     found: dict[str, object] = {
         "images": rule.images,
-        "window": rule.window and quotas.show_window(rule.window),
+        "window": rule.window and quotas.format_window(rule.window),
         "running": rule.running,
         "waiting": rule.waiting,
     }

@@ -18,31 +18,31 @@ from bot.domain.events import (
     RowProgress,
     RowStarted,
 )
-from bot.domain.job import Job, JobState, advance
-from bot.engine.reporting import Reporter
+from bot.domain.job import Job, JobState, apply_event
+from bot.engine.reporting import JobObserver
 from bot.store import jobs as job_table
 from bot.store import ledger
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 
 _NOT_SAVED = (RowProgress, RowStarted)
 
 
-class Book:
+class JobLifecycle:
     """Applies events to stored jobs and tells the reporter what became of them."""
 
     def __init__(
-        self, database: Database, reporter: Reporter, *, now: Callable[[], datetime]
+        self, database: Database, reporter: JobObserver, *, now: Callable[[], datetime]
     ) -> None:
         self._database = database
-        self._jobs = Jobs(database)
+        self._jobs = JobRepository(database)
         self._reporter = reporter
         self._now = now
         # Who wants which live job stopped. Progress is applied to what the runner last saw, which
         # may be older than the wish: without this a card would go back from stopping to painting.
         self._stopping: dict[str, int] = {}
 
-    async def cancelled(self, job: Job) -> bool:
+    async def is_cancel_requested(self, job: Job) -> bool:
         """Whether somebody has asked meanwhile for the job to be cancelled."""
         stored = await self._jobs.get(job.id)
         return stored is not None and stored.cancelled_by is not None
@@ -51,7 +51,7 @@ class Book:
         """Return the job as the store has it now."""
         return await self._jobs.get(job.id) or job
 
-    async def apply(self, job: Job, event: JobEvent) -> Job:
+    async def apply_event(self, job: Job, event: JobEvent) -> Job:
         """The job after ``event``, saved if it changed. Raises IllegalTransition, saving nothing.
 
         ``job`` is what the caller last saw; the stored one is what counts, but for the progress of
@@ -61,33 +61,35 @@ class Book:
         if isinstance(event, _NOT_SAVED):
             if job.cancelled_by is None and job.id in self._stopping:
                 job = replace(job, cancelled_by=self._stopping[job.id])
-            changed = advance(job, event, at)
+            changed = apply_event(job, event, at)
         else:
-            saved = await self._database.write(lambda link: change(link, job.id, event, at))
+            saved = await self._database.write(lambda link: apply_event_in(link, job.id, event, at))
             changed = _with_progress_of(job, saved)
             if changed.state.terminal or changed.cancelled_by is None:
                 self._stopping.pop(job.id, None)
             else:
                 self._stopping[job.id] = changed.cancelled_by
         if changed != job:
-            await self._reporter.report(changed, event)
+            await self._reporter.on_event(changed, event)
         return changed
 
 
-def change(connection: sqlite3.Connection, job_id: str, event: JobEvent, at: datetime) -> Job:
+def apply_event_in(
+    connection: sqlite3.Connection, job_id: str, event: JobEvent, at: datetime
+) -> Job:
     """Apply one event inside a transaction: job, and ledger when the job ends with it."""
     stored = job_table.by_id(connection, job_id)
     if stored is None:
         raise BotError(f"there is no job {job_id}")
-    changed = advance(stored, event, at)
+    changed = apply_event(stored, event, at)
     if changed != stored:
         job_table.save(connection, changed, expected=stored.state, at=at)
         if changed.state.terminal:
-            close(connection, changed, at)
+            settle_quota(connection, changed, at)
     return changed
 
 
-def close(connection: sqlite3.Connection, job: Job, at: datetime) -> None:
+def settle_quota(connection: sqlite3.Connection, job: Job, at: datetime) -> None:
     """Charge what was made, or give everything back; does nothing when that was done before."""
     images = charged_images(job)
     if images:
@@ -104,7 +106,7 @@ def charged_images(job: Job) -> int:
     """
     if job.state is JobState.FAILED:
         return 0
-    rows = job.collected if job.state is JobState.FINISHED else job.ready_rows
+    rows = job.fetched_rows if job.state is JobState.FINISHED else job.ready_rows
     return len(rows) * job.request.samples
 
 
@@ -114,7 +116,7 @@ def _with_progress_of(seen: Job, saved: Job) -> Job:
         return saved
     rows = tuple(
         row
-        if row.settled or before.settled
+        if row.is_done or before.is_done
         else replace(row, percent=max(row.percent, before.percent), started=before.started)
         for before, row in zip(seen.rows, saved.rows, strict=True)
     )

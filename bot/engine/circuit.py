@@ -16,11 +16,11 @@ from bot.engine.supervision import keep_running
 
 log = logging.getLogger(__name__)
 
-TRIPS_AT = 2
-PROBE_SECONDS = (1.0, 2.0, 5.0, 10.0, 30.0)
+FAILURE_THRESHOLD = 2
+PROBE_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
-class Circuit:
+class CircuitBreaker:
     """``fail()`` counts, ``succeed()`` forgets; ``closed()`` waits until the service is back."""
 
     def __init__(
@@ -28,7 +28,7 @@ class Circuit:
         probe: Callable[[], Awaitable[Health]],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        trips_at: int = TRIPS_AT,
+        trips_at: int = FAILURE_THRESHOLD,
         on_change: Callable[[bool, str], None] = lambda _open, _detail: None,
     ) -> None:
         self._probe = probe
@@ -46,11 +46,11 @@ class Circuit:
         """Whether the service is taken to be away."""
         return not self._closed.is_set()
 
-    def succeed(self) -> None:
+    def record_success(self) -> None:
         """The service answered."""
         self._failures = 0
 
-    def fail(self, detail: str) -> None:
+    def record_failure(self, detail: str) -> None:
         """The service did not answer, or answered with an outage."""
         self._failures += 1
         if self._failures < self._trips_at or self.open:
@@ -64,7 +64,7 @@ class Circuit:
         )
         self._on_change(True, detail)
 
-    async def closed(self) -> None:
+    async def wait_closed(self) -> None:
         """Wait until the service is back; at once if it is there."""
         await self._closed.wait()
 
@@ -77,7 +77,7 @@ class Circuit:
     async def _probe_until_back(self) -> None:
         attempt = 0
         while True:
-            await self._sleep(PROBE_SECONDS[min(attempt, len(PROBE_SECONDS) - 1)])
+            await self._sleep(PROBE_DELAYS_S[min(attempt, len(PROBE_DELAYS_S) - 1)])
             attempt += 1
             health = await self._probe()
             if health.ok:

@@ -23,7 +23,7 @@ from pathlib import Path
 from bot.backends.base import Backend
 from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
-from bot.domain.grid import GridGeometry, file_name, geometry_of
+from bot.domain.grid import GridGeometry, file_name, grid_geometry
 from bot.domain.job import Job, Row
 from bot.engine import pictures
 from bot.store.faults import disk_faults
@@ -41,7 +41,7 @@ _PLACE = ".fetching-"
 
 
 @dataclass(frozen=True, slots=True)
-class Package:
+class JobResult:
     """A job's result on disk: the grid, and the strips of the rows that are there."""
 
     folder: Path
@@ -54,7 +54,7 @@ class Package:
         return self.folder / "metadata.json"
 
 
-class Collector:
+class ResultFetcher:
     """Fetches and checks; ``begin`` as soon as a row is announced, ``collect`` when all are."""
 
     def __init__(
@@ -79,7 +79,7 @@ class Collector:
         """Where a row's strip lies once it is here."""
         return self.folder(job_id) / file_name("row", row)
 
-    def begin(self, job: Job, row: Row) -> asyncio.Task[Path]:
+    def prefetch_row(self, job: Job, row: Row) -> asyncio.Task[Path]:
         """Start fetching a row that was announced, if that has not begun; never raises here."""
         assert row.artifact is not None, "only a published row is fetched"
         key = (job.id, row.number)
@@ -95,14 +95,14 @@ class Collector:
         self._fetching[key] = row.artifact, fetching
         return fetching
 
-    async def collect(self, job: Job) -> tuple[int, ...]:
+    async def fetch_all(self, job: Job) -> tuple[int, ...]:
         """Fetch what is still missing, make the grid; the numbers of the rows that are here.
 
         Raises ArtifactMissing when not a single row is.
         """
         rows = job.ready_rows
         outcomes = await asyncio.gather(
-            *(self.begin(job, row) for row in rows), return_exceptions=True
+            *(self.prefetch_row(job, row) for row in rows), return_exceptions=True
         )
         here: list[int] = []
         for row, outcome in zip(rows, outcomes, strict=True):
@@ -121,20 +121,20 @@ class Collector:
         await self._written(job, "metadata.json", metadata)
         return tuple(here)
 
-    def package(self, job: Job) -> Package:
+    def result(self, job: Job) -> JobResult:
         """The files of a job that was collected."""
         folder = self.folder(job.id)
-        rows = tuple((number, self.row_path(job.id, number)) for number in job.collected)
-        return Package(folder, folder / file_name("grid"), rows)
+        rows = tuple((number, self.row_path(job.id, number)) for number in job.fetched_rows)
+        return JobResult(folder, folder / file_name("grid"), rows)
 
-    def forget(self, job_id: str) -> None:
+    def discard(self, job_id: str) -> None:
         """Stop fetching for a job that will not be collected."""
         for key in [key for key in self._fetching if key[0] == job_id]:
             self._fetching.pop(key)[1].cancel()
 
     async def _row(self, job: Job, number: int, artifact: Artifact) -> Path:
         target = self.row_path(job.id, number)
-        size = None if job.request.origin else geometry_of(job.request).strip_size
+        size = None if job.request.origin else grid_geometry(job.request).strip_size
         await self._written(job, target.name, lambda: self._bring(artifact, target, size))
         return target
 
@@ -174,7 +174,7 @@ class Collector:
         if not await asyncio.to_thread(_is_announced, target, artifact):
             await asyncio.to_thread(target.unlink, missing_ok=True)
             await self._fetch_patiently(artifact, target, outages, damages)
-        await asyncio.to_thread(pictures.keep_only_if_good, target, size, decode=decode)
+        await asyncio.to_thread(pictures.delete_if_invalid, target, size, decode=decode)
 
     async def _fetch_patiently(
         self,
@@ -214,7 +214,7 @@ class Collector:
             else:
                 return
         strips = [self.row_path(job.id, number) for number in here]
-        await asyncio.to_thread(pictures.stack, strips, grid)
+        await asyncio.to_thread(pictures.stack_rows, strips, grid)
 
     @staticmethod
     def _geometry(job: Job, here: list[int]) -> GridGeometry | None:
@@ -241,7 +241,7 @@ class Collector:
             "seed": request.seed,
             "row_seeds": {row.number: row.seed for row in job.rows if row.number in here},
             "missing_rows": [row.number for row in job.rows if row.number not in here],
-            "show": request.show(),
+            "show": request.to_prompt(),
             "created_at": job.created_at.isoformat(),
             "started_at": job.started_at.isoformat() if job.started_at else None,
             "collected_at": self._now().isoformat(),

@@ -27,7 +27,7 @@ from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import KEPT, Delivered, MessageRef
 from bot.domain.job import Job
 from bot.engine.backoff import Backoff
-from bot.engine.collect import Package
+from bot.engine.collect import JobResult
 from bot.store import deliveries
 from bot.store.database import Database
 
@@ -37,16 +37,14 @@ ATTEMPT_SECONDS = 120.0
 LADDER_SECONDS = 5.0
 
 
-class Courier(Protocol):
+class DeliveryTransport(Protocol):
     """Knows how to hand a package over."""
 
-    async def ladder(self, job: Job) -> tuple[str, ...]:
+    async def methods(self, job: Job) -> tuple[str, ...]:
         """The rungs worth trying now, best first; ``kept`` need not be named."""
         ...
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         """Post the package.
 
         Raises DeliveryUnavailable or OSError if it cannot be done now, or if nobody can say
@@ -54,7 +52,9 @@ class Courier(Protocol):
         """
         ...
 
-    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+    async def find_sent(
+        self, rung: str, job: Job, nonce: str, since: datetime
+    ) -> MessageRef | None:
         """The message that an attempt, first made at ``since``, has posted after all, or None.
 
         Raises DeliveryUnavailable or OSError if that cannot be seen now, any other DeliveryError
@@ -63,13 +63,13 @@ class Courier(Protocol):
         ...
 
 
-class Deliverer:
+class DeliveryService:
     """Climbs down the ladder until a rung holds; the last one always does."""
 
     def __init__(
         self,
         database: Database,
-        courier: Courier,
+        courier: DeliveryTransport,
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -77,7 +77,7 @@ class Deliverer:
         attempt_seconds: float = ATTEMPT_SECONDS,
     ) -> None:
         self._database = database
-        self._reader = deliveries.Deliveries(database)
+        self._reader = deliveries.DeliveryRepository(database)
         self._courier = courier
         self._now = now
         self._sleep = sleep
@@ -87,7 +87,7 @@ class Deliverer:
     async def deliver(
         self,
         job: Job,
-        package: Package,
+        package: JobResult,
         *,
         again: bool = False,
         waits: Callable[[], None] = lambda: None,
@@ -135,7 +135,7 @@ class Deliverer:
 
     async def _ladder(self, job: Job, waits: Callable[[], None]) -> tuple[str, ...]:
         """The rungs, once the courier knows them; while Discord is away the card may be unknown."""
-        asking = asyncio.ensure_future(self._courier.ladder(job))
+        asking = asyncio.ensure_future(self._courier.methods(job))
         try:
             done, _ = await asyncio.wait({asking}, timeout=LADDER_SECONDS)
             if not done:
@@ -148,7 +148,7 @@ class Deliverer:
         self,
         rung: str,
         job: Job,
-        package: Package,
+        package: JobResult,
         nonce: str,
         since: datetime,
         pauses: _Pauses,
@@ -157,7 +157,7 @@ class Deliverer:
         while True:
             try:
                 async with asyncio.timeout(self._attempt_seconds):
-                    return await self._courier.hand_over(rung, job, package, nonce)
+                    return await self._courier.send(rung, job, package, nonce)
             except (DeliveryUnavailable, OSError) as error:
                 await pauses.after(rung, error)
             message = await self._look(rung, job, nonce, since, pauses)
@@ -171,7 +171,7 @@ class Deliverer:
         while True:
             try:
                 async with asyncio.timeout(self._attempt_seconds):
-                    return await self._courier.find(rung, job, nonce, since)
+                    return await self._courier.find_sent(rung, job, nonce, since)
             except (DeliveryUnavailable, OSError) as error:
                 await pauses.after(rung, error)
             except DeliveryError as error:

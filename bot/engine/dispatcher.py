@@ -15,37 +15,37 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 
 from bot.domain.errors import IllegalTransition
-from bot.domain.events import Dispatched
-from bot.domain.fairness import Running, next_job
+from bot.domain.events import Scheduled
+from bot.domain.fairness import RunningJob, select_next
 from bot.domain.job import Job, JobState
-from bot.engine.book import Book
-from bot.engine.circuit import Circuit
-from bot.engine.runner import Runner
+from bot.engine.book import JobLifecycle
+from bot.engine.circuit import CircuitBreaker
+from bot.engine.runner import JobWorker
 from bot.engine.supervision import keep_running
 from bot.store.database import Database
-from bot.store.guilds import Guilds
-from bot.store.jobs import Jobs
+from bot.store.guilds import GuildRepository
+from bot.store.jobs import JobRepository
 
 log = logging.getLogger(__name__)
 
 
-class Dispatcher:
+class Scheduler:
     """Runs until cancelled; ``drain`` lets nothing new start and waits for what runs."""
 
     def __init__(
         self,
         database: Database,
-        book: Book,
-        runner: Runner,
-        circuit: Circuit,
+        book: JobLifecycle,
+        runner: JobWorker,
+        circuit: CircuitBreaker,
         *,
         slots: int,
         per_user: int,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._jobs = Jobs(database)
-        self._guilds = Guilds(database)
+        self._jobs = JobRepository(database)
+        self._guilds = GuildRepository(database)
         self._book = book
         self._runner = runner
         self._circuit = circuit
@@ -55,7 +55,7 @@ class Dispatcher:
         self._sleep = sleep
         self._woken = asyncio.Event()
         self._carried: dict[str, asyncio.Task[Job]] = {}
-        self._holding: dict[str, Running] = {}
+        self._holding: dict[str, RunningJob] = {}
         self._waiting: set[str] = set()
         self._changed = asyncio.Event()
         self._draining = False
@@ -69,7 +69,7 @@ class Dispatcher:
         """Something changed: look again."""
         self._woken.set()
 
-    async def recover(self) -> int:
+    async def resume_jobs(self) -> int:
         """Take up every job that was in flight when the bot stopped; how many there are.
 
         May be called again: a job that is carried already is left alone.
@@ -79,7 +79,7 @@ class Dispatcher:
         flying = [
             job
             for job in found
-            if job is not None and from_chat(job) and job.id not in self._carried
+            if job is not None and is_from_discord(job) and job.id not in self._carried
         ]
         for job in flying:
             log.info("taking up a job that is %s", job.state, extra={"job": job.id})
@@ -92,7 +92,7 @@ class Dispatcher:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            await self._circuit.closed()
+            await self._circuit.wait_closed()
             while not self._draining and self._has_room() and await self._start_next():
                 pass
 
@@ -125,7 +125,7 @@ class Dispatcher:
         waiting = await self._jobs.waiting()
         if not waiting:
             return False
-        turn = next_job(
+        turn = select_next(
             waiting,
             self._holding.values(),
             await self._jobs.last_started(),
@@ -138,7 +138,7 @@ class Dispatcher:
         if job is None:
             return True
         try:
-            dispatched = await self._book.apply(job, Dispatched())
+            dispatched = await self._book.apply_event(job, Scheduled())
         except IllegalTransition:
             return True  # cancelled or taken a moment ago: ask again
         if dispatched.state is JobState.SUBMITTING:
@@ -156,11 +156,11 @@ class Dispatcher:
             self._changed.set()
             self.wake()
 
-        self._holding[job.id] = Running(job.id, job.request.author.id)
+        self._holding[job.id] = RunningJob(job.id, job.request.author.id)
         task = asyncio.get_running_loop().create_task(
             keep_running(
                 "carrying the job",
-                lambda: self._runner.carry(job, run_over, waits),
+                lambda: self._runner.run(job, run_over, waits),
                 sleep=self._sleep,
                 job=job.id,
             ),
@@ -178,6 +178,6 @@ class Dispatcher:
         self.wake()
 
 
-def from_chat(job: Job) -> bool:
+def is_from_discord(job: Job) -> bool:
     """Whether a job came from a channel; the command line carries its own."""
     return job.request.place.channel_id != 0

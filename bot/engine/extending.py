@@ -15,7 +15,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from bot.backends.base import Backend, Extendable
 from bot.domain.errors import BackendError
 from bot.domain.job import Job, JobState
-from bot.engine.spending import Purse
+from bot.engine.spending import BudgetService
 
 log = logging.getLogger(__name__)
 
@@ -28,7 +28,7 @@ class Extender:
     """``watching`` one job each, as long as it is at the backend."""
 
     def __init__(
-        self, backend: Backend, purse: Purse, *, sleep: Callable[[float], Awaitable[None]]
+        self, backend: Backend, purse: BudgetService, *, sleep: Callable[[float], Awaitable[None]]
     ) -> None:
         self._backend = backend
         self._purse = purse
@@ -80,10 +80,10 @@ class Extender:
 
 
 def _paints(job: Job) -> bool:
-    rows = (row for row in job.rows if row.started and not row.settled)
+    rows = (row for row in job.rows if row.started and not row.is_done)
     return job.state is JobState.RUNNING and job.cancelled_by is None and any(rows)
 
 
 def _progress(job: Job) -> tuple[int, int]:
     """How far it is; a row that has just begun counts."""
-    return sum(row.settled for row in job.rows), 1 + sum(row.percent for row in job.rows)
+    return sum(row.is_done for row in job.rows), 1 + sum(row.percent for row in job.rows)

@@ -19,9 +19,9 @@ from typing import Final
 from bot.domain.errors import ArtifactMissing
 from bot.domain.events import KEPT, JobEvent
 from bot.domain.job import Job
-from bot.engine.posts import erased
+from bot.engine.posts import is_erased
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,7 @@ class KeptResults:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._jobs = Jobs(database)
+        self._jobs = JobRepository(database)
         self._deliver = deliver
         self._now = now
         self._clock = clock
@@ -69,9 +69,9 @@ class KeptResults:
     def __len__(self) -> int:
         return len(self._plans)
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         """Note a result that is kept from now on, or is not any more."""
-        if job.rung != KEPT:
+        if job.delivery_method != KEPT:
             self._plans.pop(job.id, None)
         elif job.id not in self._plans:
             self._plan(job, self._clock() + FIRST_SECONDS)
@@ -120,7 +120,7 @@ class KeptResults:
     async def _try(self, job_id: str) -> None:
         try:
             job = await self._jobs.get(job_id)
-            if job is None or job.rung != KEPT or erased(job):
+            if job is None or job.delivery_method != KEPT or is_erased(job):
                 self._plans.pop(job_id, None)
                 return
             job = await self._deliver(job)
@@ -131,8 +131,10 @@ class KeptResults:
             # The root of this attempt: one broken result must not hold up the others.
             log.exception("a kept result cannot be delivered", extra={"job": job_id})
         else:
-            if job.rung != KEPT:
-                log.info("a kept result was delivered by %s", job.rung, extra={"job": job_id})
+            if job.delivery_method != KEPT:
+                log.info(
+                    "a kept result was delivered by %s", job.delivery_method, extra={"job": job_id}
+                )
                 self._plans.pop(job_id, None)
 
     async def _pause(self) -> None:

@@ -7,15 +7,15 @@ from dataclasses import dataclass
 
 from bot.backends.base import Backend
 from bot.domain.errors import ArtifactMissing, BotError, ConfigError
-from bot.domain.grid import geometry_of
+from bot.domain.grid import grid_geometry
 from bot.domain.job import Job
-from bot.domain.template import Template, Ticket, render
+from bot.domain.template import RenderContext, Template, render
 from bot.domain.workflow import Workflow
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 
 
 @dataclass(frozen=True, slots=True)
-class Menu:
+class WorkflowTemplates:
     """The workflows this bot offers: one that makes grids and, if there is one, one that upscales.
 
     ``styles`` maps a style's name to the words it adds to a prompt.
@@ -26,30 +26,30 @@ class Menu:
     styles: Mapping[str, str]
 
 
-class Kitchen:
+class WorkflowRenderer:
     """Renders stored jobs. The same job gives the same workflow, before and after a restart."""
 
-    def __init__(self, jobs: Jobs, backend: Backend, menu: Menu) -> None:
+    def __init__(self, jobs: JobRepository, backend: Backend, menu: WorkflowTemplates) -> None:
         self._jobs = jobs
         self._backend = backend
         self._menu = menu
 
-    async def key(self, job_id: str) -> bytes:
+    async def mac_key(self, job_id: str) -> bytes:
         """The key that signs the job's markers."""
         key = await self._jobs.mac_key(job_id)
         if key is None:
             raise BotError(f"there is no job {job_id}")
         return key
 
-    async def workflow(self, job: Job) -> Workflow:
+    async def render(self, job: Job) -> Workflow:
         """Render the job's request.
 
         Raises InvalidRequest, WorkflowError; ArtifactMissing if an upscale's picture is unknown.
         """
         upload_url = self._backend.upload_url(job.id)
-        key = await self.key(job.id)
+        key = await self.mac_key(job.id)
         if job.request.origin is None:
-            ticket = Ticket(job.id, key, upload_url)
+            ticket = RenderContext(job.id, key, upload_url)
             return render(self._menu.grid, job.request, ticket, self._menu.styles)
         if self._menu.upscale is None:
             raise ConfigError(
@@ -63,8 +63,8 @@ class Kitchen:
         if strip is None:
             raise ArtifactMissing(f"row {origin.row} of job {origin.job_id} was never published")
         # A strip is its grid's row with nothing above it: the cell's box in a grid of one row.
-        box = geometry_of(parent.request).cell_box(1, origin.column)
-        ticket = Ticket(
+        box = grid_geometry(parent.request).cell_box(1, origin.column)
+        ticket = RenderContext(
             job.id,
             key,
             upload_url,

@@ -16,7 +16,7 @@ from pathlib import Path
 from PIL import Image
 
 from bot.domain.errors import ArtifactMissing
-from bot.domain.grid import Encoding, GridGeometry, Size, fit
+from bot.domain.grid import Encoding, GridGeometry, Size, encodings_within
 from bot.engine.decoding import FAULTS, opened, size_of, to_rgb
 from bot.store.faults import disk_faults, explain_disk
 
@@ -24,7 +24,7 @@ MAX_PIXELS = 150_000_000
 """More than the largest grid that can be asked for, and less than Pillow refuses by itself."""
 
 
-def check_picture(
+def verify_image(
     path: Path, size: tuple[int, int] | None = None, *, decode: bool = True
 ) -> tuple[int, int]:
     """The picture's width and height. Raises ArtifactMissing if it is no whole one of ``size``.
@@ -58,7 +58,7 @@ def _checked(path: Path, size: tuple[int, int] | None, *, decode: bool) -> tuple
         raise ArtifactMissing(f"{path.name} is no readable picture: {error}") from error
 
 
-def keep_only_if_good(path: Path, size: tuple[int, int] | None, *, decode: bool = True) -> None:
+def delete_if_invalid(path: Path, size: tuple[int, int] | None, *, decode: bool = True) -> None:
     """Check a fetched picture; one that is not good is removed, so that it is fetched anew.
 
     Files are named .png whatever a workflow published: another format is written anew as PNG.
@@ -73,7 +73,7 @@ def keep_only_if_good(path: Path, size: tuple[int, int] | None, *, decode: bool 
             _save(to_rgb(picture), path, compress_level=1)
 
 
-def stack(strips: Sequence[Path], target: Path) -> None:
+def stack_rows(strips: Sequence[Path], target: Path) -> None:
     """One PNG, the strips from top to bottom at full resolution; ``target`` appears whole.
 
     The strips are decoded one after the other into the grid's own memory, so that no more than one
@@ -108,7 +108,7 @@ def _save(picture: Image.Image, target: Path, **how: int) -> None:
     os.replace(part, target)
 
 
-def fitted(source: Path, geometry: GridGeometry, limit: int, folder: Path) -> Path:
+def fit_to_size(source: Path, geometry: GridGeometry, limit: int, folder: Path) -> Path:
     """A file of at most ``limit`` bytes that shows ``source``: itself, or written smaller.
 
     Tries the domain's encodings from the best to the smallest. Raises ArtifactMissing if not even
@@ -117,7 +117,7 @@ def fitted(source: Path, geometry: GridGeometry, limit: int, folder: Path) -> Pa
     weight = source.stat().st_size
     with opened(source) as original:
         full = size_of(original)
-        attempts = fit(geometry, limit, png_bytes=weight)
+        attempts = encodings_within(geometry, limit, png_bytes=weight)
         if attempts[0].format == "png" and attempts[0].size(full) == full and weight <= limit:
             return source
         picture = to_rgb(original)

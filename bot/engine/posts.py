@@ -14,27 +14,27 @@ from bot.domain.events import MessageRef
 from bot.domain.job import Job
 from bot.store import audit, deliveries, jobs
 from bot.store.database import Database
-from bot.store.deliveries import Deliveries
+from bot.store.deliveries import DeliveryRepository
 from bot.store.job_queries import InteractionRef
-from bot.store.jobs import ERASED, Jobs
+from bot.store.jobs import ERASED_PROMPT, JobRepository
 from bot.store.waiting import waits_limited
 
-__all__ = ["InteractionRef", "Post", "Posts", "erased"]
+__all__ = ["InteractionRef", "MessageStore", "StatusMessage", "is_erased"]
 
 
-def erased(job: Job) -> bool:
+def is_erased(job: Job) -> bool:
     """Whether the author had the words of this request erased: there is nothing to make again."""
-    return job.request.prompt == ERASED
+    return job.request.prompt == ERASED_PROMPT
 
 
 @dataclass(frozen=True, slots=True)
-class Post:
+class StatusMessage:
     """A job's card, and the interaction whose answer it is while that is still known."""
 
     message: MessageRef
     interaction: InteractionRef | None
 
-    def token_lives(self, at: datetime) -> bool:
+    def is_token_valid(self, at: datetime) -> bool:
         """Whether the message can be edited by the interaction's token, one minute to spare."""
         # Decided by the clock: an expired token answers 401, and too many of those are a ban.
         return (
@@ -48,27 +48,27 @@ _A_DAY = timedelta(days=1)
 _ROWS = "rows"
 
 
-class Posts:
+class MessageStore:
     """Remembers messages by job and kind."""
 
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
         self._now = now
-        self._deliveries = Deliveries(database)
-        self._jobs = Jobs(database)
+        self._deliveries = DeliveryRepository(database)
+        self._jobs = JobRepository(database)
 
-    async def card(self, job_id: str) -> Post | None:
+    async def status_message(self, job_id: str) -> StatusMessage | None:
         """The card that was the first answer; None before it was posted and after it is gone."""
         message = await self._deliveries.message(job_id, "card")
         if message is None:
             return None
-        return Post(message, await self._jobs.interaction(job_id))
+        return StatusMessage(message, await self._jobs.interaction(job_id))
 
     async def thread(self, job_id: str) -> MessageRef | None:
         """The thread with the rows: its id and that of its first message."""
         return await self._deliveries.message(job_id, "thread")
 
-    async def keep_card(
+    async def save_status_message(
         self,
         job_id: str,
         message: MessageRef,
@@ -106,25 +106,25 @@ class Posts:
             lambda link: deliveries.close_card(link, job_id, at=at, why_not=why_not)
         )
 
-    async def cards_behind(self, rung: str) -> tuple[str, ...]:
+    async def stale_status_messages(self, rung: str) -> tuple[str, ...]:
         """Jobs of the last day that have ended, and whose card may not say so.
 
         Not those that were delivered on ``rung``, where the card became the result.
         """
-        return await self._deliveries.cards_behind(self._now() - _A_DAY, without=rung)
+        return await self._deliveries.stale_status_messages(self._now() - _A_DAY, without=rung)
 
-    async def owe_rows(self, job_id: str) -> None:
+    async def enqueue_rows(self, job_id: str) -> None:
         """The rows are to be posted once the grid is."""
         at = self._now()
         await self._database.write(
             lambda link: deliveries.record_attempt(link, job_id, _ROWS, _ROWS, at=at)
         )
 
-    async def rows_owed(self) -> tuple[str, ...]:
+    async def pending_rows(self) -> tuple[str, ...]:
         """The jobs whose rows are still to be posted."""
-        return await self._deliveries.open_on(_ROWS)
+        return await self._deliveries.pending_jobs(_ROWS)
 
-    async def rows_done(self, job_id: str, why_not: str = "") -> None:
+    async def complete_rows(self, job_id: str, why_not: str = "") -> None:
         """The rows were posted or, for a reason, are given up."""
         at = self._now()
         await self._database.write(
@@ -133,7 +133,7 @@ class Posts:
             )
         )
 
-    async def keep_thread(self, job_id: str, first: MessageRef) -> None:
+    async def save_thread(self, job_id: str, first: MessageRef) -> None:
         """The rows were posted in a thread; ``first`` is the thread and its first message."""
         await self._keep(job_id, "thread", first)
 
@@ -145,7 +145,7 @@ class Posts:
         """A message is gone from the channel."""
         await self._database.write(lambda link: deliveries.forget_message(link, message_id))
 
-    async def removed(self, job: Job, message_id: int, by: int) -> None:
+    async def record_deletion(self, job: Job, message_id: int, by: int) -> None:
         """``by`` had the message removed: forgotten and, if it was not the author, on record."""
         at = self._now()
 
@@ -153,7 +153,7 @@ class Posts:
             deliveries.forget_message(link, message_id)
             if by == job.request.author.id:
                 return
-            audit.record(
+            audit.record_action(
                 link,
                 at=at,
                 guild_id=job.request.place.guild_id,

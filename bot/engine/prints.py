@@ -16,10 +16,10 @@ from typing import Final, TypeVar
 from PIL import Image
 
 from bot.domain.errors import ArtifactMissing
-from bot.domain.grid import GridGeometry, file_name, geometry_of
+from bot.domain.grid import GridGeometry, file_name, grid_geometry
 from bot.domain.job import Job
 from bot.engine import pictures
-from bot.engine.collect import Collector
+from bot.engine.collect import ResultFetcher
 from bot.engine.decoding import FAULTS, opened, size_of, to_rgb
 from bot.store.faults import disk_faults
 from bot.store.waiting import outlast
@@ -32,7 +32,7 @@ _EMPTY = (43, 45, 49)
 _FOLDER = "prints"
 
 
-class Prints:
+class RenditionCache:
     """Makes prints from what the collector has brought home.
 
     Raises StoreUnavailable where the disk cannot be written to and the caller's waits are limited.
@@ -40,7 +40,7 @@ class Prints:
 
     def __init__(
         self,
-        collector: Collector,
+        collector: ResultFetcher,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
@@ -52,7 +52,7 @@ class Prints:
 
         Raises ArtifactMissing if it is not here (any more).
         """
-        return await self._fitted(job, self._collector.package(job).grid, limit)
+        return await self._fitted(job, self._collector.result(job).grid, limit)
 
     async def row(self, job: Job, row: int, limit: int) -> Path:
         """One row's strip in at most ``limit`` bytes. Raises ArtifactMissing."""
@@ -68,7 +68,7 @@ class Prints:
         strip = self._collector.row_path(job.id, row)
         target = self._folder(job) / file_name("image", row, column)
         # A strip is its grid's row with nothing above it.
-        box = geometry_of(job.request).cell_box(1, column)
+        box = grid_geometry(job.request).cell_box(1, column)
         await self._made(job, lambda: _crop(strip, box, target))
         return await self._fitted(job, target, limit)
 
@@ -88,7 +88,7 @@ class Prints:
         target = self._folder(job) / name
         if target.exists():
             return target
-        geometry = geometry_of(job.request)
+        geometry = grid_geometry(job.request)
         width, height = geometry.size
         scale = min(1.0, PREVIEW_WIDTH / width, PREVIEW_HEIGHT / height)
         strip_size = max(1, int(width * scale)), max(1, int(height * scale / geometry.rows))
@@ -134,7 +134,7 @@ def _fit(job: Job, source: Path, limit: int, folder: Path) -> Path:
             # Made apart and then moved, so that nobody reads what somebody else is still writing.
             with tempfile.TemporaryDirectory(dir=folder) as apart:
                 geometry = GridGeometry(width, height, 1, 1)
-                fitted = pictures.fitted(source, geometry, limit, Path(apart))
+                fitted = pictures.fit_to_size(source, geometry, limit, Path(apart))
                 if fitted == source:
                     return source
                 return fitted.replace(folder / f"{stem}{fitted.suffix}")

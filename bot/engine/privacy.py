@@ -16,7 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bot.domain.errors import BackendError
-from bot.engine.queue import Member
+from bot.engine.queue import Actor
 from bot.store import audit, job_queries
 from bot.store import jobs as job_table
 from bot.store.database import Database
@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
-class Holdings:
+class StoredDataReport:
     """What is kept of one member, in all servers together.
 
     ``jobs`` have their prompt (of them ``unfinished`` wait or run), ``erased`` no longer;
@@ -40,7 +40,7 @@ class Holdings:
     size: int
 
 
-class Privacy:
+class PrivacyService:
     """``folder`` says where a job's pictures lie, ``forget`` has the backend remove its own."""
 
     def __init__(
@@ -56,14 +56,14 @@ class Privacy:
         self._forget = forget
         self._now = now
 
-    async def holdings(self, user_id: int) -> Holdings:
+    async def report(self, user_id: int) -> StoredDataReport:
         """Count what is kept of a member."""
-        kept = await self._database.read(job_queries.kept(user_id))
+        kept = await self._database.read(job_queries.stored_counts(user_id))
         ended = await self._database.read(job_queries.ended_ids(user_id))
         files, size = await asyncio.to_thread(_weigh, [self._folder(job_id) for job_id in ended])
-        return Holdings(kept.jobs, kept.unfinished, kept.erased, files, size)
+        return StoredDataReport(kept.jobs, kept.unfinished, kept.erased, files, size)
 
-    async def erase(self, guild_id: int, member: Member) -> int:
+    async def erase(self, guild_id: int, member: Actor) -> int:
         """Forget a member's ended jobs, everywhere; how many there were.
 
         Unfinished ones are left alone: cancel them first. Asking again removes what an interrupted
@@ -72,8 +72,8 @@ class Privacy:
         at = self._now()
 
         def forget(link: sqlite3.Connection) -> int:
-            erased = job_table.erase(link, member.id, at=at)
-            audit.record(
+            erased = job_table.erase_author_data(link, member.id, at=at)
+            audit.record_action(
                 link,
                 at=at,
                 guild_id=guild_id,

@@ -15,31 +15,40 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.domain.errors import NotAllowed, QueueFull, RequestError, StoreUnavailable
-from bot.domain.events import Cancelled, CancelRequested, Dispatched
-from bot.domain.fairness import Running, order, start_times
+from bot.domain.events import Cancelled, CancelRequested, Scheduled
+from bot.domain.fairness import RunningJob, queue_order, start_times
 from bot.domain.forecast import seconds_left
-from bot.domain.job import HOLDS_SLOT, Job, JobState, advance, job_id, new_job
+from bot.domain.job import SLOT_STATES, Job, JobState, apply_event, job_id, new_job
 from bot.domain.quota import Quota
 from bot.domain.request import Request
 from bot.engine.admission import (
-    Allowance,
-    Member,
-    allowance_of,
-    check_open,
+    Actor,
+    QuotaStatus,
+    check_not_blocked,
+    check_queue_limits,
     check_quota,
-    check_room,
+    load_quota_status,
 )
-from bot.engine.book import Book
-from bot.engine.sharing import Shared
+from bot.engine.book import JobLifecycle
+from bot.engine.sharing import SingleFlight
 from bot.store import audit, deliveries, guilds, ledger
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.faults import disk_faults
 from bot.store.job_queries import InteractionRef
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 from bot.store.waiting import limit_waits, waits_limited
 
-__all__ = ["Allowance", "Door", "Limits", "Member", "Queue", "Receipt", "Standing", "limit_waits"]
+__all__ = [
+    "Actor",
+    "JobQueue",
+    "QueueLimits",
+    "QueuePosition",
+    "QuotaStatus",
+    "SubmissionGate",
+    "SubmitResult",
+    "limit_waits",
+]
 
 log = logging.getLogger(__name__)
 
@@ -52,7 +61,7 @@ _BARRED = "not in line: a moderator has set how many of your requests may run at
 
 
 @dataclass(frozen=True, slots=True)
-class Limits:
+class QueueLimits:
     """``[queue]``: jobs running in all and per member, and waiting in all."""
 
     running: int
@@ -61,7 +70,7 @@ class Limits:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class SubmitResult:
     """What became of a submission. ``created`` is False for a press that was seen before.
 
     ``left`` is how many images the member has left in the window, this job taken off.
@@ -69,11 +78,11 @@ class Receipt:
 
     job: Job
     created: bool
-    left: int
+    images_left: int
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class QueuePosition:
     """A waiting job's place: ``position`` counts from 1, ``reason`` says why in words.
 
     ``position`` is 0 for a job that cannot start: its member may run nothing at all. ``starts_in``
@@ -88,20 +97,20 @@ class Standing:
 
 
 @dataclass(slots=True)
-class Door:
+class SubmissionGate:
     """Whether requests are taken at all; a drain or an outage may close it with a reason."""
 
-    closed_because: str = field(default="")
+    closed_reason: str = field(default="")
 
 
-class Queue:
+class JobQueue:
     """Accepts, cancels, and says who stands where. Knows nothing of slots: see the dispatcher."""
 
     def __init__(
         self,
         database: Database,
-        book: Book,
-        limits: Limits,
+        book: JobLifecycle,
+        limits: QueueLimits,
         *,
         now: Callable[[], datetime],
         entropy: Callable[[int], bytes],
@@ -117,15 +126,15 @@ class Queue:
         self._wake = wake
         self._steps_run = steps_run
         self._stop = stop
-        self.jobs = Jobs(database)
-        self._guilds = guilds.Guilds(database)
+        self.jobs = JobRepository(database)
+        self._guilds = guilds.GuildRepository(database)
         # Every accepted request asks for its place: in a rush, many at once.
-        self._line = Shared(self._standings)
-        self.door = Door()
+        self._line = SingleFlight(self._standings)
+        self.gate = SubmissionGate()
 
     async def submit(
-        self, request: Request, member: Member, interaction: InteractionRef | None = None
-    ) -> Receipt:
+        self, request: Request, member: Actor, interaction: InteractionRef | None = None
+    ) -> SubmitResult:
         """Take a request in.
 
         Raises QuotaExceeded, QueueFull, NotAllowed (blocked) or RequestError (paused); then
@@ -135,19 +144,19 @@ class Queue:
         job = new_job(job_id(at, self._entropy(5)), request, at)
         key = self._entropy(32)
 
-        def accept(link: sqlite3.Connection) -> Receipt:
+        def accept(link: sqlite3.Connection) -> SubmitResult:
             if interaction is not None:
                 known = job_table.by_interaction(link, interaction.id)
                 if known is not None:
                     place = known.request.place
-                    return Receipt(
+                    return SubmitResult(
                         known, False, self._allowance(link, place.guild_id, member, at).left
                     )
-            if self.door.closed_because:
-                raise QueueFull(self.door.closed_because)
-            check_open(link, request, at)
+            if self.gate.closed_reason:
+                raise QueueFull(self.gate.closed_reason)
+            check_not_blocked(link, request, at)
             allowance = self._allowance(link, request.place.guild_id, member, at)
-            check_room(link, member, allowance.quota, self._limits.waiting)
+            check_queue_limits(link, member, allowance.quota, self._limits.waiting)
             check_quota(allowance, request)
             job_table.insert(
                 link,
@@ -160,7 +169,7 @@ class Queue:
             ledger.reserve(link, job)
             if interaction is not None:
                 deliveries.owe_card(link, job.id, at=at)
-            return Receipt(job, True, allowance.left - request.images)
+            return SubmitResult(job, True, allowance.left - request.images)
 
         try:
             receipt = await self._database.write(accept)
@@ -176,14 +185,14 @@ class Queue:
             self._wake()
         return receipt
 
-    async def take(self, request: Request) -> Job:
+    async def submit_immediate(self, request: Request) -> Job:
         """The operator's own request, from the command line: no quota, no line, its turn is now.
 
         Whoever calls this carries the job; the dispatcher leaves it alone.
         """
         at = self._now()
         queued = new_job(job_id(at, self._entropy(5)), request, at)
-        job = advance(queued, Dispatched(), at)
+        job = apply_event(queued, Scheduled(), at)
         key = self._entropy(32)
 
         def insert(link: sqlite3.Connection) -> None:
@@ -195,7 +204,7 @@ class Queue:
         await self._database.write(insert)
         return job
 
-    async def cancel(self, wanted: str, by: Member) -> Job:
+    async def cancel(self, wanted: str, by: Actor) -> Job:
         """Stop a job, waiting or running, for its author or a moderator of its server.
 
         A running job is CANCELLED once the backend has stopped it. Raises NotAllowed, and
@@ -212,24 +221,24 @@ class Queue:
             return job
         # The wish first, even in the line: a job whose turn comes at this moment must not be
         # ended here while its runner hands it over.
-        job = await self._book.apply(job, CancelRequested(by.id))
+        job = await self._book.apply_event(job, CancelRequested(by.id))
         if job.state is JobState.QUEUED:
-            cancelled = await self._book.apply(job, Cancelled(by.id))
+            cancelled = await self._book.apply_event(job, Cancelled(by.id))
             self._wake()
             return cancelled
         with disk_faults():
             await self._stop(job)
         return await self.jobs.get(wanted) or job
 
-    async def standing(self, job: Job) -> Standing | None:
+    async def position(self, job: Job) -> QueuePosition | None:
         """Where a waiting job stands; None once its turn has come."""
-        return (await self.standings()).get(job.id)
+        return (await self.positions()).get(job.id)
 
-    async def standings(self) -> dict[str, Standing]:
+    async def positions(self) -> dict[str, QueuePosition]:
         """The whole line as it would move if nobody joined it, by job id; not to be changed."""
-        return await self._line.ask()
+        return await self._line.get()
 
-    async def _standings(self) -> dict[str, Standing]:
+    async def _standings(self) -> dict[str, QueuePosition]:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
@@ -237,17 +246,17 @@ class Queue:
         flights = [
             one
             for one in await self.jobs.running()
-            if one.state in HOLDS_SLOT and one.user_id != OPERATOR
+            if one.state in SLOT_STATES and one.user_id != OPERATOR
         ]
         last_started = await self.jobs.last_started()
         limits = await self._guilds.running_limits()
         times = await self.jobs.run_times()
         at = self._now()
 
-        def places() -> dict[str, Standing]:
-            running = [Running(flight.job_id, flight.user_id) for flight in flights]
+        def places() -> dict[str, QueuePosition]:
+            running = [RunningJob(flight.job_id, flight.user_id) for flight in flights]
             per_user = self._limits.quota.running
-            turns = order(waiting, running, last_started, per_user=per_user, limits=limits)
+            turns = queue_order(waiting, running, last_started, per_user=per_user, limits=limits)
             starts: dict[str, float] = {}
             late = False
             if times.samples:
@@ -266,31 +275,31 @@ class Queue:
                     limits=limits,
                 )
             standings = {
-                turn.job_id: Standing(position, turn.reason, _after(starts, turn.job_id), late)
+                turn.job_id: QueuePosition(position, turn.reason, _after(starts, turn.job_id), late)
                 for position, turn in enumerate(turns, 1)
             }
             for job in waiting:
                 # A limit of 0 leaves a member out of the line: their card must say why.
-                standings.setdefault(job.job_id, Standing(0, _BARRED, None))
+                standings.setdefault(job.job_id, QueuePosition(0, _BARRED, None))
             return standings
 
         # A long line must not keep the event loop from answering Discord.
         return await asyncio.to_thread(places) if len(waiting) > _SHORT_LINE else places()
 
-    async def allowance(self, guild_id: int, member: Member) -> Allowance:
+    async def allowance(self, guild_id: int, member: Actor) -> QuotaStatus:
         """What a member may make, and has made, on a server."""
 
         at = self._now()
         return await self._database.write(lambda link: self._allowance(link, guild_id, member, at))
 
     def _allowance(
-        self, link: sqlite3.Connection, guild_id: int, member: Member, at: datetime
-    ) -> Allowance:
-        return allowance_of(link, self._limits.quota, guild_id, member, at)
+        self, link: sqlite3.Connection, guild_id: int, member: Actor, at: datetime
+    ) -> QuotaStatus:
+        return load_quota_status(link, self._limits.quota, guild_id, member, at)
 
     async def _note_refusal(self, request: Request, refusal: RequestError, at: datetime) -> None:
         await self._database.write(
-            lambda link: audit.record(
+            lambda link: audit.record_action(
                 link,
                 at=at,
                 guild_id=request.place.guild_id,

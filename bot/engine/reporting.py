@@ -17,25 +17,25 @@ from bot.domain.job import Job
 log = logging.getLogger(__name__)
 
 
-class Reporter(Protocol):
+class JobObserver(Protocol):
     """Wants to know what happens. Called in order for one job; must return soon."""
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         """``event`` has happened, and was saved; ``job`` is what it made of the job."""
         ...
 
 
-class Fanout:
+class CompositeObserver:
     """Several reporters as one; an error of one is logged and reaches neither job nor others."""
 
-    def __init__(self, reporters: Iterable[Reporter] = ()) -> None:
+    def __init__(self, reporters: Iterable[JobObserver] = ()) -> None:
         self._reporters = tuple(reporters)
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         """Tell everyone."""
         for reporter in self._reporters:
             try:
-                await reporter.report(job, event)
+                await reporter.on_event(job, event)
             except asyncio.CancelledError:
                 raise
             except Exception:

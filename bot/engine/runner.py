@@ -19,24 +19,32 @@ from bot.backends.base import Backend, LogLine, Submission
 from bot.domain.errors import (
     ArtifactMissing,
     IllegalTransition,
+    InsufficientFunds,
     InvalidRequest,
     LogStreamLost,
-    OutOfFunds,
     StoreDamaged,
     SubmissionRejected,
     Unavailable,
     WorkflowError,
 )
-from bot.domain.events import Accepted, Cancelled, Cause, Collected, Failed, Handle, RowReady
-from bot.domain.job import AT_BACKEND, HOLDS_SLOT, Job, JobState
-from bot.domain.logs import LogParser, LogText
-from bot.engine.book import Book
-from bot.engine.circuit import Circuit
-from bot.engine.collect import Collector
-from bot.engine.deliver import Deliverer
+from bot.domain.events import (
+    Accepted,
+    BackendJobRef,
+    Cancelled,
+    Failed,
+    FailureReason,
+    ResultsFetched,
+    RowReady,
+)
+from bot.domain.job import ACTIVE_STATES, SLOT_STATES, Job, JobState
+from bot.domain.logs import LogOutput, LogParser
+from bot.engine.book import JobLifecycle
+from bot.engine.circuit import CircuitBreaker
+from bot.engine.collect import ResultFetcher
+from bot.engine.deliver import DeliveryService
 from bot.engine.extending import Extender
-from bot.engine.kitchen import Kitchen
-from bot.engine.spending import Purse
+from bot.engine.kitchen import WorkflowRenderer
+from bot.engine.spending import BudgetService
 from bot.store.faults import disk_faults
 from bot.store.waiting import outlast
 
@@ -50,19 +58,19 @@ MAX_FAILURES = 5
 Outcome = TypeVar("Outcome")
 
 
-class Runner:
+class JobWorker:
     """``carry`` does one job; many run at once in tasks of their own."""
 
     def __init__(
         self,
         *,
-        book: Book,
+        book: JobLifecycle,
         backend: Backend,
-        kitchen: Kitchen,
-        collector: Collector,
-        deliverer: Deliverer,
-        circuit: Circuit,
-        purse: Purse,
+        kitchen: WorkflowRenderer,
+        collector: ResultFetcher,
+        deliverer: DeliveryService,
+        circuit: CircuitBreaker,
+        purse: BudgetService,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._book = book
@@ -75,7 +83,7 @@ class Runner:
         self._extender = Extender(backend, purse, sleep=sleep)
         self._sleep = sleep
 
-    async def carry(
+    async def run(
         self,
         job: Job,
         run_over: Callable[[], None] = lambda: None,
@@ -90,7 +98,7 @@ class Runner:
         seen: tuple[JobState, int] | None = None
         try:
             while not job.state.terminal:
-                if job.state not in HOLDS_SLOT:
+                if job.state not in SLOT_STATES:
                     run_over()
                 try:
                     job = await self._step_when_possible(job, waits)
@@ -98,7 +106,7 @@ class Runner:
                     raise  # it goes on at its backend, and with a sound database here
                 except Exception:
                     job = await self._book.stored(job)
-                    progress = job.state, sum(row.settled for row in job.rows)
+                    progress = job.state, sum(row.is_done for row in job.rows)
                     failures = failures + 1 if progress == seen else 1
                     seen = progress
                     log.exception(
@@ -112,10 +120,10 @@ class Runner:
                         continue
                     # A defect must not keep its slot and its reservation for ever.
                     await self._let_go(job)
-                    job = await self._book.apply(job, Failed(Cause.INTERNAL, _DEFECT))
+                    job = await self._book.apply_event(job, Failed(FailureReason.INTERNAL, _DEFECT))
         finally:
-            self._collector.forget(job.id)
-        self._purse.settle(job)
+            self._collector.discard(job.id)
+        self._purse.schedule_settlement(job)
         return job
 
     async def _step_when_possible(self, job: Job, waits: Callable[[], None]) -> Job:
@@ -133,7 +141,7 @@ class Runner:
 
     async def _let_go(self, job: Job) -> None:
         """Stop at the backend what nobody will follow any more."""
-        if job.handle is None or job.state not in AT_BACKEND:
+        if job.handle is None or job.state not in ACTIVE_STATES:
             return
         try:
             await self._backend.cancel(job.handle)
@@ -151,48 +159,50 @@ class Runner:
             case JobState.COLLECTING:
                 return await self._collect(job)
             case JobState.DELIVERING:
-                package = self._collector.package(job)
+                package = self._collector.result(job)
                 delivered = await self._deliverer.deliver(job, package, waits=waits)
-                return await self._book.apply(job, delivered)
+                return await self._book.apply_event(job, delivered)
             case _:
                 raise IllegalTransition(f"a job that is {job.state} is not carried")
 
     async def _submit(self, job: Job) -> Job:
         try:
             handle = await self._patiently(lambda: self._backend.find(job.id))
-            if handle is None and await self._book.cancelled(job):
-                return await self._book.apply(job, Cancelled(0))
+            if handle is None and await self._book.is_cancel_requested(job):
+                return await self._book.apply_event(job, Cancelled(0))
             if handle is None:
-                submission = Submission(job.id, await self._kitchen.workflow(job))
+                submission = Submission(job.id, await self._kitchen.render(job))
                 refusal = await self._patiently(
-                    lambda: self._purse.promise(job, submission.workflow)
+                    lambda: self._purse.reserve(job, submission.workflow)
                 )
                 if refusal:
-                    return await self._book.apply(job, Failed(Cause.OUT_OF_FUNDS, refusal))
+                    return await self._book.apply_event(
+                        job, Failed(FailureReason.OUT_OF_FUNDS, refusal)
+                    )
                 handle = await self._find_or_submit(job, submission)
             if handle is None:
-                return await self._book.apply(job, Cancelled(0))
+                return await self._book.apply_event(job, Cancelled(0))
         except (InvalidRequest, WorkflowError, SubmissionRejected) as error:
             log.error("the job was refused: %s", error, extra={"job": job.id})
             sentence = str(error) if isinstance(error, InvalidRequest) else _REFUSED
-            return await self._book.apply(job, Failed(Cause.REJECTED, sentence))
+            return await self._book.apply_event(job, Failed(FailureReason.REJECTED, sentence))
         except ArtifactMissing as error:
             log.warning("the picture to start from is gone: %s", error, extra={"job": job.id})
-            return await self._book.apply(job, Failed(Cause.FILES_MISSING, _NO_INPUT))
-        except OutOfFunds as error:
+            return await self._book.apply_event(job, Failed(FailureReason.FILES_MISSING, _NO_INPUT))
+        except InsufficientFunds as error:
             log.error("the job cannot be paid for: %s", error, extra={"job": job.id})
-            return await self._book.apply(job, Failed(Cause.OUT_OF_FUNDS, _NO_FUNDS))
-        return await self._book.apply(job, Accepted(handle))
+            return await self._book.apply_event(job, Failed(FailureReason.OUT_OF_FUNDS, _NO_FUNDS))
+        return await self._book.apply_event(job, Accepted(handle))
 
-    async def _find_or_submit(self, job: Job, submission: Submission) -> Handle | None:
+    async def _find_or_submit(self, job: Job, submission: Submission) -> BackendJobRef | None:
         """Submit; after an outage, during which it may have arrived, ask before doing it again.
 
         None if it did not arrive and was cancelled while the service was away.
         """
 
-        async def attempt() -> Handle | None:
+        async def attempt() -> BackendJobRef | None:
             found = await self._backend.find(job.id)
-            if found is None and await self._book.cancelled(job):
+            if found is None and await self._book.is_cancel_requested(job):
                 return None
             return found or await self._backend.submit(submission)
 
@@ -201,7 +211,7 @@ class Runner:
     async def _follow(self, job: Job) -> Job:
         handle = job.handle
         assert handle is not None, "a job at the backend has a handle"
-        parser = LogParser(await self._kitchen.key(job.id), len(job.rows))
+        parser = LogParser(await self._kitchen.mac_key(job.id), len(job.rows))
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         cursor: str | None = None
         attempt = 0
@@ -215,17 +225,17 @@ class Runner:
                         cursor = item.cursor
                         parsed = parser.feed(item.data)
                     else:
-                        self._circuit.succeed()
+                        self._circuit.record_success()
                         parsed = (*parser.close(), item)
                     for event in parsed:
-                        if isinstance(event, LogText):
+                        if isinstance(event, LogOutput):
                             tail.append(event.text)
                             continue
-                        job = await self._book.apply(job, event)
+                        job = await self._book.apply_event(job, event)
                         self._extender.note(job)
-                        if isinstance(event, RowReady) and job.state in AT_BACKEND:
-                            self._collector.begin(job, job.rows[event.row - 1])
-                    if job.state not in AT_BACKEND:
+                        if isinstance(event, RowReady) and job.state in ACTIVE_STATES:
+                            self._collector.prefetch_row(job, job.rows[event.row - 1])
+                    if job.state not in ACTIVE_STATES:
                         if job.state is JobState.FAILED:
                             _log_failure(job, tail)
                         return job
@@ -234,31 +244,31 @@ class Runner:
             except Unavailable as error:
                 # Its log may still be readable: it is followed on, the circuit open or not.
                 log.warning("the service is away: %s", error, extra={"job": job.id})
-                self._circuit.fail(str(error))
+                self._circuit.record_failure(str(error))
             await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
             attempt += 1
 
     async def _collect(self, job: Job) -> Job:
         try:
-            rows = await self._collector.collect(job)
+            rows = await self._collector.fetch_all(job)
         except (ArtifactMissing, Unavailable) as error:
             log.error("the pictures are lost: %s", error, extra={"job": job.id})
-            return await self._book.apply(job, Failed(Cause.FILES_MISSING, _NO_FILES))
-        return await self._book.apply(job, Collected(rows))
+            return await self._book.apply_event(job, Failed(FailureReason.FILES_MISSING, _NO_FILES))
+        return await self._book.apply_event(job, ResultsFetched(rows))
 
     async def _patiently(self, act: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Do it; while the service is away, wait and do it again."""
         attempt = 0
         while True:
-            await self._circuit.closed()
+            await self._circuit.wait_closed()
             try:
                 outcome = await act()
             except Unavailable as error:
-                self._circuit.fail(str(error))
+                self._circuit.record_failure(str(error))
                 await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
                 attempt += 1
             else:
-                self._circuit.succeed()
+                self._circuit.record_success()
                 return outcome
 
 
@@ -274,7 +284,7 @@ def _log_failure(job: Job, tail: deque[str]) -> None:
     log.error(
         "the job failed (%s): %s The log ended with:\n%s",
         job.cause,
-        job.sentence,
+        job.failure_message,
         lines,
         extra={"job": job.id},
     )

@@ -14,7 +14,7 @@ from typing import Generic, TypeVar
 Answer = TypeVar("Answer")
 
 
-class Shared(Generic[Answer]):
+class SingleFlight(Generic[Answer]):
     """``find`` is run once at a time; ``ask`` gives an answer that was begun after the asking."""
 
     def __init__(self, find: Callable[[], Awaitable[Answer]]) -> None:
@@ -22,7 +22,7 @@ class Shared(Generic[Answer]):
         self._current: asyncio.Task[Answer] | None = None
         self._next: asyncio.Task[Answer] | None = None
 
-    async def ask(self) -> Answer:
+    async def get(self) -> Answer:
         """The answer as of now or a little later. Raises what ``find`` raises."""
         if self._next is None:
             # In a context of its own: the time of the one who asked first is not everybody's.

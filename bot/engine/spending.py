@@ -17,63 +17,65 @@ from decimal import Decimal
 
 from bot.backends.base import Backend
 from bot.domain.errors import BackendError
-from bot.domain.events import Cause
+from bot.domain.events import FailureReason
 from bot.domain.job import Job
 from bot.domain.workflow import Workflow
 from bot.engine.supervision import keep_running
 from bot.store import jobs as job_table
-from bot.store.credit_queries import Credits
+from bot.store.credit_queries import JobCost
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 
-__all__ = ["Ceilings", "Credits", "Purse", "account", "shown"]
+__all__ = ["BudgetLimits", "BudgetService", "JobCost", "format_cost", "format_credits"]
 
 log = logging.getLogger(__name__)
 
 _BUDGET = "{whose} compute budget for today is used up; it is free again at midnight UTC."
 # Without a handle, and ended like this, a job was never given to the backend: None is a cancel.
-_NEVER_SENT = frozenset({None, Cause.OUT_OF_FUNDS, Cause.REJECTED, Cause.FILES_MISSING})
+_NEVER_SENT = frozenset(
+    {None, FailureReason.OUT_OF_FUNDS, FailureReason.REJECTED, FailureReason.FILES_MISSING}
+)
 PAUSES = (1.0, 5.0, 30.0, 120.0, 300.0)
 
 
 @dataclass(frozen=True, slots=True)
-class Ceilings:
+class BudgetLimits:
     """The most credits in a day, in all and per server; None for no ceiling."""
 
     total: Decimal | None = None
     per_server: Decimal | None = None
 
 
-def shown(credits: Decimal) -> str:
+def format_credits(credits: Decimal) -> str:
     """An amount as people read it: ``1,234.5``, to a ten-thousandth."""
     return f"{credits:,.4f}".rstrip("0").rstrip(".")
 
 
-def account(credits: Credits) -> str:
+def format_cost(credits: JobCost) -> str:
     """What a job cost and what came back, or the most it may cost; "" where computing is free."""
     if credits.price is None:
         return ""
     if credits.cost is None:
-        return f"at most {shown(credits.price)} credits"
-    back = f", {shown(credits.refund)} came back" if credits.refund else ""
-    return f"{shown(credits.cost)} credits{back}"
+        return f"at most {format_credits(credits.price)} credits"
+    back = f", {format_credits(credits.refund)} came back" if credits.refund else ""
+    return f"{format_credits(credits.cost)} credits{back}"
 
 
-class Purse:
+class BudgetService:
     """``promise`` before a job is submitted, ``settle`` after it has ended."""
 
     def __init__(
         self,
         database: Database,
         backend: Backend,
-        ceilings: Ceilings,
+        ceilings: BudgetLimits,
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
     ) -> None:
         self._database = database
-        self._jobs = Jobs(database)
+        self._jobs = JobRepository(database)
         self._backend = backend
         self._ceilings = ceilings
         self._now = now
@@ -81,7 +83,7 @@ class Purse:
         self._on_settled = on_settled
         self._settling: dict[str, asyncio.Task[None]] = {}
 
-    async def promise(self, job: Job, workflow: Workflow) -> str:
+    async def reserve(self, job: Job, workflow: Workflow) -> str:
         """Write down the most that the job may cost; why not, in words for the member, or "".
 
         Nothing is promised that would pass a ceiling. Raises BackendError if there is no price.
@@ -136,7 +138,7 @@ class Purse:
         job_table.set_credits(link, job.id, price=credits)
         return ""
 
-    def settle(self, job: Job) -> None:
+    def schedule_settlement(self, job: Job) -> None:
         """See to it, in the background, that the cost of an ended job is written down."""
         if job.id in self._settling or (job.handle is None and job.cause not in _NEVER_SENT):
             return
@@ -150,7 +152,7 @@ class Purse:
     async def recover(self) -> None:
         """Take up the settlements that a restart interrupted."""
         for job in await self._jobs.unsettled():
-            self.settle(job)
+            self.schedule_settlement(job)
 
     async def idle(self) -> None:
         """Wait until everything is settled."""
@@ -171,7 +173,7 @@ class Purse:
         attempt = 0
         while True:
             try:
-                settlement = await self._backend.settlement(job.handle)
+                settlement = await self._backend.final_cost(job.handle)
                 break
             except BackendError as error:
                 log.warning("the cost is not known yet: %s", error, extra={"job": job.id})

@@ -11,20 +11,20 @@ from typing import Final, Literal, TypeAlias
 
 from bot.domain import quota as quotas
 from bot.domain.errors import InvalidRequest, RequestError
-from bot.domain.text import clean
+from bot.domain.text import normalize_text
 
 Scope: TypeAlias = Literal["server", "role", "member"]
 
-MOST_IMAGES: Final = 100_000
-MOST_RUNNING: Final = 100
-MOST_WAITING: Final = 1000
-LONGEST_REASON: Final = 200
+MAX_IMAGES: Final = 100_000
+MAX_RUNNING: Final = 100
+MAX_WAITING: Final = 1000
+MAX_REASON_LENGTH: Final = 200
 
 _BARRED = " To let them make nothing at all, set images to 0."
 
 
 @dataclass(frozen=True, slots=True)
-class Subject:
+class QuotaSubject:
     """Whom a rule is about; the id of a server's rule is the server's own."""
 
     scope: Scope
@@ -36,7 +36,7 @@ class Subject:
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class QuotaRuleChange:
     """What a moderator wants changed in a rule; None leaves a field as it is."""
 
     images: int | None = None
@@ -46,25 +46,25 @@ class Terms:
 
     def check(self) -> None:
         """Raises InvalidRequest for a value out of range, or RequestError if nothing is said."""
-        if self == Terms():
+        if self == QuotaRuleChange():
             raise RequestError(
                 "Nothing to set: fill in at least one of images, window, running and waiting."
             )
-        check_count("images", self.images, 0, MOST_IMAGES)
-        check_count("running", self.running, 1, MOST_RUNNING, _BARRED)
-        check_count("waiting", self.waiting, 1, MOST_WAITING, _BARRED)
+        validate_count("images", self.images, 0, MAX_IMAGES)
+        validate_count("running", self.running, 1, MAX_RUNNING, _BARRED)
+        validate_count("waiting", self.waiting, 1, MAX_WAITING, _BARRED)
         if self.window is not None:
-            check_length("window", self.window)
+            validate_window("window", self.window)
 
 
-def check_length(field: str, length: timedelta) -> None:
+def validate_window(field: str, length: timedelta) -> None:
     """Raises InvalidRequest unless ``length`` is from one second to the longest window."""
     if not timedelta(seconds=1) <= length <= quotas.LONGEST_WINDOW:
-        longest = quotas.show_window(quotas.LONGEST_WINDOW)
+        longest = quotas.format_window(quotas.LONGEST_WINDOW)
         raise InvalidRequest(field, f"{field} must be from 1s to {longest}, for example 24h or 7d.")
 
 
-def check_count(field: str, count: int | None, low: int, high: int, more: str = "") -> None:
+def validate_count(field: str, count: int | None, low: int, high: int, more: str = "") -> None:
     """Raises InvalidRequest, with ``more`` behind it, unless ``count`` is None or in range."""
     if count is not None and not low <= count <= high:
         raise InvalidRequest(
@@ -72,13 +72,13 @@ def check_count(field: str, count: int | None, low: int, high: int, more: str = 
         )
 
 
-def checked_reason(reason: str) -> str:
+def validate_reason(reason: str) -> str:
     """The reason as one clean line. Raises InvalidRequest if it is too long."""
-    why = clean(reason)
-    if len(why) > LONGEST_REASON:
+    why = normalize_text(reason)
+    if len(why) > MAX_REASON_LENGTH:
         raise InvalidRequest(
             "reason",
-            f"reason has {len(why)} characters, and at most {LONGEST_REASON} are allowed. "
+            f"reason has {len(why)} characters, and at most {MAX_REASON_LENGTH} are allowed. "
             "Please shorten it.",
         )
     return why

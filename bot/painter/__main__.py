@@ -15,8 +15,8 @@ import time
 from collections.abc import Mapping, Sequence
 
 from bot.painter.arguments import parse
-from bot.painter.engine import choose
-from bot.painter.plan import Refusal, plan
+from bot.painter.engine import select_engine
+from bot.painter.plan import UsageError, plan
 from bot.painter.report import write_report
 from bot.painter.run import Streams, run
 
@@ -31,13 +31,13 @@ def main(argv: Sequence[str], environment: Mapping[str, str], streams: Streams) 
         print(f"Global seed set to {painting.seed}", file=streams.err, flush=True)
         if options.from_file:
             print(f"reading prompts from {options.from_file}", file=streams.out)
-        engine = choose(environment, options.device)
+        engine = select_engine(environment, options.device)
         print(f"Loading model from {options.ckpt}", file=streams.out)
         if engine.notice:
             print(engine.notice, file=streams.out)
         run(painting, environment.get("NEGATIVE_PROMPT", ""), engine, streams)
         write_report(engine.report, environment.get("PAINTER_REPORT", ""))
-    except Refusal as refusal:
+    except UsageError as refusal:
         print(f"painter: {refusal}", file=streams.err)
         return 1
     except OSError as error:

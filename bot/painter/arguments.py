@@ -15,7 +15,7 @@ from dataclasses import dataclass, fields
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class Arguments:
     """The options as parsed; names are those of the command line with ``-`` as ``_``.
 
     ``prompt`` and ``outdir`` are None when the option stood without a value. ``height`` and
@@ -92,7 +92,7 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
-def parse(argv: Sequence[str]) -> Options:
+def parse(argv: Sequence[str]) -> Arguments:
     """Read the words after the program's name; raises SystemExit(2) on a bad one, (0) on ``-h``."""
     found = _parser().parse_args(argv)
-    return Options(**{field.name: getattr(found, field.name) for field in fields(Options)})
+    return Arguments(**{field.name: getattr(found, field.name) for field in fields(Arguments)})

@@ -44,7 +44,7 @@ class Report:
     negative: bool
 
 
-class Engine(Protocol):
+class ImageEngine(Protocol):
     """Paints batches. The same batch on the same machine gives the same pixels."""
 
     @property
@@ -52,7 +52,7 @@ class Engine(Protocol):
         """A line for the log about what is painting; may be empty."""
         ...
 
-    def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+    def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
         """One RGB picture per prompt; calls ``step`` once for each of ``batch.steps`` steps.
 
         Raises Refusal when the engine cannot paint this batch at all.

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bot.painter.batch import Batch, Report
 from bot.painter.models import Model
-from bot.painter.plan import Refusal
+from bot.painter.plan import UsageError
 
 
 class DiffusersEngine:
@@ -29,12 +29,12 @@ class DiffusersEngine:
             import torch
             from diffusers import AutoPipelineForText2Image
         except ImportError as error:
-            raise Refusal(
+            raise UsageError(
                 f"PAINTER_ENGINE=diffusers needs libraries that are not installed ({error}): "
                 "pip install 'gridbrush[diffusers]', or use PAINTER_ENGINE=sketch."
             ) from error
         if device == "cuda" and not torch.cuda.is_available():
-            raise Refusal("--device cuda: there is no CUDA GPU here; use --device cpu.")
+            raise UsageError("--device cuda: there is no CUDA GPU here; use --device cpu.")
         torch.set_num_threads(threads)
         precision = torch.float16 if device == "cuda" else torch.float32
         try:
@@ -45,7 +45,7 @@ class DiffusersEngine:
                 **dict.fromkeys(model.absent),
             ).to(device)
         except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-            raise Refusal(f"The model {source!r} cannot be loaded: {error}") from error
+            raise UsageError(f"The model {source!r} cannot be loaded: {error}") from error
         self._pipeline.set_progress_bar_config(disable=True)
         self._new_generator: Callable[[], Any] = lambda: torch.Generator("cpu")
         self._out_of_memory = (torch.cuda.OutOfMemoryError, MemoryError)
@@ -63,7 +63,7 @@ class DiffusersEngine:
         """Return the model, its guidance, and the steps that its scheduler really took."""
         return self._report
 
-    def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+    def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
         """Run the pipeline once for the whole batch."""
         ran = 0
 
@@ -79,7 +79,7 @@ class DiffusersEngine:
         guided = self._model.negative_acts(batch.scale)
 
         generators = [
-            self._new_generator().manual_seed(start(batch.seed, batch.first + number))
+            self._new_generator().manual_seed(image_seed(batch.seed, batch.first + number))
             for number in range(len(batch.prompts))
         ]
         negatives = [batch.negative] * len(batch.prompts)
@@ -95,7 +95,7 @@ class DiffusersEngine:
                 callback_on_step_end=stepped,
             ).images
         except self._out_of_memory as error:
-            raise Refusal(
+            raise UsageError(
                 f"{len(batch.prompts)} pictures of {batch.width}x{batch.height} do not fit into "
                 "memory: ask for fewer samples or smaller pictures."
             ) from error
@@ -105,7 +105,7 @@ class DiffusersEngine:
         return tuple(image.convert("RGB") for image in images)
 
 
-def start(seed: int, number: int) -> int:
+def image_seed(seed: int, number: int) -> int:
     """The seed of picture ``number`` (from 0): the run's own for the first, scattered after it.
 
     Not ``seed + number``: rows of a workflow have consecutive seeds, and the second picture of

@@ -27,8 +27,8 @@ import math
 import time
 from collections.abc import Mapping
 
-from bot.painter.batch import Engine
-from bot.painter.plan import Refusal
+from bot.painter.batch import ImageEngine
+from bot.painter.plan import UsageError
 
 SKETCH = "sketch"
 DIFFUSERS = "diffusers"
@@ -48,7 +48,7 @@ def wanted(environment: Mapping[str, str]) -> str:
     return name
 
 
-def choose(environment: Mapping[str, str], device: str) -> Engine:
+def select_engine(environment: Mapping[str, str], device: str) -> ImageEngine:
     """The engine that ``environment`` asks for; raises Refusal with the way to mend it."""
     name = wanted(environment)
     model = environment.get("PAINTER_MODEL", "")
@@ -61,13 +61,13 @@ def choose(environment: Mapping[str, str], device: str) -> Engine:
         from bot.painter.models import read_model
 
         if not model:
-            raise Refusal("PAINTER_MODEL must name a model folder or a hub model for diffusers.")
+            raise UsageError("PAINTER_MODEL must name a model folder or a hub model for diffusers.")
         threads = _number(environment, "PAINTER_THREADS", 1.0)
         if threads < 1 or threads != int(threads):
-            raise Refusal(f"PAINTER_THREADS must be a whole number from 1, not {threads:g}.")
+            raise UsageError(f"PAINTER_THREADS must be a whole number from 1, not {threads:g}.")
         found = read_model(model, environment)
         return DiffusersEngine(model, found, device, int(threads))
-    raise Refusal(f"PAINTER_ENGINE must be auto, sketch or diffusers, not {name!r}.")
+    raise UsageError(f"PAINTER_ENGINE must be auto, sketch or diffusers, not {name!r}.")
 
 
 def _number(environment: Mapping[str, str], name: str, default: float) -> float:
@@ -77,5 +77,5 @@ def _number(environment: Mapping[str, str], name: str, default: float) -> float:
     except ValueError:
         value = math.nan
     if not 0 <= value < math.inf:
-        raise Refusal(f"{name} must be a number, 0 or more, not {text!r}.")
+        raise UsageError(f"{name} must be a number, 0 or more, not {text!r}.")
     return value

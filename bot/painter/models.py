@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.painter.plan import Refusal
+from bot.painter.plan import UsageError
 
 FAMILIES: Mapping[str, str] = {
     "StableDiffusionPipeline": "sd",
@@ -65,7 +65,7 @@ _CONVERT = (
 )
 
 
-class Unusable(Refusal):
+class Unusable(UsageError):
     """A model that cannot be painted with: ``problem``, and ``mend``, what helps."""
 
     def __init__(self, problem: str, mend: str) -> None:

@@ -11,7 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.painter.arguments import Options
+from bot.painter.arguments import Arguments
 
 _LATENT_STEP = 8
 """The network halves its input three times, so both latent sides must be multiples of this."""
@@ -23,7 +23,7 @@ _TIMESTEPS = 1000
 _SEEDS = 2**32
 
 
-class Refusal(Exception):
+class UsageError(Exception):
     """The run cannot be done as asked; the text says what is allowed. Ends in exit status 1."""
 
 
@@ -60,7 +60,7 @@ class Plan:
     outdir: Path
 
 
-def plan(options: Options, draw_seed: Callable[[], int]) -> tuple[Plan, tuple[str, ...]]:
+def plan(options: Arguments, draw_seed: Callable[[], int]) -> tuple[Plan, tuple[str, ...]]:
     """The plan and the warnings to print; raises Refusal.
 
     ``draw_seed`` gives the seed to use when the one asked for does not fit into 32 bits: the
@@ -68,9 +68,9 @@ def plan(options: Options, draw_seed: Callable[[], int]) -> tuple[Plan, tuple[st
     """
     for name, value in (("--n_samples", options.n_samples), ("--n_iter", options.n_iter)):
         if value < 1:
-            raise Refusal(f"{name} must be 1 or more, not {value}.")
+            raise UsageError(f"{name} must be 1 or more, not {value}.")
     if not options.outdir:
-        raise Refusal("--outdir needs a folder to write the pictures to.")
+        raise UsageError("--outdir needs a folder to write the pictures to.")
     batches = _batches(options)
     width, height = _size(options)
     seed = options.seed
@@ -94,46 +94,48 @@ def plan(options: Options, draw_seed: Callable[[], int]) -> tuple[Plan, tuple[st
     return painted, warnings
 
 
-def _batches(options: Options) -> tuple[tuple[str, ...], ...]:
+def _batches(options: Arguments) -> tuple[tuple[str, ...], ...]:
     if not options.from_file:
         if options.prompt is None:
-            raise Refusal(
+            raise UsageError(
                 "There is no prompt: give one as --prompt=TEXT, in one word of the command line."
             )
         return ((options.prompt,) * options.n_samples,)
     try:
         lines = Path(options.from_file).read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError, ValueError) as error:
-        raise Refusal(f"The prompts in {options.from_file!r} cannot be read: {error}") from error
+        raise UsageError(f"The prompts in {options.from_file!r} cannot be read: {error}") from error
     prompts = [line for line in lines for _ in range(options.repeat)]
     size = options.n_samples
     if not prompts or len(prompts) % size:
-        raise Refusal(
+        raise UsageError(
             f"{options.from_file!r} gives {len(prompts)} prompts with --repeat {options.repeat}; "
             f"it takes a multiple of --n_samples, which is {size}."
         )
     return tuple(tuple(prompts[at : at + size]) for at in range(0, len(prompts), size))
 
 
-def _size(options: Options) -> tuple[int, int]:
+def _size(options: Arguments) -> tuple[int, int]:
     if options.channels != 4:
-        raise Refusal(f"--C must be 4, the latent channels of the model, not {options.channels}.")
+        raise UsageError(
+            f"--C must be 4, the latent channels of the model, not {options.channels}."
+        )
     if options.factor < 1:
-        raise Refusal(f"--f must be 1 or more, not {options.factor}.")
+        raise UsageError(f"--f must be 1 or more, not {options.factor}.")
     unit = options.factor * _LATENT_STEP
     sides = []
     for name, pixels in (("--W", options.width), ("--H", options.height)):
         if pixels < unit or pixels % unit:
-            raise Refusal(f"{name} must be a multiple of {unit} pixels, not {pixels}.")
+            raise UsageError(f"{name} must be a multiple of {unit} pixels, not {pixels}.")
         sides.append(pixels // options.factor * _PIXELS_PER_LATENT)
     return sides[0], sides[1]
 
 
-def _sampler(options: Options, width: int, height: int) -> Sampler:
+def _sampler(options: Arguments, width: int, height: int) -> Sampler:
     steps = options.steps
     least = 2 if options.dpm and not options.plms else 1
     if not least <= steps <= _TIMESTEPS:
-        raise Refusal(f"--steps must be from {least} to {_TIMESTEPS}, not {steps}.")
+        raise UsageError(f"--steps must be from {least} to {_TIMESTEPS}, not {steps}.")
     shape = (
         options.n_samples,
         options.channels,
@@ -142,7 +144,7 @@ def _sampler(options: Options, width: int, height: int) -> Sampler:
     )
     if options.plms:
         if options.ddim_eta != 0:
-            raise Refusal(f"--ddim_eta must be 0 with --plms, not {options.ddim_eta}.")
+            raise UsageError(f"--ddim_eta must be 0 with --plms, not {options.ddim_eta}.")
         running = f"Running PLMS Sampling with {steps} timesteps"
         return Sampler(
             (f"Data shape for PLMS sampling is {shape}", running), (("PLMS Sampler", steps),)

@@ -15,9 +15,9 @@ from typing import TextIO
 from PIL import Image
 
 from bot.painter.bars import Bar, ProgressBars
-from bot.painter.batch import Batch, Engine
+from bot.painter.batch import Batch, ImageEngine
 from bot.painter.plan import Plan, Sampler
-from bot.painter.sheet import lay_out
+from bot.painter.sheet import make_grid
 
 _COMPRESSION = 3
 """zlib level: three times faster than the default, and film grain does not shrink further."""
@@ -32,7 +32,7 @@ class Streams:
     clock: Callable[[], float]
 
 
-def run(plan: Plan, negative: str, engine: Engine, streams: Streams) -> None:
+def run(plan: Plan, negative: str, engine: ImageEngine, streams: Streams) -> None:
     """Paint everything in ``plan`` into its folder; raises OSError when that cannot be written.
 
     Numbers continue from the entries the folder already has, so start with an empty one to get
@@ -53,14 +53,14 @@ def run(plan: Plan, negative: str, engine: Engine, streams: Streams) -> None:
                     batch = _batch(plan, prompts, negative, first=len(pictures))
                     with ExitStack() as stack:
                         sampler = _SamplerBars(bars, plan.sampler, stack)
-                        painted = engine.paint(batch, sampler.step)
+                        painted = engine.generate(batch, sampler.step)
                     for picture in painted:
                         _save(picture, samples / f"{number:05}.png")
                         number += 1
                     pictures.extend(painted)
                     batches.advance()
             iterations.advance()
-    _save(lay_out(pictures, plan.columns), plan.outdir / f"grid-{grid_number:04}.png")
+    _save(make_grid(pictures, plan.columns), plan.outdir / f"grid-{grid_number:04}.png")
     print(
         f"Your samples are ready and waiting for you here: \n{plan.outdir} \n \nEnjoy.",
         file=streams.out,

@@ -14,7 +14,7 @@ BORDER = 2
 """Pixels between two pictures and around the sheet."""
 
 
-def lay_out(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
+def make_grid(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
     """The sheet of ``pictures`` (at least one, all of one size), ``columns`` to a row.
 
     A single picture comes back as it is, without a border: that is what ``make_grid`` does, and

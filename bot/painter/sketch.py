@@ -11,7 +11,7 @@ from collections.abc import Callable
 
 from PIL import Image
 
-from bot.painter.art.composition import paint
+from bot.painter.art.composition import draw_picture
 from bot.painter.batch import Batch, Report
 
 
@@ -25,7 +25,7 @@ class SketchEngine:
         self._rest = rest
         self._steps = 0
 
-    def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+    def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
         """The pictures, drawn evenly spread over the steps so that progress means something."""
         count = len(batch.prompts)
         pictures: list[Image.Image] = []
@@ -45,7 +45,7 @@ class SketchEngine:
 
 
 def _picture(batch: Batch, number: int) -> Image.Image:
-    return paint(
+    return draw_picture(
         batch.prompts[number],
         batch.negative,
         batch.seed,

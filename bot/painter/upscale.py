@@ -23,7 +23,7 @@ _MAX_PIXELS = 4096 * 4096
 """Of one picture to be enlarged; the result has sixteen times as many."""
 
 
-def enlarge(image: Image.Image) -> Image.Image:
+def upscale_image(image: Image.Image) -> Image.Image:
     """The picture four times as wide and high, in RGB."""
     size = (image.width * FACTOR, image.height * FACTOR)
     large = _rgb(image).resize(size, Image.Resampling.LANCZOS)
@@ -75,7 +75,7 @@ def _enlarge_file(path: Path, target: Path, out: TextIO) -> bool:
     with image:
         if image.width * image.height > _MAX_PIXELS:
             raise OSError(f"{path.name!r} has more than {_MAX_PIXELS} pixels.")
-        large = enlarge(image)
+        large = upscale_image(image)
         before = f"{image.width}x{image.height}"
     target.mkdir(parents=True, exist_ok=True)
     large.save(target / f"{path.stem}_out.png", format="PNG", compress_level=3)

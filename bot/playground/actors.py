@@ -1,7 +1,7 @@
 """A driver for tests and scripts: a member who types commands, presses buttons and fills in forms.
 
-``playground.as_member("Ada")`` gives an ``Actor``. It goes through the same ``Client`` as the web
-page and refuses what Discord's client would refuse (``ClientRefusal``).
+``playground.as_member("Ada")`` gives an ``MemberDriver``. It goes through the same ``Client`` as the web
+page and refuses what Discord's client would refuse (``ClientError``).
 """
 
 from __future__ import annotations
@@ -12,23 +12,23 @@ from bot.playground.commands import CHAT_INPUT, MESSAGE_MENU, USER_MENU
 from bot.playground.components import SELECTS
 from bot.playground.entities import Channel, Json, Member, Role, Upload, User
 from bot.playground.modals import submitted_components
-from bot.playground.options import ClientRefusal, nest
+from bot.playground.options import ClientError, build_options
 from bot.playground.posts import Interaction, Message
-from bot.playground.waiting import Watch
+from bot.playground.waiting import ConditionWaiter
 from bot.playground.world import World
 
 Place = str | int | Channel
 Person = str | int | User | Member
 
 
-class NotAnswered(Exception):
+class ResponseTimeout(Exception):
     """The application did not respond in time."""
 
 
 class Invocation:
     """One interaction as the person who started it sees it."""
 
-    def __init__(self, world: World, watch: Watch, interaction: Interaction) -> None:
+    def __init__(self, world: World, watch: ConditionWaiter, interaction: Interaction) -> None:
         self._world = world
         self._watch = watch
         self.interaction = interaction
@@ -73,10 +73,10 @@ class Invocation:
         return [messages[one] for one in self.interaction.followup_ids if one in messages]
 
     async def acked(self, *, within: float = 10.0) -> Invocation:
-        """Wait for the first response; ``NotAnswered`` if the application missed its time."""
+        """Wait for the first response; ``ResponseTimeout`` if the application missed its time."""
         await self._watch.until(lambda _: self.callback is not None or self.failed, within=within)
         if self.callback is None:
-            raise NotAnswered(f"interaction {self.id} ({self.interaction.data})")
+            raise ResponseTimeout(f"interaction {self.id} ({self.interaction.data})")
         return self
 
     async def answered(self, *, within: float = 10.0) -> Message:
@@ -95,10 +95,10 @@ class Invocation:
         return self.followups
 
 
-class Actor:
+class MemberDriver:
     """A member of the server, acting as a person with Discord's client would."""
 
-    def __init__(self, world: World, watch: Watch, user: User) -> None:
+    def __init__(self, world: World, watch: ConditionWaiter, user: User) -> None:
         self._world = world
         self._watch = watch
         self.user = user
@@ -120,8 +120,8 @@ class Actor:
         """Return an option's value as JSON carries it: ids for people, places and files."""
         match value:
             case Upload():
-                return str(self._world.client.stash(self.user, value).id)
-            case Actor() | User() | Member() | Channel() | Role():
+                return str(self._world.client.upload(self.user, value).id)
+            case MemberDriver() | User() | Member() | Channel() | Role():
                 return str(value.id)
         return value
 
@@ -144,8 +144,10 @@ class Actor:
         name, *words = command.split()
         registered = self._world.client.command(name, CHAT_INPUT, place)
         values = {key: self._wire(value) for key, value in options.items()}
-        nested = nest(registered, words, values)
-        return self._invocation(self._world.client.use(self.user, place, registered, nested))
+        nested = build_options(registered, words, values)
+        return self._invocation(
+            self._world.client.run_command(self.user, place, registered, nested)
+        )
 
     async def autocomplete(
         self,
@@ -162,14 +164,16 @@ class Actor:
         name, *words = command.split()
         registered = self._world.client.command(name, CHAT_INPUT, place)
         values = {key: self._wire(value) for key, value in options.items()} | {focused: typed}
-        nested = nest(registered, words, values)
+        nested = build_options(registered, words, values)
         innermost = nested
         for _ in words:
             innermost = innermost[0]["options"]
         for option in innermost:
             if option["name"] == focused:
                 option["focused"] = True
-        interaction = self._world.client.use(self.user, place, registered, nested, typing=True)
+        interaction = self._world.client.run_command(
+            self.user, place, registered, nested, typing=True
+        )
         await self._invocation(interaction).acked(within=within)
         return interaction.choices or []
 
@@ -193,23 +197,23 @@ class Actor:
     def _control(self, message: Message | int, wanted: str, *, buttons: bool) -> Json:
         held = self._world.messages.get(_id(message))
         if held is None:
-            raise ClientRefusal("There is no such message")
+            raise ClientError("There is no such message")
         kinds = (2,) if buttons else SELECTS
         controls = [one for one in held.controls() if one["type"] in kinds]
         for key in ("custom_id", "label", "placeholder"):
             for one in controls:
                 if one.get(key) == wanted:
                     if "custom_id" not in one:
-                        raise ClientRefusal(f"{wanted} is a link to {one.get('url')}")
+                        raise ClientError(f"{wanted} is a link to {one.get('url')}")
                     return one
         offered = [one.get("label") or one.get("custom_id") for one in controls]
-        raise ClientRefusal(f"The message has no {wanted}; it offers {offered}")
+        raise ClientError(f"The message has no {wanted}; it offers {offered}")
 
     async def submit_modal(self, opened_by: Invocation, values: Mapping[str, object]) -> Invocation:
         """Hand in the form an invocation opened; fields left out keep what they opened with."""
         modal = opened_by.modal
         if modal is None:
-            raise ClientRefusal("No form is open")
+            raise ClientError("No form is open")
         wired: Json = {}
         for key, value in values.items():
             many = isinstance(value, list | tuple)
@@ -232,14 +236,18 @@ class Actor:
         held = self._world.message(_id(message))
         place = self._world.channel(held.channel_id)
         registered = self._world.client.command(name, MESSAGE_MENU, place)
-        return self._invocation(self._world.client.use_on(self.user, place, registered, held.id))
+        return self._invocation(
+            self._world.client.run_context_menu(self.user, place, registered, held.id)
+        )
 
     async def user_command(self, name: str, channel: Place, target: Person) -> Invocation:
         """Use a command from a member's context menu."""
         place = self._world.channel(channel)
         registered = self._world.client.command(name, USER_MENU, place)
         user = self._world.user(target)
-        return self._invocation(self._world.client.use_on(self.user, place, registered, user.id))
+        return self._invocation(
+            self._world.client.run_context_menu(self.user, place, registered, user.id)
+        )
 
 
 def _id(message: Message | int) -> int:

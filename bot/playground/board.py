@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 
 from bot.playground import files, permissions
 from bot.playground.components import number_components
-from bot.playground.drafts import Draft, Standing
+from bot.playground.drafts import ExistingMessage, MessageBody
 from bot.playground.entities import PUBLIC_THREAD, Attachment, Channel, Json, ThreadState, User
 from bot.playground.mentions import DEFAULT_INTERACTION, DEFAULT_MESSAGE, find_mentions
 from bot.playground.posts import (
@@ -22,31 +22,31 @@ from bot.playground.posts import (
     Interaction,
     Message,
 )
-from bot.playground.realm import Event, Realm
-from bot.playground.refusals import Form, refuse
+from bot.playground.realm import Event, GuildState
+from bot.playground.refusals import ErrorCollector, api_error
 
 # Discord remembers a nonce for "the past few minutes".
 NONCE_LIFE = timedelta(minutes=5)
 ORDINARY, REPLY_TYPE, COMMAND_TYPE, MENU_TYPE = 0, 19, 20, 23
 
 
-class Board:
+class MessageBoard:
     """Posts, edits and deletes messages of one realm, and opens threads."""
 
-    def __init__(self, realm: Realm) -> None:
+    def __init__(self, realm: GuildState) -> None:
         self._realm = realm
         self._nonces: dict[tuple[int, int, str], tuple[datetime, int]] = {}
 
     def say(self, author: User, channel: Channel, content: str) -> Message:
         """Post a person's plain message; every mention counts."""
-        draft = Draft(given=frozenset({"content"}), content=content)
+        draft = MessageBody(present_keys=frozenset({"content"}), content=content)
         return self.post(channel, author, draft)
 
     def post(
         self,
         channel: Channel,
         author: User,
-        draft: Draft,
+        draft: MessageBody,
         *,
         interaction: Interaction | None = None,
         flags: int = 0,
@@ -63,7 +63,7 @@ class Board:
         flags |= draft.flags
         ephemeral = bool(flags & EPHEMERAL)
         message = Message(
-            realm.mint.make(),
+            realm.mint.next_id(),
             channel.id,
             author,
             realm.now(),
@@ -92,9 +92,9 @@ class Board:
         self._tell("MESSAGE_CREATE", message, channel)
         return message
 
-    def standing(self, message: Message) -> Standing:
+    def existing(self, message: Message) -> ExistingMessage:
         """Return what an edit of a message would find."""
-        return Standing(
+        return ExistingMessage(
             tuple(message.attachments),
             message.flags,
             bool(message.content),
@@ -102,16 +102,16 @@ class Board:
             bool(message.components),
         )
 
-    def edit(self, message: Message, draft: Draft) -> Message:
+    def edit(self, message: Message, draft: MessageBody) -> Message:
         """Change what the draft gives; ``attachments``, if given, lists every file that stays."""
         realm = self._realm
-        if "content" in draft.given:
+        if "content" in draft.present_keys:
             message.content = draft.content
-        if "embeds" in draft.given:
+        if "embeds" in draft.present_keys:
             message.embeds = copy.deepcopy(draft.embeds)
-        if "components" in draft.given:
+        if "components" in draft.present_keys:
             message.components = number_components(draft.components)
-        if "flags" in draft.given:
+        if "flags" in draft.present_keys:
             message.flags = (message.flags & ~SUPPRESS_EMBEDS) | draft.flags
         message.attachments = self._kept_files(draft, message) + self._new_files(draft, message)
         channel = realm.channel(message.channel_id)
@@ -145,9 +145,9 @@ class Board:
         """Open a thread; one from a message has the message's id, and 160004 for a second."""
         realm = self._realm
         if message is not None and message.id in realm.channels:
-            raise refuse(160004)
+            raise api_error(160004)
         thread = Channel(
-            message.id if message is not None else realm.mint.make(),
+            message.id if message is not None else realm.mint.next_id(),
             kind,
             name,
             parent_id=parent.id,
@@ -166,19 +166,19 @@ class Board:
             Event(name, channel=channel, message=message, only_for=message.ephemeral_for)
         )
 
-    def _check_reference(self, channel: Channel, draft: Draft) -> None:
+    def _check_reference(self, channel: Channel, draft: MessageBody) -> None:
         if draft.reference_id is None:
             return
         target = self._realm.messages.get(draft.reference_id)
         if target is not None and target.channel_id == channel.id:
             return
         if draft.reference_required:
-            form = Form()
-            form.at("message_reference").complain("MESSAGE_REFERENCE_UNKNOWN", "Unknown message")
+            form = ErrorCollector()
+            form.at("message_reference").add_error("MESSAGE_REFERENCE_UNKNOWN", "Unknown message")
             form.settle()
         draft.reference_id = None
 
-    def _new_files(self, draft: Draft, message: Message) -> list[Attachment]:
+    def _new_files(self, draft: MessageBody, message: Message) -> list[Attachment]:
         listed = {entry.id: entry for entry in draft.listed or ()}
         stored = []
         for number, upload in sorted(draft.uploads.items()):
@@ -196,7 +196,7 @@ class Board:
             )
         return stored
 
-    def _kept_files(self, draft: Draft, message: Message) -> list[Attachment]:
+    def _kept_files(self, draft: MessageBody, message: Message) -> list[Attachment]:
         if draft.listed is None:
             return message.attachments
         listed = {entry.id: entry for entry in draft.listed}

@@ -17,13 +17,13 @@ from aiohttp import WSMsgType, web
 from bot.playground.entities import Json, Upload, User
 from bot.playground.fault_menu import FaultMenu, Place
 from bot.playground.gateway import Gateway
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.page_view import PageView
 from bot.playground.posts import COMMAND, COMPONENT, MODAL_SUBMIT, Interaction
 from bot.playground.realm import Event
 from bot.playground.refusals import ApiError, read_snowflake
 from bot.playground.untrusted import parse_json
-from bot.playground.waiting import Watch
+from bot.playground.waiting import ConditionWaiter
 from bot.playground.world import World
 
 PAGE = Path(__file__).with_name("page")
@@ -50,14 +50,14 @@ def same_origin(request: web.Request) -> bool:
     return origin is None or origin.lower() == f"{request.scheme}://{request.host}".lower()
 
 
-class Browser:
+class WebHandlers:
     """Serves the page and acts for whoever it says it is: the playground has no passwords."""
 
     def __init__(self, world: World, gateway: Gateway) -> None:
         self._world = world
         self._view = PageView(world)
         self._gateway = gateway
-        self._watch = Watch(world)
+        self._watch = ConditionWaiter(world)
         self.fault_menu = FaultMenu(world)
         self._sockets: dict[web.WebSocketResponse, tuple[User, asyncio.Queue[Json | None]]] = {}
         world.listeners.append(self._on_event)
@@ -92,7 +92,7 @@ class Browser:
                 return _answer({"message": "Only the playground's own page may do this."}, 403)
             try:
                 return await handler(request)
-            except (ClientRefusal, ApiError) as error:
+            except (ClientError, ApiError) as error:
                 text = error.message if isinstance(error, ApiError) else str(error)
                 return _answer({"message": text}, 400)
             except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -120,7 +120,7 @@ class Browser:
     def _person(self, value: object) -> User:
         user = self._world.users.get(read_snowflake(value) or 0)
         if user is None or user.bot:
-            raise ClientRefusal("There is nobody of that id")
+            raise ClientError("There is nobody of that id")
         return user
 
     async def _state(self, request: web.Request) -> web.Response:
@@ -146,8 +146,8 @@ class Browser:
         form = await request.post()
         field = form["file"]
         if not isinstance(field, web.FileField):
-            raise ClientRefusal("The field 'file' must be a file")
-        kept = self._world.client.stash(
+            raise ClientError("The field 'file' must be a file")
+        kept = self._world.client.upload(
             user, Upload(field.filename, field.file.read(), field.content_type)
         )
         return _answer({"id": str(kept.id), "filename": kept.filename})
@@ -171,7 +171,7 @@ class Browser:
     async def _body(self, request: web.Request) -> Json:
         body: Any = parse_json(await request.read())
         if request.content_type != "application/json" or not isinstance(body, dict):
-            raise ClientRefusal("A JSON object is needed")
+            raise ClientError("A JSON object is needed")
         return body
 
     async def _interact(self, request: web.Request) -> web.Response:
@@ -194,10 +194,10 @@ class Browser:
         command = self._world.commands.find(read_snowflake(body["command_id"]) or 0)
         if command["type"] != 1:
             target = data.get("target_id") or body.get("message_id")
-            made = client.use_on(user, channel, command, read_snowflake(target) or 0)
+            made = client.run_context_menu(user, channel, command, read_snowflake(target) or 0)
             return _answer({"id": str(made.id)})
         typing = kind != COMMAND
-        made = client.use(user, channel, command, data.get("options") or [], typing=typing)
+        made = client.run_command(user, channel, command, data.get("options") or [], typing=typing)
         if not typing:
             return _answer({"id": str(made.id)})
         patience = self._world.ack_life.total_seconds() + 1
@@ -209,16 +209,16 @@ class Browser:
     def _opened(self, user: User, body: Json, data: Json) -> Interaction:
         """Return the interaction whose form is handed in: named, or the last with that form."""
         named = read_snowflake(body.get("interaction_id"))
-        for one in reversed(self._world.desk.all()):
+        for one in reversed(self._world.interactions.all()):
             if one.user is not user or one.modal is None or named not in (None, one.id):
                 continue
             if one.modal["custom_id"] == data.get("custom_id"):
                 return one
-        raise ClientRefusal("No such form is open")
+        raise ClientError("No such form is open")
 
     def _numbered(self, components: Any) -> list[Json]:
         if not isinstance(components, list):
-            raise ClientRefusal("components must be a list")
+            raise ClientError("components must be a list")
         return components
 
     # Live events

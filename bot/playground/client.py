@@ -7,14 +7,14 @@ speaks to the world directly; only the bot is on the other side of a network.
 from __future__ import annotations
 
 from bot.playground import permissions
-from bot.playground.board import Board
+from bot.playground.board import MessageBoard
 from bot.playground.commands import MESSAGE_MENU, USER_MENU, CommandRegistry
 from bot.playground.components import SELECTS, STRING_SELECT
-from bot.playground.desk import Desk, focused_option
+from bot.playground.desk import InteractionRegistry, focused_option
 from bot.playground.entities import DIRECT, Attachment, Channel, Json, Upload, User
 from bot.playground.files import store
-from bot.playground.modals import check_submission, modal_fields
-from bot.playground.options import ClientRefusal, Resolver, check_options, usable_by
+from bot.playground.modals import modal_fields, validate_submission
+from bot.playground.options import ClientError, ResolvedData, check_options, command_denied_reason
 from bot.playground.posts import (
     AUTOCOMPLETE,
     COMMAND,
@@ -23,15 +23,21 @@ from bot.playground.posts import (
     Interaction,
     Message,
 )
-from bot.playground.realm import Realm
+from bot.playground.realm import GuildState
 from bot.playground.refusals import read_snowflake
 from bot.playground.render import message_payload
 
 
-class Client:
+class MemberClient:
     """Acts for members of the realm and refuses what Discord's client would refuse."""
 
-    def __init__(self, realm: Realm, board: Board, desk: Desk, commands: CommandRegistry) -> None:
+    def __init__(
+        self,
+        realm: GuildState,
+        board: MessageBoard,
+        desk: InteractionRegistry,
+        commands: CommandRegistry,
+    ) -> None:
         self._realm = realm
         self._board = board
         self._desk = desk
@@ -62,7 +68,9 @@ class Client:
         return [
             command
             for command in self._commands.all()
-            if any(usable_by(self._realm, command, user, place) is None for place in places)
+            if any(
+                command_denied_reason(self._realm, command, user, place) is None for place in places
+            )
         ]
 
     def command(self, name: str, kind: int, channel: Channel) -> Json:
@@ -75,7 +83,7 @@ class Client:
         if channel.type == DIRECT:
             found = [command for command in found if "guild_id" not in command]
         if not found:
-            raise ClientRefusal(f"There is no command {name}")
+            raise ClientError(f"There is no command {name}")
         return max(found, key=lambda command: "guild_id" in command)
 
     def say(self, user: User, channel: Channel, content: str) -> Message:
@@ -83,18 +91,18 @@ class Client:
         held = self._realm.permissions(user, channel)
         needed = "SEND_MESSAGES_IN_THREADS" if channel.is_thread else "SEND_MESSAGES"
         if not held & permissions.NAMES[needed]:
-            raise ClientRefusal("You do not have permission to send messages in this channel.")
+            raise ClientError("You do not have permission to send messages in this channel.")
         if not content.strip() or len(content) > 2000:
-            raise ClientRefusal("A message has 1 to 2000 characters.")
+            raise ClientError("A message has 1 to 2000 characters.")
         return self._board.say(user, channel, content)
 
-    def stash(self, user: User, upload: Upload) -> Attachment:
+    def upload(self, user: User, upload: Upload) -> Attachment:
         """Take a file for an attachment option or a form; its id is the option's value."""
         kept = store(self._realm, upload, user.id, description=None, ephemeral=True)
         self._realm.stash[kept.id] = kept
         return kept
 
-    def use(
+    def run_command(
         self,
         user: User,
         channel: Channel,
@@ -105,24 +113,26 @@ class Client:
     ) -> Interaction:
         """Use a slash command, or (``typing``) ask for suggestions while filling it in."""
         self._allow(user, channel, command)
-        resolver = Resolver(self._realm)
+        resolver = ResolvedData(self._realm)
         sent = check_options(resolver, command, options or [], typing=typing)
         if typing and focused_option(sent) is None:
-            raise ClientRefusal("No option is being typed in")
+            raise ClientError("No option is being typed in")
         data = self._command_data(command, resolver)
         if sent:
             data["options"] = sent
         return self._desk.open(AUTOCOMPLETE if typing else COMMAND, user, channel, data)
 
-    def use_on(self, user: User, channel: Channel, command: Json, target: int) -> Interaction:
+    def run_context_menu(
+        self, user: User, channel: Channel, command: Json, target: int
+    ) -> Interaction:
         """Use a context menu command on a message or a user."""
         self._allow(user, channel, command)
-        resolver = Resolver(self._realm)
+        resolver = ResolvedData(self._realm)
         if command["type"] == MESSAGE_MENU:
             message = self._visible(user, target)
             resolver.resolved["messages"] = {str(target): message_payload(self._realm, message)}
         elif command["type"] != USER_MENU or not resolver.user(target):
-            raise ClientRefusal("There is nobody of that name")
+            raise ClientError("There is nobody of that name")
         data = self._command_data(command, resolver) | {"target_id": str(target)}
         return self._desk.open(COMMAND, user, channel, data)
 
@@ -131,20 +141,20 @@ class Client:
         message = self._visible(user, message_id)
         channel = self._realm.channel(message.channel_id)
         if channel.thread is not None and channel.thread.archived:
-            raise ClientRefusal("This thread is archived")
+            raise ClientError("This thread is archived")
         controls = [one for one in message.controls() if one.get("custom_id") == custom_id]
         if not controls:
-            raise ClientRefusal(f"The message has no control {custom_id}")
+            raise ClientError(f"The message has no control {custom_id}")
         control = controls[0]
         if control.get("disabled"):
-            raise ClientRefusal(f"{control.get('label') or custom_id} is disabled")
+            raise ClientError(f"{control.get('label') or custom_id} is disabled")
         data: Json = {
             "custom_id": custom_id,
             "component_type": control["type"],
             "id": control["id"],
         }
         if control["type"] in SELECTS:
-            resolver = Resolver(self._realm)
+            resolver = ResolvedData(self._realm)
             data["values"] = choose(resolver, control, values)
             if resolver.resolved:
                 data["resolved"] = resolver.resolved
@@ -156,21 +166,21 @@ class Client:
         """Hand in the form that an interaction opened."""
         modal = opened_by.modal
         if modal is None or modal["custom_id"] != custom_id or opened_by.user is not user:
-            raise ClientRefusal("No such form is open")
+            raise ClientError("No such form is open")
         try:
-            problem = check_submission(modal, components)
+            problem = validate_submission(modal, components)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ClientRefusal(f"The form is not filled in properly: {error}") from error
+            raise ClientError(f"The form is not filled in properly: {error}") from error
         if problem:
-            raise ClientRefusal(problem)
-        resolver = Resolver(self._realm)
+            raise ClientError(problem)
+        resolver = ResolvedData(self._realm)
         handed_in = {one["custom_id"]: one for one in modal_fields({"components": components})}
         for field in modal_fields(modal):
             if field["type"] in (*SELECTS, 19) and field["type"] != STRING_SELECT:
                 kind = {5: 6, 6: 8, 7: 9, 8: 7, 19: 11}[field["type"]]
                 for value in handed_in[field["custom_id"]].get("values") or []:
                     if not resolver.entity(kind, read_snowflake(value) or 0):
-                        raise ClientRefusal(f"There is no such thing as {value}")
+                        raise ClientError(f"There is no such thing as {value}")
         data: Json = {"custom_id": custom_id, "components": components}
         if resolver.resolved:
             data["resolved"] = resolver.resolved
@@ -179,17 +189,17 @@ class Client:
         return self._desk.open(MODAL_SUBMIT, user, channel, data, message=message, parent=opened_by)
 
     def _allow(self, user: User, channel: Channel, command: Json) -> None:
-        reason = usable_by(self._realm, command, user, channel)
+        reason = command_denied_reason(self._realm, command, user, channel)
         if reason is not None:
-            raise ClientRefusal(reason)
+            raise ClientError(reason)
 
     def _visible(self, user: User, message_id: int) -> Message:
         message = self._realm.messages.get(message_id)
         if message is None or not self.sees(user, message):
-            raise ClientRefusal("There is no such message")
+            raise ClientError("There is no such message")
         return message
 
-    def _command_data(self, command: Json, resolver: Resolver) -> Json:
+    def _command_data(self, command: Json, resolver: ResolvedData) -> Json:
         data: Json = {"id": command["id"], "name": command["name"], "type": command["type"]}
         if "guild_id" in command:
             data["guild_id"] = command["guild_id"]
@@ -198,22 +208,22 @@ class Client:
         return data
 
 
-def choose(resolver: Resolver, select: Json, values: object) -> list[str]:
+def choose(resolver: ResolvedData, select: Json, values: object) -> list[str]:
     """Return the values of a select as sent, or refuse what its menu does not offer."""
     if not isinstance(values, list | tuple):
-        raise ClientRefusal("values must be a list")
+        raise ClientError("values must be a list")
     chosen = [str(value) for value in values]
     if not select["min_values"] <= len(chosen) <= select["max_values"] or len(set(chosen)) != len(
         chosen
     ):
-        raise ClientRefusal(f"Choose {select['min_values']} to {select['max_values']}")
+        raise ClientError(f"Choose {select['min_values']} to {select['max_values']}")
     if select["type"] == STRING_SELECT:
         offered = {option["value"] for option in select["options"]}
         if not set(chosen) <= offered:
-            raise ClientRefusal(f"The menu does not offer {sorted(set(chosen) - offered)}")
+            raise ClientError(f"The menu does not offer {sorted(set(chosen) - offered)}")
         return chosen
     kind = {5: 6, 6: 8, 7: 9, 8: 7}[select["type"]]
     for value in chosen:
         if not resolver.entity(kind, read_snowflake(value) or 0, select.get("channel_types")):
-            raise ClientRefusal(f"There is no such thing as {value}")
+            raise ClientError(f"There is no such thing as {value}")
     return chosen

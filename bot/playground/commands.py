@@ -9,8 +9,8 @@ import re
 from collections.abc import Callable
 from datetime import datetime, timedelta
 
-from bot.playground.refusals import Form, Json, read_snowflake, refuse
-from bot.playground.snowflakes import SnowflakeMint
+from bot.playground.refusals import ErrorCollector, Json, api_error, read_snowflake
+from bot.playground.snowflakes import SnowflakeGenerator
 
 CHAT_INPUT, USER_MENU, MESSAGE_MENU = 1, 2, 3
 SUBCOMMAND, GROUP = 1, 2
@@ -22,20 +22,20 @@ CREATES_PER_DAY = 200
 NAME = re.compile(r"^[-_'\w\u0900-\u097F\u0E00-\u0E7F]{1,32}$")
 
 
-def check_command(form: Form, value: object) -> Json:
+def validate_command(form: ErrorCollector, value: object) -> Json:
     """Complain about a command Discord would not register; return it."""
     command = form.record(value)
     kind = command.get("type") or CHAT_INPUT
     if not isinstance(kind, int) or kind not in MOST_OF_TYPE:
-        form.at("type").complain("BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3).")
+        form.at("type").add_error("BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3).")
         return command
     permissions = command.get("default_member_permissions")
     if permissions is not None and read_snowflake(str(permissions)) is None:
-        form.at("default_member_permissions").complain("NUMBER_TYPE_COERCE", "Not a bit set.")
+        form.at("default_member_permissions").add_error("NUMBER_TYPE_COERCE", "Not a bit set.")
     if kind != CHAT_INPUT:
         form.at("name").text(command.get("name"), most=32, least=1)
         if command.get("description") or command.get("options"):
-            form.at("description").complain(
+            form.at("description").add_error(
                 "APPLICATION_COMMAND_CONTEXT_MENU_DESCRIPTION_NOT_ALLOWED",
                 "Context menu commands have no description and no options",
             )
@@ -43,30 +43,30 @@ def check_command(form: Form, value: object) -> Json:
     _check_named(form, command)
     _check_options(form.at("options"), command.get("options") or [], depth=0)
     if form.clean and _text_size(command) > MOST_TEXT:
-        form.complain(
+        form.add_error(
             "APPLICATION_COMMAND_TOO_LARGE", f"Command exceeds maximum size ({MOST_TEXT})"
         )
     return command
 
 
-def _check_named(form: Form, entry: Json) -> None:
+def _check_named(form: ErrorCollector, entry: Json) -> None:
     name = entry.get("name")
     if form.at("name").text(name, most=32, least=1) and (
         not NAME.match(str(name)) or str(name) != str(name).lower()
     ):
-        form.at("name").complain(
+        form.at("name").add_error(
             "APPLICATION_COMMAND_INVALID_NAME", "Command name is invalid: lower case, no spaces"
         )
     form.at("description").text(entry.get("description"), most=100, least=1)
 
 
-def _check_options(form: Form, value: object, *, depth: int) -> None:
+def _check_options(form: ErrorCollector, value: object, *, depth: int) -> None:
     names: list[object] = []
     optional_seen = False
     options = form.listing(value, most=25)
     branches = [raw.get("type") in (SUBCOMMAND, GROUP) for raw in options if isinstance(raw, dict)]
     if any(branches) and not all(branches):
-        form.complain(
+        form.add_error(
             "APPLICATION_COMMAND_OPTIONS_TYPE_INVALID",
             "Sub-command and sub-command group option types are mutually exclusive to all other",
         )
@@ -75,22 +75,22 @@ def _check_options(form: Form, value: object, *, depth: int) -> None:
         option = place.record(raw)
         _check_named(place, option)
         if option.get("name") in names:
-            place.at("name").complain(
+            place.at("name").add_error(
                 "APPLICATION_COMMAND_OPTIONS_NAME_ALREADY_EXISTS", "Option name already exists"
             )
         names.append(option.get("name"))
         kind = option.get("type")
         if kind in (SUBCOMMAND, GROUP):
             if depth >= (2 if kind == SUBCOMMAND else 1):
-                place.at("type").complain("APPLICATION_COMMAND_NESTING", "Nested too deep")
+                place.at("type").add_error("APPLICATION_COMMAND_NESTING", "Nested too deep")
             else:
                 _check_options(place.at("options"), option.get("options") or [], depth=depth + 1)
             continue
         if not isinstance(kind, int) or kind not in range(STRING, ATTACHMENT + 1):
-            place.at("type").complain("BASE_TYPE_CHOICES", "Value must be one of 1 to 11.")
+            place.at("type").add_error("BASE_TYPE_CHOICES", "Value must be one of 1 to 11.")
             continue
         if option.get("required") and optional_seen:
-            place.at("required").complain(
+            place.at("required").add_error(
                 "APPLICATION_COMMAND_OPTIONS_REQUIRED_INVALID",
                 "Required options must be placed before non-required options",
             )
@@ -98,19 +98,19 @@ def _check_options(form: Form, value: object, *, depth: int) -> None:
         _check_choices(place, option)
 
 
-def _check_choices(form: Form, option: Json) -> None:
+def _check_choices(form: ErrorCollector, option: Json) -> None:
     choices = option.get("choices") or []
     if choices and option.get("autocomplete"):
-        form.at("autocomplete").complain(
+        form.at("autocomplete").add_error(
             "APPLICATION_COMMAND_OPTIONS_AUTOCOMPLETE_CHOICES", "Choices exclude autocomplete"
         )
-    check_choices(form.at("choices"), choices, option["type"])
+    validate_choices(form.at("choices"), choices, option["type"])
     for key in ("min_length", "max_length"):
         if option.get(key) is not None:
             form.at(key).whole(option[key], least=0, most=6000)
 
 
-def check_choices(form: Form, value: object, kind: int) -> list[Json]:
+def validate_choices(form: ErrorCollector, value: object, kind: int) -> list[Json]:
     """Complain about more than 25 choices, or a choice of the wrong shape for the option."""
     wanted: tuple[type, ...] = {INTEGER: (int,), NUMBER: (int, float)}.get(kind, (str,))
     choices = form.listing(value, most=25)
@@ -120,7 +120,7 @@ def check_choices(form: Form, value: object, kind: int) -> list[Json]:
         if wanted == (str,):
             form.at(index, "value").text(choice.get("value"), most=100, least=1)
         elif not isinstance(choice.get("value"), wanted):
-            form.at(index, "value").complain("NUMBER_TYPE_COERCE", "Value is not a number.")
+            form.at(index, "value").add_error("NUMBER_TYPE_COERCE", "Value is not a number.")
     return choices
 
 
@@ -139,7 +139,7 @@ class CommandRegistry:
     """The registered commands, global ones (scope None) and those of one server."""
 
     def __init__(
-        self, application_id: int, mint: SnowflakeMint, now: Callable[[], datetime]
+        self, application_id: int, mint: SnowflakeGenerator, now: Callable[[], datetime]
     ) -> None:
         self._application_id = application_id
         self._mint = mint
@@ -160,26 +160,26 @@ class CommandRegistry:
         for command in self._commands.values():
             if command["id"] == str(command_id):
                 return command
-        raise refuse(10063)
+        raise api_error(10063)
 
     def replace(self, scope: int | None, body: object) -> list[Json]:
         """Make ``body`` the whole list of a scope; names that stay keep their ids."""
-        form = Form()
+        form = ErrorCollector()
         checked = [
-            check_command(form.at(index), raw)
+            validate_command(form.at(index), raw)
             for index, raw in enumerate(form.listing(body, most=130))
         ]
         seen: list[tuple[int, object]] = []
         for index, command in enumerate(checked):
             key = (command.get("type") or CHAT_INPUT, command.get("name"))
             if key in seen:
-                form.at(index, "name").complain(
+                form.at(index, "name").add_error(
                     "APPLICATION_COMMANDS_DUPLICATE_NAME", "Names must be unique"
                 )
             seen.append(key)
         for kind, most in MOST_OF_TYPE.items():
             if sum(known == kind for known, _ in seen) > most:
-                form.complain("BASE_TYPE_MAX_LENGTH", f"At most {most} commands of type {kind}")
+                form.add_error("BASE_TYPE_MAX_LENGTH", f"At most {most} commands of type {kind}")
         form.settle()
         self._count_creates(scope, checked)
         kept = {
@@ -194,8 +194,8 @@ class CommandRegistry:
 
     def upsert(self, scope: int | None, body: object) -> tuple[Json, bool]:
         """Register one command; the flag says whether its name is new."""
-        form = Form()
-        command = check_command(form, body)
+        form = ErrorCollector()
+        command = validate_command(form, body)
         form.settle()
         self._count_creates(scope, [command])
         key = (scope, command.get("type") or CHAT_INPUT, command["name"])
@@ -218,7 +218,7 @@ class CommandRegistry:
             for command in commands
         )
         if len(recent) + fresh > CREATES_PER_DAY:
-            raise refuse(30034)
+            raise api_error(30034)
         self._created[scope] = recent + [self._now()] * fresh
 
     def _complete(self, scope: int | None, command: Json) -> Json:
@@ -226,9 +226,9 @@ class CommandRegistry:
         known = self._commands.get((scope, kind, command["name"]))
         permissions = command.get("default_member_permissions")
         body: Json = {
-            "id": known["id"] if known else str(self._mint.make()),
+            "id": known["id"] if known else str(self._mint.next_id()),
             "application_id": str(self._application_id),
-            "version": str(self._mint.make()),
+            "version": str(self._mint.next_id()),
             "type": kind,
             "name": command["name"],
             "name_localizations": command.get("name_localizations"),

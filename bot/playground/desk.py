@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import base64
 
-from bot.playground.board import Board, message_type
-from bot.playground.commands import CommandRegistry, check_choices
-from bot.playground.drafts import Draft, Kind, read_draft
+from bot.playground.board import MessageBoard, message_type
+from bot.playground.commands import CommandRegistry, validate_choices
+from bot.playground.drafts import BodyKind, MessageBody, parse_message_body
 from bot.playground.entities import Channel, Json, Upload, User
-from bot.playground.modals import check_modal
+from bot.playground.modals import validate_modal
 from bot.playground.posts import (
     AUTOCOMPLETE,
     CHOICES,
@@ -29,8 +29,8 @@ from bot.playground.posts import (
     Interaction,
     Message,
 )
-from bot.playground.realm import Event, Realm
-from bot.playground.refusals import Form, read_snowflake, refuse
+from bot.playground.realm import Event, GuildState
+from bot.playground.refusals import ErrorCollector, api_error, read_snowflake
 
 FITTING = {
     COMMAND: {REPLY, DEFER, MODAL},
@@ -39,14 +39,14 @@ FITTING = {
     MODAL_SUBMIT: {REPLY, DEFER},
 }
 # Long past their tokens' lives by then; a server that runs for days must not keep them all.
-MOST_KEPT = 10_000
-SILENT = "The application did not respond"
+MAX_INTERACTIONS = 10_000
+NO_RESPONSE_MESSAGE = "The application did not respond"
 
 
-class Desk:
+class InteractionRegistry:
     """The interactions of one realm, by id and by token."""
 
-    def __init__(self, realm: Realm, board: Board, commands: CommandRegistry) -> None:
+    def __init__(self, realm: GuildState, board: MessageBoard, commands: CommandRegistry) -> None:
         self._realm = realm
         self._board = board
         self._commands = commands
@@ -63,7 +63,7 @@ class Desk:
         """Return an interaction by id; 10062 if there is none."""
         found = self._by_id.get(interaction_id)
         if found is None:
-            raise refuse(10062)
+            raise api_error(10062)
         return found
 
     def open(
@@ -78,7 +78,7 @@ class Desk:
     ) -> Interaction:
         """Open an interaction and hand it to the gateway (event INTERACTION_CREATE)."""
         realm = self._realm
-        interaction_id = realm.mint.make()
+        interaction_id = realm.mint.next_id()
         secret = f"interaction:{interaction_id}:".encode() + realm.rng.randbytes(48)
         interaction = Interaction(
             interaction_id,
@@ -94,7 +94,7 @@ class Desk:
         )
         self._pending[interaction.id] = interaction
         self.adopt(interaction)
-        if len(self._by_id) > MOST_KEPT:
+        if len(self._by_id) > MAX_INTERACTIONS:
             oldest = next(iter(self._by_id.values()))
             del self._by_id[oldest.id], self._by_token[oldest.token]
             self._pending.pop(oldest.id, None)
@@ -112,7 +112,7 @@ class Desk:
         self._realm.emit(
             Event(
                 "INTERACTION_FAILED",
-                {"interaction_id": str(interaction.id), "message": SILENT},
+                {"interaction_id": str(interaction.id), "message": NO_RESPONSE_MESSAGE},
                 only_for=interaction.user.id,
             )
         )
@@ -145,15 +145,15 @@ class Desk:
         """
         interaction = self.find(interaction_id)
         if interaction.token != token:
-            raise refuse(10062)
+            raise api_error(10062)
         if interaction.callback is not None:
-            raise refuse(40060)
+            raise api_error(40060)
         if self._realm.now() - interaction.created_at > self._realm.ack_life:
-            raise refuse(10062)
+            raise api_error(10062)
         kind = body.get("type")
-        form = Form()
+        form = ErrorCollector()
         if not isinstance(kind, int) or kind not in self._fitting(interaction):
-            form.at("type").complain(
+            form.at("type").add_error(
                 "BASE_TYPE_CHOICES", f"Value must be one of {sorted(self._fitting(interaction))}."
             )
             raise form.refusal()
@@ -177,14 +177,14 @@ class Desk:
         kind: int,
         data: Json,
         uploads: dict[int, Upload],
-        form: Form,
+        form: ErrorCollector,
     ) -> Message | None:
         realm = self._realm
         if kind == CHOICES:
             interaction.choices = self._read_choices(interaction, data, form)
             return None
         if kind == MODAL:
-            modal = check_modal(form, data)
+            modal = validate_modal(form, data)
             form.settle()
             interaction.modal = modal
             realm.emit(
@@ -199,8 +199,8 @@ class Desk:
             return None
         if kind == UPDATE:
             source = realm.message(interaction.message_id or 0)
-            draft = read_draft(
-                data, uploads, Kind.EDIT, standing=self._board.standing(source), form=form
+            draft = parse_message_body(
+                data, uploads, BodyKind.EDIT, standing=self._board.existing(source), form=form
             )
             return self._board.edit(source, draft)
         channel = realm.channel(interaction.channel_id)
@@ -208,9 +208,9 @@ class Desk:
             form.at("flags").whole(data.get("flags") or 0, least=0, most=(1 << 31) - 1)
             form.settle()
             flags = LOADING | ((data.get("flags") or 0) & EPHEMERAL)
-            draft = Draft(given=frozenset())
+            draft = MessageBody(present_keys=frozenset())
         else:
-            draft, flags = read_draft(data, uploads, Kind.REPLY, form=form), 0
+            draft, flags = parse_message_body(data, uploads, BodyKind.REPLY, form=form), 0
         interaction.ephemeral = bool((draft.flags | flags) & EPHEMERAL)
         message = self._board.post(
             channel,
@@ -223,10 +223,12 @@ class Desk:
         interaction.original_id = message.id
         return message
 
-    def _read_choices(self, interaction: Interaction, data: Json, form: Form) -> list[Json]:
+    def _read_choices(
+        self, interaction: Interaction, data: Json, form: ErrorCollector
+    ) -> list[Json]:
         focused = focused_option(interaction.data.get("options") or [])
         kind = int(focused["type"]) if focused else 3
-        choices = check_choices(form.at("choices"), data.get("choices"), kind)
+        choices = validate_choices(form.at("choices"), data.get("choices"), kind)
         form.settle()
         return choices
 
@@ -236,11 +238,11 @@ class Desk:
         """Return the interaction of a living token: else 50027, or 10015 if not yet answered."""
         interaction = self._by_token.get(token)
         if interaction is None or application_id != self._realm.application_id:
-            raise refuse(50027)
+            raise api_error(50027)
         if self._realm.now() - interaction.created_at > self._realm.token_life:
-            raise refuse(50027)
+            raise api_error(50027)
         if interaction.callback is None:
-            raise refuse(10015)
+            raise api_error(10015)
         return interaction
 
     def answer(self, interaction: Interaction, which: str) -> Message:
@@ -255,13 +257,15 @@ class Desk:
             message_id = read_snowflake(which)
             mine = {interaction.original_id, interaction.message_id, *interaction.followup_ids}
             if message_id not in mine:
-                raise refuse(10008)
+                raise api_error(10008)
         return self._realm.message(message_id or 0)
 
     def edit(self, message: Message, body: Json, uploads: dict[int, Upload]) -> Message:
         """Edit one of the interaction's messages; ephemeral ones, too."""
         self._realm.channel(message.channel_id)
-        draft = read_draft(body, uploads, Kind.EDIT, standing=self._board.standing(message))
+        draft = parse_message_body(
+            body, uploads, BodyKind.EDIT, standing=self._board.existing(message)
+        )
         return self._board.edit(message, draft)
 
     def follow_up(
@@ -270,7 +274,7 @@ class Desk:
         """Post a follow-up; right after a deferral it is the answer itself (old behaviour)."""
         channel = self._realm.channel(interaction.channel_id)
         original = self._realm.messages.get(interaction.original_id or 0)
-        draft = read_draft(body, uploads, Kind.REPLY)
+        draft = parse_message_body(body, uploads, BodyKind.REPLY)
         if original is not None and original.loading:
             draft.flags &= ~EPHEMERAL
             return self._board.edit(original, draft)

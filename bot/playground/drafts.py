@@ -1,6 +1,6 @@
 """Rules for message bodies: what Discord accepts in a message, a reply, an edit.
 
-It turns a request body and its files into a ``Draft`` or refuses with Discord's own errors. It
+It turns a request body and its files into a ``MessageBody`` or refuses with Discord's own errors. It
 knows no channel, no permission and no clock.
 """
 
@@ -10,11 +10,11 @@ from dataclasses import dataclass, field
 from enum import Enum
 from typing import Any
 
-from bot.playground.components import ComponentCheck, check_alt, check_url
+from bot.playground.components import ComponentValidator, validate_alt_text, validate_url
 from bot.playground.entities import Attachment, Upload
 from bot.playground.mentions import check_allowed_mentions
 from bot.playground.posts import COMPONENTS_V2, EPHEMERAL, SUPPRESS_EMBEDS, SUPPRESS_NOTIFICATIONS
-from bot.playground.refusals import Form, Json, read_snowflake, refuse
+from bot.playground.refusals import ErrorCollector, Json, api_error, read_snowflake
 
 MOST_CONTENT = 2000
 MOST_FILES = 10
@@ -23,7 +23,7 @@ REQUEST_BYTES = 25 * 1024 * 1024
 EMBED_TOTAL = 6000
 
 
-class Kind(Enum):
+class BodyKind(Enum):
     """Where a body came in; the value holds the flags that may be set there."""
 
     CHANNEL = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | COMPONENTS_V2
@@ -32,7 +32,7 @@ class Kind(Enum):
 
 
 @dataclass(slots=True)
-class Listed:
+class AttachmentEntry:
     """One entry of the body's ``attachments``: a kept file's id, or the number of a new one."""
 
     id: int
@@ -41,19 +41,19 @@ class Listed:
 
 
 @dataclass(slots=True)
-class Draft:
+class MessageBody:
     """A checked body. ``given`` names the keys that were sent, for edits change only those.
 
     ``listed`` is None when the body has no ``attachments``: then an edit keeps every file.
     """
 
-    given: frozenset[str]
+    present_keys: frozenset[str]
     content: str = ""
     embeds: list[Json] = field(default_factory=list)
     components: list[Json] = field(default_factory=list)
     flags: int = 0
     tts: bool = False
-    listed: list[Listed] | None = None
+    listed: list[AttachmentEntry] | None = None
     uploads: dict[int, Upload] = field(default_factory=dict)
     allowed_mentions: Json | None = None
     nonce: str | int | None = None
@@ -63,7 +63,7 @@ class Draft:
 
 
 @dataclass(frozen=True, slots=True)
-class Standing:
+class ExistingMessage:
     """What an edit finds: the files, the flags, and whether text, embeds or components exist."""
 
     attachments: tuple[Attachment, ...]
@@ -73,30 +73,30 @@ class Standing:
     components: bool
 
 
-def check_sizes(uploads: dict[int, Upload], request_bytes: int) -> None:
+def validate_sizes(uploads: dict[int, Upload], request_bytes: int) -> None:
     """Refuse more than ten files, a file above 10 MiB, or a request above 25 MiB."""
     if len(uploads) > MOST_FILES:
-        raise refuse(30015)
+        raise api_error(30015)
     if request_bytes > REQUEST_BYTES:
-        raise refuse(40005)
+        raise api_error(40005)
     if any(len(upload.content) > FILE_BYTES for upload in uploads.values()):
-        raise refuse(40005)
+        raise api_error(40005)
 
 
-def read_draft(
+def parse_message_body(
     body: Json,
     uploads: dict[int, Upload],
-    kind: Kind,
+    kind: BodyKind,
     *,
-    standing: Standing | None = None,
-    form: Form | None = None,
-) -> Draft:
+    standing: ExistingMessage | None = None,
+    form: ErrorCollector | None = None,
+) -> MessageBody:
     """Check a message body; ``standing`` is the message it edits, None for a new one.
 
     Raises 50035 with every wrong field, or 50006 when nothing would be left to see.
     """
-    form = form or Form()
-    draft = Draft(given=frozenset(body), uploads=uploads)
+    form = form or ErrorCollector()
+    draft = MessageBody(present_keys=frozenset(body), uploads=uploads)
     if body.get("content") is not None and form.at("content").text(
         body["content"], most=MOST_CONTENT
     ):
@@ -107,27 +107,27 @@ def read_draft(
         form.at("allowed_mentions"), body.get("allowed_mentions")
     )
     draft.listed = _read_attachments(form.at("attachments"), body, uploads, standing)
-    draft.embeds = check_embeds(form.at("embeds"), body.get("embeds") or [])
+    draft.embeds = validate_embeds(form.at("embeds"), body.get("embeds") or [])
     for unknown in ("poll", "sticker_ids", "stickers"):
         if body.get(unknown):
-            form.at(unknown).complain("BASE_TYPE_BAD", "The playground has no such thing.")
+            form.at(unknown).add_error("BASE_TYPE_BAD", "The playground has no such thing.")
     _read_nonce(form, body, draft)
     _read_reference(form.at("message_reference"), body.get("message_reference"), draft)
     had_v2 = standing is not None and bool(standing.flags & COMPONENTS_V2)
     v2 = had_v2 or bool(draft.flags & COMPONENTS_V2)
     if body.get("components"):
-        check = ComponentCheck(_filenames(draft, standing))
+        check = ComponentValidator(_filenames(draft, standing))
         check.message(form.at("components"), body["components"], v2=v2)
         draft.components = body["components"]
     if v2:
         _check_v2(form, body, standing if not had_v2 else None)
     form.settle()
     if not _leaves_something(draft, standing):
-        raise refuse(50006)
+        raise api_error(50006)
     return draft
 
 
-def _read_flags(form: Form, value: object, kind: Kind) -> int:
+def _read_flags(form: ErrorCollector, value: object, kind: BodyKind) -> int:
     if value is None:
         return 0
     if not form.whole(value, least=0, most=(1 << 31) - 1):
@@ -138,8 +138,8 @@ def _read_flags(form: Form, value: object, kind: Kind) -> int:
 
 
 def _read_attachments(
-    form: Form, body: Json, uploads: dict[int, Upload], standing: Standing | None
-) -> list[Listed] | None:
+    form: ErrorCollector, body: Json, uploads: dict[int, Upload], standing: ExistingMessage | None
+) -> list[AttachmentEntry] | None:
     if body.get("attachments") is None:
         return [] if "attachments" in body else None
     kept = {attachment.id for attachment in standing.attachments} if standing else set()
@@ -148,22 +148,22 @@ def _read_attachments(
         entry = form.at(index).record(value)
         number = read_snowflake(entry.get("id"))
         if number is None or (number not in uploads and number not in kept):
-            form.at(index, "id").complain(
+            form.at(index, "id").add_error(
                 "ATTACHMENT_NOT_FOUND", "The attachment is neither uploaded nor on the message."
             )
             continue
-        check_alt(form.at(index, "description"), entry.get("description"))
+        validate_alt_text(form.at(index, "description"), entry.get("description"))
         if entry.get("filename") is not None:
             form.at(index, "filename").text(entry["filename"], most=1024, least=1)
-        listed.append(Listed(number, entry.get("filename"), entry.get("description")))
+        listed.append(AttachmentEntry(number, entry.get("filename"), entry.get("description")))
     if len(listed) + sum(number not in {one.id for one in listed} for number in uploads) > (
         MOST_FILES
     ):
-        raise refuse(30015)
+        raise api_error(30015)
     return listed
 
 
-def check_embeds(form: Form, value: object) -> list[Json]:
+def validate_embeds(form: ErrorCollector, value: object) -> list[Json]:
     """Complain about embeds beyond Discord's limits, singly and 6000 characters in all."""
     embeds = form.listing(value, most=10)
     total = 0
@@ -187,19 +187,19 @@ def check_embeds(form: Form, value: object) -> list[Json]:
             if embed.get(key) is not None:
                 url = place.at(key).record(embed[key]).get("url")
                 if not str(url).startswith("attachment://"):
-                    check_url(place.at(key, "url"), url, most=2048)
+                    validate_url(place.at(key, "url"), url, most=2048)
         if embed.get("url") is not None:
-            check_url(place.at("url"), embed["url"], most=2048)
+            validate_url(place.at("url"), embed["url"], most=2048)
         if embed.get("color") is not None:
             place.at("color").whole(embed["color"], least=0, most=0xFFFFFF)
     if total > EMBED_TOTAL:
-        form.complain(
+        form.add_error(
             "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {EMBED_TOTAL}"
         )
     return embeds
 
 
-def _check_texts(form: Form, record: Json, limits: tuple[tuple[str, int], ...]) -> int:
+def _check_texts(form: ErrorCollector, record: Json, limits: tuple[tuple[str, int], ...]) -> int:
     total = 0
     for key, most in limits:
         text: Any = record.get(key)
@@ -208,7 +208,7 @@ def _check_texts(form: Form, record: Json, limits: tuple[tuple[str, int], ...]) 
     return total
 
 
-def _read_nonce(form: Form, body: Json, draft: Draft) -> None:
+def _read_nonce(form: ErrorCollector, body: Json, draft: MessageBody) -> None:
     nonce = body.get("nonce")
     if nonce is None:
         return
@@ -217,17 +217,17 @@ def _read_nonce(form: Form, body: Json, draft: Draft) -> None:
         draft.enforce_nonce = bool(body.get("enforce_nonce"))
 
 
-def _read_reference(form: Form, value: object, draft: Draft) -> None:
+def _read_reference(form: ErrorCollector, value: object, draft: MessageBody) -> None:
     if value is None:
         return
     reference = form.record(value)
     draft.reference_id = read_snowflake(reference.get("message_id"))
     draft.reference_required = bool(reference.get("fail_if_not_exists", True))
     if draft.reference_id is None:
-        form.at("message_id").complain("NUMBER_TYPE_COERCE", "A value is not snowflake.")
+        form.at("message_id").add_error("NUMBER_TYPE_COERCE", "A value is not snowflake.")
 
 
-def _filenames(draft: Draft, standing: Standing | None) -> set[str]:
+def _filenames(draft: MessageBody, standing: ExistingMessage | None) -> set[str]:
     names = {upload.filename for upload in draft.uploads.values()}
     listed = None if draft.listed is None else {one.id for one in draft.listed}
     for attachment in standing.attachments if standing else ():
@@ -236,22 +236,22 @@ def _filenames(draft: Draft, standing: Standing | None) -> set[str]:
     return names
 
 
-def _check_v2(form: Form, body: Json, turning: Standing | None) -> None:
+def _check_v2(form: ErrorCollector, body: Json, turning: ExistingMessage | None) -> None:
     """Complain about content beside Components V2, sent or (when turning) left standing."""
     message = "The 'content' and 'embeds' fields cannot be used with the IS_COMPONENTS_V2 flag."
     for key in ("content", "embeds"):
         left = turning is not None and key not in body and getattr(turning, key)
         if body.get(key) or left:
-            form.at(key).complain("MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", message)
+            form.at(key).add_error("MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", message)
 
 
-def _leaves_something(draft: Draft, standing: Standing | None) -> bool:
+def _leaves_something(draft: MessageBody, standing: ExistingMessage | None) -> bool:
     """Whether anything can be seen afterwards; components count only by their V2 flag."""
-    before = standing or Standing((), 0, False, False, False)
+    before = standing or ExistingMessage((), 0, False, False, False)
     v2 = bool((draft.flags | before.flags) & COMPONENTS_V2)
-    content = bool(draft.content) if "content" in draft.given else before.content
-    embeds = bool(draft.embeds) if "embeds" in draft.given else before.embeds
-    components = bool(draft.components) if "components" in draft.given else before.components
+    content = bool(draft.content) if "content" in draft.present_keys else before.content
+    embeds = bool(draft.embeds) if "embeds" in draft.present_keys else before.embeds
+    components = bool(draft.components) if "components" in draft.present_keys else before.components
     if draft.listed is None:
         files = bool(before.attachments) or bool(draft.uploads)
     else:

@@ -17,7 +17,7 @@ PUBLIC_THREAD, PRIVATE_THREAD = 11, 12
 THREADS = (10, PUBLIC_THREAD, PRIVATE_THREAD)
 
 
-def stamp(moment: datetime) -> str:
+def format_timestamp(moment: datetime) -> str:
     """Return a moment as Discord writes it, ``2026-11-23T02:12:00.000000+00:00``."""
     return moment.isoformat(timespec="microseconds")
 
@@ -109,7 +109,7 @@ class Member:
             "nick": self.nick,
             "avatar": None,
             "banner": None,
-            "joined_at": stamp(self.joined_at),
+            "joined_at": format_timestamp(self.joined_at),
             "premium_since": None,
             "communication_disabled_until": None,
             "pending": False,

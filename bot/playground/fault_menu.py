@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 from bot.playground.entities import Channel, Json, User
 from bot.playground.faults import ERROR_PAGE, Fault
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.world import World
 
 StoreFault = Callable[[float], Awaitable[None]]
@@ -81,7 +81,7 @@ class FaultMenu:
         entry = self._entry(name)
         allowed = {choice for _, choice in entry.choices}
         if isinstance(value, bool) or not isinstance(value, int | float) or value not in allowed:
-            raise ClientRefusal("This fault has no such choice")
+            raise ClientError("This fault has no such choice")
         entry.stop()
         entry.start(place, value)
 
@@ -132,7 +132,7 @@ class FaultMenu:
     def _entry(self, name: object) -> Entry:
         entry = self._entries.get(name) if isinstance(name, str) else None
         if entry is None:
-            raise ClientRefusal("There is no fault of that name")
+            raise ClientError("There is no fault of that name")
         return entry
 
     # What happens on the wire
@@ -288,7 +288,7 @@ class FaultMenu:
         # A thread has the rights of its channel.
         place = self._world.channels.get(channel.parent_id or 0, channel)
         if place.guild_id is None:
-            raise ClientRefusal("Direct messages have no permissions")
+            raise ClientError("Direct messages have no permissions")
         denial = (place.id, names)
         self._denials.append(denial)
         self._apply_denials(place.id)
@@ -303,12 +303,12 @@ class FaultMenu:
         """Deny the bot in a channel what all entries together take from it."""
         if channel_id in self._world.channels:
             denied = [name for at, names in self._denials if at == channel_id for name in names]
-            self._world.deny(channel_id, *denied)
+            self._world.add_deny_overwrite(channel_id, *denied)
 
     def _lock(self, place: Place, *, archive: bool = False) -> Callable[[], None]:
         channel = place.channel
         if channel.thread is None:
-            raise ClientRefusal("Open a thread first")
+            raise ClientError("Open a thread first")
         if archive:
             self._world.set_thread(channel, archived=True)
             return lambda: self._change_thread(channel, archived=False)

@@ -13,7 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
-from bot.playground.refusals import ApiError, Json, refuse
+from bot.playground.refusals import ApiError, Json, api_error
 
 FOREVER = math.inf
 """``seconds`` of a fault that lasts until it is removed."""
@@ -154,7 +154,7 @@ class Faults:
     ) -> Fault:
         """Refuse with one of Discord's documented codes, such as 50013."""
         fault = self._add(method, path, times, seconds)
-        fault.answer = refuse(code)
+        fault.answer = api_error(code)
         return fault
 
     def limit_files(
@@ -168,7 +168,7 @@ class Faults:
     ) -> Fault:
         """Refuse requests with more bytes of files: 413 and 40005, or a proxy's page."""
         fault = self._add("*", path, times, seconds)
-        fault.answer, fault.over_bytes = refuse(40005), most_bytes
+        fault.answer, fault.over_bytes = api_error(40005), most_bytes
         fault.page = ERROR_PAGE % "413 Request Entity Too Large" if page else None
         return fault
 

@@ -16,19 +16,19 @@ from urllib.parse import quote
 from PIL import Image, UnidentifiedImageError
 
 from bot.playground.entities import Attachment, Json, Upload
-from bot.playground.realm import Realm
+from bot.playground.realm import GuildState
 
 UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")
 
 
 def store(
-    realm: Realm, upload: Upload, channel_id: int, *, description: str | None, ephemeral: bool
+    realm: GuildState, upload: Upload, channel_id: int, *, description: str | None, ephemeral: bool
 ) -> Attachment:
     """Keep an uploaded file; pictures are recognised by their bytes, never by their name."""
     width, height = measure(upload.content)
     kind, _ = mimetypes.guess_type(upload.filename)
     return Attachment(
-        realm.mint.make(),
+        realm.mint.next_id(),
         channel_id,
         UNSAFE.sub("_", upload.filename) or "file",
         upload.content,
@@ -54,12 +54,12 @@ def path_of(attachment: Attachment) -> str:
     return f"/attachments/{attachment.channel_id}/{attachment.id}/{quote(attachment.filename)}"
 
 
-def _signature(realm: Realm, path: str, expires: str, issued: str) -> str:
+def _signature(realm: GuildState, path: str, expires: str, issued: str) -> str:
     text = f"{path}|{expires}|{issued}".encode()
     return hmac.new(realm.url_secret, text, hashlib.sha256).hexdigest()
 
 
-def sign(realm: Realm, attachment: Attachment) -> str:
+def sign(realm: GuildState, attachment: Attachment) -> str:
     """Return a fresh link, good for ``realm.url_life`` from now."""
     now = realm.now()
     issued = f"{int(now.timestamp()):x}"
@@ -69,7 +69,7 @@ def sign(realm: Realm, attachment: Attachment) -> str:
     return f"{realm.site}{path}?ex={expires}&is={issued}&hm={mark}&"
 
 
-def valid(realm: Realm, path: str, expires: str, issued: str, mark: str) -> bool:
+def valid(realm: GuildState, path: str, expires: str, issued: str, mark: str) -> bool:
     """Whether a link is one of ours and not yet expired."""
     expected = _signature(realm, path, expires, issued)
     if not hmac.compare_digest(mark.encode(), expected.encode()):
@@ -77,7 +77,7 @@ def valid(realm: Realm, path: str, expires: str, issued: str, mark: str) -> bool
     return int(expires, 16) > realm.now().timestamp()
 
 
-def find(realm: Realm, channel_id: int, attachment_id: int) -> Attachment | None:
+def find(realm: GuildState, channel_id: int, attachment_id: int) -> Attachment | None:
     """Return a file that still hangs on a message, or None: deleting the message deletes it."""
     if attachment_id in realm.stash:
         return realm.stash[attachment_id]
@@ -88,7 +88,7 @@ def find(realm: Realm, channel_id: int, attachment_id: int) -> Attachment | None
     return None
 
 
-def attachment_payload(realm: Realm, attachment: Attachment) -> Json:
+def attachment_payload(realm: GuildState, attachment: Attachment) -> Json:
     """Render ``MessageAttachmentResponse`` with a freshly signed link."""
     url = sign(realm, attachment)
     body: Json = {

@@ -102,7 +102,7 @@ class Gateway:
 
     # Trouble on request
 
-    def ask_to_reconnect(self) -> None:
+    def send_reconnect(self) -> None:
         """Send op 7 to everyone: reconnect and resume."""
         for connection in self._connections:
             connection.send({"op": RECONNECT, "d": None})
@@ -129,7 +129,7 @@ class Gateway:
             if connection.transport is not None:
                 connection.transport.abort()
 
-    def lose(self, times: int = 1) -> None:
+    def drop_session(self, times: int = 1) -> None:
         """Lose the next events on their way, as Discord sometimes does."""
         self._to_lose += times
 

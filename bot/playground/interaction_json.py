@@ -7,14 +7,14 @@ from __future__ import annotations
 
 from bot.playground.entities import Json
 from bot.playground.posts import Interaction
-from bot.playground.realm import Realm
+from bot.playground.realm import GuildState
 from bot.playground.render import channel_payload, integration_owners, message_payload
 
 FILE_LIMIT = 10 * 1024 * 1024
 GUILD, BOT_DM = 0, 1
 
 
-def interaction_payload(realm: Realm, interaction: Interaction) -> Json:
+def interaction_payload(realm: GuildState, interaction: Interaction) -> Json:
     """Render an interaction; the keys differ between the server and direct messages."""
     channel = realm.channel(interaction.channel_id)
     held = realm.permissions(interaction.user, channel)

@@ -8,7 +8,7 @@ from __future__ import annotations
 import re
 from dataclasses import dataclass
 
-from bot.playground.refusals import Form, Json, read_snowflake
+from bot.playground.refusals import ErrorCollector, Json, read_snowflake
 
 USER = re.compile(r"<@!?(\d{1,20})>")
 ROLE = re.compile(r"<@&(\d{1,20})>")
@@ -28,7 +28,7 @@ class Mentions:
     everyone: bool
 
 
-def check_allowed_mentions(form: Form, value: object) -> Json | None:
+def check_allowed_mentions(form: ErrorCollector, value: object) -> Json | None:
     """Complain about a malformed ``allowed_mentions``; return it as sent."""
     if value is None:
         return None
@@ -36,15 +36,15 @@ def check_allowed_mentions(form: Form, value: object) -> Json | None:
     parse = form.at("parse").listing(body.get("parse") or [], most=3)
     for index, kind in enumerate(parse):
         if kind not in ("users", "roles", "everyone"):
-            form.at("parse", index).complain(
+            form.at("parse", index).add_error(
                 "BASE_TYPE_CHOICES", "Value must be one of ('users', 'roles', 'everyone')."
             )
     for kind in ("users", "roles"):
         listed = form.at(kind).listing(body.get(kind) or [], most=100)
         if any(read_snowflake(item) is None for item in listed):
-            form.at(kind).complain("NUMBER_TYPE_COERCE", "A value is not snowflake.")
+            form.at(kind).add_error("NUMBER_TYPE_COERCE", "A value is not snowflake.")
         if listed and kind in parse:
-            form.complain(
+            form.add_error(
                 "MESSAGE_ALLOWED_MENTIONS_PARSE_EXCLUSIVE",
                 f'parse:["{kind}"] and {kind}: [ids...] are mutually exclusive.',
             )

@@ -5,9 +5,9 @@ It knows the form's JSON, not the interaction that opened it.
 
 from __future__ import annotations
 
-from bot.playground.components import ROW, SELECTS, TEXT_DISPLAY, check_select, number_components
-from bot.playground.posts import walk
-from bot.playground.refusals import Form, Json
+from bot.playground.components import ROW, SELECTS, TEXT_DISPLAY, number_components, validate_select
+from bot.playground.posts import iter_components
+from bot.playground.refusals import ErrorCollector, Json
 
 TEXT_INPUT, LABEL, FILE_UPLOAD = 4, 18, 19
 RADIO_GROUP, CHECKBOX_GROUP, CHECKBOX = 21, 22, 23
@@ -16,7 +16,7 @@ FIELDS = (TEXT_INPUT, *SELECTS, FILE_UPLOAD, RADIO_GROUP, CHECKBOX_GROUP, CHECKB
 MOST_TOP = 5
 
 
-def check_modal(form: Form, value: object) -> Json:
+def validate_modal(form: ErrorCollector, value: object) -> Json:
     """Complain about a modal Discord would not open; return it numbered."""
     modal = form.record(value)
     form.at("custom_id").text(modal.get("custom_id"), most=100, least=1)
@@ -42,7 +42,7 @@ def check_modal(form: Form, value: object) -> Json:
             case 10:
                 place.at(index, "content").text(top.get("content"), most=4000, least=1)
             case _:
-                place.at(index, "type").complain(
+                place.at(index, "type").add_error(
                     "UNION_TYPE_CHOICES",
                     f"Value of field type must be one of {(ROW, TEXT_DISPLAY, LABEL)}.",
                 )
@@ -51,27 +51,29 @@ def check_modal(form: Form, value: object) -> Json:
     return {**modal, "components": number_components(modal["components"])}
 
 
-def _check_field(form: Form, field: Json, allowed: tuple[int, ...], seen: set[str]) -> None:
+def _check_field(
+    form: ErrorCollector, field: Json, allowed: tuple[int, ...], seen: set[str]
+) -> None:
     kind = field.get("type")
     if kind not in allowed:
-        form.at("type").complain(
+        form.at("type").add_error(
             "UNION_TYPE_CHOICES", f"Value of field type must be one of {allowed}."
         )
         return
     if form.at("custom_id").text(field.get("custom_id"), most=100, least=1):
         if field["custom_id"] in seen:
-            form.at("custom_id").complain(
+            form.at("custom_id").add_error(
                 "COMPONENT_CUSTOM_ID_DUPLICATED", "Component custom id cannot be duplicated"
             )
         seen.add(field["custom_id"])
     if kind in SELECTS:
-        check_select(form, field)
+        validate_select(form, field)
     elif kind in CHOOSERS:
         least = 2 if kind == RADIO_GROUP else 1
         form.at("options").listing(field.get("options"), most=10, least=least)
     elif kind == TEXT_INPUT:
         if field.get("style") not in (1, 2):
-            form.at("style").complain("BASE_TYPE_CHOICES", "Value must be one of (1, 2).")
+            form.at("style").add_error("BASE_TYPE_CHOICES", "Value must be one of (1, 2).")
         for key, least in (("min_length", 0), ("max_length", 1)):
             if field.get(key) is not None:
                 form.at(key).whole(field[key], least=least, most=4000)
@@ -83,7 +85,7 @@ def _check_field(form: Form, field: Json, allowed: tuple[int, ...], seen: set[st
 
 def modal_fields(modal: Json) -> list[Json]:
     """Return the fields a person fills in, in reading order."""
-    return [node for node in walk(modal["components"]) if node["type"] in FIELDS]
+    return [node for node in iter_components(modal["components"]) if node["type"] in FIELDS]
 
 
 def submitted_components(modal: Json, values: Json) -> list[Json]:
@@ -120,9 +122,11 @@ def _filled(node: Json, values: Json) -> Json:
     return {**kept, "values": chosen}
 
 
-def check_submission(modal: Json, components: list[Json]) -> str | None:
+def validate_submission(modal: Json, components: list[Json]) -> str | None:
     """Return what the client would say about a filled form, or None if it may go."""
-    handed_in = {node["custom_id"]: node for node in walk(components) if "custom_id" in node}
+    handed_in = {
+        node["custom_id"]: node for node in iter_components(components) if "custom_id" in node
+    }
     for field in modal_fields(modal):
         name = field["custom_id"]
         node = handed_in.pop(name, None)

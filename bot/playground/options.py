@@ -1,6 +1,6 @@
 """What Discord's own client does before a command leaves it: find it, check it, resolve its ids.
 
-It refuses in the client's words (``ClientRefusal``); nothing that gets past it could not have been
+It refuses in the client's words (``ClientError``); nothing that gets past it could not have been
 sent by a person. It knows commands and the realm, not the network.
 """
 
@@ -24,7 +24,7 @@ from bot.playground.commands import (
 )
 from bot.playground.entities import DIRECT, Channel, Json, User
 from bot.playground.files import attachment_payload
-from bot.playground.realm import Realm
+from bot.playground.realm import GuildState
 from bot.playground.refusals import read_snowflake
 from bot.playground.render import channel_payload
 
@@ -32,14 +32,14 @@ LARGEST = 2**53
 OPTION_TEXT = 6000
 
 
-class ClientRefusal(Exception):
+class ClientError(Exception):
     """Discord's client would not let a person do this; the text says why."""
 
 
-class Resolver:
+class ResolvedData:
     """Collects what the ids in an interaction stand for, ``data.resolved``."""
 
-    def __init__(self, realm: Realm) -> None:
+    def __init__(self, realm: GuildState) -> None:
         self._realm = realm
         self.resolved: Json = {}
 
@@ -102,7 +102,9 @@ class Resolver:
                 return self.attachment(ident)
 
 
-def usable_by(realm: Realm, command: Json, user: User, channel: Channel) -> str | None:
+def command_denied_reason(
+    realm: GuildState, command: Json, user: User, channel: Channel
+) -> str | None:
     """Return why a person does not see a command in a channel, or None if they do."""
     name = command["name"]
     if channel.type == DIRECT:
@@ -129,50 +131,50 @@ def usable_by(realm: Realm, command: Json, user: User, channel: Channel) -> str 
     return None
 
 
-def nest(command: Json, words: list[str], values: Json) -> list[Json]:
+def build_options(command: Json, words: list[str], values: Json) -> list[Json]:
     """Return ``options`` for a command typed as words ("quota-admin", "set") and values by name."""
     if not words:
         known = {option["name"]: option for option in command.get("options") or []}
         options = []
         for name, value in values.items():
             if name not in known:
-                raise ClientRefusal(f"{command['name']} has no option {name}")
+                raise ClientError(f"{command['name']} has no option {name}")
             if value is not None:
                 options.append({"name": name, "type": known[name]["type"], "value": value})
         return options
     for option in command.get("options") or []:
         if option["name"] == words[0] and option["type"] in (SUBCOMMAND, GROUP):
-            inner = nest(option, words[1:], values)
+            inner = build_options(option, words[1:], values)
             return [{"name": option["name"], "type": option["type"], "options": inner}]
-    raise ClientRefusal(f"{command['name']} has no subcommand {words[0]}")
+    raise ClientError(f"{command['name']} has no subcommand {words[0]}")
 
 
 def check_options(
-    resolver: Resolver, command: Json, options: object, *, typing: bool = False
+    resolver: ResolvedData, command: Json, options: object, *, typing: bool = False
 ) -> list[Json]:
     """Return a person's options as the client would send them, or refuse.
 
     ``typing`` is autocomplete: required options may be missing and one option is ``focused``.
     """
     if not isinstance(options, list) or not all(isinstance(one, dict) for one in options):
-        raise ClientRefusal("options must be a list of objects")
+        raise ClientError("options must be a list of objects")
     defined = {option["name"]: option for option in command.get("options") or []}
     branches = {name for name, option in defined.items() if option["type"] in (SUBCOMMAND, GROUP)}
     if branches and len(options) != 1:
-        raise ClientRefusal(f"Choose one of {', '.join(sorted(branches))}")
+        raise ClientError(f"Choose one of {', '.join(sorted(branches))}")
     sent: list[Json] = []
     for option in options:
         name = str(option.get("name"))
         definition = defined.pop(name, None)
         if definition is None:
-            raise ClientRefusal(f"{command['name']} has no option {name}, or it is given twice")
+            raise ClientError(f"{command['name']} has no option {name}, or it is given twice")
         body: Json = {"name": name, "type": definition["type"]}
         if definition["type"] in (SUBCOMMAND, GROUP):
             inner = option.get("options") or []
             body["options"] = check_options(resolver, definition, inner, typing=typing)
         elif typing and option.get("focused"):
             if not definition.get("autocomplete"):
-                raise ClientRefusal(f"{name} has no autocomplete")
+                raise ClientError(f"{name} has no autocomplete")
             body |= {"value": option.get("value", ""), "focused": True}
         else:
             body["value"] = _check_value(resolver, definition, option.get("value"))
@@ -181,34 +183,34 @@ def check_options(
         name for name, one in defined.items() if one.get("required") and name not in branches
     ]
     if missing and not typing:
-        raise ClientRefusal(f"{', '.join(missing)}: This option is required. Specify a value")
+        raise ClientError(f"{', '.join(missing)}: This option is required. Specify a value")
     return sent
 
 
-def _check_value(resolver: Resolver, option: Json, value: object) -> object:
+def _check_value(resolver: ResolvedData, option: Json, value: object) -> object:
     name, kind = option["name"], option["type"]
     if kind == STRING:
         if not isinstance(value, str):
-            raise ClientRefusal(f"{name} takes text")
+            raise ClientError(f"{name} takes text")
         least, most = option.get("min_length", 0), option.get("max_length", OPTION_TEXT)
         if not max(least, 1 if option.get("required") else 0) <= len(value) <= most:
-            raise ClientRefusal(f"{name} takes {least} to {most} characters")
+            raise ClientError(f"{name} takes {least} to {most} characters")
     elif kind in (INTEGER, NUMBER):
         wanted = (int,) if kind == INTEGER else (int, float)
         if isinstance(value, bool) or not isinstance(value, wanted):
-            raise ClientRefusal(f"{name} takes a {'whole ' if kind == INTEGER else ''}number")
+            raise ClientError(f"{name} takes a {'whole ' if kind == INTEGER else ''}number")
         low, high = option.get("min_value", -LARGEST), option.get("max_value", LARGEST)
         if not low <= value <= high:
-            raise ClientRefusal(f"{name} takes {low} to {high}")
+            raise ClientError(f"{name} takes {low} to {high}")
     elif kind == BOOLEAN:
         if not isinstance(value, bool):
-            raise ClientRefusal(f"{name} takes true or false")
+            raise ClientError(f"{name} takes true or false")
     elif kind in (USER, CHANNEL, ROLE, MENTIONABLE, ATTACHMENT):
         ident = read_snowflake(value)
         if ident is None or not resolver.entity(kind, ident, option.get("channel_types")):
-            raise ClientRefusal(f"{name}: there is no such thing as {value}")
+            raise ClientError(f"{name}: there is no such thing as {value}")
         return str(ident)
     choices = [choice["value"] for choice in option.get("choices") or []]
     if choices and value not in choices:
-        raise ClientRefusal(f"{name} takes one of {', '.join(str(one) for one in choices)}")
+        raise ClientError(f"{name} takes one of {', '.join(str(one) for one in choices)}")
     return value

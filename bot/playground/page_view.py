@@ -9,7 +9,7 @@ from typing import Any
 
 from bot.playground.entities import DIRECT, Channel, Json, User
 from bot.playground.realm import Event
-from bot.playground.render import page_message
+from bot.playground.render import message_for_page
 from bot.playground.world import World
 
 MOST_MESSAGES = 200
@@ -82,7 +82,7 @@ class PageView:
         return {"t": name, "d": self._message(message)} if name in POSTS else None
 
     def _message(self, message: Any) -> Json:
-        rendered: Json = _relative(page_message(self._world, message), self._world.site)
+        rendered: Json = _relative(message_for_page(self._world, message), self._world.site)
         return rendered
 
     def _person(self, user: User) -> Json:

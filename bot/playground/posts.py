@@ -27,15 +27,15 @@ LISTS = (1, 9, 17)
 SINGLES = {9: "accessory", 18: "component"}
 
 
-def walk(components: list[Json]) -> list[Json]:
+def iter_components(components: list[Json]) -> list[Json]:
     """Return every component, nested ones and accessories included, in reading order."""
     found: list[Json] = []
     for node in components:
         found.append(node)
         if node["type"] in LISTS:
-            found += walk(node["components"])
+            found += iter_components(node["components"])
         if node["type"] in SINGLES:
-            found += walk([node[SINGLES[node["type"]]]])
+            found += iter_components([node[SINGLES[node["type"]]]])
     return found
 
 
@@ -131,9 +131,13 @@ class Message:
             ]
             parts.append((embed.get("footer") or {}).get("text"))
             lines += [part for part in parts if part]
-        lines += [node["content"] for node in walk(self.components) if node["type"] == 10]
+        lines += [
+            node["content"] for node in iter_components(self.components) if node["type"] == 10
+        ]
         return "\n".join(lines)
 
     def controls(self) -> list[Json]:
         """Return its buttons and selects, in reading order."""
-        return [node for node in walk(self.components) if node["type"] in (2, 3, 5, 6, 7, 8)]
+        return [
+            node for node in iter_components(self.components) if node["type"] in (2, 3, 5, 6, 7, 8)
+        ]

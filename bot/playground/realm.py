@@ -24,8 +24,8 @@ from bot.playground.entities import (
     User,
 )
 from bot.playground.posts import Message
-from bot.playground.refusals import refuse
-from bot.playground.snowflakes import SnowflakeMint
+from bot.playground.refusals import api_error
+from bot.playground.snowflakes import SnowflakeGenerator
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,13 +46,13 @@ class Event:
 Listener = Callable[[Event], None]
 
 
-class Realm:
+class GuildState:
     """One server with its members and channels; the direct messages around it, too."""
 
     def __init__(self, now: Callable[[], datetime], rng: random.Random) -> None:
         self.now = now
         self.rng = rng
-        self.mint = SnowflakeMint(now)
+        self.mint = SnowflakeGenerator(now)
         # How long an interaction may stay unanswered, and how long its token lives.
         self.ack_life = timedelta(seconds=3)
         self.token_life = timedelta(minutes=15)
@@ -101,7 +101,7 @@ class Realm:
             named = [channel for channel in self.channels.values() if channel.name == name]
             found = named[0] if named else None
         if found is None:
-            raise refuse(10003)
+            raise api_error(10003)
         return found
 
     def user(self, which: str | int | User | Member) -> User:
@@ -111,20 +111,20 @@ class Realm:
         for user in self.users.values():
             if user.id == which or user.name == which or user.username == which:
                 return user
-        raise refuse(10013)
+        raise api_error(10013)
 
     def member(self, which: str | int | User | Member) -> Member:
         """Return a member by name or id; 10007 if they are not (or no longer) here."""
         found = self.members.get(self.user(which).id)
         if found is None:
-            raise refuse(10007)
+            raise api_error(10007)
         return found
 
     def message(self, message_id: int, channel: Channel | None = None) -> Message:
         """Return a message by id, ephemeral ones included; 10008 if there is none there."""
         found = self.messages.get(message_id)
         if found is None or (channel is not None and found.channel_id != channel.id):
-            raise refuse(10008)
+            raise api_error(10008)
         return found
 
     def messages_in(self, which: str | int | Channel) -> list[Message]:
@@ -182,9 +182,9 @@ class Realm:
         """Refuse the bot: 50001 if it cannot see the channel, 50013 if it lacks a permission."""
         held = self.permissions(self.application_id, channel)
         if not held & permissions.VIEW_CHANNEL:
-            raise refuse(50001)
+            raise api_error(50001)
         if permissions.bits(*names) & ~held:
-            raise refuse(50013)
+            raise api_error(50013)
 
     def age_restricted(self, channel: Channel) -> bool:
         """Whether a channel is; threads inherit it from their parent."""
@@ -196,7 +196,7 @@ class Realm:
 
     def add_user(self, username: str, name: str | None = None, *, bot: bool = False) -> User:
         """Make an account."""
-        user = User(self.mint.make(), username, name, bot)
+        user = User(self.mint.next_id(), username, name, bot)
         self.users[user.id] = user
         return user
 
@@ -209,7 +209,7 @@ class Realm:
 
     def add_role(self, name: str, permission_bits: int, *, color: int = 0) -> Role:
         """Make a role."""
-        role = Role(self.mint.make(), name, permission_bits, len(self.roles), color)
+        role = Role(self.mint.next_id(), name, permission_bits, len(self.roles), color)
         self.roles[role.id] = role
         return role
 
@@ -218,7 +218,7 @@ class Realm:
     ) -> Channel:
         """Make a channel of the server; ``kind`` is Discord's number, 0 text or 15 forum."""
         channel = Channel(
-            self.mint.make(),
+            self.mint.next_id(),
             kind,
             name,
             topic=topic,
@@ -247,7 +247,7 @@ class Realm:
             channel.overwrites[target.id] = Overwrite(target.id, kind, allow, deny)
         self.emit(Event("CHANNEL_UPDATE", channel=channel))
 
-    def deny(self, where: str | int | Channel, *names: str) -> None:
+    def add_deny_overwrite(self, where: str | int | Channel, *names: str) -> None:
         """Take permissions from the bot in one channel, ``deny("imagine", "ATTACH_FILES")``."""
         self.overwrite(where, self.application_id, deny=permissions.bits(*names))
 
@@ -295,7 +295,7 @@ class Realm:
         """Lock or archive a thread, or undo it; 50024 for any other channel."""
         channel = self.channel(where)
         if channel.thread is None:
-            raise refuse(50024)
+            raise api_error(50024)
         if locked is not None:
             channel.thread.locked = locked
         if archived is not None:
@@ -312,7 +312,7 @@ class Realm:
         for channel in self.channels.values():
             if channel.type == DIRECT and user in channel.recipients:
                 return channel
-        channel = Channel(self.mint.make(), DIRECT, recipients=[user])
+        channel = Channel(self.mint.next_id(), DIRECT, recipients=[user])
         self.channels[channel.id] = channel
         self.emit(Event("CHANNEL_CREATE", channel=channel, only_for=user.id))
         return channel

@@ -10,7 +10,7 @@ from typing import Any
 Json = dict[str, Any]
 
 # Code -> (HTTP status, text). Discord documents these under "Opcodes and Status Codes".
-REFUSALS: dict[int, tuple[int, str]] = {
+ERROR_CODES: dict[int, tuple[int, str]] = {
     0: (401, "401: Unauthorized"),
     10003: (404, "Unknown Channel"),
     10004: (404, "Unknown Guild"),
@@ -62,13 +62,13 @@ class ApiError(Exception):
         return body
 
 
-def refuse(code: int) -> ApiError:
+def api_error(code: int) -> ApiError:
     """Return the refusal with one of Discord's documented codes."""
-    status, message = REFUSALS[code]
+    status, message = ERROR_CODES[code]
     return ApiError(status, code, message)
 
 
-class Form:
+class ErrorCollector:
     """A place in a request body where complaints are noted down.
 
     ``form.at("embeds", 0, "title").complain(...)`` ends up in the answer as
@@ -81,24 +81,24 @@ class Form:
             [] if complaints is None else complaints
         )
 
-    def at(self, *keys: str | int) -> Form:
+    def at(self, *keys: str | int) -> ErrorCollector:
         """Return the place further inside."""
-        return Form((*self._path, *(str(key) for key in keys)), self._complaints)
+        return ErrorCollector((*self._path, *(str(key) for key in keys)), self._complaints)
 
-    def complain(self, code: str, message: str) -> None:
+    def add_error(self, code: str, message: str) -> None:
         """Note one error of this place."""
         self._complaints.append((self._path, {"code": code, "message": message}))
 
     def text(self, value: object, *, most: int, least: int = 0) -> bool:
         """Complain unless ``value`` is a string of ``least`` to ``most`` characters."""
         if not isinstance(value, str):
-            self.complain("STRING_TYPE_CONVERT", "Could not interpret value as string.")
+            self.add_error("STRING_TYPE_CONVERT", "Could not interpret value as string.")
         elif not value and least:
-            self.complain("BASE_TYPE_REQUIRED", "This field is required")
+            self.add_error("BASE_TYPE_REQUIRED", "This field is required")
         elif len(value) > most or len(value) < least:
             word = "or fewer" if len(value) > most else "or more"
             bound = most if len(value) > most else least
-            self.complain("BASE_TYPE_BAD_LENGTH", f"Must be {bound} {word} in length.")
+            self.add_error("BASE_TYPE_BAD_LENGTH", f"Must be {bound} {word} in length.")
         else:
             return True
         return False
@@ -106,9 +106,9 @@ class Form:
     def whole(self, value: object, *, least: int, most: int) -> bool:
         """Complain unless ``value`` is a whole number of ``least`` to ``most``."""
         if isinstance(value, bool) or not isinstance(value, int):
-            self.complain("NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
+            self.add_error("NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
         elif not least <= value <= most:
-            self.complain("NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
+            self.add_error("NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
         else:
             return True
         return False
@@ -116,17 +116,17 @@ class Form:
     def listing(self, value: object, *, most: int, least: int = 0) -> list[Any]:
         """Complain unless ``value`` is a list of ``least`` to ``most`` items; return its items."""
         if not isinstance(value, list):
-            self.complain("LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
+            self.add_error("LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
             return []
         if not least <= len(value) <= most:
-            self.complain("BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
+            self.add_error("BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
         return value
 
     def record(self, value: object) -> Json:
         """Complain unless ``value`` is an object; return it, or an empty one."""
         if isinstance(value, dict):
             return value
-        self.complain("DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
+        self.add_error("DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
         return {}
 
     @property
@@ -151,7 +151,7 @@ class Form:
             for key in path:
                 place = place.setdefault(key, {})
             place.setdefault("_errors", []).append(complaint)
-        status, message = REFUSALS[50035]
+        status, message = ERROR_CODES[50035]
         return ApiError(status, 50035, message, errors=errors)
 
 

@@ -8,13 +8,20 @@ from __future__ import annotations
 import copy
 
 from bot.playground.components import FILE, GALLERY, THUMBNAIL
-from bot.playground.entities import DIRECT, Attachment, Channel, Json, stamp
+from bot.playground.entities import DIRECT, Attachment, Channel, Json, format_timestamp
 from bot.playground.files import attachment_payload
-from bot.playground.posts import COMMAND, COMPONENT, MODAL_SUBMIT, Interaction, Message, walk
-from bot.playground.realm import Realm
+from bot.playground.posts import (
+    COMMAND,
+    COMPONENT,
+    MODAL_SUBMIT,
+    Interaction,
+    Message,
+    iter_components,
+)
+from bot.playground.realm import GuildState
 
 
-def channel_payload(realm: Realm, channel: Channel) -> Json:
+def channel_payload(realm: GuildState, channel: Channel) -> Json:
     """Render ``GuildChannelResponse``, ``ThreadResponse`` or ``PrivateChannelResponse``."""
     last = None if channel.last_message_id is None else str(channel.last_message_id)
     body: Json = {"id": str(channel.id), "type": channel.type, "flags": 0, "last_message_id": last}
@@ -41,15 +48,15 @@ def channel_payload(realm: Realm, channel: Channel) -> Json:
         "total_message_sent": thread.messages_sent,
         "thread_metadata": {
             "archived": thread.archived,
-            "archive_timestamp": stamp(thread.created_at),
+            "archive_timestamp": format_timestamp(thread.created_at),
             "auto_archive_duration": thread.auto_archive,
             "locked": thread.locked,
-            "create_timestamp": stamp(thread.created_at),
+            "create_timestamp": format_timestamp(thread.created_at),
         },
     }
 
 
-def guild_payload(realm: Realm) -> Json:
+def guild_payload(realm: GuildState) -> Json:
     """Render ``GuildResponse`` with counts."""
     nothing = (
         "icon description home_header splash discovery_splash banner application_id afk_channel_id "
@@ -83,14 +90,14 @@ def guild_payload(realm: Realm) -> Json:
     }
 
 
-def guild_create_payload(realm: Realm) -> Json:
+def guild_create_payload(realm: GuildState) -> Json:
     """Render GUILD_CREATE: the server with its channels, threads and the bot's own membership.
 
     Without the privileged members intent only the bot itself is certain to be listed.
     """
     channels = [one for one in realm.channels.values() if one.guild_id == realm.guild_id]
     return guild_payload(realm) | {
-        "joined_at": stamp(realm.members[realm.application_id].joined_at),
+        "joined_at": format_timestamp(realm.members[realm.application_id].joined_at),
         "large": False,
         "unavailable": False,
         "member_count": len(realm.members),
@@ -105,7 +112,7 @@ def guild_create_payload(realm: Realm) -> Json:
     }
 
 
-def message_payload(realm: Realm, message: Message) -> Json:
+def message_payload(realm: GuildState, message: Message) -> Json:
     """Render ``MessageResponse``."""
     named = {one.filename: one for one in message.attachments}
     embeds = [_embed(realm, embed, named) for embed in message.embeds]
@@ -121,8 +128,10 @@ def message_payload(realm: Realm, message: Message) -> Json:
         "type": message.type,
         "author": message.author.payload(),
         "content": message.content,
-        "timestamp": stamp(message.timestamp),
-        "edited_timestamp": None if message.edited_at is None else stamp(message.edited_at),
+        "timestamp": format_timestamp(message.timestamp),
+        "edited_timestamp": None
+        if message.edited_at is None
+        else format_timestamp(message.edited_at),
         "tts": message.tts,
         "pinned": False,
         "flags": message.flags,
@@ -167,7 +176,7 @@ def message_payload(realm: Realm, message: Message) -> Json:
     return body
 
 
-def page_message(realm: Realm, message: Message) -> Json:
+def message_for_page(realm: GuildState, message: Message) -> Json:
     """Render a message for the page: Discord's JSON and whom an ephemeral one is for."""
     only = None if message.ephemeral_for is None else str(message.ephemeral_for)
     return message_payload(realm, message) | {"ephemeral_for": only}
@@ -193,7 +202,7 @@ def integration_owners(interaction: Interaction) -> Json:
     return {"0": str(interaction.guild_id or 0)}
 
 
-def _embed(realm: Realm, embed: Json, named: dict[str, Attachment]) -> Json:
+def _embed(realm: GuildState, embed: Json, named: dict[str, Attachment]) -> Json:
     body: Json = {"type": "rich"} | copy.deepcopy(embed)
     for key in ("image", "thumbnail"):
         attachment = named.get(str((body.get(key) or {}).get("url")).removeprefix("attachment://"))
@@ -209,9 +218,9 @@ def _embed(realm: Realm, embed: Json, named: dict[str, Attachment]) -> Json:
     return {key: value for key, value in body.items() if value is not None}
 
 
-def _components(realm: Realm, message: Message, named: dict[str, Attachment]) -> list[Json]:
+def _components(realm: GuildState, message: Message, named: dict[str, Attachment]) -> list[Json]:
     components = copy.deepcopy(message.components)
-    for node in walk(components):
+    for node in iter_components(components):
         if node["type"] in (THUMBNAIL, GALLERY):
             for holder in node["items"] if node["type"] == GALLERY else [node]:
                 holder["media"] = _unfurled(realm, holder["media"], named)
@@ -223,7 +232,7 @@ def _components(realm: Realm, message: Message, named: dict[str, Attachment]) ->
     return components
 
 
-def _unfurled(realm: Realm, media: Json, named: dict[str, Attachment]) -> Json:
+def _unfurled(realm: GuildState, media: Json, named: dict[str, Attachment]) -> Json:
     url = str(media["url"])
     attachment = named.get(_referenced(media))
     if attachment is None:

@@ -1,6 +1,6 @@
 """The REST API: finds the route, checks who calls, lets faults have their way, records everything.
 
-What each call does is in the ``rest_*`` modules: plain functions from a ``Call`` to an ``Answer``.
+What each call does is in the ``rest_*`` modules: plain functions from a ``ApiRequest`` to an ``ApiResponse``.
 They run without interruption, so two calls never see half of each other.
 """
 
@@ -13,12 +13,12 @@ from aiohttp import web
 from bot.playground import rest_applications, rest_channels, rest_interactions, rest_messages
 from bot.playground.faults import Fault
 from bot.playground.realm import Event
-from bot.playground.refusals import ApiError, Json, refuse
+from bot.playground.refusals import ApiError, Json, api_error
 from bot.playground.wire import (
-    Answer,
+    ApiRequest,
+    ApiResponse,
     Body,
-    Call,
-    Recorded,
+    RecordedCall,
     Route,
     error_reply,
     page_reply,
@@ -46,9 +46,9 @@ class Rest:
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.requests: deque[Recorded] = deque(maxlen=MOST_RECORDED)
+        self.requests: deque[RecordedCall] = deque(maxlen=MOST_RECORDED)
 
-    def record(self, call: Recorded) -> None:
+    def record(self, call: RecordedCall) -> None:
         """Add a call to the record."""
         self.requests.append(call)
         if len(self.requests) > MOST_WITH_FILES:
@@ -62,7 +62,7 @@ class Rest:
 
     async def _unknown(self, request: web.Request) -> web.Response:
         self.record(
-            Recorded(
+            RecordedCall(
                 request.method, request.path, "", dict(request.query), request.headers, status=404
             )
         )
@@ -87,7 +87,7 @@ class _Endpoint:
     async def _serve(self, request: web.Request) -> web.StreamResponse:
         world, route = self._rest.world, self._route
         path = request.path.removeprefix(BASE)
-        recorded = Recorded(
+        recorded = RecordedCall(
             route.method, path, route.template, dict(request.query), request.headers
         )
         self._rest.record(recorded)
@@ -121,15 +121,15 @@ class _Endpoint:
             recorded.status, recorded.reply = error.status, error.payload() | extra
             return error_reply(error, headers, extra)
 
-    def _carry_out(self, request: web.Request, body: Body) -> Answer:
+    def _carry_out(self, request: web.Request, body: Body) -> ApiResponse:
         world = self._rest.world
         if self._route.token:
             if not request.headers.get("User-Agent", "").startswith("DiscordBot ("):
-                raise refuse(40333)
+                raise api_error(40333)
             if request.headers.get("Authorization") != f"Bot {world.token}":
-                raise refuse(0)
+                raise api_error(0)
         return self._route.handler(
-            Call(
+            ApiRequest(
                 world,
                 dict(request.match_info),
                 dict(request.query),
@@ -145,7 +145,7 @@ class _Endpoint:
         if fault.answer is not None:
             raise fault.answer
 
-    def _break_off(self, request: web.Request, recorded: Recorded) -> web.Response:
+    def _break_off(self, request: web.Request, recorded: RecordedCall) -> web.Response:
         recorded.status = 0
         if request.transport is not None:
             request.transport.abort()

@@ -4,26 +4,26 @@ from __future__ import annotations
 
 from bot.playground.entities import Json
 from bot.playground.realm import Event
-from bot.playground.refusals import refuse
+from bot.playground.refusals import api_error
 from bot.playground.render import channel_payload, guild_payload
-from bot.playground.wire import Answer, Call, Route
+from bot.playground.wire import ApiRequest, ApiResponse, Route
 
 
-def me(call: Call) -> Answer:
+def me(call: ApiRequest) -> ApiResponse:
     """GET /users/@me."""
     extra: Json = {"mfa_enabled": False, "locale": "en-US", "verified": True, "email": None}
-    return Answer(call.world.bot.payload() | extra)
+    return ApiResponse(call.world.bot.payload() | extra)
 
 
-def user(call: Call) -> Answer:
+def user(call: ApiRequest) -> ApiResponse:
     """GET /users/{user_id}."""
-    return Answer(call.world.user(call.ident("user_id")).payload())
+    return ApiResponse(call.world.user(call.ident("user_id")).payload())
 
 
-def application(call: Call) -> Answer:
+def application(call: ApiRequest) -> ApiResponse:
     """GET /oauth2/applications/@me."""
     world = call.world
-    return Answer(
+    return ApiResponse(
         {
             "id": str(world.application_id),
             "name": world.bot.username,
@@ -50,14 +50,14 @@ def application(call: Call) -> Answer:
     )
 
 
-def gateway(call: Call) -> Answer:
+def gateway(call: ApiRequest) -> ApiResponse:
     """GET /gateway."""
-    return Answer({"url": call.world.gateway_url})
+    return ApiResponse({"url": call.world.gateway_url})
 
 
-def gateway_bot(call: Call) -> Answer:
+def gateway_bot(call: ApiRequest) -> ApiResponse:
     """GET /gateway/bot."""
-    return Answer(
+    return ApiResponse(
         {
             "url": call.world.gateway_url,
             "shards": 1,
@@ -71,64 +71,64 @@ def gateway_bot(call: Call) -> Answer:
     )
 
 
-def _scope(call: Call) -> int | None:
+def _scope(call: ApiRequest) -> int | None:
     """Return the server of a command call, None for global ones; strangers' are refused."""
     if call.ident("application_id") != call.world.application_id:
-        raise refuse(50001)
+        raise api_error(50001)
     if "guild_id" not in call.ids:
         return None
     _own_guild(call)
     return call.world.guild_id
 
 
-def _own_guild(call: Call) -> None:
+def _own_guild(call: ApiRequest) -> None:
     if call.ident("guild_id") != call.world.guild_id:
-        raise refuse(50001)
+        raise api_error(50001)
 
 
-def list_commands(call: Call) -> Answer:
+def list_commands(call: ApiRequest) -> ApiResponse:
     """GET .../commands."""
-    return Answer(call.world.commands.listing(_scope(call)))
+    return ApiResponse(call.world.commands.listing(_scope(call)))
 
 
-def replace_commands(call: Call) -> Answer:
+def replace_commands(call: ApiRequest) -> ApiResponse:
     """PUT .../commands."""
     registered = call.world.commands.replace(_scope(call), call.body)
     call.world.emit(Event("COMMANDS_UPDATE"))
-    return Answer(registered)
+    return ApiResponse(registered)
 
 
-def upsert_command(call: Call) -> Answer:
+def upsert_command(call: ApiRequest) -> ApiResponse:
     """POST .../commands; 201 for a new name, 200 for a known one."""
     command, new = call.world.commands.upsert(_scope(call), call.body)
     call.world.emit(Event("COMMANDS_UPDATE"))
-    return Answer(command, 201 if new else 200)
+    return ApiResponse(command, 201 if new else 200)
 
 
-def get_command(call: Call) -> Answer:
+def get_command(call: ApiRequest) -> ApiResponse:
     """GET .../commands/{command_id}."""
     _scope(call)
-    return Answer(call.world.commands.find(call.ident("command_id")))
+    return ApiResponse(call.world.commands.find(call.ident("command_id")))
 
 
-def delete_command(call: Call) -> Answer:
+def delete_command(call: ApiRequest) -> ApiResponse:
     """DELETE .../commands/{command_id}."""
     _scope(call)
     call.world.commands.delete(call.ident("command_id"))
     call.world.emit(Event("COMMANDS_UPDATE"))
-    return Answer()
+    return ApiResponse()
 
 
-def guild(call: Call) -> Answer:
+def guild(call: ApiRequest) -> ApiResponse:
     """GET /guilds/{guild_id}."""
     _own_guild(call)
-    return Answer(guild_payload(call.world))
+    return ApiResponse(guild_payload(call.world))
 
 
-def guild_channels(call: Call) -> Answer:
+def guild_channels(call: ApiRequest) -> ApiResponse:
     """GET /guilds/{guild_id}/channels."""
     _own_guild(call)
-    return Answer(
+    return ApiResponse(
         [
             channel_payload(call.world, one)
             for one in call.world.channels.values()
@@ -137,13 +137,13 @@ def guild_channels(call: Call) -> Answer:
     )
 
 
-def member(call: Call) -> Answer:
+def member(call: ApiRequest) -> ApiResponse:
     """GET /guilds/{guild_id}/members/{user_id}."""
     _own_guild(call)
     found = call.world.members.get(call.ident("user_id"))
     if found is None:
-        raise refuse(10007)
-    return Answer(found.payload())
+        raise api_error(10007)
+    return ApiResponse(found.payload())
 
 
 _GLOBAL = "/applications/{application_id}/commands"

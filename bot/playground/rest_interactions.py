@@ -5,27 +5,27 @@ They carry no Authorization; the token in the path is all there is.
 
 from __future__ import annotations
 
-from bot.playground.drafts import check_sizes
+from bot.playground.drafts import validate_sizes
 from bot.playground.entities import Json
 from bot.playground.posts import DEFER, REPLY, UPDATE, Interaction, Message
 from bot.playground.render import message_payload
-from bot.playground.wire import Answer, Call, Route
+from bot.playground.wire import ApiRequest, ApiResponse, Route
 
 
-def respond(call: Call) -> Answer:
+def respond(call: ApiRequest) -> ApiResponse:
     """POST /interactions/{id}/{token}/callback; 204 unless ``with_response`` is asked for."""
     world = call.world
-    check_sizes(call.uploads, call.size)
+    validate_sizes(call.uploads, call.size)
     interaction_id = call.ident("interaction_id")
-    message = world.desk.respond(
+    message = world.interactions.respond(
         interaction_id, call.ids["interaction_token"], call.record(), call.uploads
     )
     if call.query.get("with_response", "").lower() not in ("1", "true"):
-        return Answer()
-    return Answer(callback_payload(call, world.desk.find(interaction_id), message))
+        return ApiResponse()
+    return ApiResponse(callback_payload(call, world.interactions.find(interaction_id), message))
 
 
-def callback_payload(call: Call, interaction: Interaction, message: Message | None) -> Json:
+def callback_payload(call: ApiRequest, interaction: Interaction, message: Message | None) -> Json:
     """Render ``InteractionCallbackResponse``."""
     about: Json = {
         "id": str(interaction.id),
@@ -46,41 +46,43 @@ def callback_payload(call: Call, interaction: Interaction, message: Message | No
     return body
 
 
-def _interaction(call: Call) -> Interaction:
-    return call.world.desk.by_token(call.ident("webhook_id"), call.ids["webhook_token"])
+def _interaction(call: ApiRequest) -> Interaction:
+    return call.world.interactions.by_token(call.ident("webhook_id"), call.ids["webhook_token"])
 
 
-def follow_up(call: Call) -> Answer:
+def follow_up(call: ApiRequest) -> ApiResponse:
     """POST /webhooks/{application}/{token}; without ``wait`` the answer is an empty 204."""
     interaction = _interaction(call)
-    check_sizes(call.uploads, call.size)
-    message = call.world.desk.follow_up(interaction, call.record(), call.uploads)
+    validate_sizes(call.uploads, call.size)
+    message = call.world.interactions.follow_up(interaction, call.record(), call.uploads)
     if call.query.get("wait", "").lower() not in ("1", "true"):
-        return Answer()
-    return Answer(message_payload(call.world, message))
+        return ApiResponse()
+    return ApiResponse(message_payload(call.world, message))
 
 
-def _answer(call: Call) -> Message:
-    return call.world.desk.answer(_interaction(call), call.ids.get("message_id", "@original"))
+def _answer(call: ApiRequest) -> Message:
+    return call.world.interactions.answer(
+        _interaction(call), call.ids.get("message_id", "@original")
+    )
 
 
-def get(call: Call) -> Answer:
+def get(call: ApiRequest) -> ApiResponse:
     """GET .../messages/@original or by id."""
-    return Answer(message_payload(call.world, _answer(call)))
+    return ApiResponse(message_payload(call.world, _answer(call)))
 
 
-def edit(call: Call) -> Answer:
+def edit(call: ApiRequest) -> ApiResponse:
     """PATCH .../messages/@original or by id."""
     message = _answer(call)
-    check_sizes(call.uploads, call.size)
-    edited = call.world.desk.edit(message, call.record(), call.uploads)
-    return Answer(message_payload(call.world, edited))
+    validate_sizes(call.uploads, call.size)
+    edited = call.world.interactions.edit(message, call.record(), call.uploads)
+    return ApiResponse(message_payload(call.world, edited))
 
 
-def delete(call: Call) -> Answer:
+def delete(call: ApiRequest) -> ApiResponse:
     """DELETE .../messages/@original or by id."""
-    call.world.board.delete(_answer(call))
-    return Answer()
+    call.world.message_board.delete(_answer(call))
+    return ApiResponse()
 
 
 _HOOK = "/webhooks/{webhook_id}/{webhook_token}"

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from bot.playground import permissions
 from bot.playground.entities import Member, Role, User
-from bot.playground.realm import Realm
+from bot.playground.realm import GuildState
 
 
-def furnish(realm: Realm) -> None:
+def seed_guild(realm: GuildState) -> None:
     """Fill an empty realm: four channels and an age-restricted one, Ada, Ben, Mo and the bot."""
-    realm.guild_id = realm.mint.make()
+    realm.guild_id = realm.mint.next_id()
     realm.guild_name = "Gridbrush Arts"
     everyone = Role(realm.guild_id, "@everyone", permissions.MEMBER)
     realm.roles[everyone.id] = everyone
@@ -23,7 +23,7 @@ def furnish(realm: Realm) -> None:
     realm.add_member("ben", "Ben")
     realm.add_member("mo", "Mo", moderators)
 
-    bot = User(realm.mint.make(), "Gridbrush", bot=True)
+    bot = User(realm.mint.next_id(), "Gridbrush", bot=True)
     realm.users[bot.id] = bot
     realm.members[bot.id] = Member(bot, realm.now(), [bots.id])
     realm.application_id = bot.id

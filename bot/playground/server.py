@@ -15,16 +15,16 @@ from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
 from bot.playground import files
-from bot.playground.actors import Actor, Person
-from bot.playground.browser import Browser
+from bot.playground.actors import MemberDriver, Person
+from bot.playground.browser import WebHandlers
 from bot.playground.fault_menu import StoreFault
 from bot.playground.gateway import Gateway
 from bot.playground.posts import DEFER
 from bot.playground.realm import Event
 from bot.playground.rest import BASE, Rest
 from bot.playground.untrusted import may_be_called
-from bot.playground.waiting import Watch
-from bot.playground.wire import Recorded
+from bot.playground.waiting import ConditionWaiter
+from bot.playground.wire import RecordedCall
 from bot.playground.world import World
 
 Value = TypeVar("Value")
@@ -61,8 +61,8 @@ class Playground:
         self.world = World() if world is None else world
         self.gateway = Gateway(self.world)
         self.rest = Rest(self.world)
-        self.browser = Browser(self.world, self.gateway)
-        self._watch = Watch(self.world)
+        self.browser = WebHandlers(self.world, self.gateway)
+        self._watch = ConditionWaiter(self.world)
         self._runner: web.AppRunner | None = None
         self._timers: set[asyncio.TimerHandle] = set()
         self.world.listeners.append(self._set_timers)
@@ -92,7 +92,7 @@ class Playground:
         return self.world.token
 
     @property
-    def requests(self) -> deque[Recorded]:
+    def requests(self) -> deque[RecordedCall]:
         """Every REST call so far, oldest first."""
         return self.rest.requests
 
@@ -126,9 +126,9 @@ class Playground:
             await self._runner.cleanup()
             self._runner = None
 
-    def as_member(self, who: Person) -> Actor:
+    def as_member(self, who: Person) -> MemberDriver:
         """Return a driver for a member, by name or id."""
-        return Actor(self.world, self._watch, self.world.user(who))
+        return MemberDriver(self.world, self._watch, self.world.user(who))
 
     async def until(
         self, condition: Callable[[World], Value | None], *, within: float = 10.0
@@ -142,10 +142,10 @@ class Playground:
 
     async def requested(
         self, method: str, ending: str, count: int = 1, *, within: float = 10.0
-    ) -> list[Recorded]:
+    ) -> list[RecordedCall]:
         """Wait for ``count`` answered calls whose path ends so, and return all of them."""
 
-        def found(_: World) -> list[Recorded] | None:
+        def found(_: World) -> list[RecordedCall] | None:
             calls = [
                 one
                 for one in self.requests

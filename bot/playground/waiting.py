@@ -15,7 +15,7 @@ from bot.playground.world import World
 Value = TypeVar("Value")
 
 
-class Watch:
+class ConditionWaiter:
     """Holds everyone who waits for a condition of one world."""
 
     def __init__(self, world: World) -> None:
@@ -24,9 +24,9 @@ class Watch:
         world.listeners.append(self._wake)
 
     def _wake(self, _event: Event) -> None:
-        self.stir()
+        self.notify()
 
-    def stir(self) -> None:
+    def notify(self) -> None:
         """Let every condition be looked at again; needed only for changes the world cannot see."""
         for waiting in self._waiting:
             waiting.set()

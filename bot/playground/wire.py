@@ -16,7 +16,7 @@ from aiohttp import BodyPartReader, web
 from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.playground.entities import Upload
-from bot.playground.refusals import ApiError, Json, read_snowflake, refuse
+from bot.playground.refusals import ApiError, Json, api_error, read_snowflake
 from bot.playground.untrusted import parse_json
 from bot.playground.world import World
 
@@ -24,7 +24,7 @@ FILE_PART = re.compile(r"^files\[([0-9]{1,4})\]$")
 
 
 @dataclass(slots=True)
-class Recorded:
+class RecordedCall:
     """One call a bot made, and what it was told.
 
     ``path`` is below the API's base; ``template`` is the same with the names of its ids, as
@@ -43,7 +43,7 @@ class Recorded:
 
 
 @dataclass(slots=True)
-class Call:
+class ApiRequest:
     """One REST call, read and ready to be carried out."""
 
     world: World
@@ -60,19 +60,19 @@ class Call:
     def record(self) -> Json:
         """Return the body as an object; 50035 for anything else."""
         if not isinstance(self.body, dict):
-            raise refuse(50035)
+            raise api_error(50035)
         return self.body
 
 
 @dataclass(slots=True)
-class Answer:
+class ApiResponse:
     """What a call is answered with: a status and JSON, or None for an empty 204."""
 
     payload: Any = None
     status: int = 200
 
 
-Handler = Callable[[Call], Answer]
+Handler = Callable[[ApiRequest], ApiResponse]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,12 +102,12 @@ async def read_body(request: web.Request) -> Body:
         if request.content_type == "multipart/form-data":
             return await _read_multipart(request)
         if request.content_type != "application/json":
-            raise refuse(50035)
+            raise api_error(50035)
         raw = await request.read()
         return Body(parse_json(raw) if raw else None, {}, len(raw))
     except (ValueError, AssertionError, LookupError, HttpProcessingError) as error:
         # Broken JSON, or a multipart body without boundary, of an unknown charset, or cut short.
-        raise refuse(50109) from error
+        raise api_error(50109) from error
 
 
 async def _read_multipart(request: web.Request) -> Body:
@@ -117,7 +117,7 @@ async def _read_multipart(request: web.Request) -> Body:
     reader = await request.multipart()
     async for part in reader:
         if not isinstance(part, BodyPartReader):
-            raise refuse(50035)
+            raise api_error(50035)
         raw = bytes(await part.read())
         size += len(raw)
         if part.name == "payload_json":
@@ -125,7 +125,7 @@ async def _read_multipart(request: web.Request) -> Body:
             continue
         matched = FILE_PART.match(part.name or "")
         if matched is None or not part.filename:
-            raise refuse(50035)
+            raise api_error(50035)
         uploads[int(matched[1])] = Upload(part.filename, raw, part.headers.get("Content-Type"))
     return Body(content, uploads, size)
 

@@ -10,15 +10,15 @@ import random
 from collections.abc import Callable
 from datetime import UTC, datetime
 
-from bot.playground.board import Board
-from bot.playground.client import Client
+from bot.playground.board import MessageBoard
+from bot.playground.client import MemberClient
 from bot.playground.commands import CommandRegistry
-from bot.playground.desk import Desk
+from bot.playground.desk import InteractionRegistry
 from bot.playground.entities import Channel, Json, User
 from bot.playground.faults import Faults
 from bot.playground.posts import Message
-from bot.playground.realm import Realm
-from bot.playground.scene import furnish
+from bot.playground.realm import GuildState
+from bot.playground.scene import seed_guild
 
 
 def utc_now() -> datetime:
@@ -26,7 +26,7 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-class World(Realm):
+class World(GuildState):
     """A furnished realm with its message board, its desk for interactions and its commands.
 
     ``now`` is any clock of aware moments; ``rng`` makes tokens and secrets, the system's randomness
@@ -40,16 +40,16 @@ class World(Realm):
         rng: random.Random | None = None,
     ) -> None:
         super().__init__(now, random.SystemRandom() if rng is None else rng)
-        furnish(self)
+        seed_guild(self)
         self.faults = Faults(now)
         self.commands = CommandRegistry(self.application_id, self.mint, now)
-        self.board = Board(self)
-        self.desk = Desk(self, self.board, self.commands)
-        self.client = Client(self, self.board, self.desk, self.commands)
+        self.message_board = MessageBoard(self)
+        self.interactions = InteractionRegistry(self, self.message_board, self.commands)
+        self.client = MemberClient(self, self.message_board, self.interactions, self.commands)
 
     def delete_message(self, which: int | Message) -> None:
         """Delete a message, as a moderator would."""
-        self.board.delete(self.message(which.id if isinstance(which, Message) else which))
+        self.message_board.delete(self.message(which.id if isinstance(which, Message) else which))
 
     def say(self, who: str | int | User, where: str | int | Channel, content: str) -> Message:
         """Post a person's plain message."""
@@ -64,4 +64,4 @@ class World(Realm):
 
     def sweep(self) -> None:
         """Give up the interactions that the clock says were not answered in time."""
-        self.desk.sweep()
+        self.interactions.sweep()

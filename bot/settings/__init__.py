@@ -6,6 +6,6 @@ not known here; of the bot only ``bot.domain`` is.
 
 from __future__ import annotations
 
-from bot.settings.settings import BackendOptions, Entry, Settings
+from bot.settings.settings import BackendOptions, EffectiveSetting, Settings
 
-__all__ = ["BackendOptions", "Entry", "Settings"]
+__all__ = ["BackendOptions", "EffectiveSetting", "Settings"]

@@ -13,12 +13,12 @@ from typing import TypeVar
 from pydantic import BaseModel, SecretStr
 
 from bot.domain.errors import ConfigError
-from bot.settings.origins import Document, Origins, Trail, key_name
+from bot.settings.origins import KeyPath, TomlDocument, ValueOrigins, key_name
 from bot.settings.sections import BackendSection
 from bot.settings.values import looks_like_private_key
 
-PRIVATE_KEY: Trail = ("backend", "deepsquare", "private_key")
-PRIVATE_KEY_FILE: Trail = ("backend", "deepsquare", "private_key_file")
+PRIVATE_KEY: KeyPath = ("backend", "deepsquare", "private_key")
+PRIVATE_KEY_FILE: KeyPath = ("backend", "deepsquare", "private_key_file")
 
 _PACKAGE = Path(__file__).resolve().parents[1]
 # An installed bot carries its templates inside the package; a checkout has them beside it.
@@ -27,13 +27,13 @@ _TEMPLATES = (_PACKAGE / "workflow_templates", _PACKAGE.parent / "workflow_templ
 _Model = TypeVar("_Model", bound=BaseModel)
 
 
-def rooted(model: _Model, base: Path, home: str | None) -> _Model:
+def resolve_paths(model: _Model, base: Path, home: str | None) -> _Model:
     """The same section with every relative path starting at ``base``, and ``~`` at ``home``."""
     updates: dict[str, object] = {}
     for name in type(model).model_fields:
         value = getattr(model, name)
         if isinstance(value, BaseModel):
-            updates[name] = rooted(value, base, home)
+            updates[name] = resolve_paths(value, base, home)
         elif isinstance(value, Path):
             at_home = value.parts[:1] == ("~",)
             updates[name] = Path(home, *value.parts[1:]) if home and at_home else base / value
@@ -57,7 +57,9 @@ def template_file(name: str, base: Path, where: str) -> Path:
     raise ConfigError(where, f"there is no file {places[-1]}", mend)
 
 
-def with_private_key(backend: BackendSection, origins: Origins) -> tuple[BackendSection, Origins]:
+def with_private_key(
+    backend: BackendSection, origins: ValueOrigins
+) -> tuple[BackendSection, ValueOrigins]:
     """The same with the private key that ``private_key_file`` holds, if it names a file.
 
     When the key itself is given too, the one from the environment wins; two from the same place,
@@ -80,7 +82,7 @@ def with_private_key(backend: BackendSection, origins: Origins) -> tuple[Backend
     return backend.model_copy(update={"deepsquare": section}), origins
 
 
-def refuse_open_file(path: Path, document: Document, secrets: Iterable[Trail]) -> None:
+def refuse_open_file(path: Path, document: TomlDocument, secrets: Iterable[KeyPath]) -> None:
     """Raise ConfigError if the configuration file holds a secret and others may read or write it.
 
     ``secrets`` are the keys whose values are secret, wherever they were set.

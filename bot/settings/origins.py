@@ -13,7 +13,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import TypeAlias
 
-Trail: TypeAlias = tuple[str, ...]
+KeyPath: TypeAlias = tuple[str, ...]
 
 PREFIX = "GRIDBRUSH_"
 DELIMITER = "__"
@@ -24,38 +24,38 @@ def quoted(text: str) -> str:
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
-def key_name(trail: Trail) -> str:
+def key_name(trail: KeyPath) -> str:
     """The key as a reader of the file looks for it: ``[backend.local] tasks``, ``[queue]``."""
     if len(trail) < 2:
         return f"[{'.'.join(trail)}]"
     return f"[{'.'.join(trail[:-1])}] {trail[-1]}"
 
 
-def variable_name(trail: Trail) -> str:
+def variable_name(trail: KeyPath) -> str:
     """The environment variable that sets the value: ``GRIDBRUSH_BACKEND__LOCAL__TASKS``."""
     return PREFIX + DELIMITER.join(trail).upper()
 
 
 @dataclass(frozen=True, slots=True)
-class Document:
+class TomlDocument:
     """A configuration file that has been read: its name as the operator knows it, and its text."""
 
     name: str
     text: str = field(repr=False)
     values: Mapping[str, object] = field(repr=False)
 
-    def holds(self, trail: Trail) -> bool:
+    def holds(self, trail: KeyPath) -> bool:
         """Whether the file itself writes this value."""
         return _holds(self.values, trail)
 
-    def value(self, trail: Trail) -> object:
+    def value(self, trail: KeyPath) -> object:
         """What the file itself writes there, None if nothing."""
         found: object = self.values
         for name in trail:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found
 
-    def line(self, trail: Trail) -> int | None:
+    def line(self, trail: KeyPath) -> int | None:
         """The line (from 1) on which the value is written, None if it cannot be told.
 
         The value stands on the line that makes it appear when the file is read only up to there,
@@ -76,20 +76,20 @@ class Document:
 
 
 @dataclass(frozen=True, slots=True)
-class Origins:
+class ValueOrigins:
     """Which variable set which value, and the file behind them; variables win."""
 
-    variables: Mapping[Trail, str]
-    document: Document | None = None
+    variables: Mapping[KeyPath, str]
+    document: TomlDocument | None = None
 
-    def variable(self, trail: Trail) -> str | None:
+    def variable(self, trail: KeyPath) -> str | None:
         """The variable that set this value or, as JSON, the table it stands in."""
         for length in range(len(trail), 0, -1):
             if trail[:length] in self.variables:
                 return self.variables[trail[:length]]
         return None
 
-    def source(self, trail: Trail) -> str:
+    def source(self, trail: KeyPath) -> str:
         """``DISCORD_TOKEN``, ``config.toml:12``, or ``default``."""
         variable = self.variable(trail)
         if variable is not None:
@@ -99,7 +99,7 @@ class Origins:
             return self.document.name if line is None else f"{self.document.name}:{line}"
         return "default"
 
-    def where(self, trail: Trail) -> str:
+    def where(self, trail: KeyPath) -> str:
         """The place as an error names it: the variable, or file, line, section and key."""
         source = self.source(trail)
         if source == "default":
@@ -110,7 +110,7 @@ class Origins:
         return f"{source}: {key_name(trail)}"
 
 
-def _holds(values: object, trail: Trail) -> bool:
+def _holds(values: object, trail: KeyPath) -> bool:
     for name in trail:
         if not isinstance(values, Mapping) or name not in values:
             return False

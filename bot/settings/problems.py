@@ -15,8 +15,8 @@ from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from bot.domain.errors import ConfigError
-from bot.domain.quota import show_window
-from bot.settings.origins import Origins, Trail, quoted
+from bot.domain.quota import format_window
+from bot.settings.origins import KeyPath, ValueOrigins, quoted
 from bot.settings.reading import is_section
 from bot.settings.values import REFUSAL
 
@@ -27,8 +27,8 @@ _LONGEST_SHOWN = 24
 _LONGEST_DEFAULT = 100
 
 
-def problems_of(
-    error: ValidationError, model: type[BaseModel], origins: Origins
+def to_config_errors(
+    error: ValidationError, model: type[BaseModel], origins: ValueOrigins
 ) -> tuple[ConfigError, ...]:
     """Each thing that ``error`` found wrong, in the order of the sections."""
     return tuple(
@@ -46,7 +46,7 @@ def toml(value: object) -> str:
     if isinstance(value, int | float | Decimal):
         return str(value)
     if isinstance(value, timedelta):
-        return quoted(show_window(value))
+        return quoted(format_window(value))
     if isinstance(value, tuple):
         return f"[{', '.join(toml(item) for item in value)}]"
     if isinstance(value, Mapping):
@@ -61,7 +61,7 @@ def _problem(
     written: object,
     context: Mapping[str, Any],
     model: type[BaseModel],
-    origins: Origins,
+    origins: ValueOrigins,
 ) -> ConfigError:
     field, trail = _field_at(model, place)
     inside = place[len(trail) :]
@@ -86,7 +86,7 @@ def _problem(
     return ConfigError(origins.where(trail), entry + problem, mend)
 
 
-def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[FieldInfo, Trail]:
+def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[FieldInfo, KeyPath]:
     """The last field on the way along ``place``, and the way to it."""
     field, length = model.model_fields[str(place[0])], 1
     while is_section(field.annotation) and length < len(place):

@@ -21,14 +21,14 @@ from bot.domain.errors import ConfigError
 from bot.settings.origins import (
     DELIMITER,
     PREFIX,
-    Document,
-    Origins,
-    Trail,
+    KeyPath,
+    TomlDocument,
+    ValueOrigins,
     key_name,
     variable_name,
 )
 
-WELL_KNOWN: Mapping[str, Trail] = {
+ENV_ALIASES: Mapping[str, KeyPath] = {
     "DISCORD_TOKEN": ("discord", "token"),
     "DISCORD_API_BASE": ("discord", "api_base"),
     "DISCORD_GATEWAY_URL": ("discord", "gateway_url"),
@@ -55,7 +55,7 @@ class _Variable(EnvSettingsSource):
         return self._only
 
 
-def read_document(path: Path, name: str) -> Document:
+def load_toml(path: Path, name: str) -> TomlDocument:
     """The file at ``path``; ConfigError if it cannot be read or is not TOML."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
@@ -67,7 +67,7 @@ def read_document(path: Path, name: str) -> Document:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(f"{name}:{line}", "this is not UTF-8", "Save it as UTF-8.") from None
     try:
-        return Document(name, text, tomllib.loads(text))
+        return TomlDocument(name, text, tomllib.loads(text))
     except (tomllib.TOMLDecodeError, RecursionError) as error:
         # "(at line 3, column 9)"; at the very end of the file tomllib gives no numbers.
         problem, _, place = str(error).partition(" (at ")
@@ -78,12 +78,12 @@ def read_document(path: Path, name: str) -> Document:
         raise ConfigError(where, f"this is not TOML: {problem}", mend) from None
 
 
-def read_values(
-    model: type[BaseSettings], document: Document | None, environ: Mapping[str, str]
-) -> tuple[dict[str, Any], Origins, tuple[ConfigError, ...]]:
+def merge_sources(
+    model: type[BaseSettings], document: TomlDocument | None, environ: Mapping[str, str]
+) -> tuple[dict[str, Any], ValueOrigins, tuple[ConfigError, ...]]:
     """All values that ``model`` knows, their origins, and every name that it does not know."""
     values = _merged({}, document.values) if document else {}
-    variables: dict[Trail, str] = {}
+    variables: dict[KeyPath, str] = {}
     problems: list[ConfigError] = []
     for name in sorted(name for name in environ if name.upper().startswith(PREFIX)):
         if _SERVICE_LINK.fullmatch(name):
@@ -101,23 +101,23 @@ def read_values(
                 continue
             values = _merged(values, _nested(trail, value))
             variables[trail] = name
-    for name, trail in WELL_KNOWN.items():
+    for name, trail in ENV_ALIASES.items():
         # Empty is how Compose files pass on a variable that is not set.
         if environ.get(name):
             values = _merged(values, _nested(trail, environ[name]))
             variables[trail] = name
-    origins = Origins(variables, document)
+    origins = ValueOrigins(variables, document)
     for trail in tuple(_strays(values, model)):
         _remove(values, trail)
         problems.append(_stray(model, trail, origins))
     return values, origins, tuple(problems)
 
 
-def keys(model: type[BaseModel], above: Trail = ()) -> Iterator[Trail]:
+def keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[KeyPath]:
     """The trail of every key that ``model`` and its sections have, in their order."""
-    for name, field in model.model_fields.items():
-        if is_section(field.annotation):
-            yield from keys(field.annotation, (*above, name))
+    for name, info in model.model_fields.items():
+        if is_section(info.annotation):
+            yield from keys(info.annotation, (*above, name))
         else:
             yield (*above, name)
 
@@ -127,17 +127,17 @@ def is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
-def section_of(model: type[BaseModel], trail: Trail) -> type[BaseModel]:
+def section_of(model: type[BaseModel], trail: KeyPath) -> type[BaseModel]:
     """The deepest section on the way along ``trail``."""
     for name in trail:
-        field = model.model_fields.get(name)
-        if field is None or not is_section(field.annotation):
+        info = model.model_fields.get(name)
+        if info is None or not is_section(info.annotation):
             break
-        model = field.annotation
+        model = info.annotation
     return model
 
 
-def _nested(trail: Trail, value: object) -> dict[str, Any]:
+def _nested(trail: KeyPath, value: object) -> dict[str, Any]:
     for name in reversed(trail):
         value = {name: value}
     assert isinstance(value, dict)
@@ -155,7 +155,7 @@ def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any
     return result
 
 
-def _leaves(values: Mapping[str, Any], above: Trail = ()) -> Iterator[tuple[Trail, Any]]:
+def _leaves(values: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
     for name, value in values.items():
         if isinstance(value, Mapping) and value:
             yield from _leaves(value, (*above, name))
@@ -164,17 +164,17 @@ def _leaves(values: Mapping[str, Any], above: Trail = ()) -> Iterator[tuple[Trai
 
 
 def _strays(
-    values: Mapping[str, Any], model: type[BaseModel], above: Trail = ()
-) -> Iterator[Trail]:
+    values: Mapping[str, Any], model: type[BaseModel], above: KeyPath = ()
+) -> Iterator[KeyPath]:
     for name, value in values.items():
-        field = model.model_fields.get(name)
-        if field is None:
+        info = model.model_fields.get(name)
+        if info is None:
             yield (*above, name)
-        elif is_section(field.annotation) and isinstance(value, Mapping):
-            yield from _strays(value, field.annotation, (*above, name))
+        elif is_section(info.annotation) and isinstance(value, Mapping):
+            yield from _strays(value, info.annotation, (*above, name))
 
 
-def _remove(values: dict[str, Any], trail: Trail) -> None:
+def _remove(values: dict[str, Any], trail: KeyPath) -> None:
     for name in trail[:-1]:
         values = values[name]
     del values[trail[-1]]
@@ -195,7 +195,7 @@ def _unknown_variable(model: type[BaseModel], name: str) -> ConfigError:
     return ConfigError(name, "there is no such setting", mend)
 
 
-def _stray(model: type[BaseModel], trail: Trail, origins: Origins) -> ConfigError:
+def _stray(model: type[BaseModel], trail: KeyPath, origins: ValueOrigins) -> ConfigError:
     """An unknown key: say which known one is nearest, first among its neighbours."""
     where = origins.where(trail)
     if where == origins.variable(trail):
@@ -213,7 +213,7 @@ def _stray(model: type[BaseModel], trail: Trail, origins: Origins) -> ConfigErro
     return ConfigError(where, problem, mend)
 
 
-def _spelling(model: type[BaseModel], trail: Trail) -> str:
+def _spelling(model: type[BaseModel], trail: KeyPath) -> str:
     """``[queue]`` or ``[queue] running``."""
     *above, name = trail
     is_table = is_section(section_of(model, tuple(above)).model_fields[name].annotation)

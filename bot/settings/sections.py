@@ -19,24 +19,24 @@ from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, m
 from bot.settings.values import (
     Address,
     Affinity,
-    Budget,
+    CreditBudget,
     Credits,
-    Factor,
     Label,
-    Line,
     Listen,
-    MaybePath,
     MaybeWindow,
+    OptionalPath,
     PrivateKey,
     Seconds,
+    SingleLine,
     SocketUrl,
+    SpeedFactor,
+    StrictInt,
     Token,
     TrustedHost,
     WebUrl,
-    Whole,
     Window,
-    refusal,
     split_address,
+    validation_error,
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
@@ -72,15 +72,15 @@ class DiscordSection(Section):
     token: Token = SecretStr("")
     api_base: WebUrl = "https://discord.com/api/v10"
     gateway_url: SocketUrl = "wss://gateway.discord.gg/"
-    guilds: tuple[Whole, ...] = ()
-    moderator_role: Whole = Field(default=0, ge=0, le=_SNOWFLAKE)
+    guilds: tuple[StrictInt, ...] = ()
+    moderator_role: StrictInt = Field(default=0, ge=0, le=_SNOWFLAKE)
 
     @field_validator("guilds")
     @classmethod
     def _check_guilds(cls, guilds: tuple[int, ...]) -> tuple[int, ...]:
         if not all(0 < guild <= _SNOWFLAKE for guild in guilds):
             mend = "Copy the server's id in Discord: developer mode, right click, Copy Server ID."
-            raise refusal("holds a number that is no server's id", mend)
+            raise validation_error("holds a number that is no server's id", mend)
         return guilds
 
 
@@ -92,7 +92,7 @@ class DataSection(Section):
 
     dir: Path = Path("data")
     backup_every: MaybeWindow = timedelta(hours=24)
-    backup_keep: Whole = Field(default=7, ge=1, le=10_000)
+    backup_keep: StrictInt = Field(default=7, ge=1, le=10_000)
 
 
 class ImagineSection(Section):
@@ -101,21 +101,21 @@ class ImagineSection(Section):
     ``template`` and ``upscale_template`` are names of packaged templates or paths of YAML files.
     """
 
-    template: Line = Field(default="stable-diffusion", min_length=1)
-    upscale_template: Line = Field(default="upscale", min_length=1)
-    rows: Whole = Field(default=4, ge=1, le=64)
-    samples: Whole = Field(default=3, ge=1, le=16)
-    width: Whole = Field(default=768, ge=64, le=4096, multiple_of=64)
-    height: Whole = Field(default=768, ge=64, le=4096, multiple_of=64)
-    steps: Whole = Field(default=50, ge=1, le=1000)
-    model: Line = "sd-2-1"
-    models: tuple[Line, ...] = ("sd-2-1", "wd-1-4")
-    max_rows: Whole = Field(default=8, ge=1, le=64)
-    max_samples: Whole = Field(default=4, ge=1, le=16)
-    max_steps: Whole = Field(default=150, ge=1, le=1000)
-    max_pixels: Whole = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
-    max_prompt: Whole = Field(default=1000, ge=1, le=_LONGEST_PROMPT)
-    styles: dict[str, Line] = Field(default_factory=STYLES.copy)
+    template: SingleLine = Field(default="stable-diffusion", min_length=1)
+    upscale_template: SingleLine = Field(default="upscale", min_length=1)
+    rows: StrictInt = Field(default=4, ge=1, le=64)
+    samples: StrictInt = Field(default=3, ge=1, le=16)
+    width: StrictInt = Field(default=768, ge=64, le=4096, multiple_of=64)
+    height: StrictInt = Field(default=768, ge=64, le=4096, multiple_of=64)
+    steps: StrictInt = Field(default=50, ge=1, le=1000)
+    model: SingleLine = "sd-2-1"
+    models: tuple[SingleLine, ...] = ("sd-2-1", "wd-1-4")
+    max_rows: StrictInt = Field(default=8, ge=1, le=64)
+    max_samples: StrictInt = Field(default=4, ge=1, le=16)
+    max_steps: StrictInt = Field(default=150, ge=1, le=1000)
+    max_pixels: StrictInt = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
+    max_prompt: StrictInt = Field(default=1000, ge=1, le=_LONGEST_PROMPT)
+    styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
 
     @field_validator("styles")
     @classmethod
@@ -123,10 +123,12 @@ class ImagineSection(Section):
         for name, words in styles.items():
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
                 mend = "Use up to 32 lower-case letters, digits, - and _, without spaces."
-                raise refusal("has a style whose name cannot be typed as a flag", mend)
+                raise validation_error("has a style whose name cannot be typed as a flag", mend)
             if not words.strip() or len(words) > _LONGEST_STYLE:
                 mend = f"Write between 1 and {_LONGEST_STYLE} characters."
-                raise refusal(f'has too few or too many words for the style "{name}"', mend)
+                raise validation_error(
+                    f'has too few or too many words for the style "{name}"', mend
+                )
         return styles
 
     @field_validator("models")
@@ -134,7 +136,7 @@ class ImagineSection(Section):
     def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
         if not models or not all(_NAME.fullmatch(name) for name in models):
             mend = 'List at least one name of letters, digits and . _ -, as in ["sd-2-1"].'
-            raise refusal("holds something that is no model's name", mend)
+            raise validation_error("holds something that is no model's name", mend)
         return models
 
     @model_validator(mode="after")
@@ -143,39 +145,39 @@ class ImagineSection(Section):
             value, most = getattr(self, name), getattr(self, f"max_{name}")
             if value > most:
                 mend = f"Lower {name} or raise max_{name}."
-                raise refusal(f"is {value}, but max_{name} is {most}", mend, name)
+                raise validation_error(f"is {value}, but max_{name} is {most}", mend, name)
         pixels = self.width * self.height
         if pixels > self.max_pixels:
             problem = f"times height is {pixels} pixels, but max_pixels is {self.max_pixels}"
-            raise refusal(problem, "Lower width or height, or raise max_pixels.", "width")
+            raise validation_error(problem, "Lower width or height, or raise max_pixels.", "width")
         if self.model not in self.models:
             problem = f"is not one of models, which are {', '.join(self.models)}"
-            raise refusal(problem, "Choose one of them, or add it to models.", "model")
+            raise validation_error(problem, "Choose one of them, or add it to models.", "model")
         return self
 
 
 class QueueSection(Section):
     """``[queue]``: how many requests run and wait, for one member and in all."""
 
-    running: Whole = Field(default=4, ge=1, le=1000)
-    running_per_user: Whole = Field(default=1, ge=1, le=1000)
-    waiting_per_user: Whole = Field(default=5, ge=1, le=10_000)
-    waiting: Whole = Field(default=1000, ge=1, le=1_000_000)
+    running: StrictInt = Field(default=4, ge=1, le=1000)
+    running_per_user: StrictInt = Field(default=1, ge=1, le=1000)
+    waiting_per_user: StrictInt = Field(default=5, ge=1, le=10_000)
+    waiting: StrictInt = Field(default=1000, ge=1, le=1_000_000)
     when_paused: Literal["accept", "refuse"] = "accept"
 
 
 class QuotaSection(Section):
     """``[quota]``: the allowance of a member for whom moderators have set nothing else."""
 
-    images: Whole = Field(default=120, ge=0, le=1_000_000)
+    images: StrictInt = Field(default=120, ge=0, le=1_000_000)
     window: Window = timedelta(hours=24)
 
 
 class SpendingSection(Section):
     """``[spending]``: ceilings in credits for each day (UTC); 0 is none."""
 
-    credits_per_day: Budget = Decimal(0)
-    credits_per_day_per_server: Budget = Decimal(0)
+    credits_per_day: CreditBudget = Decimal(0)
+    credits_per_day_per_server: CreditBudget = Decimal(0)
 
 
 class DeliverySection(Section):
@@ -187,9 +189,9 @@ class DeliverySection(Section):
 class LocalSection(Section):
     """``[backend.local]``: processes on this machine. ``tasks`` 0 is one for each processor."""
 
-    tasks: Whole = Field(default=0, ge=0, le=1024)
+    tasks: StrictInt = Field(default=0, ge=0, le=1024)
     engine: Literal["auto", "sketch", "diffusers"] = "auto"
-    model: Line = ""
+    model: SingleLine = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     container: Literal["none", "apptainer", "podman"] = "none"
     step_seconds: Seconds = 0.0
@@ -204,10 +206,10 @@ class DeepSquareSection(Section):
     logger_tls: bool = True
     transfer_url: WebUrl = "https://transfer.deepsquare.run/"
     trusted_hosts: tuple[TrustedHost, ...] = ("transfer.deepsquare.run",)
-    meta_scheduler: Line = "0x7524fBB0c1e099A4A472C5A7b0B1E1E3aBd3fE97"
-    chain_id: Whole = Field(default=179188, ge=1, le=2**63 - 1)
+    meta_scheduler: SingleLine = "0x7524fBB0c1e099A4A472C5A7b0B1E1E3aBd3fE97"
+    chain_id: StrictInt = Field(default=179188, ge=1, le=2**63 - 1)
     private_key: PrivateKey = SecretStr("")
-    private_key_file: MaybePath = None
+    private_key_file: OptionalPath = None
     lock_credits: Credits = Decimal(500)
     max_credits_per_job: Credits = Decimal(1000)
     uses: tuple[Label, ...] = ()
@@ -218,7 +220,9 @@ class DeepSquareSection(Section):
     @classmethod
     def _check_contract(cls, address: str) -> str:
         if not re.fullmatch(r"0x[0-9a-fA-F]{40}", address):
-            raise refusal("is not a contract's address", "It is 0x and 40 hexadecimal digits.")
+            raise validation_error(
+                "is not a contract's address", "It is 0x and 40 hexadecimal digits."
+            )
         return address
 
     @model_validator(mode="after")
@@ -226,12 +230,14 @@ class DeepSquareSection(Section):
         if self.lock_credits > self.max_credits_per_job:
             problem = f"is {self.lock_credits}, but max_credits_per_job is"
             mend = "Lower lock_credits or raise max_credits_per_job."
-            raise refusal(f"{problem} {self.max_credits_per_job}", mend, "lock_credits")
+            raise validation_error(f"{problem} {self.max_credits_per_job}", mend, "lock_credits")
         # A result from a host that is not trusted is refused after it has been paid for.
         parts = urlsplit(self.transfer_url)
         if not {parts.netloc.lower(), parts.hostname} & set(self.trusted_hosts):
             problem = "is at a host that trusted_hosts does not name"
-            raise refusal(problem, f'Add "{parts.netloc}" to trusted_hosts.', "transfer_url")
+            raise validation_error(
+                problem, f'Add "{parts.netloc}" to trusted_hosts.', "transfer_url"
+            )
         return self
 
 
@@ -242,15 +248,15 @@ class SlurmSection(Section):
     the nodes, empty for the bot's own.
     """
 
-    partition: Line = ""
-    account: Line = ""
-    shared_dir: MaybePath = None
-    extra_args: tuple[Line, ...] = ()
+    partition: SingleLine = ""
+    account: SingleLine = ""
+    shared_dir: OptionalPath = None
+    extra_args: tuple[SingleLine, ...] = ()
     poll_seconds: Seconds = Field(default=2.0, ge=0.1)
-    gpus: Line = "any"
-    python: Line = ""
+    gpus: SingleLine = "any"
+    python: SingleLine = ""
     engine: Literal["auto", "sketch", "diffusers"] = "auto"
-    model: Line = ""
+    model: SingleLine = ""
     device: Literal["auto", "cpu", "cuda"] = "auto"
     container: Literal["none", "apptainer", "podman"] = "none"
     step_seconds: Seconds = 0.0
@@ -260,15 +266,15 @@ class SlurmSection(Section):
     def _check_gpus(cls, gpus: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", gpus):
             mend = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
-            raise refusal("is no type of GPU", mend)
+            raise validation_error("is no type of GPU", mend)
         return gpus
 
 
 class ScriptedSection(Section):
     """``[backend.scripted]``: a recorded run; ``speed`` 0 plays it without waiting."""
 
-    recording: MaybePath = None
-    speed: Factor = 1.0
+    recording: OptionalPath = None
+    speed: SpeedFactor = 1.0
 
 
 class BackendSection(Section):

@@ -17,17 +17,17 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 
 from bot.domain.errors import ConfigError
 from bot.domain.quota import Quota
-from bot.domain.request import Limits
+from bot.domain.request import RequestLimits
 from bot.settings.files import (
     PRIVATE_KEY,
     refuse_open_file,
-    rooted,
+    resolve_paths,
     template_file,
     with_private_key,
 )
-from bot.settings.origins import Origins, Trail
-from bot.settings.problems import MASK, problems_of, toml
-from bot.settings.reading import keys, read_document, read_values
+from bot.settings.origins import KeyPath, ValueOrigins
+from bot.settings.problems import MASK, to_config_errors, toml
+from bot.settings.reading import keys, load_toml, merge_sources
 from bot.settings.sections import (
     BackendSection,
     DataSection,
@@ -46,7 +46,7 @@ DEFAULT_FILE = "config.toml"
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class EffectiveSetting:
     """One effective setting: ``value`` as TOML writes it, secrets masked.
 
     ``source`` is ``default``, the variable that set it, or the file and line.
@@ -95,7 +95,7 @@ class Settings(BaseSettings):
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
 
-    _origins: Origins = PrivateAttr(default=Origins({}))
+    _origins: ValueOrigins = PrivateAttr(default=ValueOrigins({}))
     _base: Path = PrivateAttr(default=Path())
 
     @classmethod
@@ -115,13 +115,13 @@ class Settings(BaseSettings):
         read if there is one. Relative paths in settings start at the file's folder, or at ``base``.
         Raises ConfigError for the first problem.
         """
-        settings, problems = cls.examine(path, environ, base)
+        settings, problems = cls.validate_files(path, environ, base)
         if settings is None:
             raise problems[0]
         return settings
 
     @classmethod
-    def examine(
+    def validate_files(
         cls, path: Path | None, environ: Mapping[str, str], base: Path | None = None
     ) -> tuple[Settings | None, tuple[ConfigError, ...]]:
         """The same, with every problem at once; settings are None if there is any."""
@@ -131,18 +131,18 @@ class Settings(BaseSettings):
         document = None
         if path is not None or os.path.lexists(place):
             try:
-                document = read_document(place, name)
+                document = load_toml(place, name)
             except ConfigError as error:
                 return None, (error,)
             folder = place.parent
-        values, origins, problems = read_values(cls, document, environ)
+        values, origins, problems = merge_sources(cls, document, environ)
         try:
             settings = cls(**values)
         except ValidationError as error:
-            return None, (*problems, *problems_of(error, cls, origins))
+            return None, (*problems, *to_config_errors(error, cls, origins))
         if problems:
             return None, problems
-        settings = rooted(settings, folder, environ.get("HOME"))
+        settings = resolve_paths(settings, folder, environ.get("HOME"))
         try:
             if document is not None:
                 refuse_open_file(place, document, settings._secret_keys())
@@ -154,10 +154,10 @@ class Settings(BaseSettings):
         settings._base = folder
         return settings, ()
 
-    def missing(self, *, discord: bool) -> tuple[ConfigError, ...]:
+    def missing_values(self, *, discord: bool) -> tuple[ConfigError, ...]:
         """What the chosen backend, and Discord if it is to be used, cannot do without."""
         backend = self.backend
-        needs: list[tuple[bool, Trail, str]] = [
+        needs: list[tuple[bool, KeyPath, str]] = [
             (
                 discord and not self.discord.token,
                 ("discord", "token"),
@@ -194,10 +194,10 @@ class Settings(BaseSettings):
             if lacking
         )
 
-    def limits(self, *, negative: bool) -> Limits:
+    def limits(self, *, negative: bool) -> RequestLimits:
         """What requests may ask for; ``negative``: the template takes negative prompts."""
         imagine = self.imagine
-        return Limits(
+        return RequestLimits(
             rows=imagine.rows,
             samples=imagine.samples,
             width=imagine.width,
@@ -258,10 +258,10 @@ class Settings(BaseSettings):
         held = (value.get_secret_value() for value in found if isinstance(value, SecretStr))
         return tuple(text for text in held if text)
 
-    def describe(self) -> tuple[Entry, ...]:
+    def describe(self) -> tuple[EffectiveSetting, ...]:
         """Every key with its effective value and where that comes from, for ``gridbrush check``."""
         return tuple(
-            Entry(
+            EffectiveSetting(
                 ".".join(trail[:-1]),
                 trail[-1],
                 toml(self._value(trail)),
@@ -270,12 +270,12 @@ class Settings(BaseSettings):
             for trail in keys(type(self))
         )
 
-    def _secret_keys(self) -> tuple[Trail, ...]:
+    def _secret_keys(self) -> tuple[KeyPath, ...]:
         return tuple(
             trail for trail in keys(type(self)) if isinstance(self._value(trail), SecretStr)
         )
 
-    def _value(self, trail: Trail) -> object:
+    def _value(self, trail: KeyPath) -> object:
         value: object = self
         for name in trail:
             value = getattr(value, name)

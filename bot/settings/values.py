@@ -29,7 +29,7 @@ _AFFINITY = re.compile(r"([a-z0-9._-]+)(?:\s*(==|!=|<=|>=|=|<|>)\s*|\s+(in)\s+)(
 _PRIVATE_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 
 
-def refusal(problem: str, mend: str, key: str = "") -> PydanticCustomError:
+def validation_error(problem: str, mend: str, key: str = "") -> PydanticCustomError:
     """What a check raises: ``problem`` goes on from the key's name, ``mend`` is a whole sentence.
 
     ``key`` names one key when the check looked at a whole section.
@@ -90,7 +90,9 @@ def _host(text: str) -> str:
 def _refuse_truth(value: object) -> object:
     # Python counts True as 1; an operator who writes `running = true` has mistaken the key.
     if isinstance(value, bool):
-        raise refusal("is true or false, where a number belongs", "Write a number without quotes.")
+        raise validation_error(
+            "is true or false, where a number belongs", "Write a number without quotes."
+        )
     return value
 
 
@@ -102,13 +104,13 @@ def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
         parts = urlsplit(text)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise refusal("is not a URL", mend) from None
+        raise validation_error("is not a URL", mend) from None
     if parts.scheme not in schemes or not host or re.search(r"[\s\x00-\x1f]", text):
-        raise refusal("is not a URL of the right kind", mend)
+        raise validation_error("is not a URL of the right kind", mend)
     if parts.username is not None or parts.password is not None:
-        raise refusal("holds a name or a password", "Leave out the part before the @.")
+        raise validation_error("holds a name or a password", "Leave out the part before the @.")
     if parts.scheme == plain and not is_loopback(host):
-        raise refusal(
+        raise validation_error(
             f"uses {plain}, which anybody on the way can read",
             f"Use {safe}; {plain} is for this machine itself only, such as 127.0.0.1.",
         )
@@ -130,7 +132,7 @@ def _check_address(text: str) -> str:
         split_address(text)
     except ValueError:
         mend = "Write host:port, such as example.org:443 or [::1]:443."
-        raise refusal("is not a host with a port", mend) from None
+        raise validation_error("is not a host with a port", mend) from None
     return text
 
 
@@ -147,7 +149,7 @@ def _check_trusted_host(text: str) -> str:
             _host(lowered)
     except ValueError:
         mend = "Write the bare name, as in transfer.example.org or 127.0.0.1:8080: no https://."
-        raise refusal("is not a host", mend) from None
+        raise validation_error("is not a host", mend) from None
     return lowered
 
 
@@ -156,7 +158,7 @@ def _check_label(text: str) -> str:
         return "=".join(split_label(text.strip().lower()))
     except ValueError:
         mend = 'Write "key=value", such as "os=linux".'
-        raise refusal("is not a provider label", mend) from None
+        raise validation_error("is not a provider label", mend) from None
 
 
 def _check_affinity(text: str) -> str:
@@ -164,7 +166,7 @@ def _check_affinity(text: str) -> str:
         return " ".join(split_affinity(text.strip().lower()))
     except ValueError:
         mend = 'Write "key operator value" with one of == != < <= > >= in, "gpu in rtx".'
-        raise refusal("is not a provider filter", mend) from None
+        raise validation_error("is not a provider filter", mend) from None
 
 
 def _read_window(value: object) -> object:
@@ -177,16 +179,20 @@ def _read_window(value: object) -> object:
 
 
 def _no_window() -> timedelta:
-    raise refusal("is not a length of time", 'Write it like "24h", "7d", "90m" or "1h30m".')
+    raise validation_error(
+        "is not a length of time", 'Write it like "24h", "7d", "90m" or "1h30m".'
+    )
 
 
 def _check_token(secret: SecretStr) -> SecretStr:
     token = secret.get_secret_value().strip()
     if token.lower().startswith("bot "):
-        raise refusal("begins with the word Bot", "Leave the word out; only the token itself.")
+        raise validation_error(
+            "begins with the word Bot", "Leave the word out; only the token itself."
+        )
     if re.search(r"[\s\"'\x00-\x1f]", token) or not token.isascii():
         mend = "Copy it again from the Bot page of the Discord developer portal."
-        raise refusal("holds characters that no bot token has", mend)
+        raise validation_error("holds characters that no bot token has", mend)
     return SecretStr(token)
 
 
@@ -194,28 +200,30 @@ def _check_private_key(secret: SecretStr) -> SecretStr:
     key = secret.get_secret_value().strip()
     if key and not looks_like_private_key(key):
         mend = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
-        raise refusal("is not a private key", mend)
+        raise validation_error("is not a private key", mend)
     return SecretStr(key)
 
 
 def _no_line_break(text: str) -> str:
     if re.search(r"[\x00-\x1f\x7f]", text):
-        raise refusal("holds a line break or a control character", "Write it on one line.")
+        raise validation_error("holds a line break or a control character", "Write it on one line.")
     return text
 
 
-Whole = Annotated[int, BeforeValidator(_refuse_truth)]
+StrictInt = Annotated[int, BeforeValidator(_refuse_truth)]
 """A whole number; bounds are the field's."""
 Seconds = Annotated[
     float, BeforeValidator(_refuse_truth), Field(ge=0, le=86400, allow_inf_nan=False)
 ]
 """A duration of at most a day, fractions allowed."""
-Factor = Annotated[float, BeforeValidator(_refuse_truth), Field(ge=0, le=1000, allow_inf_nan=False)]
+SpeedFactor = Annotated[
+    float, BeforeValidator(_refuse_truth), Field(ge=0, le=1000, allow_inf_nan=False)
+]
 """How many times as fast, 1 is as recorded."""
 Credits = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(gt=0, le=10**9)]
-Budget = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(ge=0, le=10**12)]
+CreditBudget = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(ge=0, le=10**12)]
 """An amount of DeepSquare credits, exact."""
-Line = Annotated[str, AfterValidator(_no_line_break)]
+SingleLine = Annotated[str, AfterValidator(_no_line_break)]
 """Text on one line."""
 WebUrl = Annotated[str, AfterValidator(_check_web_url)]
 """https, or http on loopback."""
@@ -242,5 +250,5 @@ Token = Annotated[SecretStr, AfterValidator(_check_token)]
 """A Discord bot token, or empty."""
 PrivateKey = Annotated[SecretStr, AfterValidator(_check_private_key)]
 """A wallet's private key in hex, or empty."""
-MaybePath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
 """A path; an empty text means none."""

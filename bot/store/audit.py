@@ -13,7 +13,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from bot.store.database import Database
-from bot.store.moments import from_text, to_text
+from bot.store.moments import parse_timestamp, to_timestamp
 from bot.store.query import Query
 
 _NEVER: Final = 2**63 - 1  # above every row id
@@ -32,7 +32,7 @@ class AuditEntry:
     detail: Mapping[str, Any]
 
 
-def record(
+def record_action(
     connection: sqlite3.Connection,
     *,
     at: datetime,
@@ -47,13 +47,13 @@ def record(
     cursor = connection.execute(
         "INSERT INTO audit (at, guild_id, actor_id, action, subject, detail) "
         "VALUES (?, ?, ?, ?, ?, ?)",
-        (to_text(at), guild_id, actor_id, action, subject, json.dumps(said, allow_nan=False)),
+        (to_timestamp(at), guild_id, actor_id, action, subject, json.dumps(said, allow_nan=False)),
     )
     assert cursor.lastrowid is not None
     return AuditEntry(cursor.lastrowid, at, guild_id, actor_id, action, subject, said)
 
 
-class Audit:
+class AuditRepository:
     """Reads the record as of the last commit."""
 
     def __init__(self, database: Database) -> None:
@@ -86,7 +86,7 @@ def _entries(rows: Sequence[sqlite3.Row]) -> tuple[AuditEntry, ...]:
     return tuple(
         AuditEntry(
             row["id"],
-            from_text(row["at"]),
+            parse_timestamp(row["at"]),
             row["guild_id"],
             row["actor_id"],
             row["action"],

@@ -16,9 +16,9 @@ from pathlib import Path
 from bot.domain.errors import ConfigError
 from bot.domain.job import TERMINAL
 from bot.store import identity, schema
-from bot.store.faults import explain
-from bot.store.moments import from_text
-from bot.store.query import marks
+from bot.store.faults import map_sqlite_error
+from bot.store.moments import parse_timestamp
+from bot.store.query import placeholders
 
 _ANOTHER = "Use another backup; `gridbrush restore` lists them."
 STAMP = "%Y%m%dT%H%M%S%fZ"
@@ -41,9 +41,9 @@ def back_up(source: Path, target: Path) -> None:
     Raises ConfigError naming ``target`` if that fails; then nothing is left behind.
     """
     try:
-        schema.copy(source, target)
+        schema.backup_copy(source, target)
     except sqlite3.Error as error:
-        raise explain(error, target) from error
+        raise map_sqlite_error(error, target) from error
     except OSError as error:
         raise ConfigError(
             str(target),
@@ -71,10 +71,10 @@ def prepare(source: Path, target: Path, now: Callable[[], datetime]) -> Summary:
         raise ConfigError(str(source), "there is no such file", _ANOTHER)
     discard(target)
     try:
-        schema.copy(source, target, unused=True)
+        schema.backup_copy(source, target, unused=True)
         with closing(sqlite3.connect(target, isolation_level=None)) as connection:
             summary = _summary(connection, source)
-            schema.apply_missing(connection, target, schema.stock_migrations(), now)
+            schema.apply_missing(connection, target, schema.load_migrations(), now)
             if not identity.application(connection):
                 connection.execute(f"PRAGMA application_id = {identity.APPLICATION_ID}")
         return summary
@@ -115,23 +115,23 @@ def discard(prepared: Path) -> None:
 
 def _summary(connection: sqlite3.Connection, path: Path) -> Summary:
     schema.refuse_foreign(connection, path)
-    version, newest = schema.version_of(connection), schema.stock_migrations()[-1].number
+    version, newest = schema.current_version(connection), schema.load_migrations()[-1].number
     if version == 0:
         raise ConfigError(str(path), "it is empty: no database of Gridbrush", _ANOTHER)
     if version > newest:
         problem = f"it has schema version {version}, this Gridbrush knows up to {newest}"
         raise ConfigError(str(path), problem, "Install the newer Gridbrush first.")
-    unfinished = f"sum(state NOT IN ({marks(len(TERMINAL))}))"
+    unfinished = f"sum(state NOT IN ({placeholders(len(TERMINAL))}))"
     row = connection.execute(
         f"SELECT count(*), coalesce({unfinished}, 0), max(created_at) FROM jobs", tuple(TERMINAL)
     ).fetchone()
-    return Summary(version, int(row[0]), int(row[1]), from_text(row[2]))
+    return Summary(version, int(row[0]), int(row[1]), parse_timestamp(row[2]))
 
 
 def _explained(error: sqlite3.Error | OSError, path: Path) -> Exception:
     if isinstance(error, OSError):
         return ConfigError(str(path), f"it cannot be copied ({error.strerror or error})", _ANOTHER)
-    told = explain(error, path)
+    told = map_sqlite_error(error, path)
     if isinstance(told, ConfigError):
-        return ConfigError(told.where, told.problem, _ANOTHER)
+        return ConfigError(told.location, told.problem, _ANOTHER)
     return told

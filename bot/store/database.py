@@ -27,10 +27,10 @@ import aiosqlite
 
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 from bot.store import backups, identity, schema
-from bot.store.faults import explain, explain_open
+from bot.store.faults import explain_open, map_sqlite_error
 from bot.store.query import Query
 from bot.store.waiting import max_wait_s, pause_after
-from bot.store.writer import Call, Later, Session, Verdict, Writer
+from bot.store.writer import Later, OpenTransaction, TransactionEnd, Writer, WriteRequest
 
 log = logging.getLogger(__name__)
 
@@ -49,14 +49,14 @@ _TRIAL_BYTES = 16_384
 class Transaction:
     """A transaction over several awaits, made by ``Database.transaction``."""
 
-    def __init__(self, session: Session, loop: asyncio.AbstractEventLoop) -> None:
+    def __init__(self, session: OpenTransaction, loop: asyncio.AbstractEventLoop) -> None:
         self._session = session
         self._loop = loop
 
     async def run(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
         """Run ``function`` in the writer's thread, inside this transaction."""
         future: asyncio.Future[Result] = self._loop.create_future()
-        self._session.inbox.put(Call(function, future))
+        self._session.inbox.put(WriteRequest(function, future))
         return await future
 
 
@@ -124,7 +124,7 @@ class Database:
             )
             await reader.execute(f"PRAGMA busy_timeout = {_READER_BUSY_MS}")
         except sqlite3.Error as error:
-            raise explain(error, path) from error
+            raise map_sqlite_error(error, path) from error
         except OSError as error:
             raise ConfigError(
                 str(path),
@@ -163,18 +163,18 @@ class Database:
             await asyncio.shield(session.begun)
         except BaseException:
             # Cancelled while waiting in line: the writer finds this when the turn comes.
-            session.inbox.put(Verdict(commit=False, future=verdict))
+            session.inbox.put(TransactionEnd(commit=False, future=verdict))
             raise
         holder = asyncio.current_task()
         self._holders.add(holder)
         try:
             yield Transaction(session, loop)
         except BaseException:
-            session.inbox.put(Verdict(commit=False, future=verdict))
+            session.inbox.put(TransactionEnd(commit=False, future=verdict))
             await _outlast(verdict)
             raise
         else:
-            session.inbox.put(Verdict(commit=True, future=verdict))
+            session.inbox.put(TransactionEnd(commit=True, future=verdict))
             await _outlast(verdict)
         finally:
             self._holders.discard(holder)
@@ -204,7 +204,7 @@ class Database:
             else:
                 if self._reading_cause:
                     self._changed(reading="")
-                return query.shape(list(rows))
+                return query.map_rows(list(rows))
 
     async def try_out(self) -> None:
         """Write and read for a trial; leaves nothing behind. Raises like ``write``."""
@@ -310,7 +310,7 @@ def _prepare(
     """The writing connection to a sound file of the right schema."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     identity.refuse_stale_log(path)
-    schema.create_private(path)
+    schema.create_private_file(path)
     connection = sqlite3.connect(
         path,
         isolation_level=None,
@@ -320,13 +320,13 @@ def _prepare(
     )
     try:
         connection.row_factory = sqlite3.Row
-        schema.check_file(connection, path)
-        schema.write_ahead(connection, path)
+        schema.check_integrity(connection, path)
+        schema.enable_wal(connection, path)
         # FULL: what a member was told is accepted survives a power cut, not only a crash.
         connection.execute("PRAGMA synchronous = FULL")
         # Erased prompts are overwritten, not merely unlinked.
         connection.execute("PRAGMA secure_delete = ON")
-        schema.migrate(connection, path, migrations or schema.stock_migrations(), now)
+        schema.migrate(connection, path, migrations or schema.load_migrations(), now)
         identity.establish(connection, path)
         connection.execute("PRAGMA foreign_keys = ON")
         connection.execute(f"PRAGMA busy_timeout = {_WRITER_BUSY_MS}")

@@ -15,7 +15,7 @@ from typing import Final, Literal, TypeAlias
 
 from bot.domain.events import MessageRef
 from bot.store.database import Database
-from bot.store.moments import from_text, to_text
+from bot.store.moments import parse_timestamp, to_timestamp
 from bot.store.query import Query
 
 MessageKind: TypeAlias = Literal["card", "result", "thread", "notice"]
@@ -24,7 +24,7 @@ CARD: Final = "card"
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class DeliveryAttempt:
     """One posting on one rung of the delivery ladder.
 
     ``delivered`` is None while the outcome is unknown; ``detail`` says what went wrong.
@@ -53,7 +53,7 @@ def record_attempt(
             SET attempted_at = excluded.attempted_at, done_at = NULL, delivered = NULL, detail = ''
             WHERE delivered = 0
         """,
-        (job_id, rung, nonce, to_text(at)),
+        (job_id, rung, nonce, to_timestamp(at)),
     )
     return cursor.rowcount == 1
 
@@ -72,7 +72,7 @@ def finish_attempt(
     cursor = connection.execute(
         "UPDATE deliveries SET done_at = ?, delivered = ?, detail = ? "
         "WHERE job_id = ? AND rung = ? AND nonce = ? AND done_at IS NULL",
-        (to_text(at), int(delivered), detail, job_id, rung, nonce),
+        (to_timestamp(at), int(delivered), detail, job_id, rung, nonce),
     )
     return cursor.rowcount == 1
 
@@ -93,7 +93,7 @@ def set_message(
         ON CONFLICT (job_id, kind) DO UPDATE SET channel_id = excluded.channel_id,
             message_id = excluded.message_id, posted_at = excluded.posted_at
         """,
-        (job_id, kind, message.channel_id, message.message_id, to_text(at)),
+        (job_id, kind, message.channel_id, message.message_id, to_timestamp(at)),
     )
 
 
@@ -117,7 +117,7 @@ def close_card(
             delivered = excluded.delivered, detail = excluded.detail
             WHERE done_at IS NULL
         """,
-        (job_id, CARD, CARD, to_text(at), to_text(at), int(not why_not), why_not),
+        (job_id, CARD, CARD, to_timestamp(at), to_timestamp(at), int(not why_not), why_not),
     )
 
 
@@ -138,18 +138,18 @@ _OWED: Final = """
 """
 
 
-class Deliveries:
+class DeliveryRepository:
     """Reads messages and attempts as of the last commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def attempts(self, job_id: str) -> tuple[Attempt, ...]:
+    async def attempts(self, job_id: str) -> tuple[DeliveryAttempt, ...]:
         """Every attempt to post something for this job, the first first."""
         sql = "SELECT * FROM deliveries WHERE job_id = ? ORDER BY id"
         return await self._database.read(Query(sql, (job_id,), _attempts))
 
-    async def open_on(self, rung: str) -> tuple[str, ...]:
+    async def pending_jobs(self, rung: str) -> tuple[str, ...]:
         """The jobs with an attempt on this rung whose outcome is unknown, the first first."""
         sql = "SELECT job_id FROM deliveries WHERE rung = ? AND done_at IS NULL ORDER BY id"
         return await self._database.read(Query(sql, (rung,), _job_ids))
@@ -167,7 +167,7 @@ class Deliveries:
         """
         return await self._database.read(Query(sql, (), _job_ids))
 
-    async def cards_behind(self, since: datetime, *, without: str) -> tuple[str, ...]:
+    async def stale_status_messages(self, since: datetime, *, without: str) -> tuple[str, ...]:
         """Jobs, asked for since then, that have ended after their card was written down last.
 
         Not those whose result was delivered on the rung ``without``: there the card is the result.
@@ -179,7 +179,7 @@ class Deliveries:
             AND json_extract(jobs.snapshot, '$.rung') <> ?
         ORDER BY jobs.id
         """
-        return await self._database.read(Query(sql, (to_text(since), without), _job_ids))
+        return await self._database.read(Query(sql, (to_timestamp(since), without), _job_ids))
 
     async def cards_owed(self, since: datetime) -> tuple[str, ...]:
         """Jobs of members who may not have been told: no card is known, nor why there is none.
@@ -191,7 +191,7 @@ class Deliveries:
             created_at >= ? OR state NOT IN ('finished', 'failed', 'cancelled')
         ) ORDER BY id
         """
-        return await self._database.read(Query(sql, (to_text(since),), _job_ids))
+        return await self._database.read(Query(sql, (to_timestamp(since),), _job_ids))
 
     async def card_owed(self, job_id: str) -> bool:
         """Whether no card of the job is known, nor why there is none."""
@@ -213,13 +213,13 @@ class Deliveries:
         return await self._database.read(Query(sql, (message_id,), _job_id))
 
 
-def _attempts(rows: Sequence[sqlite3.Row]) -> tuple[Attempt, ...]:
+def _attempts(rows: Sequence[sqlite3.Row]) -> tuple[DeliveryAttempt, ...]:
     return tuple(
-        Attempt(
+        DeliveryAttempt(
             row["rung"],
             row["nonce"],
-            from_text(row["attempted_at"]),
-            from_text(row["done_at"]) if row["done_at"] else None,
+            parse_timestamp(row["attempted_at"]),
+            parse_timestamp(row["done_at"]) if row["done_at"] else None,
             None if row["delivered"] is None else bool(row["delivered"]),
             row["detail"],
         )

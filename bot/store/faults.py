@@ -76,7 +76,7 @@ def is_held(error: sqlite3.Error) -> bool:
     return kind_of(error) in _HELD
 
 
-def explain(error: sqlite3.Error, path: Path) -> Exception:
+def map_sqlite_error(error: sqlite3.Error, path: Path) -> Exception:
     """The ConfigError to raise in place of ``error``, or ``error`` itself if it is a defect."""
     trouble = _TROUBLES.get(kind_of(error))
     if trouble is None:

@@ -2,7 +2,7 @@
 the line whom it holds.
 
 A setting's meaning is its reader's business; here it is a key and a JSON value. Functions that take
-a connection belong inside ``Database.write``; the class ``Guilds`` reads from outside.
+a connection belong inside ``Database.write``; the class ``GuildRepository`` reads from outside.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from bot.store.query import Query
 
 def settings(connection: sqlite3.Connection, guild_id: int) -> dict[str, object]:
     """All settings of a server by key, as this transaction sees them."""
-    return _settings_query(guild_id).on(connection)
+    return _settings_query(guild_id).run(connection)
 
 
 def set_setting(connection: sqlite3.Connection, guild_id: int, key: str, value: object) -> None:
@@ -37,7 +37,7 @@ def set_setting(connection: sqlite3.Connection, guild_id: int, key: str, value: 
 
 def rules(connection: sqlite3.Connection, guild_id: int) -> tuple[QuotaRule, ...]:
     """All quota rules of a server, as this transaction sees them."""
-    return _rules_query(guild_id).on(connection)
+    return _rules_query(guild_id).run(connection)
 
 
 def set_rule(connection: sqlite3.Connection, guild_id: int, rule: QuotaRule) -> None:
@@ -72,10 +72,10 @@ def running_limits(connection: sqlite3.Connection) -> dict[int, int]:
     are those they had when they last asked. Of the servers that a member waits in, the most
     generous counts: a slot belongs to no server.
     """
-    return _running_query().on(connection)
+    return _running_query().run(connection)
 
 
-class Guilds:
+class GuildRepository:
     """Reads what is set for servers, as of the last commit."""
 
     def __init__(self, database: Database) -> None:

@@ -12,11 +12,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from bot.domain.fairness import Waiting
-from bot.domain.forecast import RunTimes
+from bot.domain.fairness import QueuedJob
+from bot.domain.forecast import RuntimeHistory
 from bot.domain.job import TERMINAL, Job, JobState
-from bot.store.moments import from_text, to_text
-from bot.store.query import Query, Value, marks
+from bot.store.moments import parse_timestamp, to_timestamp
+from bot.store.query import Query, Value, placeholders
 from bot.store.snapshots import COLUMNS, load_job
 
 UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
@@ -35,7 +35,7 @@ class InteractionRef:
 
 
 @dataclass(frozen=True, slots=True)
-class InFlight:
+class ActiveJob:
     """A job between its turn and its end.
 
     ``dispatched_at`` is when its turn came, ``work`` its size in work units.
@@ -49,7 +49,7 @@ class InFlight:
 
 
 @dataclass(frozen=True, slots=True)
-class Counts:
+class QueueCounts:
     """How many jobs are waiting and in flight, of one member and of all."""
 
     waiting: int
@@ -59,7 +59,7 @@ class Counts:
 
 
 @dataclass(frozen=True, slots=True)
-class Kept:
+class StoredJobCounts:
     """What is stored of one member: jobs with their words, unfinished ones of them, erased ones."""
 
     jobs: int
@@ -67,12 +67,12 @@ class Kept:
     erased: int
 
 
-def job(job_id: str) -> Query[Job | None]:
+def job_by_id(job_id: str) -> Query[Job | None]:
     """The job with exactly this id."""
     return Query(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,), _one_job)
 
 
-def of_interaction(interaction_id: int) -> Query[Job | None]:
+def job_by_interaction(interaction_id: int) -> Query[Job | None]:
     """The job that this interaction was accepted as."""
     sql = f"SELECT {COLUMNS} FROM jobs WHERE interaction_id = ?"
     return Query(sql, (interaction_id,), _one_job)
@@ -92,7 +92,7 @@ def mac_key(job_id: str) -> Query[bytes | None]:
     return Query("SELECT mac_key FROM jobs WHERE id = ?", (job_id,), _one_key)
 
 
-def waiting() -> Query[tuple[Waiting, ...]]:
+def waiting() -> Query[tuple[QueuedJob, ...]]:
     """The line, the oldest first."""
     sql = """
         SELECT id, author_id, created_at, images, images * steps * pixels AS work FROM jobs
@@ -101,20 +101,20 @@ def waiting() -> Query[tuple[Waiting, ...]]:
     return Query(sql, (), _line)
 
 
-def in_flight() -> Query[tuple[InFlight, ...]]:
+def in_flight() -> Query[tuple[ActiveJob, ...]]:
     """Every job whose turn has come and which has not ended, the oldest first."""
     sql = f"""
         SELECT id, author_id, state, coalesce(dispatched_at, created_at) AS dispatched_at,
             images * steps * pixels AS work
-        FROM jobs WHERE state IN ({marks(len(IN_FLIGHT))}) ORDER BY created_at, id
+        FROM jobs WHERE state IN ({placeholders(len(IN_FLIGHT))}) ORDER BY created_at, id
     """
     return Query(sql, IN_FLIGHT, _flights)
 
 
-def counts(author_id: int) -> Query[Counts]:
+def counts(author_id: int) -> Query[QueueCounts]:
     """What the limits of the queue are measured against."""
     # A grid that is being collected or posted no longer computes, but still is the member's.
-    flying = marks(len(IN_FLIGHT))
+    flying = placeholders(len(IN_FLIGHT))
     sql = f"""
         SELECT
             (SELECT count(*) FROM jobs WHERE author_id = ? AND state = 'queued'),
@@ -123,7 +123,7 @@ def counts(author_id: int) -> Query[Counts]:
             (SELECT count(*) FROM jobs WHERE state IN ({flying}))
     """
     parameters = (author_id, author_id, *IN_FLIGHT, *IN_FLIGHT)
-    return Query(sql, parameters, lambda rows: Counts(*rows[0]))
+    return Query(sql, parameters, lambda rows: QueueCounts(*rows[0]))
 
 
 def last_started() -> Query[dict[int, datetime]]:
@@ -141,7 +141,7 @@ def last_started() -> Query[dict[int, datetime]]:
 def unfinished_rows() -> Query[Sequence[sqlite3.Row]]:
     """Every job that has not ended, as rows for ``load_job``, the oldest first."""
     sql = f"""
-        SELECT {COLUMNS} FROM jobs WHERE state IN ({marks(len(UNFINISHED))})
+        SELECT {COLUMNS} FROM jobs WHERE state IN ({placeholders(len(UNFINISHED))})
         ORDER BY created_at, id
     """
     return Query(sql, UNFINISHED, lambda rows: rows)
@@ -150,7 +150,7 @@ def unfinished_rows() -> Query[Sequence[sqlite3.Row]]:
 def unfinished_of(author_id: int) -> Query[tuple[Job, ...]]:
     """A member's jobs that have not ended, the oldest first."""
     sql = f"""
-        SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND state IN ({marks(len(UNFINISHED))})
+        SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND state IN ({placeholders(len(UNFINISHED))})
         ORDER BY created_at, id
     """
     return Query(sql, (author_id, *UNFINISHED), _jobs)
@@ -168,15 +168,15 @@ def history(
     return Query(sql + " ORDER BY id DESC LIMIT ?", (*parameters, limit), _jobs)
 
 
-def kept(author_id: int) -> Query[Kept]:
+def stored_counts(author_id: int) -> Query[StoredJobCounts]:
     """How much is stored of a member, in all servers together."""
     sql = f"""
         SELECT count(*) FILTER (WHERE erased_at IS NULL),
-            count(*) FILTER (WHERE state IN ({marks(len(UNFINISHED))})),
+            count(*) FILTER (WHERE state IN ({placeholders(len(UNFINISHED))})),
             count(*) FILTER (WHERE erased_at IS NOT NULL)
         FROM jobs WHERE author_id = ?
     """
-    return Query(sql, (*UNFINISHED, author_id), lambda rows: Kept(*rows[0]))
+    return Query(sql, (*UNFINISHED, author_id), lambda rows: StoredJobCounts(*rows[0]))
 
 
 def undelivered(rung: str, since: datetime) -> Query[tuple[Job, ...]]:
@@ -186,33 +186,33 @@ def undelivered(rung: str, since: datetime) -> Query[tuple[Job, ...]]:
             AND json_extract(snapshot, '$.rung') = ? AND erased_at IS NULL
         ORDER BY ended_at, id
     """
-    return Query(sql, (to_text(since), rung), _jobs)
+    return Query(sql, (to_timestamp(since), rung), _jobs)
 
 
 def ended_ids(author_id: int) -> Query[tuple[str, ...]]:
     """The ids of a member's jobs that have ended, erased ones included, the oldest first."""
     sql = f"""
-        SELECT id FROM jobs WHERE author_id = ? AND state IN ({marks(len(TERMINAL))}) ORDER BY id
+        SELECT id FROM jobs WHERE author_id = ? AND state IN ({placeholders(len(TERMINAL))}) ORDER BY id
     """
     return Query(sql, (author_id, *TERMINAL), lambda rows: tuple(row["id"] for row in rows))
 
 
-def of_channel(channel_id: int, states: Collection[JobState]) -> Query[tuple[Job, ...]]:
+def jobs_in_channel(channel_id: int, states: Collection[JobState]) -> Query[tuple[Job, ...]]:
     """The jobs of a channel that are in one of ``states``, the oldest first."""
     sql = f"""
-        SELECT {COLUMNS} FROM jobs WHERE channel_id = ? AND state IN ({marks(len(states))})
+        SELECT {COLUMNS} FROM jobs WHERE channel_id = ? AND state IN ({placeholders(len(states))})
         ORDER BY created_at, id
     """
     return Query(sql, (channel_id, *states), _jobs)
 
 
-def prefix(id_prefix: str, limit: int) -> Query[tuple[Job, ...]]:
+def jobs_by_id_prefix(id_prefix: str, limit: int) -> Query[tuple[Job, ...]]:
     """The jobs whose id begins like this, in order of id."""
     sql = f"SELECT {COLUMNS} FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
     return Query(sql, (id_prefix, id_prefix + _NO_ID, limit), _jobs)
 
 
-def run_times(limit: int) -> Query[RunTimes]:
+def run_times(limit: int) -> Query[RuntimeHistory]:
     """How long the latest finished jobs held their slot, from their turn to the last row."""
     sql = """
         SELECT images * steps * pixels AS work, dispatched_at, run_over_at
@@ -234,7 +234,7 @@ def _jobs(rows: Sequence[sqlite3.Row]) -> tuple[Job, ...]:
 def _one_interaction(rows: Sequence[sqlite3.Row]) -> InteractionRef | None:
     for row in rows:
         reference, application, token, expires = row
-        return InteractionRef(reference, application, token, from_text(expires))
+        return InteractionRef(reference, application, token, parse_timestamp(expires))
     return None
 
 
@@ -242,12 +242,12 @@ def _one_key(rows: Sequence[sqlite3.Row]) -> bytes | None:
     return bytes(rows[0]["mac_key"]) if rows else None
 
 
-def _line(rows: Sequence[sqlite3.Row]) -> tuple[Waiting, ...]:
+def _line(rows: Sequence[sqlite3.Row]) -> tuple[QueuedJob, ...]:
     return tuple(
-        Waiting(
+        QueuedJob(
             row["id"],
             row["author_id"],
-            from_text(row["created_at"]),
+            parse_timestamp(row["created_at"]),
             row["images"],
             work=row["work"],
         )
@@ -255,13 +255,13 @@ def _line(rows: Sequence[sqlite3.Row]) -> tuple[Waiting, ...]:
     )
 
 
-def _flights(rows: Sequence[sqlite3.Row]) -> tuple[InFlight, ...]:
+def _flights(rows: Sequence[sqlite3.Row]) -> tuple[ActiveJob, ...]:
     return tuple(
-        InFlight(
+        ActiveJob(
             row["id"],
             row["author_id"],
             JobState(row["state"]),
-            from_text(row["dispatched_at"]),
+            parse_timestamp(row["dispatched_at"]),
             row["work"],
         )
         for row in rows
@@ -269,15 +269,17 @@ def _flights(rows: Sequence[sqlite3.Row]) -> tuple[InFlight, ...]:
 
 
 def _turns(rows: Sequence[sqlite3.Row]) -> dict[int, datetime]:
-    return {row["author_id"]: from_text(row["turn"]) for row in rows if row["turn"]}
+    return {row["author_id"]: parse_timestamp(row["turn"]) for row in rows if row["turn"]}
 
 
-def _run_times(rows: Sequence[sqlite3.Row]) -> RunTimes:
-    return RunTimes(
+def _run_times(rows: Sequence[sqlite3.Row]) -> RuntimeHistory:
+    return RuntimeHistory(
         tuple(
             (
                 row["work"],
-                (from_text(row["run_over_at"]) - from_text(row["dispatched_at"])).total_seconds(),
+                (
+                    parse_timestamp(row["run_over_at"]) - parse_timestamp(row["dispatched_at"])
+                ).total_seconds(),
             )
             for row in reversed(rows)
         )

@@ -1,7 +1,7 @@
 """Jobs, from acceptance to history. Knows the table ``jobs``; what a state means is the domain's.
 
 Functions that take a connection belong inside ``Database.write``, several of them in one
-transaction where they must hold together; the class ``Jobs`` reads from outside.
+transaction where they must hold together; the class ``JobRepository`` reads from outside.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from decimal import Decimal
 from typing import Final
 
 from bot.domain.events import KEPT
-from bot.domain.fairness import Waiting
-from bot.domain.forecast import RunTimes
+from bot.domain.fairness import QueuedJob
+from bot.domain.forecast import RuntimeHistory
 from bot.domain.job import TERMINAL, Job, JobState
 from bot.domain.request import Author
 from bot.store import credit_queries, job_queries
-from bot.store.credit_queries import Credits
+from bot.store.credit_queries import JobCost
 from bot.store.database import Database
-from bot.store.job_queries import Counts, InFlight, InteractionRef
-from bot.store.moments import to_text
-from bot.store.query import marks
+from bot.store.job_queries import ActiveJob, InteractionRef, QueueCounts
+from bot.store.moments import to_timestamp
+from bot.store.query import placeholders
 from bot.store.snapshots import COLUMNS, dump_job, dump_request, load_job
 
-ERASED: Final = "[erased]"
+ERASED_PROMPT: Final = "[erased]"
 """What stands for a prompt after its author had it erased."""
 
 _LOADED_AT_ONCE = 200
@@ -67,7 +67,7 @@ def insert(
             interaction and interaction.id,
             interaction and interaction.application_id,
             interaction and interaction.token,
-            interaction and to_text(interaction.expires_at),
+            interaction and to_timestamp(interaction.expires_at),
             request.author.id,
             request.place.guild_id,
             request.place.channel_id,
@@ -75,10 +75,10 @@ def insert(
             request.images,
             request.steps if steps_run is None else steps_run,
             request.width * request.height,
-            to_text(job.created_at),
-            to_text(job.created_at),
-            to_text(job.started_at),
-            to_text(job.ended_at),
+            to_timestamp(job.created_at),
+            to_timestamp(job.created_at),
+            to_timestamp(job.started_at),
+            to_timestamp(job.ended_at),
             dump_request(request),
             dump_job(job),
             mac_key,
@@ -108,9 +108,9 @@ def save(connection: sqlite3.Connection, job: Job, *, expected: JobState, at: da
             "expected": expected,
             "state": job.state,
             "snapshot": dump_job(job),
-            "at": to_text(at),
-            "started_at": to_text(job.started_at),
-            "ended_at": to_text(job.ended_at),
+            "at": to_timestamp(at),
+            "started_at": to_timestamp(job.started_at),
+            "ended_at": to_timestamp(job.ended_at),
             "dispatched": job.state is JobState.SUBMITTING and expected is JobState.QUEUED,
             "run_over": job.state is JobState.COLLECTING and expected is not job.state,
         },
@@ -120,32 +120,32 @@ def save(connection: sqlite3.Connection, job: Job, *, expected: JobState, at: da
 
 def by_id(connection: sqlite3.Connection, job_id: str) -> Job | None:
     """The job as this transaction sees it."""
-    return job_queries.job(job_id).on(connection)
+    return job_queries.job_by_id(job_id).run(connection)
 
 
 def by_interaction(connection: sqlite3.Connection, interaction_id: int) -> Job | None:
     """The job that an earlier delivery of the same press has made."""
-    return job_queries.of_interaction(interaction_id).on(connection)
+    return job_queries.job_by_interaction(interaction_id).run(connection)
 
 
-def waiting(connection: sqlite3.Connection) -> tuple[Waiting, ...]:
+def waiting(connection: sqlite3.Connection) -> tuple[QueuedJob, ...]:
     """The line as this transaction sees it, the oldest first."""
-    return job_queries.waiting().on(connection)
+    return job_queries.waiting().run(connection)
 
 
-def counts(connection: sqlite3.Connection, author_id: int) -> Counts:
+def counts(connection: sqlite3.Connection, author_id: int) -> QueueCounts:
     """What the limits of the queue are measured against."""
-    return job_queries.counts(author_id).on(connection)
+    return job_queries.counts(author_id).run(connection)
 
 
 def spent(connection: sqlite3.Connection, guild_id: int | None, since: datetime) -> Decimal:
     """Credits spent or promised by a server, or by all, since a moment."""
-    return credit_queries.spent(guild_id, since).on(connection)
+    return credit_queries.credits_spent(guild_id, since).run(connection)
 
 
-def credits_of(connection: sqlite3.Connection, job_id: str) -> Credits:
+def credits_of(connection: sqlite3.Connection, job_id: str) -> JobCost:
     """What a job may cost and did cost, as far as that is known."""
-    return credit_queries.credits_of(job_id).on(connection)
+    return credit_queries.job_cost(job_id).run(connection)
 
 
 def set_credits(
@@ -172,7 +172,9 @@ def forget_token(connection: sqlite3.Connection, job_id: str) -> None:
     )
 
 
-def erase(connection: sqlite3.Connection, author_id: int, *, at: datetime) -> tuple[str, ...]:
+def erase_author_data(
+    connection: sqlite3.Connection, author_id: int, *, at: datetime
+) -> tuple[str, ...]:
     """Forget what a member wrote and saw in every job that has ended; the ids of those jobs.
 
     Prompts, names, links to pictures and tokens go; states, times and the count of images stay,
@@ -181,7 +183,7 @@ def erase(connection: sqlite3.Connection, author_id: int, *, at: datetime) -> tu
     """
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND erased_at IS NULL "
-        f"AND state IN ({marks(len(TERMINAL))}) ORDER BY id",
+        f"AND state IN ({placeholders(len(TERMINAL))}) ORDER BY id",
         (author_id, *TERMINAL),
     ).fetchall()
     for row in rows:
@@ -189,14 +191,14 @@ def erase(connection: sqlite3.Connection, author_id: int, *, at: datetime) -> tu
         connection.execute(
             "UPDATE jobs SET request = ?, snapshot = ?, token = NULL, token_expires_at = NULL, "
             "author_roles = '[]', erased_at = ? WHERE id = ?",
-            (dump_request(job.request), dump_job(job), to_text(at), job.id),
+            (dump_request(job.request), dump_job(job), to_timestamp(at), job.id),
         )
     return tuple(row["id"] for row in rows)
 
 
 def _without_words(job: Job) -> Job:
     request = replace(
-        job.request, prompt=ERASED, negative="", author=Author(job.request.author.id, "")
+        job.request, prompt=ERASED_PROMPT, negative="", author=Author(job.request.author.id, "")
     )
     rows = tuple(replace(row, artifact=None) for row in job.rows)
     return replace(job, request=request, rows=rows, grid=None)
@@ -207,7 +209,7 @@ def _credits(amount: Decimal | None) -> str | None:
     return None if amount is None else str(amount)
 
 
-class Jobs:
+class JobRepository:
     """Reads jobs as of the last commit, without waiting for the writer."""
 
     def __init__(self, database: Database) -> None:
@@ -215,11 +217,11 @@ class Jobs:
 
     async def get(self, job_id: str) -> Job | None:
         """The job with exactly this id."""
-        return await self._database.read(job_queries.job(job_id))
+        return await self._database.read(job_queries.job_by_id(job_id))
 
     async def by_interaction(self, interaction_id: int) -> Job | None:
         """The job that this interaction was accepted as."""
-        return await self._database.read(job_queries.of_interaction(interaction_id))
+        return await self._database.read(job_queries.job_by_interaction(interaction_id))
 
     async def interaction(self, job_id: str) -> InteractionRef | None:
         """Where the job came from; None for the command line and after erasure."""
@@ -243,15 +245,15 @@ class Jobs:
         """A member's jobs that have not ended, the oldest first."""
         return await self._database.read(job_queries.unfinished_of(author_id))
 
-    async def waiting(self) -> tuple[Waiting, ...]:
+    async def waiting(self) -> tuple[QueuedJob, ...]:
         """The line, the oldest first."""
         return await self._database.read(job_queries.waiting())
 
-    async def running(self) -> tuple[InFlight, ...]:
+    async def running(self) -> tuple[ActiveJob, ...]:
         """Every job whose turn has come and which has not ended, the oldest first."""
         return await self._database.read(job_queries.in_flight())
 
-    async def counts(self, author_id: int) -> Counts:
+    async def counts(self, author_id: int) -> QueueCounts:
         """How many jobs are waiting and in flight, of one member and of all."""
         return await self._database.read(job_queries.counts(author_id))
 
@@ -272,28 +274,28 @@ class Jobs:
 
     async def of_channel(self, channel_id: int, states: Collection[JobState]) -> tuple[Job, ...]:
         """The jobs of a channel that are in one of ``states``, the oldest first."""
-        return await self._database.read(job_queries.of_channel(channel_id, states))
+        return await self._database.read(job_queries.jobs_in_channel(channel_id, states))
 
     async def prefix(self, id_prefix: str, limit: int = 25) -> tuple[Job, ...]:
         """The jobs whose id begins like this, in order of id."""
-        return await self._database.read(job_queries.prefix(id_prefix, limit))
+        return await self._database.read(job_queries.jobs_by_id_prefix(id_prefix, limit))
 
     async def kept(self, since: datetime) -> tuple[Job, ...]:
         """The jobs, finished since a moment, whose result no place has taken, the oldest first."""
         return await self._database.read(job_queries.undelivered(KEPT, since))
 
-    async def run_times(self, limit: int = 40) -> RunTimes:
+    async def run_times(self, limit: int = 40) -> RuntimeHistory:
         """How long the latest finished jobs held their slot, the newest last."""
         return await self._database.read(job_queries.run_times(limit))
 
     async def spent(self, guild_id: int | None, since: datetime) -> Decimal:
         """Credits spent or promised by a server, or by all, since a moment."""
-        return await self._database.read(credit_queries.spent(guild_id, since))
+        return await self._database.read(credit_queries.credits_spent(guild_id, since))
 
-    async def credits(self, job_id: str) -> Credits:
+    async def credits(self, job_id: str) -> JobCost:
         """What a job may cost and did cost, as far as that is known."""
-        return await self._database.read(credit_queries.credits_of(job_id))
+        return await self._database.read(credit_queries.job_cost(job_id))
 
     async def unsettled(self) -> tuple[Job, ...]:
         """The ended jobs that were priced and whose cost is not known yet."""
-        return await self._database.read(credit_queries.unsettled())
+        return await self._database.read(credit_queries.jobs_without_cost())

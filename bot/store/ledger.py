@@ -12,11 +12,11 @@ import sqlite3
 from datetime import datetime
 
 from bot.domain.job import Job
-from bot.domain.quota import Usage
+from bot.domain.quota import QuotaUsage
 from bot.store import ledger_queries
 from bot.store.database import Database
-from bot.store.ledger_queries import Balance, Entry, EntryKind
-from bot.store.moments import to_text
+from bot.store.ledger_queries import EntryKind, LedgerEntry, MemberTotals
+from bot.store.moments import to_timestamp
 
 
 def reserve(connection: sqlite3.Connection, job: Job) -> bool:
@@ -28,7 +28,7 @@ def reserve(connection: sqlite3.Connection, job: Job) -> bool:
         VALUES (?, ?, ?, ?, 'reserve', ?, ?, '') ON CONFLICT DO NOTHING
         """,
         (
-            to_text(job.created_at),
+            to_timestamp(job.created_at),
             request.place.guild_id,
             request.author.id,
             job.id,
@@ -82,7 +82,7 @@ def _close(
         FROM ledger WHERE job_id = ? AND kind = 'reserve'
         ON CONFLICT DO NOTHING
         """,
-        (to_text(at), kind, images, actor_id, reason, job_id),
+        (to_timestamp(at), kind, images, actor_id, reason, job_id),
     )
     return cursor.rowcount == 1
 
@@ -104,7 +104,7 @@ def grant(
         INSERT INTO ledger (at, guild_id, user_id, kind, images, expires_at, actor_id, reason)
         VALUES (?, ?, ?, 'grant', ?, ?, ?, ?)
         """,
-        (to_text(at), guild_id, user_id, images, to_text(expires_at), actor_id, reason),
+        (to_timestamp(at), guild_id, user_id, images, to_timestamp(expires_at), actor_id, reason),
     )
 
 
@@ -123,44 +123,46 @@ def reset(
         INSERT INTO ledger (at, guild_id, user_id, kind, images, actor_id, reason)
         VALUES (?, ?, ?, 'reset', 0, ?, ?)
         """,
-        (to_text(at), guild_id, user_id, actor_id, reason),
+        (to_timestamp(at), guild_id, user_id, actor_id, reason),
     )
 
 
-def usage(connection: sqlite3.Connection, guild_id: int, user_id: int, since: datetime) -> Usage:
+def usage(
+    connection: sqlite3.Connection, guild_id: int, user_id: int, since: datetime
+) -> QuotaUsage:
     """What a member was charged from ``since`` on, and the grants that had not expired by then.
 
     A charge counts from its reservation, whenever it was settled.
     """
-    return ledger_queries.usage(guild_id, user_id, since).on(connection)
+    return ledger_queries.usage_query(guild_id, user_id, since).run(connection)
 
 
-def check(connection: sqlite3.Connection) -> tuple[str, ...]:
+def find_inconsistencies(connection: sqlite3.Connection) -> tuple[str, ...]:
     """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
-    return ledger_queries.faults().on(connection)
+    return ledger_queries.inconsistencies().run(connection)
 
 
-class Ledger:
+class LedgerRepository:
     """Reads the ledger as of the last commit; decisions use ``usage`` inside their transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def usage(self, guild_id: int, user_id: int, since: datetime) -> Usage:
+    async def usage(self, guild_id: int, user_id: int, since: datetime) -> QuotaUsage:
         """What a member was charged from ``since`` on, and the grants not expired by then."""
-        return await self._database.read(ledger_queries.usage(guild_id, user_id, since))
+        return await self._database.read(ledger_queries.usage_query(guild_id, user_id, since))
 
     async def history(
         self, guild_id: int, user_id: int, limit: int = 25, before: int | None = None
-    ) -> tuple[Entry, ...]:
+    ) -> tuple[LedgerEntry, ...]:
         """A member's entries, the newest first; ``before`` is the id of the last one shown."""
         query = ledger_queries.history(guild_id, user_id, limit, before)
         return await self._database.read(query)
 
-    async def balances(self, guild_id: int) -> tuple[Balance, ...]:
+    async def balances(self, guild_id: int) -> tuple[MemberTotals, ...]:
         """All members of a server who are in the ledger, those who made most first."""
         return await self._database.read(ledger_queries.balances(guild_id))
 
     async def check(self) -> tuple[str, ...]:
         """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
-        return await self._database.read(ledger_queries.faults())
+        return await self._database.read(ledger_queries.inconsistencies())

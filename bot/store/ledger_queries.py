@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from bot.domain.job import TERMINAL
-from bot.domain.quota import Charge, Grant, Usage
-from bot.store.moments import from_text, to_text
-from bot.store.query import Query, marks
+from bot.domain.quota import QuotaCharge, QuotaGrant, QuotaUsage
+from bot.store.moments import parse_timestamp, to_timestamp
+from bot.store.query import Query, placeholders
 
 EntryKind: TypeAlias = Literal["reserve", "settle", "refund", "grant", "reset"]
 
@@ -19,7 +19,7 @@ _NEVER: Final = 2**63 - 1  # above every row id
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
+class LedgerEntry:
     """One line of the ledger; ``actor_id`` is 0 where the bot itself acted."""
 
     id: int
@@ -35,7 +35,7 @@ class Entry:
 
 
 @dataclass(frozen=True, slots=True)
-class Balance:
+class MemberTotals:
     """All images of one member: held by open jobs, made, given back, granted by moderators."""
 
     guild_id: int
@@ -46,15 +46,15 @@ class Balance:
     granted: int
 
 
-def usage(guild_id: int, user_id: int, since: datetime) -> Query[Usage]:
+def usage_query(guild_id: int, user_id: int, since: datetime) -> Query[QuotaUsage]:
     """What a member was charged from ``since`` on, and the grants that had not expired by then."""
-    moment = to_text(since)
+    moment = to_timestamp(since)
     return Query(_USAGE, (guild_id, user_id, moment, moment), _shape_usage)
 
 
 def history(
     guild_id: int, user_id: int, limit: int, before: int | None
-) -> Query[tuple[Entry, ...]]:
+) -> Query[tuple[LedgerEntry, ...]]:
     """A member's entries, the newest first, older than the entry ``before``."""
     sql = """
         SELECT * FROM ledger WHERE guild_id = ? AND user_id = ? AND id < ?
@@ -63,12 +63,12 @@ def history(
     return Query(sql, (guild_id, user_id, _NEVER if before is None else before, limit), _entries)
 
 
-def balances(guild_id: int) -> Query[tuple[Balance, ...]]:
+def balances(guild_id: int) -> Query[tuple[MemberTotals, ...]]:
     """All members of a server who are in the ledger, those who made most first."""
     return Query(_BALANCES, (guild_id,), _balances)
 
 
-def faults() -> Query[tuple[str, ...]]:
+def inconsistencies() -> Query[tuple[str, ...]]:
     """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
     return Query(_FAULTS, tuple(TERMINAL), _sentences)
 
@@ -108,7 +108,7 @@ GROUP BY opening.guild_id, opening.user_id ORDER BY settled DESC, opening.user_i
 # they are there when they should be.
 _FAULTS = f"""
 SELECT jobs.id, jobs.state, opening.id IS NOT NULL AS opened, closing.kind AS closed,
-    jobs.state IN ({marks(len(TERMINAL))}) AS ended
+    jobs.state IN ({placeholders(len(TERMINAL))}) AS ended
 FROM jobs
 LEFT JOIN ledger AS opening ON opening.job_id = jobs.id AND opening.kind = 'reserve'
 LEFT JOIN ledger AS closing
@@ -118,34 +118,36 @@ ORDER BY jobs.id
 """
 
 
-def _shape_usage(rows: Sequence[sqlite3.Row]) -> Usage:
-    return Usage(
+def _shape_usage(rows: Sequence[sqlite3.Row]) -> QuotaUsage:
+    return QuotaUsage(
         charges=tuple(
-            Charge(from_text(row["moment"]), row["images"])
+            QuotaCharge(parse_timestamp(row["moment"]), row["images"])
             for row in rows
             if row["kind"] == "reserve"
         ),
         grants=tuple(
-            Grant(row["images"], from_text(row["moment"])) for row in rows if row["kind"] == "grant"
+            QuotaGrant(row["images"], parse_timestamp(row["moment"]))
+            for row in rows
+            if row["kind"] == "grant"
         ),
     )
 
 
-def _entries(rows: Sequence[sqlite3.Row]) -> tuple[Entry, ...]:
+def _entries(rows: Sequence[sqlite3.Row]) -> tuple[LedgerEntry, ...]:
     return tuple(
-        Entry(
+        LedgerEntry(
             **{
                 **dict(row),
-                "at": from_text(row["at"]),
-                "expires_at": from_text(row["expires_at"]),
+                "at": parse_timestamp(row["at"]),
+                "expires_at": parse_timestamp(row["expires_at"]),
             }
         )
         for row in rows
     )
 
 
-def _balances(rows: Sequence[sqlite3.Row]) -> tuple[Balance, ...]:
-    return tuple(Balance(**dict(row)) for row in rows)
+def _balances(rows: Sequence[sqlite3.Row]) -> tuple[MemberTotals, ...]:
+    return tuple(MemberTotals(**dict(row)) for row in rows)
 
 
 def _sentences(rows: Sequence[sqlite3.Row]) -> tuple[str, ...]:

@@ -1,6 +1,6 @@
 """What moderators forbid: words, and members. Knows two tables; matching is ``bot.domain.words``'.
 
-Functions that take a connection belong inside ``Database.write``; the class ``Moderation`` reads
+Functions that take a connection belong inside ``Database.write``; the class ``ModerationRepository`` reads
 from outside.
 """
 
@@ -11,22 +11,22 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.domain.words import Rule
+from bot.domain.words import WordRule
 from bot.store.database import Database
-from bot.store.moments import from_text, to_text
+from bot.store.moments import parse_timestamp, to_timestamp
 from bot.store.query import Query
 
 
 @dataclass(frozen=True, slots=True)
-class PlacedRule:
+class ScopedWordRule:
     """A word rule and where it holds: one channel, or (None) the whole server."""
 
-    rule: Rule
+    rule: WordRule
     channel_id: int | None
 
 
 @dataclass(frozen=True, slots=True)
-class Block:
+class MemberBlock:
     """A member who may not make pictures; ``until`` None: until somebody lifts it."""
 
     user_id: int
@@ -41,14 +41,14 @@ def add_word_rule(
     *,
     whole_word: bool = True,
     channel_id: int | None = None,
-) -> Rule:
+) -> WordRule:
     """Forbid ``pattern`` from now on; the rule with its new id, which is never used again."""
     cursor = connection.execute(
         "INSERT INTO word_rules (guild_id, channel_id, pattern, whole_word) VALUES (?, ?, ?, ?)",
         (guild_id, channel_id, pattern, int(whole_word)),
     )
     assert cursor.lastrowid is not None
-    return Rule(cursor.lastrowid, pattern, whole_word)
+    return WordRule(cursor.lastrowid, pattern, whole_word)
 
 
 def remove_word_rule(connection: sqlite3.Connection, guild_id: int, rule_id: int) -> bool:
@@ -61,18 +61,18 @@ def remove_word_rule(connection: sqlite3.Connection, guild_id: int, rule_id: int
 
 def word_rules_in(
     connection: sqlite3.Connection, guild_id: int, channel_id: int
-) -> tuple[Rule, ...]:
+) -> tuple[WordRule, ...]:
     """The rules that hold in a channel: its own and the server's, as this transaction sees them."""
-    return _rules_in(guild_id, channel_id).on(connection)
+    return _rules_in(guild_id, channel_id).run(connection)
 
 
-def block(connection: sqlite3.Connection, guild_id: int, member: Block) -> None:
+def block(connection: sqlite3.Connection, guild_id: int, member: MemberBlock) -> None:
     """Block a member, in place of an earlier block."""
     connection.execute(
         "INSERT INTO blocks (guild_id, user_id, until, reason) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (guild_id, user_id) DO UPDATE SET until = excluded.until, "
         "reason = excluded.reason",
-        (guild_id, member.user_id, to_text(member.until), member.reason),
+        (guild_id, member.user_id, to_timestamp(member.until), member.reason),
     )
 
 
@@ -86,40 +86,40 @@ def unblock(connection: sqlite3.Connection, guild_id: int, user_id: int) -> bool
 
 def blocked(
     connection: sqlite3.Connection, guild_id: int, user_id: int, now: datetime
-) -> Block | None:
+) -> MemberBlock | None:
     """The block that holds for a member at ``now``, as this transaction sees it."""
-    return _block_of(guild_id, user_id, now).on(connection)
+    return _block_of(guild_id, user_id, now).run(connection)
 
 
-class Moderation:
+class ModerationRepository:
     """Reads word rules and blocks as of the last commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def word_rules(self, guild_id: int) -> tuple[PlacedRule, ...]:
+    async def word_rules(self, guild_id: int) -> tuple[ScopedWordRule, ...]:
         """All word rules of a server, the oldest first."""
         sql = "SELECT * FROM word_rules WHERE guild_id = ? ORDER BY id"
         return await self._database.read(Query(sql, (guild_id,), _placed))
 
-    async def word_rules_in(self, guild_id: int, channel_id: int) -> tuple[Rule, ...]:
+    async def word_rules_in(self, guild_id: int, channel_id: int) -> tuple[WordRule, ...]:
         """The rules that hold in a channel: its own and the server's."""
         return await self._database.read(_rules_in(guild_id, channel_id))
 
-    async def blocked(self, guild_id: int, user_id: int, now: datetime) -> Block | None:
+    async def blocked(self, guild_id: int, user_id: int, now: datetime) -> MemberBlock | None:
         """The block that holds for a member at ``now``."""
         return await self._database.read(_block_of(guild_id, user_id, now))
 
-    async def blocks(self, guild_id: int, now: datetime) -> tuple[Block, ...]:
+    async def blocks(self, guild_id: int, now: datetime) -> tuple[MemberBlock, ...]:
         """Every block of a server that holds at ``now``."""
         sql = """
             SELECT * FROM blocks WHERE guild_id = ? AND (until IS NULL OR until > ?)
             ORDER BY user_id
         """
-        return await self._database.read(Query(sql, (guild_id, to_text(now)), _blocks))
+        return await self._database.read(Query(sql, (guild_id, to_timestamp(now)), _blocks))
 
 
-def _rules_in(guild_id: int, channel_id: int) -> Query[tuple[Rule, ...]]:
+def _rules_in(guild_id: int, channel_id: int) -> Query[tuple[WordRule, ...]]:
     sql = """
         SELECT * FROM word_rules WHERE guild_id = ? AND (channel_id IS NULL OR channel_id = ?)
         ORDER BY id
@@ -127,26 +127,29 @@ def _rules_in(guild_id: int, channel_id: int) -> Query[tuple[Rule, ...]]:
     return Query(sql, (guild_id, channel_id), _rules)
 
 
-def _block_of(guild_id: int, user_id: int, now: datetime) -> Query[Block | None]:
+def _block_of(guild_id: int, user_id: int, now: datetime) -> Query[MemberBlock | None]:
     sql = """
         SELECT * FROM blocks WHERE guild_id = ? AND user_id = ? AND (until IS NULL OR until > ?)
     """
-    return Query(sql, (guild_id, user_id, to_text(now)), _first_block)
+    return Query(sql, (guild_id, user_id, to_timestamp(now)), _first_block)
 
 
-def _placed(rows: Sequence[sqlite3.Row]) -> tuple[PlacedRule, ...]:
+def _placed(rows: Sequence[sqlite3.Row]) -> tuple[ScopedWordRule, ...]:
     return tuple(
-        PlacedRule(rule, row["channel_id"]) for rule, row in zip(_rules(rows), rows, strict=True)
+        ScopedWordRule(rule, row["channel_id"])
+        for rule, row in zip(_rules(rows), rows, strict=True)
     )
 
 
-def _rules(rows: Sequence[sqlite3.Row]) -> tuple[Rule, ...]:
-    return tuple(Rule(row["id"], row["pattern"], bool(row["whole_word"])) for row in rows)
+def _rules(rows: Sequence[sqlite3.Row]) -> tuple[WordRule, ...]:
+    return tuple(WordRule(row["id"], row["pattern"], bool(row["whole_word"])) for row in rows)
 
 
-def _blocks(rows: Sequence[sqlite3.Row]) -> tuple[Block, ...]:
-    return tuple(Block(row["user_id"], from_text(row["until"]), row["reason"]) for row in rows)
+def _blocks(rows: Sequence[sqlite3.Row]) -> tuple[MemberBlock, ...]:
+    return tuple(
+        MemberBlock(row["user_id"], parse_timestamp(row["until"]), row["reason"]) for row in rows
+    )
 
 
-def _first_block(rows: Sequence[sqlite3.Row]) -> Block | None:
+def _first_block(rows: Sequence[sqlite3.Row]) -> MemberBlock | None:
     return next(iter(_blocks(rows)), None)

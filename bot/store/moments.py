@@ -11,10 +11,10 @@ from typing import overload
 
 
 @overload
-def to_text(moment: datetime) -> str: ...
+def to_timestamp(moment: datetime) -> str: ...
 @overload
-def to_text(moment: datetime | None) -> str | None: ...
-def to_text(moment: datetime | None) -> str | None:
+def to_timestamp(moment: datetime | None) -> str | None: ...
+def to_timestamp(moment: datetime | None) -> str | None:
     """The moment as the database keeps it; raises ValueError if it has no time zone."""
     if moment is None:
         return None
@@ -24,9 +24,9 @@ def to_text(moment: datetime | None) -> str | None:
 
 
 @overload
-def from_text(text: str) -> datetime: ...
+def parse_timestamp(text: str) -> datetime: ...
 @overload
-def from_text(text: str | None) -> datetime | None: ...
-def from_text(text: str | None) -> datetime | None:
+def parse_timestamp(text: str | None) -> datetime | None: ...
+def parse_timestamp(text: str | None) -> datetime | None:
     """The aware UTC moment that ``to_text`` wrote."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)

@@ -33,7 +33,7 @@ def read_present(path: Path) -> Present | None:
         identity.refuse_stale_log(path)
         with closing(sqlite3.connect(schema.read_only(path), uri=True)) as connection:
             connection.row_factory = sqlite3.Row
-            schema.check_file(connection, path)
+            schema.check_integrity(connection, path)
             jobs = {row["id"]: load_job(row) for row in _rows(connection, f"{COLUMNS} FROM jobs")}
             messages: dict[str, dict[MessageKind, MessageRef]] = {}
             for row in _rows(connection, "job_id, kind, channel_id, message_id FROM messages"):
@@ -62,7 +62,7 @@ def all_ids(connection: sqlite3.Connection) -> set[str]:
 
 def unfinished(connection: sqlite3.Connection) -> list[Job]:
     """Every job that has not ended, the oldest first."""
-    return [load_job(row) for row in job_queries.unfinished_rows().on(connection)]
+    return [load_job(row) for row in job_queries.unfinished_rows().run(connection)]
 
 
 def _rows(connection: sqlite3.Connection, what: str) -> list[sqlite3.Row]:

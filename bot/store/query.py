@@ -21,13 +21,13 @@ class Query(Generic[Result]):
 
     sql: str
     parameters: tuple[Value, ...]
-    shape: Callable[[Sequence[sqlite3.Row]], Result]
+    map_rows: Callable[[Sequence[sqlite3.Row]], Result]
 
-    def on(self, connection: sqlite3.Connection) -> Result:
+    def run(self, connection: sqlite3.Connection) -> Result:
         """The answer as seen from inside the transaction that ``connection`` is in."""
-        return self.shape(connection.execute(self.sql, self.parameters).fetchall())
+        return self.map_rows(connection.execute(self.sql, self.parameters).fetchall())
 
 
-def marks(count: int) -> str:
+def placeholders(count: int) -> str:
     """So many placeholders for an ``IN`` list: ``?, ?, ?``."""
     return ", ".join("?" * count)

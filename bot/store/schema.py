@@ -20,7 +20,7 @@ from pathlib import Path
 from bot.domain.errors import ConfigError
 from bot.store import identity
 from bot.store.faults import RESTORE
-from bot.store.moments import to_text
+from bot.store.moments import to_timestamp
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _TRIES = 5
@@ -43,7 +43,7 @@ class Migration:
     script: str
 
 
-def stock_migrations() -> tuple[Migration, ...]:
+def load_migrations() -> tuple[Migration, ...]:
     """The migrations that come with this package, in order."""
     folder = resources.files("bot.store") / "migrations"
     found = [
@@ -69,7 +69,7 @@ def statements(script: str) -> Iterator[str]:
         raise ValueError(f"a statement without an end: {pending.strip()[:80]}")
 
 
-def check_file(connection: sqlite3.Connection, path: Path) -> None:
+def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Read the whole file once; raises ConfigError if pages or records are damaged."""
     verdict = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     if verdict != ["ok"]:
@@ -80,7 +80,7 @@ def check_file(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def write_ahead(connection: sqlite3.Connection, path: Path) -> None:
+def enable_wal(connection: sqlite3.Connection, path: Path) -> None:
     """Switch to a write-ahead log; raises ConfigError where the file system has none."""
     mode = _ask_for_log(connection)
     if mode != "wal":
@@ -119,7 +119,7 @@ def migrate(
     """
     newest = migrations[-1].number
     refuse_foreign(connection, path)
-    version = version_of(connection)
+    version = current_version(connection)
     if version > newest:
         raise ConfigError(
             str(path),
@@ -129,7 +129,7 @@ def migrate(
         )
     if 0 < version < newest:
         moment = now().strftime("%Y%m%dT%H%M%S%fZ")
-        copy(path, path.with_name(f"{path.stem}-v{version}-{moment}.sqlite3"))
+        backup_copy(path, path.with_name(f"{path.stem}-v{version}-{moment}.sqlite3"))
     apply_missing(connection, path, migrations, now)
 
 
@@ -162,7 +162,7 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def version_of(connection: sqlite3.Connection) -> int:
+def current_version(connection: sqlite3.Connection) -> int:
     """The number of the last migration that was applied, 0 for an empty file."""
     known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'")
     if known.fetchone() is None:
@@ -175,7 +175,7 @@ def _apply(connection: sqlite3.Connection, path: Path, migration: Migration, at:
     connection.execute("BEGIN IMMEDIATE")
     try:
         # Asked again under the lock: a second process may have started at the same moment.
-        if version_of(connection) < migration.number:
+        if current_version(connection) < migration.number:
             connection.execute(_VERSIONS)
             for statement in statements(migration.script):
                 connection.execute(statement)
@@ -188,7 +188,7 @@ def _apply(connection: sqlite3.Connection, path: Path, migration: Migration, at:
                 )
             connection.execute(
                 "INSERT INTO schema_version (version, name, applied_at) VALUES (?, ?, ?)",
-                (migration.number, migration.name, to_text(at)),
+                (migration.number, migration.name, to_timestamp(at)),
             )
         connection.execute("COMMIT")
     except BaseException:
@@ -209,7 +209,7 @@ def check_sound(connection: sqlite3.Connection, path: Path) -> None:
         )
 
 
-def copy(source: Path, target: Path, *, unused: bool = False) -> None:
+def backup_copy(source: Path, target: Path, *, unused: bool = False) -> None:
     """A consistent, checked copy of a database that may be in use, or is known to be ``unused``.
 
     ``target`` is one file, readable by its owner only, without a write-ahead log beside it, and
@@ -220,7 +220,7 @@ def copy(source: Path, target: Path, *, unused: bool = False) -> None:
         raise FileExistsError(f"{target} exists")
     partial = target.with_name(target.name + ".partial")
     partial.unlink(missing_ok=True)
-    create_private(partial)
+    create_private_file(partial)
     try:
         with (
             closing(sqlite3.connect(read_only(source, unused=unused), uri=True)) as reader,
@@ -258,7 +258,7 @@ def read_only(path: Path, *, unused: bool = False) -> str:
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
 
 
-def create_private(path: Path) -> None:
+def create_private_file(path: Path) -> None:
     """An empty file that only its owner may read: it will hold prompts and interaction tokens."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
 

@@ -13,11 +13,11 @@ from functools import lru_cache
 from typing import Any, Final
 
 from bot.domain.errors import ConfigError
-from bot.domain.events import Artifact, Cause, Handle, MessageRef
+from bot.domain.events import Artifact, BackendJobRef, FailureReason, MessageRef
 from bot.domain.job import Job, JobState, Row
 from bot.domain.painter import Painted
 from bot.domain.request import Request
-from bot.store.moments import from_text
+from bot.store.moments import parse_timestamp
 
 COLUMNS: Final = "id, state, created_at, started_at, ended_at, request, snapshot"
 """What ``load_job`` needs of a row of ``jobs``."""
@@ -36,7 +36,7 @@ def dump_job(job: Job) -> str:
     """The snapshot: everything of the job that has no column, as compact JSON."""
     return _json(
         {
-            "handle": job.handle and [job.handle.backend, job.handle.ref],
+            "handle": job.handle and [job.handle.backend, job.handle.id],
             "rows": [
                 [
                     row.number,
@@ -51,10 +51,10 @@ def dump_job(job: Job) -> str:
             ],
             "grid": _dump_artifact(job.grid),
             "cause": job.cause,
-            "sentence": job.sentence,
+            "sentence": job.failure_message,
             "cancelled_by": job.cancelled_by,
-            "collected": job.collected,
-            "rung": job.rung,
+            "collected": job.fetched_rows,
+            "rung": job.delivery_method,
             "result": job.result and [job.result.channel_id, job.result.message_id],
         }
     )
@@ -69,18 +69,18 @@ def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
         return Job(
             id=row["id"],
             request=_load_request(row["request"]),
-            created_at=from_text(row["created_at"]),
+            created_at=parse_timestamp(row["created_at"]),
             state=JobState(row["state"]),
-            handle=None if snapshot["handle"] is None else Handle(*snapshot["handle"]),
+            handle=None if snapshot["handle"] is None else BackendJobRef(*snapshot["handle"]),
             rows=tuple(_load_row(*parts) for parts in snapshot["rows"]),
             grid=_load_artifact(snapshot["grid"]),
-            started_at=from_text(row["started_at"]),
-            ended_at=from_text(row["ended_at"]),
-            cause=None if snapshot["cause"] is None else Cause(snapshot["cause"]),
-            sentence=snapshot["sentence"],
+            started_at=parse_timestamp(row["started_at"]),
+            ended_at=parse_timestamp(row["ended_at"]),
+            cause=None if snapshot["cause"] is None else FailureReason(snapshot["cause"]),
+            failure_message=snapshot["sentence"],
             cancelled_by=snapshot["cancelled_by"],
-            collected=tuple(snapshot["collected"]),
-            rung=snapshot["rung"],
+            fetched_rows=tuple(snapshot["collected"]),
+            delivery_method=snapshot["rung"],
             result=None if snapshot["result"] is None else MessageRef(*snapshot["result"]),
         )
     except (ValueError, TypeError, AttributeError) as error:

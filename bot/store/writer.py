@@ -33,7 +33,7 @@ Later: TypeAlias = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
 
 
 @dataclass(slots=True, eq=False)
-class Call:
+class WriteRequest:
     """One function to run inside a transaction, and the future its caller waits on.
 
     ``taken`` while an attempt to commit it is under way, ``expired`` once its deadline has passed;
@@ -47,15 +47,15 @@ class Call:
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Session:
+class OpenTransaction:
     """A transaction held open over several calls; its inbox ends with a verdict (commit or not)."""
 
-    inbox: SimpleQueue[Call | Verdict]
+    inbox: SimpleQueue[WriteRequest | TransactionEnd]
     begun: asyncio.Future[Any]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Verdict:
+class TransactionEnd:
     """How a session ends."""
 
     commit: bool
@@ -66,7 +66,7 @@ class _Stop:
     """The last thing in the inbox."""
 
 
-_Work: TypeAlias = tuple[Call, ...] | Session | _Stop
+_Work: TypeAlias = tuple[WriteRequest, ...] | OpenTransaction | _Stop
 _Answer: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -95,7 +95,7 @@ class Writer:
         self._on_change = on_change
         self._later: Later = later or loop.call_later
         self._inbox: SimpleQueue[_Work] = SimpleQueue()
-        self._gathered: list[Call] = []
+        self._gathered: list[WriteRequest] = []
         self._lock = Lock()
         self._closing = Event()
         self._cause = ""
@@ -115,17 +115,17 @@ class Writer:
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._gathered:
             self._loop.call_soon(self._flush)
-        call = Call(function, future)
+        call = WriteRequest(function, future)
         self._gathered.append(call)
         if max_wait_s is not None:
             timer = self._later(max_wait_s, lambda: self._expire(call))
             future.add_done_callback(lambda _: timer.cancel())
         return future
 
-    def begin(self) -> Session:
+    def begin(self) -> OpenTransaction:
         """Open a transaction of several calls; ``session.begun`` resolves when its turn comes."""
         self._flush()
-        session = Session(SimpleQueue(), self._loop.create_future())
+        session = OpenTransaction(SimpleQueue(), self._loop.create_future())
         self._inbox.put(session)
         return session
 
@@ -145,7 +145,7 @@ class Writer:
             self._inbox.put(tuple(self._gathered[start : start + _MOST_PER_COMMIT]))
         self._gathered.clear()
 
-    def _expire(self, call: Call) -> None:
+    def _expire(self, call: WriteRequest) -> None:
         with self._lock:
             call.expired = True
             if call.taken:
@@ -164,12 +164,12 @@ class Writer:
                 case _Stop():
                     self._connection.close()
                     return
-                case Session():
+                case OpenTransaction():
                     self._hold(work)
                 case _:
                     held = self._commit(work)
 
-    def _commit(self, first: tuple[Call, ...]) -> _Work | None:
+    def _commit(self, first: tuple[WriteRequest, ...]) -> _Work | None:
         """Commit these calls and those that wait by now, however many attempts that takes.
 
         Returns the other work that ended the search for calls.
@@ -206,7 +206,7 @@ class Writer:
                 more, held = self._gather(())
                 calls += more
 
-    def _take(self, calls: Sequence[Call]) -> list[Call]:
+    def _take(self, calls: Sequence[WriteRequest]) -> list[WriteRequest]:
         """Begin an attempt: from now on its outcome decides, not a deadline."""
         with self._lock:
             # A caller who was cancelled before the turn came no longer wants it done.
@@ -215,7 +215,9 @@ class Writer:
                 call.taken = True
         return taken
 
-    def _put_back(self, taken: Sequence[Call], reason: StoreUnavailable) -> list[Call]:
+    def _put_back(
+        self, taken: Sequence[WriteRequest], reason: StoreUnavailable
+    ) -> list[WriteRequest]:
         """End a failed attempt; the calls that still have time, in their order."""
         self._cause = reason.cause
         with self._lock:
@@ -231,7 +233,7 @@ class Writer:
         self._announced = cause
         self._in_loop(self._on_change, cause)
 
-    def _gather(self, first: tuple[Call, ...]) -> tuple[list[Call], _Work | None]:
+    def _gather(self, first: tuple[WriteRequest, ...]) -> tuple[list[WriteRequest], _Work | None]:
         """All calls that wait by now, up to a limit, and the other work that ended the search."""
         calls = list(first)
         while len(calls) < _MOST_PER_COMMIT:
@@ -244,7 +246,7 @@ class Writer:
             calls.extend(work)
         return calls, None
 
-    def _commit_together(self, calls: Sequence[Call]) -> list[_Answer]:
+    def _commit_together(self, calls: Sequence[WriteRequest]) -> list[_Answer]:
         """Raises what concerns all of them; then nothing of the batch may be kept."""
         self._connection.execute("BEGIN IMMEDIATE")
         answers = [self._run_alone(call) for call in calls]
@@ -253,7 +255,7 @@ class Writer:
         self._connection.execute("COMMIT")
         return answers
 
-    def _run_alone(self, call: Call) -> _Answer:
+    def _run_alone(self, call: WriteRequest) -> _Answer:
         """Run one call so that its failure undoes its own changes and nobody else's."""
         self._connection.execute("SAVEPOINT one")
         try:
@@ -272,7 +274,7 @@ class Writer:
         self._connection.execute("RELEASE one")
         return call.future, result, None
 
-    def _hold(self, session: Session) -> None:
+    def _hold(self, session: OpenTransaction) -> None:
         try:
             self._connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
@@ -281,7 +283,7 @@ class Writer:
         self._tell([(session.begun, None, None)])
         while True:
             work = session.inbox.get()
-            if isinstance(work, Verdict):
+            if isinstance(work, TransactionEnd):
                 self._tell([self._end(work)])
                 return
             try:
@@ -295,7 +297,7 @@ class Writer:
                 answer = (work.future, None, self._translated(error))
             self._tell([answer])
 
-    def _end(self, verdict: Verdict) -> _Answer:
+    def _end(self, verdict: TransactionEnd) -> _Answer:
         if not verdict.commit:
             self._roll_back()
             return verdict.future, None, None

@@ -22,7 +22,7 @@ _CALLBACK: Final = re.compile(r"/interactions/(\d+)/[^/]+/callback$")
 _MOST: Final = 1000
 
 
-class Acknowledgements:
+class AckLatency:
     """``clock`` counts seconds; ``observe`` is told how many each first answer took.
 
     ``limited`` is told of every answer that said: too fast.
@@ -45,13 +45,13 @@ class Acknowledgements:
         """Interactions that are kept in mind."""
         return len(self._begun)
 
-    def arrived(self, interaction_id: int) -> None:
+    def start(self, interaction_id: int) -> None:
         """An interaction has come in; one that came before keeps its first moment."""
         self._begun.setdefault(interaction_id, self._clock())
         if len(self._begun) > _MOST:
             self._begun.popitem(last=False)
 
-    def trace(self) -> aiohttp.TraceConfig:
+    def trace_config(self) -> aiohttp.TraceConfig:
         """What the HTTP client is to tell."""
         config = aiohttp.TraceConfig()
         config.on_request_end.append(self._answered)

@@ -16,7 +16,7 @@ EVERY: Final = 2.5
 PER_SECOND: Final = 4.0
 
 
-class Urgency(Enum):
+class Priority(Enum):
     """How long a wish may wait for others; the value is the seconds that it is put back."""
 
     FINAL = -1_000.0
@@ -27,14 +27,14 @@ class Urgency(Enum):
 @dataclass(frozen=True, slots=True)
 class _Wish:
     since: float
-    urgency: Urgency
+    urgency: Priority
 
     @property
     def rank(self) -> float:
         return self.since + self.urgency.value
 
 
-class Agenda:
+class EditSchedule:
     """The wishes that are open. What a card will say is decided when its turn comes."""
 
     def __init__(self, *, every: float = EVERY, per_second: float = PER_SECOND) -> None:
@@ -45,7 +45,7 @@ class Agenda:
         self._budget = per_second
         self._counted_at = 0.0
 
-    def want(self, job_id: str, urgency: Urgency, at: float) -> bool:
+    def schedule(self, job_id: str, urgency: Priority, at: float) -> bool:
         """The card should be written; asked for again, it keeps its place or moves up.
 
         False if nothing has changed by that.
@@ -57,17 +57,17 @@ class Agenda:
         self._wishes[job_id] = _Wish(since, urgency)
         return True
 
-    def drop(self, job_id: str) -> None:
+    def cancel(self, job_id: str) -> None:
         """The card need not be written any more."""
         self._wishes.pop(job_id, None)
         self._written.pop(job_id, None)
 
-    def put_back(self, job_id: str, urgency: Urgency, at: float) -> None:
+    def reschedule(self, job_id: str, urgency: Priority, at: float) -> None:
         """The card was not written after all: try from ``at`` on, whatever the interval."""
         self._written.pop(job_id, None)
-        self.want(job_id, urgency, at)
+        self.schedule(job_id, urgency, at)
 
-    def take(self, at: float, busy: Container[str] = ()) -> str | None:
+    def pop_due(self, at: float, busy: Container[str] = ()) -> str | None:
         """The card to write now; None if none is due. ``busy`` ones are still being written."""
         self._refill(at)
         due = [
@@ -79,12 +79,12 @@ class Agenda:
             return None
         _, job_id = min(due)
         wish = self._wishes.pop(job_id)
-        if wish.urgency is not Urgency.FINAL:
+        if wish.urgency is not Priority.FINAL:
             self._budget -= 1
         self._written[job_id] = at
         return job_id
 
-    def wait(self, at: float, busy: Container[str] = ()) -> float | None:
+    def next_delay(self, at: float, busy: Container[str] = ()) -> float | None:
         """Seconds until a card may be due; None while nothing is wanted that is not busy."""
         self._refill(at)
         moments = [
@@ -95,7 +95,7 @@ class Agenda:
         return max(0.0, min(moments) - at) if moments else None
 
     def _due_at(self, job_id: str, wish: _Wish) -> float:
-        if wish.urgency is Urgency.FINAL:
+        if wish.urgency is Priority.FINAL:
             return wish.since
         lacking = max(0.0, 1.0 - self._budget) / self._per_second
         return max(

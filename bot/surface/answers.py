@@ -14,17 +14,17 @@ from typing import Any, Final
 import discord
 
 from bot.domain.errors import DeliveryError, InvalidRequest, RequestError, StoreUnavailable
-from bot.surface.card import CONTENT, Card, ControlRow
-from bot.surface.desk import desk_of
+from bot.surface.card import CONTENT, ActionRow, MessageContent
+from bot.surface.desk import get_context
 from bot.surface.first_answers import answer_accepted
 from bot.surface.given_back import given_back, typed_text
 from bot.surface.outcomes import ERRORS, Attempt, Outcome, attempt, insist
-from bot.surface.posting import NO_MENTIONS, Upload, embed_of, opened, view_of
-from bot.surface.texts import cut, disarmed
+from bot.surface.posting import NO_MENTIONS, FileUpload, open_files, to_embed, to_view
+from bot.surface.texts import escape_message, truncate
 
 log = logging.getLogger(__name__)
 
-APOLOGY: Final = (
+INTERNAL_ERROR_MESSAGE: Final = (
     "Something went wrong inside the bot, and nothing was charged for this press. "
     "Try again; if it happens again, tell a moderator the number {number}."
 )
@@ -58,13 +58,13 @@ _QUIETLY: Final = "quietly"
 _THINKING: Final = "thinking"
 
 
-async def whisper(
+async def send_ephemeral(
     interaction: discord.Interaction[Any],
     text: str,
     *,
-    card: Card | None = None,
-    controls: Sequence[ControlRow] = (),
-    uploads: Sequence[Upload] = (),
+    card: MessageContent | None = None,
+    controls: Sequence[ActionRow] = (),
+    uploads: Sequence[FileUpload] = (),
 ) -> None:
     """Tell the member privately, as first answer or as follow-up.
 
@@ -73,19 +73,19 @@ async def whisper(
     how = _acknowledged(interaction)
     if how == _THINKING:
         # It says "is thinking" until this very message is edited.
-        await conclude(interaction, text, controls=controls, uploads=uploads)
+        await edit_deferred(interaction, text, controls=controls, uploads=uploads)
         return
     said: dict[str, Any] = {"allowed_mentions": NO_MENTIONS, "ephemeral": True}
     if card is not None:
-        said["embed"] = embed_of(card)
+        said["embed"] = to_embed(card)
         controls = (*card.controls, *controls)
-    view = view_of(controls)
+    view = to_view(controls)
     if view is not None:
         said["view"] = view
     if text:
-        said["content"] = cut(text, CONTENT)
+        said["content"] = truncate(text, CONTENT)
     plain = {
-        "content": cut(text, CONTENT) or REFUSED.format(number=interaction.id),
+        "content": truncate(text, CONTENT) or REFUSED.format(number=interaction.id),
         "ephemeral": True,
         "allowed_mentions": NO_MENTIONS,
     }
@@ -98,7 +98,7 @@ async def whisper(
             _note(interaction, sent)
             return
         # What nobody could say of the acknowledgement is known now: it was never made.
-    sleep = desk_of(interaction).sleep
+    sleep = get_context(interaction).sleep
     sent = await insist(lambda: _say(interaction, said, uploads), sleep)
     if sent.outcome is Outcome.REFUSED:
         log.error("interaction %s failed: it was refused", interaction.id, exc_info=sent.error)
@@ -108,7 +108,7 @@ async def whisper(
     _note(interaction, sent)
 
 
-async def acknowledge(
+async def defer(
     interaction: discord.Interaction[Any], *, thinking: bool = False, private: bool = True
 ) -> None:
     """Win time: quietly or, ``thinking``, with "is thinking", for all to see if not ``private``.
@@ -117,7 +117,7 @@ async def acknowledge(
     """
     made = await insist(
         lambda: interaction.response.defer(ephemeral=thinking and private, thinking=thinking),
-        desk_of(interaction).sleep,
+        get_context(interaction).sleep,
     )
     if made.outcome not in (Outcome.LATE, Outcome.REFUSED):
         command = interaction.type is discord.InteractionType.application_command
@@ -126,12 +126,12 @@ async def acknowledge(
         log.info("interaction %s is not known to be acknowledged: %s", interaction.id, made.error)
 
 
-async def conclude(
+async def edit_deferred(
     interaction: discord.Interaction[Any],
     text: str,
     *,
-    controls: Sequence[ControlRow] = (),
-    uploads: Sequence[Upload] = (),
+    controls: Sequence[ActionRow] = (),
+    uploads: Sequence[FileUpload] = (),
 ) -> None:
     """Put an end to what was acknowledged: the private message says ``text`` from now on.
 
@@ -140,20 +140,22 @@ async def conclude(
 
     async def edit() -> object:
         return await interaction.edit_original_response(
-            content=cut(text, CONTENT),
-            view=view_of(controls),
-            attachments=await opened(uploads),
+            content=truncate(text, CONTENT),
+            view=to_view(controls),
+            attachments=await open_files(uploads),
             allowed_mentions=NO_MENTIONS,
         )
 
-    edited = await insist(edit, desk_of(interaction).sleep, seconds=EDIT_SECONDS)
+    edited = await insist(edit, get_context(interaction).sleep, seconds=EDIT_SECONDS)
     if edited.outcome is Outcome.LATE and not interaction.response.is_done():
         # What nobody could say of the acknowledgement is known now: it was never made.
-        said: dict[str, Any] = {"content": cut(text, CONTENT), "ephemeral": True}
-        view = view_of(controls)
+        said: dict[str, Any] = {"content": truncate(text, CONTENT), "ephemeral": True}
+        view = to_view(controls)
         if view is not None:
             said["view"] = view
-        edited = await insist(lambda: _say(interaction, said, uploads), desk_of(interaction).sleep)
+        edited = await insist(
+            lambda: _say(interaction, said, uploads), get_context(interaction).sleep
+        )
     if edited.outcome is Outcome.REFUSED and edited.error is not None:
         raise edited.error
     _note(interaction, edited)
@@ -161,45 +163,47 @@ async def conclude(
 
 async def add(interaction: discord.Interaction[Any], text: str) -> None:
     """Tell the member privately something more, once there is an answer; a failure is logged."""
-    said = {"content": cut(text, CONTENT), "ephemeral": True, "allowed_mentions": NO_MENTIONS}
+    said = {"content": truncate(text, CONTENT), "ephemeral": True, "allowed_mentions": NO_MENTIONS}
     _note(interaction, await attempt(lambda: _follow_up(interaction, said)))
 
 
 async def open_form(interaction: discord.Interaction[Any], form: discord.ui.Modal) -> None:
     """Open a form as the first answer. Raises RequestError if Discord refuses it."""
-    opened = await insist(lambda: interaction.response.send_modal(form), desk_of(interaction).sleep)
+    opened = await insist(
+        lambda: interaction.response.send_modal(form), get_context(interaction).sleep
+    )
     if opened.outcome is Outcome.REFUSED:
         log.warning("Discord refused the form %s: %s", form.custom_id, opened.error)
         raise RequestError(NO_FORM)
     _note(interaction, opened)
 
 
-async def turn_to(interaction: discord.Interaction[Any], card: Card) -> None:
+async def turn_to(interaction: discord.Interaction[Any], card: MessageContent) -> None:
     """Put ``card`` in the place of the private message that was pressed.
 
     Raises HTTPException if Discord refuses it.
     """
 
     async def edit() -> object:
-        change: dict[str, Any] = {"embed": embed_of(card), "view": view_of(card.controls)}
+        change: dict[str, Any] = {"embed": to_embed(card), "view": to_view(card.controls)}
         if _acknowledged(interaction):
             return await interaction.edit_original_response(allowed_mentions=NO_MENTIONS, **change)
         return await interaction.response.edit_message(allowed_mentions=NO_MENTIONS, **change)
 
-    edited = await insist(edit, desk_of(interaction).sleep)
+    edited = await insist(edit, get_context(interaction).sleep)
     if edited.outcome is Outcome.REFUSED and edited.error is not None:
         raise edited.error
     _note(interaction, edited)
 
 
-async def answer_error(interaction: discord.Interaction[Any], error: Exception) -> None:
+async def send_error(interaction: discord.Interaction[Any], error: Exception) -> None:
     """Say what went wrong: the member's own mistakes in words, anything else as an apology.
 
     Never raises: this is the last thing that is tried.
     """
     if isinstance(error, InvalidRequest):
         # It says what was wrong in the member's own words.
-        text = disarmed(str(error))
+        text = escape_message(str(error))
     elif isinstance(error, RequestError):
         text = str(error)
     elif isinstance(error, StoreUnavailable) and not interaction.extras.get(SUBMITTED):
@@ -213,9 +217,9 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
             return
         # What was typed would be lost with the refusal.
         typed, *rest = given_back(typed_text(interaction)) or (None,)
-        await whisper(interaction, text, card=typed)
+        await send_ephemeral(interaction, text, card=typed)
         for card in rest:
-            await whisper(interaction, "", card=card)
+            await send_ephemeral(interaction, "", card=card)
     except (*ERRORS, DeliveryError) as failure:
         log.warning("interaction %s could not be answered: %s", interaction.id, failure)
 
@@ -223,8 +227,8 @@ async def answer_error(interaction: discord.Interaction[Any], error: Exception) 
 async def _apology(interaction: discord.Interaction[Any]) -> str:
     """What is true of a press that failed; nothing if its card says it: the job was accepted."""
     if not interaction.extras.get(SUBMITTED):
-        return APOLOGY
-    desk = desk_of(interaction)
+        return INTERNAL_ERROR_MESSAGE
+    desk = get_context(interaction)
     try:
         async with asyncio.timeout(CHECK_SECONDS):
             job = await desk.queue.jobs.by_interaction(interaction.id)
@@ -233,7 +237,7 @@ async def _apology(interaction: discord.Interaction[Any]) -> str:
         log.warning("interaction %s: whether it was accepted is not known", interaction.id)
         return UNSURE
     if job is None:
-        return APOLOGY
+        return INTERNAL_ERROR_MESSAGE
     await answer_accepted(interaction, job)
     return ""
 
@@ -246,10 +250,10 @@ def _acknowledged(interaction: discord.Interaction[Any]) -> str:
 
 
 async def _say(
-    interaction: discord.Interaction[Any], said: dict[str, Any], uploads: Sequence[Upload] = ()
+    interaction: discord.Interaction[Any], said: dict[str, Any], uploads: Sequence[FileUpload] = ()
 ) -> object:
     # An attempt reads files to their end, so each opens them anew.
-    files = await opened(uploads)
+    files = await open_files(uploads)
     extra: dict[str, Any] = {"files": files} if files else {}
     try:
         return await interaction.response.send_message(**said, **extra)
@@ -259,9 +263,9 @@ async def _say(
 
 
 async def _follow_up(
-    interaction: discord.Interaction[Any], said: dict[str, Any], uploads: Sequence[Upload] = ()
+    interaction: discord.Interaction[Any], said: dict[str, Any], uploads: Sequence[FileUpload] = ()
 ) -> object:
-    files: dict[str, Any] = {"files": await opened(uploads)} if uploads else {}
+    files: dict[str, Any] = {"files": await open_files(uploads)} if uploads else {}
     return await interaction.followup.send(**said, **files)
 
 

@@ -15,8 +15,8 @@ from bot.domain.errors import RequestError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
 from bot.surface import posting
-from bot.surface.controls import Press
-from bot.surface.desk import Desk, desk_of
+from bot.surface.controls import CustomId
+from bot.surface.desk import BotContext, get_context
 
 UNKNOWN_JOB: Final = "This job is not known here any more."
 FOREIGN: Final = (
@@ -40,16 +40,18 @@ def carries(message: discord.Message, custom_id: str) -> bool:
 
 def named_jobs(message: discord.Message) -> frozenset[str]:
     """The ids of the jobs that a message's controls are for."""
-    presses = (Press.read(custom_id) for custom_id in _custom_ids(message.components))
+    presses = (CustomId.parse(custom_id) for custom_id in _custom_ids(message.components))
     return frozenset(press.job_id for press in presses if press is not None)
 
 
-async def pressed_job(interaction: discord.Interaction[Any], press: Press, custom_id: str) -> Job:
+async def pressed_job(
+    interaction: discord.Interaction[Any], press: CustomId, custom_id: str
+) -> Job:
     """Return the job that a press or a form is for. Raises RequestError if it does not belong.
 
     ``press`` is what was read from ``custom_id``.
     """
-    desk = desk_of(interaction)
+    desk = get_context(interaction)
     job = await desk.queue.jobs.get(press.job_id)
     if job is None or not is_here(job, interaction.guild_id, interaction.user.id):
         raise RequestError(UNKNOWN_JOB)
@@ -64,7 +66,9 @@ async def pressed_job(interaction: discord.Interaction[Any], press: Press, custo
     return job
 
 
-async def check_removable(client: discord.Client, desk: Desk, job: Job, place: MessageRef) -> None:
+async def check_removable(
+    client: discord.Client, desk: BotContext, job: Job, place: MessageRef
+) -> None:
     """Check that a message may be removed as the job's own.
 
     Raises RequestError if it is not, Gone if it is not there, DeliveryError if nobody can say.
@@ -81,7 +85,7 @@ async def check_removable(client: discord.Client, desk: Desk, job: Job, place: M
     raise RequestError(NO_MESSAGE)
 
 
-async def _shows(desk: Desk, message: discord.Message, job: Job) -> bool:
+async def _shows(desk: BotContext, message: discord.Message, job: Job) -> bool:
     """Whether a message is the job's: written down as its own, or with controls for it alone."""
     owner = await desk.posts.job_of(message.id)
     return owner in (None, job.id) and named_jobs(message) <= {job.id}

@@ -9,7 +9,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final, Literal, TypeAlias
 
-TITLE: Final = 256
+MAX_TITLE: Final = 256
 DESCRIPTION: Final = 4096
 FIELDS: Final = 25
 FIELD_NAME: Final = 256
@@ -29,7 +29,7 @@ Style: TypeAlias = Literal["primary", "secondary", "success", "danger"]
 
 
 @dataclass(frozen=True, slots=True)
-class Button:
+class ButtonSpec:
     """Something to press: it either tells the bot (``custom_id``) or opens ``url``."""
 
     label: str
@@ -39,7 +39,7 @@ class Button:
 
 
 @dataclass(frozen=True, slots=True)
-class Option:
+class SelectOption:
     """One line of a menu; ``value`` is what the bot is told."""
 
     label: str
@@ -48,20 +48,20 @@ class Option:
 
 
 @dataclass(frozen=True, slots=True)
-class Menu:
+class SelectSpec:
     """A select that takes one of its options."""
 
     custom_id: str
     placeholder: str
-    options: tuple[Option, ...]
+    options: tuple[SelectOption, ...]
 
 
-Control: TypeAlias = Button | Menu
-ControlRow: TypeAlias = tuple[Control, ...]
+Control: TypeAlias = ButtonSpec | SelectSpec
+ActionRow: TypeAlias = tuple[Control, ...]
 
 
 @dataclass(frozen=True, slots=True)
-class Field:
+class EmbedField:
     """A small heading and a text below it."""
 
     name: str
@@ -70,25 +70,25 @@ class Field:
 
 
 @dataclass(frozen=True, slots=True)
-class Card:
+class MessageContent:
     """One embed with controls below. ``image`` names a file that is attached to the message."""
 
     title: str
     description: str
     colour: int
-    fields: tuple[Field, ...] = ()
+    fields: tuple[EmbedField, ...] = ()
     footer: str = ""
     image: str = ""
-    controls: tuple[ControlRow, ...] = ()
+    controls: tuple[ActionRow, ...] = ()
 
     @property
     def length(self) -> int:
         """Characters that count towards EMBED."""
         texts = [self.title, self.description, self.footer]
         texts += [text for field in self.fields for text in (field.name, field.value)]
-        return sum(units(text) for text in texts)
+        return sum(utf16_length(text) for text in texts)
 
 
-def units(text: str) -> int:
+def utf16_length(text: str) -> int:
     """UTF-16 units: however Discord counts, it does not count more."""
     return len(text.encode("utf-16-le", "surrogatepass")) // 2

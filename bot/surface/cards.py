@@ -14,11 +14,19 @@ from typing import Final
 from bot.domain.grid import caption
 from bot.domain.job import Job, JobState
 from bot.engine.book import charged_images
-from bot.engine.queue import Standing
+from bot.engine.queue import QueuePosition
 from bot.surface import controls, progress
-from bot.surface.card import Card, Field
+from bot.surface.card import EmbedField, MessageContent
 from bot.surface.controls import Link
-from bot.surface.texts import count, duration, inert, listed, moment, sentence, short_id
+from bot.surface.texts import (
+    as_sentence,
+    escape_user_text,
+    format_duration,
+    join_numbers,
+    pluralize,
+    short_id,
+    timestamp,
+)
 
 GREY: Final = 0x8A94A6
 BLUE: Final = 0x6C8CFF
@@ -38,30 +46,30 @@ PREVIEW_FILE: Final = "preview.webp"
 
 
 @dataclass(frozen=True, slots=True)
-class Waiting:
+class QueueInfo:
     """What the card of a job under way knows beside the job.
 
     The job's place in the line, what the member has left, and a notice about the machines.
     ``live``: the card is kept up to date, so that it may count down to a moment.
     """
 
-    standing: Standing | None = None
+    standing: QueuePosition | None = None
     left: int | None = None
     notice: str = ""
     live: bool = True
 
 
-def card_of(
-    job: Job, at: datetime, waiting: Waiting | None = None, *, preview: bool = False
-) -> Card:
+def job_message(
+    job: Job, at: datetime, waiting: QueueInfo | None = None, *, preview: bool = False
+) -> MessageContent:
     """The card of a job that has no result to show; ``preview``: PREVIEW_FILE is attached."""
     match job.state:
         case JobState.QUEUED:
-            return queued(job, at, waiting or Waiting())
+            return queued(job, at, waiting or QueueInfo())
         case JobState.SUBMITTING | JobState.PENDING:
-            return submitted(job, waiting or Waiting())
+            return submitted(job, waiting or QueueInfo())
         case JobState.RUNNING:
-            return running(job, at, waiting or Waiting(), preview=preview)
+            return running(job, at, waiting or QueueInfo(), preview=preview)
         case JobState.COLLECTING | JobState.DELIVERING:
             return collecting(job, preview=preview)
         case JobState.FAILED:
@@ -69,10 +77,12 @@ def card_of(
         case JobState.CANCELLED:
             return cancelled(job, preview=preview)
         case JobState.FINISHED:
-            return kept(job) if job.rung == "kept" else moved(job, "")
+            return (
+                undeliverable(job) if job.delivery_method == "kept" else posted_elsewhere(job, "")
+            )
 
 
-def queued(job: Job, at: datetime, waiting: Waiting) -> Card:
+def queued(job: Job, at: datetime, waiting: QueueInfo) -> MessageContent:
     """In line: the place, the reason, when it should start, and what it takes of the quota."""
     lines = [_prompt(job), ""]
     standing = waiting.standing
@@ -80,20 +90,20 @@ def queued(job: Job, at: datetime, waiting: Waiting) -> Card:
         lines.append("It starts at any moment.")
     else:
         place, _, reason = standing.reason.partition(": ")
-        lines.append(f"**{sentence(place)}** {sentence(reason)}".rstrip())
+        lines.append(f"**{as_sentence(place)}** {as_sentence(reason)}".rstrip())
         lines += _start(standing, waiting, at)
     lines.append(_price(job, waiting.left))
     lines += _notice(waiting)
-    return Card(
+    return MessageContent(
         title="In line",
         description="\n".join(lines),
         colour=GREY,
         footer=_footer(job),
-        controls=controls.while_waiting(job),
+        controls=controls.queued_components(job),
     )
 
 
-def submitted(job: Job, waiting: Waiting) -> Card:
+def submitted(job: Job, waiting: QueueInfo) -> MessageContent:
     """Handed over; the machines have not begun."""
     what = (
         "It is your turn: the request is being handed to the machines."
@@ -103,50 +113,50 @@ def submitted(job: Job, waiting: Waiting) -> Card:
     stopping = job.cancelled_by is not None
     if stopping:
         what = _STOPPING
-    return Card(
+    return MessageContent(
         title="Stopping" if stopping else "Starting",
         description="\n".join([_prompt(job), "", what, *_notice(waiting)]),
         colour=GREY if stopping else BLUE,
         footer=_footer(job),
-        controls=controls.while_waiting(job),
+        controls=controls.queued_components(job),
     )
 
 
-def running(job: Job, at: datetime, waiting: Waiting, *, preview: bool = False) -> Card:
+def running(job: Job, at: datetime, waiting: QueueInfo, *, preview: bool = False) -> MessageContent:
     """On the machines: a bar for each row, and the rows that are ready as a picture."""
     if job.cancelled_by is not None:
-        return Card(
+        return MessageContent(
             title="Stopping",
             description="\n".join([_prompt(job), "", _STOPPING, *_notice(waiting)]),
             colour=GREY,
             footer=_footer(job),
             image=PREVIEW_FILE if preview else "",
             # Pressed again it tells the machines again, should they not have heard.
-            controls=controls.while_waiting(job),
+            controls=controls.queued_components(job),
         )
-    spent = duration(progress.elapsed(job, at).total_seconds())
-    end = progress.ends_at(job, at)
+    spent = format_duration(progress.elapsed(job, at).total_seconds())
+    end = progress.estimate_end(job, at)
     said = f"**{job.percent} %** after {spent}"
     if end is not None and (end - at).total_seconds() < SOON_SECONDS:
         said += ", done at any moment"
     elif end is not None and waiting.live:
-        said += f", done about {moment(end)}"
+        said += f", done about {timestamp(end)}"
     elif end is not None:
-        said += f", about {duration((end - at).total_seconds())} to go"
+        said += f", about {format_duration((end - at).total_seconds())} to go"
     bars = f"```\n{progress.row_bars(job)}\n```"
-    return Card(
+    return MessageContent(
         title="Painting",
         description="\n".join([_prompt(job), bars + said, *_notice(waiting)]),
         colour=BLUE,
         footer=_footer(job),
         image=PREVIEW_FILE if preview else "",
-        controls=controls.while_waiting(job),
+        controls=controls.queued_components(job),
     )
 
 
-def collecting(job: Job, *, preview: bool = False) -> Card:
+def collecting(job: Job, *, preview: bool = False) -> MessageContent:
     """Painted; the files are being fetched and put together."""
-    return Card(
+    return MessageContent(
         title="Almost there",
         description=f"{_prompt(job)}\n\nPainted. The pictures are being brought here.",
         colour=BLUE,
@@ -157,39 +167,39 @@ def collecting(job: Job, *, preview: bool = False) -> Card:
 
 def result(
     job: Job, *, image: str, links: Sequence[Link] = (), upscaling: bool = True, note: str = ""
-) -> Card:
+) -> MessageContent:
     """The grid, named ``image`` among the attached files, and all that can be done with it."""
-    fields = [Field("Without", _without(job))] * bool(job.request.negative)
+    fields = [EmbedField("Without", _without(job))] * bool(job.request.negative)
     missing = missing_rows(job)
     if missing:
-        fields.append(Field("Incomplete", _missing(job, missing)))
+        fields.append(EmbedField("Incomplete", _missing(job, missing)))
     if note:
-        fields.append(Field("Full-size rows", note))
-    return Card(
+        fields.append(EmbedField("Full-size rows", note))
+    return MessageContent(
         title="Upscaled" if job.request.origin is not None else "Done",
         description=f"{_prompt(job)}\n{_asked_by(job)}",
         colour=AMBER if missing else GREEN,
         fields=tuple(fields),
         footer=f"{caption(job)}\n{_footer(job)}",
         image=image,
-        controls=controls.of_result(job, links, upscaling=upscaling),
+        controls=controls.result_components(job, links, upscaling=upscaling),
     )
 
 
-def failed(job: Job) -> Card:
+def failed(job: Job) -> MessageContent:
     """No result: what happened in one sentence, and that it cost nothing."""
-    given_back = count(job.request.images, "image")
-    why = sentence(inert(job.sentence, NOTICE)) or "Something went wrong."
-    return Card(
+    given_back = pluralize(job.request.images, "image")
+    why = as_sentence(escape_user_text(job.failure_message, NOTICE)) or "Something went wrong."
+    return MessageContent(
         title="That did not work",
         description=f"{_prompt(job)}\n\n{why}\nIt cost nothing: {given_back} given back.",
         colour=RED,
         footer=_footer(job),
-        controls=controls.after_failing(job),
+        controls=controls.failed_components(job),
     )
 
 
-def cancelled(job: Job, *, preview: bool = False) -> Card:
+def cancelled(job: Job, *, preview: bool = False) -> MessageContent:
     """Stopped: by whom, and what was given back."""
     by = job.cancelled_by
     if by is None or by == 0:
@@ -200,22 +210,22 @@ def cancelled(job: Job, *, preview: bool = False) -> Card:
         who = f"Cancelled by a moderator, <@{by}>."
     charged = charged_images(job)
     returned = job.request.images - charged
-    cost = f"{count(returned, 'image')} given back"
+    cost = f"{pluralize(returned, 'image')} given back"
     if charged:
-        cost += f"; {count(charged, 'image')} had been painted already"
-    return Card(
+        cost += f"; {pluralize(charged, 'image')} had been painted already"
+    return MessageContent(
         title="Cancelled",
         description=f"{_prompt(job)}\n\n{who} {cost[:1].upper()}{cost[1:]}.",
         colour=GREY,
         footer=_footer(job),
         image=PREVIEW_FILE if preview else "",
-        controls=controls.after_failing(job),
+        controls=controls.failed_components(job),
     )
 
 
-def kept(job: Job) -> Card:
+def undeliverable(job: Job) -> MessageContent:
     """A result that could not be posted anywhere."""
-    return Card(
+    return MessageContent(
         title="Done, but it could not be posted",
         description=(
             f"{_prompt(job)}\n\nThe pictures are kept for <@{job.request.author.id}>: "
@@ -227,10 +237,10 @@ def kept(job: Job) -> Card:
     )
 
 
-def moved(job: Job, link: str) -> Card:
+def posted_elsewhere(job: Job, link: str) -> MessageContent:
     """A result that was posted elsewhere, at ``link`` if it is known and public."""
     where = f"[Go to the picture]({link})." if link else "The picture was sent separately."
-    return Card(
+    return MessageContent(
         title="Done",
         description=f"{_prompt(job)}\n\n{where}",
         colour=GREEN,
@@ -240,25 +250,25 @@ def moved(job: Job, link: str) -> Card:
 
 def missing_rows(job: Job) -> tuple[int, ...]:
     """The rows that a result lacks."""
-    return tuple(row.number for row in job.rows if row.number not in job.collected)
+    return tuple(row.number for row in job.rows if row.number not in job.fetched_rows)
 
 
 def _missing(job: Job, missing: tuple[int, ...]) -> str:
-    rows = f"Rows {listed(missing)}" if len(missing) > 1 else f"Row {missing[0]}"
-    back = count(len(missing) * job.request.samples, "image")
+    rows = f"Rows {join_numbers(missing)}" if len(missing) > 1 else f"Row {missing[0]}"
+    back = pluralize(len(missing) * job.request.samples, "image")
     return f"{rows} could not be made; {back} given back."
 
 
 def _without(job: Job) -> str:
     """The negative prompt, and whether the model that painted had no use for it."""
-    words = inert(job.request.negative, NEGATIVE)
+    words = escape_user_text(job.request.negative, NEGATIVE)
     if job.painted and not any(painted.negative for painted in job.painted):
         words += f"\nIt had no effect with this model ({job.painter})."
     return words
 
 
 def _prompt(job: Job) -> str:
-    return f"**{inert(job.request.prompt, PROMPT)}**"
+    return f"**{escape_user_text(job.request.prompt, PROMPT)}**"
 
 
 def _asked_by(job: Job) -> str:
@@ -266,7 +276,7 @@ def _asked_by(job: Job) -> str:
     return f"for <@{author}>" if author else "for the operator"
 
 
-def _start(standing: Standing, waiting: Waiting, at: datetime) -> list[str]:
+def _start(standing: QueuePosition, waiting: QueueInfo, at: datetime) -> list[str]:
     if not standing.position:
         return []
     if standing.starts_in is None:
@@ -274,8 +284,8 @@ def _start(standing: Standing, waiting: Waiting, at: datetime) -> list[str]:
     seconds = standing.starts_in.total_seconds()
     if seconds >= SOON_SECONDS:
         if waiting.live:
-            return [f"It should start {moment(at + standing.starts_in)}."]
-        return [f"It should start in about {duration(seconds)}."]
+            return [f"It should start {timestamp(at + standing.starts_in)}."]
+        return [f"It should start in about {format_duration(seconds)}."]
     if waiting.notice:
         return []  # it says what is being waited for
     why = "; what runs now takes longer than usual" if standing.late else ""
@@ -283,11 +293,11 @@ def _start(standing: Standing, waiting: Waiting, at: datetime) -> list[str]:
 
 
 def _price(job: Job, left: int | None) -> str:
-    price = f"Takes {count(job.request.images, 'image')} of your quota"
+    price = f"Takes {pluralize(job.request.images, 'image')} of your quota"
     return f"{price}; {left} left after it." if left is not None else f"{price}."
 
 
-def _notice(waiting: Waiting) -> list[str]:
+def _notice(waiting: QueueInfo) -> list[str]:
     return ["", waiting.notice[:NOTICE]] if waiting.notice else []
 
 

@@ -15,7 +15,7 @@ import discord
 from discord import app_commands
 
 from bot.surface import commands
-from bot.surface.desk import Desk
+from bot.surface.desk import BotContext
 
 AnyCommand: TypeAlias = (
     app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
@@ -23,7 +23,7 @@ AnyCommand: TypeAlias = (
 ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
 
 
-def load_commands(desk: Desk) -> tuple[AnyCommand, ...]:
+def load_commands(desk: BotContext) -> tuple[AnyCommand, ...]:
     """Every command, built for this desk, by module name."""
     found: list[AnyCommand] = []
     for module in _modules():
@@ -32,7 +32,7 @@ def load_commands(desk: Desk) -> tuple[AnyCommand, ...]:
     return tuple(found)
 
 
-def load_items() -> tuple[ItemType, ...]:
+def load_dynamic_items() -> tuple[ItemType, ...]:
     """The buttons and menus that commands bring along; they answer after a restart too."""
     return tuple(item for module in _modules() for item in getattr(module, "ITEMS", ()))
 

@@ -14,13 +14,13 @@ DOUBLE_CLICK: Final = timedelta(seconds=1)
 _MOST = 1000
 
 
-class Clicks:
+class DoubleClickGuard:
     """``repeated`` is asked once for each press; when presses happened is Discord's to say."""
 
     def __init__(self) -> None:
         self._latest: OrderedDict[tuple[int, int, str], datetime] = OrderedDict()
 
-    def repeated(self, user_id: int, message_id: int, control: str, at: datetime) -> bool:
+    def is_repeat(self, user_id: int, message_id: int, control: str, at: datetime) -> bool:
         """Whether the press follows another of the same kind at once; each counts from the last."""
         key = (user_id, message_id, control)
         before = self._latest.pop(key, None)

@@ -18,19 +18,19 @@ from discord import app_commands
 
 from bot.domain.errors import NotAllowed, RequestError
 from bot.engine.queue import limit_waits
-from bot.surface.acknowledging import Acknowledgements
-from bot.surface.answers import answer_error
-from bot.surface.buttons import ITEMS, refuse_unknown
-from bot.surface.catalogue import ItemType, load_commands, load_items
-from bot.surface.desk import DeskClient
-from bot.surface.editing import handed_in
-from bot.surface.registration import Registration
-from bot.surface.texts import inert
+from bot.surface.acknowledging import AckLatency
+from bot.surface.answers import send_error
+from bot.surface.buttons import DYNAMIC_ITEMS, refuse_unknown
+from bot.surface.catalogue import ItemType, load_commands, load_dynamic_items
+from bot.surface.desk import ContextClient
+from bot.surface.editing import handle_modal_submit
+from bot.surface.registration import CommandSync
+from bot.surface.texts import escape_user_text
 
 log = logging.getLogger(__name__)
 
 LONGEST_RATE_LIMIT = 30.0
-COMMAND_CHANGED = (
+COMMAND_OUTDATED_MESSAGE = (
     "This command has changed since your Discord was started. Press Ctrl+R, or restart the app, "
     "and try again."
 )
@@ -40,7 +40,7 @@ def ignore(seconds: float) -> None:
     """Nobody measures."""
 
 
-class Tree(app_commands.CommandTree["GridbrushClient"]):
+class BotCommandTree(app_commands.CommandTree["GridbrushClient"]):
     """The commands; whatever goes wrong in one, its member gets an answer."""
 
     async def interaction_check(self, interaction: discord.Interaction[GridbrushClient], /) -> bool:
@@ -58,17 +58,17 @@ class Tree(app_commands.CommandTree["GridbrushClient"]):
         cause: Exception = error
         if isinstance(error, app_commands.CommandInvokeError):
             cause = error.original
-        await answer_error(interaction, explained(cause))
+        await send_error(interaction, to_user_error(cause))
 
 
-def explained(error: Exception) -> Exception:
+def to_user_error(error: Exception) -> Exception:
     """The library's own refusals as the member's to mend; anything else as it is."""
     match error:
         case app_commands.CommandNotFound() | app_commands.CommandSignatureMismatch():
-            return RequestError(COMMAND_CHANGED)
+            return RequestError(COMMAND_OUTDATED_MESSAGE)
         case app_commands.TransformerError():
             return RequestError(
-                f"{inert(str(error.value), 80)} cannot be used here. Choose from the list that "
+                f"{escape_user_text(str(error.value), 80)} cannot be used here. Choose from the list that "
                 "Discord offers for that option."
             )
         case app_commands.NoPrivateMessage():
@@ -78,7 +78,7 @@ def explained(error: Exception) -> Exception:
     return error
 
 
-class GridbrushClient(DeskClient):
+class GridbrushClient(ContextClient):
     """Set ``desk`` before it signs in.
 
     ``guilds`` are servers to register commands on at once; none means everywhere. ``registered`` is
@@ -96,7 +96,7 @@ class GridbrushClient(DeskClient):
         limited: Callable[[], None] = lambda: None,
         guild_ready_timeout: float = 2.0,
     ) -> None:
-        acks = Acknowledgements(acknowledged, limited, clock=time.monotonic)
+        acks = AckLatency(acknowledged, limited, clock=time.monotonic)
         self.signed_in = asyncio.Event()
         super().__init__(
             # Guilds alone: a thread's age restriction is its parent's, and channels' permissions
@@ -105,14 +105,14 @@ class GridbrushClient(DeskClient):
             allowed_mentions=discord.AllowedMentions.none(),
             member_cache_flags=discord.MemberCacheFlags.none(),
             max_messages=None,
-            http_trace=acks.trace(),
+            http_trace=acks.trace_config(),
             guild_ready_timeout=guild_ready_timeout,
             # Longer waits are waited for outside of the library: one that is cancelled in there,
             # such as by a stop or a timeout, holds up every request after it.
             max_ratelimit_timeout=LONGEST_RATE_LIMIT,
         )
         # A server's bot: elsewhere there is no moderator, and no quota that one has set.
-        self.tree = Tree(
+        self.tree = BotCommandTree(
             self,
             allowed_contexts=app_commands.AppCommandContext(
                 guild=True, dm_channel=False, private_channel=False
@@ -121,8 +121,8 @@ class GridbrushClient(DeskClient):
         )
         self._acks = acks
         self._guilds = tuple(guilds)
-        self._items: tuple[ItemType, ...] = (*ITEMS, *load_items())
-        self._registration = Registration(registered)
+        self._items: tuple[ItemType, ...] = (*DYNAMIC_ITEMS, *load_dynamic_items())
+        self._registration = CommandSync(registered)
 
     async def setup_hook(self) -> None:
         """Build commands and buttons, and tell Discord if they changed; may run again."""
@@ -134,14 +134,14 @@ class GridbrushClient(DeskClient):
                 self.tree.add_command(command, override=True)
         self.add_dynamic_items(*self._items)
         assert self.application_id is not None, "it is known after signing in"
-        await self._registration.update(self.tree, self.application_id, self._guilds)
+        await self._registration.sync(self.tree, self.application_id, self._guilds)
         self.signed_in.set()
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
         """Start the watch; what the library passes on to nobody is answered here."""
-        self._acks.arrived(interaction.id)
+        self._acks.start(interaction.id)
         self.desk.opened(0, interaction.user.id)
-        if not await handed_in(interaction):
+        if not await handle_modal_submit(interaction):
             await refuse_unknown(interaction, self._items)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:

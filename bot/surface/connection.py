@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 PAUSES: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds before each next attempt. The last one repeats, which makes 288 sign-ins a day."""
 
-STEADY_SECONDS: Final = 600.0
+STABLE_AFTER_S: Final = 600.0
 """Whoever was connected for so long starts again with the shortest pause."""
 
 _TOKEN_MEND: Final = (
@@ -47,7 +47,7 @@ _CLOSED_FOR_GOOD: Final = {
 
 
 @contextmanager
-def aimed_at(api_base: str, gateway_url: str) -> Iterator[None]:
+def discord_endpoints(api_base: str, gateway_url: str) -> Iterator[None]:
     """Point the library at another Discord, such as the playground; it has one address in all."""
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     if api_base != Route.BASE:
@@ -89,7 +89,7 @@ async def run_client(
                 raise _refusal(error) from error
             except Exception:
                 # The root of everything that comes from Discord: one event must not end the bot.
-                if tell_time() - began >= STEADY_SECONDS:
+                if tell_time() - began >= STABLE_AFTER_S:
                     failures = 0
                 pause = PAUSES[min(failures, len(PAUSES) - 1)]
                 log.exception("the connection to Discord broke; joining again in %g s", pause)

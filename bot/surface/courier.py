@@ -23,15 +23,15 @@ from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
 from bot.engine.backoff import Backoff
-from bot.engine.collect import Package
-from bot.engine.posts import Post
+from bot.engine.collect import JobResult
+from bot.engine.posts import StatusMessage
 from bot.surface import posting
-from bot.surface.controls import Press, Verb
-from bot.surface.desk import DeskClient
+from bot.surface.controls import ComponentAction, CustomId
+from bot.surface.desk import ContextClient
 from bot.surface.first_answers import find_card
-from bot.surface.posting import Expired, Gone, border
-from bot.surface.results import Picture, post_picture, wants_rows
-from bot.surface.rows import post_rows
+from bot.surface.posting import InteractionExpired, MessageNotFound, map_discord_errors
+from bot.surface.results import ResultMessage, needs_row_uploads, post_picture
+from bot.surface.rows import upload_rows
 from bot.surface.texts import short_id
 
 log = logging.getLogger(__name__)
@@ -50,12 +50,12 @@ ROWS_SECONDS: Final = 300.0
 MOST_DEFECTS: Final = 5
 
 
-class DiscordCourier:
+class DiscordDelivery:
     """Posts one result on one rung; its rows follow, if not now, then after a ``resume``."""
 
     def __init__(
         self,
-        client: DeskClient,
+        client: ContextClient,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         rows_seconds: float = ROWS_SECONDS,
@@ -81,30 +81,28 @@ class DiscordCourier:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
-    async def resume(self) -> None:
+    async def resume_pending_rows(self) -> None:
         """Post the rows that a stop or a crash has left behind their grid."""
         desk = self._client.desk
-        for job_id in await desk.posts.rows_owed():
+        for job_id in await desk.posts.pending_rows():
             job = await desk.queue.jobs.get(job_id)
             if job is None or not job.state.terminal:
                 continue  # they follow when its grid is found or posted
             if job.result is None:
-                await desk.posts.rows_done(job_id, "the grid was never posted")
+                await desk.posts.complete_rows(job_id, "the grid was never posted")
                 continue
-            await self._follow_up(job, job.rung, job.result)
+            await self._follow_up(job, job.delivery_method, job.result)
 
-    async def ladder(self, job: Job) -> tuple[str, ...]:
+    async def methods(self, job: Job) -> tuple[str, ...]:
         """The rungs that can hold now, the best first."""
         if not job.request.place.channel_id:
             return ()
         post = await self._card(job)
-        if post is not None and post.token_lives(self._client.desk.now()):
+        if post is not None and post.is_token_valid(self._client.desk.now()):
             return INTERACTION, CHANNEL, DIRECT
         return CHANNEL, DIRECT
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         """Post the grid; its full-size rows follow by themselves where they have to be files.
 
         Raises DeliveryUnavailable if it cannot be posted now or nobody can say whether it was, any
@@ -113,10 +111,10 @@ class DiscordCourier:
         desk = self._client.desk
         guild_id = 0 if rung == DIRECT else job.request.place.guild_id
 
-        async def post(picture: Picture) -> MessageRef:
-            rows = wants_rows(desk, job, picture)
+        async def post(picture: ResultMessage) -> MessageRef:
+            rows = needs_row_uploads(desk, job, picture)
             if rows:
-                await desk.posts.owe_rows(job.id)
+                await desk.posts.enqueue_rows(job.id)
             if rung == INTERACTION:
                 message = await self._edit(job, picture)
             else:
@@ -127,16 +125,16 @@ class DiscordCourier:
 
         return await post_picture(self._client, job, guild_id, post)
 
-    async def _edit(self, job: Job, picture: Picture) -> MessageRef:
+    async def _edit(self, job: Job, picture: ResultMessage) -> MessageRef:
         """Let the card become the result, by its interaction's token."""
         desk = self._client.desk
-        post = await desk.posts.card(job.id)
+        post = await desk.posts.status_message(job.id)
         if post is None or post.interaction is None:
-            raise Gone("there is no card to become the result")
-        if not post.token_lives(desk.now()):
-            raise Expired("the token of the card has expired meanwhile")
+            raise MessageNotFound("there is no card to become the result")
+        if not post.is_token_valid(desk.now()):
+            raise InteractionExpired("the token of the card has expired meanwhile")
         reference, uploads = post.interaction, picture.uploads
-        async with desk.pens.hold(job.id):
+        async with desk.pens.acquire(job.id):
             try:
                 return await posting.opening_thread(
                     self._client,
@@ -145,20 +143,22 @@ class DiscordCourier:
                         self._client, reference, picture.card, uploads=uploads
                     ),
                 )
-            except Expired:
+            except InteractionExpired:
                 # Perhaps of the library's second attempt only, after an answer that was lost.
                 message = await self._find(INTERACTION, job, job.created_at)
                 if message is None:
                     raise
                 return message
 
-    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+    async def find_sent(
+        self, rung: str, job: Job, nonce: str, since: datetime
+    ) -> MessageRef | None:
         """The result that an attempt, first made at ``since``, left behind; None if it left none.
 
         Raises DeliveryUnavailable if that cannot be seen now, any other DeliveryError if never.
         """
         message = await self._find(rung, job, since)
-        if message is not None and job.id in await self._client.desk.posts.rows_owed():
+        if message is not None and job.id in await self._client.desk.posts.pending_rows():
             await self._follow_up(job, rung, message)
         return message
 
@@ -168,19 +168,19 @@ class DiscordCourier:
         channel = await self._channel(rung, job.request.place.channel_id, job.request.author.id)
         asked = await self._client.desk.queue.jobs.interaction(job.id)
         after = discord.Object(discord.utils.time_snowflake(since - CLOCKS_DIFFER))
-        with border():
+        with map_discord_errors():
             async for message in channel.history(limit=None, after=after):
                 # An answer to /show looks the same, but is nobody's delivery.
                 answers = message.interaction_metadata
                 own = answers is None or (asked is not None and answers.id == asked.id)
-                if own and is_result(message, job):
+                if own and is_result_message(message, job):
                     return MessageRef(message.channel.id, message.id)
         return None
 
     async def _find_card(self, job: Job) -> MessageRef | None:
         """The card, if it shows the result; by the token, which sees what the bot may not."""
         desk = self._client.desk
-        post = await desk.posts.card(job.id)
+        post = await desk.posts.status_message(job.id)
         if post is None:
             return None
         reference = post.interaction
@@ -188,20 +188,20 @@ class DiscordCourier:
             if reference is not None and reference.expires_at > desk.now():
                 try:
                     message = await posting.fetch_answer(self._client, reference)
-                except Expired:
+                except InteractionExpired:
                     message = await posting.fetch(self._client, post.message)
             else:
                 message = await posting.fetch(self._client, post.message)
-        except Gone:
+        except MessageNotFound:
             return None
-        return post.message if is_result(message, job) else None
+        return post.message if is_result_message(message, job) else None
 
-    async def _card(self, job: Job) -> Post | None:
+    async def _card(self, job: Job) -> StatusMessage | None:
         """The job's card; a picture can be ready before the answer that announces it is posted."""
         desk = self._client.desk
         waited = 0.0
         while True:
-            post = await desk.posts.card(job.id)
+            post = await desk.posts.status_message(job.id)
             if post is not None:
                 return post
             age = (desk.now() - job.created_at).total_seconds()
@@ -211,7 +211,7 @@ class DiscordCourier:
             await self._sleep(LOOK_EVERY)
             waited += LOOK_EVERY
 
-    async def _send(self, rung: str, job: Job, picture: Picture, nonce: str) -> MessageRef:
+    async def _send(self, rung: str, job: Job, picture: ResultMessage, nonce: str) -> MessageRef:
         author_id = job.request.author.id
         place = job.request.place
         channel = await self._channel(rung, place.channel_id, author_id)
@@ -236,16 +236,16 @@ class DiscordCourier:
         if rung == CHANNEL:
             return self._client.get_partial_messageable(channel_id)
         if not author_id:
-            raise Gone("nobody asked for it")
-        with border():
+            raise MessageNotFound("nobody asked for it")
+        with map_discord_errors():
             return await self._client.create_dm(discord.Object(author_id))
 
     async def _follow_up(self, job: Job, rung: str, message: MessageRef) -> None:
-        card = await self._client.desk.posts.card(job.id) if rung == INTERACTION else None
+        card = await self._client.desk.posts.status_message(job.id) if rung == INTERACTION else None
         # Looked at after the last wait: nothing may begin once aclose has counted what there is.
         if self._closing or job.id in self._afterwards:
             return
-        post = Post(message, card.interaction if card else None)
+        post = StatusMessage(message, card.interaction if card else None)
         task = asyncio.get_running_loop().create_task(
             self._rows(job, post), name=f"rows of {job.id}"
         )
@@ -257,21 +257,21 @@ class DiscordCourier:
 
         task.add_done_callback(ended)
 
-    async def _rows(self, job: Job, post: Post) -> None:
+    async def _rows(self, job: Job, post: StatusMessage) -> None:
         """Post the rows, as often as it takes; what is there already is not posted again."""
         backoff = Backoff()
         defects = 0
         while True:
             try:
                 async with asyncio.timeout(self._rows_seconds):
-                    await post_rows(self._client, job, post)
+                    await upload_rows(self._client, job, post)
             except (DeliveryUnavailable, OSError) as error:
                 pause = backoff.pause(getattr(error, "retry_after", 0.0))
                 what = str(error) or "no answer in time"
                 log.info("the rows wait %.1f s: %s", pause, what, extra={"job": job.id})
             except DeliveryError as error:
                 log.warning("the rows could not be posted: %s", error, extra={"job": job.id})
-                await self._client.desk.posts.rows_done(job.id, str(error))
+                await self._client.desk.posts.complete_rows(job.id, str(error))
                 return
             except Exception:
                 log.exception("posting the rows broke off", extra={"job": job.id})
@@ -280,15 +280,15 @@ class DiscordCourier:
                 if defects == MOST_DEFECTS:
                     return  # still owed: the next start tries again
             else:
-                await self._client.desk.posts.rows_done(job.id)
+                await self._client.desk.posts.complete_rows(job.id)
                 return
             self._waiting.add(job.id)
             await self._sleep(pause)
 
 
-def is_result(message: discord.Message, job: Job) -> bool:
+def is_result_message(message: discord.Message, job: Job) -> bool:
     """Whether a message shows this job's result; only results offer their details."""
-    wanted = str(Press(Verb.DETAILS, job.id))
+    wanted = str(CustomId(ComponentAction.DETAILS, job.id))
     return any(
         getattr(control, "custom_id", None) == wanted
         for row in message.components

@@ -14,24 +14,24 @@ from typing import TypeAlias
 
 import discord
 
-from bot.domain.request import Limits, Request
-from bot.engine.allowances import Allowances
-from bot.engine.collect import Collector
-from bot.engine.posts import Posts
-from bot.engine.prints import Prints
-from bot.engine.privacy import Privacy
-from bot.engine.queue import Member, Queue
-from bot.surface.clicks import Clicks
-from bot.surface.pens import Pens
+from bot.domain.request import Request, RequestLimits
+from bot.engine.allowances import QuotaService
+from bot.engine.collect import ResultFetcher
+from bot.engine.posts import MessageStore
+from bot.engine.prints import RenditionCache
+from bot.engine.privacy import PrivacyService
+from bot.engine.queue import Actor, JobQueue
+from bot.surface.clicks import DoubleClickGuard
+from bot.surface.pens import KeyedLock
 from bot.surface.settling import Settling
 from bot.surface.sizes import SizeLimits
 
-Check: TypeAlias = Callable[[Request, Member], Awaitable[None]]
+SubmissionCheck: TypeAlias = Callable[[Request, Actor], Awaitable[None]]
 """Looks at a request before it is submitted. Raises RequestError for one that must not be."""
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class BotContext:
     """``limits`` bound a request; ``moderator_role`` is a snowflake, 0 for none.
 
     ``rows`` is ``[delivery] rows``. ``entropy`` gives so many random bytes. ``upscaling``: there is
@@ -41,23 +41,23 @@ class Desk:
     before, or of a member who is there again: what could not be delivered may be possible now.
     """
 
-    queue: Queue
-    limits: Limits
-    collector: Collector
-    posts: Posts
-    prints: Prints
-    allowances: Allowances
-    privacy: Privacy
+    queue: JobQueue
+    limits: RequestLimits
+    collector: ResultFetcher
+    posts: MessageStore
+    prints: RenditionCache
+    allowances: QuotaService
+    privacy: PrivacyService
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     moderator_role: int = 0
     rows: str = "auto"
     upscaling: bool = True
-    checks: tuple[Check, ...] = ()
+    checks: tuple[SubmissionCheck, ...] = ()
     notice: Callable[[], str] = lambda: ""
     opened: Callable[[int, int], None] = lambda _guild_id, _author_id: None
-    pens: Pens = field(default_factory=Pens)
-    clicks: Clicks = field(default_factory=Clicks)
+    pens: KeyedLock = field(default_factory=KeyedLock)
+    clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
     sizes: SizeLimits = field(default_factory=SizeLimits)
     settling: Settling = field(default_factory=Settling)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
@@ -68,14 +68,14 @@ discord.VoiceClient.warn_nacl = False
 discord.VoiceClient.warn_dave = False
 
 
-class DeskClient(discord.Client):
+class ContextClient(discord.Client):
     """A client that knows the desk.
 
     Courier and reporter are made with the client, the engine with them, and the desk with the
     engine; so ``desk`` is set last, before the client signs in and before anything is dispatched.
     """
 
-    desk: Desk
+    desk: BotContext
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was invited (back)."""
@@ -113,13 +113,13 @@ class DeskClient(discord.Client):
         self.desk.opened(0, 0)
 
 
-def desk_of(interaction: discord.Interaction[discord.Client]) -> Desk:
+def get_context(interaction: discord.Interaction[discord.Client]) -> BotContext:
     """The desk behind whatever was typed or pressed."""
     return client_of(interaction).desk
 
 
-def client_of(interaction: discord.Interaction[discord.Client]) -> DeskClient:
+def client_of(interaction: discord.Interaction[discord.Client]) -> ContextClient:
     """The client that heard it."""
     client = interaction.client
-    assert isinstance(client, DeskClient), "only the bot's own client hears interactions"
+    assert isinstance(client, ContextClient), "only the bot's own client hears interactions"
     return client

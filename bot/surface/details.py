@@ -7,34 +7,36 @@ from typing import Final
 from bot.domain.grid import show_steps
 from bot.domain.job import Job
 from bot.domain.painter import UNKNOWN, Painter
-from bot.engine.spending import Credits, account
-from bot.surface.card import DESCRIPTION, FIELD_VALUE, Card, Field, units
+from bot.engine.spending import JobCost, format_cost
+from bot.surface.card import DESCRIPTION, FIELD_VALUE, EmbedField, MessageContent, utf16_length
 from bot.surface.cards import BLUE
 from bot.surface.controls import public_links
-from bot.surface.texts import code_block, cut, duration, moment, short_id
+from bot.surface.texts import code_block, format_duration, short_id, timestamp, truncate
 
 _SPARE: Final = 60
 _MOST_SEEDS: Final = 30
 
 
-def details(job: Job, credits: Credits | None = None, painter: Painter = UNKNOWN) -> Card:
+def details_message(
+    job: Job, credits: JobCost | None = None, painter: Painter = UNKNOWN
+) -> MessageContent:
     """The request as it can be typed again, and what became of it; ``painter`` would paint now."""
     request = job.request
     fields = [
-        Field("Seeds", _seeds(job)),
-        Field("Size", f"{request.width} × {request.height} px", inline=True),
-        Field("Steps", show_steps(job), inline=True),
-        Field("Model", _painter(job, painter), inline=True),
-        Field("Times", _times(job)),
+        EmbedField("Seeds", _seeds(job)),
+        EmbedField("Size", f"{request.width} × {request.height} px", inline=True),
+        EmbedField("Steps", show_steps(job), inline=True),
+        EmbedField("Model", _painter(job, painter), inline=True),
+        EmbedField("Times", _times(job)),
     ]
-    if credits is not None and (compute := account(credits)):
-        fields.append(Field("Compute", compute, inline=True))
+    if credits is not None and (compute := format_cost(credits)):
+        fields.append(EmbedField("Compute", compute, inline=True))
     links = [f"[row {link.row}]({_plain(link.url)})" for link in public_links(job)]
     if links:
-        fields.append(Field("Full-size rows", _joined(links, " · ")))
-    return Card(
+        fields.append(EmbedField("Full-size rows", _joined(links, " · ")))
+    return MessageContent(
         title=f"Details of {short_id(job.id)}",
-        description=code_block(request.show(), DESCRIPTION),
+        description=code_block(request.to_prompt(), DESCRIPTION),
         colour=BLUE,
         fields=tuple(fields),
         footer=job.id,
@@ -43,15 +45,15 @@ def details(job: Job, credits: Credits | None = None, painter: Painter = UNKNOWN
 
 def _painter(job: Job, painter: Painter) -> str:
     name = job.painter or painter.show()
-    return f"`{cut(name.replace('`', ''), 100) or '-'}`"
+    return f"`{truncate(name.replace('`', ''), 100) or '-'}`"
 
 
 def _times(job: Job) -> str:
-    parts = [f"asked {moment(job.created_at, 'f')} by <@{job.request.author.id}>"]
+    parts = [f"asked {timestamp(job.created_at, 'f')} by <@{job.request.author.id}>"]
     if job.started_at is not None:
-        parts.append(f"waited {duration((job.started_at - job.created_at).total_seconds())}")
+        parts.append(f"waited {format_duration((job.started_at - job.created_at).total_seconds())}")
         if job.ended_at is not None:
-            parts.append(f"took {duration((job.ended_at - job.started_at).total_seconds())}")
+            parts.append(f"took {format_duration((job.ended_at - job.started_at).total_seconds())}")
     return ", ".join(parts)
 
 
@@ -70,7 +72,7 @@ def _joined(parts: list[str], separator: str) -> str:
     kept: list[str] = []
     room = FIELD_VALUE - _SPARE
     for part in parts:
-        room -= units(part) + len(separator)
+        room -= utf16_length(part) + len(separator)
         if room < 0:
             break
         kept.append(part)

@@ -16,21 +16,21 @@ import discord
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
 from bot.domain.painter import UNKNOWN, Painter
-from bot.domain.request import Options
+from bot.domain.request import RequestOptions
 from bot.engine.queue import limit_waits
-from bot.surface.answers import answer_error
+from bot.surface.answers import send_error
 from bot.surface.belonging import pressed_job
-from bot.surface.controls import Press, Verb
+from bot.surface.controls import ComponentAction, CustomId
 from bot.surface.given_back import FORM_ID, MOST_TYPED, NEGATIVE, PROMPT, text_fields
-from bot.surface.submitting import submit
+from bot.surface.submitting import submit_request
 from bot.surface.texts import jump_link
 
 
-def edit_form(job: Job, painter: Painter = UNKNOWN) -> discord.ui.Modal:
+def build_edit_modal(job: Job, painter: Painter = UNKNOWN) -> discord.ui.Modal:
     """The form, filled in with what was asked for, as ``painter`` can take it."""
     request = job.request.painted_by(painter)
-    words = replace(request, negative="").show()
-    return _form(str(Press(Verb.EDIT, job.id)), words, request.negative)
+    words = replace(request, negative="").to_prompt()
+    return _form(str(CustomId(ComponentAction.EDIT, job.id)), words, request.negative)
 
 
 def text_form(text: str) -> discord.ui.Modal:
@@ -68,7 +68,7 @@ def _form(custom_id: str, words: str, negative: str) -> discord.ui.Modal:
     return form
 
 
-async def handed_in(interaction: discord.Interaction[Any]) -> bool:
+async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
     """Take a form in, if the interaction is one of these forms; whether it was.
 
     The client calls this for every interaction.
@@ -77,8 +77,8 @@ async def handed_in(interaction: discord.Interaction[Any]) -> bool:
         return False
     data: Any = interaction.data or {}
     custom_id = str(data.get("custom_id"))
-    press = Press.read(custom_id)
-    if custom_id != FORM_ID and (press is None or press.verb is not Verb.EDIT):
+    press = CustomId.parse(custom_id)
+    if custom_id != FORM_ID and (press is None or press.verb is not ComponentAction.EDIT):
         return False
     limit_waits()
     try:
@@ -88,18 +88,18 @@ async def handed_in(interaction: discord.Interaction[Any]) -> bool:
             raise RequestError("The form came back empty. Please try again.")
         fields = dict(text_fields(data["components"]))
         text, negative = fields.get(PROMPT, ""), fields.get(NEGATIVE, "").strip()
-        options = Options(negative=negative or None)
+        options = RequestOptions(negative=negative or None)
         note = ""
         if press is not None:
-            note = f"-# Edited by <@{interaction.user.id}>{from_message(interaction)}"
-        await submit(interaction, lambda asker: asker.parse(text, options), note=note)
+            note = f"-# Edited by <@{interaction.user.id}>{source_link(interaction)}"
+        await submit_request(interaction, lambda asker: asker.parse(text, options), note=note)
     except Exception as error:
         # The root of what this press does: whatever happens, it is answered.
-        await answer_error(interaction, error)
+        await send_error(interaction, error)
     return True
 
 
-def from_message(interaction: discord.Interaction[Any]) -> str:
+def source_link(interaction: discord.Interaction[Any]) -> str:
     """Words that lead back to the message that was pressed, if everyone can see it."""
     message = interaction.message
     if message is None or message.flags.ephemeral or interaction.channel_id is None:

@@ -13,15 +13,15 @@ from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, NotAllowed, RequestError
 from bot.domain.job import Job
-from bot.engine.queue import Member
+from bot.engine.queue import Actor
 from bot.surface.card import OPTION_TEXT, OPTIONS
-from bot.surface.desk import Desk
-from bot.surface.texts import cut, short_id
+from bot.surface.desk import BotContext
+from bot.surface.texts import short_id, truncate
 
 _ID: Final = re.compile(r"[a-z2-7]{8,16}")
 
 
-def may_touch(job: Job, member: Member, guild_id: int | None) -> bool:
+def can_access(job: Job, member: Actor, guild_id: int | None) -> bool:
     """Whether it is the member's own, or one of the server that they moderate."""
     if job.request.author.id == member.id:
         return True
@@ -29,7 +29,7 @@ def may_touch(job: Job, member: Member, guild_id: int | None) -> bool:
     return member.moderator and guild_id is not None and job.request.place.guild_id == guild_id
 
 
-async def find_job(desk: Desk, typed: str, member: Member, guild_id: int | None) -> Job:
+async def find_job(desk: BotContext, typed: str, member: Actor, guild_id: int | None) -> Job:
     """The job whose id begins as ``typed``.
 
     Raises RequestError if there is none or more than one, NotAllowed if it is somebody else's.
@@ -49,7 +49,7 @@ async def find_job(desk: Desk, typed: str, member: Member, guild_id: int | None)
     ]
     if not found:
         raise RequestError(f"There is no job {wanted}. /history lists your own.")
-    allowed = [job for job in found if may_touch(job, member, guild_id)]
+    allowed = [job for job in found if can_access(job, member, guild_id)]
     if not allowed:
         raise NotAllowed(
             f"The job {wanted} is somebody else's. Only they, or a moderator of their server, can "
@@ -60,12 +60,12 @@ async def find_job(desk: Desk, typed: str, member: Member, guild_id: int | None)
     return allowed[0]
 
 
-def suggestions(jobs: Iterable[Job], typed: str) -> list[app_commands.Choice[str]]:
+def job_choices(jobs: Iterable[Job], typed: str) -> list[app_commands.Choice[str]]:
     """The jobs whose id or prompt has ``typed`` in it, as choices; as many as Discord takes."""
     wanted = typed.strip().casefold()
     return [
         app_commands.Choice(
-            name=cut(f"{short_id(job.id)} · {job.state} · {job.request.prompt}", OPTION_TEXT),
+            name=truncate(f"{short_id(job.id)} · {job.state} · {job.request.prompt}", OPTION_TEXT),
             value=job.id,
         )
         for job in jobs

@@ -18,14 +18,14 @@ import discord
 
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
-from bot.engine.posts import InteractionRef, Post
+from bot.engine.posts import InteractionRef, StatusMessage
 from bot.surface.belonging import carries, named_jobs
-from bot.surface.card import Card
-from bot.surface.cards import Waiting, card_of
-from bot.surface.controls import Verb, custom_id
-from bot.surface.desk import Desk, DeskClient
+from bot.surface.card import MessageContent
+from bot.surface.cards import QueueInfo, job_message
+from bot.surface.controls import ComponentAction, custom_id
+from bot.surface.desk import BotContext, ContextClient
 from bot.surface.outcomes import Attempt, Outcome, attempt, insist
-from bot.surface.posting import NO_MENTIONS, embed_of, view_of
+from bot.surface.posting import NO_MENTIONS, to_embed, to_view
 from bot.surface.texts import short_id
 
 log = logging.getLogger(__name__)
@@ -54,9 +54,9 @@ async def answer_accepted(
     job, if known; ``note`` stands above the card.
     """
     client = interaction.client
-    assert isinstance(client, DeskClient), "only the bot's own client hears interactions"
+    assert isinstance(client, ContextClient), "only the bot's own client hears interactions"
 
-    async def answer() -> Post | None:
+    async def answer() -> StatusMessage | None:
         try:
             return await _answer(interaction, client, job, left, note)
         except Exception:
@@ -67,12 +67,12 @@ async def answer_accepted(
     await client.desk.settling.settle(job.id, answer)
 
 
-async def find_card(client: DeskClient, job: Job) -> Post | None:
+async def find_card(client: ContextClient, job: Job) -> StatusMessage | None:
     """Return the job's card, found or posted if need be; None if there is and will be none."""
     return await client.desk.settling.settle(job.id, lambda: _settle(client, job.id))
 
 
-async def resume(client: DeskClient) -> None:
+async def resume(client: ContextClient) -> None:
     """Begin to settle every card that a stop or a crash has left unknown."""
     for job_id in await client.desk.posts.cards_owed():
         client.desk.settling.begin(job_id, lambda job_id=job_id: _settle(client, job_id))  # type: ignore[misc]
@@ -80,23 +80,25 @@ async def resume(client: DeskClient) -> None:
 
 async def _answer(
     interaction: discord.Interaction[Any],
-    client: DeskClient,
+    client: ContextClient,
     job: Job,
     left: int | None,
     note: str,
-) -> Post | None:
+) -> StatusMessage | None:
     desk = client.desk
-    standing = await desk.queue.standing(job)
-    card = card_of(job, desk.now(), Waiting(standing, left, desk.notice()))
+    standing = await desk.queue.position(job)
+    card = job_message(job, desk.now(), QueueInfo(standing, left, desk.notice()))
     for form in _forms(job, card, note):
         made = await insist(lambda form=form: _respond(interaction, form), desk.sleep)  # type: ignore[misc]
         if made.outcome is not Outcome.REFUSED:
             break
         log.warning("Discord refused the card: %s", made.error, extra={"job": job.id})
     if made.outcome is Outcome.GIVEN and made.value is not None:
-        await desk.posts.keep_card(job.id, MessageRef(job.request.place.channel_id, made.value))
+        await desk.posts.save_status_message(
+            job.id, MessageRef(job.request.place.channel_id, made.value)
+        )
         await _tell(desk, job.id)
-        return await desk.posts.card(job.id)
+        return await desk.posts.status_message(job.id)
     log.info("the card is looked for: %s", made.error, extra={"job": job.id})
     if made.outcome is Outcome.UNKNOWN:
         await desk.sleep(ANSWER_SECONDS)  # an attempt on its way takes effect now or never
@@ -108,19 +110,19 @@ async def _respond(interaction: discord.Interaction[Any], form: dict[str, Any]) 
     return response.message_id
 
 
-def _forms(job: Job, card: Card, note: str) -> Iterator[dict[str, Any]]:
+def _forms(job: Job, card: MessageContent, note: str) -> Iterator[dict[str, Any]]:
     """Ways to say the same, each plainer than the one before; the member's words in the first."""
     accepted = f"Your request `{short_id(job.id)}` was accepted."
-    view = view_of(card.controls)
+    view = to_view(card.controls)
     controls = {"view": view} if view is not None else {}
-    yield {"content": note or None, "embed": embed_of(card), **controls}
+    yield {"content": note or None, "embed": to_embed(card), **controls}
     plain = replace(card, description=f"{accepted} It cannot be shown here.", fields=(), image="")
-    yield {"embed": embed_of(plain), **controls}
+    yield {"embed": to_embed(plain), **controls}
     yield {"content": accepted, **controls}
     yield {"content": accepted}
 
 
-async def _settle(client: DeskClient, job_id: str, *, look: bool = True) -> Post | None:
+async def _settle(client: ContextClient, job_id: str, *, look: bool = True) -> StatusMessage | None:
     """Find or post the card, for as long as it takes; ``look``: it may be in the channel."""
     tries = 0
     while True:
@@ -136,12 +138,12 @@ async def _settle(client: DeskClient, job_id: str, *, look: bool = True) -> Post
         tries += 1
 
 
-async def _settle_now(client: DeskClient, job_id: str, *, look: bool) -> Post | None:
+async def _settle_now(client: ContextClient, job_id: str, *, look: bool) -> StatusMessage | None:
     """Find or post the card. Raises NotKnownYetError."""
     desk = client.desk
     job = await desk.queue.jobs.get(job_id)
     if job is None or not await desk.posts.card_owed(job_id):
-        return await desk.posts.card(job_id)
+        return await desk.posts.status_message(job_id)
     interaction = await desk.queue.jobs.interaction(job_id)
     if interaction is not None and interaction.expires_at > desk.now():
         message = await _original(client, job, interaction)
@@ -154,22 +156,24 @@ async def _settle_now(client: DeskClient, job_id: str, *, look: bool) -> Post | 
     return await _post(client, job_id)
 
 
-async def _keep(desk: Desk, job: Job, message: discord.Message, *, answer: bool) -> Post | None:
+async def _keep(
+    desk: BotContext, job: Job, message: discord.Message, *, answer: bool
+) -> StatusMessage | None:
     place = MessageRef(message.channel.id, message.id)
-    await desk.posts.keep_card(job.id, place, posted_at=message.created_at, answer=answer)
+    await desk.posts.save_status_message(job.id, place, posted_at=message.created_at, answer=answer)
     log.info("the card was found", extra={"job": job.id})
     await _tell(desk, job.id)
-    return await desk.posts.card(job.id)
+    return await desk.posts.status_message(job.id)
 
 
-async def _tell(desk: Desk, job_id: str) -> None:
+async def _tell(desk: BotContext, job_id: str) -> None:
     job = await desk.queue.jobs.get(job_id)
     if job is not None and job.state is not JobState.DELIVERING:
         desk.settling.on_card(job)
 
 
 async def _original(
-    client: DeskClient, job: Job, interaction: InteractionRef
+    client: ContextClient, job: Job, interaction: InteractionRef
 ) -> discord.Message | None:
     """The answer to the interaction, if that is the job's card. Raises NotKnownYetError."""
     webhook = discord.Webhook.partial(interaction.application_id, interaction.token, client=client)
@@ -191,7 +195,7 @@ def _known(made: Attempt[Any]) -> Any:
     return made.value
 
 
-async def _places(client: DeskClient, job: Job) -> list[discord.abc.Messageable]:
+async def _places(client: ContextClient, job: Job) -> list[discord.abc.Messageable]:
     """The channel of the request, then the author's direct messages if there are any."""
     channel = client.get_partial_messageable(job.request.place.channel_id)
     author = discord.Object(job.request.author.id)
@@ -203,7 +207,7 @@ def is_card(client: discord.Client, message: discord.Message, job: Job) -> bool:
     """Whether a message in a channel looks like the job's card: it is the bot's and no result."""
     if client.user is None or message.author.id != client.user.id:
         return False
-    if carries(message, custom_id(Verb.DETAILS, job)):
+    if carries(message, custom_id(ComponentAction.DETAILS, job)):
         return False
     named = named_jobs(message)
     if named:
@@ -213,7 +217,7 @@ def is_card(client: discord.Client, message: discord.Message, job: Job) -> bool:
 
 
 async def _in_history(
-    client: DeskClient, channel: discord.abc.Messageable, job: Job
+    client: ContextClient, channel: discord.abc.Messageable, job: Job
 ) -> discord.Message | None:
     """The job's card among the messages since it was accepted. Raises NotKnownYetError."""
     result = job.result.message_id if job.result is not None else 0
@@ -231,34 +235,36 @@ async def _in_history(
     return found
 
 
-async def _post(client: DeskClient, job_id: str) -> Post | None:
+async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
     """Post the card as the bot's own message, unless the result is on its way already.
 
     Raises NotKnownYetError.
     """
     desk = client.desk
-    async with desk.pens.hold(job_id):
+    async with desk.pens.acquire(job_id):
         job = await desk.queue.jobs.get(job_id)
         assert job is not None, "jobs are kept"
         if job.state in (JobState.DELIVERING, JobState.FINISHED):
             await desk.posts.no_card(job_id, "the result was ready first")
             return None
-        standing = await desk.queue.standing(job)
-        card = card_of(job, desk.now(), Waiting(standing, notice=desk.notice()))
+        standing = await desk.queue.position(job)
+        card = job_message(job, desk.now(), QueueInfo(standing, notice=desk.notice()))
         for channel in await _places(client, job):
             message = await _send(channel, job, card)
             if message is not None:
                 place = MessageRef(message.channel.id, message.id)
-                await desk.posts.keep_card(job_id, place, answer=False)
+                await desk.posts.save_status_message(job_id, place, answer=False)
                 break
         else:
             await desk.posts.no_card(job_id, "refused everywhere")
             return None
     await _tell(desk, job_id)
-    return await desk.posts.card(job_id)
+    return await desk.posts.status_message(job_id)
 
 
-async def _send(channel: discord.abc.Messageable, job: Job, card: Card) -> discord.Message | None:
+async def _send(
+    channel: discord.abc.Messageable, job: Job, card: MessageContent
+) -> discord.Message | None:
     """Post the card, the plainest if need be; None if refused. Raises NotKnownYetError."""
     said = f"-# <@{job.request.author.id}>: accepted, though Discord lost the first answer."
     for form in _forms(job, card, said):

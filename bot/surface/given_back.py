@@ -13,8 +13,8 @@ import discord
 
 from bot.domain.errors import RequestError
 from bot.domain.request import spelled
-from bot.domain.text import clean
-from bot.surface.card import DESCRIPTION, Button, Card
+from bot.domain.text import normalize_text
+from bot.surface.card import DESCRIPTION, ButtonSpec, MessageContent
 from bot.surface.cards import GREY
 from bot.surface.texts import code_block, uncoded
 
@@ -48,7 +48,7 @@ def typed_text(interaction: discord.Interaction[Any]) -> str:
     return _tidy(spelled(str(given.pop(PROMPT, "")), given))
 
 
-def given_back(text: str) -> tuple[Card, ...]:
+def given_back(text: str) -> tuple[MessageContent, ...]:
     """Return the cards that hold ``text`` and offer to change it; none if there is no text.
 
     A form holds less than a command: what does not fit into it has a card of its own, to be copied.
@@ -58,11 +58,13 @@ def given_back(text: str) -> tuple[Card, ...]:
     raw = text.encode("utf-16-le", "surrogatepass")
     fits = raw[: 2 * MOST_TYPED].decode("utf-16-le", "ignore")
     rest = text[len(fits) :]
-    edit = Button("Edit & run again", EDIT_ID, style="primary")
-    card = Card(_TITLE, code_block(fits, DESCRIPTION), GREY, controls=((edit,),))
+    edit = ButtonSpec("Edit & run again", EDIT_ID, style="primary")
+    card = MessageContent(_TITLE, code_block(fits, DESCRIPTION), GREY, controls=((edit,),))
     if not rest:
         return (card,)
-    return card, Card("The rest of it, too long for a form", code_block(rest, DESCRIPTION), GREY)
+    return card, MessageContent(
+        "The rest of it, too long for a form", code_block(rest, DESCRIPTION), GREY
+    )
 
 
 def text_given_back(message: discord.Message | None) -> str:
@@ -85,4 +87,4 @@ def text_fields(components: Any) -> Iterator[tuple[str, str]]:
 
 def _tidy(text: str) -> str:
     """The text without what cannot be seen; its lines stay."""
-    return "\n".join(clean(line) for line in text.strip().splitlines())
+    return "\n".join(normalize_text(line) for line in text.strip().splitlines())

@@ -16,7 +16,7 @@ from discord import app_commands
 
 from bot.domain.errors import StoreUnavailable
 from bot.engine.queue import limit_waits
-from bot.surface.answers import answer_error
+from bot.surface.answers import send_error
 
 log = logging.getLogger(__name__)
 
@@ -25,7 +25,7 @@ Suggest: TypeAlias = Callable[
 ]
 
 
-async def guarded(
+async def with_error_response(
     interaction: discord.Interaction[Any],
     act: Callable[[discord.Interaction[Any]], Awaitable[None]],
 ) -> None:
@@ -34,10 +34,10 @@ async def guarded(
     try:
         await act(interaction)
     except Exception as error:
-        await answer_error(interaction, error)
+        await send_error(interaction, error)
 
 
-def suggesting(suggest: Suggest) -> Suggest:
+def safe_autocomplete(suggest: Suggest) -> Suggest:
     """The same autocomplete, which suggests nothing where it would have failed."""
 
     @functools.wraps(suggest)

@@ -11,9 +11,9 @@ from typing import Final
 import aiohttp
 import discord
 
-from bot.domain.findings import Finding
+from bot.domain.findings import CheckResult
 
-NEEDED: Final = {
+REQUIRED_PERMISSIONS: Final = {
     "view_channel": "View Channel",
     "send_messages": "Send Messages",
     "embed_links": "Embed Links",
@@ -24,10 +24,10 @@ NEEDED: Final = {
 }
 """What the bot does in a channel, and how Discord's settings call the permission for it."""
 
-INVITE_PERMISSIONS: Final = discord.Permissions(**dict.fromkeys(NEEDED, True))
+INVITE_PERMISSIONS: Final = discord.Permissions(**dict.fromkeys(REQUIRED_PERMISSIONS, True))
 
 
-def invitation(application_id: int) -> str:
+def invite_url(application_id: int) -> str:
     """The link that invites the bot with exactly the permissions it uses."""
     return discord.utils.oauth_url(
         application_id,
@@ -36,7 +36,7 @@ def invitation(application_id: int) -> str:
     )
 
 
-async def inspect(token: str, guilds: Sequence[int]) -> list[Finding]:
+async def run_checks(token: str, guilds: Sequence[int]) -> list[CheckResult]:
     """Look at the bot as Discord sees it; never raises for what it finds.
 
     ``guilds`` are the configured servers; none means every server the bot is on.
@@ -46,28 +46,28 @@ async def inspect(token: str, guilds: Sequence[int]) -> list[Finding]:
         await client.login(token)
         application = await client.application_info()
         findings = [
-            Finding("Discord token", True, f"belongs to {client.user}"),
-            Finding("application", True, f"id {application.id}"),
-            Finding("invitation", True, invitation(application.id)),
+            CheckResult("Discord token", True, f"belongs to {client.user}"),
+            CheckResult("application", True, f"id {application.id}"),
+            CheckResult("invitation", True, invite_url(application.id)),
         ]
         wanted = list(guilds) or [guild.id async for guild in client.fetch_guilds(limit=200)]
         if not wanted:
-            mend = f"Open {invitation(application.id)} and choose a server."
-            findings.append(Finding("servers", False, "the bot is on no server", mend))
+            mend = f"Open {invite_url(application.id)} and choose a server."
+            findings.append(CheckResult("servers", False, "the bot is on no server", mend))
         for guild_id in wanted:
             findings += await _guild(client, guild_id, application.id)
         return findings
     except discord.LoginFailure:
         mend = "Reset the token on the application's Bot page and put it into DISCORD_TOKEN."
-        return [Finding("Discord token", False, "Discord does not accept it", mend)]
+        return [CheckResult("Discord token", False, "Discord does not accept it", mend)]
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
         mend = "Check the network, and [discord] api_base if it is set."
-        return [Finding("Discord", False, f"cannot be asked: {error}", mend)]
+        return [CheckResult("Discord", False, f"cannot be asked: {error}", mend)]
     finally:
         await client.close()
 
 
-async def _guild(client: discord.Client, guild_id: int, application_id: int) -> list[Finding]:
+async def _guild(client: discord.Client, guild_id: int, application_id: int) -> list[CheckResult]:
     assert client.user is not None, "signed in"
     what = f"server {guild_id}"
     try:
@@ -75,20 +75,22 @@ async def _guild(client: discord.Client, guild_id: int, application_id: int) -> 
         channels = await guild.fetch_channels()
         me = await guild.fetch_member(client.user.id)
     except (discord.Forbidden, discord.NotFound):
-        mend = f"Open {invitation(application_id)} and choose this server, or remove its id."
-        return [Finding(what, False, "the bot is not on it", mend)]
-    findings = [Finding(what, True, guild.name)]
+        mend = f"Open {invite_url(application_id)} and choose this server, or remove its id."
+        return [CheckResult(what, False, "the bot is not on it", mend)]
+    findings = [CheckResult(what, True, guild.name)]
     for channel in channels:
         if not isinstance(channel, discord.TextChannel):
             continue
         permissions = channel.permissions_for(me)
         if not permissions.view_channel:
             continue  # a channel kept from the bot is a decision, not a fault
-        missing = [name for key, name in NEEDED.items() if not getattr(permissions, key)]
+        missing = [
+            name for key, name in REQUIRED_PERMISSIONS.items() if not getattr(permissions, key)
+        ]
         place = f"#{channel.name}"
         if missing:
             mend = "Allow it for the bot's role in the channel's settings, Permissions."
-            findings.append(Finding(place, False, f"lacks {', '.join(missing)}", mend))
+            findings.append(CheckResult(place, False, f"lacks {', '.join(missing)}", mend))
         else:
-            findings.append(Finding(place, True, "all permissions"))
+            findings.append(CheckResult(place, True, "all permissions"))
     return findings

@@ -9,14 +9,14 @@ from __future__ import annotations
 import discord
 
 from bot.domain.errors import NotAllowed
-from bot.engine.queue import Member
+from bot.engine.queue import Actor
 
 MODERATORS_ONLY = (
     "Only moderators of this server can do this: members with the Manage Server permission"
 )
 
 
-def member_of(interaction: discord.Interaction[discord.Client], moderator_role: int) -> Member:
+def actor_of(interaction: discord.Interaction[discord.Client], moderator_role: int) -> Actor:
     """The member behind an interaction; in a direct message nobody is a moderator."""
     user = interaction.user
     roles = (
@@ -30,12 +30,14 @@ def member_of(interaction: discord.Interaction[discord.Client], moderator_role: 
         or interaction.permissions.administrator
         or (moderator_role != 0 and moderator_role in roles)
     )
-    return Member(user.id, user.display_name, roles, moderator)
+    return Actor(user.id, user.display_name, roles, moderator)
 
 
-def moderator_of(interaction: discord.Interaction[discord.Client], moderator_role: int) -> Member:
+def require_moderator(
+    interaction: discord.Interaction[discord.Client], moderator_role: int
+) -> Actor:
     """The same, for what only moderators may do. Raises NotAllowed for anybody else."""
-    member = member_of(interaction, moderator_role)
+    member = actor_of(interaction, moderator_role)
     if not member.moderator:
         also = f" or the role <@&{moderator_role}>" if moderator_role else ""
         raise NotAllowed(f"{MODERATORS_ONLY}{also}.")

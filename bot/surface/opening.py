@@ -13,11 +13,18 @@ import discord
 from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.grid import alt_text
 from bot.domain.job import Job
-from bot.surface.answers import acknowledge, conclude, whisper
-from bot.surface.card import Button, ControlRow
-from bot.surface.controls import Press, Verb, choice_within, chosen, custom_id, public_links
-from bot.surface.desk import desk_of
-from bot.surface.posting import TooLarge, Upload, border
+from bot.surface.answers import defer, edit_deferred, send_ephemeral
+from bot.surface.card import ActionRow, ButtonSpec
+from bot.surface.controls import (
+    ComponentAction,
+    CustomId,
+    custom_id,
+    image_selects,
+    parse_selection,
+    public_links,
+)
+from bot.surface.desk import get_context
+from bot.surface.posting import FileUpload, TooLarge, map_discord_errors
 from bot.surface.results import REQUEST_LIMIT, learning
 from bot.surface.sizes import upload_within_limit
 from bot.surface.texts import short_id
@@ -26,8 +33,8 @@ _NO_FILES: Final = "Try again later, or in a direct message with `/show`."
 _AWAY: Final = "The pictures of this job are not stored any more."
 
 
-async def chosen_image(
-    interaction: discord.Interaction[Any], press: Press, job: Job
+async def selected_image(
+    interaction: discord.Interaction[Any], press: CustomId, job: Job
 ) -> tuple[int, int] | None:
     """The row and column that a button names or a menu's choice means.
 
@@ -37,45 +44,45 @@ async def chosen_image(
     data: Any = interaction.data or {}
     values = data.get("values") or ()
     if values:
-        choice = chosen(str(values[0]))
+        choice = parse_selection(str(values[0]))
     else:
         choice = ("cell", *press.numbers) if len(press.numbers) == 2 else None
     if choice is None:
         raise RequestError("This menu is from an older version. Use /show to get a fresh one.")
     kind, first, second = choice
     if kind == "rows":
-        what = "open" if press.verb is Verb.OPEN else "upscale"
-        rows = choice_within(job, press.verb, first, second)
-        await whisper(interaction, f"Which image shall I {what}?", controls=rows)
+        what = "open" if press.verb is ComponentAction.OPEN else "upscale"
+        rows = image_selects(job, press.verb, first, second)
+        await send_ephemeral(interaction, f"Which image shall I {what}?", controls=rows)
         return None
-    if first not in job.collected or not 1 <= second <= job.request.samples:
+    if first not in job.fetched_rows or not 1 <= second <= job.request.samples:
         raise RequestError(f"There is no image {second} in row {first} of this result.")
     return first, second
 
 
-async def open_image(interaction: discord.Interaction[Any], press: Press, job: Job) -> None:
+async def open_image(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
     """Show the picture privately, as large as Discord takes it. Raises RequestError."""
-    cell = await chosen_image(interaction, press, job)
+    cell = await selected_image(interaction, press, job)
     if cell is None:
         return
-    desk = desk_of(interaction)
-    await acknowledge(interaction, thinking=True)
+    desk = get_context(interaction)
+    await defer(interaction, thinking=True)
     row, column = cell
     seed = job.request.row_seed(row)
     text = f"Row {row}, image {column} · seed {seed}"
-    rows: tuple[ControlRow, ...] = ()
+    rows: tuple[ActionRow, ...] = ()
     if desk.upscaling and job.request.origin is None:
-        rows = ((Button("Upscale", custom_id(Verb.UPSCALE, job, row, column)),),)
+        rows = ((ButtonSpec("Upscale", custom_id(ComponentAction.UPSCALE, job, row, column)),),)
 
-    async def make(limit: int) -> tuple[Upload, int]:
+    async def make(limit: int) -> tuple[FileUpload, int]:
         path = await desk.prints.image(job, row, column, limit)
         name = f"gridbrush-{short_id(job.id)}-row-{row:02}-img-{column:02}{path.suffix}"
         size = (await asyncio.to_thread(path.stat)).st_size
-        return Upload(path, name, alt_text(job.request, row, column)), size
+        return FileUpload(path, name, alt_text(job.request, row, column)), size
 
-    async def post(upload: Upload) -> None:
-        with border():
-            await conclude(interaction, text, controls=rows, uploads=[upload])
+    async def post(upload: FileUpload) -> None:
+        with map_discord_errors():
+            await edit_deferred(interaction, text, controls=rows, uploads=[upload])
 
     place = interaction.guild_id or 0
     believed = min(interaction.filesize_limit, REQUEST_LIMIT)
@@ -88,4 +95,4 @@ async def open_image(interaction: discord.Interaction[Any], press: Press, job: J
         links = public_links(job, plain=desk.rows == "links") if desk.rows != "attachments" else ()
         link = next((link.url for link in links if link.row == row), None)
         way = f"Its row is [here]({link})." if link else _NO_FILES
-        await conclude(interaction, f"{text}\nDiscord does not take this picture here. {way}")
+        await edit_deferred(interaction, f"{text}\nDiscord does not take this picture here. {way}")

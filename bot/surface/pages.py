@@ -13,11 +13,19 @@ from typing import Any, Final, TypeAlias
 
 import discord
 
-from bot.surface.answers import turn_to, whisper
-from bot.surface.card import DESCRIPTION, FIELD_VALUE, Button, Card, ControlRow, Field, units
+from bot.surface.answers import send_ephemeral, turn_to
+from bot.surface.card import (
+    DESCRIPTION,
+    FIELD_VALUE,
+    ActionRow,
+    ButtonSpec,
+    EmbedField,
+    MessageContent,
+    utf16_length,
+)
 from bot.surface.cards import BLUE
-from bot.surface.guarding import guarded
-from bot.surface.texts import cut
+from bot.surface.guarding import with_error_response
+from bot.surface.texts import truncate
 
 Interaction: TypeAlias = discord.Interaction[Any]
 
@@ -41,7 +49,7 @@ class Listing:
     title: str
     sections: Sequence[Section]
     head: str = ""
-    fields: tuple[Field, ...] = ()
+    fields: tuple[EmbedField, ...] = ()
     colour: int = BLUE
 
 
@@ -53,20 +61,20 @@ def pages_of(lines: Sequence[str], most: int) -> list[list[str]]:
     """Return the lines in as few pages as hold them in ``most`` units each; at least one page."""
     pages: list[list[str]] = [[]]
     room = most
-    for line in (cut(line, most) for line in lines):
-        if units(line) > room:
+    for line in (truncate(line, most) for line in lines):
+        if utf16_length(line) > room:
             pages.append([])
             room = most
         pages[-1].append(line)
-        room -= units(line) + 1
+        room -= utf16_length(line) + 1
     return pages
 
 
-def page_card(listing: Listing, name: str, about: str, number: int) -> Card:
+def page_card(listing: Listing, name: str, about: str, number: int) -> MessageContent:
     """Return page ``number``, from 1, or the last if there are fewer; with the buttons to turn."""
     named = [section for section in listing.sections if section.name]
     # One embed holds 6,000 in all: the fields, and what stands at the top in half of its room.
-    top = (DESCRIPTION // 2 if named else DESCRIPTION) - units(listing.head) - 2
+    top = (DESCRIPTION // 2 if named else DESCRIPTION) - utf16_length(listing.head) - 2
     parts = [
         (section, pages_of(section.lines, FIELD_VALUE if section.name else top))
         for section in listing.sections
@@ -80,24 +88,24 @@ def page_card(listing: Listing, name: str, about: str, number: int) -> Card:
             continue
         text = "\n".join(pages[number - 1]) or section.none
         if section.name:
-            fields.append(Field(section.name, text))
+            fields.append(EmbedField(section.name, text))
         else:
             description = "\n\n".join(part for part in (listing.head, text) if part)
     turns = [
-        Button(label, f"gb-page:{name}:{about}:{to}")
+        ButtonSpec(label, f"gb-page:{name}:{about}:{to}")
         for label, to in (("Previous", number - 1), ("Next", number + 1))
         if 1 <= to <= last
     ]
-    controls: tuple[ControlRow, ...] = (tuple(turns),) if turns else ()
+    controls: tuple[ActionRow, ...] = (tuple(turns),) if turns else ()
     footer = f"Page {number} of {last}" if last > 1 else ""
-    return Card(
+    return MessageContent(
         listing.title, description, listing.colour, tuple(fields), footer, controls=controls
     )
 
 
 async def answer(interaction: Interaction, name: str, listing: Listing, about: str = "") -> None:
     """Answer privately with the first page of the list ``name``."""
-    await whisper(interaction, "", card=page_card(listing, name, about, 1))
+    await send_ephemeral(interaction, "", card=page_card(listing, name, about, 1))
 
 
 def turning(name: str, read: Read) -> type[discord.ui.DynamicItem[Any]]:
@@ -118,7 +126,7 @@ def turning(name: str, read: Read) -> type[discord.ui.DynamicItem[Any]]:
             return cls(item, match["about"], int(match["page"]))
 
         async def callback(self, interaction: Interaction) -> None:
-            await guarded(interaction, self._turn)
+            await with_error_response(interaction, self._turn)
 
         async def _turn(self, interaction: Interaction) -> None:
             listing = await read(interaction, self._about)

@@ -11,7 +11,7 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
 
-class Pens:
+class KeyedLock:
     """Locks by job id that exist only while somebody holds or awaits them."""
 
     def __init__(self) -> None:
@@ -19,7 +19,7 @@ class Pens:
         self._users: dict[str, int] = {}
 
     @asynccontextmanager
-    async def hold(self, job_id: str) -> AsyncIterator[None]:
+    async def acquire(self, job_id: str) -> AsyncIterator[None]:
         """The card of this job is the caller's until the block ends."""
         lock = self._locks.setdefault(job_id, asyncio.Lock())
         self._users[job_id] = self._users.get(job_id, 0) + 1

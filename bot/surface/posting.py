@@ -20,8 +20,8 @@ import discord
 
 from bot.domain.errors import BotError, DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
-from bot.engine.posts import InteractionRef, Post
-from bot.surface.card import Button, Card, ControlRow, Menu
+from bot.engine.posts import InteractionRef, StatusMessage
+from bot.surface.card import ActionRow, ButtonSpec, MessageContent, SelectSpec
 
 log = logging.getLogger(__name__)
 
@@ -39,7 +39,7 @@ _THREAD_ARCHIVED: Final = 50083
 _LONGEST_TEXT: Final = 300
 
 
-class Gone(DeliveryError):
+class MessageNotFound(DeliveryError):
     """The message, its channel, or the right to write there does not exist (any more)."""
 
 
@@ -47,7 +47,7 @@ class TooLarge(DeliveryError):
     """Discord, or a proxy before it, takes no files of this size here; smaller ones it may take."""
 
 
-class NotPermitted(Gone):
+class NotPermitted(MessageNotFound):
     """The right to write there is missing; somebody may give it (back)."""
 
 
@@ -55,16 +55,16 @@ class Archived(NotPermitted):
     """The thread is archived, and what is in it cannot be edited until it is opened again."""
 
 
-class Expired(DeliveryError):
+class InteractionExpired(DeliveryError):
     """The interaction's token is no longer good; the bot's own may be."""
 
 
-class Unheard(DeliveryUnavailable):
+class DeliveryUnconfirmed(DeliveryUnavailable):
     """No answer, or Discord's own trouble: it may have been carried out all the same."""
 
 
 @dataclass(frozen=True, slots=True)
-class Upload:
+class FileUpload:
     """A file to attach: ``alt`` is what it shows, for who cannot see it."""
 
     path: Path
@@ -73,7 +73,7 @@ class Upload:
 
 
 @contextmanager
-def border() -> Iterator[None]:
+def map_discord_errors() -> Iterator[None]:
     """What Discord and the network raise inside becomes a DeliveryError outside."""
     try:
         yield
@@ -82,13 +82,13 @@ def border() -> Iterator[None]:
     except discord.HTTPException as error:
         raise _answered(error) from error
     except discord.RateLimited as error:
-        raise Unheard("Discord asks to wait", error.retry_after) from error
+        raise DeliveryUnconfirmed("Discord asks to wait", error.retry_after) from error
     except Exception as error:
         # A cut, a timeout, a session being closed, an answer that is no JSON: only an answer that
         # Discord itself has given is a refusal.
         if not isinstance(error, aiohttp.ClientError | discord.DiscordException | OSError):
             log.warning("an answer of Discord cannot be read", exc_info=error)
-        raise Unheard(f"{type(error).__name__}: {error}") from error
+        raise DeliveryUnconfirmed(f"{type(error).__name__}: {error}") from error
 
 
 def _answered(error: discord.HTTPException) -> DeliveryError:
@@ -96,24 +96,24 @@ def _answered(error: discord.HTTPException) -> DeliveryError:
     said = f"Discord says {error.code or error.status}: {error.text[:_LONGEST_TEXT]}"
     by_discord = error.code != 0 or _is_json(error.response)
     if not 400 <= error.status < 500 or error.status in (408, 425, 429):
-        return Unheard(said, _retry_after(error.response))
+        return DeliveryUnconfirmed(said, _retry_after(error.response))
     if error.code in _BUSY:
-        return Unheard(said, _retry_after(error.response))
+        return DeliveryUnconfirmed(said, _retry_after(error.response))
     if error.code in _EXPIRED:
-        return Expired(said)
+        return InteractionExpired(said)
     if error.status == 413 or error.code in _TOO_LARGE:
         return TooLarge(said)
     if not by_discord:
-        return Unheard(said)  # some machine in between
+        return DeliveryUnconfirmed(said)  # some machine in between
     if error.status == 401:
         by_token = "/webhooks/" in str(getattr(error.response, "url", ""))
         # Otherwise it is the bot's own token that was changed: the operator's to mend.
-        return Expired(said) if by_token else Unheard(said)
+        return InteractionExpired(said) if by_token else DeliveryUnconfirmed(said)
     if error.code == _THREAD_ARCHIVED:
         return Archived(said)
     if error.status == 403:
         return NotPermitted(said)
-    return Gone(said) if error.status == 404 else DeliveryError(said)
+    return MessageNotFound(said) if error.status == 404 else DeliveryError(said)
 
 
 def _is_json(response: Any) -> bool:
@@ -128,7 +128,7 @@ def _retry_after(response: Any) -> float:
         return 0.0
 
 
-def embed_of(card: Card) -> discord.Embed:
+def to_embed(card: MessageContent) -> discord.Embed:
     """The card's embed, its image by reference to an attached file."""
     embed = discord.Embed(title=card.title, description=card.description, colour=card.colour)
     for field in card.fields:
@@ -140,7 +140,7 @@ def embed_of(card: Card) -> discord.Embed:
     return embed
 
 
-def view_of(controls: Sequence[ControlRow]) -> discord.ui.View | None:
+def to_view(controls: Sequence[ActionRow]) -> discord.ui.View | None:
     """The controls; None if there are none. The view is stopped, so the library lets it go."""
     if not controls:
         return None
@@ -152,8 +152,8 @@ def view_of(controls: Sequence[ControlRow]) -> discord.ui.View | None:
     return view
 
 
-def _item(control: Button | Menu, row: int) -> discord.ui.Item[Any]:
-    if isinstance(control, Menu):
+def _item(control: ButtonSpec | SelectSpec, row: int) -> discord.ui.Item[Any]:
+    if isinstance(control, SelectSpec):
         options = [
             discord.SelectOption(
                 label=option.label, value=option.value, description=option.description or None
@@ -172,7 +172,7 @@ def _item(control: Button | Menu, row: int) -> discord.ui.Item[Any]:
     return discord.ui.Button(label=control.label, custom_id=control.custom_id, style=style, row=row)
 
 
-async def opened(uploads: Sequence[Upload]) -> list[discord.File]:
+async def open_files(uploads: Sequence[FileUpload]) -> list[discord.File]:
     """The files, opened in a thread.
 
     Raises DeliveryError if one is not there, DeliveryUnavailable if it cannot be read now.
@@ -192,14 +192,14 @@ async def opened(uploads: Sequence[Upload]) -> list[discord.File]:
         raise DeliveryUnavailable(f"a file cannot be read: {error}") from error
 
 
-async def edit(
+async def edit_status_message(
     client: discord.Client,
-    post: Post,
-    card: Card,
+    post: StatusMessage,
+    card: MessageContent,
     at: datetime,
     *,
-    uploads: Sequence[Upload] | None = None,
-) -> Post:
+    uploads: Sequence[FileUpload] | None = None,
+) -> StatusMessage:
     """Put ``card`` in the place of what the message shows; its text above the embed stays.
 
     ``uploads`` replace all attached files; None leaves them. By token while it lives, then by the
@@ -207,11 +207,11 @@ async def edit(
     interaction if its token was not good any more. Raises Gone, DeliveryUnavailable, DeliveryError.
     """
 
-    async def change() -> Post:
-        if post.interaction is not None and post.token_lives(at):
+    async def change() -> StatusMessage:
+        if post.interaction is not None and post.is_token_valid(at):
             try:
                 await edit_answer(client, post.interaction, card, uploads=uploads)
-            except Expired:
+            except InteractionExpired:
                 pass
             else:
                 return post
@@ -231,7 +231,7 @@ async def opening_thread(
     try:
         return await act()
     except Archived:
-        with border():
+        with map_discord_errors():
             await client.http.edit_channel(channel_id, archived=False)
         return await act()
 
@@ -239,14 +239,14 @@ async def opening_thread(
 async def edit_answer(
     client: discord.Client,
     interaction: InteractionRef,
-    card: Card,
+    card: MessageContent,
     *,
-    uploads: Sequence[Upload] | None = None,
+    uploads: Sequence[FileUpload] | None = None,
 ) -> MessageRef:
     """Edit the first answer to an interaction by its token."""
     webhook = discord.Webhook.partial(interaction.application_id, interaction.token, client=client)
     change = await _change(card, uploads)
-    with border():
+    with map_discord_errors():
         message = await webhook.edit_message(_ORIGINAL, **change)
     return MessageRef(message.channel.id, message.id)
 
@@ -254,40 +254,40 @@ async def edit_answer(
 async def fetch_answer(client: discord.Client, interaction: InteractionRef) -> discord.Message:
     """The first answer to an interaction as it stands, by its token. Raises Gone, Expired."""
     webhook = discord.Webhook.partial(interaction.application_id, interaction.token, client=client)
-    with border():
+    with map_discord_errors():
         return await webhook.fetch_message(_ORIGINAL)
 
 
 async def edit_message(
     client: discord.Client,
     message: MessageRef,
-    card: Card,
+    card: MessageContent,
     *,
-    uploads: Sequence[Upload] | None = None,
+    uploads: Sequence[FileUpload] | None = None,
 ) -> None:
     """Edit one of the bot's own messages."""
     change = await _change(card, uploads)
-    with border():
+    with map_discord_errors():
         await _partial(client, message).edit(**change)
 
 
-async def _change(card: Card, uploads: Sequence[Upload] | None) -> dict[str, Any]:
+async def _change(card: MessageContent, uploads: Sequence[FileUpload] | None) -> dict[str, Any]:
     change: dict[str, Any] = {
-        "embeds": [embed_of(card)],
-        "view": view_of(card.controls),
+        "embeds": [to_embed(card)],
+        "view": to_view(card.controls),
         "allowed_mentions": NO_MENTIONS,
     }
     if uploads is not None:
-        change["attachments"] = await opened(uploads)
+        change["attachments"] = await open_files(uploads)
     return change
 
 
 async def send(
     channel: discord.abc.Messageable,
-    card: Card | None,
+    card: MessageContent | None,
     *,
     content: str = "",
-    uploads: Sequence[Upload] = (),
+    uploads: Sequence[FileUpload] = (),
     nonce: str | None = None,
     mentioning: int | None = None,
 ) -> discord.Message:
@@ -298,14 +298,14 @@ async def send(
     called = [discord.Object(mentioning)] if mentioning else False
     extra: dict[str, Any] = {}
     if card is not None:
-        extra["embed"] = embed_of(card)
-        view = view_of(card.controls)
+        extra["embed"] = to_embed(card)
+        view = to_view(card.controls)
         if view is not None:
             extra["view"] = view
     if nonce is not None:
         extra["nonce"] = nonce
-    files = await opened(uploads)
-    with border():
+    files = await open_files(uploads)
+    with map_discord_errors():
         return await channel.send(
             content or None,
             files=files,
@@ -318,13 +318,13 @@ async def send(
 
 async def delete(client: discord.Client, message: MessageRef) -> None:
     """Delete one of the bot's own messages. Raises Gone, DeliveryError."""
-    with border():
+    with map_discord_errors():
         await _partial(client, message).delete()
 
 
 async def fetch(client: discord.Client, message: MessageRef) -> discord.Message:
     """The message as it stands. Raises Gone, DeliveryError."""
-    with border():
+    with map_discord_errors():
         return await _partial(client, message).fetch()
 
 

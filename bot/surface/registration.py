@@ -19,17 +19,17 @@ from discord import app_commands
 
 log = logging.getLogger(__name__)
 
-GLOBALLY: Final = "global"
+GLOBAL_SCOPE: Final = "global"
 _NOTHING: Final = "none"
 
 
-class Registration:
+class CommandSync:
     """``path`` is the file that remembers; its folder must exist."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
 
-    async def update(
+    async def sync(
         self,
         tree: app_commands.CommandTree[Any],
         application_id: int,
@@ -43,7 +43,7 @@ class Registration:
         """
         known = await asyncio.to_thread(self._read)
         mine = dict(known.get(str(application_id), {}))
-        scopes = {str(guild) for guild in guilds} or {GLOBALLY}
+        scopes = {str(guild) for guild in guilds} or {GLOBAL_SCOPE}
         changed = []
         for scope in sorted(scopes | set(mine)):
             wanted = _digest(tree, scope) if scope in scopes else _NOTHING
@@ -117,7 +117,7 @@ class Registration:
 
 
 def _guild(scope: str) -> discord.Object | None:
-    return None if scope == GLOBALLY else discord.Object(int(scope))
+    return None if scope == GLOBAL_SCOPE else discord.Object(int(scope))
 
 
 def _digest(tree: app_commands.CommandTree[Any], scope: str) -> str:

@@ -18,18 +18,18 @@ from dataclasses import dataclass
 from typing import Final
 
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
-from bot.domain.events import CancelRequested, Dispatched, JobEvent
+from bot.domain.events import CancelRequested, JobEvent, Scheduled
 from bot.domain.job import Job, JobState
-from bot.engine.posts import Post
-from bot.engine.queue import Standing
+from bot.engine.posts import StatusMessage
+from bot.engine.queue import QueuePosition
 from bot.surface import posting
-from bot.surface.agenda import Agenda, Urgency
-from bot.surface.card import Card
-from bot.surface.cards import Waiting, card_of, moved
+from bot.surface.agenda import EditSchedule, Priority
+from bot.surface.card import MessageContent
+from bot.surface.cards import QueueInfo, job_message, posted_elsewhere
 from bot.surface.courier import CHANNEL, INTERACTION
-from bot.surface.desk import DeskClient
-from bot.surface.posting import Gone, NotPermitted, TooLarge, Upload
-from bot.surface.results import preview_of
+from bot.surface.desk import ContextClient
+from bot.surface.posting import FileUpload, MessageNotFound, NotPermitted, TooLarge
+from bot.surface.results import build_preview
 from bot.surface.texts import jump_link
 
 log = logging.getLogger(__name__)
@@ -54,14 +54,14 @@ _COUNTDOWN: Final = re.compile(r"<t:(\d+):R>")
 
 
 @dataclass(slots=True)
-class _Sheet:
+class _StatusState:
     """What is remembered of one card while its job lives."""
 
     job: Job | None = None
-    post: Post | None = None
-    shown: Card | None = None
+    post: StatusMessage | None = None
+    shown: MessageContent | None = None
     preview: str = ""
-    standing: Standing | None = None
+    standing: QueuePosition | None = None
     said: tuple[int, str, bool, float | None] | None = None
     looks: tuple[int, int] = (0, 0)
     tries: int = 0
@@ -70,24 +70,24 @@ class _Sheet:
     bare: bool = False
 
 
-class DiscordReporter:
+class StatusUpdater:
     """``report`` notes, ``run`` writes, ``resume`` takes up what a restart interrupted."""
 
     def __init__(
         self,
-        client: DeskClient,
+        client: ContextClient,
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        agenda: Agenda | None = None,
+        agenda: EditSchedule | None = None,
         line_every: float = LINE_EVERY,
         edit_seconds: float = EDIT_SECONDS,
     ) -> None:
         self._client = client
         self._clock = clock
         self._sleep = sleep
-        self._agenda = agenda or Agenda()
-        self._sheets: dict[str, _Sheet] = {}
+        self._agenda = agenda or EditSchedule()
+        self._sheets: dict[str, _StatusState] = {}
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._line_moved = False
@@ -99,32 +99,32 @@ class DiscordReporter:
         self._closed: dict[str, None] = {}
 
     @property
-    def followed(self) -> int:
+    def tracked(self) -> int:
         """Cards that are kept in mind."""
         return len(self._sheets)
 
     @property
     def busy(self) -> bool:
         """Whether a card is being written, or is to be."""
-        return bool(self._writing) or self._agenda.wait(self._clock()) is not None
+        return bool(self._writing) or self._agenda.next_delay(self._clock()) is not None
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         """Remember the state; it is written when its turn comes."""
         if not job.request.place.channel_id:
             return  # the command line's: there is no card
-        if isinstance(event, Dispatched) or job.state.terminal:
+        if isinstance(event, Scheduled) or job.state.terminal:
             self._line_moved = True
-        if job.state is JobState.FINISHED and job.rung == INTERACTION:
+        if job.state is JobState.FINISHED and job.delivery_method == INTERACTION:
             self._forget(job.id)
         else:
-            self._sheets.setdefault(job.id, _Sheet()).job = job
+            self._sheets.setdefault(job.id, _StatusState()).job = job
             # What hundreds of running jobs say wakes nobody while their cards wait for a turn.
             at_once = isinstance(event, CancelRequested)
             if not self._want(job, at_once=at_once) and not self._line_moved:
                 return
         self._woken.set()
 
-    def line_changed(self) -> None:
+    def refresh_queue(self) -> None:
         """Something that waiting cards say has changed for all of them."""
         for sheet in self._sheets.values():
             if sheet.job is not None:
@@ -135,7 +135,7 @@ class DiscordReporter:
 
     def take_up(self, job: Job) -> None:
         """Write a card that has become known, if it was given up or its job has ended meanwhile."""
-        if job.state is JobState.FINISHED and job.rung == INTERACTION:
+        if job.state is JobState.FINISHED and job.delivery_method == INTERACTION:
             return  # it is the result
         sheet = self._sheets.get(job.id)
         if sheet is None and not job.state.terminal:
@@ -143,10 +143,10 @@ class DiscordReporter:
         if sheet is not None and not sheet.gone and not sheet.tries:
             return  # it is written in its turn
         if sheet is None or sheet.gone:
-            sheet = self._sheets[job.id] = _Sheet(sheet.job if sheet else None)
+            sheet = self._sheets[job.id] = _StatusState(sheet.job if sheet else None)
         sheet.job = sheet.job or job
         sheet.tries = sheet.refused = 0
-        self._agenda.drop(job.id)  # it was put off, for want of a card
+        self._agenda.cancel(job.id)  # it was put off, for want of a card
         self._want(sheet.job)
         self._woken.set()
 
@@ -154,9 +154,9 @@ class DiscordReporter:
         """Write once more the cards that the bot was not permitted to write."""
         closed, self._closed = self._closed, {}
         for job_id in closed:
-            sheet = self._sheets.setdefault(job_id, _Sheet())
+            sheet = self._sheets.setdefault(job_id, _StatusState())
             sheet.gone, sheet.refused, sheet.bare = False, 0, False
-            self._agenda.want(job_id, Urgency.RUNNING, self._clock())
+            self._agenda.schedule(job_id, Priority.RUNNING, self._clock())
         if closed:
             self._woken.set()
 
@@ -165,11 +165,11 @@ class DiscordReporter:
         desk = self._client.desk
         jobs = desk.queue.jobs
         under_way = [flight.job_id for flight in await jobs.running()]
-        for job_id in (*under_way, *await desk.posts.cards_behind(INTERACTION)):
+        for job_id in (*under_way, *await desk.posts.stale_status_messages(INTERACTION)):
             job = await jobs.get(job_id)
             if job is not None and job.request.place.channel_id:
-                self._sheets.setdefault(job.id, _Sheet()).job = job
-        self.line_changed()
+                self._sheets.setdefault(job.id, _StatusState()).job = job
+        self.refresh_queue()
 
     @property
     def _next_look(self) -> float:
@@ -183,7 +183,7 @@ class DiscordReporter:
                 self._woken.clear()
                 if self._clock() >= (self._line_due if self._line_moved else self._next_look):
                     await self._look_at_line()
-                while (job_id := self._agenda.take(self._clock(), self._writing)) is not None:
+                while (job_id := self._agenda.pop_due(self._clock(), self._writing)) is not None:
                     self._begin(job_id)
                 await self._pause()
         finally:
@@ -195,20 +195,20 @@ class DiscordReporter:
     def _want(self, job: Job, *, at_once: bool = False) -> bool:
         """Put the card on the agenda, or take it off; whether there is something new to do."""
         if job.state is JobState.DELIVERING:
-            self._agenda.drop(job.id)
+            self._agenda.cancel(job.id)
             return False
-        urgency = Urgency.FINAL if job.state.terminal or at_once else Urgency.RUNNING
+        urgency = Priority.FINAL if job.state.terminal or at_once else Priority.RUNNING
         if job.state is JobState.QUEUED:
-            urgency = Urgency.WAITING
-        return self._agenda.want(job.id, urgency, self._clock())
+            urgency = Priority.WAITING
+        return self._agenda.schedule(job.id, urgency, self._clock())
 
     def _forget(self, job_id: str) -> None:
         self._sheets.pop(job_id, None)
-        self._agenda.drop(job_id)
+        self._agenda.cancel(job_id)
 
     async def _pause(self) -> None:
         """Until something is due or something new is said."""
-        delays = [self._agenda.wait(self._clock(), self._writing)]
+        delays = [self._agenda.next_delay(self._clock(), self._writing)]
         due = self._line_due if self._line_moved else self._next_look
         if due < math.inf:
             delays.append(max(0.0, due - self._clock()))
@@ -232,7 +232,7 @@ class DiscordReporter:
         self._line_due = self._clock() + self._line_every
         self._look_by = self._clock() + LOOK_AT_LEAST
         try:
-            standings = await self._client.desk.queue.standings()
+            standings = await self._client.desk.queue.positions()
         except Exception:
             # The root of this look: the cards of running jobs do not depend on the line.
             log.exception("the line cannot be read")
@@ -240,17 +240,17 @@ class DiscordReporter:
         everyone, self._all_changed = self._all_changed, False
         at = self._client.desk.now().timestamp()
         for job_id, standing in standings.items():
-            sheet = self._sheets.setdefault(job_id, _Sheet())
+            sheet = self._sheets.setdefault(job_id, _StatusState())
             if sheet.job is not None and sheet.job.state is not JobState.QUEUED:
                 continue
             sheet.standing = standing
             said = _says(standing, at)
             if everyone or _differs(sheet.said, said):
                 sheet.said = said
-                self._agenda.want(job_id, Urgency.WAITING, self._clock())
+                self._agenda.schedule(job_id, Priority.WAITING, self._clock())
         for job_id, sheet in self._sheets.items():
             if sheet.shown is not None and _promised(sheet.shown) < at + MARGIN:
-                self._agenda.want(job_id, Urgency.WAITING, self._clock())
+                self._agenda.schedule(job_id, Priority.WAITING, self._clock())
 
     def _begin(self, job_id: str) -> None:
         task = asyncio.get_running_loop().create_task(self._write(job_id), name=f"card {job_id}")
@@ -261,7 +261,7 @@ class DiscordReporter:
             self._woken.set()
             if not done.cancelled() and (error := done.exception()) is not None:
                 log.error("a card could not be written", exc_info=error, extra={"job": job_id})
-                sheet = self._sheets.setdefault(job_id, _Sheet())
+                sheet = self._sheets.setdefault(job_id, _StatusState())
                 sheet.refused += 1
                 if sheet.refused < MOST_TRIES and isinstance(error, Exception):
                     self._put_back(job_id, sheet, error)
@@ -277,14 +277,14 @@ class DiscordReporter:
         desk = self._client.desk
         written = sheet.job
         try:
-            async with desk.pens.hold(job_id), asyncio.timeout(self._edit_seconds):
+            async with desk.pens.acquire(job_id), asyncio.timeout(self._edit_seconds):
                 written = await self._write_now(job_id, sheet)
         except NotPermitted as error:
             # What the card says next, and above all how its job has ended, is tried all the same.
             log.info("the card may not be written: %s", error, extra={"job": job_id})
             sheet.refused += 1
             self._close(job_id)
-        except Gone as error:
+        except MessageNotFound as error:
             log.info("the card is not kept up: %s", error, extra={"job": job_id})
             sheet.gone = True
         except (DeliveryUnavailable, OSError) as error:
@@ -302,16 +302,16 @@ class DiscordReporter:
         else:
             if written is not None and written.state.terminal and sheet.post and not sheet.gone:
                 # Outside of the pen and its time limit: the store may be unavailable for long.
-                await desk.posts.keep_card(job_id, sheet.post.message)
+                await desk.posts.save_status_message(job_id, sheet.post.message)
         # While one state was written the next may have come, whose turn is still to come.
         if written is sheet.job and written is not None and written.state.terminal:
             self._forget(job_id)
 
     @staticmethod
-    def _over(sheet: _Sheet) -> bool:
+    def _over(sheet: _StatusState) -> bool:
         return sheet.job is not None and sheet.job.state.terminal
 
-    def _put_back(self, job_id: str, sheet: _Sheet, error: Exception) -> None:
+    def _put_back(self, job_id: str, sheet: _StatusState, error: Exception) -> None:
         """Want it once more, each time a little later."""
         log.info("the card is written again later: %s", error, extra={"job": job_id})
         # An exponent of 9 is beyond the longest pause.
@@ -319,8 +319,8 @@ class DiscordReporter:
         sheet.tries += 1
         if isinstance(error, DeliveryUnavailable):
             delay = min(LONGEST_RETRY, max(delay, error.retry_after))
-        urgency = Urgency.FINAL if self._over(sheet) else Urgency.RUNNING
-        self._agenda.put_back(job_id, urgency, self._clock() + delay)
+        urgency = Priority.FINAL if self._over(sheet) else Priority.RUNNING
+        self._agenda.reschedule(job_id, urgency, self._clock() + delay)
 
     def _close(self, job_id: str) -> None:
         """Remember a card for the moment when somebody gives the right to write it."""
@@ -328,7 +328,7 @@ class DiscordReporter:
         if len(self._closed) > MOST_CLOSED:
             del self._closed[next(iter(self._closed))]
 
-    async def _write_now(self, job_id: str, sheet: _Sheet) -> Job | None:
+    async def _write_now(self, job_id: str, sheet: _StatusState) -> Job | None:
         """Holding the pen: what is true now, if the card does not say it already."""
         desk = self._client.desk
         stored = await desk.queue.jobs.get(job_id) if sheet.job is None else None
@@ -341,15 +341,15 @@ class DiscordReporter:
         if sheet.refused >= MOST_TRIES and not job.state.terminal:
             return job
         if sheet.post is None:
-            sheet.post = await desk.posts.card(job_id)
+            sheet.post = await desk.posts.status_message(job_id)
         if sheet.post is None:
             # It is just being posted, or a crash came in between and it never will be.
             raise DeliveryError("there is no card yet")
         # A place that refuses even a preview's few bytes, or any, takes no file.
-        picture = None if sheet.bare else await preview_of(desk, job)
+        picture = None if sheet.bare else await build_preview(desk, job)
         preview = picture is not None
         card = self._card(job, sheet, preview=preview)
-        uploads: list[Upload] | None = None
+        uploads: list[FileUpload] | None = None
         if picture is not None and picture.path.name != sheet.preview:
             uploads = [picture]
         elif picture is None and job.state.terminal:
@@ -358,7 +358,9 @@ class DiscordReporter:
             return job
         at = desk.now()
         try:
-            sheet.post = await posting.edit(self._client, sheet.post, card, at, uploads=uploads)
+            sheet.post = await posting.edit_status_message(
+                self._client, sheet.post, card, at, uploads=uploads
+            )
         except NotPermitted:
             if not uploads:
                 raise
@@ -371,26 +373,30 @@ class DiscordReporter:
         self._look_again(job, sheet)
         return job
 
-    def _look_again(self, job: Job, sheet: _Sheet) -> None:
+    def _look_again(self, job: Job, sheet: _StatusState) -> None:
         """A row is announced before its file is here: come back for its picture a few times."""
         ready = len(job.ready_rows)
         seen, looks = sheet.looks
         looks = looks + 1 if seen == ready else 0
         sheet.looks = ready, looks
         if ready and looks < MOST_LOOKS and job.state is JobState.RUNNING:
-            self._agenda.want(job.id, Urgency.RUNNING, self._clock() + LOOK_SECONDS)
+            self._agenda.schedule(job.id, Priority.RUNNING, self._clock() + LOOK_SECONDS)
 
-    def _card(self, job: Job, sheet: _Sheet, *, preview: bool) -> Card:
+    def _card(self, job: Job, sheet: _StatusState, *, preview: bool) -> MessageContent:
         desk = self._client.desk
-        if job.state is JobState.FINISHED and job.rung == CHANNEL and job.result is not None:
+        if (
+            job.state is JobState.FINISHED
+            and job.delivery_method == CHANNEL
+            and job.result is not None
+        ):
             place = job.request.place
             link = jump_link(place.guild_id, job.result.channel_id, job.result.message_id)
-            return moved(job, link)
-        waiting = Waiting(sheet.standing, notice=desk.notice())
-        return card_of(job, desk.now(), waiting, preview=preview)
+            return posted_elsewhere(job, link)
+        waiting = QueueInfo(sheet.standing, notice=desk.notice())
+        return job_message(job, desk.now(), waiting, preview=preview)
 
 
-def _says(standing: Standing, at: float) -> tuple[int, str, bool, float | None]:
+def _says(standing: QueuePosition, at: float) -> tuple[int, str, bool, float | None]:
     """What a reader would notice of a standing; the start as a moment."""
     starts = standing.starts_in
     moment = None if starts is None else at + starts.total_seconds()
@@ -407,6 +413,6 @@ def _differs(
     return abs(before[3] - now[3]) >= MOVED
 
 
-def _promised(card: Card) -> float:
+def _promised(card: MessageContent) -> float:
     """The first moment that a card counts down to, in seconds since 1970; infinity for none."""
     return min((float(at) for at in _COUNTDOWN.findall(card.description)), default=math.inf)

@@ -13,13 +13,13 @@ from typing import Final, TypeVar
 
 from bot.domain.grid import LONGEST_ALT_TEXT, alt_text
 from bot.domain.job import Job, JobState
-from bot.surface.card import Card
+from bot.surface.card import MessageContent
 from bot.surface.cards import PREVIEW_FILE, result
 from bot.surface.controls import Link, public_links
-from bot.surface.desk import Desk, DeskClient
-from bot.surface.posting import TooLarge, Upload
+from bot.surface.desk import BotContext, ContextClient
+from bot.surface.posting import FileUpload, TooLarge
 from bot.surface.sizes import upload_within_limit
-from bot.surface.texts import cut, short_id
+from bot.surface.texts import short_id, truncate
 
 Posted = TypeVar("Posted")
 
@@ -31,25 +31,25 @@ _PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLE
 
 
 @dataclass(frozen=True, slots=True)
-class Picture:
+class ResultMessage:
     """A result, ready to be posted; ``shrunk``: the file is not the grid at full size.
 
     ``upload`` is None where Discord takes no picture at all; the card says what to do then.
     """
 
-    card: Card
-    upload: Upload | None
+    card: MessageContent
+    upload: FileUpload | None
     links: tuple[Link, ...]
     shrunk: bool
     size: int = 0
 
     @property
-    def uploads(self) -> list[Upload]:
+    def uploads(self) -> list[FileUpload]:
         """The picture as the files of a message."""
         return [self.upload] if self.upload is not None else []
 
 
-def byte_limit(client: DeskClient, guild_id: int) -> int:
+def byte_limit(client: ContextClient, guild_id: int) -> int:
     """How many bytes one file may have on this server; 0 is a direct message."""
     guild = client.get_guild(guild_id) if guild_id else None
     believed = min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
@@ -57,7 +57,10 @@ def byte_limit(client: DeskClient, guild_id: int) -> int:
 
 
 async def post_picture(
-    client: DeskClient, job: Job, guild_id: int, post: Callable[[Picture], Awaitable[Posted]]
+    client: ContextClient,
+    job: Job,
+    guild_id: int,
+    post: Callable[[ResultMessage], Awaitable[Posted]],
 ) -> Posted:
     """Post the result of a job as large as the place takes it, or else with links in its stead.
 
@@ -66,8 +69,8 @@ async def post_picture(
     """
     desk = client.desk
 
-    async def make(limit: int) -> tuple[Picture, int]:
-        picture = await picture_of(desk, job, limit)
+    async def make(limit: int) -> tuple[ResultMessage, int]:
+        picture = await build_result(desk, job, limit)
         return picture, picture.size
 
     try:
@@ -80,23 +83,23 @@ async def post_picture(
         return await post(without_picture(desk, job))
 
 
-def learning(desk: Desk, guild_id: int) -> Callable[[int], None]:
+def learning(desk: BotContext, guild_id: int) -> Callable[[int], None]:
     """What remembers a limit that was found to hold on a server; 0 is all direct messages."""
     return lambda limit: desk.sizes.learn(guild_id, limit, desk.now())
 
 
-def without_picture(desk: Desk, job: Job) -> Picture:
+def without_picture(desk: BotContext, job: Job) -> ResultMessage:
     """The result as a card without a picture, for a place that takes no file."""
     links = _published(desk, job)
     how = "open its rows with the buttons below" if links else "open its images with the menu below"
     note = f"Discord does not take the grid here, however small: {how}."
     card = result(job, image="", links=links, upscaling=desk.upscaling, note=note)
-    return Picture(card, None, links, shrunk=True)
+    return ResultMessage(card, None, links, shrunk=True)
 
 
-async def picture_of(
-    desk: Desk, job: Job, limit: int, *, links: Sequence[Link] = (), note: str = ""
-) -> Picture:
+async def build_result(
+    desk: BotContext, job: Job, limit: int, *, links: Sequence[Link] = (), note: str = ""
+) -> ResultMessage:
     """The result of a job that was collected. Raises ArtifactMissing if its files are gone.
 
     ``links`` are used where the rows are not public by themselves.
@@ -106,27 +109,29 @@ async def picture_of(
     name = f"gridbrush-{short_id(job.id)}{path.suffix}"
     card = result(job, image=name, links=known, upscaling=desk.upscaling, note=note)
     # The collector's own file has its own name; whatever was made to fit has another.
-    shrunk = path != desk.collector.package(job).grid
+    shrunk = path != desk.collector.result(job).grid
     size = (await asyncio.to_thread(path.stat)).st_size
-    return Picture(card, Upload(path, name, alt_text(job.request)), known, shrunk, size)
+    return ResultMessage(card, FileUpload(path, name, alt_text(job.request)), known, shrunk, size)
 
 
-def _published(desk: Desk, job: Job) -> tuple[Link, ...]:
+def _published(desk: BotContext, job: Job) -> tuple[Link, ...]:
     return () if desk.rows == "attachments" else public_links(job, plain=desk.rows == "links")
 
 
-async def preview_of(desk: Desk, job: Job) -> Upload | None:
+async def build_preview(desk: BotContext, job: Job) -> FileUpload | None:
     """The rows so far in one small picture; None if there is nothing to see."""
     if job.state not in _PREVIEWED or not job.ready_rows:
         return None
     path = await desk.prints.preview(job)
     if path is None:
         return None
-    return Upload(path, PREVIEW_FILE, cut(f"So far: {alt_text(job.request)}", LONGEST_ALT_TEXT))
+    return FileUpload(
+        path, PREVIEW_FILE, truncate(f"So far: {alt_text(job.request)}", LONGEST_ALT_TEXT)
+    )
 
 
-def wants_rows(desk: Desk, job: Job, picture: Picture) -> bool:
+def needs_row_uploads(desk: BotContext, job: Job, picture: ResultMessage) -> bool:
     """Whether the full-size rows must be posted as files, for want of links to them."""
-    if desk.rows == "links" or len(picture.links) == len(job.collected):
+    if desk.rows == "links" or len(picture.links) == len(job.fetched_rows):
         return False
-    return len(job.collected) > 1 or picture.shrunk
+    return len(job.fetched_rows) > 1 or picture.shrunk

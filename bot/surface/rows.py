@@ -19,15 +19,15 @@ from bot.domain.errors import ArtifactMissing, DeliveryError, DeliveryUnavailabl
 from bot.domain.events import MessageRef
 from bot.domain.grid import alt_text, file_name
 from bot.domain.job import Job
-from bot.engine.posts import Post
+from bot.engine.posts import StatusMessage
 from bot.surface import posting
-from bot.surface.card import Card
+from bot.surface.card import MessageContent
 from bot.surface.controls import Link
-from bot.surface.desk import DeskClient
-from bot.surface.posting import Gone, Upload, border
-from bot.surface.results import REQUEST_LIMIT, byte_limit, learning, picture_of
+from bot.surface.desk import ContextClient
+from bot.surface.posting import FileUpload, MessageNotFound, map_discord_errors
+from bot.surface.results import REQUEST_LIMIT, build_result, byte_limit, learning
 from bot.surface.sizes import upload_within_limit
-from bot.surface.texts import jump_link, listed, short_id
+from bot.surface.texts import join_numbers, jump_link, short_id
 
 log = logging.getLogger(__name__)
 
@@ -41,7 +41,7 @@ _THREAD_EXISTS = 160004
 @dataclass(frozen=True, slots=True)
 class _RowFile:
     row: int
-    upload: Upload
+    upload: FileUpload
     size: int
 
     @property
@@ -49,7 +49,7 @@ class _RowFile:
         return Path(self.upload.name).stem
 
 
-async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
+async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> None:
     """Post the rows of a delivered job, and lead to them from its message ``post``.
 
     May be done again from the start. Raises DeliveryUnavailable, DeliveryError.
@@ -70,16 +70,16 @@ async def post_rows(client: DeskClient, job: Job, post: Post) -> None:
         log.info("no thread for the rows: %s", error, extra={"job": job.id})
         await _beside(client, job, post, files, limit)
         return
-    picture = await picture_of(desk, job, limit, links=links)
-    async with desk.pens.hold(job.id):
-        await posting.edit(client, post, picture.card, desk.now())
+    picture = await build_result(desk, job, limit, links=links)
+    async with desk.pens.acquire(job.id):
+        await posting.edit_status_message(client, post, picture.card, desk.now())
 
 
 async def _row_files(
-    client: DeskClient, job: Job, limit: int, rows: Iterable[int] | None = None
+    client: ContextClient, job: Job, limit: int, rows: Iterable[int] | None = None
 ) -> list[_RowFile]:
     files = []
-    for row in job.collected if rows is None else rows:
+    for row in job.fetched_rows if rows is None else rows:
         try:
             path = await client.desk.prints.row(job, row, limit)
             size = path.stat().st_size
@@ -88,12 +88,12 @@ async def _row_files(
             continue
         stem = file_name("row", row).removesuffix(".png")
         name = f"gridbrush-{short_id(job.id)}-{stem}{path.suffix}"
-        files.append(_RowFile(row, Upload(path, name, alt_text(job.request, row)), size))
+        files.append(_RowFile(row, FileUpload(path, name, alt_text(job.request, row)), size))
     return files
 
 
 async def _in_thread(
-    client: DeskClient, job: Job, message: MessageRef, files: Sequence[_RowFile]
+    client: ContextClient, job: Job, message: MessageRef, files: Sequence[_RowFile]
 ) -> tuple[Link, ...]:
     guild_id = job.request.place.guild_id
     thread_id, fresh = await _open_thread(client, job, message)
@@ -106,14 +106,14 @@ async def _in_thread(
             posted = await _send_pack(client, job, thread, pack, f"r{number}-{job.id}")
             posted_id = posted.id
         if not links:
-            await client.desk.posts.keep_thread(job.id, MessageRef(thread_id, posted_id))
+            await client.desk.posts.save_thread(job.id, MessageRef(thread_id, posted_id))
         url = jump_link(guild_id, thread_id, posted_id)
         links += [Link(one.row, url) for one in pack]
     return tuple(links)
 
 
 async def _send_pack(
-    client: DeskClient,
+    client: ContextClient,
     job: Job,
     thread: discord.abc.Messageable,
     pack: Sequence[_RowFile],
@@ -143,13 +143,13 @@ async def _send_pack(
 
 
 async def _posted_before(
-    client: DeskClient, thread: discord.abc.Messageable, grid_id: int
+    client: ContextClient, thread: discord.abc.Messageable, grid_id: int
 ) -> dict[str, int]:
     """Files that an interrupted attempt has left in the thread, and the messages they are in.
 
     By name without the ending, which depends on the size that was tried.
     """
-    with border():
+    with map_discord_errors():
         return {
             Path(file.filename).stem: message.id
             async for message in thread.history(limit=None, after=discord.Object(grid_id))
@@ -158,17 +158,17 @@ async def _posted_before(
         }
 
 
-async def _open_thread(client: DeskClient, job: Job, message: MessageRef) -> tuple[int, bool]:
+async def _open_thread(client: ContextClient, job: Job, message: MessageRef) -> tuple[int, bool]:
     """The id of the thread below a message, and whether it was just opened.
 
     Raises DeliveryError.
     """
     guild_id = job.request.place.guild_id
     if not guild_id:
-        raise Gone("there are no threads outside a server")
+        raise MessageNotFound("there are no threads outside a server")
     name = f"Full-size rows · {short_id(job.id)}"
     try:
-        with border():
+        with map_discord_errors():
             # Asked directly: the library's own way needs the server in its cache, which is empty
             # for a moment after a start.
             thread = await client.http.start_thread_with_message(
@@ -195,14 +195,14 @@ def _packs(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:
 
 
 async def _beside(
-    client: DeskClient, job: Job, post: Post, files: Sequence[_RowFile], limit: int
+    client: ContextClient, job: Job, post: StatusMessage, files: Sequence[_RowFile], limit: int
 ) -> None:
     """Attach to the grid's own message as many rows as there is room for."""
     desk = client.desk
 
-    async def make(most: int) -> tuple[tuple[Card, list[Upload]], int]:
+    async def make(most: int) -> tuple[tuple[MessageContent, list[FileUpload]], int]:
         each = min(limit, most)
-        picture = await picture_of(desk, job, each)
+        picture = await build_result(desk, job, each)
         fitting = files if each == limit else await _row_files(client, job, each)
         room = most - picture.size
         beside: list[_RowFile] = []
@@ -210,19 +210,19 @@ async def _beside(
             if len(beside) + 1 < MOST_FILES and _weight(beside) + file.size <= room:
                 beside.append(file)
         there = {file.row for file in beside}
-        left = tuple(row for row in job.collected if row not in there)
+        left = tuple(row for row in job.fetched_rows if row not in there)
         note = ""
         if left:
-            what = f"Rows {listed(left)} do" if len(left) > 1 else f"Row {left[0]} does"
+            what = f"Rows {join_numbers(left)} do" if len(left) > 1 else f"Row {left[0]} does"
             note = f"{what} not fit here: open its images with the menu below."
-        noted = await picture_of(desk, job, each, note=note)
+        noted = await build_result(desk, job, each, note=note)
         uploads = [*picture.uploads, *(file.upload for file in beside)]
         return (noted.card, uploads), picture.size + _weight(beside)
 
-    async def put(made: tuple[Card, list[Upload]]) -> None:
+    async def put(made: tuple[MessageContent, list[FileUpload]]) -> None:
         card, uploads = made
-        async with desk.pens.hold(job.id):
-            await posting.edit(client, post, card, desk.now(), uploads=uploads)
+        async with desk.pens.acquire(job.id):
+            await posting.edit_status_message(client, post, card, desk.now(), uploads=uploads)
 
     await upload_within_limit(REQUEST_LIMIT, make, put)
 

@@ -12,14 +12,14 @@ from contextvars import Context
 from typing import Any
 
 from bot.domain.job import Job
-from bot.engine.posts import Post
+from bot.engine.posts import StatusMessage
 
 
 class Settling:
     """Tasks by job id. ``on_card`` is told of each job whose card was found or posted late."""
 
     def __init__(self) -> None:
-        self._tasks: dict[str, asyncio.Task[Post | None]] = {}
+        self._tasks: dict[str, asyncio.Task[StatusMessage | None]] = {}
         self._closed = False
         self.on_card: Callable[[Job], None] = lambda job: None
 
@@ -28,8 +28,8 @@ class Settling:
         return job_id in self._tasks
 
     async def settle(
-        self, job_id: str, how: Callable[[], Coroutine[Any, Any, Post | None]]
-    ) -> Post | None:
+        self, job_id: str, how: Callable[[], Coroutine[Any, Any, StatusMessage | None]]
+    ) -> StatusMessage | None:
         """Settle a job's card, or wait for whoever is at it; the card, None if there is none.
 
         Goes on when the caller is cancelled.
@@ -41,8 +41,8 @@ class Settling:
         return None if task.cancelled() else task.result()
 
     def begin(
-        self, job_id: str, how: Callable[[], Coroutine[Any, Any, Post | None]]
-    ) -> asyncio.Task[Post | None] | None:
+        self, job_id: str, how: Callable[[], Coroutine[Any, Any, StatusMessage | None]]
+    ) -> asyncio.Task[StatusMessage | None] | None:
         """Begin to settle a job's card, unless somebody is at it; None once closed."""
         if job_id in self._tasks:
             return self._tasks[job_id]

@@ -14,15 +14,15 @@ import discord
 
 from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.job import Job, JobState
-from bot.engine.spending import account
-from bot.surface.answers import acknowledge, whisper
-from bot.surface.card import Card, Field
-from bot.surface.cards import Waiting, card_of
-from bot.surface.desk import Desk, client_of
+from bot.engine.spending import format_cost
+from bot.surface.answers import defer, send_ephemeral
+from bot.surface.card import EmbedField, MessageContent
+from bot.surface.cards import QueueInfo, job_message
+from bot.surface.desk import BotContext, client_of
 from bot.surface.outcomes import PAUSES
-from bot.surface.posting import TooLarge, Unheard, edit_answer
-from bot.surface.results import Picture, post_picture, without_picture
-from bot.surface.submitting import reference
+from bot.surface.posting import DeliveryUnconfirmed, TooLarge, edit_answer
+from bot.surface.results import ResultMessage, post_picture, without_picture
+from bot.surface.submitting import interaction_ref
 
 log = logging.getLogger(__name__)
 
@@ -32,29 +32,29 @@ GONE = (
 )
 
 
-async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> None:
+async def show_result(interaction: discord.Interaction[Any], desk: BotContext, job: Job) -> None:
     """Answer with the job as it is now, and what it cost. Raises RequestError if it is gone."""
-    compute = account(await desk.queue.jobs.credits(job.id))
+    compute = format_cost(await desk.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
-        standing = await desk.queue.standing(job)
-        card = card_of(job, desk.now(), Waiting(standing, notice=desk.notice(), live=False))
-        await whisper(interaction, "As it is at this moment:", card=_with(card, compute))
+        standing = await desk.queue.position(job)
+        card = job_message(job, desk.now(), QueueInfo(standing, notice=desk.notice(), live=False))
+        await send_ephemeral(interaction, "As it is at this moment:", card=_with(card, compute))
         return
-    grid = desk.collector.package(job).grid
+    grid = desk.collector.result(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):
         raise RequestError(GONE)
-    await acknowledge(interaction, thinking=True, private=False)
+    await defer(interaction, thinking=True, private=False)
 
-    async def post(picture: Picture) -> None:
+    async def post(picture: ResultMessage) -> None:
         card = _with(picture.card, compute)
         for pause in (*PAUSES, 0.0):
             try:
                 await edit_answer(
-                    interaction.client, reference(interaction), card, uploads=picture.uploads
+                    interaction.client, interaction_ref(interaction), card, uploads=picture.uploads
                 )
                 return
-            except Unheard as error:
+            except DeliveryUnconfirmed as error:
                 # It may be shown already, so no apology may take its place.
                 log.info("the picture is shown again: %s", error, extra={"job": job.id})
                 await desk.sleep(pause)
@@ -69,8 +69,8 @@ async def show(interaction: discord.Interaction[Any], desk: Desk, job: Job) -> N
         await interaction.followup.send(GONE, ephemeral=True)
 
 
-def _with(card: Card, compute: str) -> Card:
+def _with(card: MessageContent, compute: str) -> MessageContent:
     """The card with what the job cost, where it cost anything."""
     if not compute:
         return card
-    return replace(card, fields=(*card.fields, Field("Compute", compute)))
+    return replace(card, fields=(*card.fields, EmbedField("Compute", compute)))

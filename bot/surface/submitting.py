@@ -13,31 +13,40 @@ from typing import Any, Final
 import discord
 
 from bot.domain.errors import RequestError, StoreUnavailable
-from bot.domain.request import Author, Limits, Options, Place, Request, choose_seed
+from bot.domain.request import (
+    Author,
+    ChannelRef,
+    Request,
+    RequestLimits,
+    RequestOptions,
+    random_seed,
+)
 from bot.engine.posts import InteractionRef
-from bot.engine.queue import Receipt
-from bot.surface.answers import SUBMITTED, answer_error
-from bot.surface.desk import desk_of
+from bot.engine.queue import SubmitResult
+from bot.surface.answers import SUBMITTED, send_error
+from bot.surface.desk import get_context
 from bot.surface.first_answers import answer_accepted
-from bot.surface.members import member_of
+from bot.surface.members import actor_of
 
 TOKEN_SECONDS: Final = 15 * 60
 
 
 @dataclass(frozen=True, slots=True)
-class Asker:
+class RequestFactory:
     """What a request takes from the interaction: who, where, a random seed, and what is allowed."""
 
     author: Author
-    place: Place
+    place: ChannelRef
     seed: int
-    limits: Limits
+    limits: RequestLimits
 
-    def parse(self, text: str, options: Options | None = None, *, typed: bool = True) -> Request:
+    def parse(
+        self, text: str, options: RequestOptions | None = None, *, typed: bool = True
+    ) -> Request:
         """The request for what was typed, or accepted before. Raises InvalidRequest."""
         return Request.parse(
             text,
-            options or Options(),
+            options or RequestOptions(),
             limits=self.limits,
             seed=self.seed,
             author=self.author,
@@ -45,32 +54,35 @@ class Asker:
             typed=typed,
         )
 
-    def again(self, request: Request) -> Request:
+    def repeat(self, request: Request) -> Request:
         """The same settings, asked for by this member here.
 
         Raises InvalidRequest where they are no longer allowed.
         """
-        return self.parse(request.painted_by(self.limits.painter).show(), typed=False)
+        return self.parse(request.painted_by(self.limits.painter).to_prompt(), typed=False)
 
-    def crop(self, request: Request, job_id: str, row: int, column: int) -> Request:
+    def upscale(self, request: Request, job_id: str, row: int, column: int) -> Request:
         """One picture of somebody's grid, upscaled for this member. Raises InvalidRequest."""
-        cropped = request.crop(job_id, row, column)
+        cropped = request.upscale_of(job_id, row, column)
         return replace(cropped, author=self.author, place=self.place)
 
 
-async def submit(
-    interaction: discord.Interaction[Any], make: Callable[[Asker], Request], *, note: str = ""
-) -> Receipt | None:
+async def submit_request(
+    interaction: discord.Interaction[Any],
+    make: Callable[[RequestFactory], Request],
+    *,
+    note: str = "",
+) -> SubmitResult | None:
     """Make a request and hand it in; answer with its card, or privately with why not.
 
     ``note`` stands above the card for as long as it exists. None if the request was refused.
     """
-    desk = desk_of(interaction)
-    member = member_of(interaction, desk.moderator_role)
-    asker = Asker(
+    desk = get_context(interaction)
+    member = actor_of(interaction, desk.moderator_role)
+    asker = RequestFactory(
         Author(member.id, member.name),
-        Place(interaction.guild_id or 0, interaction.channel_id or 0),
-        choose_seed(desk.entropy(4)),
+        ChannelRef(interaction.guild_id or 0, interaction.channel_id or 0),
+        random_seed(desk.entropy(4)),
         desk.limits,
     )
     try:
@@ -78,21 +90,21 @@ async def submit(
         for check in desk.checks:
             await check(request, member)
         interaction.extras[SUBMITTED] = True
-        receipt = await desk.queue.submit(request, member, reference(interaction))
+        receipt = await desk.queue.submit(request, member, interaction_ref(interaction))
     except StoreUnavailable:
         # It was withdrawn: it was not accepted, and will not be.
         interaction.extras.pop(SUBMITTED)
         raise
     except RequestError as refusal:
-        await answer_error(interaction, refusal)
+        await send_error(interaction, refusal)
         return None
     # A repeated event is answered only if the first one was not, as after a crash in between.
-    if receipt.created or await desk.posts.card(receipt.job.id) is None:
-        await answer_accepted(interaction, receipt.job, left=receipt.left, note=note)
+    if receipt.created or await desk.posts.status_message(receipt.job.id) is None:
+        await answer_accepted(interaction, receipt.job, left=receipt.images_left, note=note)
     return receipt
 
 
-def reference(interaction: discord.Interaction[Any]) -> InteractionRef:
+def interaction_ref(interaction: discord.Interaction[Any]) -> InteractionRef:
     """What the engine keeps of an interaction, to answer it later and only once."""
     return InteractionRef(
         interaction.id, interaction.application_id, interaction.token, interaction.expires_at

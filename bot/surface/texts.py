@@ -11,7 +11,7 @@ from datetime import datetime
 from typing import Final, Literal
 
 from bot.domain.text import bound_marks
-from bot.surface.card import units
+from bot.surface.card import utf16_length
 
 # Every sign that begins something in Discord's markdown. The colon and the dot are among them
 # because a bare address or invitation becomes a link by itself.
@@ -23,38 +23,38 @@ _QUOTED: Final = re.compile(r"[\\`*_~|<@\[\]#]|:(?=//)|(?<=\w)/")
 MomentStyle = Literal["R", "t", "f"]
 
 
-def inert(text: str, most: int) -> str:
+def escape_user_text(text: str, most: int) -> str:
     """``text`` as it was typed, in at most ``most`` UTF-16 units once it is escaped.
 
     Piled up marks are bounded, for what was stored before they were.
     """
     text = bound_marks(text)
     escaped = _SIGNS.sub(r"\\\g<0>", text)
-    if units(escaped) <= most:
+    if utf16_length(escaped) <= most:
         return escaped
     kept: list[str] = []
     room = most - 1
     for character in text:
         piece = _SIGNS.sub(r"\\\g<0>", character)
-        room -= units(piece)
+        room -= utf16_length(piece)
         if room < 0:
             break
         kept.append(piece)
     return "".join(kept).rstrip() + "…"
 
 
-def disarmed(text: str) -> str:
+def escape_message(text: str) -> str:
     """A plain sentence that may quote what somebody typed: nothing in it links, pings, formats."""
     return _QUOTED.sub(r"\\\g<0>", bound_marks(text))
 
 
-def cut(text: str, most: int) -> str:
+def truncate(text: str, most: int) -> str:
     """``text`` shortened to ``most`` UTF-16 units, an ellipsis where something is missing."""
     text = bound_marks(text)
-    if units(text) <= most:
+    if utf16_length(text) <= most:
         return text
     kept = text[: most - 1]
-    while units(kept) > most - 1:
+    while utf16_length(kept) > most - 1:
         kept = kept[:-1]
     return kept.rstrip() + "…"
 
@@ -65,7 +65,7 @@ def code_block(text: str, most: int) -> str:
     Requests drop characters without width, so what is pasted back is what was shown.
     """
     inside = re.sub("`(?=`)", "`\u200b", text)
-    return f"```\n{cut(inside, most - 8)}\n```"
+    return f"```\n{truncate(inside, most - 8)}\n```"
 
 
 def uncoded(block: str) -> str:
@@ -74,17 +74,17 @@ def uncoded(block: str) -> str:
     return inside[1].replace("`\u200b", "`") if inside else ""
 
 
-def count(number: int, noun: str) -> str:
+def pluralize(number: int, noun: str) -> str:
     """``1 image``, ``12 images``."""
     return f"{number} {noun}{'' if number == 1 else 's'}"
 
 
-def moment(at: datetime, style: MomentStyle = "R") -> str:
+def timestamp(at: datetime, style: MomentStyle = "R") -> str:
     """A moment in each reader's own time zone and language; ``R`` is relative, "in 3 minutes"."""
     return f"<t:{int(at.timestamp())}:{style}>"
 
 
-def duration(seconds: float) -> str:
+def format_duration(seconds: float) -> str:
     """``45 s``, ``3 min 20 s``, ``1 h 5 min``."""
     whole = max(0, round(seconds))
     if whole < 60:
@@ -96,13 +96,13 @@ def duration(seconds: float) -> str:
     return f"{hours} h {rest} min" if rest else f"{hours} h"
 
 
-def listed(numbers: tuple[int, ...]) -> str:
+def join_numbers(numbers: tuple[int, ...]) -> str:
     """``1``, ``1 and 3``, ``1, 2 and 4``."""
     words = [str(number) for number in numbers]
     return " and ".join(([", ".join(words[:-1])] if words[:-1] else []) + words[-1:])
 
 
-def sentence(text: str) -> str:
+def as_sentence(text: str) -> str:
     """With a capital letter and a full stop."""
     stripped = text.strip()
     end = "" if stripped.endswith((".", "!", "?", "…")) else "."

@@ -15,19 +15,19 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.base import ENDINGS, Backend, Life, LogLine
+from bot.backends.base import TERMINAL_EVENTS, Backend, LifecycleEvent, LogLine
 from bot.domain.errors import ArtifactMissing
 from bot.domain.events import (
     Artifact,
+    BackendJobRef,
     Cancelled,
     Exited,
     Finished,
-    Handle,
     JobEvent,
     RowFailed,
     RowReady,
 )
-from bot.domain.logs import LogParser, LogText
+from bot.domain.logs import LogOutput, LogParser
 from tests.backends.jobs import KEY, SEED, submission
 
 __all__ = [
@@ -56,17 +56,19 @@ class Site:
     folder: Path
 
 
-async def ending(stream: AsyncIterator[LogLine | Life]) -> tuple[list[LogLine], Life]:
+async def ending(
+    stream: AsyncIterator[LogLine | LifecycleEvent],
+) -> tuple[list[LogLine], LifecycleEvent]:
     """Read a stream to its end."""
     lines: list[LogLine] = []
-    last: Life | None = None
+    last: LifecycleEvent | None = None
     async for item in stream:
-        assert last is None or not isinstance(last, ENDINGS), "something came after the end"
+        assert last is None or not isinstance(last, TERMINAL_EVENTS), "something came after the end"
         if isinstance(item, LogLine):
             lines.append(item)
         else:
             last = item
-    assert isinstance(last, ENDINGS)
+    assert isinstance(last, TERMINAL_EVENTS)
     return lines, last
 
 
@@ -74,12 +76,12 @@ def events(lines: list[LogLine], rows: int = 3) -> list[JobEvent]:
     """What the lines say, text left out."""
     parser = LogParser(KEY, rows)
     parsed = [event for line in lines for event in parser.feed(line.data)]
-    return [event for event in (*parsed, *parser.close()) if not isinstance(event, LogText)]
+    return [event for event in (*parsed, *parser.close()) if not isinstance(event, LogOutput)]
 
 
 async def run(
     backend: Backend, job_id: str, kind: str = "quick"
-) -> tuple[Handle, list[LogLine], Life]:
+) -> tuple[BackendJobRef, list[LogLine], LifecycleEvent]:
     """Submit a job and follow it to its end."""
     handle = await backend.submit(submission(job_id, backend.upload_url(job_id), kind))
     lines, last = await ending(backend.follow(handle))
@@ -165,7 +167,7 @@ async def test_a_stream_that_is_dropped_in_the_middle_loses_and_repeats_nothing(
         item = await anext(stream)
         await stream.aclose()  # type: ignore[attr-defined]  # every follow is a generator
         if not isinstance(item, LogLine):
-            if isinstance(item, ENDINGS):
+            if isinstance(item, TERMINAL_EVENTS):
                 break
             continue
         pieces.append(item)
@@ -228,11 +230,11 @@ async def test_cancelling_a_finished_job_changes_nothing(site: Site) -> None:
 
 async def test_a_job_that_is_over_is_forgotten_and_no_other(site: Site) -> None:
     backend = await site.open()
-    await backend.forget("never-heard-of")
+    await backend.delete_job_data("never-heard-of")
     handle, _, _ = await run(backend, "over-and-gone")
-    await backend.settlement(handle)
-    await backend.forget("over-and-gone")
-    await backend.forget("over-and-gone")
+    await backend.final_cost(handle)
+    await backend.delete_job_data("over-and-gone")
+    await backend.delete_job_data("over-and-gone")
     left = [path for path in site.folder.rglob("*") if path.is_file()]
     assert not [path for path in left if KEY.hex().encode() in path.read_bytes()]
 
@@ -241,7 +243,7 @@ async def test_a_job_that_is_over_is_forgotten_and_no_other(site: Site) -> None:
     async for item in stream:
         if isinstance(item, LogLine) and b"row-start" in item.data:
             break
-    await backend.forget("living")
+    await backend.delete_job_data("living")
     assert await backend.find("living") == living
     await backend.cancel(living)
     _, last = await ending(stream)
@@ -272,7 +274,7 @@ async def test_a_job_that_dies_says_how(site: Site) -> None:
 async def test_the_backend_is_healthy_and_names_a_price(site: Site) -> None:
     backend = await site.open()
     health = await backend.health()
-    assert health.ok, f"{health.detail} {health.mend}"
+    assert health.ok, f"{health.detail} {health.hint}"
     price = await backend.price(submission("priced", backend.upload_url("priced")).workflow)
     assert price.credits is None or price.credits > 0
     await backend.aclose()

@@ -65,4 +65,4 @@ def submission(job_id: str, upload_url: str, kind: str = "quick", rows: int = 3)
         "env": [{"key": key, "value": value} for key, value in env.items()],
         "steps": [{"name": "rows", "for": loop}, {"name": "end", "run": {**run, "command": _END}}],
     }
-    return Submission(job_id, Workflow.load(document))
+    return Submission(job_id, Workflow.from_dict(document))

@@ -12,7 +12,7 @@ from bot.backends.base import Describing, Submission
 from bot.backends.deepsquare.backend import DeepSquareBackend
 from bot.backends.describing import FINDING, read_description
 from bot.backends.slurm.backend import SlurmBackend
-from bot.backends.slurm.options import Options as SlurmOptions
+from bot.backends.slurm.options import SlurmOptions as SlurmOptions
 from bot.domain.painter import SCRIPT, SKETCH, Painter
 from bot.domain.template import render
 from tests.stock_jobs import load, request, ticket
@@ -62,7 +62,9 @@ async def test_a_backend_says_what_would_paint(
     where = models[name]
     backend: Describing
     if kind == "local":
-        backend = local.LocalBackend(local.Options(tmp_path, 1, engine, where, container=container))
+        backend = local.LocalBackend(
+            local.LocalOptions(tmp_path, 1, engine, where, container=container)
+        )
     else:
         options = SlurmOptions(tmp_path, engine=engine, model=where, container=container)
         backend = SlurmBackend(options)
@@ -97,14 +99,14 @@ def test_an_answer_becomes_findings() -> None:
         "problems": [],
     }
     (fine,) = read_description(json.dumps(said)).findings("[x]")
-    assert (fine.what, fine.ok) == (FINDING, True)
+    assert (fine.name, fine.ok) == (FINDING, True)
     assert fine.detail == (
         "diffusers, flux, family flux, guidance 3.5, "
         "negative prompts have no effect and are refused"
     )
     said["problems"] = [["a is b", "do c"], ["d is e", "do f"]]
     bad = read_description(json.dumps(said)).findings("[x]")
-    assert [(one.ok, one.detail, one.mend) for one in bad] == [
+    assert [(one.ok, one.detail, one.hint) for one in bad] == [
         (False, "[x] a is b", "do c"),
         (False, "[x] d is e", "do f"),
     ]
@@ -116,5 +118,5 @@ def test_a_container_is_told_the_device_as_a_stand_in_is(
     tmp_path: Path, device: str, container: str
 ) -> None:
     submission = Submission("a" * 16, render(load("stable-diffusion.yaml"), request(), ticket()))
-    options = local.Options(tmp_path, 1, device=device, container=container)
+    options = local.LocalOptions(tmp_path, 1, device=device, container=container)
     assert f"export DEVICE={device}\n" in local.LocalBackend(options).script(submission)

@@ -149,4 +149,4 @@ async def test_a_missing_container_runtime_is_unhealthy(tmp_path: Path) -> None:
     options = {"data_dir": tmp_path, "container": "no-such-runtime"}
     health = await (await open_backend("local", options)).health()
     assert not health.ok
-    assert "container" in health.mend
+    assert "container" in health.hint

@@ -10,7 +10,7 @@ import pytest
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, Submission
-from bot.backends.recordings import Beat, Recording, rehearsal
+from bot.backends.recordings import RecordedLine, Recording, synthetic_recording
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import (
     ArtifactMissing,
@@ -28,14 +28,14 @@ from tests.backends.jobs import submission
 def recording_for(job: Submission) -> Recording:
     kind = next(variable.value for variable in job.workflow.env if variable.key == "KIND")
     failing = frozenset({2} if kind == "failing" else ())
-    played = rehearsal(job.workflow, failing=failing)
+    played = synthetic_recording(job.workflow, failing=failing)
     beats = [
-        Beat(beat.at, beat.line, beat.mark.replace("row=2 rc=1", "row=2 rc=3"), beat.file)
-        for beat in played.beats
+        RecordedLine(beat.at, beat.line, beat.mark.replace("row=2 rc=1", "row=2 rc=3"), beat.file)
+        for beat in played.lines
     ]
     if kind == "slow":
         started = [beat for beat in beats if "start" in beat.mark or beat.line]
-        return Recording((*started, Beat(600.0, line="never said")))
+        return Recording((*started, RecordedLine(600.0, line="never said")))
     if kind == "dying":
         return Recording(tuple(beats[:-1]), Exited(3))
     return Recording(tuple(beats))
@@ -118,7 +118,9 @@ async def test_a_broken_recording_names_its_line(tmp_path: Path) -> None:
 
 async def test_time_decides_what_has_happened_so_a_restart_goes_on(tmp_path: Path) -> None:
     clock = [1000.0]
-    recording = Recording((Beat(0.0, line="early"), Beat(5.0, line="late")), Exited(0))
+    recording = Recording(
+        (RecordedLine(0.0, line="early"), RecordedLine(5.0, line="late")), Exited(0)
+    )
     before = ScriptedBackend(tmp_path, recording=recording, now=lambda: clock[0])
     handle = await before.submit(submission("clock", before.upload_url("clock")))
     stream = before.follow(handle)

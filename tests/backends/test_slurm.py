@@ -13,7 +13,7 @@ import pytest
 from bot.backends import open_backend
 from bot.backends.base import Backend
 from bot.domain.errors import ConfigError, LogStreamLost, Unavailable
-from bot.domain.events import Cancelled, Exited, Handle, RowReady, Started
+from bot.domain.events import BackendJobRef, Cancelled, Exited, RowReady, Started
 from tests.backends.conformance import *  # noqa: F403
 from tests.backends.conformance import Site, ending, events
 from tests.backends.jobs import submission
@@ -224,10 +224,10 @@ async def test_a_shared_folder_that_is_gone_proves_nothing(site: Site, backend: 
     with pytest.raises(Unavailable, match="mounted"):
         await backend.find("anything")
     with pytest.raises(LogStreamLost, match="mounted"):
-        await ending(backend.follow(Handle("slurm", "anything")))
+        await ending(backend.follow(BackendJobRef("slurm", "anything")))
     health = await backend.health()
     assert not health.ok
-    assert "Mount" in health.mend
+    assert "Mount" in health.hint
 
 
 async def test_a_folder_that_cannot_be_shared_is_named(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ import pytest
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, LogLine
-from bot.backends.folders import PASS_BYTES, READ_BYTES, read_lines, read_lines_until
+from bot.backends.folders import PASS_BYTES, READ_BYTES, read_lines_until, read_log_lines
 from bot.domain.events import Cancelled
 from tests.backends.conformance import ending
 from tests.slurm.cluster import Cluster
@@ -91,10 +91,10 @@ async def test_no_line_is_torn_where_one_reading_ends(tmp_path: Path, final: boo
     line = b"x" * 2999 + b"\n"
     log.write_bytes(line * 200)
     offset, lines = 0, []
-    while read := await read_lines(log, offset, final=final):
+    while read := await read_log_lines(log, offset, final=final):
         lines += read
         offset = int(read[-1].cursor)
     assert [one.data for one in lines] == [line] * 200
     log.write_bytes(b"x" * (READ_BYTES + 5))
-    assert len((await read_lines(log, 0, final=final))[0].data) == READ_BYTES
+    assert len((await read_log_lines(log, 0, final=final))[0].data) == READ_BYTES
     assert PASS_BYTES > READ_BYTES

@@ -26,7 +26,7 @@ from typing import Final
 
 from bot.playground.actors import Invocation
 from bot.playground.faults import ERROR_PAGE
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.refusals import ApiError
 from bot.playground.server import Playground
 from tests.bot_process import ROOT, environment, log_of
@@ -228,7 +228,7 @@ async def kicked(stage: Stage) -> None:
 async def forbidden(stage: Stage) -> None:
     """The bot may not post in the channel for a while."""
     world = stage.playground.world
-    world.deny("imagine", stage.rng.choice(["ATTACH_FILES", "SEND_MESSAGES"]))
+    world.add_deny_overwrite("imagine", stage.rng.choice(["ATTACH_FILES", "SEND_MESSAGES"]))
     await stage.rest(0.3, 2)
     world.restore("imagine")
 
@@ -363,7 +363,7 @@ async def _load(stage: Stage, rng: random.Random) -> None:
         number += 1
         member = stage.playground.as_member(rng.choice(MEMBERS))
         # Without the bot on the server, or before its commands are known, there is no command.
-        with contextlib.suppress(ClientRefusal, ApiError, KeyError):
+        with contextlib.suppress(ClientError, ApiError, KeyError):
             prompt, rows = f"picture {number}", rng.randint(1, 2)
             stage.asked.append(await member.slash("imagine", "imagine", prompt=prompt, rows=rows))
 

@@ -19,8 +19,8 @@ from bot.playground.actors import Invocation
 from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.store.database import Database
-from bot.store.jobs import Jobs
-from bot.store.ledger import Ledger
+from bot.store.jobs import JobRepository
+from bot.store.ledger import LedgerRepository
 from tests.chaos.invariants import Ask, Entry, History, JobFact, Post
 
 _GRID = re.compile(r"^gridbrush-([a-z2-7]{8})\.\w+$")
@@ -40,8 +40,8 @@ async def read_history(
     copy = data.with_name("facts.sqlite3")
     interactions, entries = await asyncio.to_thread(_read, data / DATABASE, copy)
     async with await Database.open(copy, now=lambda: datetime.now(UTC)) as database:
-        jobs = await Jobs(database).prefix("", 1_000_000)
-        faults = await Ledger(database).check()
+        jobs = await JobRepository(database).prefix("", 1_000_000)
+        faults = await LedgerRepository(database).check()
     world = playground.world
     told: dict[int, list[str]] = defaultdict(list)
     for message in world.messages.values():
@@ -49,7 +49,7 @@ async def read_history(
             told[message.interaction.id].append(message.text)
     asks = []
     for one in asked:
-        interaction = world.desk.find(one.id)
+        interaction = world.interactions.find(one.id)
         answered = interaction.callback is not None
         asks.append(Ask(one.id, interaction.user.id, answered, tuple(told[one.id])))
     return History(
@@ -62,8 +62,8 @@ async def read_history(
                 job.state.value,
                 job.request.images,
                 job.request.samples,
-                job.collected,
-                job.sentence,
+                job.fetched_rows,
+                job.failure_message,
                 job.cancelled_by,
             )
             for job in jobs

@@ -20,7 +20,7 @@ def the_log_is_left_as_it_was() -> Iterator[None]:
     yield
     logging.captureWarnings(False)
     for handler in [handler for handler in root.handlers if handler not in handlers]:
-        if isinstance(handler, journal.JournalHandler):
+        if isinstance(handler, journal.RedactingStreamHandler):
             root.removeHandler(handler)
     root.setLevel(level)
     for name, before in chatty.items():

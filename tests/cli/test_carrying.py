@@ -11,22 +11,22 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import Engine, open_engine
-from bot.cli.carrying import OPERATOR, FolderCourier, carry, held
+from bot.app import Application, open_application
+from bot.cli.carrying import OPERATOR, FolderDelivery, lock_folder, run_job
 from bot.cli.imagine import read_request
 from bot.domain.errors import DeliveryError, RequestError
 from bot.domain.job import Job, JobState
-from bot.domain.request import Options
-from bot.engine.collect import Package
+from bot.domain.request import RequestOptions
+from bot.engine.collect import JobResult
 from bot.settings import Settings
-from bot.store.ledger import Ledger
+from bot.store.ledger import LedgerRepository
 
 # A run that would take an hour.
 SLOW = '{"at": 0, "line": "--- Job has started ---"}\n{"at": 3600, "line": "still here"}\n'
 
 
 @asynccontextmanager
-async def _engine(folder: Path, recording: str = "") -> AsyncIterator[tuple[Engine, Job]]:
+async def _engine(folder: Path, recording: str = "") -> AsyncIterator[tuple[Application, Job]]:
     environ = {
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_IMAGINE__WIDTH": "64",
@@ -36,8 +36,11 @@ async def _engine(folder: Path, recording: str = "") -> AsyncIterator[tuple[Engi
         await asyncio.to_thread((folder / "run.jsonl").write_text, recording)
         environ["GRIDBRUSH_BACKEND__SCRIPTED__RECORDING"] = str(folder / "run.jsonl")
     settings = Settings.load(None, environ, base=folder)
-    async with open_engine(settings, courier=FolderCourier(None)) as engine:
-        yield engine, await engine.queue.take(read_request(engine, "a fox", Options()))
+    async with open_application(settings, courier=FolderDelivery(None)) as engine:
+        yield (
+            engine,
+            await engine.queue.submit_immediate(read_request(engine, "a fox", RequestOptions())),
+        )
 
 
 def _nothing() -> None:
@@ -50,10 +53,10 @@ async def test_a_signal_cancels_the_job_and_waits_for_its_end(
 ) -> None:
     before = signal.getsignal(number)
     async with _engine(tmp_path, SLOW) as (engine, job):
-        ended = await carry(engine, job, lambda: os.kill(os.getpid(), number))
+        ended = await run_job(engine, job, lambda: os.kill(os.getpid(), number))
         assert ended.state is JobState.CANCELLED
         assert ended.cancelled_by == OPERATOR.id
-        assert await Ledger(engine.database).check() == ()
+        assert await LedgerRepository(engine.database).check() == ()
     after = signal.getsignal(number)
     assert after in (before, signal.SIG_DFL, signal.default_int_handler)
 
@@ -65,39 +68,39 @@ async def test_a_second_signal_leaves_at_once_and_the_job_for_later(tmp_path: Pa
 
     async with _engine(tmp_path, SLOW) as (engine, job):
         with pytest.raises(KeyboardInterrupt):
-            await carry(engine, job, impatient)
+            await run_job(engine, job, impatient)
         stored = await engine.queue.jobs.get(job.id)
         assert stored is not None
         assert not stored.state.terminal
         assert stored.cancelled_by == OPERATOR.id
         # Whoever follows it next ends what was begun.
-        assert (await carry(engine, stored, _nothing)).state is JobState.CANCELLED
+        assert (await run_job(engine, stored, _nothing)).state is JobState.CANCELLED
 
 
 async def test_a_job_that_another_process_carries_is_left_alone(tmp_path: Path) -> None:
     async with _engine(tmp_path) as (engine, job):
-        with held(engine.collector.folder(job.id)):
+        with lock_folder(engine.results.folder(job.id)):
             with pytest.raises(RequestError, match="Another process is following this job"):
-                await carry(engine, job, lambda: pytest.fail("it was shown"))
+                await run_job(engine, job, lambda: pytest.fail("it was shown"))
             stored = await engine.queue.jobs.get(job.id)
             assert stored == job
-        assert (await carry(engine, job, _nothing)).state is JobState.FINISHED
+        assert (await run_job(engine, job, _nothing)).state is JobState.FINISHED
 
 
 async def test_results_are_copied_whole_and_a_folder_that_is_none_is_refused(
     tmp_path: Path,
 ) -> None:
     async with _engine(tmp_path) as (engine, job):
-        ended = await carry(engine, job, _nothing)
-        package: Package = engine.collector.package(ended)
-        courier = FolderCourier(tmp_path / "out")
-        assert await courier.ladder(ended) == ("files",)
-        assert await courier.find("files", ended, "nonce", ended.created_at) is None
+        ended = await run_job(engine, job, _nothing)
+        package: JobResult = engine.results.result(ended)
+        courier = FolderDelivery(tmp_path / "out")
+        assert await courier.methods(ended) == ("files",)
+        assert await courier.find_sent("files", ended, "nonce", ended.created_at) is None
         for _ in range(2):
-            await courier.hand_over("files", ended, package, "nonce")
+            await courier.send("files", ended, package, "nonce")
         copied = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
         originals = (package.grid, package.metadata, *(path for _, path in package.rows))
         assert copied == {path.name: path.read_bytes() for path in originals}
-        blocked = FolderCourier(package.grid / "below")
+        blocked = FolderDelivery(package.grid / "below")
         with pytest.raises(DeliveryError, match="cannot write to"):
-            await blocked.hand_over("files", ended, package, "nonce")
+            await blocked.send("files", ended, package, "nonce")

@@ -10,13 +10,13 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.app import open_engine
-from bot.cli.carrying import FolderCourier
+from bot.app import open_application
+from bot.cli.carrying import FolderDelivery
 from bot.domain.errors import InvalidRequest
-from bot.domain.events import Cause
+from bot.domain.events import FailureReason
 from bot.domain.job import Job, JobState
-from bot.domain.request import Author, Limits, Options, Place, Request
-from bot.domain.text import clean
+from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
+from bot.domain.text import normalize_text
 from bot.settings import Settings
 from tests.cli.terminal import Desk
 
@@ -42,12 +42,14 @@ REFUSED = {
     "nothing but dashes": "--",
     "dashes of a phone": "a fox —outdir=/tmp",
 }
-LIMITS = Limits(rows=1, samples=1, width=64, height=64, steps=1)
+LIMITS = RequestLimits(rows=1, samples=1, width=64, height=64, steps=1)
 AUTHOR = Author(0, "operator")
 
 
 def _read(prompt: str) -> Request:
-    return Request.parse(prompt, Options(), limits=LIMITS, seed=7, author=AUTHOR, place=Place())
+    return Request.parse(
+        prompt, RequestOptions(), limits=LIMITS, seed=7, author=AUTHOR, place=ChannelRef()
+    )
 
 
 # What no member could type, for the walls behind the first one: it comes as if it were stored.
@@ -63,9 +65,9 @@ def _carried(desk: Desk, requests: list[Request]) -> list[Job]:
 
     async def carry() -> list[Job]:
         settings = Settings.load(desk.folder / "config.toml", {})
-        async with open_engine(settings, courier=FolderCourier(None)) as engine:
-            jobs = [await engine.queue.take(request) for request in requests]
-            return list(await asyncio.gather(*(engine.runner.carry(job) for job in jobs)))
+        async with open_application(settings, courier=FolderDelivery(None)) as engine:
+            jobs = [await engine.queue.submit_immediate(request) for request in requests]
+            return list(await asyncio.gather(*(engine.worker.run(job) for job in jobs)))
 
     return asyncio.run(carry())
 
@@ -95,12 +97,12 @@ def test_a_hostile_prompt_is_painted_like_any_other(
 ) -> None:
     desk, jobs = painted
     job = jobs[name]
-    assert job.state is JobState.FINISHED, job.sentence
+    assert job.state is JobState.FINISHED, job.failure_message
     folder = desk.data / "jobs" / job.id
     with Image.open(folder / "grid.png") as grid:
         assert grid.size == (64, 64)
     known = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
-    assert known["prompt"] == clean(PAINTED[name])
+    assert known["prompt"] == normalize_text(PAINTED[name])
     assert known["missing_rows"] == []
 
 
@@ -119,7 +121,9 @@ def test_whatever_was_forged_only_the_jobs_own_files_are_taken(
 def test_behind_the_first_wall_is_another(painted: tuple[Desk, dict[str, Job]], name: str) -> None:
     _, jobs = painted
     job = jobs[name]
-    assert job.state is JobState.FINISHED or job.cause is Cause.REJECTED, job.sentence
+    assert job.state is JobState.FINISHED or job.cause is FailureReason.REJECTED, (
+        job.failure_message
+    )
     assert job.rows[0].failed_code is None
 
 
@@ -128,7 +132,7 @@ def test_a_text_that_no_process_can_be_given_is_refused_before_anything_starts(
 ) -> None:
     desk, jobs = painted
     job = jobs["smuggled nul"]
-    assert (job.state, job.cause) == (JobState.FAILED, Cause.REJECTED)
+    assert (job.state, job.cause) == (JobState.FAILED, FailureReason.REJECTED)
     assert not (desk.data / "local" / "jobs" / job.id).exists()
 
 

@@ -7,11 +7,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from bot.app import open_engine
-from bot.cli.carrying import FolderCourier
+from bot.app import open_application
+from bot.cli.carrying import FolderDelivery
 from bot.domain.job import Job
-from bot.domain.request import Author, Place, Request
-from bot.engine.queue import Member
+from bot.domain.request import Author, ChannelRef, Request
+from bot.engine.queue import Actor
 from bot.settings import Settings
 from tests.cli.terminal import Desk, told
 
@@ -23,7 +23,7 @@ def _left_behind(desk: Desk, *prompts: str, channel: int = 0, rows: int = 2) -> 
 
     async def take() -> list[Job]:
         settings = Settings.load(desk.folder / "config.toml", SCRIPTED)
-        async with open_engine(settings, courier=FolderCourier(None)) as engine:
+        async with open_application(settings, courier=FolderDelivery(None)) as engine:
             plain = Request(
                 prompt="",
                 seed=7,
@@ -34,17 +34,17 @@ def _left_behind(desk: Desk, *prompts: str, channel: int = 0, rows: int = 2) -> 
                 samples=1,
                 model="sd-2-1",
                 author=Author(0, "operator"),
-                place=Place(0, channel),
+                place=ChannelRef(0, channel),
             )
             requests = [replace(plain, prompt=prompt) for prompt in prompts]
             if channel:
-                member = Member(5, "Ada")
+                member = Actor(5, "Ada")
                 receipts = [
                     await engine.queue.submit(replace(request, author=Author(5, "Ada")), member)
                     for request in requests
                 ]
                 return [receipt.job for receipt in receipts]
-            return [await engine.queue.take(request) for request in requests]
+            return [await engine.queue.submit_immediate(request) for request in requests]
 
     return asyncio.run(take())
 

@@ -12,7 +12,7 @@ import typer
 from bot import __main__ as entrance
 from bot import __version__
 from bot.cli import program
-from bot.cli.program import Exit, give_up, run
+from bot.cli.program import ExitCode, fail, run_async
 from bot.domain.errors import BackendError, BotError, ConfigError, RequestError
 from tests.cli.terminal import Desk
 
@@ -73,39 +73,39 @@ def test_a_wrong_setting_is_status_2_with_place_and_mend(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("error", "status"),
     [
-        (ConfigError("[a] b", "is [red]wrong[/]", "Mend it."), Exit.USAGE),
-        (RequestError("Not [bold]so[/]."), Exit.USAGE),
-        (BackendError("away"), Exit.FAILED),
-        (BotError("odd"), Exit.FAILED),
+        (ConfigError("[a] b", "is [red]wrong[/]", "Mend it."), ExitCode.USAGE),
+        (RequestError("Not [bold]so[/]."), ExitCode.USAGE),
+        (BackendError("away"), ExitCode.FAILED),
+        (BotError("odd"), ExitCode.FAILED),
     ],
 )
 def test_errors_are_said_as_they_are_with_a_status(
-    capsys: pytest.CaptureFixture[str], error: BotError, status: Exit
+    capsys: pytest.CaptureFixture[str], error: BotError, status: ExitCode
 ) -> None:
-    async def fail() -> Exit:
+    async def fail() -> ExitCode:
         raise error
 
     with pytest.raises(typer.Exit) as caught:
-        run(fail())
+        run_async(fail())
     assert caught.value.exit_code == status
     said = capsys.readouterr().err
-    for part in (error.problem, error.mend) if isinstance(error, ConfigError) else (str(error),):
+    for part in (error.problem, error.hint) if isinstance(error, ConfigError) else (str(error),):
         assert part in said
 
 
 def test_an_interrupt_before_anything_began_is_status_130() -> None:
-    async def interrupted() -> Exit:
+    async def interrupted() -> ExitCode:
         raise KeyboardInterrupt
 
     with pytest.raises(typer.Exit) as caught:
-        run(interrupted())
-    assert caught.value.exit_code == Exit.CANCELLED
+        run_async(interrupted())
+    assert caught.value.exit_code == ExitCode.CANCELLED
     asyncio.set_event_loop(None)
 
 
 def test_giving_up_never_returns() -> None:
     with pytest.raises(typer.Exit):
-        give_up(RequestError("No."))
+        fail(RequestError("No."))
 
 
 def test_the_command_is_the_program(capsys: pytest.CaptureFixture[str]) -> None:

@@ -17,7 +17,7 @@ PROMPT = "a fox; rm -rf $HOME `id` 'quoted' \"twice\""
 
 
 def _env(document: dict[str, object]) -> dict[str, str]:
-    return {variable.key: variable.value for variable in Workflow.load(document).env}
+    return {variable.key: variable.value for variable in Workflow.from_dict(document).env}
 
 
 def test_yaml_is_the_default_and_a_valid_job_document(desk: Desk) -> None:

@@ -19,8 +19,8 @@ import pytest
 from bot.app import DATABASE, utc_now
 from bot.domain.job import Job, JobState
 from bot.store.database import Database
-from bot.store.jobs import Jobs
-from bot.store.ledger import Ledger
+from bot.store.jobs import JobRepository
+from bot.store.ledger import LedgerRepository
 from tests.cli.terminal import Desk
 
 
@@ -60,8 +60,8 @@ def _stored(desk: Desk) -> tuple[Job, tuple[str, ...]]:
 
     async def look() -> tuple[Job, tuple[str, ...]]:
         async with await Database.open(desk.data / DATABASE, now=utc_now) as database:
-            (job,) = await Jobs(database).history(0)
-            return job, await Ledger(database).check()
+            (job,) = await JobRepository(database).history(0)
+            return job, await LedgerRepository(database).check()
 
     return asyncio.run(look())
 

@@ -10,17 +10,17 @@ from typing import Any
 
 from bot.backends import deepsquare
 from bot.backends.deepsquare import DeepSquareBackend
-from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.limits import Timeouts
 from tests.deepsquare.grid.bank import Customer
 from tests.deepsquare.grid.site import TestGrid
 
-IMPATIENT = Patience(
+IMPATIENT = Timeouts(
     poll=0.05,
     outage=0.2,
     receipt_poll=0.02,
     receipt=20.0,
     rebroadcast=0.2,
-    hush=0.1,
+    quiet_period=0.1,
     tail=0.5,
     logger_outage=5.0,
     backoff=(0.02, 0.05),
@@ -33,7 +33,7 @@ IMPATIENT = Patience(
 def grid_options(
     grid: TestGrid,
     data_dir: Path,
-    patience: Patience = IMPATIENT,
+    patience: Timeouts = IMPATIENT,
     customer: Customer | None = None,
     **changed: Any,
 ) -> dict[str, object]:
@@ -46,7 +46,7 @@ def grid_options(
 async def open_client(
     grid: TestGrid,
     data_dir: Path,
-    patience: Patience = IMPATIENT,
+    patience: Timeouts = IMPATIENT,
     customer: Customer | None = None,
     **changed: Any,
 ) -> DeepSquareBackend:
@@ -63,7 +63,7 @@ class Clients:
         self._opened: list[DeepSquareBackend] = []
 
     async def open(
-        self, patience: Patience = IMPATIENT, *, folder: str = "data", **changed: Any
+        self, patience: Timeouts = IMPATIENT, *, folder: str = "data", **changed: Any
     ) -> DeepSquareBackend:
         """One more of them; they share ``folder`` unless told otherwise."""
         backend = await open_client(self._grid, self._data_dir / folder, patience, **changed)

@@ -20,17 +20,17 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
-from bot.backends.base import ENDINGS
+from bot.backends.base import TERMINAL_EVENTS
 from bot.backends.deepsquare.backend import DeepSquareBackend
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.options import Options
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.options import DeepSquareOptions
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT
 
 PATIENCE = replace(IMPATIENT, tail=0.1, rebroadcast=0.05)
 
 
-class Mortal(Journal):
+class Mortal(StateStore):
     """A journal that kills its process at moment ``fatal``: two for each write, from 0."""
 
     def __init__(self, root: Path, fatal: int) -> None:
@@ -57,7 +57,7 @@ class Mortal(Journal):
 
 async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
     """A job from its beginning, or from where it was left, to its settlement."""
-    chosen = Options.read(options | {"patience": PATIENCE})
+    chosen = DeepSquareOptions.from_mapping(options | {"patience": PATIENCE})
     journal = Mortal(chosen.folder, fatal)
     journal.prepare(chosen.now())
     backend = DeepSquareBackend(chosen, journal, [])
@@ -67,8 +67,8 @@ async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
     last = None
     async for item in backend.follow(handle):
         last = item
-    assert isinstance(last, ENDINGS)
-    assert await backend.settlement(handle) is not None
+    assert isinstance(last, TERMINAL_EVENTS)
+    assert await backend.final_cost(handle) is not None
     assert backend.slots() == ()
     await backend.aclose()
     return journal.moments

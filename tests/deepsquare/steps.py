@@ -9,9 +9,9 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from decimal import Decimal
 
-from bot.backends.base import Life, LogLine
+from bot.backends.base import LifecycleEvent, LogLine
 from bot.backends.deepsquare import DeepSquareBackend
-from bot.domain.events import Cause, Failed, Handle
+from bot.domain.events import BackendJobRef, Failed, FailureReason
 from tests.backends.jobs import submission
 from tests.deepsquare.grid.chain import CREDIT
 from tests.deepsquare.grid.conduct import Conduct
@@ -23,21 +23,23 @@ IDLE = Conduct(runs=False, instantly=False)
 
 async def begin(
     grid: TestGrid, backend: DeepSquareBackend, conduct: Conduct, kind: str = "quick"
-) -> Handle:
+) -> BackendJobRef:
     """Hand the job ``job`` over; the Grid treats it so."""
     grid.behave("job", conduct)
     return await backend.submit(submission("job", backend.upload_url("job"), kind))
 
 
-async def life(stream: AsyncIterator[LogLine | Life]) -> tuple[list[Life], Life]:
+async def life(
+    stream: AsyncIterator[LogLine | LifecycleEvent],
+) -> tuple[list[LifecycleEvent], LifecycleEvent]:
     """What a stream says of the job's life, and how it ends."""
     said = [item async for item in stream if not isinstance(item, LogLine)]
     return said[:-1], said[-1]
 
 
-def failure(last: Life) -> tuple[Cause, str]:
+def failure(last: LifecycleEvent) -> tuple[FailureReason, str]:
     assert isinstance(last, Failed), last
-    return last.cause, last.sentence
+    return last.cause, last.message
 
 
 async def until(true: Callable[[], bool]) -> None:
@@ -49,7 +51,7 @@ async def until(true: Callable[[], bool]) -> None:
 
 async def spent(backend: DeepSquareBackend, grid: TestGrid) -> Decimal:
     """What the job cost; every lock must be accounted for."""
-    settled = await backend.settlement(Handle("deepsquare", "job"))
+    settled = await backend.final_cost(BackendJobRef("deepsquare", "job"))
     assert settled is not None
     assert await grid.bank.unaccounted() == 0
     locked = sum(job.max_cost for job in await grid.request_new_jobs())

@@ -14,9 +14,9 @@ from eth_abi.exceptions import InsufficientDataBytes
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from bot.backends.deepsquare.reverts import Revert, Reverted, refusal
-from bot.backends.deepsquare.rpc import Refused, chain_errors
-from bot.domain.errors import BackendError, OutOfFunds, SubmissionRejected, Unavailable
+from bot.backends.deepsquare.reverts import ContractReverted, Revert, to_backend_error
+from bot.backends.deepsquare.rpc import RpcError, map_rpc_errors
+from bot.domain.errors import BackendError, InsufficientFunds, SubmissionRejected, Unavailable
 
 _ARGUMENTS: dict[str, tuple[object, ...]] = {
     "OffchainLookup": ({"sender": "0x"},),
@@ -63,15 +63,15 @@ OTHERS = [
 
 @pytest.mark.parametrize("error", [*web3_errors(), *OTHERS], ids=lambda error: type(error).__name__)
 def test_no_error_of_the_chains_libraries_crosses_the_border(error: Exception) -> None:
-    with pytest.raises(BackendError) as caught, chain_errors():
+    with pytest.raises(BackendError) as caught, map_rpc_errors():
         raise error
-    assert isinstance(caught.value, Unavailable | Reverted | Refused)
+    assert isinstance(caught.value, Unavailable | ContractReverted | RpcError)
     assert caught.value.__cause__ is error
 
 
 def test_a_question_that_is_too_long_is_a_refusal_and_too_many_are_an_outage() -> None:
-    for status, kind in ((400, Refused), (413, Refused), (429, Unavailable), (503, Unavailable)):
-        with pytest.raises(kind), chain_errors():
+    for status, kind in ((400, RpcError), (413, RpcError), (429, Unavailable), (503, Unavailable)):
+        with pytest.raises(kind), map_rpc_errors():
             raise http_error(status)
 
 
@@ -103,7 +103,7 @@ def test_a_question_that_is_too_long_is_a_refusal_and_too_many_are_an_outage() -
 def test_a_refusal_is_read_from_wherever_the_endpoint_puts_it(
     error: Exception, revert: Revert
 ) -> None:
-    with pytest.raises(Reverted) as caught, chain_errors():
+    with pytest.raises(ContractReverted) as caught, map_rpc_errors():
         raise error
     assert caught.value.revert == revert
 
@@ -111,8 +111,16 @@ def test_a_refusal_is_read_from_wherever_the_endpoint_puts_it(
 @pytest.mark.parametrize(
     ("revert", "kind", "words"),
     [
-        (Revert("Error", ("ERC20: insufficient allowance",)), OutOfFunds, "gridbrush wallet"),
-        (Revert("Error", ("ERC20: transfer amount exceeds balance",)), OutOfFunds, "buy credits"),
+        (
+            Revert("Error", ("ERC20: insufficient allowance",)),
+            InsufficientFunds,
+            "gridbrush wallet",
+        ),
+        (
+            Revert("Error", ("ERC20: transfer amount exceeds balance",)),
+            InsufficientFunds,
+            "buy credits",
+        ),
         (Revert("Error", ("AccessControl",)), SubmissionRejected, "AccessControl"),
         (
             Revert("InsufficientFunds", (99 * 10**18, 100 * 10**18)),
@@ -127,7 +135,7 @@ def test_a_refusal_is_read_from_wherever_the_endpoint_puts_it(
 def test_a_refused_request_is_one_of_our_errors_and_says_what_to_do(
     revert: Revert, kind: type[BackendError], words: str
 ) -> None:
-    error = refusal(revert)
+    error = to_backend_error(revert)
     assert type(error) is kind
     assert words in str(error)
 

@@ -9,8 +9,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.base import Life, LogLine
-from bot.backends.deepsquare.watcher import TRUTHS
+from bot.backends.base import LifecycleEvent, LogLine
+from bot.backends.deepsquare.watcher import REFRESHES_PER_POLL
 from bot.domain.events import Cancelled, Started
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
@@ -19,7 +19,7 @@ from tests.deepsquare.grid.conduct import Conduct
 from tests.deepsquare.grid.customer import REQUEST
 from tests.deepsquare.grid.site import TestGrid
 
-PER_LOOK = 2 + TRUTHS
+PER_LOOK = 2 + REFRESHES_PER_POLL
 
 
 @pytest.fixture
@@ -51,9 +51,11 @@ async def looks(grid: TestGrid, count: int) -> None:
 async def test_requests_per_look_do_not_grow_with_the_number_of_jobs(
     grid: TestGrid, clients: Clients, jobs: int, truth: float
 ) -> None:
-    backend = await clients.open(replace(IMPATIENT, truth=truth, poll=0.25, hush=1.0))
+    backend = await clients.open(
+        replace(IMPATIENT, state_refresh=truth, poll=0.25, quiet_period=1.0)
+    )
     await request_all(grid, jobs)
-    ended: list[Life | LogLine] = []
+    ended: list[LifecycleEvent | LogLine] = []
 
     async def follow(name: str) -> None:
         handle = await backend.find(name)
@@ -86,7 +88,7 @@ async def test_requests_per_look_do_not_grow_with_the_number_of_jobs(
 
 
 async def test_a_job_that_begins_is_told_by_its_event(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(replace(IMPATIENT, truth=1e6))
+    backend = await clients.open(replace(IMPATIENT, state_refresh=1e6))
     grid.behave("job", Conduct(stays=Status.PENDING))
     handle = await backend.submit(submission("job", backend.upload_url("job"), "slow"))
     stream = backend.follow(handle)

@@ -15,7 +15,7 @@ from tests.backends.jobs import submission
 from tests.deepsquare.grid.customer import MUTATION
 from tests.deepsquare.grid.sbatch import SbatchFaults, SbatchServer, ScriptGone
 
-JOB = submission("job", "https://transfer.example.org").workflow.document()
+JOB = submission("job", "https://transfer.example.org").workflow.to_dict()
 
 
 class Hours:
@@ -134,7 +134,7 @@ async def test_what_is_not_of_the_schemas_types_is_a_422(
     assert error["extensions"] == {"code": "GRAPHQL_VALIDATION_FAILED"}
     assert answer.json()["data"] is None
     with pytest.raises(WorkflowError):
-        Workflow.load(job)
+        Workflow.from_dict(job)
 
 
 async def test_a_validation_error_has_the_exact_shape(sbatch: SbatchServer) -> None:
@@ -205,7 +205,7 @@ async def test_a_broken_rule_is_a_200_with_errors_and_an_empty_hash(
     assert error["extensions"]["tag"] == tag
     assert sbatch.submits == 0
     with pytest.raises(WorkflowError):
-        Workflow.load(job)
+        Workflow.from_dict(job)
 
 
 async def test_a_name_with_a_newline_passes_as_it_does_there(sbatch: SbatchServer) -> None:

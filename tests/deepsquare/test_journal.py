@@ -13,46 +13,46 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.backends.deepsquare.journal import KEPT, Journal
+from bot.backends.deepsquare.journal import KEPT, StateStore
 from bot.backends.deepsquare.records import (
-    Attempt,
+    CancelReason,
+    ChainAttempt,
     JobRecord,
+    NonceRecord,
     Purpose,
-    Signed,
-    Slot,
-    Withdrawal,
+    SignedTransaction,
 )
 from bot.domain.errors import ConfigError, SubmissionRejected
 
 NOW = datetime(2026, 11, 23, 12, 30, 1, 250_000, tzinfo=UTC)
-ATTEMPT = Attempt(
+ATTEMPT = ChainAttempt(
     script="script",
     script_at=NOW,
     lock=10**21,
     number=7,
     block=3,
     requested_at=NOW,
-    withdrawal=Withdrawal.REFUSED,
+    withdrawal=CancelReason.REFUSED,
     cancelled_at=NOW,
     status=4,
     cost=10**20,
     refund=9 * 10**20,
 )
 RECORD = JobRecord("job-a", "0xscheduler", NOW, "shape", {"env": [1]}, (ATTEMPT,), 2.5, True)
-SLOT = Slot(
+SLOT = NonceRecord(
     7,
     Purpose.REQUEST,
     "job-a",
     "0xto",
     b"\x01\x02",
     600_000,
-    (Signed(b"\x03", b"\x04", 10**10, NOW, NOW, "script"),),
+    (SignedTransaction(b"\x03", b"\x04", 10**10, NOW, NOW, "script"),),
     NOW,
 )
 
 
-def journal(folder: Path, now: datetime = NOW) -> Journal:
-    opened = Journal(folder / "179188-0xme")
+def journal(folder: Path, now: datetime = NOW) -> StateStore:
+    opened = StateStore(folder / "179188-0xme")
     opened.prepare(now)
     return opened
 
@@ -67,7 +67,7 @@ def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
     assert list(again.jobs()) == [RECORD]
     assert again.slots() == (SLOT,)
     assert again.slot(7) == SLOT
-    assert again.note("cursor") == {"block": 5}
+    assert again.read_note("cursor") == {"block": 5}
     again.close_slot(7)
     again.forget_job("job-a")
     assert (again.slots(), again.slot(7), again.job("job-a")) == ((), None, None)
@@ -113,9 +113,9 @@ def test_a_damaged_record_is_named_and_never_taken_for_a_missing_one(tmp_path: P
 def test_a_damaged_note_costs_only_time(tmp_path: Path) -> None:
     kept = journal(tmp_path)
     (tmp_path / "179188-0xme" / "cursor.json").write_text("[]")
-    assert kept.note("cursor") is None
+    assert kept.read_note("cursor") is None
     (tmp_path / "179188-0xme" / "cursor.json").write_text("{")
-    assert kept.note("cursor") is None
+    assert kept.read_note("cursor") is None
 
 
 @pytest.mark.parametrize("name", ["", "../up", "a" * 33, "Große", "a/b", ".hidden"])
@@ -147,7 +147,7 @@ async def test_two_journals_of_one_folder_never_hold_a_lock_together(tmp_path: P
     holding = 0
     most = 0
 
-    async def work(kept: Journal) -> None:
+    async def work(kept: StateStore) -> None:
         nonlocal holding, most
         for _ in range(5):
             async with kept.wallet_lock():

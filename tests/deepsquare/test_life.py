@@ -15,13 +15,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.base import Life, LogLine
+from bot.backends.base import LifecycleEvent, LogLine
 from bot.domain.events import (
+    BackendJobRef,
     Cancelled,
-    Cause,
     Exited,
-    Handle,
-    OutOfFunds,
+    FailureReason,
+    FundsExhausted,
     Requeued,
     RowReady,
     Started,
@@ -65,7 +65,7 @@ async def test_failed_with_logs_tells_the_exit_status_and_is_paid(
     ids=["no link", "exit status"],
 )
 async def test_finished_without_link_or_with_an_exit_status_is_no_success_by_itself(
-    grid: TestGrid, clients: Clients, conduct: Conduct, last: Life
+    grid: TestGrid, clients: Clients, conduct: Conduct, last: LifecycleEvent
 ) -> None:
     backend = await clients.open()
     handle = await begin(grid, backend, conduct)
@@ -81,7 +81,7 @@ async def test_out_of_credits_is_told_with_what_was_made_until_then(
     backend = await clients.open(lock_credits=Decimal(100))
     handle = await begin(grid, backend, IDLE)
     _, last = await life(backend.follow(handle))
-    assert last == OutOfFunds()
+    assert last == FundsExhausted()
     assert "raise [backend.deepsquare] lock_credits" in caplog.text
     assert await spent(backend, grid) > 80
 
@@ -90,7 +90,7 @@ async def test_panicked_is_told_as_lost(grid: TestGrid, clients: Clients) -> Non
     backend = await clients.open()
     handle = await begin(grid, backend, Conduct(lost_after=3), "slow")
     _, last = await ending(backend.follow(handle))
-    assert failure(last) == (Cause.DIED, "The machine lost the work. Try again.")
+    assert failure(last) == (FailureReason.DIED, "The machine lost the work. Try again.")
     assert await spent(backend, grid) > 0
 
 
@@ -111,7 +111,7 @@ async def test_panicked_by_an_administrator_is_refunded_and_tried_again(
 async def test_no_log_at_all_while_running_still_ends_by_the_chain(
     grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = await clients.open(replace(IMPATIENT, silence=0.05))
+    backend = await clients.open(replace(IMPATIENT, log_silence=0.05))
     handle = await begin(grid, backend, Conduct(silent=True))
     said, last = await life(backend.follow(handle))
     assert (said, last) == ([Started()], Exited(0))
@@ -198,7 +198,7 @@ async def test_a_provider_that_vanishes_is_cancelled_and_at_last_given_up(
     await until(lambda: "longer than was paid for" in caplog.text)
     await until(lambda: grid.counts["eth_sendRawTransaction"] >= 2)
     moved = timedelta(hours=9)
-    assert failure((await reading)[1])[0] is Cause.DIED
+    assert failure((await reading)[1])[0] is FailureReason.DIED
     assert (await grid.job("job")).cancel_requested
 
 
@@ -232,13 +232,13 @@ async def test_a_reorganised_chain_is_followed_like_any_other(
 async def test_a_request_that_is_reorganised_away_is_looked_for_and_at_last_given_up(
     grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = await clients.open(replace(IMPATIENT, truth=0.05, outage=0.05, lost=0.3))
+    backend = await clients.open(replace(IMPATIENT, state_refresh=0.05, outage=0.05, lost=0.3))
     handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
     stream = backend.follow(handle)
     reading = asyncio.ensure_future(life(stream))
     await until(lambda: grid.counts["eth_getLogs"] >= 3)
     await grid.reorganise(1)
-    assert failure((await reading)[1])[0] is Cause.DIED
+    assert failure((await reading)[1])[0] is FailureReason.DIED
     assert "gone from the chain" in caplog.text
 
 
@@ -261,7 +261,7 @@ async def test_what_is_kept_of_a_settled_job_holds_no_word_of_the_member(
     kept = list(tmp_path.rglob("job.json"))
     assert "MAC_KEY" in kept[0].read_text()
     await life(backend.follow(handle))
-    assert await backend.settlement(handle) == await backend.settlement(handle)
+    assert await backend.final_cost(handle) == await backend.final_cost(handle)
     assert "MAC_KEY" not in kept[0].read_text()
     assert logging.getLogger("bot.backends.deepsquare").level == logging.NOTSET
 
@@ -271,10 +271,10 @@ async def test_a_settlement_names_cost_refund_and_the_grids_job(
 ) -> None:
     backend = await clients.open()
     handle = await begin(grid, backend, QUICK)
-    settled = await backend.settlement(handle)
+    settled = await backend.final_cost(handle)
     job = await grid.job("job")
     assert settled is not None
     assert settled.cost == Decimal(job.final_cost) / CREDIT > 0
     assert settled.refund == 500 - settled.cost
     assert settled.detail.startswith(f"Grid job {int(job.job_id, 16)}: ")
-    assert await backend.settlement(Handle("deepsquare", "unknown")) is None
+    assert await backend.final_cost(BackendJobRef("deepsquare", "unknown")) is None

@@ -14,11 +14,11 @@ from bot.backends.deepsquare.abi import log_name
 from bot.backends.deepsquare.logger import (
     LARGEST_MESSAGE,
     LONGEST_LINE,
-    Denied,
-    LogService,
-    Position,
+    LogAccessDenied,
+    LogClient,
+    LogCursor,
 )
-from bot.backends.deepsquare.reading import WAITING_LINES, Reading
+from bot.backends.deepsquare.reading import WAITING_LINES, LogReader
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import LogStreamLost, Unavailable
 from tests.deepsquare import vectors
@@ -38,14 +38,14 @@ async def server() -> AsyncIterator[LoggerServer]:
 
 
 @pytest.fixture
-async def service(server: LoggerServer) -> AsyncIterator[LogService]:
+async def service(server: LoggerServer) -> AsyncIterator[LogClient]:
     client = open_service(server.address)
     yield client
     await client.aclose()
 
 
-def open_service(address: str, key: str = vectors.PRIVATE_KEY) -> LogService:
-    return LogService(
+def open_service(address: str, key: str = vectors.PRIVATE_KEY) -> LogClient:
+    return LogClient(
         address,
         tls=False,
         wallet=Wallet(key),
@@ -64,9 +64,9 @@ def write(server: LoggerServer, *lines: str | bytes) -> None:
 class Reader:
     """A reading, and how to wait for what it brings."""
 
-    def __init__(self, service: LogService, start: Position | None = None) -> None:
+    def __init__(self, service: LogClient, start: LogCursor | None = None) -> None:
         self._woken = asyncio.Event()
-        self.reading = Reading(service, JOB, start or Position(1), self._woken.set)
+        self.reading = LogReader(service, JOB, start or LogCursor(1), self._woken.set)
         self.got: list[LogLine] = []
 
     async def lines(self, count: int) -> list[str]:
@@ -74,7 +74,7 @@ class Reader:
         async with asyncio.timeout(10):
             while len(self.got) < count:
                 self._woken.clear()
-                while (line := self.reading.take()) is not None:
+                while (line := self.reading.next_line()) is not None:
                     self.got.append(line)
                 if len(self.got) < count:
                     await self._woken.wait()
@@ -88,7 +88,7 @@ class Reader:
 
 
 @asynccontextmanager
-async def reader(service: LogService, start: Position | None = None) -> AsyncIterator[Reader]:
+async def reader(service: LogClient, start: LogCursor | None = None) -> AsyncIterator[Reader]:
     opened = Reader(service, start)
     try:
         yield opened
@@ -97,7 +97,7 @@ async def reader(service: LogService, start: Position | None = None) -> AsyncIte
 
 
 async def test_lines_come_from_the_first_on_and_as_they_are_written(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     write(server, "--- Job has started ---", "", "same", "same")
     async with reader(service) as read:
@@ -110,7 +110,7 @@ async def test_lines_come_from_the_first_on_and_as_they_are_written(
 
 
 async def test_a_log_that_does_not_exist_yet_is_waited_for(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     async with reader(service) as read:
         await read.until(lambda: server.open_streams == 1)
@@ -122,7 +122,7 @@ async def test_a_log_that_does_not_exist_yet_is_waited_for(
     "faults", [LoggerFaults(drop_after=3), LoggerFaults(end_after=3)], ids=["drop", "end"]
 )
 async def test_a_stream_that_breaks_or_ends_goes_on_behind_its_last_line(
-    server: LoggerServer, service: LogService, faults: LoggerFaults
+    server: LoggerServer, service: LogClient, faults: LoggerFaults
 ) -> None:
     write(server, "a", "a", "b")
     server.faults = faults
@@ -135,7 +135,7 @@ async def test_a_stream_that_breaks_or_ends_goes_on_behind_its_last_line(
 
 
 async def test_an_hourly_hangup_loses_and_repeats_nothing(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     async with reader(service) as read:
         for number in range(1, 30):
@@ -148,7 +148,7 @@ async def test_an_hourly_hangup_loses_and_repeats_nothing(
 
 
 async def test_a_logger_that_is_away_for_long_is_waited_for(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     write(server, "before")
     async with reader(service) as read:
@@ -160,33 +160,33 @@ async def test_a_logger_that_is_away_for_long_is_waited_for(
         assert await read.lines(2) == ["before", "meanwhile"]
 
 
-async def test_a_cursor_goes_on_in_a_new_process(server: LoggerServer, service: LogService) -> None:
+async def test_a_cursor_goes_on_in_a_new_process(server: LoggerServer, service: LogClient) -> None:
     write(server, "a", "b", "c")
     async with reader(service) as read:
         await read.lines(3)
         cursors = [line.cursor for line in read.got]
-    async with reader(service, Position.read(cursors[1])) as again:
+    async with reader(service, LogCursor.read(cursors[1])) as again:
         assert await again.lines(1) == ["c"]
         assert again.got[0].cursor == cursors[2]
-    async with reader(service, Position.read(cursors[2])) as again:
+    async with reader(service, LogCursor.read(cursors[2])) as again:
         write(server, "d")
         assert await again.lines(1) == ["d"]
 
 
 async def test_the_last_line_is_noticed_also_when_it_was_read_before(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     write(server, "--- Job has started ---", "---")
     async with reader(service) as read:
         await read.lines(2)
-        start = Position.read(read.got[1].cursor)
+        start = LogCursor.read(read.got[1].cursor)
     async with reader(service, start) as again:
         await again.until(lambda: again.reading.ended)
-        assert again.reading.take() is None
+        assert again.reading.next_line() is None
 
 
 async def test_another_replicas_log_is_told_again_from_its_start(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     lines = [f"line {number}" for number in range(20)]
     write(server, *lines)
@@ -199,7 +199,7 @@ async def test_another_replicas_log_is_told_again_from_its_start(
 
 
 async def test_a_shorter_log_is_noticed_before_it_is_as_long_as_the_old_one(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     write(server, *(f"line {number}" for number in range(40)))
     async with reader(service) as read:
@@ -209,9 +209,7 @@ async def test_a_shorter_log_is_noticed_before_it_is_as_long_as_the_old_one(
         assert (await read.lines(45))[40:] == [f"line {number}" for number in range(35, 40)]
 
 
-async def test_a_silent_stream_can_be_opened_anew(
-    server: LoggerServer, service: LogService
-) -> None:
+async def test_a_silent_stream_can_be_opened_anew(server: LoggerServer, service: LogClient) -> None:
     server.faults = LoggerFaults(silent=True)
     write(server, "unheard")
     async with reader(service) as read:
@@ -232,8 +230,8 @@ async def test_a_wrong_signature_is_not_tried_again(server: LoggerServer) -> Non
     service.request = forged  # type: ignore[method-assign,assignment]
     async with reader(service) as read:
         await read.until(lambda: read.reading.denied)
-        assert read.reading.over
-    with pytest.raises(Denied):
+        assert read.reading.is_complete
+    with pytest.raises(LogAccessDenied):
         await anext(service.lines(JOB))
     await service.aclose()
     assert server.crashes == 0
@@ -241,7 +239,7 @@ async def test_a_wrong_signature_is_not_tried_again(server: LoggerServer) -> Non
 
 
 async def test_a_strangers_endless_line_costs_no_more_than_a_long_one(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     write(server, b"x" * (3 << 20), b"two\nin one", b"\xff\xfe")
     async with reader(service) as read:
@@ -252,7 +250,7 @@ async def test_a_strangers_endless_line_costs_no_more_than_a_long_one(
 
 @pytest.mark.parametrize("size", [LARGEST_MESSAGE - 64, LARGEST_MESSAGE, LARGEST_MESSAGE + 1])
 async def test_a_line_over_the_limit_is_cut_and_the_log_goes_on(
-    server: LoggerServer, service: LogService, size: int
+    server: LoggerServer, service: LogClient, size: int
 ) -> None:
     write(server, "before", b"x" * size, "after", b"y" * size, "the end")
     async with reader(service) as read:
@@ -261,7 +259,7 @@ async def test_a_line_over_the_limit_is_cut_and_the_log_goes_on(
 
 
 async def test_a_line_that_nobody_can_receive_ends_the_reading_and_not_the_others(
-    server: LoggerServer, service: LogService, monkeypatch: pytest.MonkeyPatch
+    server: LoggerServer, service: LogClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("bot.backends.deepsquare.logger.LARGEST_EVER", LARGEST_MESSAGE + 1024)
     write(server, "before", b"x" * (LARGEST_MESSAGE + 4096), "after")
@@ -271,7 +269,7 @@ async def test_a_line_that_nobody_can_receive_ends_the_reading_and_not_the_other
 
 
 async def test_lines_that_nobody_takes_are_not_piled_up(
-    server: LoggerServer, service: LogService
+    server: LoggerServer, service: LogClient
 ) -> None:
     write(server, *(f"line {number}" for number in range(2 * WAITING_LINES)))
     async with reader(service) as read:
@@ -279,7 +277,7 @@ async def test_lines_that_nobody_takes_are_not_piled_up(
         assert len(await read.lines(2 * WAITING_LINES)) == 2 * WAITING_LINES
 
 
-async def test_all_jobs_share_one_channel(server: LoggerServer, service: LogService) -> None:
+async def test_all_jobs_share_one_channel(server: LoggerServer, service: LogClient) -> None:
     write(server, "a")
     async with reader(service) as one, reader(service) as two:
         assert await one.lines(1) == await two.lines(1) == ["a"]
@@ -296,7 +294,7 @@ async def test_a_probe_needs_the_service_and_a_valid_signature(server: LoggerSer
 
 
 async def test_tls_is_spoken_unless_it_is_switched_off(server: LoggerServer) -> None:
-    service = LogService(
+    service = LogClient(
         server.address,
         tls=True,
         wallet=Wallet(vectors.PRIVATE_KEY),
@@ -312,13 +310,13 @@ async def test_tls_is_spoken_unless_it_is_switched_off(server: LoggerServer) -> 
 
 @pytest.mark.parametrize("cursor", [None, "", "nonsense", "1:2", "a:b:c", "1:2:3:4"])
 def test_an_unreadable_cursor_is_the_beginning(cursor: str | None) -> None:
-    assert Position.read(cursor) == Position(0)
+    assert LogCursor.read(cursor) == LogCursor(0)
 
 
 def test_a_cursor_says_where_and_behind_what() -> None:
-    here = Position(2).after(b"a").after(b"b")
-    assert Position.read(str(here)) == here
-    assert here != Position(2).after(b"b").after(b"a")
+    here = LogCursor(2).after(b"a").after(b"b")
+    assert LogCursor.read(str(here)) == here
+    assert here != LogCursor(2).after(b"b").after(b"a")
 
 
 def test_pauses_grow_and_differ_by_chance() -> None:

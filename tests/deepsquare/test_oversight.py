@@ -6,18 +6,18 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.backends.deepsquare.abi import ChainJob, Status
-from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.limits import Timeouts
 from bot.backends.deepsquare.oversight import (
-    Finding,
-    Oversight,
-    Withdraw,
+    CancelAttempt,
+    Watchdog,
+    WatchdogAction,
 )
-from bot.backends.deepsquare.records import Attempt, Withdrawal
+from bot.backends.deepsquare.records import CancelReason, ChainAttempt
 from tests.deepsquare import vectors
 from tests.deepsquare.vectors import CREDIT
 
 BEGUN = datetime(2026, 1, 1, 12, tzinfo=UTC)
-ATTEMPT = Attempt("script", BEGUN, 500 * CREDIT, number=7, requested_at=BEGUN)
+ATTEMPT = ChainAttempt("script", BEGUN, 500 * CREDIT, number=7, requested_at=BEGUN)
 JOB = replace(
     ChainJob.read(vectors.JOB_ANSWER),
     status=Status.PENDING,
@@ -30,22 +30,22 @@ def later(**time: float) -> datetime:
     return BEGUN + timedelta(**time)
 
 
-def oversight(attempt: Attempt = ATTEMPT, per_minute: int | None = 50 * CREDIT) -> Oversight:
-    return Oversight(attempt, Patience(), BEGUN, per_minute)
+def oversight(attempt: ChainAttempt = ATTEMPT, per_minute: int | None = 50 * CREDIT) -> Watchdog:
+    return Watchdog(attempt, Timeouts(), BEGUN, per_minute)
 
 
-def kinds(findings: list[Finding]) -> list[str]:
+def kinds(findings: list[WatchdogAction]) -> list[str]:
     return [
-        finding.reason if isinstance(finding, Withdraw) else type(finding).__name__
+        finding.reason if isinstance(finding, CancelAttempt) else type(finding).__name__
         for finding in findings
     ]
 
 
 def look(
-    watch: Oversight, status: Status, now: datetime, heard: datetime | None = None, **facts: object
+    watch: Watchdog, status: Status, now: datetime, heard: datetime | None = None, **facts: object
 ) -> list[str]:
     job = replace(JOB, status=status, **facts)  # type: ignore[arg-type]
-    return kinds(watch.look(job, heard or now, now))
+    return kinds(watch.check(job, heard or now, now))
 
 
 def test_pending_for_long_is_told_at_two_minutes_and_cancelled_at_ten() -> None:
@@ -53,7 +53,7 @@ def test_pending_for_long_is_told_at_two_minutes_and_cancelled_at_ten() -> None:
     assert look(watch, Status.PENDING, later(seconds=119)) == []
     assert look(watch, Status.PENDING, later(seconds=120)) == ["Remark"]
     assert look(watch, Status.PENDING, later(seconds=599)) == []
-    assert look(watch, Status.PENDING, later(seconds=600)) == [Withdrawal.NOBODY_TOOK_IT]
+    assert look(watch, Status.PENDING, later(seconds=600)) == [CancelReason.NOBODY_TOOK_IT]
     assert look(watch, Status.PENDING, later(seconds=900)) == []
 
 
@@ -61,12 +61,12 @@ def test_meta_scheduled_for_long_is_told_and_waited_out_until_the_script_is_old(
     watch = oversight()
     assert look(watch, Status.META_SCHEDULED, later(seconds=121)) == ["Remark"]
     assert look(watch, Status.META_SCHEDULED, later(minutes=49)) == []
-    assert look(watch, Status.META_SCHEDULED, later(minutes=50)) == [Withdrawal.SCRIPT_OLD]
+    assert look(watch, Status.META_SCHEDULED, later(minutes=50)) == [CancelReason.SCRIPT_OLD]
 
 
 def test_at_fifty_minutes_since_the_submit_a_waiting_job_is_withdrawn_however_it_waits() -> None:
     old = replace(ATTEMPT, script_at=BEGUN - timedelta(minutes=50))
-    assert look(oversight(old), Status.PENDING, later(seconds=1)) == [Withdrawal.SCRIPT_OLD]
+    assert look(oversight(old), Status.PENDING, later(seconds=1)) == [CancelReason.SCRIPT_OLD]
 
 
 def test_a_claimed_job_waits_in_its_providers_line_without_limit() -> None:
@@ -78,11 +78,11 @@ def test_a_claimed_job_waits_in_its_providers_line_without_limit() -> None:
 def test_status_back_to_pending_is_counted_and_the_third_time_it_is_cancelled() -> None:
     watch = oversight()
     for _ in range(2):
-        watch.turned_down()
+        watch.note_rejection()
         assert look(watch, Status.META_SCHEDULED, later(seconds=5)) == []
         assert look(watch, Status.PENDING, later(seconds=10)) == []
-    watch.turned_down()
-    assert look(watch, Status.PENDING, later(seconds=15)) == [Withdrawal.REFUSED]
+    watch.note_rejection()
+    assert look(watch, Status.PENDING, later(seconds=15)) == [CancelReason.REFUSED]
 
 
 def test_each_return_to_the_line_waits_anew() -> None:
@@ -91,7 +91,7 @@ def test_each_return_to_the_line_waits_anew() -> None:
     assert look(watch, Status.META_SCHEDULED, later(minutes=9)) == []
     assert look(watch, Status.PENDING, later(minutes=11)) == []
     assert look(watch, Status.PENDING, later(minutes=13)) == ["Remark"]
-    assert look(watch, Status.PENDING, later(minutes=21)) == [Withdrawal.NOBODY_TOOK_IT]
+    assert look(watch, Status.PENDING, later(minutes=21)) == [CancelReason.NOBODY_TOOK_IT]
 
 
 def test_no_log_at_all_while_running_reopens_the_stream_every_ten_minutes() -> None:
@@ -119,7 +119,7 @@ def test_cancel_while_running_is_asked_again_after_five_minutes() -> None:
 def test_running_past_what_was_paid_is_told_cancelled_and_at_last_given_up() -> None:
     watch = oversight()  # 500 credits at 50 a minute: ten minutes, and 20 more of grace
     assert look(watch, Status.RUNNING, later(minutes=29)) == []
-    assert look(watch, Status.RUNNING, later(minutes=30)) == ["Remark", Withdrawal.OVERDUE]
+    assert look(watch, Status.RUNNING, later(minutes=30)) == ["Remark", CancelReason.OVERDUE]
     assert look(watch, Status.RUNNING, later(minutes=59)) == []
     assert look(watch, Status.RUNNING, later(minutes=60)) == ["GiveUp"]
 
@@ -130,11 +130,11 @@ def test_a_job_that_is_over_is_left_alone() -> None:
 
 def test_a_job_that_was_claimed_at_the_last_moment_may_have_to_be_cancelled_later() -> None:
     watch = oversight()
-    assert look(watch, Status.PENDING, later(minutes=10)) == [Withdrawal.NOBODY_TOOK_IT]
-    watch.spare()
+    assert look(watch, Status.PENDING, later(minutes=10)) == [CancelReason.NOBODY_TOOK_IT]
+    watch.reset()
     assert look(watch, Status.SCHEDULED, later(minutes=10)) == []
     assert look(watch, Status.PENDING, later(minutes=11)) == []
-    assert look(watch, Status.PENDING, later(minutes=21)) == [Withdrawal.NOBODY_TOOK_IT]
+    assert look(watch, Status.PENDING, later(minutes=21)) == [CancelReason.NOBODY_TOOK_IT]
 
 
 def test_a_job_that_was_topped_up_may_run_for_what_was_paid_since() -> None:
@@ -142,4 +142,4 @@ def test_a_job_that_was_topped_up_may_run_for_what_was_paid_since() -> None:
     more = 1000 * CREDIT
     assert look(watch, Status.RUNNING, later(minutes=39), max_cost=more) == []
     late = look(watch, Status.RUNNING, later(minutes=40), max_cost=more)
-    assert late == ["Remark", Withdrawal.OVERDUE]
+    assert late == ["Remark", CancelReason.OVERDUE]

@@ -13,8 +13,8 @@ import pytest
 
 from bot.backends.base import Submission
 from bot.backends.deepsquare import DeepSquareBackend
-from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
-from bot.domain.events import Handle
+from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
+from bot.domain.events import BackendJobRef
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
 from tests.deepsquare.grid.chain import Status
@@ -57,7 +57,7 @@ async def test_cancel_job_is_repeated_until_it_is_over(grid: TestGrid, clients: 
     await backend.cancel(handle)
     await backend.cancel(handle)
     assert (await grid.job("unwanted")).status is Status.CANCELLED
-    settled = await backend.settlement(handle)
+    settled = await backend.final_cost(handle)
     assert settled is not None
     assert (settled.cost, settled.refund) == (Decimal(0), Decimal(500))
 
@@ -66,17 +66,17 @@ async def test_a_wallet_that_lacks_something_says_what(grid: TestGrid, clients: 
     backend = await clients.open()
     bank = grid.bank
     await bank.approve(grid.customer, 499)
-    with pytest.raises(OutOfFunds, match="may draw 499 credits"):
+    with pytest.raises(InsufficientFunds, match="may draw 499 credits"):
         await backend.submit(job("poor", grid))
     await backend.approve(Decimal(500))
     await bank.set_square(grid.customer, 0)
-    with pytest.raises(OutOfFunds, match="holds 0 of the chain's own coin"):
+    with pytest.raises(InsufficientFunds, match="holds 0 of the chain's own coin"):
         await backend.submit(job("poor", grid))
     await bank.set_square(grid.customer, 1)
     assert await backend.find("poor") is None
     assert list(backend.records()) == []
     assert await requests(grid) == []
-    assert await backend.submit(job("poor", grid)) == Handle("deepsquare", "poor")
+    assert await backend.submit(job("poor", grid)) == BackendJobRef("deepsquare", "poor")
 
 
 @pytest.mark.parametrize("setup", [Setup()])
@@ -91,9 +91,12 @@ async def test_a_request_that_is_refused_when_it_is_mined_says_why(
     await until(lambda: grid.counts[SENDING] >= 2)
     await grid.release_blocks()
     outcomes = await sending
-    assert sorted(type(each).__name__ for each in outcomes) == ["Handle", "OutOfFunds"]
-    refused = works[outcomes.index(next(e for e in outcomes if isinstance(e, OutOfFunds)))]
-    assert "allowance" in str(next(e for e in outcomes if isinstance(e, OutOfFunds)))
+    assert sorted(type(each).__name__ for each in outcomes) == [
+        "BackendJobRef",
+        "InsufficientFunds",
+    ]
+    refused = works[outcomes.index(next(e for e in outcomes if isinstance(e, InsufficientFunds)))]
+    assert "allowance" in str(next(e for e in outcomes if isinstance(e, InsufficientFunds)))
     assert await backend.find(refused.job_id) is None
     assert len(await requests(grid)) == 1
     await backend.approve(Decimal(500))
@@ -173,7 +176,7 @@ async def test_past_run_times_size_the_next_lock(grid: TestGrid, clients: Client
         grid.behave(name, quick)
         handle = await backend.submit(submission(name, grid.transfer.url.rstrip("/")))
         await grid.reached(name, Status.FINISHED)
-        assert await backend.settlement(handle) is not None
+        assert await backend.final_cost(handle) is not None
     priced = await backend.price(submission("four", grid.transfer.url.rstrip("/")).workflow)
     assert priced.credits == 100
     # Also a new process knows them.

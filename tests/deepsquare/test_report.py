@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import Unavailable
-from bot.domain.findings import Finding
+from bot.domain.findings import CheckResult
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import Clients
 from tests.deepsquare.grid.anvil import CHAIN_ID
@@ -25,20 +25,20 @@ async def clients(grid: TestGrid, tmp_path: Path) -> AsyncIterator[Clients]:
     await opened.aclose()
 
 
-def wrong(findings: list[Finding]) -> set[str]:
+def wrong(findings: list[CheckResult]) -> set[str]:
     """What is not well; every such finding says how to mend it."""
     bad = [finding for finding in findings if not finding.ok]
-    assert all(finding.mend and finding.detail for finding in bad)
-    return {finding.what for finding in bad}
+    assert all(finding.hint and finding.detail for finding in bad)
+    return {finding.name for finding in bad}
 
 
 async def test_a_grid_that_is_well_is_found_so_and_a_default_grid_is_priced(
     grid: TestGrid, clients: Clients
 ) -> None:
     backend = await clients.open()
-    findings = await backend.inspect(WORKFLOW)
+    findings = await backend.run_checks(WORKFLOW)
     assert wrong(findings) == set()
-    details = {finding.what: finding.detail for finding in findings}
+    details = {finding.name: finding.detail for finding in findings}
     assert list(details) == [
         *("chain", "contract", "coin for gas", "credits", "allowance", "providers", "price"),
         *("script service", "logger", "file host"),
@@ -55,13 +55,13 @@ async def test_each_thing_that_is_wrong_is_found(grid: TestGrid, clients: Client
     await grid.logger.stop()
     await grid.transfer.service.stop()
     await grid.sbatch.service.stop()
-    assert wrong(await backend.inspect(WORKFLOW)) == {
+    assert wrong(await backend.run_checks(WORKFLOW)) == {
         *("contract", "coin for gas", "allowance", "price"),
         *("script service", "logger", "file host"),
     }
     health = await backend.health()
     assert not health.ok
-    assert health.mend
+    assert health.hint
 
 
 async def test_a_public_grid_that_is_gone_is_told_in_one_go(
@@ -70,7 +70,7 @@ async def test_a_public_grid_that_is_gone_is_told_in_one_go(
     backend = await clients.open()
     await grid.rpc.service.stop()
     assert {"chain", "contract", "credits", "providers", "price"} <= wrong(
-        await backend.inspect(WORKFLOW)
+        await backend.run_checks(WORKFLOW)
     )
     with pytest.raises(Unavailable):
         await backend.wallet_report()

@@ -12,7 +12,7 @@ import httpx
 import pytest
 from aiohttp import web
 
-from bot.backends.deepsquare.sbatch import ScriptService, template_path
+from bot.backends.deepsquare.sbatch import SbatchClient, template_path
 from bot.domain.errors import SubmissionRejected, Unavailable
 from bot.domain.workflow import EnvVar, Workflow
 from tests.backends.jobs import submission
@@ -30,9 +30,9 @@ def workflow(**env: str) -> Workflow:
 
 
 @asynccontextmanager
-async def service(url: str, health: str = "http://127.0.0.1:1/") -> AsyncIterator[ScriptService]:
+async def service(url: str, health: str = "http://127.0.0.1:1/") -> AsyncIterator[SbatchClient]:
     async with httpx.AsyncClient(verify=False) as http:
-        yield ScriptService(url, health, IMPATIENT, http=http)
+        yield SbatchClient(url, health, IMPATIENT, http=http)
 
 
 @pytest.fixture
@@ -44,7 +44,7 @@ async def server() -> AsyncIterator[SbatchServer]:
 
 
 @asynccontextmanager
-async def answering(status: int, body: Any) -> AsyncIterator[tuple[ScriptService, list[str]]]:
+async def answering(status: int, body: Any) -> AsyncIterator[tuple[SbatchClient, list[str]]]:
     """A service that always says the same, and what it was sent."""
     sent: list[str] = []
 
@@ -65,7 +65,7 @@ async def answering(status: int, body: Any) -> AsyncIterator[tuple[ScriptService
 async def test_a_job_document_becomes_a_script(server: SbatchServer) -> None:
     async with service(server.url) as client:
         script = await client.submit(workflow())
-    assert server.fetch(script) == workflow().document()
+    assert server.fetch(script) == workflow().to_dict()
 
 
 async def test_a_lone_surrogate_in_a_text_does_not_stop_a_submission() -> None:
@@ -190,7 +190,7 @@ async def test_errors_of_any_shape_are_a_refusal_even_beside_a_hash(errors: Any)
     ],
 )
 def test_go_names_become_the_documents_own_path(namespace: str, path: str) -> None:
-    found = template_path(namespace, workflow().document())
+    found = template_path(namespace, workflow().to_dict())
     if namespace == path:
         path = "steps[0].for.steps[0].run.container.image"
     assert found == path

@@ -29,7 +29,7 @@ async def test_the_private_key_is_in_nothing_that_a_run_writes_or_says(
     said = [repr(backend)]
     handle = await backend.submit(submission("job", backend.upload_url("job")))
     await ending(backend.follow(handle))
-    await backend.settlement(handle)
+    await backend.final_cost(handle)
     for fault in (RpcFaults(status=500), RpcFaults(refused=frozenset({"*"}))):
         grid.rpc.faults = fault
         with pytest.raises(BackendError) as caught:
@@ -43,7 +43,7 @@ async def test_the_private_key_is_in_nothing_that_a_run_writes_or_says(
     await grid.logger.stop()
     said += [
         str(finding)
-        for finding in await backend.inspect(submission("x", "https://x.example").workflow)
+        for finding in await backend.run_checks(submission("x", "https://x.example").workflow)
     ]
     await backend.aclose()
 

@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.base import Life, LogLine
-from bot.backends.deepsquare.limits import Patience
-from bot.domain.events import Cancelled, Handle
+from bot.backends.base import LifecycleEvent, LogLine
+from bot.backends.deepsquare.limits import Timeouts
+from bot.domain.events import BackendJobRef, Cancelled
 from tests.deepsquare.clients import IMPATIENT, Clients
 from tests.deepsquare.grid.chain import GridJob, Status
 from tests.deepsquare.grid.logger import LoggerFaults
@@ -21,7 +21,7 @@ from tests.deepsquare.grid.rpc import RpcFaults
 from tests.deepsquare.grid.site import TestGrid
 from tests.deepsquare.steps import IDLE, begin
 
-USUAL = Patience()
+USUAL = Timeouts()
 SECONDS = 5.0
 
 
@@ -82,8 +82,10 @@ async def test_a_stopped_job_ends_within_seconds_though_its_log(
     misbehaving.cancel()
 
 
-async def last_of(stream: AsyncIterator[LogLine | Life]) -> LogLine | Life | None:
-    last: LogLine | Life | None = None
+async def last_of(
+    stream: AsyncIterator[LogLine | LifecycleEvent],
+) -> LogLine | LifecycleEvent | None:
+    last: LogLine | LifecycleEvent | None = None
     async for item in stream:
         last = item
     return last
@@ -101,4 +103,4 @@ async def test_a_wish_that_the_chain_could_not_be_told_is_told_once_it_is_back(
         await backend.cancel(handle)
     grid.rpc.faults = RpcFaults()
     assert await asyncio.wait_for(ended, 20) == Cancelled(by=0)
-    assert isinstance(handle, Handle)
+    assert isinstance(handle, BackendJobRef)

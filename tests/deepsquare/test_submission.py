@@ -19,7 +19,7 @@ from eth_account import Account
 from bot.backends.base import Submission
 from bot.backends.deepsquare.records import Purpose
 from bot.domain.errors import SubmissionRejected, Unavailable
-from bot.domain.events import Exited, Handle
+from bot.domain.events import BackendJobRef, Exited
 from tests.backends.conformance import ending
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
@@ -32,7 +32,7 @@ from tests.deepsquare.grid.site import TestGrid
 WAITING = Conduct(stays=Status.PENDING)
 SHORT = replace(IMPATIENT, receipt=0.3)
 # The test node does not mine what had waited for a lower nonce until something new comes.
-RAISING = replace(IMPATIENT, bump=0.5)
+RAISING = replace(IMPATIENT, fee_bump_after=0.5)
 
 
 @pytest.fixture
@@ -67,13 +67,13 @@ async def test_a_job_is_on_the_chain_as_it_was_asked_for(grid: TestGrid, clients
     assert await backend.find("ours") is None
     assert (await backend.price(work.workflow)).credits == Decimal(500)
     handle = await backend.submit(work)
-    assert handle == Handle("deepsquare", "ours") == await backend.find("ours")
+    assert handle == BackendJobRef("deepsquare", "ours") == await backend.find("ours")
     (found,) = await grid.request_new_jobs()
     assert (found.name, found.customer) == ("ours", grid.customer.address)
     assert (found.tasks, found.cpus_per_task, found.mem_per_cpu, found.gpus) == (3, 1, 100, 3)
     assert (found.uses, found.affinity) == (uses, (("gpu", "nvidia", "in"),))
     assert (found.max_cost, found.delegate, found.storage_type) == (500 * CREDIT, False, 4)
-    assert grid.sbatch.fetch(found.script) == work.workflow.document()
+    assert grid.sbatch.fetch(found.script) == work.workflow.to_dict()
 
 
 async def test_send_raw_transaction_is_repeated_with_the_same_bytes_only(
@@ -111,7 +111,9 @@ async def test_a_submission_that_takes_too_long_is_found_later_and_not_repeated(
             await backend.find("slow")
     await grid.release_blocks()
     again = await clients.open()
-    assert await again.find("slow") == Handle("deepsquare", "slow") == await again.submit(work)
+    assert (
+        await again.find("slow") == BackendJobRef("deepsquare", "slow") == await again.submit(work)
+    )
     assert await requests(grid) == ["slow"]
 
 
@@ -131,7 +133,7 @@ async def test_a_request_with_an_old_script_is_replaced_on_the_same_nonce(
     (found,) = await grid.request_new_jobs()
     assert await count(grid) == before + 1
     # The dearest is mined: the one with the newest script.
-    assert grid.sbatch.fetch(found.script) == work.workflow.document()
+    assert grid.sbatch.fetch(found.script) == work.workflow.to_dict()
     record = next(iter(backend.records()))
     assert record.attempts[-1].script == found.script
 
@@ -139,7 +141,7 @@ async def test_a_request_with_an_old_script_is_replaced_on_the_same_nonce(
 async def test_a_request_that_is_not_mined_is_offered_at_a_better_price(
     grid: TestGrid, clients: Clients
 ) -> None:
-    patience = replace(SHORT, bump=0.1, rebroadcast=0.05)
+    patience = replace(SHORT, fee_bump_after=0.1, rebroadcast=0.05)
     backend = await clients.open(patience)
     before = await count(grid)
     await grid.hold_blocks()
@@ -192,7 +194,7 @@ async def test_a_lost_transaction_of_a_dead_process_does_not_hold_up_the_others(
     alive = await clients.open(RAISING)
     await alive.submit(job("alive", grid))
     assert await requests(grid) == ["dead", "alive"]
-    assert await alive.find("dead") == Handle("deepsquare", "dead")
+    assert await alive.find("dead") == BackendJobRef("deepsquare", "dead")
 
 
 async def test_an_abandoned_request_with_an_old_script_is_voided_and_its_job_sent_anew(
@@ -232,7 +234,7 @@ async def test_a_hole_in_the_nonces_is_filled(
     await grid.chain.rpc("anvil_dropAllTransactions")
     await grid.release_blocks()
     patient = await clients.open(RAISING)
-    assert await patient.find("behind") == Handle("deepsquare", "behind")
+    assert await patient.find("behind") == BackendJobRef("deepsquare", "behind")
     assert await requests(grid) == ["behind"]
 
 
@@ -244,13 +246,13 @@ async def test_a_job_is_found_by_its_name_when_our_own_records_are_lost(
     await backend.submit(work)
     empty = await clients.open(folder="empty")
     assert await empty.find("unknown") is None
-    assert await empty.find("known") == Handle("deepsquare", "known")
+    assert await empty.find("known") == BackendJobRef("deepsquare", "known")
     # A job that is followed after the loss is found in the same way.
     later = await clients.open(folder="later")
     grid.behave("known", Conduct())
-    assert (await ending(later.follow(Handle("deepsquare", "known"))))[1] == Exited(0)
+    assert (await ending(later.follow(BackendJobRef("deepsquare", "known"))))[1] == Exited(0)
     with pytest.raises(SubmissionRejected, match="never handed over"):
-        await anext(later.follow(Handle("deepsquare", "unknown")))
-    _, last = await ending(empty.follow(Handle("deepsquare", "known")))
+        await anext(later.follow(BackendJobRef("deepsquare", "unknown")))
+    _, last = await ending(empty.follow(BackendJobRef("deepsquare", "known")))
     assert last == Exited(0)
     assert await requests(grid) == ["known"]

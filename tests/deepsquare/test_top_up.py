@@ -15,12 +15,12 @@ import pytest
 from bot.backends.base import Extendable
 from bot.backends.deepsquare import DeepSquareBackend
 from bot.backends.deepsquare.abi import TOP_UP_JOB
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.options import Options
-from bot.backends.deepsquare.pricing import Bounds, topped_up
-from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
-from bot.domain.events import Handle
-from bot.domain.events import OutOfFunds as RanOut
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.options import DeepSquareOptions
+from bot.backends.deepsquare.pricing import LockLimits, topped_up
+from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
+from bot.domain.events import BackendJobRef
+from bot.domain.events import FundsExhausted as RanOut
 from tests.backends.conformance import ending
 from tests.deepsquare.clients import IMPATIENT, Clients, grid_options
 from tests.deepsquare.grid.chain import CREDIT, Status
@@ -62,13 +62,13 @@ async def top_ups(grid: TestGrid) -> int:
     return found
 
 
-async def running(grid: TestGrid, backend: DeepSquareBackend) -> Handle:
+async def running(grid: TestGrid, backend: DeepSquareBackend) -> BackendJobRef:
     handle = await begin(grid, backend, IDLE)
     await grid.reached("job", Status.RUNNING)
     return handle
 
 
-BOUNDS = Bounds(least=0, usual=500, most=1000)
+BOUNDS = LockLimits(minimum=0, default=500, maximum=1000)
 
 
 @pytest.mark.parametrize(
@@ -99,7 +99,7 @@ async def test_only_a_running_job_whose_minutes_run_out_should_have_more(
     now = Shifted()
     backend = await clients.open(now=now)
     assert isinstance(backend, Extendable)
-    assert await backend.extension(Handle("deepsquare", "job")) is None
+    assert await backend.extension(BackendJobRef("deepsquare", "job")) is None
     handle = await running(grid, backend)
     assert await backend.extension(handle) is None
     now.by = timedelta(minutes=60)
@@ -140,7 +140,7 @@ class Killed(BaseException):
     """The process ends here."""
 
 
-class Mortal(Journal):
+class Mortal(StateStore):
     """A journal whose process ends at moment ``fatal``: two for each write, from 0."""
 
     fatal = -1
@@ -171,7 +171,7 @@ async def test_killed_before_and_after_each_record_a_job_is_topped_up_once(
     lock, fatal, over = 500, 0, False
     while not over:
         lock += 10
-        chosen = Options.read(grid_options(grid, tmp_path / "data"))
+        chosen = DeepSquareOptions.from_mapping(grid_options(grid, tmp_path / "data"))
         journal = Mortal(chosen.folder)
         journal.fatal = fatal
         dying = DeepSquareBackend(chosen, journal, [])
@@ -204,16 +204,16 @@ async def test_a_top_up_that_cannot_be_paid_leaves_the_job_as_it_was(
     handle = await running(grid, backend)
     if fault == "credits":
         reckless = await clients.open(max_credits_per_job=Decimal(10**9))
-        with pytest.raises(OutOfFunds):
+        with pytest.raises(InsufficientFunds):
             await reckless.extend(handle, Decimal(10**9))
     elif fault == "allowance":
         await grid.bank.approve(grid.customer, 50)
-        with pytest.raises(OutOfFunds, match="may draw 50"):
+        with pytest.raises(InsufficientFunds, match="may draw 50"):
             await backend.extend(handle, Decimal(600))
         await grid.bank.approve(grid.customer, 5000)
     elif fault == "coins":
         await grid.bank.set_square(grid.customer, 0)
-        with pytest.raises(OutOfFunds, match="own coin"):
+        with pytest.raises(InsufficientFunds, match="own coin"):
             await backend.extend(handle, Decimal(600))
         await grid.bank.set_square(grid.customer, 1)
     else:

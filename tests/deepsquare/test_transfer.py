@@ -11,8 +11,8 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bot.backends.deepsquare.limits import Patience
-from bot.backends.deepsquare.transfer import FileHost
+from bot.backends.deepsquare.limits import Timeouts
+from bot.backends.deepsquare.transfer import ArtifactDownloader
 from bot.domain.errors import ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from tests.deepsquare.clients import IMPATIENT
@@ -30,9 +30,9 @@ async def server() -> AsyncIterator[TransferServer]:
 
 
 @asynccontextmanager
-async def host(*trusted: str, patience: Patience = IMPATIENT) -> AsyncIterator[FileHost]:
+async def host(*trusted: str, patience: Timeouts = IMPATIENT) -> AsyncIterator[ArtifactDownloader]:
     async with httpx.AsyncClient(verify=False) as http:
-        yield FileHost(trusted, patience, http=http)
+        yield ArtifactDownloader(trusted, patience, http=http)
 
 
 async def put(server: TransferServer, content: bytes = CONTENT) -> Artifact:

@@ -9,26 +9,26 @@ import pytest
 from eth_utils.crypto import keccak
 
 from bot.backends.deepsquare import abi, log_pb2
-from bot.backends.deepsquare.abi import ChainJob, Definition, Status
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.limits import Patience
-from bot.backends.deepsquare.logger import LogService
+from bot.backends.deepsquare.abi import ChainJob, JobDefinition, Status
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.limits import Timeouts
+from bot.backends.deepsquare.logger import LogClient
 from bot.backends.deepsquare.pricing import Prices
-from bot.backends.deepsquare.reverts import SELECTORS, read_revert
-from bot.backends.deepsquare.rpc import Rpc
+from bot.backends.deepsquare.reverts import SELECTORS, decode_revert
+from bot.backends.deepsquare.rpc import RpcClient
 from bot.backends.deepsquare.wallet import Wallet
 from tests.deepsquare import vectors
 from tests.deepsquare.vectors import CREDIT, JOB
 
-DEFINITION = Definition(4, 8000, 8, 4, vectors.SCRIPT, uses=(("os", "linux"),), storage=0)
+DEFINITION = JobDefinition(4, 8000, 8, 4, vectors.SCRIPT, uses=(("os", "linux"),), storage=0)
 
 
-def service(moment: float) -> LogService:
-    return LogService(
+def service(moment: float) -> LogClient:
+    return LogClient(
         "127.0.0.1:1",
         tls=False,
         wallet=Wallet(vectors.PRIVATE_KEY),
-        patience=Patience(),
+        patience=Timeouts(),
         now=lambda: datetime.fromtimestamp(moment, UTC),
         chance=lambda: 0.5,
     )
@@ -78,8 +78,8 @@ def test_a_provider_filter_is_encoded_as_the_contract_reads_it() -> None:
 
 
 async def test_the_chain_never_lets_anybody_else_spend_for_a_job() -> None:
-    rpc = Rpc("http://127.0.0.1:1", Patience())
-    chain = Chain(rpc, vectors.SCHEDULER, 179188, vectors.ADDRESS)
+    rpc = RpcClient("http://127.0.0.1:1", Timeouts())
+    chain = ContractReader(rpc, vectors.SCHEDULER, 179188, vectors.ADDRESS)
     assert bytes(chain.request(DEFINITION, 1000 * CREDIT, "sd-grid 42")) == vectors.REQUEST
     await rpc.aclose()
 
@@ -234,7 +234,7 @@ def test_every_published_refusal_is_known_by_its_selector() -> None:
 def test_refusals_are_read_from_their_bytes(
     data: str, name: str, values: tuple[object, ...]
 ) -> None:
-    revert = read_revert(bytes.fromhex(data))
+    revert = decode_revert(bytes.fromhex(data))
     assert (revert.name, revert.values) == (name, values)
 
 
@@ -276,9 +276,9 @@ def test_a_transaction_is_signed_to_these_very_bytes() -> None:
 def test_a_minute_costs_what_the_contract_says(
     tasks: int, cpus: int, mem: int, gpus: int, per_minute: str
 ) -> None:
-    definition = Definition(gpus, mem, cpus, tasks, vectors.SCRIPT)
+    definition = JobDefinition(gpus, mem, cpus, tasks, vectors.SCRIPT)
     cost = Prices(vectors.GPU, vectors.CPU, vectors.MEM).per_minute(definition)
-    assert abi.shown(cost) == per_minute
+    assert abi.format_credits(cost) == per_minute
     assert cost == vectors.PER_MINUTE or per_minute != "84.88"
 
 

@@ -8,38 +8,38 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.backends.deepsquare.abi import ChainJob, Status
-from bot.backends.deepsquare.records import Attempt, Withdrawal
-from bot.backends.deepsquare.verdict import Verdict, exit_status, judge
-from bot.domain.events import Cancelled, Cause, Exited, Failed, OutOfFunds
+from bot.backends.deepsquare.records import CancelReason, ChainAttempt
+from bot.backends.deepsquare.verdict import JobOutcome, classify_outcome, exit_status
+from bot.domain.events import Cancelled, Exited, Failed, FailureReason, FundsExhausted
 from tests.deepsquare import vectors
 from tests.deepsquare.vectors import CREDIT
 
 JOB = ChainJob.read(vectors.JOB_ANSWER)
-ATTEMPT = Attempt("script", datetime(2026, 1, 1, tzinfo=UTC), 500 * CREDIT, number=7)
+ATTEMPT = ChainAttempt("script", datetime(2026, 1, 1, tzinfo=UTC), 500 * CREDIT, number=7)
 
 
 def verdict(
-    status: Status, withdrawal: Withdrawal | None = None, bought: int | None = 10, **facts: object
-) -> Verdict:
+    status: Status, withdrawal: CancelReason | None = None, bought: int | None = 10, **facts: object
+) -> JobOutcome:
     job = replace(JOB, status=status, **facts)  # type: ignore[arg-type]
-    return judge(job, replace(ATTEMPT, withdrawal=withdrawal), bought)
+    return classify_outcome(job, replace(ATTEMPT, withdrawal=withdrawal), bought)
 
 
-def failed(found: Verdict, cause: Cause) -> str:
+def failed(found: JobOutcome, cause: FailureReason) -> str:
     """The member's sentence of a failure."""
     assert isinstance(found.ending, Failed)
     assert found.ending.cause is cause
-    return found.ending.sentence
+    return found.ending.message
 
 
 def test_finished_with_exit_status_0_is_the_only_success() -> None:
-    assert verdict(Status.FINISHED) == Verdict(Exited(0))
+    assert verdict(Status.FINISHED) == JobOutcome(Exited(0))
 
 
 def test_finished_with_another_exit_status_is_none() -> None:
     found = verdict(Status.FINISHED, exit_code=137 << 8)
     assert found.ending == Exited(137, "the machine broke off, exit status 137")
-    assert "node, memory or time" in found.remark
+    assert "node, memory or time" in found.operator_note
     assert verdict(Status.FINISHED, exit_code=9).ending == Exited(
         137, "the machine broke off, exit status 137"
     )
@@ -52,30 +52,30 @@ def test_failed_with_logs_tells_the_steps_exit_status() -> None:
 
 def test_failed_without_cost_never_began_and_may_be_tried_again() -> None:
     found = verdict(Status.FAILED, final_cost=0)
-    assert "nothing was charged" in failed(found, Cause.UNAVAILABLE)
-    assert found.again
-    assert "script" in found.remark
+    assert "nothing was charged" in failed(found, FailureReason.UNAVAILABLE)
+    assert found.retryable
+    assert "script" in found.operator_note
 
 
 def test_failed_without_cost_on_a_lock_below_a_minute_asks_for_a_bigger_lock() -> None:
     found = verdict(Status.FAILED, bought=0, final_cost=0)
-    assert "less than a minute" in failed(found, Cause.OUT_OF_FUNDS)
-    assert "lock_credits" in found.remark
-    assert not found.again
+    assert "less than a minute" in failed(found, FailureReason.OUT_OF_FUNDS)
+    assert "lock_credits" in found.operator_note
+    assert not found.retryable
 
 
 def test_out_of_credits_is_the_time_limit_and_asks_for_a_larger_lock() -> None:
     found = verdict(Status.OUT_OF_CREDITS)
-    assert found.ending == OutOfFunds()
-    assert "500 credits were too few" in found.remark
+    assert found.ending == FundsExhausted()
+    assert "500 credits were too few" in found.operator_note
 
 
 def test_panicked_is_lost_and_tried_again_only_if_nothing_was_charged() -> None:
     charged = verdict(Status.PANICKED, last_error="provider lost the job\nforged line")
-    assert "lost the work" in failed(charged, Cause.DIED)
-    assert not charged.again
-    assert charged.remark == "its provider gave it up: provider lost the job forged line"
-    assert verdict(Status.PANICKED, final_cost=0).again
+    assert "lost the work" in failed(charged, FailureReason.DIED)
+    assert not charged.retryable
+    assert charged.operator_note == "its provider gave it up: provider lost the job forged line"
+    assert verdict(Status.PANICKED, final_cost=0).retryable
 
 
 def test_cancelled_by_somebody_is_cancelled() -> None:
@@ -85,24 +85,24 @@ def test_cancelled_by_somebody_is_cancelled() -> None:
 @pytest.mark.parametrize(
     ("reason", "cause", "words", "again"),
     [
-        (Withdrawal.NOBODY_TOOK_IT, Cause.UNAVAILABLE, "No machine was free", False),
-        (Withdrawal.REFUSED, Cause.UNAVAILABLE, "turned this down", False),
-        (Withdrawal.SCRIPT_OLD, Cause.UNAVAILABLE, "in time", True),
-        (Withdrawal.OVERDUE, Cause.DIED, "did not answer", False),
+        (CancelReason.NOBODY_TOOK_IT, FailureReason.UNAVAILABLE, "No machine was free", False),
+        (CancelReason.REFUSED, FailureReason.UNAVAILABLE, "turned this down", False),
+        (CancelReason.SCRIPT_OLD, FailureReason.UNAVAILABLE, "in time", True),
+        (CancelReason.OVERDUE, FailureReason.DIED, "did not answer", False),
     ],
 )
 def test_what_we_cancelled_ourselves_says_why(
-    reason: Withdrawal, cause: Cause, words: str, again: bool
+    reason: CancelReason, cause: FailureReason, words: str, again: bool
 ) -> None:
     found = verdict(Status.CANCELLED, reason, final_cost=0)
     assert words in failed(found, cause)
-    assert found.again is again
+    assert found.retryable is again
 
 
 def test_what_began_while_it_was_cancelled_does_not_claim_to_be_free() -> None:
-    found = verdict(Status.CANCELLED, Withdrawal.NOBODY_TOOK_IT, final_cost=CREDIT)
-    assert "nothing was charged" not in failed(found, Cause.UNAVAILABLE)
-    assert not found.again
+    found = verdict(Status.CANCELLED, CancelReason.NOBODY_TOOK_IT, final_cost=CREDIT)
+    assert "nothing was charged" not in failed(found, FailureReason.UNAVAILABLE)
+    assert not found.retryable
 
 
 @pytest.mark.parametrize(

@@ -15,8 +15,8 @@ import pytest
 from bot.domain.errors import Unavailable
 from bot.domain.events import (
     Cancelled,
-    Cause,
     Exited,
+    FailureReason,
     Requeued,
     RowReady,
     Started,
@@ -44,7 +44,7 @@ async def test_pending_for_long_is_cancelled_without_cost(
     handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
     _, last = await life(backend.follow(handle))
     cause, sentence = failure(last)
-    assert cause is Cause.UNAVAILABLE
+    assert cause is FailureReason.UNAVAILABLE
     assert "nothing was charged" in sentence
     assert "no provider has been found" in caplog.text
     assert await spent(backend, grid) == 0
@@ -53,7 +53,7 @@ async def test_pending_for_long_is_cancelled_without_cost(
 async def test_meta_scheduled_until_the_script_is_old_is_resubmitted_as_a_new_job(
     grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = await clients.open(replace(IMPATIENT, claim_warn=0.1, script_renew=0.5))
+    backend = await clients.open(replace(IMPATIENT, claim_warning=0.1, script_renew=0.5))
     handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
     stream = backend.follow(handle)
     assert await anext(stream) == Requeued()
@@ -73,7 +73,7 @@ async def test_resubmissions_come_to_an_end(grid: TestGrid, clients: Clients) ->
     handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
     said, last = await life(backend.follow(handle))
     assert said == [Requeued()]
-    assert failure(last)[0] is Cause.UNAVAILABLE
+    assert failure(last)[0] is FailureReason.UNAVAILABLE
     assert len(await grid.request_new_jobs()) == 2
     assert await spent(backend, grid) == 0
 
@@ -137,7 +137,7 @@ async def test_status_going_back_three_times_is_cancelled_without_cost(
     handle = await begin(grid, backend, Conduct(refusals=10_000))
     lines, last = await ending(backend.follow(handle))
     cause, sentence = failure(last)
-    assert cause is Cause.UNAVAILABLE
+    assert cause is FailureReason.UNAVAILABLE
     assert "turned this down" in sentence
     assert all(b"slurm failed to submit" in line.data for line in lines)
     assert await spent(backend, grid) == 0

@@ -8,7 +8,7 @@ import traceback
 
 import pytest
 
-from bot.backends.deepsquare.options import Options
+from bot.backends.deepsquare.options import DeepSquareOptions
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import ConfigError
 from tests.deepsquare import vectors
@@ -37,9 +37,9 @@ def test_a_bad_key_is_refused_without_being_repeated(key: str) -> None:
         Wallet(key)
     text = "".join(traceback.format_exception(caught.value))
     assert key.strip("0x ") == "" or key.removeprefix("0x") not in text
-    assert caught.value.where == "[backend.deepsquare] private_key"
+    assert caught.value.location == "[backend.deepsquare] private_key"
 
 
 def test_a_missing_key_says_where_to_put_it() -> None:
     with pytest.raises(ConfigError, match="DEEPSQUARE_PRIVATE_KEY"):
-        Options.read({"data_dir": "data", "private_key": ""})
+        DeepSquareOptions.from_mapping({"data_dir": "data", "private_key": ""})

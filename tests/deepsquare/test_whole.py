@@ -16,11 +16,11 @@ from PIL import Image
 
 from bot.domain.grid import GridGeometry
 from bot.domain.job import JobState
-from bot.engine.spending import shown
+from bot.engine.spending import format_credits
 from bot.playground.server import Playground
-from bot.store.credit_queries import Credits
+from bot.store.credit_queries import JobCost
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 from tests.bot_process import bot_process, grids
 from tests.deepsquare.grid.site import TestGrid
 from tests.playground.clock import Clock
@@ -55,14 +55,14 @@ async def gridbrush(grid: TestGrid, folder: Path, *words: str, **more: str) -> t
     return process.returncode or 0, out.decode(), err.decode()
 
 
-async def stored_credits(folder: Path) -> list[tuple[JobState, Credits]]:
+async def stored_credits(folder: Path) -> list[tuple[JobState, JobCost]]:
     path = folder / "data" / "gridbrush.sqlite3"
     async with await Database.open(path, now=Clock()) as database:
-        jobs = Jobs(database)
+        jobs = JobRepository(database)
         return [(job.state, await jobs.credits(job.id)) for job in await jobs.prefix("")]
 
 
-def settled(credits: Credits) -> Decimal:
+def settled(credits: JobCost) -> Decimal:
     """The cost, when what was locked has been divided into it and what came back."""
     assert credits.price is not None
     assert credits.cost is not None
@@ -85,7 +85,7 @@ async def test_one_command_makes_one_grid_on_the_grid(grid: TestGrid, tmp_path: 
     status, out, err = await gridbrush(grid, tmp_path, "jobs", "--list")
     assert status == 0, err
     [(_, credits)] = await stored_credits(tmp_path)
-    assert shown(settled(credits)) in out
+    assert format_credits(settled(credits)) in out
 
 
 async def test_the_operator_sees_what_the_grid_is_like(grid: TestGrid, tmp_path: Path) -> None:

@@ -7,21 +7,21 @@ from datetime import UTC, datetime, timedelta
 from bot.domain.events import (
     Accepted,
     Artifact,
-    Collected,
-    Dispatched,
+    BackendJobRef,
     Finished,
-    Handle,
     JobEvent,
+    ResultsFetched,
     RowFailed,
     RowReady,
+    Scheduled,
     Started,
 )
-from bot.domain.job import Job, advance, new_job
-from bot.domain.request import Author, Place, Request
+from bot.domain.job import Job, apply_event, new_job
+from bot.domain.request import Author, ChannelRef, Request
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 LATER = NOW + timedelta(minutes=5)
-HANDLE = Handle("scripted", "7")
+HANDLE = BackendJobRef("scripted", "7")
 REQUEST = Request(
     prompt="a cat",
     seed=100,
@@ -32,7 +32,7 @@ REQUEST = Request(
     samples=3,
     model="sd-2-1",
     author=Author(1, "Ada"),
-    place=Place(2, 3),
+    place=ChannelRef(2, 3),
 )
 
 
@@ -43,12 +43,12 @@ def artifact(name: str = "row") -> Artifact:
 def after(*events: JobEvent) -> Job:
     job = new_job("a" * 16, REQUEST, NOW)
     for event in events:
-        job = advance(job, event, LATER)
+        job = apply_event(job, event, LATER)
     return job
 
 
-PENDING = (Dispatched(), Accepted(HANDLE))
+PENDING = (Scheduled(), Accepted(HANDLE))
 RUNNING = (*PENDING, Started())
 ONE_READY = (*RUNNING, RowReady(1, 100, artifact()))
 COLLECTING = (*ONE_READY, RowFailed(2, 1), Finished(1, 1))
-DELIVERING = (*COLLECTING, Collected((1,)))
+DELIVERING = (*COLLECTING, ResultsFetched((1,)))

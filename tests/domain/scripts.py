@@ -9,12 +9,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.domain.script import Processes, Site, StandIns, to_bash
+from bot.domain.script import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
 from bot.domain.workflow import Workflow
 
 RESOURCES = {"tasks": 2, "cpusPerTask": 3, "memPerCpu": 100, "gpus": 1}
 IMAGE = "library/stable-diffusion:latest"
-STAND_INS = StandIns({"library/stable-diffusion": {"STOOD_IN": "yes it is"}})
+STAND_INS = ContainerStubs({"library/stable-diffusion": {"STOOD_IN": "yes it is"}})
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +29,17 @@ class Outcome:
 
 
 def workflow(*steps: Mapping[str, Any], **rest: object) -> Workflow:
-    return Workflow.load({"resources": RESOURCES, "steps": list(steps), **rest})
+    return Workflow.from_dict({"resources": RESOURCES, "steps": list(steps), **rest})
 
 
 def command(text: str, **rest: object) -> dict[str, Any]:
     return {"run": {"command": text, **rest}}
 
 
-def site(folder: Path, **rest: Any) -> Site:
-    given = {"launcher": Processes(), "containers": STAND_INS, **rest}
+def site(folder: Path, **rest: Any) -> ExecutionEnvironment:
+    given = {"launcher": ProcessLauncher(), "containers": STAND_INS, **rest}
     storage, caches, result = (str(folder / name) for name in ("scratch", "caches", "result"))
-    return Site(storage=storage, caches=caches, result=result, **given)
+    return ExecutionEnvironment(storage=storage, caches=caches, result=result, **given)
 
 
 def run(folder: Path, *steps: Mapping[str, Any], **rest: object) -> Outcome:

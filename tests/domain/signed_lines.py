@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from bot.domain.events import JobEvent
-from bot.domain.logs import LogParser, LogText, Parsed, sign
+from bot.domain.logs import LogItem, LogOutput, LogParser, sign_marker
 
 KEY = bytes.fromhex("00112233445566778899aabbccddeeff" * 2)
 ROWS = 4
@@ -18,15 +18,15 @@ def b64(text: str) -> str:
     return base64.b64encode(text.encode()).decode()
 
 
-def read(*lines: str | bytes, rows: int = ROWS, key: bytes = KEY) -> tuple[Parsed, ...]:
+def read(*lines: str | bytes, rows: int = ROWS, key: bytes = KEY) -> tuple[LogItem, ...]:
     parser = LogParser(key, rows)
     data = b"".join((line.encode() if isinstance(line, str) else line) + b"\n" for line in lines)
     return parser.feed(data)
 
 
 def signed(text: str) -> str:
-    return sign(KEY, text)
+    return sign_marker(KEY, text)
 
 
-def events(parsed: tuple[Parsed, ...]) -> tuple[JobEvent, ...]:
-    return tuple(item for item in parsed if not isinstance(item, LogText))
+def events(parsed: tuple[LogItem, ...]) -> tuple[JobEvent, ...]:
+    return tuple(item for item in parsed if not isinstance(item, LogOutput))

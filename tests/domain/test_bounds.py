@@ -5,19 +5,28 @@ from __future__ import annotations
 import pytest
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.request import MAX_SEED, Author, Limits, Options, Place, Request
+from bot.domain.request import MAX_SEED, Author, ChannelRef, Request, RequestLimits, RequestOptions
 
 STYLES = {"anime": "cel shading", "oil painting": "oil on canvas,\n thick strokes", "plain": ""}
-LIMITS = Limits(styles=STYLES)
+LIMITS = RequestLimits(styles=STYLES)
 
 
-def parse(text: str, options: Options | None = None, limits: Limits = LIMITS) -> Request:
+def parse(
+    text: str, options: RequestOptions | None = None, limits: RequestLimits = LIMITS
+) -> Request:
     return Request.parse(
-        text, options or Options(), limits=limits, seed=5, author=Author(7, "Ada"), place=Place()
+        text,
+        options or RequestOptions(),
+        limits=limits,
+        seed=5,
+        author=Author(7, "Ada"),
+        place=ChannelRef(),
     )
 
 
-def refusal(text: str, options: Options | None = None, limits: Limits = LIMITS) -> InvalidRequest:
+def refusal(
+    text: str, options: RequestOptions | None = None, limits: RequestLimits = LIMITS
+) -> InvalidRequest:
     with pytest.raises(InvalidRequest) as caught:
         parse(text, options, limits)
     return caught.value
@@ -49,7 +58,7 @@ def test_a_prompt_that_is_too_long_is_refused_with_both_numbers(text: str) -> No
 )
 def test_numbers_are_refused_outside_of_their_range(flag: str, low: int, high: int) -> None:
     for value in (low, high):
-        assert f"--{flag} {value}" in parse(f"an oak --{flag} {value}").show()
+        assert f"--{flag} {value}" in parse(f"an oak --{flag} {value}").to_prompt()
     for bad in (low - 1, high + 1, "two", "1.5", "9" * 5000, "\uff11", "0x1"):
         error = refusal(f"an oak --{flag} {bad}")
         assert error.field == f"--{flag}"
@@ -58,13 +67,13 @@ def test_numbers_are_refused_outside_of_their_range(flag: str, low: int, high: i
 
 
 def test_an_option_is_named_as_an_option() -> None:
-    error = refusal("an oak", Options(rows=9))
+    error = refusal("an oak", RequestOptions(rows=9))
     assert error.field == "rows"
     assert str(error) == "rows must be a whole number from 1 to 8, not 9."
 
 
 def test_where_only_one_number_is_allowed_the_answer_says_so() -> None:
-    error = refusal("an oak --rows 2", limits=Limits(rows=1, max_rows=1))
+    error = refusal("an oak --rows 2", limits=RequestLimits(rows=1, max_rows=1))
     assert str(error) == "--rows must be 1, not 2."
 
 
@@ -75,7 +84,7 @@ def test_a_seed_leaves_room_for_the_seeds_of_all_rows() -> None:
 
 @pytest.mark.parametrize("aspect", ["5:1", "1:5", "0:1", "1:0", "-1:1", "16x9", "a:b", "1:1:1", ""])
 def test_an_aspect_beyond_four_to_one_or_malformed_is_refused(aspect: str) -> None:
-    error = refusal("an oak", Options(aspect=aspect))
+    error = refusal("an oak", RequestOptions(aspect=aspect))
     assert error.field == "aspect"
     assert "width:height in whole numbers, from 1:4 to 4:1, for example 16:9" in str(error)
 
@@ -95,30 +104,30 @@ def test_an_unknown_name_is_refused_with_the_known_ones_and_the_nearest() -> Non
     assert str(error) == (
         "--style must be one of: anime, oil painting, plain; not anmie. Did you mean anime?"
     )
-    assert "sd-2-1, wd-1-4; not gpt." in str(refusal("an oak", Options(model="gpt")))
-    assert "cannot be empty" in str(refusal("an oak", Options(model="")))
+    assert "sd-2-1, wd-1-4; not gpt." in str(refusal("an oak", RequestOptions(model="gpt")))
+    assert "cannot be empty" in str(refusal("an oak", RequestOptions(model="")))
     assert "must be sd-2-1; not gpt." in str(
-        refusal("an oak --model gpt", limits=Limits(models=("sd-2-1",)))
+        refusal("an oak --model gpt", limits=RequestLimits(models=("sd-2-1",)))
     )
 
 
 def test_where_there_are_no_styles_the_answer_says_so() -> None:
-    error = refusal("an oak --style anime", limits=Limits())
+    error = refusal("an oak --style anime", limits=RequestLimits())
     assert str(error) == "This server has no styles to choose from. Leave --style out."
 
 
 def test_a_negative_is_refused_where_the_workflow_has_no_use_for_it() -> None:
-    limits = Limits(negative=False)
+    limits = RequestLimits(negative=False)
     assert refusal("an oak --no fog", limits=limits).field == "--no"
-    error = refusal("an oak", Options(negative="fog"), limits=limits)
+    error = refusal("an oak", RequestOptions(negative="fog"), limits=limits)
     assert error.field == "negative"
     assert "workflow cannot take a negative prompt" in str(error)
-    assert parse("an oak", Options(negative=" "), limits=limits).negative == ""
+    assert parse("an oak", RequestOptions(negative=" "), limits=limits).negative == ""
 
 
 @pytest.mark.parametrize("negative", ["--ar 3:4", "fog —seed 5", "a --b"])
 def test_a_negative_with_flags_in_it_is_refused(negative: str) -> None:
-    error = refusal("an oak", Options(negative=negative))
+    error = refusal("an oak", RequestOptions(negative=negative))
     assert error.field == "negative"
     assert "no flags such as" in str(error)
     assert refusal("an oak --no=--ar").field == "--no"

@@ -13,8 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.flags import MIDJOURNEY, SLOTS, Setting, is_flag, split_flags
-from bot.domain.text import clean
+from bot.domain.flags import FLAG_FIELDS, MIDJOURNEY, RawOption, is_flag, parse_flags
+from bot.domain.text import normalize_text
 
 PHRASES = {"style": ("oil", "Oil  Painting", ""), "model": ("sd-2-1",)}
 
@@ -22,29 +22,34 @@ PHRASES = {"style": ("oil", "Oil  Painting", ""), "model": ("sd-2-1",)}
 @pytest.mark.parametrize(
     ("text", "prose", "slot", "setting"),
     [
-        ("an oak --ar 16:9", "an oak", "shape", Setting("--ar", "16:9")),
-        ("an --ar=16:9 oak", "an oak", "shape", Setting("--ar", "16:9")),
-        ("an oak —ar 16:9", "an oak", "shape", Setting("--ar", "16:9")),
-        ("an oak –AR=16:9", "an oak", "shape", Setting("--ar", "16:9")),
-        ("an oak ――aspect 16:9", "an oak", "shape", Setting("--aspect", "16:9")),
-        ("--size 64x64 an oak", "an oak", "shape", Setting("--size", "64x64")),
-        ("oak --no fog, --seed 5 at dawn", "oak at dawn", "negative", Setting("--no", "fog,")),
-        ("oak --no=fog and rain", "oak", "negative", Setting("--no", "fog and rain")),
-        ("oak --no fog -- rain", "oak", "negative", Setting("--no", "fog -- rain")),
-        ("oak --no fog --seed 5 --no rain", "oak", "negative", Setting("--no", "fog, rain")),
-        ("oak --rows 2 --rows 3", "oak", "rows", Setting("--rows", "3")),
-        ("oak --seed= 7", "oak", "seed", Setting("--seed", "7")),
-        ("oak --steps -5", "oak", "steps", Setting("--steps", "-5")),
-        ("oak --style oil tall", "oak tall", "style", Setting("--style", "oil")),
-        ("oak --style OIL painting tall", "oak tall", "style", Setting("--style", "OIL painting")),
-        ("oak --style=oil painting", "oak", "style", Setting("--style", "oil painting")),
-        ("oak --style wax tall", "oak tall", "style", Setting("--style", "wax")),
+        ("an oak --ar 16:9", "an oak", "shape", RawOption("--ar", "16:9")),
+        ("an --ar=16:9 oak", "an oak", "shape", RawOption("--ar", "16:9")),
+        ("an oak —ar 16:9", "an oak", "shape", RawOption("--ar", "16:9")),
+        ("an oak –AR=16:9", "an oak", "shape", RawOption("--ar", "16:9")),
+        ("an oak ――aspect 16:9", "an oak", "shape", RawOption("--aspect", "16:9")),
+        ("--size 64x64 an oak", "an oak", "shape", RawOption("--size", "64x64")),
+        ("oak --no fog, --seed 5 at dawn", "oak at dawn", "negative", RawOption("--no", "fog,")),
+        ("oak --no=fog and rain", "oak", "negative", RawOption("--no", "fog and rain")),
+        ("oak --no fog -- rain", "oak", "negative", RawOption("--no", "fog -- rain")),
+        ("oak --no fog --seed 5 --no rain", "oak", "negative", RawOption("--no", "fog, rain")),
+        ("oak --rows 2 --rows 3", "oak", "rows", RawOption("--rows", "3")),
+        ("oak --seed= 7", "oak", "seed", RawOption("--seed", "7")),
+        ("oak --steps -5", "oak", "steps", RawOption("--steps", "-5")),
+        ("oak --style oil tall", "oak tall", "style", RawOption("--style", "oil")),
+        (
+            "oak --style OIL painting tall",
+            "oak tall",
+            "style",
+            RawOption("--style", "OIL painting"),
+        ),
+        ("oak --style=oil painting", "oak", "style", RawOption("--style", "oil painting")),
+        ("oak --style wax tall", "oak tall", "style", RawOption("--style", "wax")),
     ],
 )
 def test_a_flag_takes_its_value_and_leaves_the_prose(
-    text: str, prose: str, slot: str, setting: Setting
+    text: str, prose: str, slot: str, setting: RawOption
 ) -> None:
-    rest, found = split_flags(text, PHRASES)
+    rest, found = parse_flags(text, PHRASES)
     assert rest == prose
     assert found[slot] == setting
 
@@ -54,14 +59,14 @@ def test_a_flag_takes_its_value_and_leaves_the_prose(
     ["a -- b", "cats — and dogs", "--", "C--style", "-foo", "--5", "---", "--=x", "— –", "-h -v"],
 )
 def test_dashes_without_a_name_are_text(text: str) -> None:
-    assert split_flags(text, {}) == (text, {})
+    assert parse_flags(text, {}) == (text, {})
 
 
 @pytest.mark.parametrize(
     ("first", "second"), [("--ar 1:2", "--size 64x64"), ("--size 1x1", "--ar 1:2")]
 )
 def test_of_aspect_and_size_the_last_counts(first: str, second: str) -> None:
-    _, found = split_flags(f"oak {first} {second}", {})
+    _, found = parse_flags(f"oak {first} {second}", {})
     assert [f"{setting.name} {setting.value}" for setting in found.values()] == [second]
 
 
@@ -81,31 +86,33 @@ def test_an_unknown_flag_is_refused_with_what_may_have_been_meant(
     text: str, flag: str, hint: str
 ) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        split_flags(text, {})
+        parse_flags(text, {})
     assert refusal.value.field == flag
     assert hint in str(refusal.value)
-    assert "with a space" in hint or all(f"--{known}" in str(refusal.value) for known in SLOTS)
+    assert "with a space" in hint or all(
+        f"--{known}" in str(refusal.value) for known in FLAG_FIELDS
+    )
 
 
 def test_an_endless_unknown_flag_does_not_flood_the_answer() -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        split_flags("oak --" + "z" * 5000, {})
+        parse_flags("oak --" + "z" * 5000, {})
     assert len(str(refusal.value)) < 300
 
 
-@pytest.mark.parametrize("name", SLOTS)
+@pytest.mark.parametrize("name", FLAG_FIELDS)
 @pytest.mark.parametrize("after", ["", "=", " --seed 5", " —seed 5"])
 def test_a_flag_without_a_value_is_refused_with_an_example(name: str, after: str) -> None:
     with pytest.raises(InvalidRequest, match="needs a value, for example --") as refusal:
-        split_flags(f"oak --{name}{after}", PHRASES)
+        parse_flags(f"oak --{name}{after}", PHRASES)
     assert refusal.value.field == f"--{name}"
 
 
 @settings(deadline=None, max_examples=200)
-@given(st.text().map(clean))
+@given(st.text().map(normalize_text))
 def test_prose_without_flags_is_given_back_unchanged(text: str) -> None:
     prose = " ".join(word for word in text.split() if not is_flag(word))
-    assert split_flags(prose, PHRASES, typed=False) == (prose, {})
+    assert parse_flags(prose, PHRASES, typed=False) == (prose, {})
 
 
 @pytest.mark.parametrize(
@@ -132,7 +139,7 @@ def test_prose_without_flags_is_given_back_unchanged(text: str) -> None:
 )
 def test_all_flags_of_midjourney_are_named_in_one_sentence(text: str, named: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        split_flags(text, PHRASES)
+        parse_flags(text, PHRASES)
     ending = "it" if named.endswith(" is") else "them"
     has = "has" if ending == "it" else "have"
     sentence = f"{named} Midjourney's and {has} no effect here; remove {ending}."
@@ -141,7 +148,7 @@ def test_all_flags_of_midjourney_are_named_in_one_sentence(text: str, named: str
 
 
 def test_a_style_of_that_name_is_a_style_and_not_midjourneys() -> None:
-    assert split_flags("cat --style raw", {"style": ("raw",)})[1]["style"].value == "raw"
+    assert parse_flags("cat --style raw", {"style": ("raw",)})[1]["style"].value == "raw"
 
 
 @pytest.mark.parametrize("dash", ["-", "---", "‐", "‑", "−", "−−", "－", "－－", "﹣"])
@@ -169,7 +176,7 @@ def test_what_looks_like_a_flag_is_asked_about(
     dash: str, before: str, flag: str, spelled: str
 ) -> None:
     with pytest.raises(InvalidRequest, match="looks like a flag") as refusal:
-        split_flags(f"{before}{dash}{flag}", PHRASES)
+        parse_flags(f"{before}{dash}{flag}", PHRASES)
     assert f"Did you mean {spelled}?" in str(refusal.value)
 
 
@@ -190,9 +197,9 @@ def test_what_looks_like_a_flag_is_asked_about(
 )
 def test_a_flag_that_hangs_on_a_word_is_asked_about(text: str, spelled: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
-        split_flags(text, PHRASES)
+        parse_flags(text, PHRASES)
     assert f"Did you mean {spelled}?" in str(refusal.value)
-    assert split_flags(text, PHRASES, typed=False)  # what was accepted once is taken by the letter
+    assert parse_flags(text, PHRASES, typed=False)  # what was accepted once is taken by the letter
 
 
 @pytest.mark.parametrize(
@@ -220,7 +227,7 @@ def test_a_flag_that_hangs_on_a_word_is_asked_about(text: str, spelled: str) -> 
     ],
 )
 def test_ordinary_text_with_dashes_is_text(text: str) -> None:
-    assert split_flags(text, PHRASES) == (text, {})
+    assert parse_flags(text, PHRASES) == (text, {})
 
 
 @pytest.mark.parametrize(
@@ -230,7 +237,7 @@ def test_ordinary_text_with_dashes_is_text(text: str) -> None:
 def test_a_long_prompt_is_read_in_no_time(text: str) -> None:
     began = time.process_time()
     with contextlib.suppress(InvalidRequest):
-        split_flags(clean(text), PHRASES)
+        parse_flags(normalize_text(text), PHRASES)
     assert time.process_time() - began < 0.1
 
 
@@ -246,7 +253,7 @@ def work(text: str) -> int:
     before = sys.gettrace()
     sys.settrace(count)
     try:
-        split_flags(text, PHRASES)
+        parse_flags(text, PHRASES)
     finally:
         sys.settrace(before)
     return steps
@@ -261,6 +268,6 @@ def test_twice_the_text_is_twice_the_work(piece: str) -> None:
 
 
 def test_a_prompt_full_of_flags_is_split_into_all_of_them() -> None:
-    prose, found = split_flags("oak " + "--no a " * 857, PHRASES)
+    prose, found = parse_flags("oak " + "--no a " * 857, PHRASES)
     assert prose == "oak"
-    assert found == {"negative": Setting("--no", ", ".join(["a"] * 857))}
+    assert found == {"negative": RawOption("--no", ", ".join(["a"] * 857))}

@@ -11,7 +11,15 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.events import Accepted, Artifact, Collected, Dispatched, Finished, Handle, RowReady
+from bot.domain.events import (
+    Accepted,
+    Artifact,
+    BackendJobRef,
+    Finished,
+    ResultsFetched,
+    RowReady,
+    Scheduled,
+)
 from bot.domain.grid import (
     BORDER,
     LONGEST_ALT_TEXT,
@@ -22,12 +30,12 @@ from bot.domain.grid import (
     alt_text,
     caption,
     encodings,
+    encodings_within,
     file_name,
-    fit,
-    geometry_of,
+    grid_geometry,
 )
-from bot.domain.job import Job, advance, new_job
-from bot.domain.request import Author, Origin, Place, Request
+from bot.domain.job import Job, apply_event, new_job
+from bot.domain.request import Author, ChannelRef, Request, SourceImage
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 REQUEST = Request(
@@ -40,7 +48,7 @@ REQUEST = Request(
     samples=3,
     model="sd-2-1",
     author=Author(1, "Ada"),
-    place=Place(2, 3),
+    place=ChannelRef(2, 3),
 )
 MEBIBYTE = 1024 * 1024
 
@@ -59,7 +67,7 @@ def overlap(one: Box, other: Box) -> bool:
 
 
 def test_a_strip_and_a_grid_are_as_large_as_the_painter_makes_them() -> None:
-    geometry = geometry_of(REQUEST)
+    geometry = grid_geometry(REQUEST)
     assert geometry.strip_size == (2312, 516)
     assert geometry.size == (2312, 2064)
     assert geometry.row_box(2) == (0, 516, 2312, 1032)
@@ -103,14 +111,14 @@ def test_cells_lie_apart_inside_their_row_and_fill_it_but_for_borders(
 
 
 def test_a_row_of_one_picture_has_no_border_as_torchvision_gives_it_none() -> None:
-    geometry = geometry_of(replace(REQUEST, samples=1))
+    geometry = grid_geometry(replace(REQUEST, samples=1))
     assert geometry.strip_size == (768, 512)
     assert geometry.cell_box(2, 1) == (0, 512, 768, 1024)
-    assert geometry_of(REQUEST).border == BORDER
+    assert grid_geometry(REQUEST).border == BORDER
 
 
 def test_a_row_or_picture_that_is_not_in_the_grid_has_no_box() -> None:
-    geometry = geometry_of(REQUEST)
+    geometry = grid_geometry(REQUEST)
     for row, column in ((0, 1), (5, 1), (1, 0), (1, 4)):
         with pytest.raises(ValueError, match="of"):
             geometry.cell_box(row, column)
@@ -138,8 +146,8 @@ def test_every_encoding_fits_the_side_and_each_is_smaller_than_the_last(
 
 
 def test_a_grid_within_the_preview_is_first_tried_whole_and_without_loss() -> None:
-    best = encodings(geometry_of(REQUEST))[0]
-    assert best.size(geometry_of(REQUEST).size) == (2312, 2064)
+    best = encodings(grid_geometry(REQUEST))[0]
+    assert best.size(grid_geometry(REQUEST).size) == (2312, 2064)
 
 
 def test_a_grid_beyond_the_preview_is_scaled_to_it() -> None:
@@ -156,17 +164,17 @@ def test_the_smallest_encoding_of_the_largest_grid_is_small_enough_for_any_limit
 
 
 def test_a_png_that_cannot_fit_is_not_tried() -> None:
-    geometry = geometry_of(REQUEST)
+    geometry = grid_geometry(REQUEST)
     whole = encodings(geometry)
-    assert fit(geometry, 10 * MEBIBYTE, png_bytes=None) == whole
-    assert fit(geometry, 10 * MEBIBYTE, png_bytes=9 * MEBIBYTE) == whole
-    assert fit(geometry, 10 * MEBIBYTE, png_bytes=11 * MEBIBYTE) == whole[1:]
+    assert encodings_within(geometry, 10 * MEBIBYTE, png_bytes=None) == whole
+    assert encodings_within(geometry, 10 * MEBIBYTE, png_bytes=9 * MEBIBYTE) == whole
+    assert encodings_within(geometry, 10 * MEBIBYTE, png_bytes=11 * MEBIBYTE) == whole[1:]
 
 
 def test_scaling_is_taken_into_account_before_a_png_is_given_up() -> None:
     wide = GridGeometry(1024, 768, 2, 8)
-    assert fit(wide, 10 * MEBIBYTE, png_bytes=20 * MEBIBYTE)[0].format == "png"
-    assert fit(wide, 10 * MEBIBYTE, png_bytes=80 * MEBIBYTE)[0].format == "jpeg"
+    assert encodings_within(wide, 10 * MEBIBYTE, png_bytes=20 * MEBIBYTE)[0].format == "png"
+    assert encodings_within(wide, 10 * MEBIBYTE, png_bytes=80 * MEBIBYTE)[0].format == "jpeg"
 
 
 def test_files_are_named_as_the_workflow_names_them() -> None:
@@ -188,12 +196,12 @@ def test_a_name_needs_just_the_numbers_of_its_kind(
 
 
 def collected(request: Request, rows: tuple[int, ...]) -> Job:
-    job = advance(new_job("a" * 16, request, NOW), Dispatched(), NOW)
-    job = advance(job, Accepted(Handle("scripted", "1")), NOW)
+    job = apply_event(new_job("a" * 16, request, NOW), Scheduled(), NOW)
+    job = apply_event(job, Accepted(BackendJobRef("scripted", "1")), NOW)
     for row in rows:
-        job = advance(job, RowReady(row, 1000 + row, Artifact("file:///x", 1, "0" * 64)), NOW)
-    job = advance(job, Finished(len(rows), request.rows - len(rows)), NOW)
-    return advance(job, Collected(rows), NOW)
+        job = apply_event(job, RowReady(row, 1000 + row, Artifact("file:///x", 1, "0" * 64)), NOW)
+    job = apply_event(job, Finished(len(rows), request.rows - len(rows)), NOW)
+    return apply_event(job, ResultsFetched(rows), NOW)
 
 
 def test_a_caption_says_the_settings_and_no_word_of_the_member() -> None:
@@ -209,7 +217,7 @@ def test_a_caption_says_what_is_missing_and_which_style_was_added() -> None:
 
 
 def test_a_caption_of_an_enlarged_picture_names_where_it_comes_from() -> None:
-    request = replace(REQUEST, rows=1, samples=1, origin=Origin("b" * 16, 2, 3))
+    request = replace(REQUEST, rows=1, samples=1, origin=SourceImage("b" * 16, 2, 3))
     assert caption(collected(request, (1,))) == "picture 3 of row 2, enlarged · seed 1001 · sd-2-1"
     single = replace(request, origin=None)
     assert caption(collected(single, (1,))).startswith("1 picture · 768 × 512 px")

@@ -7,29 +7,29 @@ import pytest
 from bot.domain.errors import IllegalTransition
 from bot.domain.events import (
     Accepted,
+    BackendJobRef,
     Cancelled,
     CancelRequested,
-    Cause,
-    Collected,
     Delivered,
-    Dispatched,
     Exited,
     Failed,
+    FailureReason,
     Finished,
+    FundsExhausted,
     GridReady,
-    Handle,
     JobEvent,
     MessageRef,
-    OutOfFunds,
     Redelivered,
     Requeued,
+    ResultsFetched,
     RowFailed,
     RowProgress,
     RowReady,
     RowStarted,
+    Scheduled,
     Started,
 )
-from bot.domain.job import Job, JobState, Row, advance
+from bot.domain.job import Job, JobState, Row, apply_event
 from tests.domain.lives import (
     COLLECTING,
     DELIVERING,
@@ -59,10 +59,10 @@ def test_a_request_becomes_a_picture() -> None:
         GridReady(artifact("grid"), 2),
         Finished(2, 0),
         Exited(0),
-        Collected((1, 2)),
+        ResultsFetched((1, 2)),
         Delivered("interaction", message),
     ):
-        job = advance(job, event, LATER)
+        job = apply_event(job, event, LATER)
         if job.state is not states[-1]:
             states.append(job.state)
     assert states == [
@@ -76,9 +76,9 @@ def test_a_request_becomes_a_picture() -> None:
     ]
     assert job.handle == HANDLE
     assert (job.created_at, job.started_at, job.ended_at) == (NOW, LATER, LATER)
-    assert (job.rung, job.result) == ("interaction", message)
+    assert (job.delivery_method, job.result) == ("interaction", message)
     assert job.grid == artifact("grid")
-    assert not job.partial
+    assert not job.is_partial
 
 
 def test_rows_have_the_consecutive_seeds_of_the_request() -> None:
@@ -99,14 +99,14 @@ def test_progress_counts_all_rows_and_never_falls() -> None:
 def test_a_row_that_is_ready_stays_as_it_is() -> None:
     job = after(*ONE_READY)
     for event in (RowFailed(1, 1), RowProgress(1, 3), RowStarted(1, 5)):
-        assert advance(job, event, LATER) == job
+        assert apply_event(job, event, LATER) == job
 
 
 def test_a_row_that_failed_may_still_come() -> None:
     job = after(*RUNNING, RowFailed(1, 1))
-    assert job.rows[0].settled
-    assert not job.rows[0].ready
-    again = advance(job, RowReady(1, 100, artifact()), LATER)
+    assert job.rows[0].is_done
+    assert not job.rows[0].is_ready
+    again = apply_event(job, RowReady(1, 100, artifact()), LATER)
     assert again.rows[0] == Row(1, 100, 100, started=True, artifact=artifact())
 
 
@@ -115,7 +115,7 @@ def test_a_row_that_the_job_does_not_have_is_a_bug() -> None:
         with pytest.raises(IllegalTransition, match=f"row {row} of a job with 2 rows"):
             after(*RUNNING, RowStarted(row, 1))
     with pytest.raises(IllegalTransition, match="collected"):
-        after(*COLLECTING, Collected((1, 3)))
+        after(*COLLECTING, ResultsFetched((1, 3)))
 
 
 @pytest.mark.parametrize(
@@ -147,7 +147,7 @@ def test_a_row_that_is_ready_stays_so_whatever_its_second_run_does() -> None:
 
 
 def test_an_end_that_is_told_again_says_nothing_against_what_is_being_collected() -> None:
-    died = Failed(Cause.DIED, "It died.")
+    died = Failed(FailureReason.DIED, "It died.")
     assert after(*ONE_READY, died, died).state is JobState.COLLECTING
 
 
@@ -155,21 +155,21 @@ def test_a_requeued_job_starts_over_but_keeps_published_rows() -> None:
     job = after(*ONE_READY, RowFailed(2, 1), Requeued())
     assert job.state is JobState.PENDING
     assert job.started_at is None
-    assert job.rows[0].ready
+    assert job.rows[0].is_ready
     assert job.rows[1] == Row(2, 101)
 
 
 def test_a_job_whose_rows_failed_in_part_delivers_the_others() -> None:
     job = after(*DELIVERING)
-    assert job.collected == (1,)
-    assert job.partial
+    assert job.fetched_rows == (1,)
+    assert job.is_partial
 
 
 def test_a_finished_run_without_any_row_fails() -> None:
     nothing = after(*RUNNING, Finished(0, 2))
-    assert (nothing.state, nothing.cause) == (JobState.FAILED, Cause.ROWS_FAILED)
+    assert (nothing.state, nothing.cause) == (JobState.FAILED, FailureReason.ROWS_FAILED)
     unpublished = after(*RUNNING, Finished(2, 0))
-    assert unpublished.cause is Cause.FILES_MISSING
+    assert unpublished.cause is FailureReason.FILES_MISSING
     assert unpublished.ended_at == LATER
 
 
@@ -180,22 +180,27 @@ def test_published_rows_count_whatever_the_last_word_says() -> None:
 @pytest.mark.parametrize(
     ("events", "ending", "cause", "words"),
     [
-        ((), Exited(137), Cause.DIED, "exit status 137"),
-        ((), Exited(None), Cause.DIED, "no exit status"),
-        ((), Exited(1, "node lost"), Cause.DIED, "node lost"),
-        ((), Exited(0), Cause.FILES_MISSING, "left no picture"),
-        ((RowFailed(1, 1), RowFailed(2, 1)), Exited(1), Cause.ROWS_FAILED, "No row"),
-        ((), OutOfFunds(), Cause.OUT_OF_FUNDS, "ran out"),
-        ((), Failed(Cause.TIME_LIMIT, "Too slow."), Cause.TIME_LIMIT, "Too slow."),
-        ((), Failed(Cause.MODEL_MISSING, "No model."), Cause.MODEL_MISSING, "No model."),
+        ((), Exited(137), FailureReason.DIED, "exit status 137"),
+        ((), Exited(None), FailureReason.DIED, "no exit status"),
+        ((), Exited(1, "node lost"), FailureReason.DIED, "node lost"),
+        ((), Exited(0), FailureReason.FILES_MISSING, "left no picture"),
+        ((RowFailed(1, 1), RowFailed(2, 1)), Exited(1), FailureReason.ROWS_FAILED, "No row"),
+        ((), FundsExhausted(), FailureReason.OUT_OF_FUNDS, "ran out"),
+        ((), Failed(FailureReason.TIME_LIMIT, "Too slow."), FailureReason.TIME_LIMIT, "Too slow."),
+        (
+            (),
+            Failed(FailureReason.MODEL_MISSING, "No model."),
+            FailureReason.MODEL_MISSING,
+            "No model.",
+        ),
     ],
 )
 def test_a_run_that_ends_badly_without_a_row_fails_with_its_cause(
-    events: tuple[JobEvent, ...], ending: JobEvent, cause: Cause, words: str
+    events: tuple[JobEvent, ...], ending: JobEvent, cause: FailureReason, words: str
 ) -> None:
     job = after(*RUNNING, *events, ending)
     assert (job.state, job.cause) == (JobState.FAILED, cause)
-    assert words in job.sentence
+    assert words in job.failure_message
     assert job.ended_at == LATER
 
 
@@ -204,29 +209,29 @@ def test_a_run_that_ends_badly_without_a_row_fails_with_its_cause(
     [
         Exited(137),
         Exited(0),
-        OutOfFunds(),
-        Failed(Cause.TIME_LIMIT, "Too slow."),
-        Failed(Cause.DIED, "Node lost."),
-        Failed(Cause.OUT_OF_FUNDS, "No credits."),
+        FundsExhausted(),
+        Failed(FailureReason.TIME_LIMIT, "Too slow."),
+        Failed(FailureReason.DIED, "Node lost."),
+        Failed(FailureReason.OUT_OF_FUNDS, "No credits."),
     ],
 )
 def test_a_run_that_is_cut_short_delivers_the_rows_it_published(ending: JobEvent) -> None:
     job = after(*ONE_READY, ending)
     assert job.state is JobState.COLLECTING
-    assert job.partial
+    assert job.is_partial
 
 
 def test_a_model_that_one_node_lacks_costs_only_that_nodes_row() -> None:
     job = after(*ONE_READY)
-    assert advance(job, Failed(Cause.MODEL_MISSING, "No model."), LATER) == job
+    assert apply_event(job, Failed(FailureReason.MODEL_MISSING, "No model."), LATER) == job
 
 
 def test_a_failure_of_the_bot_itself_ends_the_job_though_rows_are_ready() -> None:
     for events in (ONE_READY, COLLECTING, DELIVERING):
-        job = after(*events, Failed(Cause.INTERNAL, "A defect."))
-        assert (job.state, job.cause, job.sentence) == (
+        job = after(*events, Failed(FailureReason.INTERNAL, "A defect."))
+        assert (job.state, job.cause, job.failure_message) == (
             JobState.FAILED,
-            Cause.INTERNAL,
+            FailureReason.INTERNAL,
             "A defect.",
         )
 
@@ -249,13 +254,13 @@ def test_a_job_can_be_cancelled_at_every_stage(events: tuple[JobEvent, ...]) -> 
 def test_who_asked_first_is_who_cancelled(events: tuple[JobEvent, ...], ending: JobEvent) -> None:
     asked = after(*events, CancelRequested(9), CancelRequested(8))
     assert (asked.state, asked.cancelled_by) == (after(*events).state, 9)
-    job = advance(asked, ending, LATER)
+    job = apply_event(asked, ending, LATER)
     assert (job.state, job.cancelled_by, job.ended_at) == (JobState.CANCELLED, 9, LATER)
 
 
 def test_a_wish_to_cancel_that_comes_after_the_run_changes_nothing() -> None:
     job = after(*COLLECTING)
-    assert advance(job, CancelRequested(9), LATER) is job
+    assert apply_event(job, CancelRequested(9), LATER) is job
     won = after(*ONE_READY, CancelRequested(9), Finished(1, 1))
     assert won.state is JobState.COLLECTING
 
@@ -271,8 +276,8 @@ def test_a_wish_to_cancel_that_comes_after_the_run_changes_nothing() -> None:
         (COLLECTING, GridReady(artifact(), 1)),
         (COLLECTING, Finished(2, 0)),
         (COLLECTING, Exited(1)),
-        (COLLECTING, OutOfFunds()),
-        (DELIVERING, Collected((1,))),
+        (COLLECTING, FundsExhausted()),
+        (DELIVERING, ResultsFetched((1,))),
         (DELIVERING, Exited(0)),
     ],
 )
@@ -280,14 +285,14 @@ def test_late_and_repeated_events_change_nothing(
     events: tuple[JobEvent, ...], late: JobEvent
 ) -> None:
     job = after(*events)
-    assert advance(job, late, LATER) is job
+    assert apply_event(job, late, LATER) is job
 
 
 @pytest.mark.parametrize(
     ("events", "impossible"),
     [
-        (PENDING, Dispatched()),
-        (PENDING, Accepted(Handle("scripted", "8"))),
+        (PENDING, Scheduled()),
+        (PENDING, Accepted(BackendJobRef("scripted", "8"))),
         ((), Accepted(HANDLE)),
         ((), Started()),
         ((), Requeued()),
@@ -295,7 +300,7 @@ def test_late_and_repeated_events_change_nothing(
         ((), GridReady(artifact(), 1)),
         ((), Finished(1, 0)),
         ((), Exited(0)),
-        (RUNNING, Collected((1,))),
+        (RUNNING, ResultsFetched((1,))),
         (COLLECTING, Delivered("channel")),
         ((), Redelivered("channel")),
         (DELIVERING, Redelivered("channel")),
@@ -306,15 +311,19 @@ def test_an_event_that_cannot_happen_is_a_bug(
 ) -> None:
     job = after(*events)
     with pytest.raises(IllegalTransition, match=type(impossible).__name__):
-        advance(job, impossible, LATER)
+        apply_event(job, impossible, LATER)
 
 
 def test_a_result_that_was_kept_is_delivered_later_and_then_never_again() -> None:
     kept = after(*DELIVERING, Delivered("kept"))
     message = MessageRef(3, 100)
-    later = advance(kept, Redelivered("channel", message), LATER)
-    assert (later.state, later.rung, later.result) == (JobState.FINISHED, "channel", message)
+    later = apply_event(kept, Redelivered("channel", message), LATER)
+    assert (later.state, later.delivery_method, later.result) == (
+        JobState.FINISHED,
+        "channel",
+        message,
+    )
     assert later.ended_at == kept.ended_at
-    assert advance(kept, Redelivered("kept"), LATER) == kept
-    assert advance(kept, Delivered("channel", message), LATER) == kept
-    assert advance(later, Redelivered("direct"), LATER) == later
+    assert apply_event(kept, Redelivered("kept"), LATER) == kept
+    assert apply_event(kept, Delivered("channel", message), LATER) == kept
+    assert apply_event(later, Redelivered("direct"), LATER) == later

@@ -13,29 +13,29 @@ from bot.domain.errors import IllegalTransition
 from bot.domain.events import (
     KEPT,
     Accepted,
+    BackendJobRef,
     Cancelled,
     CancelRequested,
-    Cause,
-    Collected,
     Delivered,
-    Dispatched,
     Exited,
     Failed,
+    FailureReason,
     Finished,
+    FundsExhausted,
     GridReady,
-    Handle,
     JobEvent,
-    OutOfFunds,
     Redelivered,
     Requeued,
+    ResultsFetched,
     RowFailed,
     RowPainted,
     RowProgress,
     RowReady,
     RowStarted,
+    Scheduled,
     Started,
 )
-from bot.domain.job import AT_BACKEND, TERMINAL, JobState, advance, job_id
+from bot.domain.job import ACTIVE_STATES, TERMINAL, JobState, apply_event, job_id
 from bot.domain.painter import Painted
 from tests.domain.lives import (
     COLLECTING,
@@ -54,8 +54,8 @@ pure = settings(max_examples=200, deadline=None)
 
 rows = st.integers(0, 3)
 job_events: st.SearchStrategy[JobEvent] = st.one_of(
-    st.just(Dispatched()),
-    st.builds(Accepted, st.sampled_from([HANDLE, Handle("scripted", "8")])),
+    st.just(Scheduled()),
+    st.builds(Accepted, st.sampled_from([HANDLE, BackendJobRef("scripted", "8")])),
     st.just(Started()),
     st.just(Requeued()),
     st.builds(RowStarted, rows, st.integers(0, 9)),
@@ -66,11 +66,11 @@ job_events: st.SearchStrategy[JobEvent] = st.one_of(
     st.builds(GridReady, st.just(artifact("grid")), rows),
     st.builds(Finished, rows, rows),
     st.builds(Exited, st.none() | st.integers(0, 255)),
-    st.builds(Failed, st.sampled_from(Cause), st.just("It failed.")),
+    st.builds(Failed, st.sampled_from(FailureReason), st.just("It failed.")),
     st.builds(CancelRequested, st.integers(0, 9)),
     st.builds(Cancelled, st.integers(0, 9)),
-    st.just(OutOfFunds()),
-    st.builds(Collected, st.lists(rows, max_size=3).map(tuple)),
+    st.just(FundsExhausted()),
+    st.builds(ResultsFetched, st.lists(rows, max_size=3).map(tuple)),
     st.builds(Delivered, st.sampled_from(["channel", KEPT])),
     st.builds(Redelivered, st.sampled_from(["channel", KEPT])),
 )
@@ -94,12 +94,12 @@ def test_every_life_keeps_the_promises_of_its_state(
     for event in events:
         before = job
         try:
-            job = advance(job, event, LATER)
+            job = apply_event(job, event, LATER)
         except IllegalTransition:
             assert not job.state.terminal
             continue
-        if before.rung == KEPT and isinstance(event, Redelivered):
-            assert job == replace(before, rung=event.rung, result=event.message)
+        if before.delivery_method == KEPT and isinstance(event, Redelivered):
+            assert job == replace(before, delivery_method=event.rung, result=event.message)
         elif before.state.terminal:
             assert job == before
         elif not job.state.terminal and not isinstance(event, Requeued):
@@ -109,11 +109,13 @@ def test_every_life_keeps_the_promises_of_its_state(
         assert all(0 <= row.percent <= 100 for row in job.rows)
         assert {row.number for row in before.ready_rows} <= {row.number for row in job.ready_rows}
         assert job.state.terminal == (job.ended_at is not None)
-        assert (job.state is JobState.FAILED) == (job.cause is not None) == bool(job.sentence)
+        assert (
+            (job.state is JobState.FAILED) == (job.cause is not None) == bool(job.failure_message)
+        )
         assert job.state is not JobState.CANCELLED or job.cancelled_by is not None
         assert before.cancelled_by in {None, job.cancelled_by}
-        assert (job.state is JobState.FINISHED) == bool(job.rung)
-        if job.state in AT_BACKEND | {JobState.COLLECTING, JobState.DELIVERING}:
+        assert (job.state is JobState.FINISHED) == bool(job.delivery_method)
+        if job.state in ACTIVE_STATES | {JobState.COLLECTING, JobState.DELIVERING}:
             assert job.handle is not None
         if job.state is JobState.COLLECTING:
             assert job.ready_rows
@@ -128,12 +130,12 @@ def test_saying_the_same_thing_twice_is_as_good_as_once(
     job = after(*beginning)
     for earlier in events:
         try:
-            job = advance(job, earlier, NOW)
+            job = apply_event(job, earlier, NOW)
         except IllegalTransition:
             continue
     try:
-        once = advance(job, event, NOW)
-        twice = advance(once, event, LATER)
+        once = apply_event(job, event, NOW)
+        twice = apply_event(once, event, LATER)
     except IllegalTransition:
         return
     assert twice == once

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.events import Finished, RowFailed, RowProgress, RowStarted, Started
-from bot.domain.logs import LINE_LIMIT, TEXT_LIMIT, LogParser, LogText, Parsed
+from bot.domain.logs import LINE_LIMIT, TEXT_LIMIT, LogItem, LogOutput, LogParser
 from tests.domain.signed_lines import KEY, ROW_DONE, ROWS, URL, b64, events, read, signed
 
 
@@ -36,7 +36,7 @@ def test_a_reset_parser_reads_the_log_again_from_its_first_line() -> None:
     first = parser.feed(log)
     parser.reset()
     assert parser.feed(log) == first == (RowFailed(1, 1),)
-    assert parser.close() == (LogText(None, "half a li"),)
+    assert parser.close() == (LogOutput(None, "half a li"),)
     assert parser.close() == ()
 
 
@@ -70,7 +70,7 @@ def test_the_same_bytes_mean_the_same_in_any_pieces(pieces: list[bytes], cuts: l
     whole = LogParser(KEY, ROWS)
     expected = whole.feed(log) + whole.close()
     parser, rest = LogParser(KEY, ROWS), log
-    got: list[Parsed] = []
+    got: list[LogItem] = []
     for cut in cuts:
         got.extend(parser.feed(rest[:cut]))
         rest = rest[cut:]
@@ -83,7 +83,7 @@ def test_the_same_bytes_mean_the_same_in_any_pieces(pieces: list[bytes], cuts: l
 def test_text_is_short_visible_and_on_one_line(pieces: list[bytes]) -> None:
     parser = LogParser(KEY, ROWS)
     for item in parser.feed(b"".join(pieces)) + parser.close():
-        if isinstance(item, LogText):
+        if isinstance(item, LogOutput):
             assert 0 < len(item.text) <= TEXT_LIMIT
             assert not set(item.text) & set("\n\r\t\x1b\x00\u2028\u202e")
             assert item.row is None or 1 <= item.row <= ROWS
@@ -92,23 +92,26 @@ def test_text_is_short_visible_and_on_one_line(pieces: list[bytes]) -> None:
 @pytest.mark.parametrize(
     ("line", "text"),
     [
-        (b"---", LogText(None, "---")),
-        (b"Running: paint", LogText(None, "Running: paint")),
-        (b"plain\r", LogText(None, "plain")),
-        (b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07and \x1b(quiet", LogText(None, "red and (quiet")),
-        (b"first\rsecond\r   \r", LogText(None, "second")),
-        (b"[row 4] out of memory", LogText(4, "out of memory")),
-        (b"[row 5] no such row", LogText(None, "[row 5] no such row")),
-        (b"[row 0] no such row", LogText(None, "[row 0] no such row")),
-        (b"[row 1]untagged", LogText(None, "[row 1]untagged")),
-        (b"say [row 1] later", LogText(None, "say [row 1] later")),
-        (b"caf\xe9 \xff", LogText(None, "caf\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}")),
-        ("a\u202eb\u200bc\td".encode(), LogText(None, "abc d")),
-        (b"x" * 501, LogText(None, "x" * 499 + "…")),
-        (b"x" * 500, LogText(None, "x" * 500)),
+        (b"---", LogOutput(None, "---")),
+        (b"Running: paint", LogOutput(None, "Running: paint")),
+        (b"plain\r", LogOutput(None, "plain")),
+        (b"\x1b[1;31mred\x1b[0m \x1b]0;title\x07and \x1b(quiet", LogOutput(None, "red and (quiet")),
+        (b"first\rsecond\r   \r", LogOutput(None, "second")),
+        (b"[row 4] out of memory", LogOutput(4, "out of memory")),
+        (b"[row 5] no such row", LogOutput(None, "[row 5] no such row")),
+        (b"[row 0] no such row", LogOutput(None, "[row 0] no such row")),
+        (b"[row 1]untagged", LogOutput(None, "[row 1]untagged")),
+        (b"say [row 1] later", LogOutput(None, "say [row 1] later")),
+        (
+            b"caf\xe9 \xff",
+            LogOutput(None, "caf\N{REPLACEMENT CHARACTER} \N{REPLACEMENT CHARACTER}"),
+        ),
+        ("a\u202eb\u200bc\td".encode(), LogOutput(None, "abc d")),
+        (b"x" * 501, LogOutput(None, "x" * 499 + "…")),
+        (b"x" * 500, LogOutput(None, "x" * 500)),
     ],
 )
-def test_everything_else_is_text_for_display(line: bytes, text: LogText) -> None:
+def test_everything_else_is_text_for_display(line: bytes, text: LogOutput) -> None:
     assert read(line) == (text,)
 
 
@@ -199,7 +202,7 @@ def test_a_line_without_end_is_cut_and_the_next_is_read() -> None:
     for _ in range(100):
         assert parser.feed(b"x" * LINE_LIMIT) == ()
     text, event = parser.feed(b"\n" + signed("@@sd1 5 done ok=3 failed=1").encode() + b"\n")
-    assert text == LogText(None, "x" * 499 + "…")
+    assert text == LogOutput(None, "x" * 499 + "…")
     assert event == Finished(3, 1)
 
 

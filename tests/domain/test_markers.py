@@ -10,8 +10,8 @@ from hypothesis import strategies as st
 
 from bot.domain.events import (
     Artifact,
-    Cause,
     Failed,
+    FailureReason,
     Finished,
     GridReady,
     JobEvent,
@@ -22,8 +22,8 @@ from bot.domain.events import (
     RowStarted,
     Started,
 )
-from bot.domain.logs import LogText
-from bot.domain.markers import LONGEST_MARKER, LONGEST_URL, sign
+from bot.domain.logs import LogOutput
+from bot.domain.markers import MAX_MARKER_LENGTH, MAX_URL_LENGTH, sign_marker
 from bot.domain.painter import Painted
 from tests.domain.signed_lines import ROW_DONE, SHA, URL, b64, events, read, signed
 
@@ -96,14 +96,14 @@ def test_a_missing_model_fails_the_job_once_and_by_name() -> None:
     )
     (failed,) = events(parsed)
     assert isinstance(failed, Failed)
-    assert failed.cause is Cause.MODEL_MISSING
-    assert "sd-2-1 is not installed" in failed.sentence
+    assert failed.cause is FailureReason.MODEL_MISSING
+    assert "sd-2-1 is not installed" in failed.message
     assert len(parsed) == 3
 
 
 def test_what_the_workflow_cannot_do_is_told_as_text_of_the_row() -> None:
     line = signed(f"@@sd1 1 unsupported row=3 what={b64('negative prompt')}")
-    assert read(line) == (LogText(3, "not supported here: negative prompt"),)
+    assert read(line) == (LogOutput(3, "not supported here: negative prompt"),)
 
 
 @pytest.mark.parametrize(
@@ -149,22 +149,22 @@ def test_what_the_workflow_cannot_do_is_told_as_text_of_the_row() -> None:
 )
 def test_a_signed_line_that_says_something_wrongly_is_text(text: str) -> None:
     (item,) = read(signed(text))
-    assert isinstance(item, LogText)
+    assert isinstance(item, LogOutput)
 
 
 def test_the_longest_address_still_fits_a_marker() -> None:
-    url = "https://host/".ljust(LONGEST_URL, "a")
+    url = "https://host/".ljust(MAX_URL_LENGTH, "a")
     line = signed(
         f"@@sd1 1700000000000 row-done row=64 seed=4294967295 size=999999999999 sha256={SHA} "
         f"url={b64(url)}"
     )
-    assert len(line) <= LONGEST_MARKER
+    assert len(line) <= MAX_MARKER_LENGTH
     assert read(line, rows=64) == (RowReady(64, 4294967295, Artifact(url, 999999999999, SHA)),)
 
 
 def test_a_line_too_long_for_a_marker_is_text() -> None:
-    (item,) = read(signed(f"@@sd1 1 done ok={'0' * LONGEST_MARKER} failed=0"))
-    assert isinstance(item, LogText)
+    (item,) = read(signed(f"@@sd1 1 done ok={'0' * MAX_MARKER_LENGTH} failed=0"))
+    assert isinstance(item, LogOutput)
 
 
 @pytest.mark.parametrize(
@@ -189,8 +189,8 @@ def test_a_marker_with_anything_around_it_is_text(dress: str) -> None:
 
 def test_another_jobs_key_and_a_missing_mac_are_text() -> None:
     text = "@@sd1 1 row-failed row=2 rc=1"
-    assert read(sign(b"another", text)) == (LogText(None, sign(b"another", text)),)
-    assert read(text) == (LogText(None, text),)
+    assert read(sign_marker(b"another", text)) == (LogOutput(None, sign_marker(b"another", text)),)
+    assert read(text) == (LogOutput(None, text),)
 
 
 @st.composite

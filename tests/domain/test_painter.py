@@ -9,17 +9,17 @@ import pytest
 from bot.domain.errors import InvalidRequest
 from bot.domain.events import (
     Accepted,
-    Dispatched,
-    Handle,
+    BackendJobRef,
     JobEvent,
     RowPainted,
     RowReady,
     RowStarted,
+    Scheduled,
 )
 from bot.domain.grid import caption, show_steps
 from bot.domain.job import Job
 from bot.domain.painter import SCRIPT, SKETCH, UNKNOWN, Painted, Painter, script_steps
-from bot.domain.request import Author, Limits, Options, Place, Request
+from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 from tests.domain.lives import after, artifact
 
 HOSTED, SKETCHED = Painter(SCRIPT), Painter(SKETCH)
@@ -27,17 +27,17 @@ FOLDER = Painter("diffusers", "wd-1-4")
 HUB = Painter("diffusers", "stabilityai/sdxl-turbo", negative=False)
 
 
-PLAIN = Options()
+PLAIN = RequestOptions()
 
 
-def parse(text: str, painter: Painter, options: Options = PLAIN, **limits: int) -> Request:
+def parse(text: str, painter: Painter, options: RequestOptions = PLAIN, **limits: int) -> Request:
     return Request.parse(
         text,
         options,
-        limits=Limits(painter=painter, **limits),  # type: ignore[arg-type]  # numbers all
+        limits=RequestLimits(painter=painter, **limits),  # type: ignore[arg-type]  # numbers all
         seed=7,
         author=Author(1, "Ada"),
-        place=Place(),
+        place=ChannelRef(),
     )
 
 
@@ -146,12 +146,12 @@ def test_where_there_is_one_painter_the_request_names_no_model(
     painter: Painter, named: str | None
 ) -> None:
     for request in (
-        parse("a cat", painter, Options(model=named)),
+        parse("a cat", painter, RequestOptions(model=named)),
         parse(f"a cat --model {named}" if named else "a cat", painter),
     ):
         assert request.model == ""
-        assert "--model" not in request.show()
-        assert parse(request.show(), painter) == request
+        assert "--model" not in request.to_prompt()
+        assert parse(request.to_prompt(), painter) == request
 
 
 @pytest.mark.parametrize(
@@ -164,13 +164,13 @@ def test_where_there_is_one_painter_the_request_names_no_model(
 )
 def test_a_model_that_would_not_be_used_is_refused(painter: Painter, named: str, said: str) -> None:
     with pytest.raises(InvalidRequest, match=said):
-        parse("a cat", painter, Options(model=named))
+        parse("a cat", painter, RequestOptions(model=named))
 
 
 def test_an_older_request_is_repeated_without_the_model_that_made_no_difference() -> None:
     asked = parse("a cat --model wd-1-4", HOSTED)
     assert asked.painted_by(HOSTED) == asked
-    assert parse(asked.painted_by(SKETCHED).show(), SKETCHED).model == ""
+    assert parse(asked.painted_by(SKETCHED).to_prompt(), SKETCHED).model == ""
 
 
 @pytest.mark.parametrize("text", ["a cat --no trees", "a cat --rows 1 --no trees"])
@@ -179,17 +179,17 @@ def test_a_negative_prompt_without_effect_is_refused(text: str) -> None:
         parse(text, HUB)
     assert parse(text, FOLDER).negative == "trees"
     with pytest.raises(InvalidRequest, match="negative has no effect"):
-        parse("a cat", HUB, Options(negative="trees"))
+        parse("a cat", HUB, RequestOptions(negative="trees"))
 
 
 def run(*painted: Painted | None) -> Job:
-    job = after(Dispatched(), Accepted(Handle("local", "x")))
+    job = after(Scheduled(), Accepted(BackendJobRef("local", "x")))
     events: list[JobEvent] = []
     for number, said in enumerate(painted, 1):
         events += [RowStarted(number, 7)]
         events += [RowPainted(number, said)] if said else []
         events += [RowReady(number, 7, artifact())]
-    return after(Dispatched(), Accepted(Handle("local", "x")), *events) if events else job
+    return after(Scheduled(), Accepted(BackendJobRef("local", "x")), *events) if events else job
 
 
 MODEL = Painted("diffusers", "sd-1-5", 51, "9")
@@ -230,7 +230,7 @@ def test_of_many_painters_two_are_named() -> None:
 
 def test_a_row_that_is_painted_again_is_told_anew() -> None:
     events = (RowPainted(1, Painted("sketch")), RowReady(1, 7, artifact()), RowPainted(1, MODEL))
-    job = after(Dispatched(), Accepted(Handle("local", "x")), *events)
+    job = after(Scheduled(), Accepted(BackendJobRef("local", "x")), *events)
     assert job.painted == (MODEL,)
 
 

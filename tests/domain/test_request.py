@@ -12,26 +12,30 @@ from hypothesis import strategies as st
 from bot.domain.errors import InvalidRequest
 from bot.domain.request import (
     Author,
-    Limits,
-    Options,
-    Origin,
-    Place,
+    ChannelRef,
     Request,
-    choose_seed,
+    RequestLimits,
+    RequestOptions,
+    SourceImage,
+    random_seed,
     spelled,
 )
 
 ADA = Author(7, "Ada")
-STUDIO = Place(11, 12)
+STUDIO = ChannelRef(11, 12)
 STYLES = {"anime": "cel shading", "oil painting": "oil on canvas,\n thick strokes", "plain": ""}
-LIMITS = Limits(styles=STYLES)
+LIMITS = RequestLimits(styles=STYLES)
 
 
 def parse(
-    text: str, options: Options | None = None, *, limits: Limits = LIMITS, seed: int = 5
+    text: str,
+    options: RequestOptions | None = None,
+    *,
+    limits: RequestLimits = LIMITS,
+    seed: int = 5,
 ) -> Request:
     return Request.parse(
-        text, options or Options(), limits=limits, seed=seed, author=ADA, place=STUDIO
+        text, options or RequestOptions(), limits=limits, seed=seed, author=ADA, place=STUDIO
     )
 
 
@@ -72,7 +76,7 @@ def test_flags_set_everything() -> None:
 
 
 def test_options_set_everything_and_win_over_flags_that_are_wrong() -> None:
-    options = Options(
+    options = RequestOptions(
         negative="trees",
         aspect="9:16",
         rows=1,
@@ -90,7 +94,7 @@ def test_options_set_everything_and_win_over_flags_that_are_wrong() -> None:
 
 
 def test_an_empty_option_takes_a_negative_and_a_style_back() -> None:
-    request = parse("an oak --no fog --style anime", Options(negative="\u200b", style=""))
+    request = parse("an oak --no fog --style anime", RequestOptions(negative="\u200b", style=""))
     assert (request.negative, request.style) == ("", "")
 
 
@@ -128,23 +132,23 @@ def test_an_exact_size_may_be_given(size: str) -> None:
 
 
 def test_the_default_size_and_model_are_allowed_whatever_else_is() -> None:
-    limits = Limits(width=500, height=300, model="my own", max_pixels=64 * 64)
+    limits = RequestLimits(width=500, height=300, model="my own", max_pixels=64 * 64)
     request = parse("an oak", limits=limits)
     assert (request.width, request.height, request.model) == (500, 300, "my own")
     assert parse("an oak --size 500x300 --model My Own", limits=limits) == request
 
 
 def test_without_a_list_any_plain_model_name_may_be_given() -> None:
-    limits = Limits(models=())
+    limits = RequestLimits(models=())
     assert parse("an oak --model org/some_model-1.5", limits=limits).model == "org/some_model-1.5"
     for name in ("../evil", "a/../b", "/models/x", "a/b/c", "-x", "a b", "", "é"):
         with pytest.raises(InvalidRequest, match="letters, digits") as refusal:
-            parse("an oak", Options(model=name), limits=limits)
+            parse("an oak", RequestOptions(model=name), limits=limits)
         assert refusal.value.field == "model"
 
 
 def test_names_that_differ_only_in_case_are_told_apart() -> None:
-    limits = Limits(styles={"Noir": "film noir", "noir": "black"})
+    limits = RequestLimits(styles={"Noir": "film noir", "noir": "black"})
     assert parse("x --style Noir", limits=limits).style == "Noir"
     assert parse("x --style noir", limits=limits).style == "noir"
 
@@ -152,23 +156,23 @@ def test_names_that_differ_only_in_case_are_told_apart() -> None:
 def test_the_style_adds_its_words_only_to_the_full_prompt() -> None:
     request = parse("an oak --style oil painting")
     assert request.prompt == "an oak"
-    assert request.full_prompt(STYLES) == "an oak, oil on canvas, thick strokes"
-    assert request.full_prompt({}) == "an oak"
-    assert parse("an oak --style plain").full_prompt(STYLES) == "an oak"
-    assert parse("an oak").full_prompt({**STYLES, "": "no"}) == "an oak"
+    assert request.styled_prompt(STYLES) == "an oak, oil on canvas, thick strokes"
+    assert request.styled_prompt({}) == "an oak"
+    assert parse("an oak --style plain").styled_prompt(STYLES) == "an oak"
+    assert parse("an oak").styled_prompt({**STYLES, "": "no"}) == "an oak"
 
 
 def test_a_reroll_is_the_same_grid_from_another_seed() -> None:
     request = parse("an oak --no fog")
     assert request.reroll(99) == replace(request, seed=99)
-    assert request.crop("job", 1, 1).reroll(99).origin is None
+    assert request.upscale_of("job", 1, 1).reroll(99).origin is None
 
 
 def test_a_crop_is_the_one_picture_with_its_rows_seed() -> None:
     request = parse("an oak --seed 100 --rows 4 --samples 3 --ar 3:2")
-    picture = request.crop("abcdef", 3, 2)
+    picture = request.upscale_of("abcdef", 3, 2)
     assert picture == replace(
-        request, rows=1, samples=1, seed=102, origin=Origin("abcdef", row=3, column=2)
+        request, rows=1, samples=1, seed=102, origin=SourceImage("abcdef", row=3, column=2)
     )
     assert picture.images == 1
     assert request.images == 12
@@ -179,21 +183,21 @@ def test_a_crop_is_the_one_picture_with_its_rows_seed() -> None:
 )
 def test_a_crop_outside_of_the_grid_is_refused(row: int, column: int, field: str) -> None:
     with pytest.raises(InvalidRequest, match=f"{field} must be a whole number from 1 to") as caught:
-        parse("an oak").crop("abcdef", row, column)
+        parse("an oak").upscale_of("abcdef", row, column)
     assert caught.value.field == field
 
 
 def test_a_seed_is_made_of_four_bytes() -> None:
-    assert choose_seed(b"\x00\x00\x01\x02") == 258
-    assert choose_seed(b"\xff\xff\xff\xff") == 62
+    assert random_seed(b"\x00\x00\x01\x02") == 258
+    assert random_seed(b"\xff\xff\xff\xff") == 62
     with pytest.raises(ValueError, match="four bytes"):
-        choose_seed(b"\x00")
+        random_seed(b"\x00")
 
 
 @settings(deadline=None)
 @given(st.binary(min_size=4, max_size=4))
 def test_a_chosen_seed_leaves_room_for_64_rows(entropy: bytes) -> None:
-    assert 0 <= choose_seed(entropy) <= 2**32 - 64
+    assert 0 <= random_seed(entropy) <= 2**32 - 64
 
 
 @pytest.mark.parametrize("key", get_type_hints(Request))
@@ -234,11 +238,11 @@ def test_what_was_accepted_before_look_alikes_were_asked_about_can_be_made_again
 ) -> None:
     stored = replace(parse("an oak"), prompt=prompt)
     with pytest.raises(InvalidRequest):
-        parse(stored.show())
+        parse(stored.to_prompt())
     again = Request.parse(
-        stored.show(),
-        Options(),
-        limits=Limits(),
+        stored.to_prompt(),
+        RequestOptions(),
+        limits=RequestLimits(),
         seed=1,
         author=stored.author,
         place=stored.place,
@@ -250,4 +254,4 @@ def test_what_was_accepted_before_look_alikes_were_asked_about_can_be_made_again
 @pytest.mark.parametrize("negative", ["fog -ar 16:9", "fog--seed 5", "fog -v 5"])
 def test_look_alikes_are_asked_about_in_the_negative_option_too(negative: str) -> None:
     with pytest.raises(InvalidRequest, match=r"look|Midjourney"):
-        parse("an oak", Options(negative=negative))
+        parse("an oak", RequestOptions(negative=negative))

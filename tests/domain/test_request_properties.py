@@ -9,27 +9,31 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
 from bot.domain.flags import is_flag
-from bot.domain.request import MAX_SEED, Author, Limits, Options, Place, Request
-from bot.domain.text import clean, has_visible
+from bot.domain.request import MAX_SEED, Author, ChannelRef, Request, RequestLimits, RequestOptions
+from bot.domain.text import has_visible_characters, normalize_text
 
 ADA = Author(7, "Ada")
-STUDIO = Place(11, 12)
+STUDIO = ChannelRef(11, 12)
 STYLES = {"anime": "cel shading", "oil painting": "oil on canvas,\n thick strokes", "plain": ""}
-LIMITS = Limits(styles=STYLES)
+LIMITS = RequestLimits(styles=STYLES)
 
 
 def parse(
-    text: str, options: Options | None = None, *, limits: Limits = LIMITS, seed: int = 5
+    text: str,
+    options: RequestOptions | None = None,
+    *,
+    limits: RequestLimits = LIMITS,
+    seed: int = 5,
 ) -> Request:
     return Request.parse(
-        text, options or Options(), limits=limits, seed=seed, author=ADA, place=STUDIO
+        text, options or RequestOptions(), limits=limits, seed=seed, author=ADA, place=STUDIO
     )
 
 
 PROSE = st.one_of(st.text(), st.text(st.sampled_from("ab -—–=:🏴\u200d\u0301\n'\"$")))
-WORDS = PROSE.map(lambda text: " ".join(w for w in clean(text).split() if not is_flag(w)))
+WORDS = PROSE.map(lambda text: " ".join(w for w in normalize_text(text).split() if not is_flag(w)))
 LIMIT_SETS = st.builds(
-    Limits,
+    RequestLimits,
     rows=st.integers(1, 2),
     samples=st.integers(1, 2),
     width=st.sampled_from((512, 768, 500)),
@@ -43,11 +47,11 @@ LIMIT_SETS = st.builds(
 
 
 @st.composite
-def requests(draw: st.DrawFn) -> tuple[Limits, Request]:
+def requests(draw: st.DrawFn) -> tuple[RequestLimits, Request]:
     """A request as only ``parse`` makes them, and the limits it was made under."""
     limits = draw(LIMIT_SETS)
     rows = draw(st.none() | st.integers(1, limits.max_rows))
-    options = Options(
+    options = RequestOptions(
         negative=draw(st.none() | WORDS.filter(lambda text: text != "--")),
         aspect=draw(st.none() | st.sampled_from(("1:1", "16:9", "2:3", "1:4", "400:100"))),
         rows=rows,
@@ -63,15 +67,17 @@ def requests(draw: st.DrawFn) -> tuple[Limits, Request]:
 
 @settings(deadline=None, max_examples=200)
 @given(requests(), st.integers())
-def test_what_is_shown_parses_to_the_same_request(made: tuple[Limits, Request], seed: int) -> None:
+def test_what_is_shown_parses_to_the_same_request(
+    made: tuple[RequestLimits, Request], seed: int
+) -> None:
     limits, request = made
-    assert parse(request.show(), limits=limits, seed=seed) == request
+    assert parse(request.to_prompt(), limits=limits, seed=seed) == request
 
 
 @settings(deadline=None, max_examples=100)
 @given(requests(), st.booleans())
-def test_what_is_stored_comes_back(made: tuple[Limits, Request], cropped: bool) -> None:
-    request = made[1].crop("abcdef", 1, 1) if cropped else made[1]
+def test_what_is_stored_comes_back(made: tuple[RequestLimits, Request], cropped: bool) -> None:
+    request = made[1].upscale_of("abcdef", 1, 1) if cropped else made[1]
     assert Request.from_dict(json.loads(json.dumps(request.to_dict()))) == request
 
 
@@ -107,8 +113,8 @@ def test_any_text_becomes_a_request_in_bounds_or_a_plain_refusal(
         assert request.field
         assert 20 < len(str(request)) < 400
         return
-    assert request.prompt == clean(request.prompt) != "--"
-    assert has_visible(request.prompt)
+    assert request.prompt == normalize_text(request.prompt) != "--"
+    assert has_visible_characters(request.prompt)
     assert len(request.prompt) <= LIMITS.max_prompt
     assert 1 <= request.rows <= LIMITS.max_rows
     assert 1 <= request.samples <= LIMITS.max_samples
@@ -118,4 +124,4 @@ def test_any_text_becomes_a_request_in_bounds_or_a_plain_refusal(
     assert request.width * request.height <= LIMITS.max_pixels
     assert request.model in LIMITS.models
     assert request.style in {"", *STYLES}
-    assert parse(request.show(), seed=0) == request
+    assert parse(request.to_prompt(), seed=0) == request

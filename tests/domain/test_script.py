@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.script import Processes, to_bash
+from bot.domain.script import ProcessLauncher, to_bash
 from tests.domain.scripts import IMAGE, Outcome, command, run, run_script, said, site, workflow
 
 # One command, its environment, and the end.
@@ -99,7 +99,7 @@ def test_a_container_is_stood_in_for_by_an_environment(tmp_path: Path) -> None:
 
 
 def test_the_launchers_words_come_first(tmp_path: Path) -> None:
-    slot = Processes(("env", "SLOT=taken"))
+    slot = ProcessLauncher(("env", "SLOT=taken"))
     outcome = run_script(
         tmp_path, to_bash(workflow(command('echo "$SLOT"')), site(tmp_path, launcher=slot))
     )

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import WorkflowError
-from bot.domain.script import Containers, Runtime, StandIns, to_bash
+from bot.domain.script import ContainerRuntime, ContainerStubs, OciRuntime, to_bash
 from bot.domain.workflow import Container, Mount, Resources, Run, Workflow
 from tests.domain.scripts import IMAGE, RESOURCES, STAND_INS, command, site, workflow
 
@@ -39,21 +39,21 @@ from tests.domain.scripts import IMAGE, RESOURCES, STAND_INS, command, site, wor
 def test_what_only_the_platform_can_do_is_refused_with_its_place(
     tmp_path: Path, document: dict[str, object], where: str
 ) -> None:
-    whole = Workflow.load({"resources": RESOURCES, "steps": [], **document})
+    whole = Workflow.from_dict({"resources": RESOURCES, "steps": [], **document})
     with pytest.raises(WorkflowError) as refused:
         to_bash(whole, site(tmp_path))
-    assert refused.value.where == where
-    assert refused.value.mend
+    assert refused.value.location == where
+    assert refused.value.hint
 
 
 def test_an_unknown_image_names_the_known_ones() -> None:
     for stand_ins, known in (
         (STAND_INS, "Known: library/stable-diffusion."),
-        (StandIns({}), "none"),
+        (ContainerStubs({}), "none"),
     ):
         with pytest.raises(WorkflowError) as refused:
-            stand_ins.words(Container("other:1"), "/scratch")
-        assert known in refused.value.mend
+            stand_ins.command_prefix(Container("other:1"), "/scratch")
+        assert known in refused.value.hint
 
 
 # Container runtimes.
@@ -81,7 +81,7 @@ VARIABLES = (
 def test_apptainer_runs_the_image_with_the_scratch_folder_inside(
     container: Container, image: str
 ) -> None:
-    assert Runtime("apptainer").words(container, "/scratch") == (
+    assert OciRuntime("apptainer").command_prefix(container, "/scratch") == (
         *("apptainer", "exec", "--nv", *VARIABLES),
         *("--bind=/scratch:/deepsquare:rw", "--pwd=/deepsquare", image),
     )
@@ -90,7 +90,7 @@ def test_apptainer_runs_the_image_with_the_scratch_folder_inside(
 def test_podman_runs_the_steps_shell_and_not_the_images_own_program() -> None:
     mounts = (Mount("/opt/m", "/models", "ro"), Mount("/opt/n", "/n", ""))
     container = Container("a/b:1", registry="r.example", mounts=mounts)
-    assert Runtime("podman", shared=("/caches",)).words(container, "/scratch") == (
+    assert OciRuntime("podman", shared=("/caches",)).command_prefix(container, "/scratch") == (
         *("podman", "run", "--rm", "--env-host", *VARIABLES),
         *("--volume=/opt/m:/models:ro", "--volume=/opt/n:/n:rw", "--volume=/caches:/caches:rw"),
         *("--volume=/scratch:/deepsquare:rw", "--workdir=/deepsquare", "--entrypoint="),
@@ -100,7 +100,7 @@ def test_podman_runs_the_steps_shell_and_not_the_images_own_program() -> None:
 
 def test_apptainer_mounts_what_the_container_and_the_site_ask_for() -> None:
     container = Container("/b.sif", mounts=(Mount("/opt/m", "/models", "ro"),))
-    words = Runtime("apptainer", shared=("/caches",)).words(container, "/scratch")
+    words = OciRuntime("apptainer", shared=("/caches",)).command_prefix(container, "/scratch")
     binds = [word for word in words if word.startswith("--bind=")]
     assert binds == [
         "--bind=/opt/m:/models:ro",
@@ -112,11 +112,11 @@ def test_apptainer_mounts_what_the_container_and_the_site_ask_for() -> None:
 def test_the_words_before_a_command_stand_in_their_order(tmp_path: Path) -> None:
     @dataclass(frozen=True)
     class Cluster:
-        def words(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
+        def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
             gpus = run.resources.gpus_per_task
             return ("srun", f"--ntasks={resources.tasks}", f"--gpus={gpus}", f"--job-name={name}")
 
-    containers: Containers = Runtime("apptainer")
+    containers: ContainerRuntime = OciRuntime("apptainer")
     own = [{"key": "A", "value": "b c"}]
     step = {
         "name": "my step",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bot.domain.size import STEP, fit_aspect, is_allowed
+from bot.domain.size import SIZE_STEP_PX, fit_aspect, is_valid_size
 
 SIDES = st.integers(1, 64)
 AREAS = st.integers(512 * 512, 1024 * 1024)
@@ -23,13 +23,13 @@ def test_common_shapes_have_their_exact_size(ratio: tuple[int, int], size: tuple
 
 
 @settings(deadline=None, max_examples=150)
-@given(SIDES, SIDES, AREAS, st.integers(STEP * STEP, 2048 * 2048))
+@given(SIDES, SIDES, AREAS, st.integers(SIZE_STEP_PX * SIZE_STEP_PX, 2048 * 2048))
 def test_a_fitted_size_is_allowed_and_keeps_its_orientation(
     ratio_w: int, ratio_h: int, area: int, max_pixels: int
 ) -> None:
     assume(1 / 4 <= ratio_w / ratio_h <= 4)
     width, height = fit_aspect(ratio_w, ratio_h, area, max_pixels)
-    assert is_allowed(width, height, max_pixels)
+    assert is_valid_size(width, height, max_pixels)
     assert min(width, height) >= 64
     assert (width - height) * (ratio_w - ratio_h) >= 0
     assert fit_aspect(ratio_h, ratio_w, area, max_pixels) == (height, width)
@@ -37,7 +37,7 @@ def test_a_fitted_size_is_allowed_and_keeps_its_orientation(
 
 
 @settings(deadline=None, max_examples=60)
-@given(SIDES, SIDES, AREAS, st.integers(STEP * STEP, 1280 * 1280))
+@given(SIDES, SIDES, AREAS, st.integers(SIZE_STEP_PX * SIZE_STEP_PX, 1280 * 1280))
 def test_no_allowed_size_fits_better(
     ratio_w: int, ratio_h: int, area: int, max_pixels: int
 ) -> None:
@@ -48,8 +48,8 @@ def test_no_allowed_size_fits_better(
         shape = abs(log(width * ratio_h / (height * ratio_w)))
         return 2 * shape + abs(log(width * height / wanted))
 
-    sides = range(STEP, 2 * 1280 + 1, STEP)
-    allowed = [(w, h) for w in sides for h in sides if is_allowed(w, h, max_pixels)]
+    sides = range(SIZE_STEP_PX, 2 * 1280 + 1, SIZE_STEP_PX)
+    allowed = [(w, h) for w in sides for h in sides if is_valid_size(w, h, max_pixels)]
     best = min(misfit(*size) for size in allowed)
     assert misfit(*fit_aspect(ratio_w, ratio_h, area, max_pixels)) == pytest.approx(best, abs=1e-8)
 
@@ -68,7 +68,7 @@ def test_shape_and_area_come_out_close_to_what_was_asked(
 @settings(deadline=None)
 @given(st.integers(1, 16))
 def test_a_square_of_whole_tiles_is_fitted_exactly(tiles: int) -> None:
-    side = tiles * STEP
+    side = tiles * SIZE_STEP_PX
     assert fit_aspect(1, 1, side * side, 1024 * 1024) == (side, side)
 
 

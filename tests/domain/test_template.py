@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest, WorkflowError
 from bot.domain.parameters import SOURCES
-from bot.domain.request import Author, Limits, Options, Place, Request
-from bot.domain.template import MASK, Template, Ticket, files_named_in, masked, render
+from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
+from bot.domain.template import REDACTED, RenderContext, Template, redact, referenced_files, render
 from bot.domain.workflow import EnvVar, Range, Workflow
 
 TEXT = """\
@@ -54,7 +54,7 @@ job:
 """
 FILES = {"script.py": "print('Grüße')\n\tif 1\n", "other.py": ""}
 KEY = bytes(range(32))
-TICKET = Ticket("abcdefgh22222222", KEY, "https://transfer.example.org")
+TICKET = RenderContext("abcdefgh22222222", KEY, "https://transfer.example.org")
 REQUEST = Request(
     prompt="a cat",
     seed=4294967000,
@@ -65,7 +65,7 @@ REQUEST = Request(
     samples=2,
     model="sd-2-1",
     author=Author(1, "ann"),
-    place=Place(),
+    place=ChannelRef(),
     negative="trees",
     style="ink",
 )
@@ -109,16 +109,16 @@ def test_a_value_takes_the_place_of_its_placeholder_with_its_type() -> None:
 
 def test_what_is_rendered_is_a_valid_document() -> None:
     workflow = render(TEMPLATE, REQUEST, TICKET)
-    assert Workflow.load(json.loads(json.dumps(workflow.document()))) == workflow
+    assert Workflow.from_dict(json.loads(json.dumps(workflow.to_dict()))) == workflow
 
 
 def test_a_template_says_what_it_needs() -> None:
     assert TEMPLATE.name == "grid.yaml"
     assert TEMPLATE.about == "A grid"
-    assert TEMPLATE.negative
+    assert TEMPLATE.supports_negative
     assert not TEMPLATE.needs_input
     assert list(TEMPLATE.parameters)[:2] == ["ROWS", "COLUMNS"]
-    assert files_named_in(TEXT, "grid.yaml") == ("script.py",)
+    assert referenced_files(TEXT, "grid.yaml") == ("script.py",)
     assert dict(TEMPLATE.files) == {"script.py": FILES["script.py"]}
 
 
@@ -136,7 +136,7 @@ def test_every_source_can_be_a_parameter() -> None:
         for source, kind in SOURCES.items()
     )
     template = Template.load(smallest(lines), "all")
-    ticket = Ticket("j", KEY, "file:///up", "https://a.example/p.png", "0" * 64, "0,0,64,64")
+    ticket = RenderContext("j", KEY, "file:///up", "https://a.example/p.png", "0" * 64, "0,0,64,64")
     assert environment(render(template, REQUEST, ticket)) == {
         "XPROMPT": "a cat",
         "XNEGATIVE": "trees",
@@ -169,7 +169,7 @@ def test_a_negative_prompt_for_a_workflow_that_takes_none_is_the_members_to_mend
 def test_upscaling_does_not_mind_the_negative_prompt_that_made_the_picture() -> None:
     template = Template.load(smallest("  INPUT: {from: input_url, type: url}"), "upscale")
     assert template.needs_input
-    assert template.wordless
+    assert template.ignores_prompt
     ticket = replace(TICKET, input_url="file:///tmp/row-01.png")
     assert environment(render(template, REQUEST, ticket)) == {"INPUT": "file:///tmp/row-01.png"}
 
@@ -178,7 +178,7 @@ def test_a_job_without_a_picture_to_start_from_is_refused_by_a_template_that_nee
     template = Template.load(smallest("  INPUT: {from: input_url, type: url}"), "upscale")
     with pytest.raises(WorkflowError, match="has no address") as caught:
         render(template, REQUEST, TICKET)
-    assert caught.value.where == "upscale, parameters.INPUT"
+    assert caught.value.location == "upscale, parameters.INPUT"
 
 
 @pytest.mark.parametrize(
@@ -204,7 +204,7 @@ def test_a_value_that_a_parameter_does_not_allow_is_refused(
     request = replace(REQUEST, **changes)  # type: ignore[arg-type]
     with pytest.raises(WorkflowError, match=said) as caught:
         render(TEMPLATE, request, TICKET)
-    assert caught.value.where.startswith("grid.yaml, parameters.")
+    assert caught.value.location.startswith("grid.yaml, parameters.")
 
 
 @pytest.mark.parametrize("url", ["ftp://a", "https://", "https://a b", "https://a/\n", "/tmp"])
@@ -219,16 +219,16 @@ def test_a_workflow_that_only_some_values_break_is_refused_when_it_is_rendered()
     template = Template.load(text, "grid")
     with pytest.raises(WorkflowError, match="-1 is too small") as caught:
         render(template, replace(REQUEST, steps=-1, negative=""), TICKET)
-    assert caught.value.where == "grid, job.steps[0].run.mapUid"
+    assert caught.value.location == "grid, job.steps[0].run.mapUid"
 
 
 def test_secrets_are_masked_at_every_depth_and_nothing_else_is() -> None:
     workflow = render(TEMPLATE, REQUEST, TICKET)
-    shown = masked(workflow, TEMPLATE)
-    assert KEY.hex() in json.dumps(workflow.document())
-    assert KEY.hex() not in json.dumps(shown.document())
-    text = json.dumps(workflow.document()).replace(KEY.hex(), MASK)
-    assert json.loads(text) == shown.document()
+    shown = redact(workflow, TEMPLATE)
+    assert KEY.hex() in json.dumps(workflow.to_dict())
+    assert KEY.hex() not in json.dumps(shown.to_dict())
+    text = json.dumps(workflow.to_dict()).replace(KEY.hex(), REDACTED)
+    assert json.loads(text) == shown.to_dict()
 
 
 def test_the_key_stands_in_no_repr() -> None:
@@ -240,7 +240,7 @@ def test_the_key_stands_in_no_repr() -> None:
 
 def test_a_short_key_is_refused() -> None:
     with pytest.raises(ValueError, match="16 bytes"):
-        Ticket("j", b"short", "https://a.example")
+        RenderContext("j", b"short", "https://a.example")
 
 
 PAINTED = Template.load(
@@ -263,19 +263,24 @@ HOSTILE = st.text(min_size=1, max_size=60) | st.sampled_from(
 @settings(max_examples=150, deadline=None)
 @given(HOSTILE)
 def test_a_prompt_stands_in_its_variable_as_it_is_and_nowhere_else(text: str) -> None:
-    limits = Limits()
+    limits = RequestLimits()
     try:
         request = Request.parse(
-            text, Options(), limits=limits, seed=1, author=Author(1, "ann"), place=Place()
+            text,
+            RequestOptions(),
+            limits=limits,
+            seed=1,
+            author=Author(1, "ann"),
+            place=ChannelRef(),
         )
     except InvalidRequest:
         assume(False)
     workflow = render(PAINTED, request, TICKET)
     assert environment(workflow)["PROMPT"] == request.prompt
     others = replace(request, prompt="another prompt")
-    document = render(PAINTED, others, TICKET).document()
+    document = render(PAINTED, others, TICKET).to_dict()
     document["env"][0]["value"] = request.prompt  # type: ignore[index]
-    assert document == workflow.document()
+    assert document == workflow.to_dict()
 
 
 @settings(max_examples=60, deadline=None)

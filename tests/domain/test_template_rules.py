@@ -7,14 +7,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import WorkflowError
-from bot.domain.template import Template, files_named_in
+from bot.domain.template import Template, referenced_files
 from tests.domain.test_template import FILES, TEXT, smallest
 
 
 def refusal(text: str, files: dict[str, str] | None = None) -> WorkflowError:
     with pytest.raises(WorkflowError) as caught:
         Template.load(text, "grid.yaml", FILES if files is None else files)
-    assert caught.value.mend.endswith((".", "?"))
+    assert caught.value.hint.endswith((".", "?"))
     return caught.value
 
 
@@ -48,7 +48,7 @@ def refusal(text: str, files: dict[str, str] | None = None) -> WorkflowError:
 )
 def test_broken_yaml_is_refused_with_its_line(old: str, new: str, line: int, said: str) -> None:
     error = refusal(TEXT.replace(old, new))
-    assert error.where == f"grid.yaml, line {line}"
+    assert error.location == f"grid.yaml, line {line}"
     assert said in error.problem
 
 
@@ -112,24 +112,24 @@ def test_a_broken_rule_is_refused_with_line_and_path(
 ) -> None:
     assert TEXT.count(old) >= 1
     error = refusal(TEXT.replace(old, new, 1))
-    assert error.where == f"grid.yaml, line {line}, {where}"
+    assert error.location == f"grid.yaml, line {line}, {where}"
     assert said in str(error)
 
 
 def test_an_empty_file_is_refused() -> None:
-    assert refusal("").where == "grid.yaml, line 1, the document"
+    assert refusal("").location == "grid.yaml, line 1, the document"
 
 
 def test_parameters_must_be_a_mapping() -> None:
     error = refusal(smallest("  - ROWS"))
-    assert error.where == "grid.yaml, line 3, parameters"
+    assert error.location == "grid.yaml, line 3, parameters"
     with pytest.raises(WorkflowError, match="line 3, parameters"):
-        files_named_in(smallest("  - ROWS"), "grid.yaml")
+        referenced_files(smallest("  - ROWS"), "grid.yaml")
 
 
 def test_a_broken_first_line_is_found_when_only_the_files_are_asked_for() -> None:
     with pytest.raises(WorkflowError, match=r"grid\.yaml, line 1"):
-        files_named_in("[", "grid.yaml")
+        referenced_files("[", "grid.yaml")
 
 
 def test_a_template_without_free_text_may_run_under_enroot() -> None:
@@ -145,7 +145,7 @@ def test_whatever_the_bounds_a_trial_value_lies_within(bounds: str) -> None:
     parameter = Template.load(
         smallest(f"  SHIFT: {{from: seed, type: integer, {bounds}}}"), "grid"
     ).parameters["SHIFT"]
-    assert [parameter.fault(value) for value in parameter.examples()] == [None, None]
+    assert [parameter.validate(value) for value in parameter.examples()] == [None, None]
 
 
 def test_yaml_words_that_look_like_dates_are_text() -> None:
@@ -164,7 +164,7 @@ def test_yaml_words_that_look_like_dates_are_text() -> None:
 )
 def test_a_file_that_fits_into_no_variable_is_refused(content: str, said: str) -> None:
     error = refusal(TEXT, {"script.py": content})
-    assert error.where == "grid.yaml, line 13, parameters.SCRIPT.file"
+    assert error.location == "grid.yaml, line 13, parameters.SCRIPT.file"
     assert said in error.problem
 
 
@@ -193,7 +193,7 @@ def test_a_damaged_template_is_refused_in_our_own_words_or_loads(
     try:
         template = Template.load(TEXT[:at] + damage + TEXT[until:], "grid.yaml", FILES)
     except WorkflowError as refused:
-        where = refused.where
+        where = refused.location
     else:
         where = f"{template.name}, line 1"
     assert where.startswith("grid.yaml, line ")

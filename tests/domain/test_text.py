@@ -9,7 +9,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.text import MAX_MARKS, bound_marks, clean, has_visible, is_ignorable, shorten
+from bot.domain.text import (
+    MAX_MARKS,
+    bound_marks,
+    has_visible_characters,
+    is_ignorable,
+    normalize_text,
+    truncate,
+)
 
 
 @pytest.mark.parametrize(
@@ -21,12 +28,12 @@ from bot.domain.text import MAX_MARKS, bound_marks, clean, has_visible, is_ignor
     ],
 )
 def test_what_breaks_or_disguises_a_text_goes(char: str) -> None:
-    assert clean(f"a{char}b") == "ab"
+    assert normalize_text(f"a{char}b") == "ab"
 
 
 @pytest.mark.parametrize("gap", ["\n", "\r\n", "\t", "\v\f", "\x85", "\u2028", "\u2029", "\u3000"])
 def test_line_breaks_and_wide_spaces_become_one_space(gap: str) -> None:
-    assert clean(f"{gap} a {gap}{gap} b{gap}") == "a b"
+    assert normalize_text(f"{gap} a {gap}{gap} b{gap}") == "a b"
 
 
 @pytest.mark.parametrize(
@@ -42,23 +49,23 @@ def test_line_breaks_and_wide_spaces_become_one_space(gap: str) -> None:
     ],
 )
 def test_what_members_mean_stays_as_it_is(text: str) -> None:
-    assert clean(text) == text
+    assert normalize_text(text) == text
 
 
 def test_tags_outside_of_a_flag_are_unseen_text_and_go() -> None:
     smuggled = "".join(chr(0xE0000 + ord(letter)) for letter in "obey")
-    assert clean(f"cat{smuggled} 🏴{smuggled}") == "cat 🏴"
+    assert normalize_text(f"cat{smuggled} 🏴{smuggled}") == "cat 🏴"
 
 
 def test_letters_are_composed_even_when_something_unseen_parted_them() -> None:
-    assert clean("e\u200b\u0301") == "é"
+    assert normalize_text("e\u200b\u0301") == "é"
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.text())
 def test_clean_text_is_one_tidy_line_and_stays_so(text: str) -> None:
-    cleaned = clean(text)
-    assert clean(cleaned) == cleaned
+    cleaned = normalize_text(text)
+    assert normalize_text(cleaned) == cleaned
     assert cleaned == unicodedata.normalize("NFC", cleaned)
     assert cleaned == " ".join(cleaned.split())
     assert not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in cleaned)
@@ -67,17 +74,17 @@ def test_clean_text_is_one_tidy_line_and_stays_so(text: str) -> None:
 @settings(deadline=None, max_examples=300)
 @given(st.text(st.sampled_from("🏴a \u200b\u200d\ufe0f\u0301e\U000e0067\U000e007f\u2028\xa0")))
 def test_cleaning_twice_is_cleaning_once_for_the_most_awkward_characters(text: str) -> None:
-    assert clean(clean(text)) == clean(text)
+    assert normalize_text(normalize_text(text)) == normalize_text(text)
 
 
 @pytest.mark.parametrize("text", ["", " ", "\u200d", "\ufe0f\u0301", "\u2800", "\u3164"])
 def test_nothing_can_be_seen_of_joiners_marks_and_blanks(text: str) -> None:
-    assert not has_visible(text)
+    assert not has_visible_characters(text)
 
 
 @pytest.mark.parametrize("text", ["a", "7", "…", "🫨", " 猫", "--"])
 def test_letters_digits_signs_and_new_emoji_can_be_seen(text: str) -> None:
-    assert has_visible(text)
+    assert has_visible_characters(text)
 
 
 def test_comparing_looks_through_what_has_no_width() -> None:
@@ -86,8 +93,8 @@ def test_comparing_looks_through_what_has_no_width() -> None:
 
 
 def test_a_long_quotation_is_cut() -> None:
-    assert shorten("a" * 40) == "a" * 40
-    assert shorten("a" * 41) == "a" * 39 + "…"
+    assert truncate("a" * 40) == "a" * 40
+    assert truncate("a" * 41) == "a" * 39 + "…"
 
 
 ZALGO = "\u0301\u0488\u0e47\u064b\u05b0\u0f71\ufe0f\u200d"
@@ -96,7 +103,7 @@ ZALGO = "\u0301\u0488\u0e47\u064b\u05b0\u0f71\ufe0f\u200d"
 @pytest.mark.parametrize("mark", ZALGO)
 @pytest.mark.parametrize("base", ["a", "é", "ש", "ท", "🙂", " ", ""])
 def test_a_pile_of_marks_on_one_character_is_bounded(mark: str, base: str) -> None:
-    assert len(clean(f"x{base}{mark * 900}y")) <= len(f"x{base}y") + MAX_MARKS
+    assert len(normalize_text(f"x{base}{mark * 900}y")) <= len(f"x{base}y") + MAX_MARKS
     assert len(bound_marks(f"x{base}{mark * 900}y")) <= len(f"x{base}y") + MAX_MARKS
 
 
@@ -117,7 +124,7 @@ def test_a_pile_of_marks_on_one_character_is_bounded(mark: str, base: str) -> No
 )
 def test_scripts_that_pile_marks_are_left_alone(text: str) -> None:
     composed = unicodedata.normalize("NFC", text)
-    assert clean(text) == composed
+    assert normalize_text(text) == composed
     assert bound_marks(composed) == composed
 
 
@@ -126,8 +133,8 @@ def test_scripts_that_pile_marks_are_left_alone(text: str) -> None:
     st.text(st.sampled_from(f"ae ü\u0344\u0327\u1100\u1161\u0f73\U0001d15f{ZALGO}"), max_size=80)
 )
 def test_no_character_carries_more_than_it_can(text: str) -> None:
-    cleaned = clean(text)
-    assert clean(cleaned) == cleaned
+    cleaned = normalize_text(text)
+    assert normalize_text(cleaned) == cleaned
     piles = re.split(r"[^\u0300-\u036f\u0488\u0e47\u064b\u05b0\u0f71-\u0f73\ufe0f\u200d]", cleaned)
     for pile in piles:
         assert pile.count("\u200d") <= 1

@@ -7,15 +7,22 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.lookalikes import LATIN, STAND_INS
-from bot.domain.words import LONGEST_PATTERN, Match, Rule, check_pattern, find, fold
+from bot.domain.lookalikes import CONFUSABLES, LEETSPEAK
+from bot.domain.words import (
+    LONGEST_PATTERN,
+    WordMatch,
+    WordRule,
+    find_violation,
+    fold_text,
+    validate_pattern,
+)
 
 UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u202e\u2066\u200f\ufe0f\u034f\U000e0061\x00"
 AWKWARD = "aeAsß İıΆͅ가각ㄱㅏｶﾞが\u3099か\u0301\u0327½№ﷺ\u200d\ufe0f\u0e31กकि\u09c7\u09be 1!@"
 
 
 def found(pattern: str, text: str, *, whole_word: bool = True) -> str | None:
-    match = find([Rule(1, pattern, whole_word)], text)
+    match = find_violation([WordRule(1, pattern, whole_word)], text)
     return match.excerpt if match else None
 
 
@@ -126,10 +133,10 @@ def test_a_phrase_is_found_after_a_false_start() -> None:
 
 
 def test_the_first_rule_that_hits_is_named() -> None:
-    rules = [Rule(3, "dog"), Rule(1, "cat"), Rule(2, "c4t")]
-    assert find(rules, "a c4t") == Match(rules[1], "c4t")
-    assert find([], "a cat") is None
-    assert find([Rule(4, "..."), rules[0]], "... dog") == Match(rules[0], "dog")
+    rules = [WordRule(3, "dog"), WordRule(1, "cat"), WordRule(2, "c4t")]
+    assert find_violation(rules, "a c4t") == WordMatch(rules[1], "c4t")
+    assert find_violation([], "a cat") is None
+    assert find_violation([WordRule(4, "..."), rules[0]], "... dog") == WordMatch(rules[0], "dog")
 
 
 def test_a_pattern_of_digits_matches_only_itself() -> None:
@@ -138,21 +145,21 @@ def test_a_pattern_of_digits_matches_only_itself() -> None:
 
 
 def test_a_pattern_is_cleaned_before_it_is_stored() -> None:
-    assert check_pattern("  new\u200b \n york ") == "new york"
-    assert check_pattern("🍆") == "🍆"
+    assert validate_pattern("  new\u200b \n york ") == "new york"
+    assert validate_pattern("🍆") == "🍆"
 
 
 @pytest.mark.parametrize("text", ["", "  ", "...", "?!", "\u200b", "\u0301"])
 def test_a_pattern_that_could_never_match_is_refused(text: str) -> None:
     with pytest.raises(InvalidRequest, match="at least one letter") as refusal:
-        check_pattern(text)
+        validate_pattern(text)
     assert refusal.value.field == "pattern"
 
 
 def test_a_pattern_that_is_too_long_is_refused_with_both_numbers() -> None:
-    assert check_pattern("a" * LONGEST_PATTERN)
+    assert validate_pattern("a" * LONGEST_PATTERN)
     with pytest.raises(InvalidRequest, match="101 characters, and at most 100"):
-        check_pattern("a" * 101)
+        validate_pattern("a" * 101)
 
 
 def test_every_single_character_is_folded_for_good() -> None:
@@ -165,13 +172,13 @@ def test_every_single_character_is_folded_for_good() -> None:
         (0x1D000, 0x1FC00),
     ]
     characters = [chr(code) for first, end in blocks for code in range(first, end)]
-    assert [char for char in characters if fold(fold(char)) != fold(char)] == []
+    assert [char for char in characters if fold_text(fold_text(char)) != fold_text(char)] == []
 
 
 @settings(deadline=None, max_examples=300)
 @given(st.one_of(st.text(), st.text(st.sampled_from(AWKWARD))))
 def test_folding_twice_is_folding_once(text: str) -> None:
-    assert fold(fold(text)) == fold(text)
+    assert fold_text(fold_text(text)) == fold_text(text)
 
 
 @settings(deadline=None, max_examples=200)
@@ -180,15 +187,15 @@ def test_folding_twice_is_folding_once(text: str) -> None:
     unseen=st.lists(st.tuples(st.integers(0, 20), st.sampled_from(UNSEEN)), max_size=12),
 )
 def test_unseen_characters_never_help_to_evade(text: str, unseen: list[tuple[int, str]]) -> None:
-    rules = [Rule(n, word) for n, word in enumerate(["ass", "new york", "裸体", "sin", "ガン"])]
+    rules = [WordRule(n, word) for n, word in enumerate(["ass", "new york", "裸体", "sin", "ガン"])]
     disguised = text
     for position, char in unseen:
         disguised = disguised[:position] + char + disguised[position:]
-    plain, hidden = find(rules, text), find(rules, disguised)
+    plain, hidden = find_violation(rules, text), find_violation(rules, disguised)
     assert plain is not None
     assert hidden is not None
     assert hidden.rule == plain.rule
-    assert fold(hidden.excerpt) == fold(plain.excerpt)
+    assert fold_text(hidden.excerpt) == fold_text(plain.excerpt)
 
 
 @settings(deadline=None, max_examples=200)
@@ -196,9 +203,9 @@ def test_unseen_characters_never_help_to_evade(text: str, unseen: list[tuple[int
 def test_a_word_between_spaces_is_found_whatever_stands_around_it(
     before: str, after: str, whole_word: bool
 ) -> None:
-    match = find([Rule(1, "wizard", whole_word)], f"{before} wizard {after}")
+    match = find_violation([WordRule(1, "wizard", whole_word)], f"{before} wizard {after}")
     assert match is not None
-    assert fold(match.excerpt) == "wizard"
+    assert fold_text(match.excerpt) == "wizard"
 
 
 @settings(deadline=None, max_examples=200)
@@ -208,15 +215,15 @@ def test_look_alikes_and_stand_ins_never_help_to_evade(data: st.DataObject) -> N
     disguises = {
         letter: letter
         + letter.upper()
-        + "".join(chr(code) for code, read in LATIN.items() if read == letter)
-        + STAND_INS.get(letter, "")
+        + "".join(chr(code) for code, read in CONFUSABLES.items() if read == letter)
+        + LEETSPEAK.get(letter, "")
         for letter in set(word) - {" "}
     }
     text = "".join(
         data.draw(st.sampled_from(disguises[letter])) if letter in disguises else letter
         for letter in word
     )
-    if any(char.isalpha() for char in fold(text)):
+    if any(char.isalpha() for char in fold_text(text)):
         assert found(word, text) == text
 
 

@@ -21,19 +21,19 @@ from bot.domain.workflow import (
     Step,
     Transport,
     Workflow,
-    walk,
+    iter_steps,
 )
 from tests.domain.job_documents import RUN, SMALL, small
 
 
 def problem(document: object) -> WorkflowError:
     with pytest.raises(WorkflowError) as caught:
-        Workflow.load(document)
+        Workflow.from_dict(document)
     return caught.value
 
 
 def test_a_document_is_read_into_types() -> None:
-    workflow = Workflow.load(SMALL)
+    workflow = Workflow.from_dict(SMALL)
     assert workflow.resources == Resources(2, 8, 8000, 2)
     assert workflow.total_gpus == 2
     assert workflow.input == Transport(http=Http("https://transfer.example.org/get/a/b"))
@@ -57,7 +57,7 @@ def test_a_document_is_read_into_types() -> None:
 
 
 def test_a_document_is_written_as_it_was_read() -> None:
-    assert Workflow.load(SMALL).document() == SMALL
+    assert Workflow.from_dict(SMALL).to_dict() == SMALL
 
 
 def test_null_is_the_same_as_leaving_a_key_out() -> None:
@@ -65,21 +65,21 @@ def test_null_is_the_same_as_leaving_a_key_out() -> None:
     absent = small()
     del absent["output"], absent["virtualNetworks"]
     del absent["steps"][0]["for"]["steps"][0]["run"]["shell"]  # type: ignore[index]
-    assert Workflow.load(nulls) == Workflow.load(absent)
-    assert Workflow.load(nulls).document() == absent
+    assert Workflow.from_dict(nulls) == Workflow.from_dict(absent)
+    assert Workflow.from_dict(nulls).to_dict() == absent
 
 
 def test_a_workflow_cannot_be_changed() -> None:
-    workflow = Workflow.load(SMALL)
+    workflow = Workflow.from_dict(SMALL)
     with pytest.raises(FrozenInstanceError):
         workflow.enable_logging = False  # type: ignore[misc]
-    assert hash(workflow) == hash(Workflow.load(copy.deepcopy(SMALL)))
+    assert hash(workflow) == hash(Workflow.from_dict(copy.deepcopy(SMALL)))
 
 
 def test_no_value_of_the_environment_and_no_password_stands_in_a_repr() -> None:
     access = {"username": "me", "password": "hush"}
     document = small(((*RUN, "container"), {"image": "a", **access}))
-    shown = repr(Workflow.load(document))
+    shown = repr(Workflow.from_dict(document))
     assert "hush" not in shown
     assert "a cat" not in shown
     assert "PROMPT" in shown
@@ -87,14 +87,14 @@ def test_no_value_of_the_environment_and_no_password_stands_in_a_repr() -> None:
 
 @pytest.mark.parametrize("document", [None, [], "job", 7])
 def test_a_document_that_is_no_mapping_is_refused(document: object) -> None:
-    assert problem(document).where == "the document"
+    assert problem(document).location == "the document"
 
 
 def test_the_first_problem_in_the_documents_own_order_is_told() -> None:
     late = {"steps": [{"run": {"command": 1}}], "resources": {"tasks": 0}}
-    assert problem(late).where == "steps[0].run.command"
+    assert problem(late).location == "steps[0].run.command"
     early = {"resources": {"tasks": 0}, "steps": [{"run": {"command": 1}}]}
-    assert problem(early).where == "resources.tasks"
+    assert problem(early).location == "resources.tasks"
 
 
 def test_a_loop_in_a_sequential_loop_is_refused_at_any_depth() -> None:
@@ -102,8 +102,8 @@ def test_a_loop_in_a_sequential_loop_is_refused_at_any_depth() -> None:
     wrapped = {"launch": {"steps": [{"use": {"source": "h/o/r", "steps": [inner]}}]}}
     outer = {"parallel": False, "items": ["b"], "steps": [{"run": {"command": ""}}, wrapped]}
     error = problem(small((("steps",), [{"for": outer}])))
-    assert error.where == "steps[0].for.steps[1].launch.steps[0].use.steps[0].for"
-    Workflow.load(small((("steps",), [{"for": {**outer, "parallel": True}}])))
+    assert error.location == "steps[0].for.steps[1].launch.steps[0].use.steps[0].for"
+    Workflow.from_dict(small((("steps",), [{"for": {**outer, "parallel": True}}])))
 
 
 def test_a_document_that_is_nested_without_end_is_refused() -> None:
@@ -116,7 +116,7 @@ def test_a_document_that_is_nested_without_end_is_refused() -> None:
 def test_a_part_that_is_passed_through_must_not_hold_itself() -> None:
     knot: list[object] = []
     knot.append(knot)
-    assert problem(small((("virtualNetworks",), [knot]))).where == "virtualNetworks[0]"
+    assert problem(small((("virtualNetworks",), [knot]))).location == "virtualNetworks[0]"
 
 
 @pytest.mark.parametrize(
@@ -140,7 +140,9 @@ def test_enroot_is_what_runs_a_container_that_says_nothing_else() -> None:
 
 def test_walking_finds_every_step_with_its_path() -> None:
     found = {
-        where: step.run.command for where, step in walk(Workflow.load(SMALL).steps) if step.run
+        where: step.run.command
+        for where, step in iter_steps(Workflow.from_dict(SMALL).steps)
+        if step.run
     }
     assert found == {
         ("steps", 0, "for", "steps", 0): "paint",

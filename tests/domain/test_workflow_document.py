@@ -99,9 +99,9 @@ WORKFLOWS = st.builds(
 @settings(max_examples=80, deadline=None)
 @given(WORKFLOWS)
 def test_every_workflow_comes_back_from_its_document(workflow: Workflow) -> None:
-    document = workflow.document()
-    assert Workflow.load(document) == workflow
-    assert Workflow.load(json.loads(json.dumps(document))) == workflow
+    document = workflow.to_dict()
+    assert Workflow.from_dict(document) == workflow
+    assert Workflow.from_dict(json.loads(json.dumps(document))) == workflow
 
 
 @settings(max_examples=40, deadline=None)
@@ -119,4 +119,4 @@ def test_no_document_holds_a_null_or_an_empty_optional_text(workflow: Workflow) 
             for item in part:
                 check(item, key)
 
-    check(workflow.document(), "")
+    check(workflow.to_dict(), "")

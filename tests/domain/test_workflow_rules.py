@@ -13,7 +13,7 @@ LOOP: Path = ("steps", 0, "for")
 
 def problem(document: object) -> WorkflowError:
     with pytest.raises(WorkflowError) as caught:
-        Workflow.load(document)
+        Workflow.from_dict(document)
     return caught.value
 
 
@@ -116,9 +116,9 @@ def test_a_broken_rule_is_named_with_its_path_and_a_mend(
     at: Path, value: object, where: str, said: str
 ) -> None:
     error = problem(small((at, value)))
-    assert error.where == where
+    assert error.location == where
     assert said in str(error)
-    assert error.mend.endswith((".", "?"))
+    assert error.hint.endswith((".", "?"))
 
 
 @pytest.mark.parametrize(("at", "value", "where", "said"), BROKEN_RUNS)
@@ -126,5 +126,5 @@ def test_a_broken_rule_of_a_command_is_named_with_its_path(
     at: Path, value: object, where: str, said: str
 ) -> None:
     error = problem(small(((*RUN, *at), value)))
-    assert error.where == f"steps[0].for.steps[0].run.{where}"
+    assert error.location == f"steps[0].for.steps[0].run.{where}"
     assert said in str(error)

@@ -8,12 +8,12 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bot.backends.base import Life, LogLine
+from bot.backends.base import LifecycleEvent, LogLine
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import DeliveryError
-from bot.domain.events import Handle, JobEvent, MessageRef
+from bot.domain.events import BackendJobRef, JobEvent, MessageRef
 from bot.domain.job import Job
-from bot.engine.collect import Package
+from bot.engine.collect import JobResult
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 GUILD, CHANNEL = 1, 2
@@ -59,7 +59,7 @@ class Diary:
         self.entries: list[tuple[Job, JobEvent]] = []
         self._added = asyncio.Condition()
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         async with self._added:
             self.entries.append((job, event))
             self._added.notify_all()
@@ -85,19 +85,19 @@ class Postman:
     posted: list[tuple[str, str]] = field(default_factory=list)
     looked: list[str] = field(default_factory=list)
 
-    async def ladder(self, job: Job) -> tuple[str, ...]:
+    async def methods(self, job: Job) -> tuple[str, ...]:
         return self.rungs
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         if rung in self.broken:
             raise self.broken[rung]
         assert await asyncio.to_thread(package.grid.is_file)
         self.posted.append((rung, job.id))
         return MessageRef(CHANNEL, 1000 + len(self.posted))
 
-    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+    async def find_sent(
+        self, rung: str, job: Job, nonce: str, since: datetime
+    ) -> MessageRef | None:
         self.looked.append(rung)
         if self.blind:
             raise DeliveryError("the channel is gone")
@@ -112,8 +112,8 @@ class GatedBackend(ScriptedBackend):
         self.gate = asyncio.Event()
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         await self.gate.wait()
         async for item in super().follow(handle, cursor):
             yield item

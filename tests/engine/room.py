@@ -9,25 +9,25 @@ from dataclasses import dataclass, replace
 from datetime import timedelta
 from pathlib import Path
 
-from bot.app import load_menu
+from bot.app import load_templates
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.job import Job, JobState
 from bot.domain.quota import Quota
-from bot.domain.request import Author, Place, Request
-from bot.engine.book import Book
-from bot.engine.circuit import Circuit
-from bot.engine.collect import Collector
-from bot.engine.deliver import Courier, Deliverer
-from bot.engine.dispatcher import Dispatcher
-from bot.engine.kitchen import Kitchen, Menu
-from bot.engine.queue import Limits, Member, Queue
-from bot.engine.reporting import Fanout, Reporter
-from bot.engine.runner import Runner
-from bot.engine.spending import Ceilings, Purse
+from bot.domain.request import Author, ChannelRef, Request
+from bot.engine.book import JobLifecycle
+from bot.engine.circuit import CircuitBreaker
+from bot.engine.collect import ResultFetcher
+from bot.engine.deliver import DeliveryService, DeliveryTransport
+from bot.engine.dispatcher import Scheduler
+from bot.engine.kitchen import WorkflowRenderer, WorkflowTemplates
+from bot.engine.queue import Actor, JobQueue, QueueLimits
+from bot.engine.reporting import CompositeObserver, JobObserver
+from bot.engine.runner import JobWorker
+from bot.engine.spending import BudgetLimits, BudgetService
 from bot.settings import Settings
 from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
-from bot.store.ledger import Ledger
+from bot.store.ledger import LedgerRepository
 from bot.store.query import Query
 from tests.engine.cast import CHANNEL, GUILD, NOW, Clock, Diary, Dice, Naps, Postman
 
@@ -38,18 +38,18 @@ class Room:
 
     database: Database
     backend: ScriptedBackend
-    postman: Courier
+    postman: DeliveryTransport
     diary: Diary
     clock: Clock
     naps: Naps
-    book: Book
-    circuit: Circuit
-    collector: Collector
-    kitchen: Kitchen
-    runner: Runner
-    dispatcher: Dispatcher
-    queue: Queue
-    purse: Purse
+    book: JobLifecycle
+    circuit: CircuitBreaker
+    collector: ResultFetcher
+    kitchen: WorkflowRenderer
+    runner: JobWorker
+    dispatcher: Scheduler
+    queue: JobQueue
+    purse: BudgetService
     outage: asyncio.Event
 
     async def ended(self, *job_ids: str) -> list[Job]:
@@ -89,7 +89,7 @@ class Room:
 
     async def faults(self) -> tuple[str, ...]:
         """What is wrong between jobs and ledger."""
-        return await Ledger(self.database).check()
+        return await LedgerRepository(self.database).check()
 
 
 def a_request(user: int = 7, **changes: object) -> Request:
@@ -104,22 +104,22 @@ def a_request(user: int = 7, **changes: object) -> Request:
         samples=2,
         model="sd-2-1",
         author=Author(user, "Ada"),
-        place=Place(GUILD, CHANNEL),
+        place=ChannelRef(GUILD, CHANNEL),
     )
     return replace(request, **changes)  # type: ignore[arg-type]
 
 
-def a_member(user: int = 7, *, moderator: bool = False) -> Member:
-    return Member(user, "Ada", moderator=moderator)
+def a_member(user: int = 7, *, moderator: bool = False) -> Actor:
+    return Actor(user, "Ada", moderator=moderator)
 
 
 def a_press(number: int) -> InteractionRef:
     return InteractionRef(number, 99, f"token-{number}", NOW + timedelta(minutes=15))
 
 
-def stock_menu(folder: Path) -> Menu:
+def stock_menu(folder: Path) -> WorkflowTemplates:
     """The packaged templates."""
-    return load_menu(Settings.load(None, {}, base=folder))
+    return load_templates(Settings.load(None, {}, base=folder))
 
 
 @asynccontextmanager
@@ -127,15 +127,15 @@ async def open_room(
     folder: Path,
     *,
     backend: ScriptedBackend | None = None,
-    postman: Courier | None = None,
-    reporters: Iterable[Reporter] = (),
+    postman: DeliveryTransport | None = None,
+    reporters: Iterable[JobObserver] = (),
     slots: int = 4,
     running: int = 1,
     waiting: int = 5,
     waiting_of_all: int = 1000,
     images: int = 10_000,
-    menu: Menu | None = None,
-    ceilings: Ceilings | None = None,
+    menu: WorkflowTemplates | None = None,
+    ceilings: BudgetLimits | None = None,
     clock: Clock | None = None,
     dispatching: bool = True,
 ) -> AsyncIterator[Room]:
@@ -148,32 +148,32 @@ async def open_room(
     postman = postman or Postman()
     quota = Quota(images, timedelta(hours=24), running, waiting)
     async with await Database.open(database_file, now=clock) as database:
-        book = Book(database, Fanout([diary, *reporters]), now=clock)
+        book = JobLifecycle(database, CompositeObserver([diary, *reporters]), now=clock)
         outage = asyncio.Event()
-        circuit = Circuit(
+        circuit = CircuitBreaker(
             backend.health,
             sleep=naps,
             on_change=lambda is_open, _: outage.set() if is_open else None,
         )
-        collector = Collector(backend, folder / "jobs", now=clock, sleep=naps)
+        collector = ResultFetcher(backend, folder / "jobs", now=clock, sleep=naps)
 
         async def stop(job: Job) -> None:
             if job.handle is not None:
                 await backend.cancel(job.handle)
 
-        queue = Queue(
+        queue = JobQueue(
             database,
             book,
-            Limits(slots, waiting_of_all, quota),
+            QueueLimits(slots, waiting_of_all, quota),
             now=clock,
             entropy=Dice(),
             wake=lambda: dispatcher.wake(),
             stop=stop,
         )
-        kitchen = Kitchen(queue.jobs, backend, menu or stock_menu(folder))
-        purse = Purse(database, backend, ceilings or Ceilings(), now=clock, sleep=naps)
-        deliverer = Deliverer(database, postman, now=clock, sleep=naps)
-        runner = Runner(
+        kitchen = WorkflowRenderer(queue.jobs, backend, menu or stock_menu(folder))
+        purse = BudgetService(database, backend, ceilings or BudgetLimits(), now=clock, sleep=naps)
+        deliverer = DeliveryService(database, postman, now=clock, sleep=naps)
+        runner = JobWorker(
             book=book,
             backend=backend,
             kitchen=kitchen,
@@ -183,7 +183,7 @@ async def open_room(
             purse=purse,
             sleep=naps,
         )
-        dispatcher = Dispatcher(
+        dispatcher = Scheduler(
             database, book, runner, circuit, slots=slots, per_user=running, now=clock, sleep=naps
         )
         dispatch = asyncio.create_task(dispatcher.run()) if dispatching else None

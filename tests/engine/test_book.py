@@ -11,18 +11,18 @@ from bot.domain.errors import BotError, IllegalTransition
 from bot.domain.events import (
     Accepted,
     Artifact,
+    BackendJobRef,
     Cancelled,
     CancelRequested,
-    Cause,
-    Collected,
     Delivered,
-    Dispatched,
     Exited,
     Failed,
-    Handle,
+    FailureReason,
+    ResultsFetched,
     RowProgress,
     RowReady,
     RowStarted,
+    Scheduled,
     Started,
 )
 from bot.domain.job import Job, JobState, new_job
@@ -35,8 +35,8 @@ FILE = Artifact("file:///row-01.png", 1, "0" * 64)
 
 async def _running(room: Room) -> Job:
     job = await room.submit()
-    for event in (Dispatched(), Accepted(Handle("scripted", job.id)), Started()):
-        job = await room.book.apply(job, event)
+    for event in (Scheduled(), Accepted(BackendJobRef("scripted", job.id)), Started()):
+        job = await room.book.apply_event(job, event)
     return job
 
 
@@ -45,9 +45,11 @@ async def test_an_event_changes_what_is_stored_and_not_what_the_caller_remembers
 ) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         job = await room.submit()
-        submitting = await room.book.apply(job, Dispatched())
-        await room.book.apply(submitting, CancelRequested(9))
-        pending = await room.book.apply(submitting, Accepted(Handle("scripted", job.id)))
+        submitting = await room.book.apply_event(job, Scheduled())
+        await room.book.apply_event(submitting, CancelRequested(9))
+        pending = await room.book.apply_event(
+            submitting, Accepted(BackendJobRef("scripted", job.id))
+        )
         assert pending.state is JobState.PENDING
         assert pending.cancelled_by == 9
         assert await room.stored(job.id) == pending
@@ -57,48 +59,48 @@ async def test_what_cannot_happen_changes_nothing(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         job = await room.submit()
         with pytest.raises(IllegalTransition):
-            await room.book.apply(job, Collected((1,)))
+            await room.book.apply_event(job, ResultsFetched((1,)))
         assert await room.stored(job.id) == job
         assert room.diary.entries == []
 
 
 async def test_what_happens_to_an_ended_job_is_not_reported(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        cancelled = await room.book.apply(await room.submit(), Cancelled(7))
-        assert await room.book.apply(cancelled, Started()) == cancelled
+        cancelled = await room.book.apply_event(await room.submit(), Cancelled(7))
+        assert await room.book.apply_event(cancelled, Started()) == cancelled
         assert len(room.diary.entries) == 1
 
 
 async def test_a_job_that_is_not_stored_cannot_change(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         with pytest.raises(BotError, match="there is no job"):
-            await room.book.apply(new_job("a" * 16, a_request(), NOW), Dispatched())
+            await room.book.apply_event(new_job("a" * 16, a_request(), NOW), Scheduled())
 
 
 async def test_progress_is_shown_but_not_stored_and_outlives_other_events(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         job = await _running(room)
         for event in (RowStarted(1, 7), RowProgress(1, 40), RowStarted(2, 8), RowProgress(2, 60)):
-            job = await room.book.apply(job, event)
+            job = await room.book.apply_event(job, event)
         assert [row.percent for row in job.rows] == [40, 60]
         assert [row.percent for row in (await room.stored(job.id)).rows] == [0, 0]
-        job = await room.book.apply(job, RowReady(1, 7, FILE))
-        assert job.rows[0].ready
+        job = await room.book.apply_event(job, RowReady(1, 7, FILE))
+        assert job.rows[0].is_ready
         assert (job.rows[1].percent, job.rows[1].started) == (60, True)
 
 
 async def test_an_ended_job_shows_what_is_stored(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await room.book.apply(await _running(room), RowProgress(1, 40))
-        ended = await room.book.apply(job, Failed(Cause.INTERNAL, "It broke."))
+        job = await room.book.apply_event(await _running(room), RowProgress(1, 40))
+        ended = await room.book.apply_event(job, Failed(FailureReason.INTERNAL, "It broke."))
         assert ended == await room.stored(job.id)
 
 
 async def test_a_cancelled_job_is_charged_for_the_rows_that_were_shown(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False, images=4) as room:
-        job = await room.book.apply(await _running(room), RowReady(1, 7, FILE))
-        job = await room.book.apply(job, CancelRequested(7))
-        job = await room.book.apply(job, Exited(143))
+        job = await room.book.apply_event(await _running(room), RowReady(1, 7, FILE))
+        job = await room.book.apply_event(job, CancelRequested(7))
+        job = await room.book.apply_event(job, Exited(143))
         assert job.state is JobState.CANCELLED
         assert charged_images(job) == 2
         assert (await room.queue.allowance(GUILD, a_member())).left == 2
@@ -108,7 +110,7 @@ async def test_a_cancelled_job_is_charged_for_the_rows_that_were_shown(tmp_path:
 def test_a_failed_job_costs_nothing_and_a_finished_one_what_was_delivered() -> None:
     job = new_job("a" * 16, a_request(rows=3), NOW)
     rows = tuple(replace(row, artifact=FILE) for row in job.rows)
-    made = replace(job, rows=rows, collected=(1, 3))
+    made = replace(job, rows=rows, fetched_rows=(1, 3))
     assert charged_images(replace(made, state=JobState.FAILED)) == 0
     assert charged_images(replace(made, state=JobState.FINISHED)) == 4
     assert charged_images(replace(made, state=JobState.CANCELLED)) == 6
@@ -116,9 +118,9 @@ def test_a_failed_job_costs_nothing_and_a_finished_one_what_was_delivered() -> N
 
 async def test_a_finished_job_is_settled_with_what_was_made(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False, images=4) as room:
-        job = await room.book.apply(await _running(room), RowReady(1, 7, FILE))
-        for event in (Exited(0), Collected((1,)), Delivered("channel")):
-            job = await room.book.apply(job, event)
+        job = await room.book.apply_event(await _running(room), RowReady(1, 7, FILE))
+        for event in (Exited(0), ResultsFetched((1,)), Delivered("channel")):
+            job = await room.book.apply_event(job, event)
         assert job.state is JobState.FINISHED
         assert (await room.queue.allowance(GUILD, a_member())).left == 2
         assert await room.faults() == ()
@@ -128,14 +130,14 @@ async def test_what_a_runner_reports_after_a_wish_to_stop_does_not_take_it_back(
     tmp_path: Path,
 ) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await room.queue.take(a_request())
+        job = await room.queue.submit_immediate(a_request())
         running = job
-        for event in (Accepted(Handle("scripted", job.id)), Started(), RowProgress(1, 18)):
-            running = await room.book.apply(running, event)
-        await room.book.apply(job, CancelRequested(7))
+        for event in (Accepted(BackendJobRef("scripted", job.id)), Started(), RowProgress(1, 18)):
+            running = await room.book.apply_event(running, event)
+        await room.book.apply_event(job, CancelRequested(7))
         # The runner goes on with what it last saw.
         for percent in (19, 40, 90):
-            seen = await room.book.apply(running, RowProgress(1, percent))
+            seen = await room.book.apply_event(running, RowProgress(1, percent))
             assert seen.cancelled_by == 7
             assert seen.rows[0].percent == percent
         assert all(
@@ -143,5 +145,5 @@ async def test_what_a_runner_reports_after_a_wish_to_stop_does_not_take_it_back(
             for known, event in room.diary.entries
             if isinstance(event, RowProgress) and known.rows[0].percent > 18
         )
-        ended = await room.book.apply(running, Cancelled(0))
+        ended = await room.book.apply_event(running, Cancelled(0))
         assert (ended.state, ended.cancelled_by) == (JobState.CANCELLED, 7)

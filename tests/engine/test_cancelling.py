@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 
 from bot.backends.base import Submission
-from bot.backends.recordings import rehearsal
+from bot.backends.recordings import synthetic_recording
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import NotAllowed, RequestError
-from bot.domain.events import CancelRequested, Dispatched, Handle
+from bot.domain.events import BackendJobRef, CancelRequested, Scheduled
 from bot.domain.job import Job, JobState
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 from tests.engine.cast import GUILD, GatedBackend
 from tests.engine.room import a_member, open_room
 
@@ -47,7 +47,7 @@ async def test_a_job_that_is_not_there_cannot_be_cancelled(tmp_path: Path) -> No
 
 async def test_a_running_job_is_cancelled_once_the_backend_has_stopped_it(tmp_path: Path) -> None:
     backend = ScriptedBackend(
-        tmp_path / "scripted", recording=lambda job: rehearsal(job.workflow, seconds=3600)
+        tmp_path / "scripted", recording=lambda job: synthetic_recording(job.workflow, seconds=3600)
     )
     async with open_room(tmp_path, backend=backend, images=4) as room:
         job = await room.submit()
@@ -62,21 +62,21 @@ async def test_a_running_job_is_cancelled_once_the_backend_has_stopped_it(tmp_pa
 
 async def test_a_job_that_is_being_handed_over_is_cancelled_when_it_arrives(tmp_path: Path) -> None:
     backend = ScriptedBackend(
-        tmp_path / "scripted", recording=lambda job: rehearsal(job.workflow, seconds=3600)
+        tmp_path / "scripted", recording=lambda job: synthetic_recording(job.workflow, seconds=3600)
     )
     async with open_room(tmp_path, backend=backend, dispatching=False) as room:
         job = await room.submit()
-        submitting = await room.book.apply(job, Dispatched())
+        submitting = await room.book.apply_event(job, Scheduled())
         answered = await room.queue.cancel(job.id, a_member())
         assert answered.state is JobState.SUBMITTING
         assert answered.cancelled_by == 7
         # What the runner holds in its hands is older than the wish to cancel.
-        ended = await room.runner.carry(submitting)
+        ended = await room.runner.run(submitting)
         assert ended.state is JobState.CANCELLED
         assert await room.faults() == ()
 
 
-class Overtaken(Jobs):
+class Overtaken(JobRepository):
     """Answers truly, but something happens before the answer is used."""
 
     def __init__(self, database: Database, meanwhile: Callable[[Job], Awaitable[object]]) -> None:
@@ -94,19 +94,19 @@ async def test_a_job_whose_turn_comes_while_it_is_cancelled_is_not_submitted(
     tmp_path: Path,
 ) -> None:
     backend = ScriptedBackend(
-        tmp_path / "scripted", recording=lambda job: rehearsal(job.workflow, seconds=3600)
+        tmp_path / "scripted", recording=lambda job: synthetic_recording(job.workflow, seconds=3600)
     )
     async with open_room(tmp_path, backend=backend, dispatching=False) as room:
         job = await room.submit()
         turns: list[Job] = []
 
         async def turn_comes(job: Job) -> None:
-            turns.append(await room.book.apply(job, Dispatched()))
+            turns.append(await room.book.apply_event(job, Scheduled()))
 
         room.queue.jobs = Overtaken(room.database, turn_comes)
         answered = await room.queue.cancel(job.id, a_member())
         assert answered.state is JobState.SUBMITTING
-        ended = await room.runner.carry(turns[0])
+        ended = await room.runner.run(turns[0])
         assert ended.state is JobState.CANCELLED
         assert backend.submitted == []
         assert await room.faults() == ()
@@ -116,13 +116,13 @@ async def test_a_cancellation_that_comes_with_the_submission_is_carried_on_to_th
     tmp_path: Path,
 ) -> None:
     class Overtaking(ScriptedBackend):
-        async def submit(self, submission: Submission) -> Handle:
+        async def submit(self, submission: Submission) -> BackendJobRef:
             handle = await super().submit(submission)
             await room.queue.cancel(submission.job_id, a_member())
             return handle
 
     backend = Overtaking(
-        tmp_path / "scripted", recording=lambda job: rehearsal(job.workflow, seconds=3600)
+        tmp_path / "scripted", recording=lambda job: synthetic_recording(job.workflow, seconds=3600)
     )
     async with open_room(tmp_path, backend=backend) as room:
         job = await room.submit()

@@ -12,11 +12,11 @@ import pytest
 from PIL import Image
 
 from bot.backends.base import Submission
-from bot.backends.recordings import Recording, rehearsal
+from bot.backends.recordings import Recording, synthetic_recording
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
-from bot.domain.grid import geometry_of
+from bot.domain.grid import grid_geometry
 from bot.domain.job import Job, JobState
 from tests.engine.room import Room, open_room
 
@@ -27,15 +27,15 @@ async def _made(room: Room) -> Job:
 
 
 def _gridless(job: Submission) -> Recording:
-    return rehearsal(job.workflow, grid=False)
+    return synthetic_recording(job.workflow, grid=False)
 
 
 async def test_a_result_is_a_grid_its_rows_and_what_there_is_to_know(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         job = await _made(room)
-        package = room.collector.package(job)
+        package = room.collector.result(job)
         with Image.open(package.grid) as grid:
-            assert grid.size == geometry_of(job.request).size
+            assert grid.size == grid_geometry(job.request).size
         assert [number for number, _ in package.rows] == [1, 2, 3]
         known = json.loads(package.metadata.read_text(encoding="utf-8"))
         assert known["prompt"] == "a lighthouse at dawn"
@@ -62,10 +62,10 @@ async def test_a_grid_that_is_not_there_is_composed_from_the_rows(tmp_path: Path
     async with open_room(tmp_path, backend=backend) as room:
         job = await _made(room)
         assert job.state is JobState.FINISHED
-        package = room.collector.package(job)
+        package = room.collector.result(job)
         strips = [Image.open(path) for _, path in package.rows]
         with Image.open(package.grid) as grid:
-            assert grid.size == geometry_of(job.request).size
+            assert grid.size == grid_geometry(job.request).size
             top = 0
             for strip in strips:
                 box = (0, top, grid.width, top + strip.height)
@@ -79,10 +79,10 @@ async def test_a_row_that_is_lost_on_the_way_is_left_out(tmp_path: Path) -> None
     backend.faults.missing = frozenset({"row-02.png"})
     async with open_room(tmp_path, backend=backend) as room:
         job = await _made(room)
-        assert job.collected == (1, 3)
-        package = room.collector.package(job)
+        assert job.fetched_rows == (1, 3)
+        package = room.collector.result(job)
         with Image.open(package.grid) as grid:
-            assert grid.height == 2 * geometry_of(job.request).strip_size[1]
+            assert grid.height == 2 * grid_geometry(job.request).strip_size[1]
         known = json.loads(package.metadata.read_text(encoding="utf-8"))
         assert known["missing_rows"] == [2]
         assert known["row_seeds"] == {"1": 7, "3": 9}
@@ -99,12 +99,12 @@ async def test_a_row_that_was_painted_again_is_fetched_as_it_was_announced_last(
         room.collector.row_path(job.id, 1).unlink()
         # What an earlier run announced lies under the same name, and is not that any more.
         earlier = replace(row, artifact=replace(row.artifact, sha256="0" * 64))
-        lost = room.collector.begin(job, earlier)
-        path = await room.collector.begin(job, row)
+        lost = room.collector.prefetch_row(job, earlier)
+        path = await room.collector.prefetch_row(job, row)
         assert path.exists()
         with pytest.raises(asyncio.CancelledError):
             await lost
-        room.collector.forget(job.id)
+        room.collector.discard(job.id)
 
 
 class Slow(ScriptedBackend):
@@ -133,13 +133,13 @@ async def test_a_row_that_was_painted_again_does_not_wait_for_the_first_fetch(
         assert row.artifact is not None
         room.collector.row_path(job.id, 1).unlink()
         earlier = replace(row, artifact=replace(row.artifact, sha256="0" * 64))
-        waiting = room.collector.begin(job, earlier)
+        waiting = room.collector.prefetch_row(job, earlier)
         await backend.asked.wait()
         async with asyncio.timeout(10):
-            path = await room.collector.begin(job, row)
+            path = await room.collector.prefetch_row(job, row)
         assert path.exists()
         assert waiting.cancelled()
-        assert await room.collector.collect(job) == (1, 2, 3)
+        assert await room.collector.fetch_all(job) == (1, 2, 3)
         assert not list(room.collector.folder(job.id).glob(".*"))
 
 
@@ -162,9 +162,9 @@ async def test_a_picture_of_the_wrong_size_is_dropped(
     backend.wrong = wrong
     async with open_room(tmp_path, backend=backend) as room:
         job = await _made(room)
-        assert job.collected == here
-        with Image.open(room.collector.package(job).grid) as grid:
-            size = replace(geometry_of(job.request), rows=len(here)).size
+        assert job.fetched_rows == here
+        with Image.open(room.collector.result(job).grid) as grid:
+            size = replace(grid_geometry(job.request), rows=len(here)).size
             assert grid.size == size
         assert room.collector.row_path(job.id, 2).exists() == (2 in here)
 
@@ -186,7 +186,7 @@ class Flaky(ScriptedBackend):
 async def test_a_file_server_that_is_away_is_asked_again(tmp_path: Path) -> None:
     async with open_room(tmp_path, backend=Flaky(tmp_path / "scripted", speed=0)) as room:
         job = await _made(room)
-        assert job.collected == (1, 2, 3)
+        assert job.fetched_rows == (1, 2, 3)
         assert room.naps.taken
 
 
@@ -195,7 +195,7 @@ async def test_a_file_server_that_is_away_for_minutes_costs_no_picture(tmp_path:
     backend.away = 30  # fewer than one row alone would wait for
     async with open_room(tmp_path, backend=backend) as room:
         job = await _made(room)
-        assert job.collected == (1, 2, 3)
+        assert job.fetched_rows == (1, 2, 3)
         assert 60.0 in room.naps.taken
 
 
@@ -214,16 +214,16 @@ async def test_each_file_is_fetched_once(tmp_path: Path) -> None:
     async with open_room(tmp_path, backend=backend) as room:
         job = await _made(room)
         assert backend.fetched == 4
-        assert await room.collector.collect(job) == (1, 2, 3)
+        assert await room.collector.fetch_all(job) == (1, 2, 3)
         assert backend.fetched == 4
 
 
 async def test_begun_twice_is_fetched_once_and_forgotten_is_stopped(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         job = await _made(room)
-        first = room.collector.begin(job, job.rows[0])
-        assert room.collector.begin(job, job.rows[0]) is first
-        room.collector.forget(job.id)
+        first = room.collector.prefetch_row(job, job.rows[0])
+        assert room.collector.prefetch_row(job, job.rows[0]) is first
+        room.collector.discard(job.id)
         await asyncio.wait([first])
         assert first.cancelled()
 
@@ -237,7 +237,7 @@ async def test_a_foreign_error_is_not_swallowed(tmp_path: Path) -> None:
         job = await _made(room)
         assert job.state is JobState.FAILED
         with pytest.raises(BrokenPipeError):
-            await room.collector.collect(replace(job, grid=None))
+            await room.collector.fetch_all(replace(job, grid=None))
         assert await room.faults() == ()
 
 
@@ -245,4 +245,4 @@ async def test_a_job_without_rows_has_nothing_to_collect(tmp_path: Path) -> None
     async with open_room(tmp_path, dispatching=False) as room:
         job = await room.submit()
         with pytest.raises(ArtifactMissing, match="none of the announced rows"):
-            await room.collector.collect(job)
+            await room.collector.fetch_all(job)

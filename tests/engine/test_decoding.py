@@ -167,9 +167,9 @@ def test_a_row_of_any_kind_comes_to_the_grid_in_its_colours(tmp_path: Path, kind
     row, plain = tmp_path / "row-01.png", tmp_path / "row-02.png"
     row.write_bytes(make())
     flat("RGB", (0, 0, 255)).save(plain)
-    pictures.keep_only_if_good(row, SIZE)
+    pictures.delete_if_invalid(row, SIZE)
     assert row.read_bytes().startswith(b"\x89PNG")
-    pictures.stack([row, plain], tmp_path / "grid.png")
+    pictures.stack_rows([row, plain], tmp_path / "grid.png")
     pictures.crop(row, (2, 2, 10, 6), tmp_path / "cell.png")
     with (
         Image.open(tmp_path / "grid.png") as grid,
@@ -187,7 +187,7 @@ def test_a_copy_within_a_limit_has_the_colours_too(tmp_path: Path, kind: str) ->
     make, colour = KINDS[kind]
     row = tmp_path / "row.png"
     row.write_bytes(make() + bytes(2_000))  # what follows the end is nobody's
-    made = pictures.fitted(row, GridGeometry(*SIZE, 1, 1), 1_500, tmp_path)
+    made = pictures.fit_to_size(row, GridGeometry(*SIZE, 1, 1), 1_500, tmp_path)
     with Image.open(made) as small:
         seen = small.convert("RGB").getpixel((5, 3))
         assert isinstance(seen, tuple)
@@ -198,8 +198,8 @@ def test_a_copy_within_a_limit_has_the_colours_too(tmp_path: Path, kind: str) ->
 def test_a_picture_is_seen_upright(tmp_path: Path, orientation: int) -> None:
     row = tmp_path / "row.png"
     row.write_bytes(turned(orientation))
-    pictures.keep_only_if_good(row, SIZE)
-    pictures.stack([row], tmp_path / "grid.png")
+    pictures.delete_if_invalid(row, SIZE)
+    pictures.stack_rows([row], tmp_path / "grid.png")
     with Image.open(tmp_path / "grid.png") as grid:
         assert grid.size == SIZE
         assert (grid.getpixel((3, 1)), grid.getpixel((3, 6))) == (RED, WHITE)
@@ -208,7 +208,7 @@ def test_a_picture_is_seen_upright(tmp_path: Path, orientation: int) -> None:
 def test_exif_that_nobody_can_read_turns_nothing(tmp_path: Path) -> None:
     row = tmp_path / "row.png"
     row.write_bytes(saved(flat("RGB", ORANGE), exif=b"Exif\0\0rubbish"))
-    assert pictures.check_picture(row, SIZE) == SIZE
+    assert pictures.verify_image(row, SIZE) == SIZE
 
 
 def test_another_profile_s_colours_are_converted(tmp_path: Path) -> None:
@@ -235,5 +235,5 @@ def test_a_file_that_ends_too_early_is_refused_in_every_format(
     for length in (0, 5, 20, 40, len(whole) // 2, len(whole) - 200):
         path.write_bytes(whole[:length])
         with pytest.raises(ArtifactMissing, match="no readable picture"):
-            pictures.keep_only_if_good(path, None, decode=decode)
+            pictures.delete_if_invalid(path, None, decode=decode)
         assert not path.exists()

@@ -12,10 +12,10 @@ import pytest
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import Delivered, MessageRef
 from bot.domain.job import Job, JobState
-from bot.engine.collect import Package
-from bot.engine.deliver import Deliverer
+from bot.engine.collect import JobResult
+from bot.engine.deliver import DeliveryService
 from bot.store import deliveries
-from bot.store.deliveries import Deliveries
+from bot.store.deliveries import DeliveryRepository
 from tests.engine.cast import NOW, Naps, Postman
 from tests.engine.room import Room, open_room
 
@@ -31,9 +31,9 @@ async def test_each_rung_that_breaks_leaves_it_to_the_next(tmp_path: Path, broke
         (ended,) = await room.ended(job.id)
         assert ended.state is JobState.FINISHED
         held = (*ALL, "kept")[broken]
-        assert ended.rung == held
+        assert ended.delivery_method == held
         assert postman.posted == ([(held, job.id)] if held != "kept" else [])
-        attempts = await Deliveries(room.database).attempts(job.id)
+        attempts = await DeliveryRepository(room.database).attempts(job.id)
         assert [(attempt.rung, attempt.delivered) for attempt in attempts] == [
             *((rung, False) for rung in ALL[:broken]),
             *((rung, True) for rung in ALL[broken : broken + 1]),
@@ -45,18 +45,22 @@ async def test_each_rung_that_breaks_leaves_it_to_the_next(tmp_path: Path, broke
 async def test_a_result_that_nobody_takes_is_kept_and_charged(tmp_path: Path) -> None:
     async with open_room(tmp_path, postman=Postman(rungs=())) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.state, ended.rung, ended.result) == (JobState.FINISHED, "kept", None)
-        assert room.collector.package(ended).grid.is_file()
+        assert (ended.state, ended.delivery_method, ended.result) == (
+            JobState.FINISHED,
+            "kept",
+            None,
+        )
+        assert room.collector.result(ended).grid.is_file()
 
 
 async def _deliver(
     room: Room, postman: Postman, *, again: bool = False, **options: Any
 ) -> Delivered:
     """Deliver again, as after a crash, a result that lies in its folder."""
-    deliverer = Deliverer(room.database, postman, now=room.clock, **options)
+    deliverer = DeliveryService(room.database, postman, now=room.clock, **options)
     (job,) = await room.queue.jobs.history(7)
     grid = room.collector.row_path(job.id, 1)
-    return await deliverer.deliver(job, Package(grid.parent, grid, ()), again=again)
+    return await deliverer.deliver(job, JobResult(grid.parent, grid, ()), again=again)
 
 
 async def _one_made(room: Room) -> str:
@@ -101,7 +105,7 @@ async def test_after_an_attempt_of_unknown_outcome_that_is_not_found_it_is_made_
         await _note(room, job_id, "channel", None)
         postman = Postman(rungs=("channel",), blind=blind)
         delivered = await _deliver(room, postman)
-        assert delivered.rung == "channel"
+        assert delivered.method == "channel"
         assert postman.looked == ["channel"]
         assert postman.posted == [("channel", job_id)]
 
@@ -110,7 +114,7 @@ async def test_a_rung_that_broke_before_a_crash_is_not_tried_again(tmp_path: Pat
     async with open_room(tmp_path, postman=Postman(rungs=())) as room:
         await _note(room, await _one_made(room), "interaction", False)
         postman = Postman()
-        assert (await _deliver(room, postman)).rung == "channel"
+        assert (await _deliver(room, postman)).method == "channel"
         assert postman.looked == []
 
 
@@ -141,7 +145,7 @@ async def test_a_post_whose_answer_was_lost_is_looked_for_before_anything_else(
     postman.there["channel"] = THERE
     async with open_room(tmp_path, postman=postman) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.rung, ended.result) == ("channel", THERE)
+        assert (ended.delivery_method, ended.result) == ("channel", THERE)
         assert postman.posted == []
 
 
@@ -152,19 +156,19 @@ class Absent(Postman):
         super().__init__(rungs=("channel", "direct"))
         self.error, self.posts, self.looks = error, posts, looks
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         self.posts -= 1
         if self.posts >= 0:
             raise self.error
-        return await super().hand_over(rung, job, package, nonce)
+        return await super().send(rung, job, package, nonce)
 
-    async def find(self, rung: str, job: Job, nonce: str, since: datetime) -> MessageRef | None:
+    async def find_sent(
+        self, rung: str, job: Job, nonce: str, since: datetime
+    ) -> MessageRef | None:
         self.looks -= 1
         if self.looks >= 0:
             raise self.error
-        return await super().find(rung, job, nonce, since)
+        return await super().find_sent(rung, job, nonce, since)
 
 
 @pytest.mark.parametrize("error", NOT_NOW)
@@ -174,10 +178,10 @@ async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
     postman = Absent(error, posts=300, looks=20)
     async with open_room(tmp_path, postman=postman) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert ended.rung == "channel"
+        assert ended.delivery_method == "channel"
         assert len(postman.posted) == 1
         assert len(postman.looked) == 300  # after each attempt, once that was possible
-        assert [one.rung for one in await Deliveries(room.database).attempts(ended.id)] == [
+        assert [one.rung for one in await DeliveryRepository(room.database).attempts(ended.id)] == [
             "channel"
         ]
         waited = room.naps.taken
@@ -191,24 +195,24 @@ async def test_a_refusal_after_an_outage_leads_to_the_next_rung(tmp_path: Path) 
     postman.broken["channel"] = DeliveryError("Missing Access")
     async with open_room(tmp_path, postman=postman) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert ended.rung == "direct"
+        assert ended.delivery_method == "direct"
         assert postman.posted == [("direct", ended.id)]
 
 
 async def test_an_attempt_that_takes_too_long_is_not_now(tmp_path: Path) -> None:
     class Slow(Postman):
-        async def hand_over(
-            self, rung: str, job: Job, package: Package, nonce: str
+        async def send(
+            self, rung: str, job: Job, package: JobResult, nonce: str
         ) -> MessageRef | None:
             if not self.looked:
                 await asyncio.Event().wait()
-            return await super().hand_over(rung, job, package, nonce)
+            return await super().send(rung, job, package, nonce)
 
     async with open_room(tmp_path, postman=Postman(rungs=())) as room:
         await _one_made(room)
         naps = Naps()
         delivered = await _deliver(room, Slow(), sleep=naps, attempt_seconds=0.01)
-        assert delivered.rung == "interaction"
+        assert delivered.method == "interaction"
         assert len(naps.taken) == 1
 
 
@@ -218,6 +222,6 @@ async def test_a_result_that_was_kept_is_tried_again_on_every_rung(tmp_path: Pat
         for rung in ALL:
             await _note(room, job_id, rung, False)
         postman = Postman()
-        assert (await _deliver(room, postman)).rung == "kept"
-        assert (await _deliver(room, postman, again=True)).rung == "interaction"
+        assert (await _deliver(room, postman)).method == "kept"
+        assert (await _deliver(room, postman, again=True)).method == "interaction"
         assert postman.posted == [("interaction", job_id)]

@@ -9,11 +9,11 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import DeliveryUnavailable
-from bot.domain.events import Dispatched, MessageRef
+from bot.domain.events import MessageRef, Scheduled
 from bot.domain.job import Job, JobState
 from bot.domain.quota import QuotaRule
-from bot.engine.collect import Package
-from bot.engine.dispatcher import Dispatcher
+from bot.engine.collect import JobResult
+from bot.engine.dispatcher import Scheduler
 from bot.store import guilds
 from tests.engine.cast import GUILD, GatedBackend, Postman
 from tests.engine.room import a_member, open_room
@@ -25,8 +25,8 @@ async def test_a_submitted_request_becomes_a_delivered_grid(tmp_path: Path) -> N
         job = await room.submit()
         (ended,) = await room.ended(job.id)
         assert ended.state is JobState.FINISHED
-        assert ended.collected == (1, 2)
-        assert ended.rung == "interaction"
+        assert ended.fetched_rows == (1, 2)
+        assert ended.delivery_method == "interaction"
         assert ended.result is not None
         assert postman.posted == [("interaction", job.id)]
         assert (await room.queue.allowance(GUILD, a_member())).used == 4
@@ -43,7 +43,7 @@ async def test_behind_a_flood_by_one_member_another_starts_second_at_the_latest(
         one = await room.submit(user=2)
         backend.gate.set()
         await room.ended(one.id)
-        started = room.diary.of(Dispatched)
+        started = room.diary.of(Scheduled)
         assert started.index(one.id) <= 1
         assert len(started) < 10
 
@@ -52,7 +52,7 @@ async def test_a_members_own_requests_are_done_in_order(tmp_path: Path) -> None:
     async with open_room(tmp_path, slots=1) as room:
         ids = [(await room.submit()).id for _ in range(5)]
         await room.ended(*ids)
-        assert room.diary.of(Dispatched) == ids
+        assert room.diary.of(Scheduled) == ids
 
 
 async def test_no_more_run_than_there_are_slots(tmp_path: Path) -> None:
@@ -75,11 +75,9 @@ class SlowPostman(Postman):
         super().__init__()
         self.gate = asyncio.Event()
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         await self.gate.wait()
-        return await super().hand_over(rung, job, package, nonce)
+        return await super().send(rung, job, package, nonce)
 
 
 async def test_the_next_runs_while_a_result_is_posted_but_results_do_not_pile_up(
@@ -92,7 +90,7 @@ async def test_the_next_runs_while_a_result_is_posted_but_results_do_not_pile_up
         await room.reaches(second.id, JobState.DELIVERING)
         assert room.dispatcher.running == 0
         assert (await room.stored(third.id)).state is JobState.QUEUED
-        assert (await room.queue.standing(third)) is not None
+        assert (await room.queue.position(third)) is not None
         postman.gate.set()
         await room.ended(first.id, second.id, third.id)
         assert await room.faults() == ()
@@ -105,12 +103,10 @@ class Away(Postman):
         super().__init__()
         self.back = False
 
-    async def hand_over(
-        self, rung: str, job: Job, package: Package, nonce: str
-    ) -> MessageRef | None:
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
         if not self.back:
             raise DeliveryUnavailable("Discord says 503")
-        return await super().hand_over(rung, job, package, nonce)
+        return await super().send(rung, job, package, nonce)
 
 
 async def test_results_that_wait_for_discord_hold_up_neither_other_jobs_nor_a_stop(
@@ -130,9 +126,9 @@ async def test_results_that_wait_for_discord_hold_up_neither_other_jobs_nor_a_st
     # The next bot goes on with them.
     postman.back = True
     async with open_room(tmp_path, postman=postman, slots=1) as room:
-        assert await room.dispatcher.recover() == len(jobs)
+        assert await room.dispatcher.resume_jobs() == len(jobs)
         ended = await room.ended(*(job.id for job in jobs))
-        assert {job.rung for job in ended} == {"interaction"}
+        assert {job.delivery_method for job in ended} == {"interaction"}
         assert len(postman.posted) == len(jobs)
         assert await room.faults() == ()
 
@@ -162,7 +158,7 @@ async def test_a_members_own_rule_lets_more_run_at_once(tmp_path: Path) -> None:
 async def test_two_dispatchers_on_one_database_start_no_job_twice(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         jobs = [await room.submit(user=user) for user in range(1, 9)]
-        second = Dispatcher(
+        second = Scheduler(
             room.database,
             room.book,
             room.runner,
@@ -178,7 +174,7 @@ async def test_two_dispatchers_on_one_database_start_no_job_twice(tmp_path: Path
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert sorted(room.diary.of(Dispatched)) == [job.id for job in jobs]
+        assert sorted(room.diary.of(Scheduled)) == [job.id for job in jobs]
         assert room.backend.submitted.count(jobs[0].id) == 1
         assert len(room.backend.submitted) == 8
         await second.aclose()

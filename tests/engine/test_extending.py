@@ -9,14 +9,14 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.base import Life, LogLine, Price
+from bot.backends.base import LifecycleEvent, LogLine, PriceQuote
 from bot.backends.scripted import ScriptedBackend
-from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
-from bot.domain.events import Handle
+from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
+from bot.domain.events import BackendJobRef
 from bot.domain.job import JobState
 from bot.domain.workflow import Workflow
 from bot.engine.extending import LOOK_SECONDS, REFUSED_SECONDS
-from bot.engine.spending import Ceilings
+from bot.engine.spending import BudgetLimits
 from tests.engine.room import Room, open_room
 
 PRICE, MORE = Decimal(10), Decimal(25)
@@ -38,12 +38,12 @@ class Metered(ScriptedBackend):
         self.gate, self.paid = asyncio.Event(), asyncio.Event()
         self.room: Room | None = None
 
-    async def price(self, workflow: Workflow) -> Price:
-        return Price(PRICE)
+    async def price(self, workflow: Workflow) -> PriceQuote:
+        return PriceQuote(PRICE)
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         stopped = False
         async for item in super().follow(handle, cursor):
             yield item
@@ -51,13 +51,13 @@ class Metered(ScriptedBackend):
                 stopped = True
                 await self.gate.wait()
 
-    async def extension(self, handle: Handle) -> Decimal | None:
+    async def extension(self, handle: BackendJobRef) -> Decimal | None:
         self.asked.release()
         return self.wanted
 
-    async def extend(self, handle: Handle, total: Decimal) -> None:
+    async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
         assert self.room is not None
-        self.promised.append((await self.room.queue.jobs.credits(handle.ref)).price)
+        self.promised.append((await self.room.queue.jobs.credits(handle.id)).price)
         if self.error is not None:
             raise self.error
         self.extended.append(total)
@@ -69,7 +69,7 @@ class Metered(ScriptedBackend):
 
 async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_path: Path) -> None:
     backend = Metered(tmp_path / "scripted")
-    async with open_room(tmp_path, backend=backend, ceilings=Ceilings(total=MORE)) as room:
+    async with open_room(tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)) as room:
         backend.room = room
         job = await room.submit()
         (ended,) = await room.ended(job.id)
@@ -80,10 +80,12 @@ async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_pat
 
 
 @pytest.mark.parametrize(
-    "ceilings", [Ceilings(total=MORE - 1), Ceilings(per_server=MORE - 1)], ids=["all", "server"]
+    "ceilings",
+    [BudgetLimits(total=MORE - 1), BudgetLimits(per_server=MORE - 1)],
+    ids=["all", "server"],
 )
 async def test_a_ceiling_of_the_day_is_not_passed_to_go_on(
-    tmp_path: Path, ceilings: Ceilings
+    tmp_path: Path, ceilings: BudgetLimits
 ) -> None:
     backend = Metered(tmp_path / "scripted")
     async with open_room(tmp_path, backend=backend, ceilings=ceilings) as room:
@@ -99,14 +101,14 @@ async def test_a_ceiling_of_the_day_is_not_passed_to_go_on(
 
 
 @pytest.mark.parametrize(
-    "error", [Unavailable("away"), OutOfFunds("poor"), SubmissionRejected("it is over")]
+    "error", [Unavailable("away"), InsufficientFunds("poor"), SubmissionRejected("it is over")]
 )
 async def test_a_payment_that_fails_is_tried_again_without_a_second_promise(
     tmp_path: Path, error: Exception
 ) -> None:
     backend = Metered(tmp_path / "scripted")
     backend.error = error
-    async with open_room(tmp_path, backend=backend, ceilings=Ceilings(total=MORE)) as room:
+    async with open_room(tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)) as room:
         backend.room = room
         job = await room.submit()
         for _ in range(3):

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import ArtifactMissing, BotError, ConfigError
-from bot.domain.grid import geometry_of
+from bot.domain.grid import grid_geometry
 from bot.domain.job import Job
-from bot.domain.request import Origin
+from bot.domain.request import SourceImage
 from bot.domain.workflow import Workflow
 from tests.engine.room import Room, a_member, open_room, stock_menu
 
@@ -22,10 +22,10 @@ def _env(workflow: Workflow) -> dict[str, str]:
 async def test_the_same_job_gives_the_same_workflow_after_a_restart(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         job = await room.submit(negative="fog", style="oil")
-        before = await room.kitchen.workflow(job)
-        key = await room.kitchen.key(job.id)
+        before = await room.kitchen.render(job)
+        key = await room.kitchen.mac_key(job.id)
     async with open_room(tmp_path, dispatching=False) as room:
-        assert await room.kitchen.workflow(await room.stored(job.id)) == before
+        assert await room.kitchen.render(await room.stored(job.id)) == before
     env = _env(before)
     assert env["MAC_KEY"] == key.hex()
     assert env["SEED_BASE"] == "7"
@@ -37,15 +37,15 @@ async def test_the_same_job_gives_the_same_workflow_after_a_restart(tmp_path: Pa
 async def test_every_job_has_a_key_of_its_own(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         first, second = await room.submit(), await room.submit()
-        assert await room.kitchen.key(first.id) != await room.kitchen.key(second.id)
+        assert await room.kitchen.mac_key(first.id) != await room.kitchen.mac_key(second.id)
         with pytest.raises(BotError, match="there is no job"):
-            await room.kitchen.key("nothing")
+            await room.kitchen.mac_key("nothing")
 
 
 async def _upscale(room: Room, parent: Job, row: int, column: int) -> Workflow:
-    request = parent.request.crop(parent.id, row, column)
+    request = parent.request.upscale_of(parent.id, row, column)
     receipt = await room.queue.submit(request, a_member())
-    return await room.kitchen.workflow(receipt.job)
+    return await room.kitchen.render(receipt.job)
 
 
 async def test_an_upscale_starts_from_the_right_box_of_the_right_strip(tmp_path: Path) -> None:
@@ -56,7 +56,7 @@ async def test_an_upscale_starts_from_the_right_box_of_the_right_strip(tmp_path:
         assert strip is not None
         assert strip.url in env.values()
         assert strip.sha256 in env.values()
-        box = geometry_of(parent.request).cell_box(1, 2)
+        box = grid_geometry(parent.request).cell_box(1, 2)
         assert ",".join(str(edge) for edge in box) in env.values()
 
 
@@ -65,10 +65,14 @@ async def test_an_upscale_of_what_was_never_there_is_refused(tmp_path: Path) -> 
         parent = await room.submit()
         with pytest.raises(ArtifactMissing, match="never published"):
             await _upscale(room, parent, 1, 1)
-        for origin in (Origin("nothing", 1, 1), Origin(parent.id, 3, 1), Origin(parent.id, 0, 1)):
+        for origin in (
+            SourceImage("nothing", 1, 1),
+            SourceImage(parent.id, 3, 1),
+            SourceImage(parent.id, 0, 1),
+        ):
             orphan = replace(parent, request=replace(parent.request, origin=origin))
             with pytest.raises(ArtifactMissing, match="there is no row"):
-                await room.kitchen.workflow(orphan)
+                await room.kitchen.render(orphan)
 
 
 async def test_without_a_template_that_upscales_the_operator_is_told(tmp_path: Path) -> None:

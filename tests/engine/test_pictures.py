@@ -41,16 +41,16 @@ def _bomb(path: Path) -> Path:
 
 def test_a_picture_of_the_right_size_is_let_through(tmp_path: Path) -> None:
     path = _picture(tmp_path / "a.png")
-    assert pictures.check_picture(path) == (64, 32)
-    assert pictures.check_picture(path, (64, 32)) == (64, 32)
-    pictures.keep_only_if_good(path, (64, 32))
+    assert pictures.verify_image(path) == (64, 32)
+    assert pictures.verify_image(path, (64, 32)) == (64, 32)
+    pictures.delete_if_invalid(path, (64, 32))
     assert path.exists()
 
 
 def test_a_picture_of_another_size_is_refused_and_removed(tmp_path: Path) -> None:
     path = _picture(tmp_path / "a.png")
     with pytest.raises(ArtifactMissing, match="64 × 32, not 64 × 64"):
-        pictures.keep_only_if_good(path, (64, 64))
+        pictures.delete_if_invalid(path, (64, 64))
     assert not path.exists()
 
 
@@ -60,14 +60,14 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, decode: b
     path = tmp_path / "a.png"
     path.write_bytes(content)
     with pytest.raises(ArtifactMissing, match="no readable picture"):
-        pictures.check_picture(path, decode=decode)
+        pictures.verify_image(path, decode=decode)
 
 
 def test_another_format_than_a_painter_s_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (64, 32)).save(path, "GIF")
     with pytest.raises(ArtifactMissing, match="no readable picture"):
-        pictures.check_picture(path)
+        pictures.verify_image(path)
 
 
 @pytest.mark.parametrize("decode", [True, False])
@@ -75,7 +75,7 @@ def test_a_file_that_ends_too_early_is_refused(tmp_path: Path, decode: bool) -> 
     path = _noise(tmp_path / "a.png", (64, 32))
     path.write_bytes(path.read_bytes()[:-200])
     with pytest.raises(ArtifactMissing, match="no readable picture"):
-        pictures.check_picture(path, decode=decode)
+        pictures.verify_image(path, decode=decode)
 
 
 @pytest.mark.parametrize("decode", [True, False])
@@ -85,16 +85,16 @@ def test_a_file_with_a_flipped_bit_is_refused(tmp_path: Path, decode: bool) -> N
     data[len(data) // 2] ^= 1
     path.write_bytes(data)
     with pytest.raises(ArtifactMissing, match="no readable picture"):
-        pictures.check_picture(path, decode=decode)
+        pictures.verify_image(path, decode=decode)
 
 
 def test_a_whole_picture_is_let_through_without_decoding_it(tmp_path: Path) -> None:
-    assert pictures.check_picture(_noise(tmp_path / "a.png", (64, 32)), decode=False) == (64, 32)
+    assert pictures.verify_image(_noise(tmp_path / "a.png", (64, 32)), decode=False) == (64, 32)
 
 
 def test_a_decompression_bomb_is_refused_before_a_pixel_is_decoded(tmp_path: Path) -> None:
     with pytest.raises(ArtifactMissing):
-        pictures.check_picture(_bomb(tmp_path / "a.png"))
+        pictures.verify_image(_bomb(tmp_path / "a.png"))
 
 
 def test_a_picture_with_too_many_pixels_is_refused_by_its_size(tmp_path: Path) -> None:
@@ -105,7 +105,7 @@ def test_a_picture_with_too_many_pixels_is_refused_by_its_size(tmp_path: Path) -
     data[29:33] = struct.pack(">I", zlib.crc32(bytes(data[12:29])))
     path.write_bytes(data)
     with pytest.raises(ArtifactMissing):
-        pictures.check_picture(path)
+        pictures.verify_image(path)
 
 
 @given(heights=st.lists(st.integers(1, 9), min_size=1, max_size=5), width=st.integers(1, 20))
@@ -118,7 +118,7 @@ def test_strips_are_stacked_without_a_pixel_changed(
         _noise(folder / f"row-{number}.png", (width, height))
         for number, height in enumerate(heights)
     ]
-    pictures.stack(strips, folder / "grid.png")
+    pictures.stack_rows(strips, folder / "grid.png")
     with Image.open(folder / "grid.png") as grid:
         assert grid.size == (width, sum(heights))
         top = 0
@@ -140,7 +140,7 @@ def test_a_picture_is_cut_out_losslessly(tmp_path: Path) -> None:
 def test_a_grid_that_fits_is_sent_as_it_is(tmp_path: Path) -> None:
     geometry = GridGeometry(64, 64, 2, 2)
     grid = _picture(tmp_path / "grid.png", geometry.size)
-    assert pictures.fitted(grid, geometry, 1_000_000, tmp_path) == grid
+    assert pictures.fit_to_size(grid, geometry, 1_000_000, tmp_path) == grid
 
 
 @pytest.mark.parametrize("limit", [60_000, 20_000, 4_000])
@@ -148,7 +148,7 @@ def test_a_grid_that_is_too_large_is_written_smaller(tmp_path: Path, limit: int)
     geometry = GridGeometry(128, 128, 2, 2)
     grid = _noise(tmp_path / "grid.png", geometry.size)
     assert grid.stat().st_size > limit
-    written = pictures.fitted(grid, geometry, limit, tmp_path)
+    written = pictures.fit_to_size(grid, geometry, limit, tmp_path)
     assert written != grid
     assert written.stat().st_size <= limit
     with Image.open(written) as small, Image.open(grid) as full:
@@ -160,7 +160,7 @@ def test_a_grid_that_is_too_large_is_written_smaller(tmp_path: Path, limit: int)
 def test_a_grid_that_fits_by_weight_but_is_too_long_is_scaled_and_stays_png(tmp_path: Path) -> None:
     geometry = GridGeometry(64, 64, 80, 1)
     grid = _picture(tmp_path / "grid.png", geometry.size)
-    written = pictures.fitted(grid, geometry, 1_000_000, tmp_path)
+    written = pictures.fit_to_size(grid, geometry, 1_000_000, tmp_path)
     with Image.open(written) as small:
         assert small.format == "PNG"
         assert max(small.size) <= 4096
@@ -170,5 +170,5 @@ def test_a_limit_that_nothing_fits_is_said(tmp_path: Path) -> None:
     geometry = GridGeometry(64, 64, 2, 2)
     grid = _noise(tmp_path / "grid.png", geometry.size)
     with pytest.raises(ArtifactMissing, match="cannot be written in 10 bytes"):
-        pictures.fitted(grid, geometry, 10, tmp_path)
+        pictures.fit_to_size(grid, geometry, 10, tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["grid.png"]

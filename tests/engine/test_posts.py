@@ -10,10 +10,10 @@ import pytest
 
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, new_job
-from bot.domain.request import Author, Place, Request
-from bot.engine.posts import InteractionRef, Post, Posts
+from bot.domain.request import Author, ChannelRef, Request
+from bot.engine.posts import InteractionRef, MessageStore, StatusMessage
 from bot.store import jobs as job_table
-from bot.store.audit import Audit
+from bot.store.audit import AuditRepository
 from bot.store.database import Database
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -39,7 +39,7 @@ async def job(database: Database) -> Job:
         samples=2,
         model="sd-2-1",
         author=Author(5, "Ada"),
-        place=Place(1, 2),
+        place=ChannelRef(1, 2),
     )
     job = new_job("a" * 16, request, NOW)
     await database.write(
@@ -49,42 +49,42 @@ async def job(database: Database) -> Job:
 
 
 async def test_a_card_is_remembered_with_its_interaction(database: Database, job: Job) -> None:
-    posts = Posts(database, now=lambda: NOW)
-    assert await posts.card(job.id) is None
+    posts = MessageStore(database, now=lambda: NOW)
+    assert await posts.status_message(job.id) is None
 
-    await posts.keep_card(job.id, CARD)
-    await posts.keep_thread(job.id, ROWS)
+    await posts.save_status_message(job.id, CARD)
+    await posts.save_thread(job.id, ROWS)
 
-    assert await posts.card(job.id) == Post(CARD, INTERACTION)
+    assert await posts.status_message(job.id) == StatusMessage(CARD, INTERACTION)
     assert await posts.thread(job.id) == ROWS
     assert await posts.job_of(CARD.message_id) == job.id
 
 
 async def test_a_forgotten_card_is_gone(database: Database, job: Job) -> None:
-    posts = Posts(database, now=lambda: NOW)
-    await posts.keep_card(job.id, CARD)
+    posts = MessageStore(database, now=lambda: NOW)
+    await posts.save_status_message(job.id, CARD)
 
     await posts.forget(CARD.message_id)
 
-    assert await posts.card(job.id) is None
+    assert await posts.status_message(job.id) is None
 
 
 async def test_only_what_somebody_else_removed_is_on_record(database: Database, job: Job) -> None:
-    posts = Posts(database, now=lambda: NOW)
-    await posts.keep_card(job.id, CARD)
+    posts = MessageStore(database, now=lambda: NOW)
+    await posts.save_status_message(job.id, CARD)
 
-    await posts.removed(job, CARD.message_id, by=5)
-    assert await Audit(database).entries(1) == ()
-    await posts.removed(job, CARD.message_id, by=9)
+    await posts.record_deletion(job, CARD.message_id, by=5)
+    assert await AuditRepository(database).entries(1) == ()
+    await posts.record_deletion(job, CARD.message_id, by=9)
 
-    (entry,) = await Audit(database).entries(1)
+    (entry,) = await AuditRepository(database).entries(1)
     assert (entry.action, entry.actor_id) == ("removed", 9)
-    assert await posts.card(job.id) is None
+    assert await posts.status_message(job.id) is None
 
 
 def test_a_token_is_spared_in_its_last_minute() -> None:
-    post = Post(CARD, INTERACTION)
+    post = StatusMessage(CARD, INTERACTION)
 
-    assert post.token_lives(NOW + timedelta(minutes=13, seconds=59))
-    assert not post.token_lives(NOW + timedelta(minutes=14))
-    assert not Post(CARD, None).token_lives(NOW)
+    assert post.is_token_valid(NOW + timedelta(minutes=13, seconds=59))
+    assert not post.is_token_valid(NOW + timedelta(minutes=14))
+    assert not StatusMessage(CARD, None).is_token_valid(NOW)

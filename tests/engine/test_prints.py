@@ -12,18 +12,18 @@ from PIL import Image
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import ArtifactMissing
 from bot.domain.events import Artifact
-from bot.domain.grid import file_name, geometry_of
+from bot.domain.grid import file_name, grid_geometry
 from bot.domain.job import Job, new_job
-from bot.domain.request import Author, Origin, Place, Request
+from bot.domain.request import Author, ChannelRef, Request, SourceImage
 from bot.engine import pictures
-from bot.engine.collect import Collector
-from bot.engine.prints import Prints
+from bot.engine.collect import ResultFetcher
+from bot.engine.prints import RenditionCache
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 MIB = 1024 * 1024
 
 
-def a_job(rows: int = 2, samples: int = 2, origin: Origin | None = None) -> Job:
+def a_job(rows: int = 2, samples: int = 2, origin: SourceImage | None = None) -> Job:
     request = Request(
         prompt="a lighthouse",
         seed=7,
@@ -34,22 +34,22 @@ def a_job(rows: int = 2, samples: int = 2, origin: Origin | None = None) -> Job:
         samples=samples,
         model="sd-2-1",
         author=Author(1, "Ada"),
-        place=Place(1, 2),
+        place=ChannelRef(1, 2),
         origin=origin,
     )
     job = new_job("a" * 16, request, NOW)
     published = tuple(replace(row, artifact=Artifact("https://x", 1, "ab")) for row in job.rows)
-    return replace(job, rows=published, collected=tuple(range(1, rows + 1)))
+    return replace(job, rows=published, fetched_rows=tuple(range(1, rows + 1)))
 
 
 @pytest.fixture
-def collector(tmp_path: Path) -> Collector:
-    return Collector(ScriptedBackend(tmp_path / "backend"), tmp_path / "jobs", now=lambda: NOW)
+def collector(tmp_path: Path) -> ResultFetcher:
+    return ResultFetcher(ScriptedBackend(tmp_path / "backend"), tmp_path / "jobs", now=lambda: NOW)
 
 
-def paint(collector: Collector, job: Job, *rows: int) -> None:
+def paint(collector: ResultFetcher, job: Job, *rows: int) -> None:
     """Strips whose cells have colours of their own, and the grid."""
-    geometry = geometry_of(job.request)
+    geometry = grid_geometry(job.request)
     folder = collector.folder(job.id)
     folder.mkdir(parents=True, exist_ok=True)
     for row in rows:
@@ -58,22 +58,22 @@ def paint(collector: Collector, job: Job, *rows: int) -> None:
             strip.paste((row * 40, column * 40, 0), geometry.cell_box(1, column))
         strip.save(collector.row_path(job.id, row))
     if rows:
-        pictures.stack(
+        pictures.stack_rows(
             [collector.row_path(job.id, row) for row in rows], folder / file_name("grid")
         )
 
 
-async def test_a_grid_that_fits_is_shown_as_it_is(collector: Collector) -> None:
+async def test_a_grid_that_fits_is_shown_as_it_is(collector: ResultFetcher) -> None:
     job = a_job()
     paint(collector, job, 1, 2)
 
-    assert await Prints(collector).grid(job, 10 * MIB) == collector.package(job).grid
+    assert await RenditionCache(collector).grid(job, 10 * MIB) == collector.result(job).grid
 
 
-async def test_a_grid_that_does_not_fit_is_written_smaller_once(collector: Collector) -> None:
+async def test_a_grid_that_does_not_fit_is_written_smaller_once(collector: ResultFetcher) -> None:
     job = a_job()
     paint(collector, job, 1, 2)
-    prints = Prints(collector)
+    prints = RenditionCache(collector)
 
     small = await prints.grid(job, 3_000)
     made_at = small.stat().st_mtime_ns
@@ -85,10 +85,10 @@ async def test_a_grid_that_does_not_fit_is_written_smaller_once(collector: Colle
     assert not [one for one in small.parent.iterdir() if one.is_dir()]
 
 
-async def test_one_image_is_cut_out_exactly(collector: Collector) -> None:
+async def test_one_image_is_cut_out_exactly(collector: ResultFetcher) -> None:
     job = a_job()
     paint(collector, job, 1, 2)
-    prints = Prints(collector)
+    prints = RenditionCache(collector)
 
     for row in (1, 2):
         for column in (1, 2):
@@ -99,19 +99,19 @@ async def test_one_image_is_cut_out_exactly(collector: Collector) -> None:
                 assert image.convert("RGB").getcolors() == [(64 * 64, (row * 40, column * 40, 0))]
 
 
-async def test_an_upscaled_picture_is_its_own_row(collector: Collector) -> None:
-    job = a_job(1, 1, Origin("b" * 16, 1, 1))
+async def test_an_upscaled_picture_is_its_own_row(collector: ResultFetcher) -> None:
+    job = a_job(1, 1, SourceImage("b" * 16, 1, 1))
     paint(collector, job, 1)
 
-    path = await Prints(collector).image(job, 1, 1, MIB)
+    path = await RenditionCache(collector).image(job, 1, 1, MIB)
 
     assert path == collector.row_path(job.id, 1)
-    assert await Prints(collector).preview(job) is None
+    assert await RenditionCache(collector).preview(job) is None
 
 
-async def test_a_preview_shows_rows_in_their_places(collector: Collector) -> None:
+async def test_a_preview_shows_rows_in_their_places(collector: ResultFetcher) -> None:
     job = a_job(rows=3)
-    prints = Prints(collector)
+    prints = RenditionCache(collector)
     assert await prints.preview(job) is None
     paint(collector, job, 2)
 
@@ -128,17 +128,17 @@ async def test_a_preview_shows_rows_in_their_places(collector: Collector) -> Non
     assert await prints.preview(job) != path
 
 
-async def test_a_broken_row_makes_no_preview(collector: Collector) -> None:
+async def test_a_broken_row_makes_no_preview(collector: ResultFetcher) -> None:
     job = a_job()
     paint(collector, job, 1)
     collector.row_path(job.id, 1).write_bytes(b"no picture")
 
-    assert await Prints(collector).preview(job) is None
+    assert await RenditionCache(collector).preview(job) is None
 
 
-async def test_files_that_are_gone_are_missing(collector: Collector) -> None:
+async def test_files_that_are_gone_are_missing(collector: ResultFetcher) -> None:
     job = a_job()
-    prints = Prints(collector)
+    prints = RenditionCache(collector)
 
     with pytest.raises(ArtifactMissing):
         await prints.grid(job, MIB)

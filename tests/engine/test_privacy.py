@@ -8,12 +8,12 @@ import pytest
 
 from bot.domain.errors import Unavailable
 from bot.domain.events import Cancelled
-from bot.engine.book import Book
-from bot.engine.privacy import Holdings, Privacy
-from bot.engine.reporting import Fanout
-from bot.store.audit import Audit
+from bot.engine.book import JobLifecycle
+from bot.engine.privacy import PrivacyService, StoredDataReport
+from bot.engine.reporting import CompositeObserver
+from bot.store.audit import AuditRepository
 from bot.store.database import Database
-from bot.store.jobs import ERASED, Jobs
+from bot.store.jobs import ERASED_PROMPT, JobRepository
 from tests.engine.test_allowances import ADA, GUILD, NOW, accept
 
 
@@ -33,8 +33,8 @@ async def nothing(_job_id: str) -> None:
 
 def open_privacy(
     database: Database, folder: Path, forget: Callable[[str], Awaitable[None]] = nothing
-) -> Privacy:
-    return Privacy(database, lambda job_id: folder / job_id, forget=forget, now=now)
+) -> PrivacyService:
+    return PrivacyService(database, lambda job_id: folder / job_id, forget=forget, now=now)
 
 
 async def test_what_is_kept_is_counted_and_then_forgotten(
@@ -44,23 +44,23 @@ async def test_what_is_kept_is_counted_and_then_forgotten(
     ended, waiting = "a" * 16, "b" * 16
     await accept(database, ended, ADA)
     await accept(database, waiting, ADA)
-    job = await Jobs(database).get(ended)
+    job = await JobRepository(database).get(ended)
     assert job is not None
-    await Book(database, Fanout(), now=now).apply(job, Cancelled(ADA.id))
+    await JobLifecycle(database, CompositeObserver(), now=now).apply_event(job, Cancelled(ADA.id))
     for name in (ended, waiting):
         (tmp_path / name / "prints").mkdir(parents=True)
         (tmp_path / name / "prints" / "grid.webp").write_bytes(b"picture")
-    assert await privacy.holdings(ADA.id) == Holdings(2, 1, 0, files=1, size=7)
+    assert await privacy.report(ADA.id) == StoredDataReport(2, 1, 0, files=1, size=7)
 
     assert await privacy.erase(GUILD, ADA) == 1
 
-    assert await privacy.holdings(ADA.id) == Holdings(1, 1, 1, files=0, size=0)
+    assert await privacy.report(ADA.id) == StoredDataReport(1, 1, 1, files=0, size=0)
     assert not (tmp_path / ended).exists()
     assert (tmp_path / waiting).exists()
-    forgotten = await Jobs(database).get(ended)
+    forgotten = await JobRepository(database).get(ended)
     assert forgotten is not None
-    assert (forgotten.request.prompt, forgotten.request.author.name) == (ERASED, "")
-    (entry,) = await Audit(database).entries(GUILD)
+    assert (forgotten.request.prompt, forgotten.request.author.name) == (ERASED_PROMPT, "")
+    (entry,) = await AuditRepository(database).entries(GUILD)
     assert (entry.action, entry.actor_id, dict(entry.detail)) == ("erase", ADA.id, {"jobs": 1})
 
 
@@ -69,9 +69,9 @@ async def test_asking_again_removes_what_an_interrupted_attempt_has_left(
 ) -> None:
     privacy = open_privacy(database, tmp_path)
     await accept(database, "a" * 16, ADA)
-    job = await Jobs(database).get("a" * 16)
+    job = await JobRepository(database).get("a" * 16)
     assert job is not None
-    await Book(database, Fanout(), now=now).apply(job, Cancelled(ADA.id))
+    await JobLifecycle(database, CompositeObserver(), now=now).apply_event(job, Cancelled(ADA.id))
     assert await privacy.erase(GUILD, ADA) == 1
     left = tmp_path / ("a" * 16)
     left.mkdir()
@@ -93,9 +93,11 @@ async def test_the_backend_forgets_too_and_a_backend_that_is_away_stops_nothing(
     privacy = open_privacy(database, tmp_path, forget)
     for name in ("a" * 16, "b" * 16):
         await accept(database, name, ADA)
-        job = await Jobs(database).get(name)
+        job = await JobRepository(database).get(name)
         assert job is not None
-        await Book(database, Fanout(), now=now).apply(job, Cancelled(ADA.id))
+        await JobLifecycle(database, CompositeObserver(), now=now).apply_event(
+            job, Cancelled(ADA.id)
+        )
     assert await privacy.erase(GUILD, ADA) == 2
     assert sorted(asked) == ["a" * 16, "b" * 16]
     assert "the backend still has it" in caplog.text
@@ -103,4 +105,4 @@ async def test_the_backend_forgets_too_and_a_backend_that_is_away_stops_nothing(
 
 async def test_nothing_is_kept_of_somebody_unknown(database: Database, tmp_path: Path) -> None:
     privacy = open_privacy(database, tmp_path)
-    assert await privacy.holdings(404) == Holdings(0, 0, 0, 0, 0)
+    assert await privacy.report(404) == StoredDataReport(0, 0, 0, 0, 0)

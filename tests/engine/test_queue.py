@@ -16,8 +16,8 @@ from bot.domain.errors import ConfigError, NotAllowed, QueueFull, QuotaExceeded,
 from bot.domain.job import JobState
 from bot.domain.quota import QuotaRule
 from bot.store import guilds, moderation
-from bot.store.audit import Audit
-from bot.store.moderation import Block
+from bot.store.audit import AuditRepository
+from bot.store.moderation import MemberBlock
 from tests.engine.cast import GUILD, NOW, GatedBackend
 from tests.engine.room import a_member, a_press, a_request, open_room
 
@@ -26,7 +26,7 @@ async def test_an_accepted_request_is_in_the_database_with_its_reservation(tmp_p
     async with open_room(tmp_path, dispatching=False, images=10) as room:
         receipt = await room.queue.submit(a_request(), a_member(), a_press(1))
         assert receipt.created
-        assert receipt.left == 6
+        assert receipt.images_left == 6
         assert await room.stored(receipt.job.id) == receipt.job
         assert receipt.job.state is JobState.QUEUED
         allowance = await room.queue.allowance(GUILD, a_member())
@@ -45,7 +45,7 @@ async def test_a_request_whose_reservation_fails_leaves_no_trace(tmp_path: Path)
         with pytest.raises((ConfigError, sqlite3.Error)):
             await room.queue.submit(a_request(), a_member(), a_press(1))
         assert await room.count("jobs") == 0
-        assert await room.queue.standings() == {}
+        assert await room.queue.positions() == {}
 
 
 async def test_one_press_is_one_job_however_often_it_arrives(tmp_path: Path) -> None:
@@ -55,7 +55,7 @@ async def test_one_press_is_one_job_however_often_it_arrives(tmp_path: Path) -> 
         )
         assert len({receipt.job.id for receipt in receipts}) == 1
         assert [receipt.created for receipt in receipts].count(True) == 1
-        assert {receipt.left for receipt in receipts} == {6}
+        assert {receipt.images_left for receipt in receipts} == {6}
         assert await room.count("jobs") == 1
         assert await room.count("ledger") == 1
 
@@ -72,11 +72,11 @@ Shut = Callable[[sqlite3.Connection], None]
 
 
 def _block_for_good(link: sqlite3.Connection) -> None:
-    moderation.block(link, GUILD, Block(7, None, "spam"))
+    moderation.block(link, GUILD, MemberBlock(7, None, "spam"))
 
 
 def _block_for_a_day(link: sqlite3.Connection) -> None:
-    moderation.block(link, GUILD, Block(7, NOW + timedelta(days=1), "spam"))
+    moderation.block(link, GUILD, MemberBlock(7, NOW + timedelta(days=1), "spam"))
 
 
 def _pause(link: sqlite3.Connection) -> None:
@@ -106,7 +106,7 @@ async def test_who_is_shut_out_is_told_so_and_nothing_is_kept_but_the_audit_line
         assert words in str(caught.value)
         assert await room.count("jobs") == 0
         assert await room.count("ledger") == 0
-        (entry,) = await Audit(room.database).entries(GUILD)
+        (entry,) = await AuditRepository(room.database).entries(GUILD)
         assert (entry.action, entry.subject, entry.actor_id) == ("refused", "user:7", 7)
         assert entry.detail == {"why": error.__name__, "images": 4}
 
@@ -176,7 +176,7 @@ async def test_the_line_as_a_whole_has_an_end(tmp_path: Path) -> None:
 
 async def test_a_closed_door_says_why(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        room.queue.door.closed_because = "The bot is being restarted. Try again in a minute."
+        room.queue.gate.closed_reason = "The bot is being restarted. Try again in a minute."
         with pytest.raises(QueueFull, match="being restarted"):
             await room.submit()
         assert await room.count("jobs") == 0
@@ -199,8 +199,8 @@ async def test_everyone_in_the_line_knows_their_place_and_why(tmp_path: Path) ->
         await room.reaches(running.id, JobState.PENDING)
         second = await room.submit(user=1)
         third = await room.submit(user=2)
-        assert await room.queue.standing(running) is None
-        standings = await room.queue.standings()
+        assert await room.queue.position(running) is None
+        standings = await room.queue.positions()
         assert {job_id: place.position for job_id, place in standings.items()} == {
             third.id: 1,
             second.id: 2,
@@ -209,7 +209,7 @@ async def test_everyone_in_the_line_knows_their_place_and_why(tmp_path: Path) ->
         assert all(place.starts_in is None for place in standings.values())
         backend.gate.set()
         await room.ended(running.id, second.id, third.id)
-        assert await room.queue.standings() == {}
+        assert await room.queue.positions() == {}
 
 
 async def test_once_runs_were_measured_the_line_says_how_long(tmp_path: Path) -> None:
@@ -217,7 +217,7 @@ async def test_once_runs_were_measured_the_line_says_how_long(tmp_path: Path) ->
         await room.ended((await room.submit(user=3)).id)
     async with open_room(tmp_path, slots=1, dispatching=False) as room:
         job = await room.submit(user=1)
-        place = await room.queue.standing(job)
+        place = await room.queue.position(job)
         assert place is not None
         assert place.starts_in is not None
 
@@ -232,7 +232,7 @@ async def test_a_members_second_request_is_forecast_by_their_own_limit(tmp_path:
         running = await room.submit(user=1)
         await room.reaches(running.id, JobState.PENDING)
         second, third = await room.submit(user=1), await room.submit(user=1)
-        seconds = [await room.queue.standing(job) for job in (second, third)]
+        seconds = [await room.queue.position(job) for job in (second, third)]
         assert [place.reason.split(":")[0] for place in seconds if place] == [
             "next in line",
             "2nd in line",
@@ -243,7 +243,7 @@ async def test_a_members_second_request_is_forecast_by_their_own_limit(tmp_path:
         assert timedelta() <= starts[0] <= starts[1]
         limit = QuotaRule("member", 1, running=0)
         await room.database.write(lambda link: guilds.set_rule(link, GUILD, limit))
-        barred = await room.queue.standing(second)
+        barred = await room.queue.position(second)
         assert barred is not None
         assert (barred.position, barred.starts_in) == (0, None)
         assert "not in line: a moderator" in barred.reason
@@ -257,10 +257,10 @@ async def test_the_operators_own_request_has_its_turn_at_once_and_costs_no_quota
     tmp_path: Path,
 ) -> None:
     async with open_room(tmp_path, images=0) as room:
-        job = await room.queue.take(a_request(0))
+        job = await room.queue.submit_immediate(a_request(0))
         assert job.state is JobState.SUBMITTING
         assert await room.stored(job.id) == job
-        assert await room.queue.standings() == {}
-        ended = await room.runner.carry(job)
+        assert await room.queue.positions() == {}
+        ended = await room.runner.run(job)
         assert ended.state is JobState.FINISHED
         assert await room.faults() == ()

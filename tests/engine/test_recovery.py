@@ -6,19 +6,19 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.backends.base import Submission
-from bot.backends.recordings import rehearsal
+from bot.backends.recordings import synthetic_recording
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.events import (
     Accepted,
     Cancelled,
     CancelRequested,
-    Collected,
-    Dispatched,
     JobEvent,
+    ResultsFetched,
     RowReady,
+    Scheduled,
 )
 from bot.domain.job import Job, JobState
-from bot.domain.request import Place
+from bot.domain.request import ChannelRef
 from tests.engine.cast import Postman
 from tests.engine.room import Room, a_request, open_room
 
@@ -27,19 +27,19 @@ async def _left_behind(room: Room, *events: JobEvent) -> Job:
     """A job to which so much has happened when the bot stops."""
     job = await room.submit()
     for event in events:
-        job = await room.book.apply(job, event)
+        job = await room.book.apply_event(job, event)
     return job
 
 
 async def _submitted(room: Room, job: Job) -> Accepted:
     """Hand the job to the backend behind the engine's back."""
-    handle = await room.backend.submit(Submission(job.id, await room.kitchen.workflow(job)))
+    handle = await room.backend.submit(Submission(job.id, await room.kitchen.render(job)))
     return Accepted(handle)
 
 
 async def _over_at_backend(room: Room, job: Job) -> Job:
     """What the runner knows when the last line of the log has been read."""
-    job = await room.book.apply(job, await _submitted(room, job))
+    job = await room.book.apply_event(job, await _submitted(room, job))
     assert job.handle is not None
     return await room.runner._follow(job)
 
@@ -47,7 +47,7 @@ async def _over_at_backend(room: Room, job: Job) -> Job:
 async def _recovered(folder: Path, job_id: str) -> tuple[Job, Room, Postman]:
     postman = Postman()
     async with open_room(folder, postman=postman) as room:
-        assert await room.dispatcher.recover() in (0, 1)
+        assert await room.dispatcher.resume_jobs() in (0, 1)
         (ended,) = await room.ended(job_id)
         assert await room.faults() == ()
         return ended, room, postman
@@ -64,7 +64,7 @@ async def test_after_a_stop_a_waiting_job_has_its_turn(tmp_path: Path) -> None:
 
 async def test_after_a_stop_before_handing_over_the_job_is_handed_over(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await _left_behind(room, Dispatched())
+        job = await _left_behind(room, Scheduled())
     ended, room, _ = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
     assert room.backend.submitted == [job.id]
@@ -74,7 +74,7 @@ async def test_after_a_stop_just_after_handing_over_the_job_is_not_handed_over_a
     tmp_path: Path,
 ) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await _left_behind(room, Dispatched())
+        job = await _left_behind(room, Scheduled())
         await _submitted(room, job)
     ended, room, _ = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
@@ -85,7 +85,7 @@ async def test_after_a_stop_before_handing_over_a_cancelled_job_is_never_handed_
     tmp_path: Path,
 ) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await _left_behind(room, Dispatched(), CancelRequested(7))
+        job = await _left_behind(room, Scheduled(), CancelRequested(7))
     ended, room, _ = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.CANCELLED
     assert room.backend.submitted == []
@@ -95,13 +95,13 @@ async def test_after_a_stop_just_after_handing_over_a_cancelled_job_is_stopped_a
     tmp_path: Path,
 ) -> None:
     slow = ScriptedBackend(
-        tmp_path / "scripted", recording=lambda job: rehearsal(job.workflow, seconds=3600)
+        tmp_path / "scripted", recording=lambda job: synthetic_recording(job.workflow, seconds=3600)
     )
     async with open_room(tmp_path, backend=slow, dispatching=False) as room:
-        job = await _left_behind(room, Dispatched(), CancelRequested(7))
+        job = await _left_behind(room, Scheduled(), CancelRequested(7))
         await _submitted(room, job)
     async with open_room(tmp_path, backend=slow) as room:
-        assert await room.dispatcher.recover() == 1
+        assert await room.dispatcher.resume_jobs() == 1
         (ended,) = await room.ended(job.id)
         assert ended.state is JobState.CANCELLED
         assert (tmp_path / "scripted" / job.id / "cancelled").exists()
@@ -112,8 +112,8 @@ async def test_after_a_stop_a_running_job_is_followed_from_the_start_of_its_log(
     tmp_path: Path,
 ) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await _left_behind(room, Dispatched())
-        job = await room.book.apply(job, await _submitted(room, job))
+        job = await _left_behind(room, Scheduled())
+        job = await room.book.apply_event(job, await _submitted(room, job))
         assert job.state is JobState.PENDING
     ended, room, postman = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
@@ -123,17 +123,17 @@ async def test_after_a_stop_a_running_job_is_followed_from_the_start_of_its_log(
 
 async def test_after_a_stop_with_pictures_to_fetch_they_are_fetched(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await _over_at_backend(room, await _left_behind(room, Dispatched()))
+        job = await _over_at_backend(room, await _left_behind(room, Scheduled()))
         assert job.state is JobState.COLLECTING
     ended, _, postman = await _recovered(tmp_path, job.id)
-    assert ended.collected == (1, 2)
+    assert ended.fetched_rows == (1, 2)
     assert len(postman.posted) == 1
 
 
 async def test_after_a_stop_before_posting_the_result_is_posted_once(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
-        job = await _over_at_backend(room, await _left_behind(room, Dispatched()))
-        job = await room.book.apply(job, Collected(await room.collector.collect(job)))
+        job = await _over_at_backend(room, await _left_behind(room, Scheduled()))
+        job = await room.book.apply_event(job, ResultsFetched(await room.collector.fetch_all(job)))
         assert job.state is JobState.DELIVERING
     ended, _, postman = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
@@ -145,14 +145,14 @@ async def test_after_a_stop_between_posting_and_writing_it_down_nothing_is_poste
 ) -> None:
     before = Postman()
     async with open_room(tmp_path, postman=before, dispatching=False) as room:
-        job = await _over_at_backend(room, await _left_behind(room, Dispatched()))
-        job = await room.book.apply(job, Collected(await room.collector.collect(job)))
+        job = await _over_at_backend(room, await _left_behind(room, Scheduled()))
+        job = await room.book.apply_event(job, ResultsFetched(await room.collector.fetch_all(job)))
         # The attempt's success is saved; that the job is thereby finished is not.
-        await room.runner._deliverer.deliver(job, room.collector.package(job))
+        await room.runner._deliverer.deliver(job, room.collector.result(job))
         assert len(before.posted) == 1
     ended, _, after = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
-    assert ended.rung == "interaction"
+    assert ended.delivery_method == "interaction"
     assert after.posted == []
 
 
@@ -160,15 +160,15 @@ async def test_after_a_stop_what_has_ended_stays_ended(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         job = await _left_behind(room, Cancelled(7))
     async with open_room(tmp_path) as room:
-        assert await room.dispatcher.recover() == 0
+        assert await room.dispatcher.resume_jobs() == 0
         assert (await room.stored(job.id)).state is JobState.CANCELLED
         assert room.backend.submitted == []
 
 
 async def test_the_command_lines_own_jobs_are_left_to_it(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
-        own = await room.queue.take(replace(a_request(0), place=Place()))
-        assert await room.dispatcher.recover() == 0
+        own = await room.queue.submit_immediate(replace(a_request(0), place=ChannelRef()))
+        assert await room.dispatcher.resume_jobs() == 0
         assert (await room.stored(own.id)).state is JobState.SUBMITTING
 
 
@@ -179,15 +179,17 @@ async def test_all_states_at_once_end_with_every_image_accounted_for(tmp_path: P
             job = await room.submit(user=stop_after + 1)
             left.append(job)
             if stop_after >= 1:
-                job = await room.book.apply(job, Dispatched())
+                job = await room.book.apply_event(job, Scheduled())
             if stop_after >= 2:
-                job = await room.book.apply(job, await _submitted(room, job))
+                job = await room.book.apply_event(job, await _submitted(room, job))
             if stop_after >= 3:
                 job = await room.runner._follow(job)
             if stop_after >= 4:
-                await room.book.apply(job, Collected(await room.collector.collect(job)))
+                await room.book.apply_event(
+                    job, ResultsFetched(await room.collector.fetch_all(job))
+                )
     async with open_room(tmp_path, backend=ScriptedBackend(tmp_path / "scripted")) as room:
-        assert await room.dispatcher.recover() == 4
+        assert await room.dispatcher.resume_jobs() == 4
         ended = await room.ended(*(job.id for job in left))
         assert {job.state for job in ended} == {JobState.FINISHED}
         assert len(room.backend.submitted) == 2

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.events import Dispatched, JobEvent
+from bot.domain.events import JobEvent, Scheduled
 from bot.domain.job import Job, JobState, new_job
-from bot.engine.reporting import Fanout
+from bot.engine.reporting import CompositeObserver
 from tests.engine.cast import NOW, Diary
 from tests.engine.room import a_request, open_room
 
@@ -20,7 +20,7 @@ class Clumsy:
     def __init__(self, error: BaseException) -> None:
         self._error = error
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         raise self._error
 
 
@@ -31,7 +31,7 @@ async def test_a_reporter_that_fails_hurts_neither_job_nor_other_reporters(
     async with open_room(tmp_path, reporters=[Clumsy(KeyError("card")), last]) as room:
         (ended,) = await room.ended((await room.submit()).id)
         assert ended.state is JobState.FINISHED
-        assert last.of(Dispatched) == [ended.id]
+        assert last.of(Scheduled) == [ended.id]
         assert [event for _, event in last.entries] == [event for _, event in room.diary.entries]
     assert "a reporter failed on Dispatched" in caplog.text
 
@@ -39,8 +39,8 @@ async def test_a_reporter_that_fails_hurts_neither_job_nor_other_reporters(
 async def test_being_cancelled_is_no_failure_of_a_reporter() -> None:
     job = new_job("a" * 16, a_request(), NOW)
     with pytest.raises(asyncio.CancelledError):
-        await Fanout([Clumsy(asyncio.CancelledError())]).report(job, Dispatched())
+        await CompositeObserver([Clumsy(asyncio.CancelledError())]).on_event(job, Scheduled())
 
 
 async def test_nobody_needs_to_listen() -> None:
-    await Fanout().report(new_job("a" * 16, a_request(), NOW), Dispatched())
+    await CompositeObserver().on_event(new_job("a" * 16, a_request(), NOW), Scheduled())

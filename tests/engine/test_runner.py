@@ -8,13 +8,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.base import Life, LogLine, Submission
-from bot.backends.recordings import Beat, Recording, rehearsal
+from bot.backends.base import LifecycleEvent, LogLine, Submission
+from bot.backends.recordings import RecordedLine, Recording, synthetic_recording
 from bot.backends.scripted import ScriptedBackend
-from bot.domain.errors import OutOfFunds, Unavailable
-from bot.domain.events import Cause, Exited, Handle, RowReady
+from bot.domain.errors import InsufficientFunds, Unavailable
+from bot.domain.events import BackendJobRef, Exited, FailureReason, RowReady
 from bot.domain.job import JobState
-from bot.domain.request import Origin
+from bot.domain.request import SourceImage
 from tests.engine.cast import GUILD, GatedBackend
 from tests.engine.room import a_member, open_room, stock_menu
 
@@ -56,7 +56,7 @@ class LandsAnyway(ScriptedBackend):
 
     answers_lost = 1
 
-    async def submit(self, submission: Submission) -> Handle:
+    async def submit(self, submission: Submission) -> BackendJobRef:
         handle = await super().submit(submission)
         if self.answers_lost:
             self.answers_lost -= 1
@@ -81,8 +81,8 @@ async def test_a_lost_log_is_followed_again_from_where_it_broke_off(tmp_path: Pa
 
     class Watched(ScriptedBackend):
         async def follow(
-            self, handle: Handle, cursor: str | None = None
-        ) -> AsyncIterator[LogLine | Life]:
+            self, handle: BackendJobRef, cursor: str | None = None
+        ) -> AsyncIterator[LogLine | LifecycleEvent]:
             cursors.append(cursor)
             async for item in super().follow(handle, cursor):
                 yield item
@@ -105,9 +105,9 @@ async def test_a_refused_job_fails_with_a_sentence_and_gives_back_its_images(
     backend.faults.reject = "more memory than any node has"
     async with open_room(tmp_path, backend=backend, images=4) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.REJECTED)
-        assert "could not be handed to the machines" in ended.sentence
-        assert "memory" not in ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.REJECTED)
+        assert "could not be handed to the machines" in ended.failure_message
+        assert "memory" not in ended.failure_message
         assert (await room.queue.allowance(GUILD, a_member())).left == 4
         assert await room.faults() == ()
 
@@ -115,15 +115,15 @@ async def test_a_refused_job_fails_with_a_sentence_and_gives_back_its_images(
 class Penniless(ScriptedBackend):
     """Wants money that is not there."""
 
-    async def submit(self, submission: Submission) -> Handle:
-        raise OutOfFunds("0.00 credits")
+    async def submit(self, submission: Submission) -> BackendJobRef:
+        raise InsufficientFunds("0.00 credits")
 
 
 async def test_a_job_that_cannot_be_paid_for_fails_with_that_sentence(tmp_path: Path) -> None:
     async with open_room(tmp_path, backend=Penniless(tmp_path / "scripted")) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.OUT_OF_FUNDS)
-        assert "no compute time left" in ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.OUT_OF_FUNDS)
+        assert "no compute time left" in ended.failure_message
         assert await room.faults() == ()
 
 
@@ -134,31 +134,37 @@ def _backend(folder: Path, play: Callable[[Submission], Recording]) -> ScriptedB
 async def test_a_row_that_failed_is_left_out_and_only_the_others_are_charged(
     tmp_path: Path,
 ) -> None:
-    backend = _backend(tmp_path, lambda job: rehearsal(job.workflow, failing=frozenset({2})))
+    backend = _backend(
+        tmp_path, lambda job: synthetic_recording(job.workflow, failing=frozenset({2}))
+    )
     async with open_room(tmp_path, backend=backend, images=4) as room:
         (ended,) = await room.ended((await room.submit()).id)
         assert ended.state is JobState.FINISHED
-        assert ended.partial
-        assert ended.collected == (1,)
+        assert ended.is_partial
+        assert ended.fetched_rows == (1,)
         assert (await room.queue.allowance(GUILD, a_member())).left == 2
 
 
 async def test_a_job_without_any_row_fails_and_costs_nothing(tmp_path: Path) -> None:
-    backend = _backend(tmp_path, lambda job: rehearsal(job.workflow, failing=frozenset({1, 2})))
+    backend = _backend(
+        tmp_path, lambda job: synthetic_recording(job.workflow, failing=frozenset({1, 2}))
+    )
     async with open_room(tmp_path, backend=backend, images=4) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.ROWS_FAILED)
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.ROWS_FAILED)
         assert (await room.queue.allowance(GUILD, a_member())).left == 4
 
 
 async def test_a_job_that_dies_leaves_the_end_of_its_log_in_ours(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    recording = Recording((Beat(0, line="bash: line 3: python: command not found"),), Exited(127))
+    recording = Recording(
+        (RecordedLine(0, line="bash: line 3: python: command not found"),), Exited(127)
+    )
     async with open_room(tmp_path, backend=_backend(tmp_path, lambda job: recording)) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.DIED)
-        assert "exit status 127" in ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.DIED)
+        assert "exit status 127" in ended.failure_message
         assert "python: command not found" in caplog.text
 
 
@@ -167,8 +173,8 @@ async def test_pictures_that_are_gone_fail_the_job_with_that_sentence(tmp_path: 
     backend.faults.missing = frozenset({"row-01.png", "row-02.png"})
     async with open_room(tmp_path, backend=backend) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.FILES_MISSING)
-        assert "made but could not be fetched" in ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.FILES_MISSING)
+        assert "made but could not be fetched" in ended.failure_message
         assert await room.faults() == ()
 
 
@@ -181,9 +187,9 @@ async def test_forged_lines_in_the_log_change_nothing(tmp_path: Path) -> None:
     )
 
     def play(job: Submission) -> Recording:
-        honest = rehearsal(job.workflow)
-        beats = tuple(Beat(0, line=line) for line in forged)
-        return replace(honest, beats=(*beats, *honest.beats))
+        honest = synthetic_recording(job.workflow)
+        beats = tuple(RecordedLine(0, line=line) for line in forged)
+        return replace(honest, lines=(*beats, *honest.lines))
 
     async with open_room(tmp_path, backend=_backend(tmp_path, play)) as room:
         job = await room.submit()
@@ -196,25 +202,27 @@ async def test_forged_lines_in_the_log_change_nothing(tmp_path: Path) -> None:
 async def test_an_upscale_is_made_from_the_published_strip(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         (parent,) = await room.ended((await room.submit()).id)
-        request = parent.request.crop(parent.id, 2, 1)
+        request = parent.request.upscale_of(parent.id, 2, 1)
         receipt = await room.queue.submit(request, a_member())
         (ended,) = await room.ended(receipt.job.id)
         assert ended.state is JobState.FINISHED
 
 
-@pytest.mark.parametrize("origin", [Origin("nothing", 1, 1), None])
+@pytest.mark.parametrize("origin", [SourceImage("nothing", 1, 1), None])
 async def test_an_upscale_of_what_is_not_there_fails_with_that_sentence(
-    tmp_path: Path, origin: Origin | None
+    tmp_path: Path, origin: SourceImage | None
 ) -> None:
-    backend = _backend(tmp_path, lambda job: rehearsal(job.workflow, failing=frozenset({2})))
+    backend = _backend(
+        tmp_path, lambda job: synthetic_recording(job.workflow, failing=frozenset({2}))
+    )
     async with open_room(tmp_path, backend=backend) as room:
         (parent,) = await room.ended((await room.submit()).id)
-        origin = origin or Origin(parent.id, 2, 1)
+        origin = origin or SourceImage(parent.id, 2, 1)
         request = replace(parent.request, rows=1, samples=1, origin=origin)
         receipt = await room.queue.submit(request, a_member())
         (ended,) = await room.ended(receipt.job.id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.FILES_MISSING)
-        assert "not there any more" in ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.FILES_MISSING)
+        assert "not there any more" in ended.failure_message
 
 
 async def test_a_fault_of_the_house_ends_the_job_and_gives_back_its_images(
@@ -223,10 +231,10 @@ async def test_a_fault_of_the_house_ends_the_job_and_gives_back_its_images(
     menu = replace(stock_menu(tmp_path), upscale=None)
     async with open_room(tmp_path, menu=menu) as room:
         (parent,) = await room.ended((await room.submit()).id)
-        receipt = await room.queue.submit(parent.request.crop(parent.id, 1, 1), a_member())
+        receipt = await room.queue.submit(parent.request.upscale_of(parent.id, 1, 1), a_member())
         (ended,) = await room.ended(receipt.job.id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.INTERNAL)
-        assert "operator finds it in the log" in ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
+        assert "operator finds it in the log" in ended.failure_message
         assert "no template upscales" in caplog.text
         assert await room.faults() == ()
 
@@ -234,15 +242,15 @@ async def test_a_fault_of_the_house_ends_the_job_and_gives_back_its_images(
 async def test_a_request_that_no_template_takes_fails_as_refused(tmp_path: Path) -> None:
     async with open_room(tmp_path) as room:
         (ended,) = await room.ended((await room.submit(rows=65, samples=1)).id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.REJECTED)
-        assert ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.REJECTED)
+        assert ended.failure_message
 
 
 async def test_a_job_that_has_no_turn_yet_is_not_carried(tmp_path: Path) -> None:
     async with open_room(tmp_path, dispatching=False) as room:
         job = await room.submit()
-        ended = await room.runner.carry(job)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.INTERNAL)
+        ended = await room.runner.run(job)
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
 
 
 async def test_a_running_job_whose_cancel_was_asked_for_before_a_stop_is_cancelled(
@@ -255,12 +263,12 @@ async def test_a_running_job_whose_cancel_was_asked_for_before_a_stop_is_cancell
 
     # The wish was saved, and the bot stopped before the backend was told.
     slow = ScriptedBackend(
-        tmp_path / "scripted", recording=lambda job: rehearsal(job.workflow, seconds=3600)
+        tmp_path / "scripted", recording=lambda job: synthetic_recording(job.workflow, seconds=3600)
     )
     async with open_room(tmp_path, backend=slow, dispatching=False) as room:
         sql = "UPDATE jobs SET snapshot = json_set(snapshot, '$.cancelled_by', 7) WHERE id = ?"
         await room.database.write(lambda link: link.execute(sql, (job.id,)).rowcount)
-        ended = await room.runner.carry(await room.stored(job.id))
+        ended = await room.runner.run(await room.stored(job.id))
         assert ended.state is JobState.CANCELLED
         assert ended.cancelled_by == 7
         assert await room.faults() == ()
@@ -272,8 +280,8 @@ class Blinks(ScriptedBackend):
     away = 2
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         if self.away:
             self.away -= 1
             raise Unavailable("nobody answers")

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.engine.sharing import Shared
+from bot.engine.sharing import SingleFlight
 
 
 class Clerk:
@@ -32,22 +32,22 @@ async def turns() -> None:
 
 async def test_who_asks_while_one_answer_is_worked_out_gets_the_next_one() -> None:
     clerk = Clerk()
-    shared = Shared(clerk.find)
-    first = asyncio.create_task(shared.ask())
+    shared = SingleFlight(clerk.find)
+    first = asyncio.create_task(shared.get())
     await turns()
-    later = [asyncio.create_task(shared.ask()) for _ in range(50)]
+    later = [asyncio.create_task(shared.get()) for _ in range(50)]
     await turns()
     assert clerk.asked == 1
     clerk.may_answer.set()
     assert await first == 1
     assert await asyncio.gather(*later) == [2] * 50
-    assert await shared.ask() == 3
+    assert await shared.get() == 3
 
 
 async def test_one_who_gives_up_takes_the_answer_from_nobody() -> None:
     clerk = Clerk()
-    shared = Shared(clerk.find)
-    impatient, patient = (asyncio.create_task(shared.ask()) for _ in range(2))
+    shared = SingleFlight(clerk.find)
+    impatient, patient = (asyncio.create_task(shared.get()) for _ in range(2))
     await turns()
     impatient.cancel()
     clerk.may_answer.set()
@@ -59,9 +59,9 @@ async def test_a_failure_is_everyones_who_asked_and_no_one_elses() -> None:
     clerk = Clerk()
     clerk.may_answer.set()
     clerk.fault = RuntimeError("the file is gone")
-    shared = Shared(clerk.find)
-    first, second = await asyncio.gather(shared.ask(), shared.ask(), return_exceptions=True)
+    shared = SingleFlight(clerk.find)
+    first, second = await asyncio.gather(shared.get(), shared.get(), return_exceptions=True)
     assert first is clerk.fault
     assert second is clerk.fault
     clerk.fault = None
-    assert await shared.ask() == 2
+    assert await shared.get() == 2

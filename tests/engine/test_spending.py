@@ -7,15 +7,15 @@ from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 
-from bot.backends.base import Price, Settlement
+from bot.backends.base import FinalCost, PriceQuote
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import Unavailable
-from bot.domain.events import Cause, Handle
+from bot.domain.events import BackendJobRef, FailureReason
 from bot.domain.job import JobState
-from bot.domain.request import Place
+from bot.domain.request import ChannelRef
 from bot.domain.workflow import Workflow
-from bot.engine.spending import Ceilings
-from bot.store.credit_queries import Credits
+from bot.engine.spending import BudgetLimits
+from bot.store.credit_queries import JobCost
 from tests.engine.cast import CHANNEL, Clock
 from tests.engine.room import open_room
 
@@ -29,16 +29,16 @@ class PaidBackend(ScriptedBackend):
         self.settled: list[str] = []
         self.paid = asyncio.Event()
 
-    async def price(self, workflow: Workflow) -> Price:
-        return Price(Decimal(10))
+    async def price(self, workflow: Workflow) -> PriceQuote:
+        return PriceQuote(Decimal(10))
 
-    async def settlement(self, handle: Handle) -> Settlement | None:
+    async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         if self.closed:
             self.closed -= 1
             raise Unavailable("the books are closed")
-        self.settled.append(handle.ref)
+        self.settled.append(handle.id)
         self.paid.set()
-        return Settlement(Decimal(4), Decimal(6))
+        return FinalCost(Decimal(4), Decimal(6))
 
 
 async def test_a_job_is_priced_before_and_its_cost_written_down_after(tmp_path: Path) -> None:
@@ -48,8 +48,8 @@ async def test_a_job_is_priced_before_and_its_cost_written_down_after(tmp_path: 
         await room.ended(job.id)
         await backend.paid.wait()
         await room.purse.idle()
-        assert await room.queue.jobs.credits(job.id) == Credits(Decimal(10), Decimal(4), Decimal(6))
-        assert await room.queue.jobs.credits("no such job") == Credits()
+        assert await room.queue.jobs.credits(job.id) == JobCost(Decimal(10), Decimal(4), Decimal(6))
+        assert await room.queue.jobs.credits("no such job") == JobCost()
         await room.purse.recover()
         await room.purse.idle()
         assert backend.settled == [job.id]
@@ -85,15 +85,15 @@ async def test_a_ceiling_stops_before_it_is_passed_and_starts_afresh_at_midnight
 ) -> None:
     backend, clock = PaidBackend(tmp_path / "scripted"), Clock()
     backend.closed = 10**6
-    ceilings = Ceilings(total=Decimal(25))
+    ceilings = BudgetLimits(total=Decimal(25))
     async with open_room(tmp_path, backend=backend, ceilings=ceilings, clock=clock) as room:
         ids = [(await room.submit(user=user)).id for user in (1, 2, 3)]
         ended = await room.ended(*ids)
         states = sorted(job.state for job in ended)
         assert states == [JobState.FAILED, JobState.FINISHED, JobState.FINISHED]
         refused = next(job for job in ended if job.state is JobState.FAILED)
-        assert refused.cause is Cause.OUT_OF_FUNDS
-        assert "midnight" in refused.sentence
+        assert refused.cause is FailureReason.OUT_OF_FUNDS
+        assert "midnight" in refused.failure_message
         assert refused.id not in backend.submitted
         clock.at += timedelta(days=1)
         tomorrow = await room.submit(user=4)
@@ -104,11 +104,11 @@ async def test_a_ceiling_stops_before_it_is_passed_and_starts_afresh_at_midnight
 async def test_one_server_cannot_spend_what_is_anothers(tmp_path: Path) -> None:
     backend = PaidBackend(tmp_path / "scripted")
     backend.closed = 10**6
-    ceilings = Ceilings(per_server=Decimal(10))
+    ceilings = BudgetLimits(per_server=Decimal(10))
     async with open_room(tmp_path, backend=backend, ceilings=ceilings) as room:
         ids = []
         for user, guild in ((1, 1), (2, 1), (3, 2)):
-            ids.append((await room.submit(user=user, place=Place(guild, CHANNEL))).id)
+            ids.append((await room.submit(user=user, place=ChannelRef(guild, CHANNEL))).id)
             await room.ended(ids[-1])
         states = [(await room.stored(job_id)).state for job_id in ids]
         assert states == [JobState.FINISHED, JobState.FAILED, JobState.FINISHED]

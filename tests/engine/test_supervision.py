@@ -13,14 +13,14 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.base import FinalCost, Health, LifecycleEvent, LogLine, PriceQuote, Submission
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import StoreDamaged
-from bot.domain.events import Artifact, Cause, Delivered, Handle
+from bot.domain.events import Artifact, BackendJobRef, Delivered, FailureReason
 from bot.domain.job import Job, JobState
 from bot.domain.workflow import Workflow
-from bot.engine.circuit import Circuit
-from bot.engine.collect import Collector
+from bot.engine.circuit import CircuitBreaker
+from bot.engine.collect import ResultFetcher
 from bot.engine.runner import MAX_FAILURES
 from bot.engine.supervision import PAUSES, STEADY_SECONDS, keep_running
 from tests.engine.cast import GUILD, Naps, Postman
@@ -87,23 +87,23 @@ class Clumsy(ScriptedBackend):
         if door == self._door:
             self._stumbles.step()
 
-    async def find(self, job_id: str) -> Handle | None:
+    async def find(self, job_id: str) -> BackendJobRef | None:
         self._pass("find")
         return await super().find(job_id)
 
-    async def price(self, workflow: Workflow) -> Price:
+    async def price(self, workflow: Workflow) -> PriceQuote:
         self._pass("price")
         return await super().price(workflow)
 
-    async def submit(self, submission: Submission) -> Handle:
+    async def submit(self, submission: Submission) -> BackendJobRef:
         self._pass("submit")
         handle = await super().submit(submission)
         self._pass("submitted")
         return handle
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         self._pass("follow")
         async for item in super().follow(handle, cursor):
             yield item
@@ -113,8 +113,8 @@ class Clumsy(ScriptedBackend):
         self._pass("fetch")
         await super().fetch(artifact, target)
 
-    async def cancel(self, handle: Handle) -> None:
-        self.cancelled.append(handle.ref)
+    async def cancel(self, handle: BackendJobRef) -> None:
+        self.cancelled.append(handle.id)
         await super().cancel(handle)
 
 
@@ -128,7 +128,7 @@ async def test_a_step_that_breaks_off_is_done_again(tmp_path: Path, door: str, t
     async with open_room(tmp_path, backend=backend) as room:
         (ended,) = await room.ended((await room.submit()).id)
         assert ended.state is JobState.FINISHED
-        assert ended.collected == (1, 2)
+        assert ended.fetched_rows == (1, 2)
         assert backend.submitted == [ended.id]
         assert backend.cancelled == []
         assert room.diary.of(Delivered) == [ended.id]
@@ -143,8 +143,8 @@ async def test_a_step_that_never_works_fails_the_job_and_gives_back_its_images(
     backend = Clumsy(tmp_path / "scripted", door, Stumbles(10_000))
     async with open_room(tmp_path, backend=backend, images=4) as room:
         (ended,) = await room.ended((await room.submit()).id)
-        assert (ended.state, ended.cause) == (JobState.FAILED, Cause.INTERNAL)
-        assert "again and again" in ended.sentence
+        assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
+        assert "again and again" in ended.failure_message
         assert (await room.queue.allowance(GUILD, a_member())).left == 4
         assert await room.faults() == ()
 
@@ -161,7 +161,7 @@ async def test_a_disk_that_refuses_is_waited_out_for_as_long_as_it_takes(
     async with open_room(tmp_path, backend=backend) as room:
         (ended,) = await room.ended((await room.submit()).id)
         assert ended.state is JobState.FINISHED
-        assert ended.collected == (1, 2)
+        assert ended.fetched_rows == (1, 2)
         assert backend.submitted == [ended.id]
         assert backend.cancelled == []
         # Said when it begins and when it is over: of the job, or of each of its two rows.
@@ -174,15 +174,15 @@ async def test_a_job_whose_task_died_is_picked_up_again(
 ) -> None:
     stumbles = Stumbles(3)
 
-    class Forgetful(Collector):
-        def forget(self, job_id: str) -> None:
-            super().forget(job_id)
+    class Forgetful(ResultFetcher):
+        def discard(self, job_id: str) -> None:
+            super().discard(job_id)
             stumbles.step()
 
     class Late(Postman):
-        async def ladder(self, job: Job) -> tuple[str, ...]:
+        async def methods(self, job: Job) -> tuple[str, ...]:
             room.collector.__class__ = Forgetful  # its defect ends the task itself
-            return await super().ladder(job)
+            return await super().methods(job)
 
     async with open_room(tmp_path, postman=Late()) as room:
         (ended,) = await room.ended((await room.submit()).id)
@@ -205,11 +205,11 @@ async def test_probing_goes_on_after_a_defect_of_the_backend() -> None:
         if away:
             raise ValueError("whoever is told has a defect, too")
 
-    circuit = Circuit(health, sleep=naps, trips_at=1, on_change=told)
+    circuit = CircuitBreaker(health, sleep=naps, trips_at=1, on_change=told)
     with pytest.raises(ValueError, match="too"):
-        circuit.fail("reset")
+        circuit.record_failure("reset")
     async with asyncio.timeout(20):
-        await circuit.closed()
+        await circuit.wait_closed()
     await circuit.aclose()
 
 
@@ -217,12 +217,12 @@ async def test_settling_goes_on_after_a_defect_of_the_backend(tmp_path: Path) ->
     stumbles = Stumbles(3)
 
     class Paid(ScriptedBackend):
-        async def price(self, workflow: Workflow) -> Price:
-            return Price(Decimal(100))
+        async def price(self, workflow: Workflow) -> PriceQuote:
+            return PriceQuote(Decimal(100))
 
-        async def settlement(self, handle: Handle) -> Settlement | None:
+        async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
             stumbles.step()
-            return Settlement(Decimal(40), Decimal(60))
+            return FinalCost(Decimal(40), Decimal(60))
 
     async with open_room(tmp_path, backend=Paid(tmp_path / "scripted", speed=0)) as room:
         (ended,) = await room.ended((await room.submit()).id)

@@ -9,8 +9,8 @@ from hypothesis import strategies as st
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import from_hex, mix, ramp, tint, to_oklab, turn
-from bot.painter.art.composition import draw, paint
-from bot.painter.art.dice import Dice
+from bot.painter.art.composition import draw, draw_picture
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.lexicon import _WORDS, Meaning, meanings, words
 from bot.painter.art.outline import ellipse
 from bot.painter.art.scene import Scene, read
@@ -22,13 +22,13 @@ STYLES = [listed.split()[0] for listed in _WORDS["style"].values()]
 
 
 def scene(prompt: str, negative: str = "", index: int = 0) -> Scene:
-    return read(prompt, negative, Dice(prompt, negative, index))
+    return read(prompt, negative, RandomStreams(prompt, negative, index))
 
 
 @pytest.mark.parametrize("subject", SUBJECTS)
 @pytest.mark.parametrize("place", ["portrait", "sea"])
 def test_every_subject_can_stand_anywhere(subject: str, place: str) -> None:
-    image = paint(f"a {subject}, {place}", "", 5, 0, 64, 64, 50)
+    image = draw_picture(f"a {subject}, {place}", "", 5, 0, 64, 64, 50)
     assert image.size == (64, 64)
     assert len(set(image.crop((0, 0, 64, 48)).get_flattened_data())) > 50
 
@@ -36,26 +36,28 @@ def test_every_subject_can_stand_anywhere(subject: str, place: str) -> None:
 @pytest.mark.parametrize("place", PLACES)
 @pytest.mark.parametrize("hour", ["night", "sunset"])
 def test_every_place_has_its_hours_and_weathers(place: str, hour: str) -> None:
-    drawn = {paint(f"{place} {hour} {sky}", "", 3, 0, 64, 64, 50).tobytes() for sky in WEATHER[:3]}
+    drawn = {
+        draw_picture(f"{place} {hour} {sky}", "", 3, 0, 64, 64, 50).tobytes() for sky in WEATHER[:3]
+    }
     assert len(drawn) == 3
 
 
 @pytest.mark.parametrize("sky", [*WEATHER, *STYLES])
 @pytest.mark.parametrize("place", ["city", "meadow"])
 def test_every_weather_and_style_can_be_painted(sky: str, place: str) -> None:
-    assert paint(f"{place}, {sky}", "", 1, 0, 128, 64, 40).size == (128, 64)
+    assert draw_picture(f"{place}, {sky}", "", 1, 0, 128, 64, 40).size == (128, 64)
 
 
 @pytest.mark.parametrize("prompt", ["an astronaut in space", "a neon city", "a wave at sea"])
 @pytest.mark.parametrize("index", range(6))
 def test_no_view_of_a_prompt_fails(prompt: str, index: int) -> None:
-    assert paint(prompt, "", 11, index, 64, 64, 50).size == (64, 64)
+    assert draw_picture(prompt, "", 11, index, 64, 64, 50).size == (64, 64)
 
 
 @pytest.mark.parametrize("index", range(24))
 def test_variations_of_one_prompt_are_views_of_their_own(index: int) -> None:
-    here = paint("qwe asd", "", 1, index, 64, 64, 50)
-    there = paint("qwe asd", "", 1, index + 1, 64, 64, 50)
+    here = draw_picture("qwe asd", "", 1, index, 64, 64, 50)
+    there = draw_picture("qwe asd", "", 1, index + 1, 64, 64, 50)
     first, second = (np.asarray(image, np.int16)[:56] for image in (here, there))
     assert np.abs(first - second).mean() > 4
 
@@ -72,16 +74,16 @@ def test_variations_of_one_prompt_are_views_of_their_own(index: int) -> None:
 def test_any_text_becomes_a_picture_and_the_same_one_again(
     prompt: str, negative: str, seed: int, size: tuple[int, int], steps: int
 ) -> None:
-    first = paint(prompt, negative, seed, 0, *size, steps)
+    first = draw_picture(prompt, negative, seed, 0, *size, steps)
     assert first.size == size
-    assert first.tobytes() == paint(prompt, negative, seed, 0, *size, steps).tobytes()
+    assert first.tobytes() == draw_picture(prompt, negative, seed, 0, *size, steps).tobytes()
 
 
 def test_every_picture_is_marked_along_its_lower_edge_only() -> None:
     for width, height in ((768, 768), (256, 256), (128, 192)):
-        dice = Dice("the sea", "", 1, 0)
+        dice = RandomStreams("the sea", "", 1, 0)
         plain = draw(read("the sea", "", dice), dice, width, height, 50)
-        marked = paint("the sea", "", 1, 0, width, height, 50)
+        marked = draw_picture("the sea", "", 1, 0, width, height, 50)
         first, second = np.asarray(plain, np.int16), np.asarray(marked, np.int16)
         changed = np.flatnonzero(np.abs(first - second).max((1, 2)))
         assert changed.min() >= height * 0.8
@@ -95,7 +97,7 @@ def test_every_picture_is_marked_along_its_lower_edge_only() -> None:
 
 def test_more_steps_sharpen_the_same_composition() -> None:
     def detail(steps: int) -> float:
-        dice = Dice("a forest", "", 2, 0)
+        dice = RandomStreams("a forest", "", 2, 0)
         image = draw(read("a forest", "", dice), dice, 128, 128, steps)
         grey = np.asarray(image.convert("L"), np.float64)
         return float(np.abs(np.diff(grey, axis=1)).mean())
@@ -138,10 +140,10 @@ def test_weather_alone_makes_a_landscape() -> None:
 
 def test_a_colour_before_a_subject_is_its_own_and_any_other_tints_the_picture() -> None:
     fox = scene("a blue fox in the forest")
-    assert fox.pelt is not None
-    assert np.allclose(fox.pelt, from_hex("2f6fde"))
+    assert fox.fur_color is not None
+    assert np.allclose(fox.fur_color, from_hex("2f6fde"))
     forest = scene("a fox in a blue forest")
-    assert forest.pelt is None
+    assert forest.fur_color is None
     assert np.allclose(forest.palette.accent, from_hex("2f6fde"))
     assert np.allclose(scene("qwe red").palette.accent, from_hex("d9302c"))
 
@@ -177,11 +179,11 @@ def test_the_lexicon_knows_enough_words() -> None:
 
 
 def test_a_stream_of_chance_does_not_depend_on_the_others() -> None:
-    first = Dice("a", 1).roll("sky").random(4)
-    dice = Dice("a", 1)
-    dice.roll("land").random(9)
-    assert np.array_equal(dice.roll("sky").random(4), first)
-    assert not np.array_equal(Dice("a", 2).roll("sky").random(4), first)
+    first = RandomStreams("a", 1).stream("sky").random(4)
+    dice = RandomStreams("a", 1)
+    dice.stream("land").random(9)
+    assert np.array_equal(dice.stream("sky").random(4), first)
+    assert not np.array_equal(RandomStreams("a", 2).stream("sky").random(4), first)
 
 
 @given(

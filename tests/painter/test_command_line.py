@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.painter.arguments import parse
-from bot.painter.plan import Plan, Refusal, plan
+from bot.painter.plan import Plan, UsageError, plan
 
 
 def planned(*words: str) -> Plan:
@@ -106,7 +106,7 @@ def test_what_no_model_could_paint_is_refused_in_a_sentence(
     options = parse(["--prompt=x", *words])
     if options.prompt == "--":
         pytest.skip("this Python's argparse takes -- as a value; then it is simply the prompt")
-    with pytest.raises(Refusal, match=r"\.$|: ") as refused:
+    with pytest.raises(UsageError, match=r"\.$|: ") as refused:
         plan(options, draw_seed=lambda: 7)
     assert sentence in str(refused.value)
 
@@ -136,14 +136,14 @@ def test_prompts_of_a_file_are_repeated_and_cut_into_batches(tmp_path: Path) -> 
 def test_prompts_that_do_not_fill_the_last_batch_are_refused(tmp_path: Path, text: str) -> None:
     file = tmp_path / "prompts.txt"
     file.write_text(text, encoding="utf-8")
-    with pytest.raises(Refusal, match="a multiple of --n_samples, which is 3"):
+    with pytest.raises(UsageError, match="a multiple of --n_samples, which is 3"):
         planned(f"--from-file={file}")
 
 
 def test_a_prompt_file_that_is_no_text_is_refused(tmp_path: Path) -> None:
     file = tmp_path / "prompts.bin"
     file.write_bytes(b"\xff\xfe\x00")
-    with pytest.raises(Refusal, match="cannot be read"):
+    with pytest.raises(UsageError, match="cannot be read"):
         planned(f"--from-file={file}")
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 from PIL import Image
 
-from bot.painter.diffusers import start
+from bot.painter.diffusers import image_seed
 from tests.painter.conftest import Paint
 
 Painted = Callable[..., tuple[list[bytes], str]]
@@ -26,9 +26,9 @@ pytestmark = [
 
 
 def test_pictures_of_neighbouring_rows_never_start_alike() -> None:
-    starts = [start(seed, number) for seed in range(100, 108) for number in range(4)]
+    starts = [image_seed(seed, number) for seed in range(100, 108) for number in range(4)]
     assert len(set(starts)) == len(starts)
-    assert [start(seed, 0) for seed in (0, 7, 2**32 - 1)] == [0, 7, 2**32 - 1]
+    assert [image_seed(seed, 0) for seed in (0, 7, 2**32 - 1)] == [0, 7, 2**32 - 1]
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.painter.batch import Batch
-from bot.painter.engine import choose
-from bot.painter.plan import Refusal
+from bot.painter.engine import select_engine
+from bot.painter.plan import UsageError
 from bot.painter.sketch import SketchEngine
 from tests.painter.conftest import Paint
 
@@ -29,14 +29,14 @@ BATCH = Batch(
 
 @pytest.mark.parametrize("environment", [{}, {"PAINTER_ENGINE": "sketch"}, {"PAINTER_ENGINE": ""}])
 def test_without_a_model_the_sketch_engine_paints(environment: dict[str, str]) -> None:
-    assert isinstance(choose(environment, "cuda"), SketchEngine)
+    assert isinstance(select_engine(environment, "cuda"), SketchEngine)
 
 
 @pytest.mark.skipif(not WITHOUT_DIFFUSERS, reason="diffusers is installed")
 def test_a_model_without_the_library_is_sketched_unless_diffusers_is_demanded() -> None:
-    assert isinstance(choose({"PAINTER_MODEL": "some/model"}, "cpu"), SketchEngine)
-    with pytest.raises(Refusal, match=r"pip install 'gridbrush\[diffusers\]'"):
-        choose({"PAINTER_MODEL": "some/model", "PAINTER_ENGINE": "diffusers"}, "cpu")
+    assert isinstance(select_engine({"PAINTER_MODEL": "some/model"}, "cpu"), SketchEngine)
+    with pytest.raises(UsageError, match=r"pip install 'gridbrush\[diffusers\]'"):
+        select_engine({"PAINTER_MODEL": "some/model", "PAINTER_ENGINE": "diffusers"}, "cpu")
 
 
 @pytest.mark.parametrize(
@@ -58,8 +58,8 @@ def test_a_model_without_the_library_is_sketched_unless_diffusers_is_demanded() 
     ],
 )
 def test_a_wrong_environment_is_refused_by_name(environment: dict[str, str], sentence: str) -> None:
-    with pytest.raises(Refusal, match=sentence):
-        choose(environment, "cpu")
+    with pytest.raises(UsageError, match=sentence):
+        select_engine(environment, "cpu")
 
 
 def test_a_wrong_environment_ends_the_program_with_status_1(paint: Paint, tmp_path: Path) -> None:
@@ -72,7 +72,7 @@ def test_the_sketch_engine_rests_and_steps_once_per_step() -> None:
     rests: list[float] = []
     steps: list[int] = []
     engine = SketchEngine(0.25, rests.append)
-    painted = engine.paint(BATCH, lambda: steps.append(len(rests)))
+    painted = engine.generate(BATCH, lambda: steps.append(len(rests)))
     assert len(painted) == 2
     assert rests == [0.25] * 5
     assert steps == [1, 2, 3, 4, 5]
@@ -80,4 +80,4 @@ def test_the_sketch_engine_rests_and_steps_once_per_step() -> None:
 
 def test_more_pictures_than_steps_are_all_painted() -> None:
     batch = Batch(("a", "b", "c"), "", 1, 0, 64, 64, 1, 9.0)
-    assert len(SketchEngine(0.0, lambda _: None).paint(batch, lambda: None)) == 3
+    assert len(SketchEngine(0.0, lambda _: None).generate(batch, lambda: None)) == 3

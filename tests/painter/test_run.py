@@ -15,7 +15,7 @@ from bot.painter.arguments import parse
 from bot.painter.batch import Batch, Report
 from bot.painter.plan import plan
 from bot.painter.run import Streams, run
-from bot.painter.sheet import BORDER, lay_out
+from bot.painter.sheet import BORDER, make_grid
 from tests.painter.conftest import Paint, ticking
 
 FRAME = re.compile(r"DDIM Sampler:\s+(\d+)%\|.*?\|\s*(\d+)/(\d+)\s+\[")
@@ -180,7 +180,7 @@ class Hasty:
 
     notice = ""
 
-    def paint(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+    def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
         for _ in range(batch.steps + 3):
             step()
         return tuple(Image.new("RGB", (batch.width, batch.height)) for _ in batch.prompts)
@@ -245,7 +245,7 @@ def test_a_hostile_prompt_is_only_a_prompt(paint: Paint, tmp_path: Path, prompt:
 
 def test_a_sheet_is_filled_in_reading_order() -> None:
     colors = [(10 * number, 0, 0) for number in range(1, 6)]
-    sheet = lay_out([Image.new("RGB", (4, 3), color) for color in colors], 2)
+    sheet = make_grid([Image.new("RGB", (4, 3), color) for color in colors], 2)
     assert sheet.size == (14, 17)
     seen = [sheet.getpixel((2 + 6 * (n % 2), 2 + 5 * (n // 2))) for n in range(5)]
     assert seen == colors

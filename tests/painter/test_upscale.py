@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.painter.upscale import enlarge, main
+from bot.painter.upscale import main, upscale_image
 
 
 def upscale(*words: str, **environment: str) -> tuple[int, str, str]:
@@ -47,14 +47,14 @@ def test_every_picture_of_a_folder_is_enlarged_and_the_rest_passed_over(tmp_path
 def test_a_picture_of_any_kind_keeps_its_colours(
     mode: str, colour: int | tuple[int, ...], seen: tuple[int, ...]
 ) -> None:
-    assert enlarge(Image.new(mode, (4, 4), colour)).getpixel((8, 8)) == seen
+    assert upscale_image(Image.new(mode, (4, 4), colour)).getpixel((8, 8)) == seen
 
 
 def test_an_enlarged_edge_is_crisper_than_plain_interpolation() -> None:
     edge = Image.new("RGB", (8, 8))
     edge.paste((255, 255, 255), (4, 0, 8, 8))
     plain = edge.resize((32, 32), Image.Resampling.LANCZOS)
-    large = enlarge(edge)
+    large = upscale_image(edge)
     assert large.size == (32, 32)
     dark, bright = large.getpixel((14, 16)), large.getpixel((17, 16))
     plain_dark, plain_bright = plain.getpixel((14, 16)), plain.getpixel((17, 16))

@@ -60,8 +60,8 @@ class Api:
     def press(self, who: str = "Ada", message: Message | None = None) -> Interaction:
         """Open an interaction as a press on a button would, whatever the message shows."""
         world = self.playground.world
-        source = message or world.board.say(world.bot, world.channel("imagine"), "press me")
-        return world.desk.open(
+        source = message or world.message_board.say(world.bot, world.channel("imagine"), "press me")
+        return world.interactions.open(
             COMPONENT,
             world.user(who),
             world.channel(source.channel_id),

@@ -218,7 +218,7 @@ async def test_the_page_hears_of_everything_that_changes(
         world.say("Ben", "new", "unseen")
         world.overwrite("new", "Ada")
         assert (await frames(live, "CHANNEL_UPDATE"))[-1]["d"]["id"] == str(made.id)
-        world.board.open_thread(made, world.bot, "talk")
+        world.message_board.open_thread(made, world.bot, "talk")
         thread = (await frames(live, "CHANNEL_CREATE"))[-1]["d"]
         assert (thread["type"], thread["parent_id"]) == (11, str(made.id))
         channel = str(world.channel("random").id)

@@ -155,7 +155,7 @@ async def test_missing_permissions_are_refused_until_they_are_back(
     world = playground.world
     async with running(playground) as bot:
         channel = bot.get_partial_messageable(world.channel("imagine").id)
-        world.deny("imagine", *denied)
+        world.add_deny_overwrite("imagine", *denied)
         with pytest.raises(discord.Forbidden) as caught:
             await channel.send("hi", embed=discord.Embed(title="x"), file=picture())
         world.restore("imagine")
@@ -175,7 +175,7 @@ async def test_app_permissions_say_what_the_channel_denies(playground: Playgroun
     ada = playground.as_member("Ada")
     async with running(playground, set_up):
         await (await ada.slash("imagine", "check")).answered()
-        playground.world.deny("imagine", "ATTACH_FILES")
+        playground.world.add_deny_overwrite("imagine", "ATTACH_FILES")
         await (await ada.slash("imagine", "check")).answered()
     assert held == [True, False]
 

@@ -8,15 +8,15 @@ import aiohttp
 import pytest
 
 from bot.playground import desk
-from bot.playground.actors import Actor, Invocation
+from bot.playground.actors import Invocation, MemberDriver
 from bot.playground.components import number_components
-from bot.playground.drafts import Kind, read_draft
+from bot.playground.drafts import BodyKind, parse_message_body
 from bot.playground.entities import Upload
 from bot.playground.files import sign
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.posts import COMMAND, Interaction, Message
 from bot.playground.server import Playground
-from bot.playground.waiting import Watch
+from bot.playground.waiting import ConditionWaiter
 from bot.playground.world import World
 from tests.playground.bots import png
 from tests.playground.clock import Clock
@@ -47,20 +47,22 @@ FORM = {
 
 
 @pytest.fixture
-def ada(world: World) -> Actor:
-    return Actor(world, Watch(world), world.user("Ada"))
+def ada(world: World) -> MemberDriver:
+    return MemberDriver(world, ConditionWaiter(world), world.user("Ada"))
 
 
 def opened(world: World, modal: dict[str, Any] | None = None) -> Invocation:
-    interaction = world.desk.open(
+    interaction = world.interactions.open(
         COMMAND, world.user("Ada"), world.channel("imagine"), {"name": "x"}
     )
     interaction.modal = FORM if modal is None else modal
-    return Invocation(world, Watch(world), interaction)
+    return Invocation(world, ConditionWaiter(world), interaction)
 
 
 def posted(world: World, where: str | int = "imagine", **body: Any) -> Message:
-    return world.board.post(world.channel(where), world.bot, read_draft(body, {}, Kind.CHANNEL))
+    return world.message_board.post(
+        world.channel(where), world.bot, parse_message_body(body, {}, BodyKind.CHANNEL)
+    )
 
 
 def values_of(interaction: Interaction) -> dict[str, Any]:
@@ -72,7 +74,7 @@ def values_of(interaction: Interaction) -> dict[str, Any]:
     return found
 
 
-async def test_a_form_of_all_sorts_is_handed_in_as_filled(world: World, ada: Actor) -> None:
+async def test_a_form_of_all_sorts_is_handed_in_as_filled(world: World, ada: MemberDriver) -> None:
     ben = world.member("Ben")
     given = {"radio": "b", "boxes": ["a", "b"], "box": False, "who": [ben], "free": ""}
     sent = await ada.submit_modal(opened(world), given)
@@ -101,58 +103,62 @@ async def test_a_form_of_all_sorts_is_handed_in_as_filled(world: World, ada: Act
     ],
 )
 async def test_a_form_filled_in_wrongly_stays_open(
-    world: World, ada: Actor, values: dict[str, object], complaint: str
+    world: World, ada: MemberDriver, values: dict[str, object], complaint: str
 ) -> None:
-    with pytest.raises(ClientRefusal, match=complaint):
+    with pytest.raises(ClientError, match=complaint):
         await ada.submit_modal(opened(world), values)
 
 
-async def test_forms_handed_in_by_strangers_or_broken_are_refused(world: World, ada: Actor) -> None:
+async def test_forms_handed_in_by_strangers_or_broken_are_refused(
+    world: World, ada: MemberDriver
+) -> None:
     form = opened(world)
     ben, client = world.user("Ben"), world.client
-    with pytest.raises(ClientRefusal, match="No such form"):
+    with pytest.raises(ClientError, match="No such form"):
         client.submit(ben, form.interaction, "form", [])
-    with pytest.raises(ClientRefusal, match="missing"):
+    with pytest.raises(ClientError, match="missing"):
         client.submit(ada.user, form.interaction, "form", [])
-    with pytest.raises(ClientRefusal, match="not filled in properly"):
+    with pytest.raises(ClientError, match="not filled in properly"):
         client.submit(ada.user, form.interaction, "form", ["text"])  # type: ignore[list-item]
     small = {"custom_id": "form", "components": number_components([label(4, "t", style=1)])}
     strange = [label(4, "t", value="x"), label(4, "u", value="x")]
-    with pytest.raises(ClientRefusal, match="no field"):
+    with pytest.raises(ClientError, match="no field"):
         client.submit(ada.user, opened(world, small).interaction, "form", strange)
-    with pytest.raises(ClientRefusal, match="Text is needed"):
+    with pytest.raises(ClientError, match="Text is needed"):
         client.submit(ada.user, opened(world, small).interaction, "form", [label(4, "t")])
     form.interaction.modal = None
-    with pytest.raises(ClientRefusal, match="No form"):
+    with pytest.raises(ClientError, match="No form"):
         await ada.submit_modal(form, {})
 
 
-async def test_archived_threads_take_no_presses(world: World, ada: Actor) -> None:
-    thread = world.board.open_thread(world.channel("imagine"), world.bot, "talk")
+async def test_archived_threads_take_no_presses(world: World, ada: MemberDriver) -> None:
+    thread = world.message_board.open_thread(world.channel("imagine"), world.bot, "talk")
     row = {"type": 1, "components": [{"type": 2, "style": 1, "label": "Go", "custom_id": "go"}]}
     message = posted(world, thread.id, content="x", components=[row])
     pressed = await ada.press(message, "Go")
     assert pressed.token == pressed.interaction.token
     assert thread.thread is not None
     thread.thread.archived = True
-    with pytest.raises(ClientRefusal, match="archived"):
+    with pytest.raises(ClientError, match="archived"):
         await ada.press(message, "Go")
 
 
-async def test_selects_take_lists_and_channels_of_their_kind(world: World, ada: Actor) -> None:
+async def test_selects_take_lists_and_channels_of_their_kind(
+    world: World, ada: MemberDriver
+) -> None:
     select = {"type": 8, "custom_id": "where", "channel_types": [15]}
     message = posted(world, content="x", components=[{"type": 1, "components": [select]}])
     forum = world.add_channel("forum", kind=15)
     chosen = await ada.select(message, "where", [forum])
     assert str(forum.id) in chosen.interaction.data["resolved"]["channels"]
-    with pytest.raises(ClientRefusal, match="no such thing"):
+    with pytest.raises(ClientError, match="no such thing"):
         await ada.select(message, "where", [world.channel("imagine")])
-    with pytest.raises(ClientRefusal, match="must be a list"):
+    with pytest.raises(ClientError, match="must be a list"):
         world.client.click(ada.user, message.id, "where", str(forum.id))
 
 
 async def test_typing_needs_an_option_in_focus_and_targets_must_exist(
-    world: World, ada: Actor
+    world: World, ada: MemberDriver
 ) -> None:
     leaf = {"name": "o", "description": "d", "type": 3, "autocomplete": True}
     sub = {"name": "sub", "description": "d", "type": 1, "options": [leaf]}
@@ -164,15 +170,17 @@ async def test_typing_needs_an_option_in_focus_and_targets_must_exist(
         ],
     )
     imagine = world.channel("imagine")
-    with pytest.raises(ClientRefusal, match="No option is being typed"):
-        world.client.use(ada.user, imagine, command, [{"name": "sub", "options": []}], typing=True)
-    with pytest.raises(ClientRefusal, match="list of objects"):
-        world.client.use(ada.user, imagine, command, "text")
-    with pytest.raises(ClientRefusal, match="nobody"):
-        world.client.use_on(ada.user, imagine, menu, 1)
+    with pytest.raises(ClientError, match="No option is being typed"):
+        world.client.run_command(
+            ada.user, imagine, command, [{"name": "sub", "options": []}], typing=True
+        )
+    with pytest.raises(ClientError, match="list of objects"):
+        world.client.run_command(ada.user, imagine, command, "text")
+    with pytest.raises(ClientError, match="nobody"):
+        world.client.run_context_menu(ada.user, imagine, menu, 1)
     with pytest.raises(TimeoutError):
         await ada.autocomplete("imagine", "paint sub", "o", "x", within=0.01)
-    (asked,) = world.desk.all()
+    (asked,) = world.interactions.all()
     assert asked.data["options"][0]["options"][0]["focused"]
 
 
@@ -210,7 +218,7 @@ def test_a_reply_calls_the_author_unless_told_not_to(world: World) -> None:
 
 def test_deleting_a_channel_takes_its_threads_along(world: World) -> None:
     imagine = world.channel("imagine")
-    thread = world.board.open_thread(imagine, world.bot, "talk")
+    thread = world.message_board.open_thread(imagine, world.bot, "talk")
     message = posted(world, thread.id, content="x")
     world.delete_channel(imagine)
     assert thread.id not in world.channels
@@ -220,10 +228,10 @@ def test_deleting_a_channel_takes_its_threads_along(world: World) -> None:
 def test_very_old_interactions_are_forgotten(world: World) -> None:
     first = opened(world).interaction
     ada, imagine = world.user("Ada"), world.channel("imagine")
-    for _ in range(desk.MOST_KEPT):
-        world.desk.open(COMMAND, ada, imagine, {"name": "x"})
-    assert first not in world.desk.all()
-    assert len(world.desk.all()) == desk.MOST_KEPT
+    for _ in range(desk.MAX_INTERACTIONS):
+        world.interactions.open(COMMAND, ada, imagine, {"name": "x"})
+    assert first not in world.interactions.all()
+    assert len(world.interactions.all()) == desk.MAX_INTERACTIONS
 
 
 async def test_old_messages_are_not_deleted_in_bulk_nor_others_threads_edited(
@@ -234,7 +242,7 @@ async def test_old_messages_are_not_deleted_in_bulk_nor_others_threads_edited(
     world.overwrite("imagine", world.bot, allow=1 << 13)
     old = [world.say("Ada", "imagine", text) for text in "ab"]
     clock.pass_time(days=15)
-    theirs = world.board.open_thread(imagine, world.user("Ada"), "theirs")
+    theirs = world.message_board.open_thread(imagine, world.user("Ada"), "theirs")
     async with calling(playground) as api:
         body = {"messages": [str(one.id) for one in old]}
         path = f"/channels/{imagine.id}/messages/bulk-delete"
@@ -271,8 +279,8 @@ async def test_an_uploaded_file_is_served_until_its_link_expires(
     playground: Playground, clock: Clock
 ) -> None:
     world = playground.world
-    kept = world.client.stash(world.user("Ada"), Upload("page.html", b"<script>", "text/html"))
-    drawn = world.client.stash(world.user("Ada"), Upload("a.png", png()))
+    kept = world.client.upload(world.user("Ada"), Upload("page.html", b"<script>", "text/html"))
+    drawn = world.client.upload(world.user("Ada"), Upload("a.png", png()))
     async with aiohttp.ClientSession() as session:
         async with session.get(sign(world, kept)) as reply:
             assert reply.headers["Content-Type"] == "application/octet-stream"

@@ -186,12 +186,12 @@ async def test_threads_are_private_unless_a_type_is_given(
 async def test_threads_follow_their_own_permission_and_lock(playground: Playground) -> None:
     world = playground.world
     parent = world.channel("imagine")
-    thread = world.board.open_thread(parent, world.bot, "talk")
+    thread = world.message_board.open_thread(parent, world.bot, "talk")
     path = f"/channels/{thread.id}"
     async with calling(playground) as api:
-        world.deny("imagine", "SEND_MESSAGES")
+        world.add_deny_overwrite("imagine", "SEND_MESSAGES")
         assert (await api.post(thread, content="x")).status_code == 200
-        world.deny("imagine", "SEND_MESSAGES_IN_THREADS")
+        world.add_deny_overwrite("imagine", "SEND_MESSAGES_IN_THREADS")
         assert refusal(await api.post(thread, content="x")) == (403, 50013)
         world.restore("imagine")
         locked = await api.call("PATCH", path, {"locked": True, "name": "closed"})

@@ -6,8 +6,8 @@ import discord
 import pytest
 from discord import app_commands
 
-from bot.playground.actors import NotAnswered
-from bot.playground.options import ClientRefusal
+from bot.playground.actors import ResponseTimeout
+from bot.playground.options import ClientError
 from bot.playground.server import Playground
 from tests.playground.bots import Bot, picture, png, running
 from tests.playground.clock import Clock
@@ -94,9 +94,9 @@ async def test_subcommands_in_groups_arrive(playground: Playground) -> None:
     async with running(playground, set_up):
         first = await (await mo.slash("imagine", "quota-admin set", images=3)).answered()
         second = await (await mo.slash("imagine", "quota-admin role drop")).answered()
-        with pytest.raises(ClientRefusal, match="Choose one of"):
+        with pytest.raises(ClientError, match="Choose one of"):
             await mo.slash("imagine", "quota-admin")
-        with pytest.raises(ClientRefusal, match="no subcommand fly"):
+        with pytest.raises(ClientError, match="no subcommand fly"):
             await mo.slash("imagine", "quota-admin fly")
     assert (first.content, second.content) == ("set 3", "dropped")
     assert first.interaction is not None
@@ -120,7 +120,7 @@ async def test_autocomplete_suggests_while_other_options_are_missing(
     async with running(playground, set_up):
         suggestions = await ada.autocomplete("imagine", "paint", "style", "o")
         assert [one["value"] for one in suggestions] == ["oil", "watercolour"]
-        with pytest.raises(ClientRefusal, match="no autocomplete"):
+        with pytest.raises(ClientError, match="no autocomplete"):
             await ada.autocomplete("imagine", "paint", "prompt", "o")
         free = await (await ada.slash("imagine", "paint", prompt="x", style="my own")).answered()
     assert free.content == "my own"
@@ -178,11 +178,11 @@ async def test_moderators_commands_are_not_offered_to_others(playground: Playgro
 
     ada, mo = playground.as_member("Ada"), playground.as_member("Mo")
     async with running(playground, set_up):
-        with pytest.raises(ClientRefusal, match="permission"):
+        with pytest.raises(ClientError, match="permission"):
             await ada.slash("imagine", "pause")
-        with pytest.raises(ClientRefusal, match="age-restricted"):
+        with pytest.raises(ClientError, match="age-restricted"):
             await ada.slash("imagine", "night")
-        with pytest.raises(ClientRefusal, match="direct messages"):
+        with pytest.raises(ClientError, match="direct messages"):
             await ada.slash(playground.world.direct_channel("Ada"), "inside")
         assert (await (await mo.slash("imagine", "pause")).answered()).content == "paused"
         assert (await (await ada.slash("after-dark", "night")).answered()).content == "night"
@@ -203,7 +203,7 @@ async def test_silence_is_told_to_the_person(playground: Playground, clock: Cloc
         used = await playground.as_member("Ada").slash("imagine", "mute")
         clock.pass_time(seconds=3.1)
         playground.world.sweep()
-        with pytest.raises(NotAnswered):
+        with pytest.raises(ResponseTimeout):
             await used.acked()
 
 

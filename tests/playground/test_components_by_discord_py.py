@@ -9,7 +9,7 @@ import discord
 import pytest
 
 from bot.playground.entities import Upload
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.server import Playground
 from tests.playground.bots import Bot, picture, png, running
 
@@ -58,7 +58,7 @@ async def test_a_dynamic_button_works_on_a_message_another_process_sent(
     assert pressed.callback == 7
     assert message.content == "cancelled 7"
     assert message.controls() == []
-    with pytest.raises(ClientRefusal, match="no Cancel"):
+    with pytest.raises(ClientError, match="no Cancel"):
         await ada.press(message, "Cancel")
 
 
@@ -89,9 +89,9 @@ async def test_a_select_brings_its_values(playground: Playground) -> None:
         chosen = await (await ada.select(message, "which one", ["a", "c"])).answered()
         named = await (await ada.select(message, "who", [playground.as_member("Ben")])).answered()
         for values in ([], ["a", "b", "c"], ["d"], ["a", "a"]):
-            with pytest.raises(ClientRefusal):
+            with pytest.raises(ClientError):
                 await ada.select(message, "cell", values)
-        with pytest.raises(ClientRefusal, match="no such thing"):
+        with pytest.raises(ClientError, match="no such thing"):
             await ada.select(message, "who", ["123"])
     assert (chosen.content, named.content) == ("a,c", "Ben")
 
@@ -148,7 +148,7 @@ async def test_a_form_opened_by_a_command_is_answered_by_a_message(playground: P
             ({"p": "xx", "s": ["clay"]}, "among the choices"),
             ({"p": "xx", "s": []}, "required"),
         ):
-            with pytest.raises(ClientRefusal, match=complaint):
+            with pytest.raises(ClientError, match=complaint):
                 await ada.submit_modal(opened, values)
         with pytest.raises(KeyError):
             await ada.submit_modal(opened, {"q": "x"})
@@ -183,7 +183,7 @@ async def test_buttons_on_ephemeral_messages_are_for_one_person(playground: Play
     ada, ben = playground.as_member("Ada"), playground.as_member("Ben")
     async with running(playground, set_up):
         message = await (await ada.slash("imagine", "secret")).answered()
-        with pytest.raises(ClientRefusal, match="no such message"):
+        with pytest.raises(ClientError, match="no such message"):
             await ben.press(message, "More")
         pressed = await (await ada.press(message, "More")).acked()
         await playground.until(lambda _: message.content == "more")
@@ -202,9 +202,9 @@ async def test_links_and_disabled_buttons_cannot_be_pressed(playground: Playgrou
     ada = playground.as_member("Ada")
     async with running(playground, set_up):
         message = await (await ada.slash("imagine", "dead")).answered()
-        with pytest.raises(ClientRefusal, match="is a link"):
+        with pytest.raises(ClientError, match="is a link"):
             await ada.press(message, "Row 1")
-        with pytest.raises(ClientRefusal, match="disabled"):
+        with pytest.raises(ClientError, match="disabled"):
             await ada.press(message, "Off")
 
 

@@ -69,7 +69,7 @@ async def test_each_fault_is_started_and_stopped_from_the_page(
     playground: Playground, ada: Page, name: str
 ) -> None:
     world = playground.world
-    world.board.open_thread(world.channel("imagine"), world.user("Ada"), "stories")
+    world.message_board.open_thread(world.channel("imagine"), world.user("Ada"), "stories")
     with_file, without, place = EFFECTS[name]
     channel = "imagine" if place == "Ada" else place
     shown = {one["id"]: one for one in (await ada.get("/play/faults"))["faults"]}
@@ -138,7 +138,9 @@ async def test_what_two_faults_take_from_a_channel_comes_back_one_by_one(
 
 async def test_a_thread_is_archived_and_opened(playground: Playground, ada: Page) -> None:
     world = playground.world
-    thread = world.board.open_thread(world.channel("imagine"), world.user("Ada"), "stories").thread
+    thread = world.message_board.open_thread(
+        world.channel("imagine"), world.user("Ada"), "stories"
+    ).thread
     assert thread is not None
     await change(ada, "stories", id="archived", choice=0)
     assert thread.archived
@@ -150,7 +152,7 @@ async def test_a_thread_that_is_gone_meanwhile_needs_no_undoing(
     playground: Playground, ada: Page
 ) -> None:
     world = playground.world
-    world.board.open_thread(world.channel("random"), world.user("Ada"), "stories")
+    world.message_board.open_thread(world.channel("random"), world.user("Ada"), "stories")
     await change(ada, "stories", id="locked", choice=0)
     await change(ada, "random", id="no_files", choice=0)
     world.delete_channel("random")

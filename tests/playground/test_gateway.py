@@ -11,7 +11,7 @@ import aiohttp
 import discord
 import pytest
 
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.server import Playground
 from tests.playground.bots import Bot, pointed_at, running
 from tests.playground.clock import Clock
@@ -45,7 +45,7 @@ async def test_a_resume_replays_what_happened_meanwhile(playground: Playground) 
 
 async def test_op_7_makes_the_bot_resume(playground: Playground) -> None:
     async with running(playground) as bot:
-        playground.gateway.ask_to_reconnect()
+        playground.gateway.send_reconnect()
         await bot.hears("RESUMED")
     assert playground.gateway.identifies == 1
 
@@ -69,7 +69,7 @@ async def test_an_interaction_can_arrive_twice_or_never(
         await used.answered()
         playground.gateway.replay_last_interaction()
         await playground.requested("POST", "/callback", 2)
-        playground.gateway.lose()
+        playground.gateway.drop_session()
         lost = await ada.slash("imagine", "count")
         clock.pass_time(seconds=4)
         playground.world.sweep()
@@ -107,7 +107,7 @@ async def test_what_people_write_is_blank_without_the_privileged_intent(
         await ben.say(playground.world.direct_channel("Ben"), "between us")
         async with asyncio.timeout(10):
             blank, called, direct = [await read.get() for _ in range(3)]
-        with pytest.raises(ClientRefusal):
+        with pytest.raises(ClientError):
             await ben.say("imagine", " ")
     assert blank == ""
     assert called.startswith("hello")
@@ -123,7 +123,7 @@ async def test_channels_and_threads_are_followed_with_the_guilds_intent(
         assert guild is not None
         assert {one.name for one in guild.text_channels} >= {"imagine", "gallery", "after-dark"}
         world.add_channel("new")
-        world.board.open_thread(world.channel("imagine"), world.bot, "talk")
+        world.message_board.open_thread(world.channel("imagine"), world.bot, "talk")
         await bot.hears("THREAD_CREATE")
         assert guild.threads[0].name == "talk"
         world.delete_channel("new")

@@ -76,9 +76,9 @@ def addresses(api: Api) -> list[tuple[str, str, str]]:
     """Every call of the API, with ids that exist: method, template and address."""
     world = api.playground.world
     channel = world.channel("imagine")
-    message = world.board.say(world.bot, channel, "mine")
+    message = world.message_board.say(world.bot, channel, "mine")
     interaction = api.press(message=message)
-    world.desk.respond(interaction.id, interaction.token, {"type": 5}, {})
+    world.interactions.respond(interaction.id, interaction.token, {"type": 5}, {})
     fresh = api.press()
     ids = {
         "application_id": world.application_id,

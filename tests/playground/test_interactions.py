@@ -27,7 +27,7 @@ def field(**change: Any) -> dict[str, Any]:
 def typing_in(playground: Playground) -> Interaction:
     world = playground.world
     data = {"options": [{"name": "s", "type": 4, "value": "1", "focused": True}]}
-    return world.desk.open(AUTOCOMPLETE, world.user("Ada"), world.channel("imagine"), data)
+    return world.interactions.open(AUTOCOMPLETE, world.user("Ada"), world.channel("imagine"), data)
 
 
 async def test_the_second_answer_and_the_late_one_are_refused(
@@ -125,7 +125,7 @@ async def test_only_fitting_kinds_of_answer_are_taken(playground: Playground) ->
         asked = typing_in(playground)
         assert refusal(await api.respond(asked, REPLY)) == (400, 50035)
         ada, channel = world.user("Ada"), world.channel("imagine")
-        submitted = world.desk.open(MODAL_SUBMIT, ada, channel, {"custom_id": "c"})
+        submitted = world.interactions.open(MODAL_SUBMIT, ada, channel, {"custom_id": "c"})
         assert refusal(await api.respond(submitted, modal())) == (400, 50035)
         assert refusal(await api.respond(submitted, {"type": 6})) == (400, 50035)
         assert (await api.respond(api.press(), {"type": 6})).status_code == 200

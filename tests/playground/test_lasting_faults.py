@@ -191,7 +191,7 @@ def unlock(world: World) -> None:
 TAKEN: dict[str, tuple[str, Change, Change, tuple[int, int]]] = {
     "a permission": (
         "imagine",
-        lambda world: world.deny("imagine", "SEND_MESSAGES"),
+        lambda world: world.add_deny_overwrite("imagine", "SEND_MESSAGES"),
         lambda world: world.restore("imagine"),
         (403, 50013),
     ),
@@ -217,7 +217,7 @@ async def test_what_is_taken_from_the_bot_can_be_given_back(
 ) -> None:
     world = playground.world
     channel, take, give_back, expected = TAKEN[name]
-    world.board.open_thread(world.channel("imagine"), world.user("Ada"), "stories")
+    world.message_board.open_thread(world.channel("imagine"), world.user("Ada"), "stories")
     place = world.channel(channel) if channel else world.direct_channel("Ada")
     async with calling(playground) as api:
         assert (await api.post(place, content="x")).status_code == 200
@@ -248,7 +248,7 @@ async def test_the_bot_hears_that_it_is_off_the_server_and_back(playground: Play
 
 async def test_an_archived_thread_opens_when_somebody_writes(playground: Playground) -> None:
     world = playground.world
-    thread = world.board.open_thread(world.channel("imagine"), world.bot, "stories")
+    thread = world.message_board.open_thread(world.channel("imagine"), world.bot, "stories")
     world.set_thread("stories", archived=True)
     async with calling(playground) as api:
         assert (await api.post(thread, content="x")).status_code == 200

@@ -9,7 +9,7 @@ import pytest
 from discord import app_commands
 
 from bot.playground.entities import Upload
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.server import Playground
 from tests.playground.bots import Bot, png, running
 
@@ -62,7 +62,7 @@ async def test_the_client_refuses_options_outside_the_command(
     playground: Playground, options: dict[str, object], complaint: str
 ) -> None:
     async with running(playground, imagine):
-        with pytest.raises(ClientRefusal, match=complaint):
+        with pytest.raises(ClientError, match=complaint):
             await playground.as_member("Ada").slash("imagine", "imagine", **options)
 
 
@@ -96,7 +96,7 @@ async def test_people_places_roles_and_files_are_resolved(playground: Playground
         )
         message = await used.answered()
         assert message.ephemeral
-        with pytest.raises(ClientRefusal, match="no such thing"):
+        with pytest.raises(ClientError, match="no such thing"):
             await playground.as_member("Ada").slash(
                 "imagine", "show", member="1", where="1", role="1", file="1", whom="1"
             )

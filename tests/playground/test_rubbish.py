@@ -8,12 +8,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.playground.commands import check_command
-from bot.playground.drafts import Kind, read_draft
+from bot.playground.commands import validate_command
+from bot.playground.drafts import BodyKind, parse_message_body
 from bot.playground.entities import Upload
-from bot.playground.modals import check_modal
-from bot.playground.options import ClientRefusal, Resolver, check_options
-from bot.playground.refusals import ApiError, Form
+from bot.playground.modals import validate_modal
+from bot.playground.options import ClientError, ResolvedData, check_options
+from bot.playground.refusals import ApiError, ErrorCollector
 from bot.playground.server import Playground
 from bot.playground.world import World
 from tests.playground.clock import Clock
@@ -89,7 +89,7 @@ def test_a_message_is_accepted_or_refused(body: dict[str, Any], nodes: list[Any]
         sent = body | {"components": components} | ({"flags": 1 << 15} if v2 else {})
         codes = []
         try:
-            read_draft(sent, {0: Upload("a.png", b"x")}, Kind.REPLY)
+            parse_message_body(sent, {0: Upload("a.png", b"x")}, BodyKind.REPLY)
         except ApiError as error:
             codes.append(error.code)
         assert set(codes) <= {50035, 50006, 30015}
@@ -100,8 +100,8 @@ def test_a_message_is_accepted_or_refused(body: dict[str, Any], nodes: list[Any]
 def test_a_form_is_accepted_or_refused(body: dict[str, Any], nodes: list[Any]) -> None:
     labelled = [{"type": 18, "label": "l", "component": node} for node in nodes]
     for components in (body.get("components"), nodes, labelled):
-        form = Form()
-        check_modal(form, body | {"components": components})
+        form = ErrorCollector()
+        validate_modal(form, body | {"components": components})
         assert isinstance(form.clean, bool)
 
 
@@ -109,8 +109,8 @@ def test_a_form_is_accepted_or_refused(body: dict[str, Any], nodes: list[Any]) -
 @given(OBJECT, st.lists(NODE, max_size=2))
 def test_a_command_is_accepted_or_refused(body: dict[str, Any], options: list[Any]) -> None:
     for given_options in (body.get("options"), options):
-        form = Form()
-        check_command(form, body | {"type": 1, "options": given_options})
+        form = ErrorCollector()
+        validate_command(form, body | {"type": 1, "options": given_options})
         assert isinstance(form.clean, bool)
 
 
@@ -124,8 +124,8 @@ def test_options_are_sent_or_refused(options: Any) -> None:
         command = {"name": "c", "options": known}
         refusals = []
         try:
-            check_options(Resolver(world), command, options)
-        except ClientRefusal as error:
+            check_options(ResolvedData(world), command, options)
+        except ClientError as error:
             refusals.append(str(error))
         assert all(refusals)
 

@@ -10,15 +10,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.playground import permissions
-from bot.playground.actors import Actor
+from bot.playground.actors import MemberDriver
 from bot.playground.components import number_components
 from bot.playground.files import measure
 from bot.playground.mentions import find_mentions
-from bot.playground.options import ClientRefusal
-from bot.playground.posts import walk
-from bot.playground.refusals import ApiError, Form, Json, read_snowflake
-from bot.playground.snowflakes import SnowflakeMint
-from bot.playground.waiting import Watch
+from bot.playground.options import ClientError
+from bot.playground.posts import iter_components
+from bot.playground.refusals import ApiError, ErrorCollector, Json, read_snowflake
+from bot.playground.snowflakes import SnowflakeGenerator
+from bot.playground.waiting import ConditionWaiter
 from bot.playground.world import World
 from tests.playground.clock import Clock
 
@@ -67,10 +67,10 @@ def test_only_listed_users_are_called(named: list[int], listed: list[int]) -> No
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=30))
 def test_ids_grow_whatever_the_clock_does(steps: list[int]) -> None:
     clock = Clock()
-    mint = SnowflakeMint(clock)
+    mint = SnowflakeGenerator(clock)
     made = []
     for step in steps:
-        made.append(mint.make())
+        made.append(mint.next_id())
         clock.pass_time(milliseconds=step - 1000)
     assert made == sorted(set(made))
 
@@ -89,17 +89,17 @@ TREE: st.SearchStrategy[list[Json]] = st.recursive(
 @few
 @given(TREE)
 def test_every_component_gets_its_own_number(tree: list[Json]) -> None:
-    numbers = [node["id"] for node in walk(number_components(tree))]
-    assert len(numbers) == len(set(numbers)) == len(walk(tree))
+    numbers = [node["id"] for node in iter_components(number_components(tree))]
+    assert len(numbers) == len(set(numbers)) == len(iter_components(tree))
     assert all(number > 0 for number in numbers)
 
 
 @few
 @given(st.lists(st.lists(st.sampled_from("abc"), max_size=3), min_size=1, max_size=5))
 def test_a_form_never_mixes_errors_with_places(paths: list[list[str]]) -> None:
-    form = Form()
+    form = ErrorCollector()
     for path in paths:
-        form.at(*path).complain("CODE", "text")
+        form.at(*path).add_error("CODE", "text")
     with pytest.raises(ApiError) as caught:
         form.settle()
 
@@ -131,7 +131,7 @@ def test_the_scene_has_its_people_and_places(world: World, clock: Clock) -> None
     assert not world.moderator(world.user("Ada").id)
     assert not world.moderator(1)
     assert world.age_restricted(world.channel("#after-dark"))
-    thread = world.board.open_thread(world.channel("after-dark"), world.bot, "t")
+    thread = world.message_board.open_thread(world.channel("after-dark"), world.bot, "t")
     assert world.age_restricted(thread)
     assert world.permissions(world.owner_id, "imagine") == permissions.ALL
     assert world.permissions("Ada", world.direct_channel("Ben")) == 0
@@ -153,18 +153,18 @@ def test_two_worlds_of_one_seed_are_alike(clock: Clock) -> None:
 
 
 async def test_waiting_ends_by_the_event_or_by_its_time(world: World) -> None:
-    watch = Watch(world)
-    ada = Actor(world, watch, world.user("Ada"))
+    watch = ConditionWaiter(world)
+    ada = MemberDriver(world, watch, world.user("Ada"))
     with pytest.raises(TimeoutError):
         await watch.until(lambda _: None, within=0.01)
-    with pytest.raises(ClientRefusal, match="1 to 2000"):
+    with pytest.raises(ClientError, match="1 to 2000"):
         await ada.say("imagine", "x" * 2001)
     world.overwrite("imagine", world.roles[world.guild_id], deny=permissions.SEND_MESSAGES)
-    with pytest.raises(ClientRefusal, match="permission"):
+    with pytest.raises(ClientError, match="permission"):
         await ada.say("imagine", "x")
-    with pytest.raises(ClientRefusal, match="no command"):
+    with pytest.raises(ClientError, match="no command"):
         await ada.slash("imagine", "nothing")
-    with pytest.raises(ClientRefusal, match="no such message"):
+    with pytest.raises(ClientError, match="no such message"):
         await ada.press(1, "x")
 
 
@@ -181,10 +181,10 @@ def test_commands_need_a_place_one_may_use_them(
     assert callable(change)
     command = world.commands.replace(None, [{"name": "a", "description": "d"}])[0]
     ada, imagine = world.user("Ada"), world.channel("imagine")
-    assert world.client.use(ada, imagine, command, []).user is ada
+    assert world.client.run_command(ada, imagine, command, []).user is ada
     change(world)
-    with pytest.raises(ClientRefusal, match=complaint):
-        world.client.use(ada, imagine, command, [])
+    with pytest.raises(ClientError, match=complaint):
+        world.client.run_command(ada, imagine, command, [])
 
 
 def test_commands_keep_to_their_contexts_and_archived_threads_take_none(world: World) -> None:
@@ -197,25 +197,25 @@ def test_commands_keep_to_their_contexts_and_archived_threads_take_none(world: W
     )
     ada, imagine = world.user("Ada"), world.channel("imagine")
     direct = world.direct_channel(ada)
-    with pytest.raises(ClientRefusal, match="in a server"):
-        world.client.use(ada, imagine, private, [])
-    with pytest.raises(ClientRefusal, match="servers only"):
-        world.client.use(ada, direct, public, [])
-    assert world.client.use(ada, direct, private, []).guild_id is None
-    thread = world.board.open_thread(imagine, world.bot, "t")
+    with pytest.raises(ClientError, match="in a server"):
+        world.client.run_command(ada, imagine, private, [])
+    with pytest.raises(ClientError, match="servers only"):
+        world.client.run_command(ada, direct, public, [])
+    assert world.client.run_command(ada, direct, private, []).guild_id is None
+    thread = world.message_board.open_thread(imagine, world.bot, "t")
     assert thread.thread is not None
     thread.thread.archived = True
-    with pytest.raises(ClientRefusal, match="archived"):
-        world.client.use(ada, thread, public, [])
-    message = world.board.say(world.bot, imagine, "x")
-    with pytest.raises(ClientRefusal, match="no control"):
+    with pytest.raises(ClientError, match="archived"):
+        world.client.run_command(ada, thread, public, [])
+    message = world.message_board.say(world.bot, imagine, "x")
+    with pytest.raises(ClientError, match="no control"):
         world.client.click(ada, message.id, "x", None)
 
 
 def test_lives_may_be_shortened(world: World, clock: Clock) -> None:
     world.ack_life = timedelta(seconds=1)
     imagine = world.channel("imagine")
-    opened = world.desk.open(2, world.user("Ada"), imagine, {"name": "x"})
+    opened = world.interactions.open(2, world.user("Ada"), imagine, {"name": "x"})
     clock.pass_time(seconds=1.5)
     world.sweep()
     assert opened.failed

@@ -51,7 +51,7 @@ def journal(playground: Playground) -> Iterator[Journal]:
     root.setLevel(level)
     for handler in handlers:
         root.removeHandler(handler)
-    secrets = [playground.token, *(one.token for one in playground.world.desk.all())]
+    secrets = [playground.token, *(one.token for one in playground.world.interactions.all())]
     assert kept.leaks(secrets) == []
     said = [json.dumps(call.body) for call in playground.requests]
     assert [body for body in said if any(secret in body for secret in secrets)] == []

@@ -14,19 +14,19 @@ from pathlib import Path
 from typing import Any
 
 from bot.backends.scripted import ScriptedBackend
-from bot.domain.events import Dispatched, JobEvent
+from bot.domain.events import JobEvent, Scheduled
 from bot.domain.job import Job, JobState
-from bot.playground.actors import Actor, Invocation
+from bot.playground.actors import Invocation, MemberDriver
 from bot.playground.posts import Message
 from bot.playground.server import Playground
-from bot.playground.wire import Recorded
+from bot.playground.wire import RecordedCall
 from bot.restoring import settle_posted
-from bot.service import Service, open_service
+from bot.service import Runtime, open_runtime
 from bot.settings import Settings
-from bot.store.ledger import Ledger
+from bot.store.ledger import LedgerRepository
 from bot.surface import first_answers
 from bot.surface.connection import run_client
-from bot.surface.controls import Press, Verb
+from bot.surface.controls import ComponentAction, CustomId
 from tests.playground.clock import Clock
 
 
@@ -43,11 +43,11 @@ class Witness:
         self._holds: list[tuple[type[JobEvent] | JobState, asyncio.Event]] = []
         self._stirred = asyncio.Event()
 
-    async def report(self, job: Job, event: JobEvent) -> None:
+    async def on_event(self, job: Job, event: JobEvent) -> None:
         """Remember it, and wait where the scenario has put a hold."""
         self._clock.pass_time(milliseconds=10)
         self.seen.append(job)
-        if isinstance(event, Dispatched):
+        if isinstance(event, Scheduled):
             self.starts.append(job.id)
         self._stirred.set()
         for what, gate in self._holds:
@@ -82,7 +82,7 @@ class House:
 
     playground: Playground
     clock: Clock
-    service: Service
+    service: Runtime
     witness: Witness
 
     @property
@@ -92,7 +92,7 @@ class House:
         assert isinstance(backend, ScriptedBackend)
         return backend
 
-    def member(self, name: str = "Ada") -> Actor:
+    def member(self, name: str = "Ada") -> MemberDriver:
         """Somebody at the keyboard."""
         return self.playground.as_member(name)
 
@@ -135,7 +135,7 @@ class House:
 
     def results(self, job: Job) -> list[Message]:
         """Every message, wherever it is, that shows this job's picture with its controls."""
-        wanted = str(Press(Verb.DETAILS, job.id))
+        wanted = str(CustomId(ComponentAction.DETAILS, job.id))
         return [
             message
             for message in self.playground.world.messages.values()
@@ -161,7 +161,7 @@ class House:
         ]
         return [int(user["id"]) for user in told]
 
-    def calls(self, method: str, ending: str) -> list[Recorded]:
+    def calls(self, method: str, ending: str) -> list[RecordedCall]:
         """The answered requests of the bot whose path ends so."""
         return [
             call
@@ -210,10 +210,10 @@ async def open_with(
 ) -> AsyncIterator[House]:
     """The same with settings from elsewhere."""
     witness = Witness(clock)
-    async with open_service(
+    async with open_runtime(
         settings, reporters=[witness], now=clock, sleep=_briefly, guild_ready_timeout=0.05
     ) as service:
-        dispatcher = service.engine.dispatcher
+        dispatcher = service.engine.scheduler
         connected = asyncio.create_task(run_client(service.client, playground.token))
         tasks = [connected]
         try:
@@ -226,17 +226,17 @@ async def open_with(
             await service.client.wait_until_ready()
             await settle_posted(service.engine, service.courier)
             await first_answers.resume(service.client)
-            await dispatcher.recover()
-            await service.cards.resume()
-            await service.courier.resume()
+            await dispatcher.resume_jobs()
+            await service.status_updater.resume()
+            await service.courier.resume_pending_rows()
             tasks.append(asyncio.create_task(service.engine.kept.run()))
             tasks.append(asyncio.create_task(dispatcher.run()))
             yield House(playground, clock, service, witness)
-            assert await Ledger(service.engine.database).check() == ()
+            assert await LedgerRepository(service.engine.database).check() == ()
         finally:
             # The dispatcher first, the connection last, as when the bot is stopped.
             for task in reversed(tasks):
                 if task is connected:
-                    await service.hush()
+                    await service.shut_down_delivery()
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)

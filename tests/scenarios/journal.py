@@ -11,7 +11,7 @@ import logging
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 
-from bot.journal import JournalHandler, Redactor, TextFormatter
+from bot.journal import RedactingStreamHandler, Redactor, TextFormatter
 
 _PLAIN = logging.Formatter("%(levelname)s %(name)s %(message)s")
 
@@ -70,6 +70,6 @@ class Ear(logging.Handler):
 def listening(token: str) -> tuple[Journal, tuple[logging.Handler, ...]]:
     """A journal for a bot with this token, and the handlers that fill it."""
     journal = Journal(io.StringIO())
-    written = JournalHandler(journal.stream)
+    written = RedactingStreamHandler(journal.stream)
     written.setFormatter(TextFormatter(Redactor([token])))
     return journal, (Ear(journal), written)

@@ -15,8 +15,8 @@ from bot.domain.job import JobState
 from bot.playground.server import Playground
 from bot.service import DRAIN_SECONDS
 from bot.store.database import Database
-from bot.store.jobs import Jobs
-from bot.store.ledger import Ledger
+from bot.store.jobs import JobRepository
+from bot.store.ledger import LedgerRepository
 from bot.surface.courier import POSTING_SECONDS
 from tests.bot_process import bot_process, grids
 from tests.playground.clock import Clock
@@ -78,9 +78,9 @@ async def test_a_bot_that_is_told_to_stop_ends_in_time_and_the_next_takes_its_jo
     assert results(playground) == 2
     path = tmp_path / "data" / "gridbrush.sqlite3"
     async with await Database.open(path, now=Clock()) as database:
-        jobs = await Jobs(database).prefix("")
+        jobs = await JobRepository(database).prefix("")
         assert [job.state for job in jobs] == [JobState.FINISHED] * 2
-        assert await Ledger(database).check() == ()
+        assert await LedgerRepository(database).check() == ()
     log = (tmp_path / "bot.log").read_text()
     assert "Traceback" not in log
     assert playground.token not in log

@@ -39,10 +39,10 @@ async def test_whoever_asks_once_behind_a_flood_of_200_starts_at_most_second(
         assert house.witness.starts.index(job.id) - before <= 1
         assert len(house.results(job)) == 1
         # What is left is stopped, so that no image stays reserved.
-        house.service.engine.dispatcher.drain()
+        house.service.engine.scheduler.drain()
         stopped = await house.ask("cancel", "Ada", what="all")
         assert "cancelled, 1 image given back." in stopped.content
-        await house.service.engine.dispatcher.idle()
+        await house.service.engine.scheduler.idle()
         states = {job.state for job in await house.jobs()}
         assert states <= {JobState.FINISHED, JobState.CANCELLED}
         quota = await house.ask("quota", "Ada")

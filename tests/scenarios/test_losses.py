@@ -68,7 +68,7 @@ async def test_a_deleted_card_is_replaced_by_a_message(painted: Painted, journal
     assert painted.asked.response is not None
     painted.world.delete_message(painted.asked.response)
     job, (result,) = await painted.delivered()
-    assert job.rung == CHANNEL
+    assert job.delivery_method == CHANNEL
     assert painted.house.called(result) == [job.request.author.id]
     assert "delivery by interaction failed" in journal.text
 
@@ -81,7 +81,7 @@ async def test_when_the_channel_is_deleted_the_author_gets_a_direct_message(
         painted.outlive_token()
     painted.world.delete_channel(IMAGINE)
     job, (result,) = await painted.delivered()
-    assert job.rung == DIRECT
+    assert job.delivery_method == DIRECT
     assert result.channel_id == painted.world.direct_channel("Ada").id
     assert "delivery by channel failed: Discord says 10003" in journal.text
     history = await painted.house.ask("history")
@@ -94,17 +94,17 @@ async def test_a_missing_permission_sends_the_result_to_the_author(
     painted: Painted, journal: Journal, permission: str
 ) -> None:
     painted.outlive_token()
-    painted.world.deny(IMAGINE, permission)
+    painted.world.add_deny_overwrite(IMAGINE, permission)
     job, (result,) = await painted.delivered()
-    assert job.rung == DIRECT
+    assert job.delivery_method == DIRECT
     assert "could not be posted there" in result.content
     assert "delivery by channel failed: Discord says 50013" in journal.text
 
 
 async def test_as_long_as_the_token_lives_no_permission_is_needed(painted: Painted) -> None:
-    painted.world.deny(IMAGINE, "VIEW_CHANNEL")
+    painted.world.add_deny_overwrite(IMAGINE, "VIEW_CHANNEL")
     job, results = await painted.delivered()
-    assert job.rung == INTERACTION
+    assert job.delivery_method == INTERACTION
     assert results == [painted.asked.response]
 
 
@@ -112,10 +112,10 @@ async def test_a_result_that_nobody_takes_is_kept_for_history_and_show(
     painted: Painted, journal: Journal
 ) -> None:
     painted.outlive_token()
-    painted.world.deny(IMAGINE, "SEND_MESSAGES")
+    painted.world.add_deny_overwrite(IMAGINE, "SEND_MESSAGES")
     painted.close_direct_messages()
     job, results = await painted.delivered()
-    assert (job.rung, results) == (KEPT, [])
+    assert (job.delivery_method, results) == (KEPT, [])
     assert "the result is kept for the author's history" in journal.text
     card = await painted.house.shows(painted.asked, "could not be posted")
     assert f"/show {job.id[:8]}" in card.text
@@ -130,7 +130,7 @@ async def test_the_picture_of_a_member_who_left_is_kept(painted: Painted, journa
     left = painted.world.member("Ada")
     painted.world.remove_member("Ada")
     job, results = await painted.delivered()
-    assert (job.rung, results) == (KEPT, [])
+    assert (job.delivery_method, results) == (KEPT, [])
     assert "delivery by direct failed: Discord says 50007" in journal.text
     await expect_shown(painted.house, job, "Mo")
     painted.world.members[left.id] = left
@@ -141,7 +141,7 @@ async def test_the_picture_of_a_member_who_left_is_kept(painted: Painted, journa
 async def test_a_member_who_left_still_gets_the_card_that_is_there(painted: Painted) -> None:
     painted.world.remove_member("Ada")
     job, results = await painted.delivered()
-    assert job.rung == INTERACTION
+    assert job.delivery_method == INTERACTION
     assert results == [painted.asked.response]
 
 
@@ -158,7 +158,7 @@ async def test_a_channel_that_goes_while_jobs_wait_and_run_stops_nobody_elses(
         house.playground.world.delete_channel(IMAGINE)
         gate.set()
         jobs = [await house.ended(one) for one in (running, waiting, elsewhere)]
-        assert [job.rung for job in jobs] == [DIRECT, DIRECT, INTERACTION]
+        assert [job.delivery_method for job in jobs] == [DIRECT, DIRECT, INTERACTION]
         assert [len(house.results(job)) for job in jobs] == [1, 1, 1]
 
 
@@ -170,6 +170,6 @@ async def test_everything_at_once_and_later_than_every_token(
     painted.world.remove_member("Gridbrush")
     painted.close_direct_messages()
     job, results = await painted.delivered()
-    assert (job.rung, results) == (KEPT, [])
+    assert (job.delivery_method, results) == (KEPT, [])
     for rung in (CHANNEL, DIRECT):
         assert f"delivery by {rung} failed" in journal.text

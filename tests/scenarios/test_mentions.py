@@ -13,7 +13,7 @@ from bot.domain.job import JobState
 from bot.playground import permissions
 from bot.playground.entities import Json
 from bot.playground.server import Playground
-from bot.playground.wire import Recorded
+from bot.playground.wire import RecordedCall
 from tests.scenarios.conftest import Opener
 from tests.scenarios.house import House, replaying
 from tests.scenarios.journal import Journal
@@ -74,7 +74,7 @@ def live(text: str, allowed: frozenset[str] = frozenset()) -> list[str]:
     return [name for name, pattern in LIVE.items() if pattern.search(plain)]
 
 
-def bodies(call: Recorded) -> Iterator[Json]:
+def bodies(call: RecordedCall) -> Iterator[Json]:
     """The messages in a request of the bot."""
     if isinstance(call.body, dict):
         data = call.body.get("data", call.body)
@@ -201,11 +201,11 @@ async def test_so_do_results_on_every_rung(house: House, tricks: str, rung: str)
     await house.reached(asked, JobState.DELIVERING)
     house.clock.pass_time(minutes=15)
     if rung != "channel":
-        house.playground.world.deny("imagine", "SEND_MESSAGES")
+        house.playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
     house.playground.world.user("Ada").takes_dms = rung != "kept"
     gate.set()
     job = await house.ended(asked)
-    assert job.rung == rung
+    assert job.delivery_method == rung
     await house.shows(asked, "Done")
     if rung == "channel":
         # The author alone is called, once, by the bot's own words.

@@ -8,7 +8,7 @@ import pytest
 
 from bot.domain.job import JobState
 from bot.playground.realm import Event
-from bot.store.ledger import Ledger
+from bot.store.ledger import LedgerRepository
 from tests.scenarios.conftest import Opener
 from tests.scenarios.house import House, replaying
 from tests.scenarios.journal import Journal
@@ -111,7 +111,7 @@ async def test_a_double_click_on_cancel_gives_back_once(open_bot: Opener, tmp_pa
             await press.acked()
             assert press.followups == []
         await house.shows(asked, "Cancelled by")
-        entries = await Ledger(house.service.engine.database).history(
+        entries = await LedgerRepository(house.service.engine.database).history(
             job.request.place.guild_id, job.request.author.id
         )
         assert job.state is JobState.CANCELLED

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.domain.job import JobState
-from bot.service import AWAY
+from bot.service import BACKEND_UNAVAILABLE_NOTICE
 from tests.scenarios.conftest import Opener
 from tests.scenarios.house import House, replaying
 from tests.scenarios.journal import Journal
@@ -26,11 +26,11 @@ async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_los
         house.backend.faults.unavailable = LONG
         turn.set()
         for card in (handed_over, waiting):
-            await house.shows(card, AWAY)
+            await house.shows(card, BACKEND_UNAVAILABLE_NOTICE)
         # Requests are still taken, and say it from the start.
         later = await house.imagine("later", "Mo")
-        assert AWAY in (await house.shows(later, "In line")).text
-        assert AWAY.rstrip(".") in (await house.ask("queue", "Mo")).text
+        assert BACKEND_UNAVAILABLE_NOTICE in (await house.shows(later, "In line")).text
+        assert BACKEND_UNAVAILABLE_NOTICE.rstrip(".") in (await house.ask("queue", "Mo")).text
         assert house.backend.submitted == []
 
         house.backend.faults.unavailable = 0
@@ -54,12 +54,15 @@ async def test_a_card_that_paints_says_so_too_while_the_machines_are_away(
         house.backend.faults.unavailable = LONG
         handed_over = await house.imagine("handed over", "Ben")
         for asked in (painting, handed_over):
-            await house.shows(asked, AWAY)
-        assert "Painting" in (await house.shows(painting, AWAY)).text
+            await house.shows(asked, BACKEND_UNAVAILABLE_NOTICE)
+        assert "Painting" in (await house.shows(painting, BACKEND_UNAVAILABLE_NOTICE)).text
         house.backend.faults.unavailable = 0
         await house.shows(handed_over, "Painting")
         await house.playground.until(
-            lambda _: painting.response is not None and AWAY not in painting.response.text
+            lambda _: (
+                painting.response is not None
+                and BACKEND_UNAVAILABLE_NOTICE not in painting.response.text
+            )
         )
 
 
@@ -79,7 +82,7 @@ async def test_a_job_may_be_cancelled_while_the_machines_are_away(
         house.backend.faults.unavailable = LONG
         first = await house.imagine("first", "Ada")
         second = await house.imagine("second", "Ben")
-        await house.shows(second, AWAY)
+        await house.shows(second, BACKEND_UNAVAILABLE_NOTICE)
         for asked, who in ((second, "Ben"), (first, "Ada")):
             assert asked.response is not None
             press = await house.member(who).press(asked.response, "Cancel")
@@ -99,7 +102,7 @@ async def test_a_log_that_breaks_off_is_followed_again_from_where_it_was(
         asked = await house.imagine()
         job = await house.ended(asked)
         assert job.state is JobState.FINISHED
-        assert job.collected == (1, 2)
+        assert job.fetched_rows == (1, 2)
         assert house.backend.submitted == [job.id]
 
 

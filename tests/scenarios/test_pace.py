@@ -40,7 +40,7 @@ async def test_rate_limited_edits_still_end_in_the_result(open_bot: Opener, tmp_
         asked = [await house.imagine(who, who) for who in ("Ada", "Ben", "Mo")]
         jobs = [await house.ended(one) for one in asked]
         assert fault.hits == 4
-        assert [job.rung for job in jobs] == ["interaction"] * 3
+        assert [job.delivery_method for job in jobs] == ["interaction"] * 3
         assert [len(house.results(job)) for job in jobs] == [1, 1, 1]
         for one in asked:
             await house.shows(one, "Done")
@@ -59,7 +59,7 @@ async def test_a_global_limit_delays_and_loses_nothing(house: House) -> None:
     gate.set()
     job = await house.ended(asked)
     assert fault.hits == 1
-    assert job.rung == "channel"
+    assert job.delivery_method == "channel"
     assert len(house.results(job)) == 1
 
 

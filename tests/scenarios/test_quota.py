@@ -30,7 +30,7 @@ async def test_a_partial_result_costs_only_what_was_delivered(
         asked = await house.imagine()
         job = await house.ended(asked)
         card = await house.shows(asked, "Row 2 could not be made; 2 images given back.")
-        assert job.collected == (1,)
+        assert job.fetched_rows == (1,)
         assert card in house.results(job)
         assert "2 of 120 images used" in await used(house)
         history = await told(house)
@@ -42,7 +42,7 @@ async def test_a_row_that_is_lost_on_its_way_is_given_back(house: House, journal
     house.backend.faults.missing = frozenset({"row-02.png"})
     asked = await house.imagine()
     job = await house.ended(asked)
-    assert job.collected == (1,)
+    assert job.fetched_rows == (1,)
     assert "2 of 120 images used" in await used(house)
     assert "row 2 is lost" in journal.text
 
@@ -99,10 +99,10 @@ async def test_a_result_that_was_kept_is_charged_since_it_can_be_had(house: Hous
     asked = await house.imagine()
     await house.reached(asked, JobState.DELIVERING)
     house.clock.pass_time(minutes=15)
-    house.playground.world.deny("imagine", "SEND_MESSAGES")
+    house.playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
     house.playground.world.user("Ada").takes_dms = False
     gate.set()
-    assert (await house.ended(asked)).rung == "kept"
+    assert (await house.ended(asked)).delivery_method == "kept"
     assert "4 of 120 images used" in await used(house)
 
 

@@ -14,7 +14,7 @@ async def test_no_repr_of_what_is_passed_around_shows_a_token(house: House) -> N
     asked = await house.imagine()
     job = await house.reached(asked, JobState.RUNNING)
     await house.shows(asked, "Painting")
-    post = await house.service.client.desk.posts.card(job.id)
+    post = await house.service.client.desk.posts.status_message(job.id)
     settings = house.service.engine.settings
     assert post is not None
     assert post.interaction is not None
@@ -39,7 +39,7 @@ async def test_errors_of_discord_carry_no_token_into_the_log(
     world.faults.drop("POST", "/users/@me/channels")
     gate.set()
     job = await house.ended(asked)
-    assert job.rung == "direct"
+    assert job.delivery_method == "direct"
     # Both spellings are in what the libraries say, or nothing would have been masked.
     assert any(asked.token in line for _, line in journal.lines)
     assert asked.token not in journal.text

@@ -15,7 +15,7 @@ import pytest
 from bot.domain.job import JobState
 from bot.playground.actors import Invocation
 from bot.playground.world import World
-from bot.store.deliveries import Deliveries
+from bot.store.deliveries import DeliveryRepository
 from tests.scenarios.conftest import Opener
 from tests.scenarios.house import House, open_house, replaying
 from tests.scenarios.journal import Journal
@@ -173,7 +173,9 @@ async def test_cards_and_the_queue_say_it_while_it_lasts(
         await house.shows(painting, "Painting")
         waiting = await house.imagine("waiting", "Ben")
         job = await house.job(waiting)
-        while await Deliveries(house.service.engine.database).message(job.id, "card") is None:
+        while (
+            await DeliveryRepository(house.service.engine.database).message(job.id, "card") is None
+        ):
             pass  # the card is there, and will be known in a moment
         async with away(house, outage):
             assert (await ready(house))[0] == 503
@@ -206,6 +208,6 @@ async def test_a_full_disk_keeps_pictures_waiting_too(
                 assert (await ready(house))[0] == 503
             job = await house.ended(asked)
             assert job.state is JobState.FINISHED
-            assert job.collected == (1, 2)
+            assert job.fetched_rows == (1, 2)
             assert len(house.results(job)) == 1
             assert house.backend.submitted == [job.id]

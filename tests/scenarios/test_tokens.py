@@ -30,7 +30,7 @@ async def test_tokens_that_live_5_s_and_jobs_that_take_20_s_lose_no_result(
         for one in asked:
             job = await house.ended(one)
             (result,) = house.results(job)
-            assert job.rung == CHANNEL
+            assert job.delivery_method == CHANNEL
             assert house.called(result) == [job.request.author.id]
             card = await house.shows(one, "Go to the picture")
             assert str(result.id) in card.text
@@ -44,7 +44,7 @@ async def test_the_bots_own_clock_saves_it_from_trying_a_dead_token(house: House
     house.clock.pass_time(minutes=15)
     painted.set()
     job = await house.ended(asked)
-    assert job.rung == CHANNEL
+    assert job.delivery_method == CHANNEL
     assert len(house.results(job)) == 1
     await house.shows(asked, "Go to the picture")
     assert [call.path for call in house.playground.requests if call.status == 401] == []
@@ -61,7 +61,7 @@ async def test_what_the_server_says_counts_more_than_the_clock(
     painted.set()
     job = await house.ended(asked)
     assert fault.hits
-    assert job.rung == CHANNEL
+    assert job.delivery_method == CHANNEL
     assert len(house.results(job)) == 1
     assert "delivery by interaction failed" in journal.text
 
@@ -75,7 +75,7 @@ async def test_an_answer_that_was_lost_on_its_way_is_not_taken_for_a_refusal(hou
     job = await house.ended(asked)
     assert fault.hits
     assert len(house.results(job)) == 1
-    assert job.rung == INTERACTION
+    assert job.delivery_method == INTERACTION
 
 
 async def test_a_message_whose_receipt_was_lost_is_not_posted_again(house: House) -> None:
@@ -87,4 +87,4 @@ async def test_a_message_whose_receipt_was_lost_is_not_posted_again(house: House
     painted.set()
     job = await house.ended(asked)
     assert len(house.results(job)) == 1
-    assert job.rung == CHANNEL
+    assert job.delivery_method == CHANNEL

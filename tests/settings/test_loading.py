@@ -168,9 +168,9 @@ def test_a_section_s_variable_and_a_key_s_say_the_same(rows: int, running: int) 
 @pytest.mark.parametrize("trail", list(keys(Settings)))
 def test_every_key_can_be_set_by_its_variable(trail: tuple[str, ...]) -> None:
     environ = {variable_name(trail): "\x07?"}
-    settings, problems = Settings.examine(None, environ, Path("/nonexistent"))
+    settings, problems = Settings.validate_files(None, environ, Path("/nonexistent"))
     if settings is None:
-        assert {problem.where for problem in problems} == {variable_name(trail)}
+        assert {problem.location for problem in problems} == {variable_name(trail)}
     else:
         entry = next(e for e in settings.describe() if (*e.section.split("."), e.key) == trail)
         assert entry.source == variable_name(trail)

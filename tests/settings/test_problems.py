@@ -21,7 +21,7 @@ SECRET = "MTAxMDEwMTAxMDEwMTAxMDEw.GabcdE.s3cr3t-s3cr3t-s3cr3t-s3cr3t-s3c"
 
 def problems(text: str, folder: Path, environ: dict[str, str] | None = None) -> list[ConfigError]:
     (folder / "config.toml").write_text(text, "utf-8")
-    settings, found = Settings.examine(None, environ or {}, folder)
+    settings, found = Settings.validate_files(None, environ or {}, folder)
     assert (settings is None) == bool(found)
     return list(found)
 
@@ -36,42 +36,42 @@ def problem(text: str, folder: Path, environ: dict[str, str] | None = None) -> C
 
 def test_an_unknown_key_is_named_with_its_line_and_the_nearest_known_one(tmp_path: Path) -> None:
     found = problem("[queue]\nrunning = 3\nwaitng = 4\n", tmp_path)
-    assert found.where == "config.toml:3: [queue] waitng"
+    assert found.location == "config.toml:3: [queue] waitng"
     assert found.problem == "there is no such key"
-    assert found.mend == "Did you mean [queue] waiting?"
+    assert found.hint == "Did you mean [queue] waiting?"
 
 
 def test_a_key_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path) -> None:
     found = problem("[discord]\nwindow = '1h'\n", tmp_path)
-    assert found.mend == "Did you mean [quota] window?"
+    assert found.hint == "Did you mean [quota] window?"
 
 
 def test_a_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
     found = problem("[data]\nxyzzy = 1\n", tmp_path)
-    assert found.mend == "There are dir, backup_every, backup_keep."
+    assert found.hint == "There are dir, backup_every, backup_keep."
 
 
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:
     found = problem("[backend.slrm]\n", tmp_path)
-    assert found.where == "config.toml:1: [backend] slrm"
-    assert found.mend == "Did you mean [backend.slurm]?"
-    assert problem("qeue = 3\n", tmp_path).mend == "Did you mean [queue]?"
+    assert found.location == "config.toml:1: [backend] slrm"
+    assert found.hint == "Did you mean [backend.slurm]?"
+    assert problem("qeue = 3\n", tmp_path).hint == "Did you mean [queue]?"
 
 
 def test_an_unknown_variable_is_named_with_the_nearest_known_one(tmp_path: Path) -> None:
     found = problem("", tmp_path, {"GRIDBRUSH_QUEUE_RUNNING": "3"})
-    assert found.where == "GRIDBRUSH_QUEUE_RUNNING"
-    assert found.mend == "Did you mean GRIDBRUSH_QUEUE__RUNNING?"
+    assert found.location == "GRIDBRUSH_QUEUE_RUNNING"
+    assert found.hint == "Did you mean GRIDBRUSH_QUEUE__RUNNING?"
     found = problem("", tmp_path, {"GRIDBRUSH_QUEUE__RUNING": "3"})
-    assert found.mend == "Did you mean GRIDBRUSH_QUEUE__RUNNING?"
+    assert found.hint == "Did you mean GRIDBRUSH_QUEUE__RUNNING?"
     found = problem("", tmp_path, {"GRIDBRUSH_": "3"})
-    assert found.mend.startswith("Names are like GRIDBRUSH_")
+    assert found.hint.startswith("Names are like GRIDBRUSH_")
 
 
 def test_an_unknown_key_inside_json_is_named_with_its_variable(tmp_path: Path) -> None:
     found = problem("", tmp_path, {"GRIDBRUSH_QUEUE": '{"runing": 1}'})
-    assert found.where == "GRIDBRUSH_QUEUE: [queue] runing"
-    assert found.mend == "Did you mean [queue] running?"
+    assert found.location == "GRIDBRUSH_QUEUE: [queue] runing"
+    assert found.hint == "Did you mean [queue] running?"
 
 
 @pytest.mark.parametrize(
@@ -86,8 +86,8 @@ def test_an_unknown_key_inside_json_is_named_with_its_variable(tmp_path: Path) -
 )
 def test_a_variable_that_should_be_json_says_so(name: str, text: str, tmp_path: Path) -> None:
     found = problem("", tmp_path, {name: text})
-    assert found.where == name
-    assert "JSON" in found.mend
+    assert found.location == name
+    assert "JSON" in found.hint
 
 
 @pytest.mark.parametrize(
@@ -104,7 +104,7 @@ def test_what_is_not_toml_is_told_with_line_and_column(
     text: str, place: str, tmp_path: Path
 ) -> None:
     found = problem(text, tmp_path)
-    assert found.where.startswith(f"config.toml{place}")
+    assert found.location.startswith(f"config.toml{place}")
     assert found.problem.startswith("this is not TOML: ")
 
 
@@ -159,9 +159,9 @@ def test_a_wrong_value_is_told_with_what_is_allowed(
     text: str, where: str, words: str, tmp_path: Path
 ) -> None:
     found = problem(text, tmp_path)
-    assert found.where == where
+    assert found.location == where
     assert words in found.problem
-    assert found.mend.endswith((".", '"'))
+    assert found.hint.endswith((".", '"'))
 
 
 def test_a_line_inside_another_text_is_not_mistaken_for_the_key(tmp_path: Path) -> None:
@@ -171,14 +171,14 @@ def test_a_line_inside_another_text_is_not_mistaken_for_the_key(tmp_path: Path) 
 
 
 def test_a_short_default_is_told_and_a_long_one_is_not(tmp_path: Path) -> None:
-    assert problem("[queue]\nrunning = 0", tmp_path).mend.endswith("for the default, 4.")
-    assert problem("[imagine]\nstyles = 0", tmp_path).mend.endswith("for the default.")
+    assert problem("[queue]\nrunning = 0", tmp_path).hint.endswith("for the default, 4.")
+    assert problem("[imagine]\nstyles = 0", tmp_path).hint.endswith("for the default.")
 
 
 def test_all_problems_are_told_at_once(tmp_path: Path) -> None:
     text = "[queue]\nrunning = 0\nwaitng = 1\n[log]\nlevel = 'x'\n"
     found = problems(text, tmp_path, {"GRIDBRUSH_X": "1"})
-    assert {error.where for error in found} == {
+    assert {error.location for error in found} == {
         "GRIDBRUSH_X",
         "config.toml:2: [queue] running",
         "config.toml:3: [queue] waitng",
@@ -247,12 +247,12 @@ def test_whatever_is_written_gives_settings_or_problems_with_a_place(
     tree: dict[str, object],
 ) -> None:
     environ = {f"GRIDBRUSH_{name}": json.dumps(value) for name, value in tree.items()}
-    settings, found = Settings.examine(None, environ, Path("/nonexistent"))
+    settings, found = Settings.validate_files(None, environ, Path("/nonexistent"))
     assert (settings is None) == bool(found)
     for error in found:
-        assert error.where
+        assert error.location
         assert error.problem
-        assert error.mend
+        assert error.hint
 
 
 LINES = st.sampled_from(
@@ -266,9 +266,9 @@ def test_whatever_stands_in_a_file_never_breaks_the_search_for_lines(lines: list
     with TemporaryDirectory() as folder:
         path = Path(folder, "config.toml")
         path.write_text("\n".join(lines), "utf-8")
-        settings, found = Settings.examine(path, {})
+        settings, found = Settings.validate_files(path, {})
     assert (settings is None) == bool(found)
     for error in found:
-        line = re.search(r"config\.toml:(\d+)", error.where)
+        line = re.search(r"config\.toml:(\d+)", error.location)
         assert line is not None
         assert 1 <= int(line[1]) <= max(1, len(lines))

@@ -11,7 +11,7 @@ import pytest
 
 from bot.domain.errors import ConfigError
 from bot.domain.quota import Quota
-from bot.domain.request import Limits
+from bot.domain.request import RequestLimits
 from bot.settings import Settings
 
 TOKEN = "a-token.for.tests"
@@ -35,7 +35,7 @@ def key_file(folder: Path, text: str = KEY + "\n", mode: int = 0o600) -> Path:
 def test_limits_are_those_of_the_imagine_section(tmp_path: Path) -> None:
     text = '[imagine]\nrows = 2\nmax_steps = 60\nmodels = ["a", "sd-2-1"]\nstyles.x = "words"\n'
     limits = load(tmp_path, text).limits(negative=False)
-    assert limits == Limits(
+    assert limits == RequestLimits(
         rows=2, max_steps=60, models=("a", "sd-2-1"), styles={"x": "words"}, negative=False
     )
     assert load(tmp_path).limits(negative=True).negative
@@ -113,14 +113,14 @@ def test_no_styles_at_all_can_be_shown(tmp_path: Path) -> None:
     ],
 )
 def test_what_is_missing_is_told_with_its_remedy(text: str, key: str, tmp_path: Path) -> None:
-    found = load(tmp_path, text).missing(discord=True)
-    assert [error.where for error in found] == list(dict.fromkeys(["[discord] token", key]))
-    assert all(error.problem == "it is needed, but not set" and error.mend for error in found)
+    found = load(tmp_path, text).missing_values(discord=True)
+    assert [error.location for error in found] == list(dict.fromkeys(["[discord] token", key]))
+    assert all(error.problem == "it is needed, but not set" and error.hint for error in found)
 
 
 def test_nothing_is_missing_where_all_is_said(tmp_path: Path) -> None:
-    assert load(tmp_path).missing(discord=False) == ()
-    assert load(tmp_path, DISCORD_TOKEN=TOKEN).missing(discord=True) == ()
+    assert load(tmp_path).missing_values(discord=False) == ()
+    assert load(tmp_path, DISCORD_TOKEN=TOKEN).missing_values(discord=True) == ()
 
 
 @pytest.mark.parametrize("name", ["stable-diffusion", "upscale"])
@@ -139,8 +139,8 @@ def test_a_template_that_is_not_there_is_told_with_the_key_that_names_it(tmp_pat
     settings = load(tmp_path, "[imagine]\nupscale_template = 'upscael'\ntemplate = 'a.yaml'\n")
     with pytest.raises(ConfigError) as caught:
         settings.template_path("upscael")
-    assert caught.value.where == "config.toml:2: [imagine] upscale_template"
-    assert "one of these names: " in caught.value.mend
+    assert caught.value.location == "config.toml:2: [imagine] upscale_template"
+    assert "one of these names: " in caught.value.hint
     with pytest.raises(
         ConfigError, match=r"config\.toml:3: \[imagine\] template: there is no file"
     ):
@@ -177,7 +177,7 @@ def test_a_key_file_without_a_key_is_refused_and_not_shown(tmp_path: Path) -> No
 def test_a_key_file_that_cannot_be_read_is_told(name: str, tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="cannot be read") as caught:
         load(tmp_path, f"[backend.deepsquare]\nprivate_key_file = '{name}'\n")
-    assert caught.value.where == "config.toml:2: [backend.deepsquare] private_key_file"
+    assert caught.value.location == "config.toml:2: [backend.deepsquare] private_key_file"
 
 
 def test_of_a_key_and_a_key_file_the_environment_s_wins(tmp_path: Path) -> None:
@@ -212,7 +212,7 @@ def test_a_file_with_a_secret_must_be_closed_to_others(
     for environ in ({}, {"DISCORD_TOKEN": "another.token.here"}):
         with pytest.raises(ConfigError, match=f"mode {mode:04o}") as caught:
             Settings.load(None, environ, tmp_path)
-        assert f"chmod 600 {path}" in caught.value.mend
+        assert f"chmod 600 {path}" in caught.value.hint
         assert TOKEN not in str(caught.value)
 
 

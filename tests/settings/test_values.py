@@ -107,8 +107,8 @@ def test_a_trusted_host_is_nothing_more(host: str) -> None:
 def test_the_host_of_the_files_must_be_trusted() -> None:
     with pytest.raises(ConfigError) as caught:
         load(BACKEND__DEEPSQUARE__TRANSFER_URL="http://127.0.0.1:8080/")
-    assert caught.value.where == "GRIDBRUSH_BACKEND__DEEPSQUARE__TRANSFER_URL"
-    assert caught.value.mend == 'Add "127.0.0.1:8080" to trusted_hosts.'
+    assert caught.value.location == "GRIDBRUSH_BACKEND__DEEPSQUARE__TRANSFER_URL"
+    assert caught.value.hint == 'Add "127.0.0.1:8080" to trusted_hosts.'
     load(
         BACKEND__DEEPSQUARE__TRANSFER_URL="http://127.0.0.1:8080/",
         BACKEND__DEEPSQUARE__TRUSTED_HOSTS='["127.0.0.1:8080"]',

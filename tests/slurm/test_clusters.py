@@ -9,9 +9,9 @@ from pathlib import Path
 import pytest
 
 from bot.backends import open_backend
-from bot.backends.base import Backend, Life, LogLine
+from bot.backends.base import Backend, LifecycleEvent, LogLine
 from bot.domain.errors import Unavailable
-from bot.domain.events import Cancelled, Exited, Handle
+from bot.domain.events import BackendJobRef, Cancelled, Exited
 from tests.backends.conformance import ending
 from tests.backends.jobs import submission
 from tests.slurm.cluster import Cluster
@@ -50,9 +50,9 @@ def chosen(
     return {**options, "environ": environ, "extra_args": extra_args}
 
 
-async def stopped(backend: Backend, handle: Handle) -> list[Life]:
+async def stopped(backend: Backend, handle: BackendJobRef) -> list[LifecycleEvent]:
     """Stop the job once it paints; what its stream says of its life."""
-    said: list[Life] = []
+    said: list[LifecycleEvent] = []
     async for item in backend.follow(handle):
         if not isinstance(item, LogLine):
             said.append(item)
@@ -170,7 +170,7 @@ async def test_a_job_that_slurm_does_not_show_while_its_folder_moves_is_not_take
     kept = submitted.read_text()
     submitted.write_text(f"{kept};gpuland")
     blind = await open_backend("slurm", options)
-    said: list[LogLine | Life] = []
+    said: list[LogLine | LifecycleEvent] = []
 
     async def listen() -> None:
         async for item in blind.follow(handle):

@@ -11,10 +11,10 @@ from pathlib import Path
 import pytest
 
 from bot.backends import open_backend
-from bot.backends.base import Backend, Life, LogLine, Submission
+from bot.backends.base import Backend, LifecycleEvent, LogLine, Submission
 from bot.domain.errors import Unavailable
-from bot.domain.events import Cancelled, Exited, Handle, RowReady
-from bot.engine.circuit import Circuit
+from bot.domain.events import BackendJobRef, Cancelled, Exited, RowReady
+from bot.engine.circuit import CircuitBreaker
 from bot.engine.runner import PAUSES
 from tests.backends.conformance import events
 from tests.backends.jobs import submission
@@ -34,10 +34,10 @@ class Carried:
     submission: Submission
     lines: list[LogLine] = field(default_factory=list)
     outages: list[str] = field(default_factory=list)
-    ends: list[Life] = field(default_factory=list)
+    ends: list[LifecycleEvent] = field(default_factory=list)
 
     async def carry(self, backend: Backend) -> None:
-        handle: Handle | None = None
+        handle: BackendJobRef | None = None
         while not self.ends:
             try:
                 handle = handle or await backend.find(self.submission.job_id)
@@ -217,16 +217,18 @@ async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_
         del options[usual]
     backend = await open_backend("slurm", options)
     away = asyncio.Event()
-    circuit = Circuit(backend.health, on_change=lambda is_open, _: away.set() if is_open else None)
+    circuit = CircuitBreaker(
+        backend.health, on_change=lambda is_open, _: away.set() if is_open else None
+    )
 
-    async def carry(handle: Handle) -> None:
+    async def carry(handle: BackendJobRef) -> None:
         """As the engine does it."""
         while True:
             try:
                 async for _ in backend.follow(handle):
                     pass
             except Unavailable as error:
-                circuit.fail(str(error))
+                circuit.record_failure(str(error))
                 await asyncio.sleep(PAUSES[0])
 
     handle = await backend.submit(submission("alone", backend.upload_url("alone"), "slow"))

@@ -12,7 +12,7 @@ from bot.backends import open_backend
 from bot.backends.base import Backend, LogLine
 from bot.domain.document import Opaque
 from bot.domain.errors import SubmissionRejected
-from bot.domain.events import Cancelled, Cause, Exited, Failed, Requeued, Started
+from bot.domain.events import Cancelled, Exited, Failed, FailureReason, Requeued, Started
 from tests.backends.conformance import Site, ending
 from tests.backends.jobs import submission
 from tests.slurm.cluster import Cluster
@@ -54,7 +54,7 @@ async def test_a_failed_node_ends_a_job_that_must_not_run_again(
         if isinstance(item, Started):
             await asyncio.to_thread(fail_node_of, cluster, "only-once")
     assert isinstance(item, Failed)
-    assert "machine" in item.sentence
+    assert "machine" in item.message
     await backend.aclose()
 
 
@@ -70,8 +70,8 @@ async def test_a_step_that_takes_too_much_memory_is_said_to_have_done_so(backend
     work = job("glutton", backend.upload_url("glutton"), glutton, rows=1)
     _, last = await ending(backend.follow(await backend.submit(work)))
     assert isinstance(last, Failed)
-    assert last.cause is Cause.DIED
-    assert "memory" in last.sentence
+    assert last.cause is FailureReason.DIED
+    assert "memory" in last.message
 
 
 async def test_a_job_that_can_never_start_is_given_up_and_taken_away(
@@ -84,8 +84,8 @@ async def test_a_job_that_can_never_start_is_given_up_and_taken_away(
     handle = await backend.submit(submission("too-large", backend.upload_url("too-large")))
     _, last = await ending(backend.follow(handle))
     assert isinstance(last, Failed)
-    assert last.cause is Cause.REJECTED
-    assert "fewer rows" in last.sentence
+    assert last.cause is FailureReason.REJECTED
+    assert "fewer rows" in last.message
     assert cluster.jobs("%T", "too-large") == ["CANCELLED"]
     await backend.aclose()
 
@@ -147,5 +147,5 @@ async def test_a_job_over_its_time_limit_is_said_to_be_so(timed_out: Site) -> No
     assert handle is not None
     _, last = await ending(backend.follow(handle))
     assert isinstance(last, Failed)
-    assert last.cause is Cause.TIME_LIMIT
+    assert last.cause is FailureReason.TIME_LIMIT
     await backend.aclose()

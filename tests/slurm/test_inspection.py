@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 
 from bot.backends import open_backend
-from bot.backends.base import Backend, Inspectable
-from bot.backends.slurm.inspection import Nodes, gpu_health, partition_health
-from bot.backends.slurm.options import Options
-from bot.domain.findings import Finding
+from bot.backends.base import Backend, SupportsChecks
+from bot.backends.slurm.inspection import NodeGroup, gpu_health, partition_health
+from bot.backends.slurm.options import SlurmOptions
+from bot.domain.findings import CheckResult
 from tests.backends.jobs import submission
 from tests.slurm.cluster import SEARCH, Cluster
 from tests.slurm.site import cluster, fragile, options, options_for
@@ -23,30 +23,30 @@ __all__ = ["cluster", "fragile", "options"]
 pytestmark = pytest.mark.xdist_group("slurm")
 
 NODES = (
-    Nodes("debug", True, True, 3, "idle", "(null)"),
-    Nodes("gpu", False, True, 2, "mixed", "gpu:a100:4(S:0-1),gpu:v100:2"),
-    Nodes("old", False, False, 1, "idle", "gpu:4"),
+    NodeGroup("debug", True, True, 3, "idle", "(null)"),
+    NodeGroup("gpu", False, True, 2, "mixed", "gpu:a100:4(S:0-1),gpu:v100:2"),
+    NodeGroup("old", False, False, 1, "idle", "gpu:4"),
 )
 
 
-def some(**values: object) -> Options:
-    return Options.read({"shared_dir": "/shared", **values})
+def some(**values: object) -> SlurmOptions:
+    return SlurmOptions.from_mapping({"shared_dir": "/shared", **values})
 
 
-async def inspect(options: dict[str, object], **changes: object) -> dict[str, Finding]:
+async def inspect(options: dict[str, object], **changes: object) -> dict[str, CheckResult]:
     backend = await open_backend("slurm", {**options, **changes})
     found = await report(backend)
     await backend.aclose()
     return found
 
 
-async def report(backend: Backend) -> dict[str, Finding]:
-    assert isinstance(backend, Inspectable)
-    found = await backend.inspect(submission("grid", backend.upload_url("grid")).workflow)
+async def report(backend: Backend) -> dict[str, CheckResult]:
+    assert isinstance(backend, SupportsChecks)
+    found = await backend.run_checks(submission("grid", backend.upload_url("grid")).workflow)
     for finding in found:
         assert finding.detail
-        assert finding.ok or finding.mend
-    return {finding.what: finding for finding in found}
+        assert finding.ok or finding.hint
+    return {finding.name: finding for finding in found}
 
 
 async def test_a_cluster_in_order_passes_every_check(
@@ -81,20 +81,20 @@ async def test_missing_client_programs_are_named(tmp_path: Path) -> None:
     environ = {"PATH": str(tmp_path)}
     found = await inspect({"shared_dir": tmp_path / "shared", "environ": environ})
     assert "sbatch" in found["Slurm's programs"].detail
-    assert "slurm-client" in found["Slurm's programs"].mend
+    assert "slurm-client" in found["Slurm's programs"].hint
 
 
 async def test_a_controller_that_is_away_is_said_to_be_so(fragile: Cluster, tmp_path: Path) -> None:
     await asyncio.to_thread(fragile.stop_controller)
     found = await inspect(options_for(fragile, tmp_path / "shared"))
     assert not found["Slurm controller"].ok
-    assert "slurmctld" in found["Slurm controller"].mend
+    assert "slurmctld" in found["Slurm controller"].hint
 
 
 async def test_a_wrong_partition_and_what_there_is_are_named(options: dict[str, object]) -> None:
     found = await inspect(options, partition="nowhere")
     assert "nowhere" in found["partition"].detail
-    assert "debug" in found["partition"].mend
+    assert "debug" in found["partition"].hint
     assert not found["account and limits"].ok
     assert "test job on a node" not in found
 
@@ -104,7 +104,7 @@ async def test_an_interpreter_that_the_nodes_lack_is_named(options: dict[str, ob
     health = found["test job on a node"]
     assert not health.ok
     assert "/opt/none/bin/python" in health.detail
-    assert "python" in health.mend
+    assert "python" in health.hint
 
 
 async def test_a_container_runtime_that_the_nodes_lack_is_named(options: dict[str, object]) -> None:
@@ -134,7 +134,7 @@ async def test_a_node_that_does_not_see_the_shared_folder_is_found_out(
     found = await inspect(options, environ={**cluster.environ, "PATH": sbatch.path})
     health = found["test job on a node"]
     assert not health.ok
-    assert "mounted on every node" in health.mend
+    assert "mounted on every node" in health.hint
 
 
 async def test_a_folder_that_is_gone_is_named(options: dict[str, object], tmp_path: Path) -> None:
@@ -142,7 +142,7 @@ async def test_a_folder_that_is_gone_is_named(options: dict[str, object], tmp_pa
     (tmp_path / "shared").rename(tmp_path / "gone")
     found = await report(backend)
     assert not found["shared folder here"].ok
-    assert "Mount" in found["shared folder here"].mend
+    assert "Mount" in found["shared folder here"].hint
     await backend.aclose()
 
 
@@ -155,7 +155,7 @@ async def test_a_folder_that_is_gone_is_named(options: dict[str, object], tmp_pa
         (some(partition="old"), "the partition old is down"),
     ],
 )
-def test_a_partition_must_be_there_and_up(options: Options, said: str) -> None:
+def test_a_partition_must_be_there_and_up(options: SlurmOptions, said: str) -> None:
     health = partition_health(NODES, options)
     assert health.detail == said
     assert health.ok is ("nodes" in said)
@@ -164,7 +164,7 @@ def test_a_partition_must_be_there_and_up(options: Options, said: str) -> None:
 def test_a_cluster_without_a_default_partition_wants_one_named() -> None:
     health = partition_health(NODES[1:], some())
     assert health.detail == "there is no default partition"
-    assert "gpu, old" in health.mend
+    assert "gpu, old" in health.hint
 
 
 @pytest.mark.parametrize(
@@ -179,6 +179,6 @@ def test_a_cluster_without_a_default_partition_wants_one_named() -> None:
         (some(partition="old", gpus="v100"), False, "the partition has no GPUs of type v100"),
     ],
 )
-def test_gpus_of_the_wanted_kind_must_be_there(options: Options, ok: bool, said: str) -> None:
+def test_gpus_of_the_wanted_kind_must_be_there(options: SlurmOptions, ok: bool, said: str) -> None:
     health = gpu_health(NODES, options)
     assert (health.ok, health.detail) == (ok, said)

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.slurm.launcher import Srun
-from bot.backends.slurm.options import Options
+from bot.backends.slurm.launcher import SrunLauncher
+from bot.backends.slurm.options import SlurmOptions
 from bot.domain.errors import ConfigError
 from bot.domain.workflow import Resources, Run, RunResources
 
@@ -16,14 +16,14 @@ RESOURCES = Resources(tasks=4, cpus_per_task=2, mem_per_cpu=8000, gpus=4)
 ROW = RunResources(gpus_per_task=1)
 
 
-def options(**values: object) -> Options:
-    return Options.read({"shared_dir": "/shared", "data_dir": "/data", **values})
+def options(**values: object) -> SlurmOptions:
+    return SlurmOptions.from_mapping({"shared_dir": "/shared", "data_dir": "/data", **values})
 
 
 def test_the_shared_folder_must_be_named() -> None:
     for missing in ({}, {"shared_dir": None}):
         with pytest.raises(ConfigError, match=r"shared_dir.*every node"):
-            Options.read(missing)
+            SlurmOptions.from_mapping(missing)
 
 
 def test_a_gpu_type_that_would_be_another_option_is_refused() -> None:
@@ -32,7 +32,7 @@ def test_a_gpu_type_that_would_be_another_option_is_refused() -> None:
 
 
 def test_gpus_and_memory_are_asked_for_by_task_and_by_cpu() -> None:
-    words = options().allocation_words(RESOURCES)
+    words = options().sbatch_args(RESOURCES)
     assert words == (
         "--ntasks=4",
         "--cpus-per-task=2",
@@ -40,14 +40,16 @@ def test_gpus_and_memory_are_asked_for_by_task_and_by_cpu() -> None:
         "--gpus-per-task=1",
     )
     fewer = Resources(tasks=4, cpus_per_task=1, mem_per_cpu=100, gpus=2)
-    assert "--gpus-per-task=1" in options().allocation_words(fewer)
+    assert "--gpus-per-task=1" in options().sbatch_args(fewer)
 
 
 @pytest.mark.parametrize(
     ("gpus", "word"), [("any", "--gpus-per-task=1"), ("a100", "--gpus-per-task=a100:1")]
 )
 def test_a_row_takes_gpus_of_the_wanted_kind(gpus: str, word: str) -> None:
-    words = Srun(options(gpus=gpus)).words(Run("true", resources=ROW), RESOURCES, "paint")
+    words = SrunLauncher(options(gpus=gpus)).command_prefix(
+        Run("true", resources=ROW), RESOURCES, "paint"
+    )
     assert word in words
     assert {"--exact", "--ntasks=1", "--nodes=1", "--export=ALL"} <= set(words)
     assert {"--cpus-per-task=2", "--mem-per-cpu=8000M"} <= set(words)
@@ -55,15 +57,15 @@ def test_a_row_takes_gpus_of_the_wanted_kind(gpus: str, word: str) -> None:
 
 def test_a_cluster_without_gpus_is_asked_for_none() -> None:
     without = options(gpus="none")
-    assert not [word for word in without.allocation_words(RESOURCES) if "gpu" in word]
-    words = Srun(without).words(Run("true", resources=ROW), RESOURCES, "paint")
+    assert not [word for word in without.sbatch_args(RESOURCES) if "gpu" in word]
+    words = SrunLauncher(without).command_prefix(Run("true", resources=ROW), RESOURCES, "paint")
     assert "--gres=none" in words
 
 
 def test_a_step_s_own_resources_come_before_the_job_s() -> None:
     wanted = RunResources(tasks=2, cpus_per_task=1, mem_per_cpu=50)
     run = Run("true", resources=wanted, disable_cpu_binding=True, mpi="pmi2")
-    words = Srun(options()).words(run, RESOURCES, "mpi")
+    words = SrunLauncher(options()).command_prefix(run, RESOURCES, "mpi")
     assert {"--ntasks=2", "--cpus-per-task=1", "--mem-per-cpu=50M"} <= set(words)
     assert {"--gres=none", "--cpu-bind=none", "--mpi=pmi2"} <= set(words)
     assert "--nodes=1" not in words
@@ -71,15 +73,15 @@ def test_a_step_s_own_resources_come_before_the_job_s() -> None:
 
 def test_the_operator_s_own_arguments_come_last() -> None:
     place = options(partition="gpu", account="art", extra_args=("--partition=other",))
-    assert place.place_words() == ("--partition=gpu", "--account=art", "--partition=other")
-    assert options().place_words() == ()
+    assert place.partition_args() == ("--partition=gpu", "--account=art", "--partition=other")
+    assert options().partition_args() == ()
 
 
 def test_a_model_computes_on_gpus_where_there_are_some() -> None:
-    assert options().painting_device == "cuda"
-    assert options(gpus="none").painting_device == "cpu"
-    assert options(engine="sketch").painting_device == "cpu"
-    assert options(gpus="none", device="cuda").painting_device == "cuda"
+    assert options().txt2img_device == "cuda"
+    assert options(gpus="none").txt2img_device == "cpu"
+    assert options(engine="sketch").txt2img_device == "cpu"
+    assert options(gpus="none", device="cuda").txt2img_device == "cuda"
 
 
 def test_only_what_slurm_needs_leaves_the_bot_s_environment() -> None:

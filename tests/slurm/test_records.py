@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.backends.slurm.records import Record, read_json, read_text
+from bot.backends.slurm.records import SqueueRecord, parse_json, parse_text
 from bot.domain.errors import Unavailable
 
 JOB_22 = {
@@ -27,7 +27,7 @@ JOB_24 = {
     },
     "restart_cnt": 1,
 }
-EXPECTED = Record("7", "fox", "FAILED", "NonZeroExitCode", 7, 1)
+EXPECTED = SqueueRecord("7", "fox", "FAILED", "NonZeroExitCode", 7, 1)
 
 
 def answer(*jobs: object, errors: object = ()) -> str:
@@ -36,29 +36,29 @@ def answer(*jobs: object, errors: object = ()) -> str:
 
 @pytest.mark.parametrize("job", [JOB_22, JOB_24], ids=["22.05", "24.05"])
 def test_the_json_of_different_versions_says_the_same(job: dict[str, object]) -> None:
-    assert read_json(answer(job)) == (EXPECTED,)
+    assert parse_json(answer(job)) == (EXPECTED,)
 
 
 def test_the_text_says_what_the_json_says() -> None:
-    assert read_text("7|FAILED|NonZeroExitCode|1792|1|fox\n") == (EXPECTED,)
-    assert read_text("7|FAILED|NonZeroExitCode|7:0|1|fox\n") == (EXPECTED,)
-    assert read_text("slurm says hello\n\n") == ()
+    assert parse_text("7|FAILED|NonZeroExitCode|1792|1|fox\n") == (EXPECTED,)
+    assert parse_text("7|FAILED|NonZeroExitCode|7:0|1|fox\n") == (EXPECTED,)
+    assert parse_text("slurm says hello\n\n") == ()
 
 
 def test_a_name_may_hold_the_sign_that_separates() -> None:
-    assert read_text("8|PENDING|Resources|0|0|a|b\n")[0].name == "a|b"
+    assert parse_text("8|PENDING|Resources|0|0|a|b\n")[0].name == "a|b"
 
 
 @pytest.mark.parametrize(("code", "status"), [("9", 137), ("0:15", 143), ("0", 0), ("?", None)])
 def test_a_death_by_signal_counts_as_in_a_shell(code: str, status: int | None) -> None:
-    assert read_text(f"7|FAILED|None|{code}|x|fox\n")[0].code == status
+    assert parse_text(f"7|FAILED|None|{code}|x|fox\n")[0].code == status
 
 
 def test_a_death_by_signal_is_read_from_json_too() -> None:
     signal = {"id": {"set": True, "number": 9}, "name": "KILL"}
     job = {**JOB_24, "exit_code": {"return_code": {"set": True, "number": 0}, "signal": signal}}
-    assert read_json(answer(job))[0].code == 137
-    assert read_json(answer({**JOB_22, "exit_code": None}))[0].code is None
+    assert parse_json(answer(job))[0].code == 137
+    assert parse_json(answer({**JOB_22, "exit_code": None}))[0].code is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_death_by_signal_is_read_from_json_too() -> None:
     ],
 )
 def test_of_several_states_the_one_that_says_more_counts(states: list[str], state: str) -> None:
-    assert read_json(answer({**JOB_24, "job_state": states}))[0].state == state
+    assert parse_json(answer({**JOB_24, "job_state": states}))[0].state == state
 
 
 # Every word that squeue prints for a state, from Slurm's job_state_string, and what follows.
@@ -111,7 +111,7 @@ STATES = {
 }
 
 
-def meaning(record: Record) -> str:
+def meaning(record: SqueueRecord) -> str:
     found = [name for name in ("waiting", "running", "ended") if getattr(record, name)]
     return "alive" if not found else " and ".join(found)
 
@@ -119,10 +119,10 @@ def meaning(record: Record) -> str:
 @pytest.mark.parametrize("state", STATES)
 def test_each_state_means_the_same_in_every_form(state: str) -> None:
     forms = [
-        read_text(f"7|{state}|None|0|0|fox\n"),
-        read_text(f"7|{state.lower()}|None|0|0|fox\n"),
-        read_json(answer({**JOB_22, "job_state": state})),
-        read_json(answer({**JOB_24, "job_state": [state]})),
+        parse_text(f"7|{state}|None|0|0|fox\n"),
+        parse_text(f"7|{state.lower()}|None|0|0|fox\n"),
+        parse_json(answer({**JOB_22, "job_state": state})),
+        parse_json(answer({**JOB_24, "job_state": [state]})),
     ]
     assert {meaning(record) for (record,) in forms} == {STATES[state]}
 
@@ -135,12 +135,12 @@ def test_a_job_with_an_ended_state_that_is_put_back_or_cleaned_up_is_not_over(
     base: str, flag: str
 ) -> None:
     for states in ([base, flag], [flag, base]):
-        assert not read_json(answer({**JOB_24, "job_state": states}))[0].ended
+        assert not parse_json(answer({**JOB_24, "job_state": states}))[0].ended
 
 
 @pytest.mark.parametrize("remark", ["LAUNCH_FAILED", "RECONFIG_FAIL", "UPDATE_DB"])
 def test_a_remark_beside_a_state_leaves_it_as_it_is(remark: str) -> None:
-    assert read_json(answer({**JOB_24, "job_state": [remark, "FAILED"]}))[0].state == "FAILED"
+    assert parse_json(answer({**JOB_24, "job_state": [remark, "FAILED"]}))[0].state == "FAILED"
 
 
 def test_the_answers_of_several_clusters_are_told_apart() -> None:
@@ -151,25 +151,25 @@ def test_the_answers_of_several_clusters_are_told_apart() -> None:
         "\nCLUSTER: gpuland\n"
         "7|PENDING|None|0|0|owl\n"
     )
-    home, there = read_text(text)
+    home, there = parse_text(text)
     assert (home.cluster, home.name, home.key) == ("home", "fox", "7;home")
     assert (there.cluster, there.name, there.key) == ("gpuland", "owl", "7;gpuland")
-    assert read_text("7|RUNNING|None|0|0|fox\n")[0].key == "7"
+    assert parse_text("7|RUNNING|None|0|0|fox\n")[0].key == "7"
 
 
 def test_an_outage_in_json_is_not_taken_for_a_cluster_without_jobs() -> None:
     errors = [{"description": "Failed while looking for jobs", "source": "slurm_load_jobs"}]
     with pytest.raises(Unavailable, match="slurm_load_jobs"):
-        read_json(answer(errors=errors))
+        parse_json(answer(errors=errors))
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", '{"jobs": 1}'])
 def test_what_is_no_answer_of_squeue_is_no_cluster_without_jobs_either(text: str) -> None:
     with pytest.raises(ValueError, match=r"Expecting value|other kind"):
-        read_json(text)
+        parse_json(text)
 
 
 def test_the_trace_of_a_refused_submission_is_no_job() -> None:
-    assert Record("1", "fox", "FAILED", "BadConstraints").refused
-    assert not Record("1", "fox", "PENDING", "BadConstraints").refused
-    assert not Record("1", "fox", "FAILED", "NonZeroExitCode").refused
+    assert SqueueRecord("1", "fox", "FAILED", "BadConstraints").is_rejected
+    assert not SqueueRecord("1", "fox", "PENDING", "BadConstraints").is_rejected
+    assert not SqueueRecord("1", "fox", "FAILED", "NonZeroExitCode").is_rejected

@@ -14,8 +14,8 @@ from datetime import UTC, datetime
 from functools import partial
 from pathlib import Path
 
-from bot.domain.events import Cancelled, Dispatched
-from bot.domain.job import Job, advance, job_id, new_job
+from bot.domain.events import Cancelled, Scheduled
+from bot.domain.job import Job, apply_event, job_id, new_job
 from bot.store import jobs, ledger
 from bot.store.database import Database
 from tests.store.builders import KEY, a_request
@@ -41,8 +41,8 @@ async def carry(database: Database, user: int) -> None:
         job = new_job(job_id(now(), os.urandom(5)), a_request(user), now())
         await database.write(partial(accept, job=job))
         print(job.id, job.state, flush=True)
-        for event in (Dispatched(), Cancelled(user))[: number % 3]:
-            after = advance(job, event, now())
+        for event in (Scheduled(), Cancelled(user))[: number % 3]:
+            after = apply_event(job, event, now())
             await database.write(partial(follow, before=job, after=after))
             job = after
             print(job.id, job.state, flush=True)

@@ -8,10 +8,10 @@ from datetime import UTC, datetime, timedelta
 
 from hypothesis import strategies as st
 
-from bot.domain.events import Artifact, Cause, Handle, MessageRef
+from bot.domain.events import Artifact, BackendJobRef, FailureReason, MessageRef
 from bot.domain.job import TERMINAL, Job, JobState, Row, new_job
-from bot.domain.request import Author, Origin, Place, Request
-from bot.store.schema import statements, stock_migrations
+from bot.domain.request import Author, ChannelRef, Request, SourceImage
+from bot.store.schema import load_migrations, statements
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 KEY = b"0123456789abcdef"
@@ -32,7 +32,7 @@ def a_request(user: int = 7, guild: int = 1, channel: int = 2, images: int = 12)
         samples=1,
         model="sd-2-1",
         author=Author(user, "Ada"),
-        place=Place(guild, channel),
+        place=ChannelRef(guild, channel),
         negative="fog",
     )
 
@@ -60,7 +60,7 @@ def memory_database() -> sqlite3.Connection:
     """The stock schema without a file, for what needs only a connection."""
     connection = sqlite3.connect(":memory:", isolation_level=None)
     connection.row_factory = sqlite3.Row
-    for migration in stock_migrations():
+    for migration in load_migrations():
         for statement in statements(migration.script):
             connection.execute(statement)
     connection.execute("PRAGMA foreign_keys = ON")
@@ -96,10 +96,10 @@ requests = st.builds(
     samples=counts,
     model=texts,
     author=st.builds(Author, snowflakes, texts),
-    place=st.builds(Place, snowflakes, snowflakes),
+    place=st.builds(ChannelRef, snowflakes, snowflakes),
     negative=texts,
     style=texts,
-    origin=st.none() | st.builds(Origin, texts, counts, counts),
+    origin=st.none() | st.builds(SourceImage, texts, counts, counts),
 )
 jobs = st.builds(
     Job,
@@ -107,12 +107,12 @@ jobs = st.builds(
     request=requests,
     created_at=moments,
     state=st.sampled_from(JobState),
-    handle=st.none() | st.builds(Handle, texts, texts),
+    handle=st.none() | st.builds(BackendJobRef, texts, texts),
     rows=st.lists(rows, max_size=4).map(tuple),
     grid=st.none() | artifacts,
     started_at=st.none() | moments,
     ended_at=st.none() | moments,
-    cause=st.none() | st.sampled_from(Cause),
+    cause=st.none() | st.sampled_from(FailureReason),
     sentence=texts,
     cancelled_by=st.none() | snowflakes,
     collected=st.lists(counts, max_size=8).map(tuple),

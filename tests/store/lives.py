@@ -9,16 +9,16 @@ from datetime import datetime, timedelta
 from bot.domain.events import (
     Accepted,
     Artifact,
-    Collected,
+    BackendJobRef,
     Delivered,
-    Dispatched,
     Finished,
-    Handle,
     JobEvent,
     MessageRef,
+    ResultsFetched,
     RowReady,
+    Scheduled,
 )
-from bot.domain.job import Job, JobState, advance
+from bot.domain.job import Job, JobState, apply_event
 from bot.store import jobs
 from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
@@ -26,11 +26,11 @@ from tests.store.builders import KEY, NOW
 
 STRIP = Artifact("https://files.example/secret", 10, "ab" * 32)
 LIFE: tuple[JobEvent, ...] = (
-    Dispatched(),
-    Accepted(Handle("local", "17")),
+    Scheduled(),
+    Accepted(BackendJobRef("local", "17")),
     RowReady(1, 7, STRIP),
     Finished(1, 0),
-    Collected((1,)),
+    ResultsFetched((1,)),
     Delivered("channel", MessageRef(2, 99)),
 )
 
@@ -51,7 +51,7 @@ async def live(database: Database, job: Job, minutes: Iterable[float]) -> Job:
     """Bring a stored job as far through LIFE as there are ``minutes``, and save every step."""
     for event, minute in zip(LIFE, minutes, strict=False):
         at = NOW + timedelta(minutes=minute)
-        after = advance(job, event, at)
+        after = apply_event(job, event, at)
         assert await database.write(saving(after, job.state, at))
         job = after
     return job

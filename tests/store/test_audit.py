@@ -5,15 +5,15 @@ import sqlite3
 import pytest
 
 from bot.store import audit, guilds
-from bot.store.audit import Audit, AuditEntry
+from bot.store.audit import AuditEntry, AuditRepository
 from bot.store.database import Database
-from bot.store.guilds import Guilds
+from bot.store.guilds import GuildRepository
 from tests.store.builders import NOW, memory_database
 
 
 def pause(connection: sqlite3.Connection, guild_id: int = 1, action: str = "pause") -> AuditEntry:
     guilds.set_setting(connection, guild_id, "paused", True)
-    return audit.record(
+    return audit.record_action(
         connection,
         at=NOW,
         guild_id=guild_id,
@@ -27,7 +27,7 @@ def pause(connection: sqlite3.Connection, guild_id: int = 1, action: str = "paus
 async def test_actions_are_read_from_the_newest_back(database: Database) -> None:
     recorded = [await database.write(pause) for _ in range(3)]
     await database.write(lambda connection: pause(connection, guild_id=2))
-    reading = Audit(database)
+    reading = AuditRepository(database)
     newest = await reading.entries(1, limit=2)
     assert newest == (recorded[2], recorded[1])
     assert await reading.entries(1, before=newest[-1].id) == (recorded[0],)
@@ -41,13 +41,13 @@ async def test_neither_the_deed_nor_its_record_stands_alone(database: Database) 
 
     with pytest.raises(LookupError):
         await database.write(fail)
-    assert await Audit(database).entries(1) == ()
-    assert await Guilds(database).settings(1) == {}
+    assert await AuditRepository(database).entries(1) == ()
+    assert await GuildRepository(database).settings(1) == {}
 
 
 def test_detail_may_be_left_out() -> None:
     connection = memory_database()
-    entry = audit.record(
+    entry = audit.record_action(
         connection, at=NOW, guild_id=1, actor_id=9, action="resume", subject="queue"
     )
     assert entry.detail == {}

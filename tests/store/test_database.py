@@ -11,14 +11,14 @@ import pytest
 
 from bot.domain.errors import ConfigError
 from bot.store import jobs
-from bot.store.credit_queries import Credits
+from bot.store.credit_queries import JobCost
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 from bot.store.query import Query
-from bot.store.schema import Migration, statements, stock_migrations, write_ahead
+from bot.store.schema import Migration, enable_wal, load_migrations, statements
 from tests.store.builders import KEY, a_job, fixed_now
 
-NEXT = stock_migrations()[-1].number + 1
+NEXT = load_migrations()[-1].number + 1
 ADD_MOOD = Migration(NEXT, "mood.sql", "ALTER TABLE jobs ADD COLUMN mood TEXT;\n")
 
 
@@ -42,11 +42,11 @@ async def test_a_new_database_is_made_with_its_folders_and_for_its_owner_only(
 ) -> None:
     path = tmp_path / "new data" / "50% ä#?" / "gridbrush.sqlite3"
     async with await Database.open(path, now=fixed_now) as database:
-        assert await Jobs(database).unfinished() == ()
+        assert await JobRepository(database).unfinished() == ()
         version = await database.read(Query("SELECT * FROM schema_version", (), list))
     assert [tuple(row) for row in version] == [
         (migration.number, migration.name, "2025-03-01T12:00:00.000000+00:00")
-        for migration in stock_migrations()
+        for migration in load_migrations()
     ]
     assert path.stat().st_mode & 0o077 == 0
 
@@ -66,7 +66,7 @@ async def test_what_was_written_is_there_after_opening_again(tmp_path: Path) -> 
     async with await Database.open(path, now=fixed_now) as database:
         await fill(database)
     async with await Database.open(path, now=fixed_now) as database:
-        assert await Jobs(database).unfinished() == (a_job("job0000000000000"),)
+        assert await JobRepository(database).unfinished() == (a_job("job0000000000000"),)
     assert sorted(tmp_path.iterdir()) == [path, path.with_name(path.name + ".id")]
 
 
@@ -83,32 +83,32 @@ async def test_what_was_committed_survives_a_power_cut(tmp_path: Path) -> None:
                 shutil.copy(tmp_path / name, cut / name)
             assert (cut / (path.name + "-wal")).stat().st_size > 0
     async with await Database.open(cut / path.name, now=fixed_now) as database:
-        assert len(await Jobs(database).unfinished()) == 3
+        assert len(await JobRepository(database).unfinished()) == 3
 
 
 async def test_an_older_database_is_backed_up_and_then_migrated(tmp_path: Path) -> None:
     path = tmp_path / "gridbrush.sqlite3"
     async with await Database.open(path, now=fixed_now) as database:
         await fill(database)
-    steps = (*stock_migrations(), ADD_MOOD)
+    steps = (*load_migrations(), ADD_MOOD)
     async with await Database.open(path, now=fixed_now, migrations=steps) as database:
-        assert len(await Jobs(database).unfinished()) == 1
+        assert len(await JobRepository(database).unfinished()) == 1
     assert "mood" in columns_of(path)
     backup = tmp_path / f"gridbrush-v{NEXT - 1}-20250301T120000000000Z.sqlite3"
     assert "mood" not in columns_of(backup)
     async with await Database.open(backup, now=fixed_now) as database:
-        assert len(await Jobs(database).unfinished()) == 1
+        assert len(await JobRepository(database).unfinished()) == 1
 
 
 async def test_a_database_of_every_earlier_version_is_brought_up_to_date(tmp_path: Path) -> None:
     for number in range(1, NEXT - 1):
         path = tmp_path / f"version-{number}.sqlite3"
-        steps = stock_migrations()[:number]
+        steps = load_migrations()[:number]
         async with await Database.open(path, now=fixed_now, migrations=steps) as database:
             await fill(database)
         async with await Database.open(path, now=fixed_now) as database:
-            (job,) = await Jobs(database).unfinished()
-            assert await Jobs(database).credits(job.id) == Credits()
+            (job,) = await JobRepository(database).unfinished()
+            assert await JobRepository(database).credits(job.id) == JobCost()
 
 
 async def test_nothing_is_backed_up_when_there_is_nothing_to_migrate(tmp_path: Path) -> None:
@@ -122,7 +122,7 @@ async def test_a_migration_that_fails_changes_nothing(tmp_path: Path) -> None:
     path = tmp_path / "gridbrush.sqlite3"
     await (await Database.open(path, now=fixed_now)).aclose()
     script = ADD_MOOD.script + "INSERT INTO nowhere VALUES (1);\n"
-    steps = (*stock_migrations(), Migration(NEXT, "mood.sql", script))
+    steps = (*load_migrations(), Migration(NEXT, "mood.sql", script))
     with pytest.raises(sqlite3.OperationalError, match="nowhere"):
         await Database.open(path, now=fixed_now, migrations=steps)
     assert "mood" not in columns_of(path)
@@ -139,21 +139,21 @@ async def test_a_migration_that_orphans_rows_is_refused(tmp_path: Path) -> None:
                 "SELECT id, 'channel', 'n', created_at FROM jobs"
             )
         )
-    steps = (*stock_migrations(), Migration(NEXT, "empty.sql", "DELETE FROM jobs;\n"))
+    steps = (*load_migrations(), Migration(NEXT, "empty.sql", "DELETE FROM jobs;\n"))
     with pytest.raises(ConfigError, match=r"empty\.sql left a row in deliveries"):
         await Database.open(path, now=fixed_now, migrations=steps)
     async with await Database.open(path, now=fixed_now) as database:
-        assert len(await Jobs(database).unfinished()) == 1
+        assert len(await JobRepository(database).unfinished()) == 1
 
 
 async def test_a_newer_database_is_refused_and_the_way_back_named(tmp_path: Path) -> None:
     path = tmp_path / "gridbrush.sqlite3"
-    steps = (*stock_migrations(), ADD_MOOD)
+    steps = (*load_migrations(), ADD_MOOD)
     await (await Database.open(path, now=fixed_now, migrations=steps)).aclose()
     way_back = rf"version {NEXT}, .* up to {NEXT - 1}.*restore gridbrush-v{NEXT - 1}-"
     with pytest.raises(ConfigError, match=way_back) as caught:
         await Database.open(path, now=fixed_now)
-    assert caught.value.where == str(path)
+    assert caught.value.location == str(path)
 
 
 async def test_another_programs_database_is_left_alone(tmp_path: Path) -> None:
@@ -185,7 +185,7 @@ async def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ConfigError, match=r"database is damaged.*gridbrush restore") as caught:
         await Database.open(path, now=fixed_now)
-    assert caught.value.where == str(path)
+    assert caught.value.location == str(path)
 
 
 async def test_a_value_that_breaks_the_rules_of_its_table_is_found_at_start(tmp_path: Path) -> None:
@@ -205,14 +205,14 @@ def test_a_file_system_without_write_ahead_log_is_refused(tmp_path: Path) -> Non
         closing(sqlite3.connect(":memory:")) as connection,
         pytest.raises(ConfigError, match=r"journal mode stays memory.*local disk"),
     ):
-        write_ahead(connection, tmp_path / "gridbrush.sqlite3")
+        enable_wal(connection, tmp_path / "gridbrush.sqlite3")
 
 
 async def test_programs_that_start_at_once_on_a_new_file_all_get_it(tmp_path: Path) -> None:
     path = tmp_path / "gridbrush.sqlite3"
     opened = await asyncio.gather(*(Database.open(path, now=fixed_now) for _ in range(3)))
     for database in opened:
-        assert await Jobs(database).unfinished() == ()
+        assert await JobRepository(database).unfinished() == ()
         await database.aclose()
 
 
@@ -228,14 +228,14 @@ def test_the_write_ahead_log_waits_for_a_program_that_just_opened_the_file(
         other.execute("BEGIN")
         other.execute("SELECT * FROM jobs").fetchall()
         with pytest.raises(sqlite3.OperationalError, match="locked"):
-            write_ahead(connection, path)
+            enable_wal(connection, path)
 
         def end_the_others_transaction(statement: str) -> None:
             if statement == "ROLLBACK":
                 other.execute("COMMIT")
 
         connection.set_trace_callback(end_the_others_transaction)
-        write_ahead(connection, path)
+        enable_wal(connection, path)
         assert connection.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
@@ -263,7 +263,7 @@ async def test_a_backup_is_whole_while_the_database_is_in_use(
         await transaction.run(lambda connection: connection.execute("DELETE FROM jobs"))
         await database.backup(target)
     async with await Database.open(target, now=fixed_now) as copy:
-        assert len(await Jobs(copy).unfinished()) == 5
+        assert len(await JobRepository(copy).unfinished()) == 5
     assert target.stat().st_mode & 0o077 == 0
 
 
@@ -272,7 +272,7 @@ async def test_a_backup_overwrites_nothing(database: Database, tmp_path: Path) -
     target.write_text("precious")
     with pytest.raises(ConfigError, match="backup cannot be written") as caught:
         await database.backup(target)
-    assert caught.value.where == str(target)
+    assert caught.value.location == str(target)
     assert target.read_text() == "precious"
 
 
@@ -301,5 +301,5 @@ def test_a_script_whose_last_statement_has_no_end_is_refused() -> None:
 
 
 def test_the_stock_migrations_are_numbered_without_gaps() -> None:
-    numbers = [migration.number for migration in stock_migrations()]
+    numbers = [migration.number for migration in load_migrations()]
     assert numbers == list(range(1, len(numbers) + 1))

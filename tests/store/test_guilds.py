@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 from bot.domain.quota import QuotaRule
 from bot.store import guilds
 from bot.store.database import Database
-from bot.store.guilds import Guilds
+from bot.store.guilds import GuildRepository
 from tests.store.builders import memory_database, snowflakes, texts
 
 values = st.recursive(
@@ -42,7 +42,7 @@ async def test_settings_are_kept_by_server_and_key(database: Database) -> None:
 
     expected = {"paused": True, "channels": [2**62, 5]}
     assert await database.write(fill) == expected
-    reading = Guilds(database)
+    reading = GuildRepository(database)
     assert await reading.settings(1) == expected
     assert await reading.settings(3) == {}
     assert await reading.all_settings("paused") == {1: True, 2: False}
@@ -84,7 +84,7 @@ async def test_a_subject_has_one_quota_rule(database: Database) -> None:
         guilds.set_rule(connection, 2, first)
 
     await database.write(fill)
-    reading = Guilds(database)
+    reading = GuildRepository(database)
     assert await reading.rules(1) == (member, second)
 
     def remove(connection: sqlite3.Connection) -> bool:

@@ -8,13 +8,13 @@ import pytest
 
 from bot.domain.events import (
     Cancelled,
-    Dispatched,
+    Scheduled,
 )
-from bot.domain.job import Job, JobState, advance
+from bot.domain.job import Job, JobState, apply_event
 from bot.domain.request import Author
 from bot.store import jobs
 from bot.store.database import Database
-from bot.store.jobs import Jobs
+from bot.store.jobs import JobRepository
 from tests.store.builders import KEY, NOW, a_job, in_state
 from tests.store.lives import LIFE, keep, live, press, saving
 
@@ -26,7 +26,7 @@ async def test_a_job_that_was_inserted_can_be_read_with_all_that_belongs_to_it(
     assert await database.write(
         lambda connection: jobs.insert(connection, job, interaction=press(41), mac_key=KEY)
     )
-    stored = Jobs(database)
+    stored = JobRepository(database)
     assert await stored.get("abc") == job
     assert await stored.by_interaction(41) == job
     assert await stored.interaction("abc") == press(41)
@@ -34,7 +34,7 @@ async def test_a_job_that_was_inserted_can_be_read_with_all_that_belongs_to_it(
 
 
 async def test_a_job_that_does_not_exist_is_none(database: Database) -> None:
-    stored = Jobs(database)
+    stored = JobRepository(database)
     assert await stored.get("abc") is None
     assert await stored.by_interaction(41) is None
     assert await stored.interaction("abc") is None
@@ -54,7 +54,7 @@ async def test_one_press_makes_one_job_however_often_it_is_delivered(database: D
     again = await database.write(lambda connection: accept(connection, "again"))
     assert first is None
     assert again == a_job("first")
-    assert len(await Jobs(database).unfinished()) == 1
+    assert len(await JobRepository(database).unfinished()) == 1
 
 
 async def test_two_jobs_with_one_id_are_a_defect(database: Database) -> None:
@@ -65,16 +65,16 @@ async def test_two_jobs_with_one_id_are_a_defect(database: Database) -> None:
 
 async def test_jobs_from_the_command_line_need_no_interaction(database: Database) -> None:
     await keep(database, [a_job("one", user=0, guild=0), a_job("two", user=0, guild=0)])
-    assert len(await Jobs(database).unfinished()) == 2
+    assert len(await JobRepository(database).unfinished()) == 2
 
 
 async def test_every_step_of_a_life_is_saved(database: Database) -> None:
     job = a_job("abc", images=2)
     await keep(database, [job])
-    stored = Jobs(database)
+    stored = JobRepository(database)
     for count in range(len(LIFE)):
         event = LIFE[count]
-        after = advance(job, event, NOW)
+        after = apply_event(job, event, NOW)
         assert await database.write(saving(after, job.state, NOW))
         assert await stored.get("abc") == after
         job = after
@@ -84,11 +84,11 @@ async def test_every_step_of_a_life_is_saved(database: Database) -> None:
 async def test_a_job_that_has_moved_on_is_not_overwritten(database: Database) -> None:
     job = a_job("abc")
     await keep(database, [job])
-    cancelled = advance(job, Cancelled(7), NOW)
-    dispatched = advance(job, Dispatched(), NOW)
+    cancelled = apply_event(job, Cancelled(7), NOW)
+    dispatched = apply_event(job, Scheduled(), NOW)
     assert await database.write(saving(cancelled, JobState.QUEUED, NOW))
     assert not await database.write(saving(dispatched, JobState.QUEUED, NOW))
-    assert await Jobs(database).get("abc") == cancelled
+    assert await JobRepository(database).get("abc") == cancelled
 
 
 async def test_credits_count_as_promised_until_the_cost_is_known(database: Database) -> None:
@@ -113,7 +113,7 @@ async def test_credits_count_as_promised_until_the_cost_is_known(database: Datab
         jobs.set_credits(connection, "c", price=Decimal(6))
 
     await database.write(accept)
-    stored = Jobs(database)
+    stored = JobRepository(database)
     assert await stored.spent(1, NOW) == Decimal("0.25")
     assert await stored.spent(None, NOW) == Decimal("6.25")
     assert await stored.spent(3, NOW) == 0
@@ -131,10 +131,10 @@ async def test_erasing_forgets_words_pictures_and_tokens_but_not_the_count(
     waiting = a_job("waiting")
     await keep(database, [other, waiting])
     finished = await live(database, job, range(6))
-    erased = await database.write(lambda connection: jobs.erase(connection, 7, at=NOW))
+    erased = await database.write(lambda connection: jobs.erase_author_data(connection, 7, at=NOW))
     assert erased == ("mine",)
-    stored = Jobs(database)
-    request = replace(job.request, prompt=jobs.ERASED, negative="", author=Author(7, ""))
+    stored = JobRepository(database)
+    request = replace(job.request, prompt=jobs.ERASED_PROMPT, negative="", author=Author(7, ""))
     rows = tuple(replace(row, artifact=None) for row in finished.rows)
     assert await stored.get("mine") == replace(finished, request=request, rows=rows)
     assert await stored.interaction("mine") is None
@@ -142,7 +142,9 @@ async def test_erasing_forgets_words_pictures_and_tokens_but_not_the_count(
     assert await stored.by_interaction(41) is not None
     assert await stored.get("theirs") == other
     assert await stored.get("waiting") == waiting
-    assert await database.write(lambda connection: jobs.erase(connection, 7, at=NOW)) == ()
+    assert (
+        await database.write(lambda connection: jobs.erase_author_data(connection, 7, at=NOW)) == ()
+    )
 
 
 async def test_what_was_erased_is_not_in_the_file_any_more(database: Database) -> None:
@@ -159,6 +161,6 @@ async def test_what_was_erased_is_not_in_the_file_any_more(database: Database) -
 
     await database.write(fold)
     assert b"lighthouse" in database.path.read_bytes()
-    await database.write(lambda connection: jobs.erase(connection, 7, at=NOW))
+    await database.write(lambda connection: jobs.erase_author_data(connection, 7, at=NOW))
     await database.write(fold)
     assert b"lighthouse" not in database.path.read_bytes()

@@ -6,8 +6,8 @@ from pathlib import Path
 
 from bot.domain.job import JobState
 from bot.store.database import Database
-from bot.store.jobs import Jobs
-from bot.store.ledger import Ledger
+from bot.store.jobs import JobRepository
+from bot.store.ledger import LedgerRepository
 from tests.store.builders import fixed_now
 
 ROOT = Path(__file__).parents[2]
@@ -34,9 +34,9 @@ async def test_a_killed_program_has_kept_every_promise_and_halved_none(tmp_path:
             job_id, state = line.split()
             promised[job_id] = JobState(state)
         async with await Database.open(path, now=fixed_now) as database:
-            assert await Ledger(database).check() == ()
+            assert await LedgerRepository(database).check() == ()
             for job_id, state in promised.items():
-                job = await Jobs(database).get(job_id)
+                job = await JobRepository(database).get(job_id)
                 assert job is not None
                 # A commit may have come just before the kill and its line not after it.
                 assert ORDER.index(job.state) >= ORDER.index(state)

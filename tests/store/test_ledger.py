@@ -9,11 +9,11 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.job import JobState
-from bot.domain.quota import Charge, Grant, Usage
+from bot.domain.quota import QuotaCharge, QuotaGrant, QuotaUsage
 from bot.store import jobs, ledger
 from bot.store.database import Database
-from bot.store.ledger import Ledger
-from bot.store.ledger_queries import Balance
+from bot.store.ledger import LedgerRepository
+from bot.store.ledger_queries import MemberTotals
 from tests.store.builders import KEY, NOW, a_job, in_state, memory_database
 
 LONG_AGO = NOW - timedelta(days=400)
@@ -61,19 +61,19 @@ def give(
     )
 
 
-def used(connection: sqlite3.Connection, user: int = 7, guild: int = 1) -> Usage:
+def used(connection: sqlite3.Connection, user: int = 7, guild: int = 1) -> QuotaUsage:
     return ledger.usage(connection, guild, user, LONG_AGO)
 
 
 def test_a_reservation_counts_from_acceptance(connection: sqlite3.Connection) -> None:
     accept(connection, "abc", minutes=3)
-    assert used(connection) == Usage((Charge(NOW + timedelta(minutes=3), 12),))
+    assert used(connection) == QuotaUsage((QuotaCharge(NOW + timedelta(minutes=3), 12),))
 
 
 def test_a_refunded_job_gives_back_its_images(connection: sqlite3.Connection) -> None:
     accept(connection, "abc")
     assert ledger.refund(connection, "abc", at=NOW, reason="failed")
-    assert used(connection) == Usage()
+    assert used(connection) == QuotaUsage()
 
 
 def test_a_settled_job_counts_what_was_made_from_acceptance(
@@ -81,7 +81,7 @@ def test_a_settled_job_counts_what_was_made_from_acceptance(
 ) -> None:
     accept(connection, "abc")
     assert ledger.settle(connection, "abc", images=9, at=NOW + DAY)
-    assert used(connection) == Usage((Charge(NOW, 9),))
+    assert used(connection) == QuotaUsage((QuotaCharge(NOW, 9),))
 
 
 def test_nothing_is_charged_or_given_back_twice(connection: sqlite3.Connection) -> None:
@@ -94,7 +94,7 @@ def test_nothing_is_charged_or_given_back_twice(connection: sqlite3.Connection) 
     assert ledger.refund(connection, "xyz", at=NOW)
     assert not ledger.refund(connection, "xyz", at=NOW)
     assert not ledger.settle(connection, "xyz", images=1, at=NOW)
-    assert used(connection) == Usage((Charge(NOW, 12),))
+    assert used(connection) == QuotaUsage((QuotaCharge(NOW, 12),))
 
 
 def test_what_was_never_reserved_cannot_be_closed(connection: sqlite3.Connection) -> None:
@@ -114,8 +114,8 @@ def test_a_job_is_never_charged_more_than_was_reserved(
 def test_members_and_servers_have_accounts_of_their_own(connection: sqlite3.Connection) -> None:
     accept(connection, "abc")
     give(connection, 5)
-    assert used(connection, user=8) == Usage()
-    assert used(connection, guild=2) == Usage()
+    assert used(connection, user=8) == QuotaUsage()
+    assert used(connection, guild=2) == QuotaUsage()
 
 
 def test_what_is_older_than_the_window_is_left_out(connection: sqlite3.Connection) -> None:
@@ -126,8 +126,8 @@ def test_what_is_older_than_the_window_is_left_out(connection: sqlite3.Connectio
     give(connection, 6, NOW + DAY)
     give(connection, 7)
     usage = ledger.usage(connection, 1, 7, NOW)
-    assert usage.charges == (Charge(NOW, 2), Charge(NOW + timedelta(minutes=1), 3))
-    assert set(usage.grants) == {Grant(6, NOW + DAY), Grant(7, None)}
+    assert usage.charges == (QuotaCharge(NOW, 2), QuotaCharge(NOW + timedelta(minutes=1), 3))
+    assert set(usage.grants) == {QuotaGrant(6, NOW + DAY), QuotaGrant(7, None)}
 
 
 def test_a_reset_lets_a_member_start_afresh(connection: sqlite3.Connection) -> None:
@@ -135,13 +135,13 @@ def test_a_reset_lets_a_member_start_afresh(connection: sqlite3.Connection) -> N
     accept(connection, "other", user=8)
     give(connection, 5)
     ledger.reset(connection, 1, 7, actor_id=1, reason="sorry", at=NOW)
-    assert used(connection) == Usage()
+    assert used(connection) == QuotaUsage()
     # Closing an old reservation brings nothing back.
     assert ledger.settle(connection, "open", images=12, at=NOW)
     accept(connection, "new", images=4)
     give(connection, 6)
-    assert used(connection) == Usage((Charge(NOW, 4),), (Grant(6, None),))
-    assert used(connection, user=8) == Usage((Charge(NOW, 12),))
+    assert used(connection) == QuotaUsage((QuotaCharge(NOW, 4),), (QuotaGrant(6, None),))
+    assert used(connection, user=8) == QuotaUsage((QuotaCharge(NOW, 12),))
 
 
 @pytest.mark.parametrize("sql", ["UPDATE ledger SET images = 0", "DELETE FROM ledger"])
@@ -170,7 +170,7 @@ def test_the_check_finds_every_way_in_which_images_do_not_add_up(
     jobs.insert(connection, a_job("free"), interaction=None, mac_key=KEY)
     lost = in_state(a_job("lost"), JobState.CANCELLED)
     jobs.insert(connection, lost, interaction=None, mac_key=KEY)
-    assert ledger.check(connection) == (
+    assert ledger.find_inconsistencies(connection) == (
         "job early (queued) is closed too early by a refund",
         "job free (queued) has no reservation",
         "job leaked (failed) still holds its reservation",
@@ -192,14 +192,14 @@ async def test_reading_from_outside_agrees(database: Database) -> None:
         give(connection, 20, NOW + DAY)
 
     await database.write(fill)
-    reading = Ledger(database)
+    reading = LedgerRepository(database)
     assert await reading.balances(1) == (
-        Balance(1, 8, held=0, settled=8, refunded=0, granted=0),
-        Balance(1, 7, held=1, settled=3, refunded=6, granted=20),
+        MemberTotals(1, 8, held=0, settled=8, refunded=0, granted=0),
+        MemberTotals(1, 7, held=1, settled=3, refunded=6, granted=20),
     )
     usage = await reading.usage(1, 7, LONG_AGO)
     assert sorted(charge.images for charge in usage.charges) == [1, 3]
-    assert usage.grants == (Grant(20, NOW + DAY),)
+    assert usage.grants == (QuotaGrant(20, NOW + DAY),)
     entries = await reading.history(1, 7, limit=2)
     assert [(entry.kind, entry.images) for entry in entries] == [("grant", 20), ("refund", 6)]
     assert entries[0].expires_at == NOW + DAY

@@ -3,25 +3,28 @@ from __future__ import annotations
 import sqlite3
 from datetime import timedelta
 
-from bot.domain.words import Rule
+from bot.domain.words import WordRule
 from bot.store import moderation
 from bot.store.database import Database
-from bot.store.moderation import Block, Moderation, PlacedRule
+from bot.store.moderation import MemberBlock, ModerationRepository, ScopedWordRule
 from tests.store.builders import NOW
 
 
 async def test_word_rules_hold_in_their_channel_or_on_the_whole_server(
     database: Database,
 ) -> None:
-    def fill(connection: sqlite3.Connection) -> tuple[Rule, Rule, Rule]:
+    def fill(connection: sqlite3.Connection) -> tuple[WordRule, WordRule, WordRule]:
         everywhere = moderation.add_word_rule(connection, 1, "gore")
         here = moderation.add_word_rule(connection, 1, "cat", whole_word=False, channel_id=5)
         return everywhere, here, moderation.add_word_rule(connection, 2, "dog")
 
     everywhere, here, elsewhere = await database.write(fill)
     assert (here.pattern, here.whole_word) == ("cat", False)
-    reading = Moderation(database)
-    assert await reading.word_rules(1) == (PlacedRule(everywhere, None), PlacedRule(here, 5))
+    reading = ModerationRepository(database)
+    assert await reading.word_rules(1) == (
+        ScopedWordRule(everywhere, None),
+        ScopedWordRule(here, 5),
+    )
     assert await reading.word_rules_in(1, 5) == (everywhere, here)
     assert await reading.word_rules_in(1, 6) == (everywhere,)
     assert await reading.word_rules_in(2, 5) == (elsewhere,)
@@ -43,16 +46,16 @@ async def test_a_word_rule_is_removed_by_its_own_server_only(database: Database)
 
 
 async def test_a_block_holds_until_its_end_or_until_it_is_lifted(database: Database) -> None:
-    short = Block(7, NOW + timedelta(hours=1), "spam")
-    long = Block(8, None, "worse")
+    short = MemberBlock(7, NOW + timedelta(hours=1), "spam")
+    long = MemberBlock(8, None, "worse")
 
     def fill(connection: sqlite3.Connection) -> None:
-        moderation.block(connection, 1, Block(7, None, "a slip"))
+        moderation.block(connection, 1, MemberBlock(7, None, "a slip"))
         moderation.block(connection, 1, short)
         moderation.block(connection, 1, long)
 
     await database.write(fill)
-    reading = Moderation(database)
+    reading = ModerationRepository(database)
     assert await reading.blocks(1, NOW) == (short, long)
     assert await reading.blocks(1, NOW + timedelta(hours=1)) == (long,)
     assert await reading.blocked(1, 7, NOW) == short

@@ -10,7 +10,7 @@ from bot.domain.errors import ConfigError
 from bot.domain.job import Job
 from bot.domain.painter import Painted
 from bot.store import jobs as job_store
-from bot.store.moments import to_text
+from bot.store.moments import to_timestamp
 from bot.store.snapshots import dump_job, dump_request, load_job
 from tests.store.builders import KEY, a_job, jobs, memory_database
 
@@ -28,7 +28,7 @@ def stored(job: Job, **changed: object) -> dict[str, object]:
     row: dict[str, object] = {
         "id": job.id,
         "state": str(job.state),
-        "created_at": to_text(job.created_at),
+        "created_at": to_timestamp(job.created_at),
         "started_at": None,
         "ended_at": None,
         "request": dump_request(job.request),

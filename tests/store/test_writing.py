@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from bot.store.database import Database
-from bot.store.writer import Call, Verdict, Writer
+from bot.store.writer import TransactionEnd, Writer, WriteRequest
 from tests.store.accounts import Gate, add, balance, left_in
 from tests.store.builders import fixed_now
 
@@ -167,10 +167,10 @@ def test_a_writer_outlives_the_loop_it_answers_to(tmp_path: Path) -> None:
     writer = Writer(connection, loop, lambda error: error)
     gate = Gate()
     session = writer.begin()
-    session.inbox.put(Call(lambda _: gate.wait(), loop.create_future()))
+    session.inbox.put(WriteRequest(lambda _: gate.wait(), loop.create_future()))
     create = "CREATE TABLE kept (a)"
-    session.inbox.put(Call(lambda inside: inside.execute(create), loop.create_future()))
-    session.inbox.put(Verdict(commit=True, future=loop.create_future()))
+    session.inbox.put(WriteRequest(lambda inside: inside.execute(create), loop.create_future()))
+    session.inbox.put(TransactionEnd(commit=True, future=loop.create_future()))
     loop.close()
     gate.open()
     asyncio.run(writer.aclose())

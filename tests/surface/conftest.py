@@ -9,7 +9,7 @@ import pytest
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
-from bot.app import Engine
+from bot.app import Application
 from bot.playground.server import Playground
 from bot.playground.world import World
 from bot.settings import Settings
@@ -68,5 +68,5 @@ async def bot(playground: Playground, settings: Settings, clock: Clock) -> Async
 
 
 @pytest.fixture
-def engine(bot: Bot) -> Engine:
+def engine(bot: Bot) -> Application:
     return bot.engine

@@ -15,49 +15,49 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.app import load_menu
-from bot.backends.base import Life, LogLine, Submission
-from bot.backends.recordings import Recording, rehearsal
+from bot.app import load_templates
+from bot.backends.base import LifecycleEvent, LogLine, Submission
+from bot.backends.recordings import Recording, synthetic_recording
 from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import RequestError, Unavailable
-from bot.domain.events import Cancelled, Handle, Redelivered
+from bot.domain.events import BackendJobRef, Cancelled, Redelivered
 from bot.domain.job import Job, JobState
 from bot.domain.quota import Quota
-from bot.domain.request import Limits, Request
-from bot.engine.allowances import Allowances
-from bot.engine.book import Book
-from bot.engine.circuit import Circuit
-from bot.engine.collect import Collector
-from bot.engine.deliver import ATTEMPT_SECONDS, Deliverer
-from bot.engine.dispatcher import Dispatcher
+from bot.domain.request import Request, RequestLimits
+from bot.engine.allowances import QuotaService
+from bot.engine.book import JobLifecycle
+from bot.engine.circuit import CircuitBreaker
+from bot.engine.collect import ResultFetcher
+from bot.engine.deliver import ATTEMPT_SECONDS, DeliveryService
+from bot.engine.dispatcher import Scheduler
 from bot.engine.kept import KeptResults
-from bot.engine.kitchen import Kitchen
-from bot.engine.posts import Posts
-from bot.engine.prints import Prints
-from bot.engine.privacy import Privacy
-from bot.engine.queue import Limits as QueueLimits
-from bot.engine.queue import Member, Queue
-from bot.engine.reporting import Fanout
-from bot.engine.runner import Runner
-from bot.engine.spending import Ceilings, Purse
-from bot.playground.actors import Actor, Invocation
+from bot.engine.kitchen import WorkflowRenderer
+from bot.engine.posts import MessageStore
+from bot.engine.prints import RenditionCache
+from bot.engine.privacy import PrivacyService
+from bot.engine.queue import Actor, JobQueue
+from bot.engine.queue import QueueLimits as QueueLimits
+from bot.engine.reporting import CompositeObserver
+from bot.engine.runner import JobWorker
+from bot.engine.spending import BudgetLimits, BudgetService
+from bot.playground.actors import Invocation, MemberDriver
 from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.settings import Settings
 from bot.store.database import Database
-from bot.surface.agenda import Agenda
-from bot.surface.buttons import ITEMS, refuse_unknown
-from bot.surface.courier import ROWS_SECONDS, DiscordCourier
-from bot.surface.desk import Desk, DeskClient
-from bot.surface.editing import handed_in
-from bot.surface.reporter import EDIT_SECONDS, DiscordReporter
-from bot.surface.submitting import submit
+from bot.surface.agenda import EditSchedule
+from bot.surface.buttons import DYNAMIC_ITEMS, refuse_unknown
+from bot.surface.courier import ROWS_SECONDS, DiscordDelivery
+from bot.surface.desk import BotContext, ContextClient
+from bot.surface.editing import handle_modal_submit
+from bot.surface.reporter import EDIT_SECONDS, StatusUpdater
+from bot.surface.submitting import submit_request
 from tests.playground.bots import pointed_at
 from tests.playground.clock import Clock
 
 QUOTA_IMAGES = 40
 PATIENCE = 0.5
-LIMITS = Limits(
+LIMITS = RequestLimits(
     rows=2, samples=2, width=64, height=64, steps=4, max_pixels=128 * 128, max_rows=8, max_samples=4
 )
 
@@ -78,23 +78,23 @@ class Backend(ScriptedBackend):
         return gate
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         async for item in super().follow(handle, cursor):
             text = item.data.decode() if isinstance(item, LogLine) else ""
             for fragment, gate in self._gates:
                 if fragment in text:
                     await gate.wait()
-            if handle.ref in self._stopped:
+            if handle.id in self._stopped:
                 yield Cancelled(0)
                 return
             yield item
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: BackendJobRef) -> None:
         if self.deaf:
             raise Unavailable("nobody listens")
         # A replay without waiting is over, by its clock, as soon as it was taken.
-        self._stopped.add(handle.ref)
+        self._stopped.add(handle.id)
         for _, gate in self._gates:
             gate.set()
 
@@ -124,7 +124,7 @@ class Naps:
         await asyncio.sleep(0.005)  # but long enough for Discord to answer
 
 
-class StageClient(DeskClient):
+class StageClient(ContextClient):
     """Nothing but ``/imagine`` with flags, the buttons and the form."""
 
     def __init__(self) -> None:
@@ -136,7 +136,7 @@ class StageClient(DeskClient):
         self.tree: app_commands.CommandTree[StageClient] = app_commands.CommandTree(self)
 
         async def imagine(interaction: discord.Interaction[StageClient], prompt: str) -> None:
-            await submit(interaction, lambda asker: asker.parse(prompt))
+            await submit_request(interaction, lambda asker: asker.parse(prompt))
 
         command: app_commands.Command[Any, ..., None] = app_commands.Command(
             name="imagine", description="Paint", callback=imagine
@@ -144,13 +144,13 @@ class StageClient(DeskClient):
         self.tree.add_command(command)
 
     async def setup_hook(self) -> None:
-        self.add_dynamic_items(*ITEMS)
+        self.add_dynamic_items(*DYNAMIC_ITEMS)
         await self.tree.sync()
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
         self.desk.opened(0, interaction.user.id)
-        if not await handed_in(interaction):
-            await refuse_unknown(interaction, ITEMS)
+        if not await handle_modal_submit(interaction):
+            await refuse_unknown(interaction, DYNAMIC_ITEMS)
 
 
 @dataclass(slots=True)
@@ -162,17 +162,17 @@ class Stage:
     client: StageClient
     backend: Backend
     database: Database
-    queue: Queue
-    posts: Posts
-    dispatcher: Dispatcher
-    deliverer: Deliverer
-    collector: Collector
-    book: Book
-    reporter: DiscordReporter
-    courier: DiscordCourier
+    queue: JobQueue
+    posts: MessageStore
+    dispatcher: Scheduler
+    deliverer: DeliveryService
+    collector: ResultFetcher
+    book: JobLifecycle
+    reporter: StatusUpdater
+    courier: DiscordDelivery
     kept: KeptResults
 
-    def member(self, name: str = "Ada") -> Actor:
+    def member(self, name: str = "Ada") -> MemberDriver:
         return self.playground.as_member(name)
 
     async def imagine(self, prompt: str = "a lighthouse", who: str = "Ada") -> Invocation:
@@ -204,7 +204,7 @@ class Stage:
     async def forgotten(self) -> None:
         """Wait until the reporter keeps no card in mind."""
         async for _ in turns():
-            if not self.reporter.followed:
+            if not self.reporter.tracked:
                 return
         raise AssertionError("the reporter still follows a card")
 
@@ -251,7 +251,7 @@ def stock(submission: Submission) -> Recording:
     failing = frozenset({2}) if "breaks" in words else frozenset[int]()
     if "hopeless" in words:
         failing = frozenset(range(1, int(env["ROWS"]) + 1))
-    return rehearsal(submission.workflow, failing=failing)
+    return synthetic_recording(submission.workflow, failing=failing)
 
 
 @asynccontextmanager
@@ -262,8 +262,8 @@ async def open_stage(
     *,
     rows: str = "links",
     slots: int = 2,
-    pace: Agenda | None = None,
-    limits: Limits = LIMITS,
+    pace: EditSchedule | None = None,
+    limits: RequestLimits = LIMITS,
     hurry: bool = False,
     naps: Naps | None = None,
     upscaling: bool = True,
@@ -276,7 +276,7 @@ async def open_stage(
     ``hurry``: the reporter waits for nothing but Discord's answers. ``naps``: nor does a delivery,
     and no answer takes longer than PATIENCE.
     """
-    menu = await asyncio.to_thread(load_menu, Settings())
+    menu = await asyncio.to_thread(load_templates, Settings())
     quota = Quota(images=QUOTA_IMAGES, window=timedelta(days=1), running=1, waiting=5)
     async with AsyncExitStack() as stack:
         database = await Database.open(folder / "gridbrush.sqlite3", now=clock)
@@ -284,32 +284,34 @@ async def open_stage(
         backend = Backend(folder / "scripted", stock)
         client = StageClient()
         hours = Hurry()
-        reporter = DiscordReporter(
+        reporter = StatusUpdater(
             client,
-            agenda=pace or Agenda(every=0.0, per_second=1000.0),
+            agenda=pace or EditSchedule(every=0.0, per_second=1000.0),
             line_every=0.01,
             clock=hours.clock if hurry or naps else time.monotonic,
             sleep=hours.sleep if hurry or naps else asyncio.sleep,
             edit_seconds=PATIENCE if naps else EDIT_SECONDS,
         )
         nap = naps or asyncio.sleep
-        courier = DiscordCourier(client, sleep=nap, rows_seconds=PATIENCE if naps else ROWS_SECONDS)
+        courier = DiscordDelivery(
+            client, sleep=nap, rows_seconds=PATIENCE if naps else ROWS_SECONDS
+        )
 
         async def redeliver(job: Job) -> Job:
-            done = await deliverer.deliver(job, collector.package(job), again=True)
-            return await book.apply(job, Redelivered(done.rung, done.message))
+            done = await deliverer.deliver(job, collector.result(job), again=True)
+            return await book.apply_event(job, Redelivered(done.method, done.message))
 
         years = Hurry()
         kept = KeptResults(database, redeliver, now=clock, clock=years.clock, sleep=years.sleep)
-        book = Book(database, Fanout([reporter, kept]), now=clock)
-        circuit = Circuit(backend.health)
-        collector = Collector(backend, folder / "jobs", now=clock)
+        book = JobLifecycle(database, CompositeObserver([reporter, kept]), now=clock)
+        circuit = CircuitBreaker(backend.health)
+        collector = ResultFetcher(backend, folder / "jobs", now=clock)
 
         async def stop(job: Job) -> None:
             if job.handle is not None:
                 await backend.cancel(job.handle)
 
-        queue = Queue(
+        queue = JobQueue(
             database,
             book,
             QueueLimits(slots, 100, quota),
@@ -319,45 +321,49 @@ async def open_stage(
             stop=stop,
         )
 
-        async def check(request: Request, member: Member) -> None:
+        async def check(request: Request, member: Actor) -> None:
             if forbidden and forbidden in request.prompt:
                 raise RequestError("Not that word, please.")
 
-        deliverer = Deliverer(
+        deliverer = DeliveryService(
             database,
             courier,
             now=clock,
             sleep=nap,
             attempt_seconds=PATIENCE if naps else ATTEMPT_SECONDS,
         )
-        purse = Purse(database, backend, Ceilings(total=None, per_server=None), now=clock)
+        purse = BudgetService(
+            database, backend, BudgetLimits(total=None, per_server=None), now=clock
+        )
         stack.push_async_callback(purse.aclose)
-        runner = Runner(
+        runner = JobWorker(
             book=book,
             backend=backend,
-            kitchen=Kitchen(queue.jobs, backend, menu),
+            kitchen=WorkflowRenderer(queue.jobs, backend, menu),
             collector=collector,
             deliverer=deliverer,
             circuit=circuit,
             purse=purse,
         )
-        dispatcher = Dispatcher(database, book, runner, circuit, slots=slots, per_user=1, now=clock)
+        dispatcher = Scheduler(database, book, runner, circuit, slots=slots, per_user=1, now=clock)
         stack.push_async_callback(dispatcher.aclose)
-        posts = Posts(database, now=clock)
+        posts = MessageStore(database, now=clock)
 
         def opened(guild_id: int, author_id: int) -> None:
             kept.opened(guild_id=guild_id, author_id=author_id)
             if not author_id:
                 reporter.reopen()
 
-        client.desk = Desk(
+        client.desk = BotContext(
             queue=queue,
             limits=replace(limits, negative=True, styles=dict(menu.styles)),
             collector=collector,
             posts=posts,
-            prints=Prints(collector),
-            allowances=Allowances(database, quota, now=clock),
-            privacy=Privacy(database, collector.folder, forget=backend.forget, now=clock),
+            prints=RenditionCache(collector),
+            allowances=QuotaService(database, quota, now=clock),
+            privacy=PrivacyService(
+                database, collector.folder, forget=backend.delete_job_data, now=clock
+            ),
             now=clock,
             entropy=os.urandom,
             rows=rows,

@@ -5,120 +5,120 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.surface.agenda import Agenda, Urgency
+from bot.surface.agenda import EditSchedule, Priority
 
 
 def test_a_card_is_written_at_most_once_in_its_interval() -> None:
-    agenda = Agenda(every=2.5, per_second=100)
-    agenda.want("a", Urgency.RUNNING, 0.0)
-    assert agenda.take(0.0) == "a"
+    agenda = EditSchedule(every=2.5, per_second=100)
+    agenda.schedule("a", Priority.RUNNING, 0.0)
+    assert agenda.pop_due(0.0) == "a"
 
-    agenda.want("a", Urgency.RUNNING, 0.1)
+    agenda.schedule("a", Priority.RUNNING, 0.1)
 
-    assert agenda.take(1.0) is None
-    assert agenda.wait(1.0) == 1.5
-    assert agenda.take(2.5) == "a"
+    assert agenda.pop_due(1.0) is None
+    assert agenda.next_delay(1.0) == 1.5
+    assert agenda.pop_due(2.5) == "a"
 
 
 def test_whoever_waits_longest_comes_first_and_many_wishes_are_one() -> None:
-    agenda = Agenda(every=1.0, per_second=100)
-    agenda.want("a", Urgency.RUNNING, 0.0)
-    agenda.want("b", Urgency.RUNNING, 0.1)
-    agenda.want("a", Urgency.RUNNING, 0.2)
+    agenda = EditSchedule(every=1.0, per_second=100)
+    agenda.schedule("a", Priority.RUNNING, 0.0)
+    agenda.schedule("b", Priority.RUNNING, 0.1)
+    agenda.schedule("a", Priority.RUNNING, 0.2)
 
-    assert [agenda.take(0.3), agenda.take(0.3), agenda.take(0.3)] == ["a", "b", None]
-    assert agenda.wait(0.3) is None
+    assert [agenda.pop_due(0.3), agenda.pop_due(0.3), agenda.pop_due(0.3)] == ["a", "b", None]
+    assert agenda.next_delay(0.3) is None
 
 
 def test_all_cards_together_keep_to_the_budget() -> None:
-    agenda = Agenda(every=0.0, per_second=4)
+    agenda = EditSchedule(every=0.0, per_second=4)
     for number in range(20):
-        agenda.want(f"card {number}", Urgency.RUNNING, 0.0)
+        agenda.schedule(f"card {number}", Priority.RUNNING, 0.0)
 
-    assert sum(agenda.take(0.0) is not None for _ in range(20)) == 4
-    assert agenda.wait(0.0) == 0.25
-    assert agenda.take(0.25) is not None
-    assert agenda.take(0.25) is None
+    assert sum(agenda.pop_due(0.0) is not None for _ in range(20)) == 4
+    assert agenda.next_delay(0.0) == 0.25
+    assert agenda.pop_due(0.25) is not None
+    assert agenda.pop_due(0.25) is None
 
 
 def test_an_end_waits_for_nobody() -> None:
-    agenda = Agenda(every=5.0, per_second=1)
+    agenda = EditSchedule(every=5.0, per_second=1)
     for name in ("a", "b", "c"):
-        agenda.want(name, Urgency.RUNNING, 0.0)
-    assert agenda.take(0.0) == "a"
+        agenda.schedule(name, Priority.RUNNING, 0.0)
+    assert agenda.pop_due(0.0) == "a"
 
-    agenda.want("c", Urgency.FINAL, 0.0)
-    agenda.want("a", Urgency.FINAL, 0.0)
+    agenda.schedule("c", Priority.FINAL, 0.0)
+    agenda.schedule("a", Priority.FINAL, 0.0)
 
-    assert {agenda.take(0.0), agenda.take(0.0)} == {"a", "c"}
-    assert agenda.take(0.0) is None
+    assert {agenda.pop_due(0.0), agenda.pop_due(0.0)} == {"a", "c"}
+    assert agenda.pop_due(0.0) is None
 
 
 def test_those_in_line_let_the_running_go_first_but_not_for_ever() -> None:
-    agenda = Agenda(every=0.0, per_second=100)
-    agenda.want("waiting", Urgency.WAITING, 0.0)
-    agenda.want("running", Urgency.RUNNING, 5.0)
-    assert agenda.take(5.0) == "running"
+    agenda = EditSchedule(every=0.0, per_second=100)
+    agenda.schedule("waiting", Priority.WAITING, 0.0)
+    agenda.schedule("running", Priority.RUNNING, 5.0)
+    assert agenda.pop_due(5.0) == "running"
 
-    agenda.want("running", Urgency.RUNNING, 11.0)
+    agenda.schedule("running", Priority.RUNNING, 11.0)
 
-    assert agenda.take(11.0) == "waiting"
+    assert agenda.pop_due(11.0) == "waiting"
 
 
 def test_a_card_that_is_being_written_or_dropped_is_not_handed_out() -> None:
-    agenda = Agenda(every=0.0, per_second=100)
-    agenda.want("a", Urgency.FINAL, 0.0)
+    agenda = EditSchedule(every=0.0, per_second=100)
+    agenda.schedule("a", Priority.FINAL, 0.0)
 
-    assert agenda.take(0.0, busy={"a"}) is None
-    assert agenda.wait(0.0, busy={"a"}) is None
-    agenda.drop("a")
-    assert agenda.take(0.0) is None
+    assert agenda.pop_due(0.0, busy={"a"}) is None
+    assert agenda.next_delay(0.0, busy={"a"}) is None
+    agenda.cancel("a")
+    assert agenda.pop_due(0.0) is None
 
 
 def test_a_wish_for_later_moves_up_when_the_end_comes() -> None:
-    agenda = Agenda(every=0.0, per_second=100)
-    agenda.want("a", Urgency.RUNNING, 60.0)
-    assert agenda.take(1.0) is None
+    agenda = EditSchedule(every=0.0, per_second=100)
+    agenda.schedule("a", Priority.RUNNING, 60.0)
+    assert agenda.pop_due(1.0) is None
 
-    agenda.want("a", Urgency.FINAL, 1.0)
+    agenda.schedule("a", Priority.FINAL, 1.0)
 
-    assert agenda.take(1.0) == "a"
+    assert agenda.pop_due(1.0) == "a"
 
 
 def test_what_could_not_be_written_does_not_wait_for_the_interval() -> None:
-    agenda = Agenda(every=60.0, per_second=100)
-    agenda.want("a", Urgency.RUNNING, 0.0)
-    assert agenda.take(0.0) == "a"
+    agenda = EditSchedule(every=60.0, per_second=100)
+    agenda.schedule("a", Priority.RUNNING, 0.0)
+    assert agenda.pop_due(0.0) == "a"
 
-    agenda.put_back("a", Urgency.RUNNING, 0.5)
+    agenda.reschedule("a", Priority.RUNNING, 0.5)
 
-    assert agenda.take(0.4) is None
-    assert agenda.take(0.5) == "a"
+    assert agenda.pop_due(0.4) is None
+    assert agenda.pop_due(0.5) == "a"
 
 
 @given(
     st.lists(
-        st.tuples(st.sampled_from("abcde"), st.sampled_from(Urgency), st.floats(0, 3)), max_size=40
+        st.tuples(st.sampled_from("abcde"), st.sampled_from(Priority), st.floats(0, 3)), max_size=40
     )
 )
 @settings(deadline=None, max_examples=80)
 def test_every_wish_is_served_and_progress_never_too_fast(
-    wishes: list[tuple[str, Urgency, float]],
+    wishes: list[tuple[str, Priority, float]],
 ) -> None:
-    agenda = Agenda(every=2.5, per_second=2)
+    agenda = EditSchedule(every=2.5, per_second=2)
     at = 0.0
     taken: list[float] = []
     wanted: set[str] = set()
     for job_id, urgency, passed in wishes:
         at += passed
-        agenda.want(job_id, urgency, at)
+        agenda.schedule(job_id, urgency, at)
         wanted.add(job_id)
-        if (job := agenda.take(at)) is not None:
+        if (job := agenda.pop_due(at)) is not None:
             wanted.discard(job)
             taken.append(at)
-    while (delay := agenda.wait(at)) is not None:
+    while (delay := agenda.next_delay(at)) is not None:
         at += delay + 1e-6
-        job = agenda.take(at)
+        job = agenda.pop_due(at)
         assert job is not None
         wanted.discard(job)
     assert not wanted

@@ -11,7 +11,7 @@ import pytest
 from bot.playground.entities import Json
 from bot.playground.posts import MODAL_SUBMIT, Message
 from bot.playground.server import Playground
-from bot.surface.controls import Press
+from bot.surface.controls import CustomId
 from tests.playground.clock import Clock
 from tests.surface.stage import Stage, open_stage
 
@@ -30,7 +30,7 @@ def relabel(message: Message, label: str, verb: str, numbers: str = "") -> None:
     """Let a button ask for something else, as one from an older message might."""
     for control in message.controls():
         if control.get("label") == label:
-            press = Press.read(control["custom_id"])
+            press = CustomId.parse(control["custom_id"])
             assert press is not None
             control["custom_id"] = f"gb:{verb}:{press.job_id}{numbers}"
 
@@ -190,7 +190,7 @@ async def test_forms_are_read_however_they_are_nested(
     world = stage.playground.world
     data = {"custom_id": f"gb:edit:{job_id}", "components": components}
 
-    handed = world.desk.open(
+    handed = world.interactions.open(
         MODAL_SUBMIT, stage.member().user, world.channel("imagine"), data, message=message
     )
 
@@ -203,7 +203,7 @@ async def test_a_form_that_nobody_knows_is_answered(stage: Stage) -> None:
     world = stage.playground.world
     data: Json = {"custom_id": "somebody:else", "components": []}
 
-    handed = world.desk.open(
+    handed = world.interactions.open(
         MODAL_SUBMIT, stage.member().user, world.channel("imagine"), data, message=message
     )
 

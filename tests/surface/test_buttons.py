@@ -13,7 +13,7 @@ from bot.domain.job import Job, JobState
 from bot.playground.actors import Invocation
 from bot.playground.server import Playground
 from bot.store import jobs as job_table
-from bot.store.audit import Audit
+from bot.store.audit import AuditRepository
 from tests.playground.clock import Clock
 from tests.surface.stage import LIMITS, Stage, open_stage
 
@@ -179,7 +179,7 @@ async def test_a_result_is_deleted_by_its_author_after_asking(stage: Stage) -> N
     await stage.playground.until(lambda _: asked.content == "Deleted.")
     assert not asked.controls()
     job = await _only_job(stage)
-    assert await stage.posts.card(job.id) is None
+    assert await stage.posts.status_message(job.id) is None
 
 
 async def test_a_stranger_deletes_nothing_and_a_moderator_leaves_a_record(stage: Stage) -> None:
@@ -191,7 +191,7 @@ async def test_a_stranger_deletes_nothing_and_a_moderator_leaves_a_record(stage:
     await stage.member("Mo").press(asked, "Delete for good")
 
     await stage.playground.until(lambda _: asked.content == "Deleted.")
-    (entry,) = await Audit(stage.database).entries(stage.playground.world.guild_id)
+    (entry,) = await AuditRepository(stage.database).entries(stage.playground.world.guild_id)
     assert entry.action == "removed"
     assert entry.actor_id == stage.member("Mo").id
     assert entry.detail["prompt"] == "a lighthouse"
@@ -250,7 +250,7 @@ async def test_what_was_erased_is_not_made_again(stage: Stage) -> None:
     author, at = stage.member().id, stage.clock()
 
     def erase(link: sqlite3.Connection) -> None:
-        job_table.erase(link, author, at=at)
+        job_table.erase_author_data(link, author, at=at)
 
     await stage.database.write(erase)
 

@@ -11,17 +11,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.events import Artifact, Cause, MessageRef
+from bot.domain.events import Artifact, FailureReason, MessageRef
 from bot.domain.job import Job, JobState, Row, new_job
 from bot.domain.painter import Painted
-from bot.domain.request import Author, Origin, Place, Request
-from bot.engine.queue import Standing
+from bot.domain.request import Author, ChannelRef, Request, SourceImage
+from bot.engine.queue import QueuePosition
 from bot.surface import card as limits
-from bot.surface.card import Button, Card, Menu, units
-from bot.surface.cards import Waiting, card_of, moved, result
+from bot.surface.card import ButtonSpec, MessageContent, SelectSpec, utf16_length
+from bot.surface.cards import QueueInfo, job_message, posted_elsewhere, result
 from bot.surface.commands.queue import own_lines
-from bot.surface.controls import Link, Press, Verb, choice_within, of_result, public_links
-from bot.surface.details import details
+from bot.surface.controls import (
+    ComponentAction,
+    CustomId,
+    Link,
+    image_selects,
+    public_links,
+    result_components,
+)
+from bot.surface.details import details_message
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
 JOB_ID = "abcdefghijklmnop"
@@ -38,7 +45,7 @@ def a_request(rows: int = 4, samples: int = 3, **changes: object) -> Request:
         samples=samples,
         model="sd-2-1",
         author=Author(5, "Ada"),
-        place=Place(1, 2),
+        place=ChannelRef(1, 2),
     )
     return replace(request, **changes)  # type: ignore[arg-type]
 
@@ -61,28 +68,28 @@ def published(job: Job, *numbers: int) -> Job:
         else replace(row, started=True, failed_code=1)
         for row in job.rows
     )
-    return replace(job, rows=rows, collected=numbers)
+    return replace(job, rows=rows, fetched_rows=numbers)
 
 
-def text(card: Card) -> str:
+def text(card: MessageContent) -> str:
     fields = [part for field in card.fields for part in (field.name, field.value)]
     return "\n".join([card.title, card.description, *fields, card.footer])
 
 
-def labels(card: Card) -> list[str]:
+def labels(card: MessageContent) -> list[str]:
     return [
-        one.label if isinstance(one, Button) else one.placeholder
+        one.label if isinstance(one, ButtonSpec) else one.placeholder
         for row in card.controls
         for one in row
     ]
 
 
 def test_a_waiting_card_says_place_reason_estimate_and_price() -> None:
-    standing = Standing(
+    standing = QueuePosition(
         2, "2nd in line: starts after 1 other member's request", timedelta(minutes=3)
     )
 
-    card = card_of(a_job(), NOW, Waiting(standing, left=108, notice="The machines are away."))
+    card = job_message(a_job(), NOW, QueueInfo(standing, left=108, notice="The machines are away."))
 
     assert "**2nd in line.** Starts after 1 other member's request." in card.description
     assert f"<t:{int(NOW.timestamp()) + 180}:R>" in card.description
@@ -92,20 +99,22 @@ def test_a_waiting_card_says_place_reason_estimate_and_price() -> None:
 
 
 def test_a_waiting_card_promises_nothing_that_was_not_measured() -> None:
-    unknown = card_of(a_job(), NOW, Waiting(Standing(1, "next in line", None)))
-    soon = card_of(a_job(), NOW, Waiting(Standing(1, "next in line", timedelta(seconds=1))))
+    unknown = job_message(a_job(), NOW, QueueInfo(QueuePosition(1, "next in line", None)))
+    soon = job_message(
+        a_job(), NOW, QueueInfo(QueuePosition(1, "next in line", timedelta(seconds=1)))
+    )
 
     assert "no estimate yet" in unknown.description
     assert "at any moment" in soon.description
-    assert "at any moment" in card_of(a_job(), NOW).description
+    assert "at any moment" in job_message(a_job(), NOW).description
 
 
 @pytest.mark.parametrize("seconds", [0, 1, 14.9, 15, 60, 4000])
 @pytest.mark.parametrize("late", [False, True])
 def test_an_answer_that_nobody_edits_says_how_long_and_not_when(seconds: float, late: bool) -> None:
-    standing = Standing(2, "2nd in line", timedelta(seconds=seconds), late)
-    live = card_of(a_job(), NOW, Waiting(standing)).description
-    still = card_of(a_job(), NOW, Waiting(standing, live=False)).description
+    standing = QueuePosition(2, "2nd in line", timedelta(seconds=seconds), late)
+    live = job_message(a_job(), NOW, QueueInfo(standing)).description
+    still = job_message(a_job(), NOW, QueueInfo(standing, live=False)).description
     lines = own_lines([a_job()], {a_job().id: standing})[0]
 
     assert "<t:" not in still + lines
@@ -116,8 +125,8 @@ def test_an_answer_that_nobody_edits_says_how_long_and_not_when(seconds: float, 
 
 
 def test_who_may_run_nothing_is_promised_nothing() -> None:
-    barred = Standing(0, "not in line: a moderator has set your limit to 0", None)
-    said = card_of(a_job(), NOW, Waiting(barred)).description
+    barred = QueuePosition(0, "not in line: a moderator has set your limit to 0", None)
+    said = job_message(a_job(), NOW, QueueInfo(barred)).description
     assert "**Not in line.** A moderator has set your limit to 0." in said
     assert "start" not in said
     assert "estimate" not in said
@@ -129,7 +138,7 @@ def test_the_end_of_a_running_job_is_never_said_to_be_over(percent: int, spent: 
     job = a_job(JobState.RUNNING, rows=rows, started_at=NOW - timedelta(seconds=spent))
     left = spent * (100 - job.percent) / job.percent
     for live in (True, False):
-        said = card_of(job, NOW, Waiting(live=live)).description
+        said = job_message(job, NOW, QueueInfo(live=live)).description
         ends = [int(at) for at in re.findall(r"<t:(\d+):R>", said)]
         assert all(at >= NOW.timestamp() + 14 for at in ends)
         assert bool(ends) == (live and left >= 15)
@@ -146,7 +155,7 @@ def test_a_running_card_has_a_bar_for_each_row() -> None:
     )
     job = a_job(JobState.RUNNING, rows=rows, started_at=NOW - timedelta(seconds=60))
 
-    card = card_of(job, NOW, preview=True)
+    card = job_message(job, NOW, preview=True)
 
     assert "row 1  ████████░░░░░░░░   50 %" in card.description
     assert "row 2  ████████████████  ready" in card.description
@@ -169,22 +178,22 @@ def test_a_card_with_many_rows_shows_those_that_have_something_to_say() -> None:
     )
     running = replace(job, rows=rows, state=JobState.RUNNING, started_at=NOW)
 
-    card = card_of(running, NOW)
+    card = job_message(running, NOW)
 
     assert "row 12  " in card.description
     assert "10 more ready, 1 more failed, 17 more to come" in card.description
 
 
 def test_a_card_on_its_way_says_where_it_is() -> None:
-    assert "handed to the machines" in card_of(a_job(JobState.SUBMITTING), NOW).description
-    assert "they start in a moment" in card_of(a_job(JobState.PENDING), NOW).description
-    assert "being brought here" in card_of(a_job(JobState.COLLECTING), NOW).description
-    assert labels(card_of(a_job(JobState.DELIVERING), NOW)) == []
+    assert "handed to the machines" in job_message(a_job(JobState.SUBMITTING), NOW).description
+    assert "they start in a moment" in job_message(a_job(JobState.PENDING), NOW).description
+    assert "being brought here" in job_message(a_job(JobState.COLLECTING), NOW).description
+    assert labels(job_message(a_job(JobState.DELIVERING), NOW)) == []
 
 
 def test_a_job_that_is_being_stopped_says_so_and_can_be_stopped_again() -> None:
     for state in (JobState.PENDING, JobState.RUNNING):
-        card = card_of(a_job(state, cancelled_by=5), NOW)
+        card = job_message(a_job(state, cancelled_by=5), NOW)
         assert "being stopped" in card.description
         assert labels(card) == ["Cancel"]
 
@@ -243,7 +252,7 @@ def test_a_result_says_whether_what_was_kept_out_had_an_effect(negative: bool, s
 
 def test_a_single_picture_is_opened_and_upscaled_by_buttons() -> None:
     job = published(new_job(JOB_ID, a_request(1, 1), NOW), 1)
-    upscaled = published(new_job(JOB_ID, a_request(1, 1, origin=Origin(JOB_ID, 1, 2)), NOW), 1)
+    upscaled = published(new_job(JOB_ID, a_request(1, 1, origin=SourceImage(JOB_ID, 1, 2)), NOW), 1)
 
     card = result(job, image="g")
 
@@ -262,19 +271,21 @@ def test_without_a_workflow_for_it_nothing_is_upscaled() -> None:
 
 
 def test_a_failure_says_why_and_that_it_cost_nothing() -> None:
-    card = card_of(a_job(JobState.FAILED, cause=Cause.DIED, sentence="It broke @everyone"), NOW)
+    card = job_message(
+        a_job(JobState.FAILED, cause=FailureReason.DIED, sentence="It broke @everyone"), NOW
+    )
 
     assert "It broke \\@everyone." in card.description
     assert "12 images given back" in card.description
     assert labels(card) == ["Try again", "Edit & run again"]
-    assert "Something went wrong." in card_of(a_job(JobState.FAILED), NOW).description
+    assert "Something went wrong." in job_message(a_job(JobState.FAILED), NOW).description
 
 
 def test_a_cancelled_card_says_by_whom_and_what_came_back() -> None:
-    by_author = card_of(a_job(JobState.CANCELLED, cancelled_by=5), NOW)
-    by_other = card_of(a_job(JobState.CANCELLED, cancelled_by=9), NOW)
-    by_operator = card_of(a_job(JobState.CANCELLED, cancelled_by=0), NOW)
-    late = card_of(replace(published(a_job(JobState.CANCELLED), 1), collected=()), NOW)
+    by_author = job_message(a_job(JobState.CANCELLED, cancelled_by=5), NOW)
+    by_other = job_message(a_job(JobState.CANCELLED, cancelled_by=9), NOW)
+    by_operator = job_message(a_job(JobState.CANCELLED, cancelled_by=0), NOW)
+    late = job_message(replace(published(a_job(JobState.CANCELLED), 1), fetched_rows=()), NOW)
 
     assert "Cancelled by <@5>. 12 images given back." in by_author.description
     assert "Cancelled by a moderator, <@9>." in by_other.description
@@ -283,21 +294,21 @@ def test_a_cancelled_card_says_by_whom_and_what_came_back() -> None:
 
 
 def test_an_upscale_that_failed_can_only_be_tried_again() -> None:
-    request = a_request(1, 1, origin=Origin(JOB_ID, 1, 2))
+    request = a_request(1, 1, origin=SourceImage(JOB_ID, 1, 2))
     job = replace(new_job(JOB_ID, request, NOW), state=JobState.FAILED)
 
-    assert labels(card_of(job, NOW)) == ["Try again"]
+    assert labels(job_message(job, NOW)) == ["Try again"]
 
 
 def test_a_result_elsewhere_leaves_a_pointer() -> None:
-    kept = card_of(a_job(JobState.FINISHED, rung="kept"), NOW)
-    direct = card_of(a_job(JobState.FINISHED, rung="direct"), NOW)
+    kept = job_message(a_job(JobState.FINISHED, rung="kept"), NOW)
+    direct = job_message(a_job(JobState.FINISHED, rung="direct"), NOW)
 
     assert "`/show abcdefgh`" in kept.description
     assert "sent separately" in direct.description
     assert (
         "(https://discord.com/x)"
-        in moved(a_job(JobState.FINISHED), "https://discord.com/x").description
+        in posted_elsewhere(a_job(JobState.FINISHED), "https://discord.com/x").description
     )
 
 
@@ -312,9 +323,9 @@ def test_details_can_be_typed_again_and_say_how_long_it_took() -> None:
         2,
     )
 
-    said = text(details(job))
+    said = text(details_message(job))
 
-    assert job.request.show() in said
+    assert job.request.to_prompt() in said
     assert "waited 30 s, took 1 min" in said
     assert "row 1: 7, row 2: 8" in said
     assert "[row 1](https://files.example/1)" in said
@@ -327,17 +338,17 @@ def test_pictures_beyond_one_menu_are_chosen_by_rows_first() -> None:
     for whole, span in ((job, 1), (wide, 3)):
         menu = next(
             one
-            for row in of_result(whole, (), upscaling=True)
+            for row in result_components(whole, (), upscaling=True)
             for one in row
-            if isinstance(one, Menu)
+            if isinstance(one, SelectSpec)
         )
         assert len(menu.options) <= 25
         first = menu.options[0].value
         assert first == f"rows:1:{span}"
         cells = [
             option.value
-            for (one,) in choice_within(whole, Verb.OPEN, 1, span)
-            if isinstance(one, Menu)
+            for (one,) in image_selects(whole, ComponentAction.OPEN, 1, span)
+            if isinstance(one, SelectSpec)
             for option in one.options
         ]
         assert cells == [
@@ -351,18 +362,18 @@ def test_more_links_than_buttons_are_left_to_the_details() -> None:
     job = published(new_job(JOB_ID, a_request(rows=20, samples=1), NOW), *range(1, 21))
     links = [Link(row, f"https://files.example/{row}") for row in range(1, 21)]
 
-    rows = of_result(job, links, upscaling=True)
+    rows = result_components(job, links, upscaling=True)
 
     assert len(rows) == 5
-    assert sum(isinstance(one, Button) and bool(one.url) for row in rows for one in row) == 10
+    assert sum(isinstance(one, ButtonSpec) and bool(one.url) for row in rows for one in row) == 10
 
 
 def test_custom_ids_read_back_and_strangers_are_none_of_ours() -> None:
-    press = Press(Verb.OPEN, JOB_ID, (3, 4))
+    press = CustomId(ComponentAction.OPEN, JOB_ID, (3, 4))
 
-    assert Press.read(str(press)) == press
-    assert Press.read(f"gb:fly:{JOB_ID}") is None
-    assert Press.read("something:else") is None
+    assert CustomId.parse(str(press)) == press
+    assert CustomId.parse(f"gb:fly:{JOB_ID}") is None
+    assert CustomId.parse("something:else") is None
 
 
 ids = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=16, max_size=16)
@@ -381,7 +392,7 @@ painted = st.builds(
 @st.composite
 def jobs(draw: st.DrawFn) -> Job:
     rows, samples = draw(st.integers(1, 64)), draw(st.integers(1, 16))
-    origin = draw(st.none() | st.builds(Origin, ids, st.integers(1, 64), st.integers(1, 16)))
+    origin = draw(st.none() | st.builds(SourceImage, ids, st.integers(1, 64), st.integers(1, 16)))
     if origin is not None:
         rows = samples = 1
     request = a_request(
@@ -402,47 +413,47 @@ def jobs(draw: st.DrawFn) -> Job:
     job = replace(job, rows=tuple(replace(row, painted=who) for row, who in several))
     state = draw(st.sampled_from(JobState))
     if state not in (JobState.FINISHED, JobState.DELIVERING):
-        job = replace(job, collected=())
+        job = replace(job, fetched_rows=())
     return replace(
         job,
         state=state,
-        sentence=draw(words),
+        failure_message=draw(words),
         cancelled_by=draw(st.none() | st.integers(0, 2**63 - 1)),
         started_at=draw(st.none() | st.just(NOW - timedelta(seconds=99))),
         ended_at=draw(st.none() | st.just(NOW)),
-        rung=draw(st.sampled_from(["", "interaction", "channel", "kept"])),
+        delivery_method=draw(st.sampled_from(["", "interaction", "channel", "kept"])),
         result=MessageRef(2**63, 2**63),
     )
 
 
-def assert_within_limits(card: Card) -> None:
-    assert 1 <= units(card.title) <= limits.TITLE
-    assert units(card.description) <= limits.DESCRIPTION
+def assert_within_limits(card: MessageContent) -> None:
+    assert 1 <= utf16_length(card.title) <= limits.MAX_TITLE
+    assert utf16_length(card.description) <= limits.DESCRIPTION
     assert len(card.fields) <= limits.FIELDS
     for field in card.fields:
-        assert 1 <= units(field.name) <= limits.FIELD_NAME
-        assert 1 <= units(field.value) <= limits.FIELD_VALUE
-    assert units(card.footer) <= limits.FOOTER
+        assert 1 <= utf16_length(field.name) <= limits.FIELD_NAME
+        assert 1 <= utf16_length(field.value) <= limits.FIELD_VALUE
+    assert utf16_length(card.footer) <= limits.FOOTER
     assert card.length <= limits.EMBED
     assert len(card.controls) <= limits.CONTROL_ROWS
     seen: list[str] = []
     for row in card.controls:
         assert 1 <= len(row) <= limits.BUTTONS_IN_ROW
         for control in row:
-            if isinstance(control, Menu):
+            if isinstance(control, SelectSpec):
                 assert len(row) == 1
                 assert 1 <= len(control.options) <= limits.OPTIONS
                 values = [option.value for option in control.options]
                 assert len(set(values)) == len(values)
                 for option in control.options:
-                    assert 1 <= units(option.label) <= limits.OPTION_TEXT
-                    assert units(option.value) <= limits.OPTION_TEXT
+                    assert 1 <= utf16_length(option.label) <= limits.OPTION_TEXT
+                    assert utf16_length(option.value) <= limits.OPTION_TEXT
                 seen.append(control.custom_id)
-                assert units(control.placeholder) <= 150
+                assert utf16_length(control.placeholder) <= 150
             elif control.url:
-                assert units(control.url) <= limits.URL
+                assert utf16_length(control.url) <= limits.URL
             else:
-                assert 1 <= units(control.label) <= limits.LABEL
+                assert 1 <= utf16_length(control.label) <= limits.LABEL
                 seen.append(control.custom_id)
     assert len(set(seen)) == len(seen)
     assert all(1 <= len(one) <= limits.CUSTOM_ID for one in seen)
@@ -451,13 +462,15 @@ def assert_within_limits(card: Card) -> None:
 @given(jobs(), words)
 @settings(deadline=None, max_examples=80)
 def test_any_job_gives_cards_within_discords_limits(job: Job, said: str) -> None:
-    waiting = Waiting(Standing(3, "3rd in line: your 2nd request", timedelta(hours=1)), 4, said)
-    assert_within_limits(card_of(job, NOW, waiting, preview=True))
-    assert_within_limits(details(job))
-    if job.collected:
+    waiting = QueueInfo(
+        QueuePosition(3, "3rd in line: your 2nd request", timedelta(hours=1)), 4, said
+    )
+    assert_within_limits(job_message(job, NOW, waiting, preview=True))
+    assert_within_limits(details_message(job))
+    if job.fetched_rows:
         assert_within_limits(
             result(job, image="grid.png", links=public_links(job), note=said[:900] or "x")
         )
-        for verb in (Verb.OPEN, Verb.UPSCALE):
-            rows = choice_within(job, verb, job.collected[0], job.collected[0] + 2)
-            assert_within_limits(Card("t", "d", 0, controls=rows))
+        for verb in (ComponentAction.OPEN, ComponentAction.UPSCALE):
+            rows = image_selects(job, verb, job.fetched_rows[0], job.fetched_rows[0] + 2)
+            assert_within_limits(MessageContent("t", "d", 0, controls=rows))

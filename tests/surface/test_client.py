@@ -14,8 +14,8 @@ from discord import app_commands
 from bot.domain.errors import NotAllowed, RequestError
 from bot.playground.server import Playground
 from bot.settings import Settings
-from bot.surface.acknowledging import Acknowledgements
-from bot.surface.client import COMMAND_CHANGED, GridbrushClient, explained
+from bot.surface.acknowledging import AckLatency
+from bot.surface.client import COMMAND_OUTDATED_MESSAGE, GridbrushClient, to_user_error
 from tests.playground.clock import Clock
 from tests.surface.whole import Bot, running, said
 
@@ -146,7 +146,7 @@ async def test_a_command_that_is_not_there_any_more_is_explained(bot: Bot) -> No
             bot.client.tree.remove_command("styles")
     answer = await bot.ask("styles")
     assert answer.ephemeral
-    assert answer.content == COMMAND_CHANGED
+    assert answer.content == COMMAND_OUTDATED_MESSAGE
 
 
 async def test_a_failing_suggestion_suggests_nothing(
@@ -158,15 +158,15 @@ async def test_a_failing_suggestion_suggests_nothing(
 
 
 def test_the_librarys_own_refusals_become_words() -> None:
-    assert isinstance(explained(app_commands.NoPrivateMessage()), NotAllowed)
-    assert isinstance(explained(app_commands.CheckFailure()), NotAllowed)
+    assert isinstance(to_user_error(app_commands.NoPrivateMessage()), NotAllowed)
+    assert isinstance(to_user_error(app_commands.CheckFailure()), NotAllowed)
     odd = app_commands.TransformerError(
         "@nobody", discord.AppCommandOptionType.user, app_commands.Transformer()
     )
-    assert "@nobody cannot be used here" in str(explained(odd))
-    assert isinstance(explained(odd), RequestError)
+    assert "@nobody cannot be used here" in str(to_user_error(odd))
+    assert isinstance(to_user_error(odd), RequestError)
     other = ValueError("a defect")
-    assert explained(other) is other
+    assert to_user_error(other) is other
 
 
 async def test_a_lost_answer_is_no_reason_to_fail(
@@ -215,9 +215,9 @@ async def test_a_slow_answer_is_logged_and_unanswered_ones_do_not_pile_up(
 ) -> None:
     moments = iter([0.0, 2.5])
     seen: list[float] = []
-    acks = Acknowledgements(seen.append, clock=lambda: next(moments, 3.0))
-    acks.arrived(7)
-    async with aiohttp.ClientSession(trace_configs=[acks.trace()]) as session:
+    acks = AckLatency(seen.append, clock=lambda: next(moments, 3.0))
+    acks.start(7)
+    async with aiohttp.ClientSession(trace_configs=[acks.trace_config()]) as session:
         for number in (7, 7, 8):
             playground.world.faults.answer("POST", "/callback$", 204)
             address = f"{playground.api_base}/interactions/{number}/token/callback"
@@ -228,16 +228,16 @@ async def test_a_slow_answer_is_logged_and_unanswered_ones_do_not_pile_up(
     assert seen == [2.5]
     assert "interaction 7 was answered after 2.50 s" in caplog.text
     for number in range(1500):
-        acks.arrived(number)
+        acks.start(number)
     assert acks.awaited == 1000
 
 
 async def test_being_told_to_slow_down_is_counted(playground: Playground) -> None:
     limits: list[int] = []
-    acks = Acknowledgements(lambda _: None, lambda: limits.append(1), clock=lambda: 0.0)
+    acks = AckLatency(lambda _: None, lambda: limits.append(1), clock=lambda: 0.0)
     playground.world.faults.rate_limit("GET", "/users/@me$", 0.1)
     async with (
-        aiohttp.ClientSession(trace_configs=[acks.trace()]) as session,
+        aiohttp.ClientSession(trace_configs=[acks.trace_config()]) as session,
         session.get(f"{playground.api_base}/users/@me"),
     ):
         pass

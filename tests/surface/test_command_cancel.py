@@ -4,10 +4,18 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-from bot.domain.events import Accepted, Artifact, Dispatched, Finished, Handle, JobEvent, RowReady
+from bot.domain.events import (
+    Accepted,
+    Artifact,
+    BackendJobRef,
+    Finished,
+    JobEvent,
+    RowReady,
+    Scheduled,
+)
 from bot.domain.job import JobState
-from bot.domain.request import Author, Place, Request
-from bot.engine.queue import Member
+from bot.domain.request import Author, ChannelRef, Request
+from bot.engine.queue import Actor
 from bot.surface.catalogue import load_commands
 from tests.surface.whole import Bot, said
 
@@ -36,8 +44,8 @@ async def test_the_line_shows_places_reasons_and_numbers(bot: Bot) -> None:
 
 async def test_a_job_under_way_is_listed_without_a_number(bot: Bot) -> None:
     job = await bot.imagine("a heron")
-    await bot.engine.book.apply(job, Dispatched())
-    bot.engine.queue.door.closed_because = "the operator is closing down"
+    await bot.engine.lifecycle.apply_event(job, Scheduled())
+    bot.engine.queue.gate.closed_reason = "the operator is closing down"
     text = said(await bot.ask("queue"))
     assert "The operator is closing down." in text
     assert "a heron: under way" in text
@@ -130,14 +138,16 @@ async def test_a_job_under_way_is_stopped_and_one_that_is_painted_is_not(bot: Bo
     waiting = await bot.imagine("a heron")
     submitting = await bot.imagine("a swan")
     painted = await bot.imagine("a wren")
-    await bot.engine.book.apply(submitting, Dispatched())
-    started = await bot.engine.book.apply(painted, Dispatched())
-    started = await bot.engine.book.apply(started, Accepted(Handle("scripted", started.id)))
+    await bot.engine.lifecycle.apply_event(submitting, Scheduled())
+    started = await bot.engine.lifecycle.apply_event(painted, Scheduled())
+    started = await bot.engine.lifecycle.apply_event(
+        started, Accepted(BackendJobRef("scripted", started.id))
+    )
     ends: list[JobEvent] = [
         RowReady(n, n, Artifact("file:///row.png", 1, "0" * 64)) for n in (1, 2)
     ]
     for event in (*ends, Finished(2, 0)):
-        started = await bot.engine.book.apply(started, event)
+        started = await bot.engine.lifecycle.apply_event(started, event)
     assert started.state is JobState.COLLECTING
     alone = await bot.ask("cancel", what=painted.id)
     assert alone.content == "It is finished already; the pictures are on their way."
@@ -162,9 +172,9 @@ async def test_a_moderators_word_counts_on_their_own_server_only(bot: Bot) -> No
         samples=1,
         model="sd-2-1",
         author=Author(ben.id, "Ben"),
-        place=Place(guild_id=1, channel_id=2),
+        place=ChannelRef(guild_id=1, channel_id=2),
     )
-    receipt = await bot.engine.queue.submit(elsewhere, Member(ben.id, "Ben"))
+    receipt = await bot.engine.queue.submit(elsewhere, Actor(ben.id, "Ben"))
     for command, option in (("cancel", "what"), ("show", "id")):
         answer = await bot.ask(command, who="Mo", **{option: receipt.job.id})
         assert "There is no job" in answer.content

@@ -9,9 +9,9 @@ from discord import app_commands
 
 from bot.playground.server import Playground
 from bot.settings import Settings
-from bot.surface.accounts import bullets
-from bot.surface.card import DESCRIPTION, FIELD_VALUE, units
-from bot.surface.catalogue import load_commands, load_items
+from bot.surface.accounts import bullet_list
+from bot.surface.card import DESCRIPTION, FIELD_VALUE, utf16_length
+from bot.surface.catalogue import load_commands, load_dynamic_items
 from bot.surface.commands import help as help_module
 from tests.playground.clock import Clock
 from tests.surface.whole import Bot, running, said
@@ -33,7 +33,7 @@ async def test_every_command_is_registered_within_discords_limits(bot: Bot) -> N
     built = {command.name for command in load_commands(bot.desk)}
     assert registered == built
     assert {"imagine", "queue", "cancel", "history", "show", "quota", "quota-admin"} <= built
-    templates = [item.__discord_ui_compiled_template__.pattern for item in load_items()]
+    templates = [item.__discord_ui_compiled_template__.pattern for item in load_dynamic_items()]
     assert len(templates) == len(set(templates))
     for command in bot.playground.world.commands.all():
         assert command["contexts"] in ([0], [0, 1])
@@ -82,8 +82,8 @@ async def test_quota_tells_what_is_used_left_and_when_it_comes_back(bot: Bot) ->
 def test_a_list_never_outgrows_its_place() -> None:
     for most in (FIELD_VALUE, DESCRIPTION):
         for size in (1, 10, 400, 2000):
-            text = bullets([f"{'🦆' * (size // 2)} {number}" for number in range(60)], most)
-            assert units(text) <= most
-    assert bullets(["a", "b"]) == "a\nb"
-    assert bullets([], none="None.") == "None."
-    assert bullets(["x" * 600, "y" * 600], 1000) == "x" * 600 + "\n… and 1 more"
+            text = bullet_list([f"{'🦆' * (size // 2)} {number}" for number in range(60)], most)
+            assert utf16_length(text) <= most
+    assert bullet_list(["a", "b"]) == "a\nb"
+    assert bullet_list([], none="None.") == "None."
+    assert bullet_list(["x" * 600, "y" * 600], 1000) == "x" * 600 + "\n… and 1 more"

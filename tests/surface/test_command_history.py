@@ -7,12 +7,12 @@ from decimal import Decimal
 
 import pytest
 
-from bot.domain.events import Cause, Dispatched, Failed
+from bot.domain.events import Failed, FailureReason, Scheduled
 from bot.domain.job import Job
 from bot.playground.posts import Message
 from bot.store import jobs
-from bot.store.audit import Audit
-from bot.store.jobs import ERASED
+from bot.store.audit import AuditRepository
+from bot.store.jobs import ERASED_PROMPT
 from bot.surface.commands.history import line
 from tests.surface.whole import Bot, said
 
@@ -100,8 +100,10 @@ async def test_a_job_without_a_result_is_described_privately(bot: Bot) -> None:
     answer = await bot.ask("show", channel="gallery", id=waiting.id)
     assert answer.ephemeral
     assert "In line" in said(answer)
-    job = await bot.engine.book.apply(waiting, Dispatched())
-    await bot.engine.book.apply(job, Failed(Cause.DIED, "The machine went away."))
+    job = await bot.engine.lifecycle.apply_event(waiting, Scheduled())
+    await bot.engine.lifecycle.apply_event(
+        job, Failed(FailureReason.DIED, "The machine went away.")
+    )
     assert "The machine went away" in said(await bot.ask("show", id=waiting.id))
     assert "heron: failed" in said(await bot.ask("history"))
 
@@ -131,12 +133,12 @@ async def test_an_ambiguous_id_wants_more_letters(bot: Bot) -> None:
 async def test_lost_pictures_are_said_to_be_lost(bot: Bot) -> None:
     bot.dispatch()
     job = await painted(bot, "a heron")
-    bot.engine.collector.package(job).grid.write_bytes(b"no picture")
+    bot.engine.results.result(job).grid.write_bytes(b"no picture")
     used = await bot.member().slash("gallery", "show", id=job.id)
     (broken,) = await used.followed_up()
     assert broken.ephemeral
     assert "not here any more" in broken.content
-    bot.engine.collector.package(job).grid.unlink()
+    bot.engine.results.result(job).grid.unlink()
     gone = await bot.ask("show", channel="gallery", id=job.id)
     assert gone.ephemeral
     assert "not here any more" in gone.content
@@ -149,14 +151,14 @@ async def test_a_result_that_could_not_be_posted_is_said_to_be_kept(bot: Bot) ->
     assert "kept for you" not in line(job)
     stored = await bot.engine.queue.jobs.get(job.id)
     assert stored is not None
-    assert "4 images, kept for you" in line(replace(stored, rung="kept", result=None))
-    assert "channels/@me/" in line(replace(stored, rung="direct"))
+    assert "4 images, kept for you" in line(replace(stored, delivery_method="kept", result=None))
+    assert "channels/@me/" in line(replace(stored, delivery_method="direct"))
 
 
 async def test_privacy_counts_asks_twice_and_erases(bot: Bot) -> None:
     bot.dispatch()
     job = await painted(bot, "a secret heron")
-    folder = bot.engine.collector.folder(job.id)
+    folder = bot.engine.results.folder(job.id)
     assert folder.exists()
     answer = await bot.ask("privacy")
     assert answer.ephemeral
@@ -175,8 +177,8 @@ async def test_privacy_counts_asks_twice_and_erases(bot: Bot) -> None:
     assert not folder.exists()
     erased = await bot.engine.queue.jobs.get(job.id)
     assert erased is not None
-    assert erased.request.prompt == ERASED
-    (entry,) = await Audit(bot.engine.database).entries(bot.playground.world.guild_id)
+    assert erased.request.prompt == ERASED_PROMPT
+    (entry,) = await AuditRepository(bot.engine.database).entries(bot.playground.world.guild_id)
     assert entry.action == "erase"
     again = await bot.ask("privacy")
     assert "1 request erased already" in said(again)

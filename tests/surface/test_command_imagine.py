@@ -5,8 +5,8 @@ from __future__ import annotations
 import pytest
 
 from bot.domain.job import JobState
-from bot.playground.options import ClientRefusal
-from bot.store.audit import Audit
+from bot.playground.options import ClientError
+from bot.store.audit import AuditRepository
 from tests.surface.whole import Bot, said
 
 
@@ -71,7 +71,7 @@ async def test_what_is_not_allowed_is_refused_privately_and_nothing_is_stored(
 
 async def test_discord_itself_keeps_numbers_within_the_bounds(bot: Bot) -> None:
     for option, value in (("rows", 9), ("samples", 0), ("steps", 151), ("seed", 2**32)):
-        with pytest.raises(ClientRefusal):
+        with pytest.raises(ClientError):
             await bot.member().slash("imagine", "imagine", prompt="x", **{option: value})
 
 
@@ -105,5 +105,5 @@ async def test_an_exhausted_quota_is_refused_with_the_moment_it_comes_back(bot: 
     assert refusal.ephemeral
     assert "You have 8 of 12 images left per 24h, and this needs 10" in refusal.content
     assert "<t:" in refusal.content
-    entries = await Audit(bot.engine.database).entries(bot.playground.world.guild_id)
+    entries = await AuditRepository(bot.engine.database).entries(bot.playground.world.guild_id)
     assert [entry.action for entry in entries] == ["refused", "quota-set"]

@@ -7,11 +7,11 @@ from typing import Any
 
 import pytest
 
-from bot.domain.events import Dispatched
+from bot.domain.events import Scheduled
 from bot.playground import permissions
 from bot.playground.commands import CHAT_INPUT
 from bot.playground.entities import Json, Role
-from bot.playground.options import ClientRefusal
+from bot.playground.options import ClientError
 from bot.playground.posts import COMMAND, Message
 from bot.playground.server import Playground
 from bot.settings import Settings
@@ -29,7 +29,7 @@ async def slip_past_discord(bot: Bot, who: str, words: list[Json]) -> Message:
     place = world.channel("imagine")
     command = world.client.command("quota-admin", CHAT_INPUT, place)
     data = {"id": command["id"], "name": "quota-admin", "type": 1, "options": words}
-    interaction = world.desk.open(COMMAND, world.user(who), place, data)
+    interaction = world.interactions.open(COMMAND, world.user(who), place, data)
 
     def answered(_: object) -> Message | None:
         return world.messages.get(interaction.original_id or 0)
@@ -56,7 +56,7 @@ async def test_whoever_is_no_moderator_is_refused_in_code(bot: Bot, words: list[
 
 
 async def test_discord_does_not_even_offer_it_to_members(bot: Bot) -> None:
-    with pytest.raises(ClientRefusal, match="permission"):
+    with pytest.raises(ClientError, match="permission"):
         await bot.member("Ada").slash("imagine", "quota-admin list")
 
 
@@ -187,21 +187,21 @@ async def test_changes_are_told_with_what_was_before(bot: Bot) -> None:
 async def test_how_many_run_at_once_counts_for_whose_turn_it_is(bot: Bot) -> None:
     first = await bot.imagine("a heron")
     second = await bot.imagine("a swan")
-    await bot.engine.book.apply(first, Dispatched())
-    before = (await bot.engine.queue.standings())[second.id]
+    await bot.engine.lifecycle.apply_event(first, Scheduled())
+    before = (await bot.engine.queue.positions())[second.id]
     assert "waits until your running request ends" in before.reason
     await bot.ask("quota-admin set", who="Mo", member=bot.member("Ada"), running=2)
-    after = (await bot.engine.queue.standings())[second.id]
+    after = (await bot.engine.queue.positions())[second.id]
     assert after.reason == "next in line"
 
 
 async def test_a_roles_limit_counts_for_whose_turn_it_is(bot: Bot) -> None:
     first = await bot.imagine("a heron", who="Mo")
     second = await bot.imagine("a swan", who="Mo")
-    await bot.engine.book.apply(first, Dispatched())
+    await bot.engine.lifecycle.apply_event(first, Scheduled())
     mods = role_of(bot.playground)
     await bot.ask("quota-admin set", who="Mo", role=mods, running=2)
-    assert (await bot.engine.queue.standings())[second.id].reason == "next in line"
+    assert (await bot.engine.queue.positions())[second.id].reason == "next in line"
 
 
 async def test_what_became_of_images_is_told_line_by_line(bot: Bot) -> None:

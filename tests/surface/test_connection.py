@@ -14,7 +14,7 @@ from discord.http import Route
 
 from bot.domain.errors import ConfigError
 from bot.playground.server import Playground
-from bot.surface.connection import PAUSES, STEADY_SECONDS, aimed_at, run_client
+from bot.surface.connection import PAUSES, STABLE_AFTER_S, discord_endpoints, run_client
 from tests.playground.bots import pointed_at
 from tests.surface.whole import Bot
 
@@ -106,7 +106,7 @@ async def test_a_connection_that_held_for_long_starts_over_with_the_shortest_pau
     client, pauses = Fragile(), Pauses()
     client.breaks = 99
     pauses.stop_after = 4
-    moments = iter(range(0, 10**9, int(STEADY_SECONDS)))
+    moments = iter(range(0, 10**9, int(STABLE_AFTER_S)))
     async with supervised(playground, client, pauses, clock=lambda: float(next(moments))):
         await asyncio.wait_for(pauses.enough.wait(), 10)
     assert pauses.slept == [PAUSES[0]] * 4
@@ -116,8 +116,8 @@ async def test_a_wrong_token_is_the_operators_to_mend(playground: Playground) ->
     async with supervised(playground, Fragile(), Pauses(), token="a.b.c") as task:
         with pytest.raises(ConfigError) as caught:
             await task
-    assert caught.value.where == "[discord] token"
-    assert "Reset Token" in caught.value.mend
+    assert caught.value.location == "[discord] token"
+    assert "Reset Token" in caught.value.hint
 
 
 @pytest.mark.parametrize(
@@ -162,18 +162,18 @@ async def test_a_refusal_while_setting_up_is_the_operators_to_mend(playground: P
 
 
 async def test_a_dropped_connection_resumes_and_commands_go_on(bot: Bot) -> None:
-    bot.playground.gateway.ask_to_reconnect()
+    bot.playground.gateway.send_reconnect()
     await bot.playground.online()
     assert (await bot.ask("help")).embeds
 
 
 def test_the_library_is_pointed_elsewhere_and_back() -> None:
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
-    with aimed_at("http://127.0.0.1:1/api/v10", "ws://127.0.0.1:1/gateway"):
+    with discord_endpoints("http://127.0.0.1:1/api/v10", "ws://127.0.0.1:1/gateway"):
         assert Route.BASE == "http://127.0.0.1:1/api/v10"
         assert yarl.URL("ws://127.0.0.1:1/gateway") == DiscordWebSocket.DEFAULT_GATEWAY
     assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
-    with aimed_at("https://discord.com/api/v10", "wss://gateway.discord.gg/"):
+    with discord_endpoints("https://discord.com/api/v10", "wss://gateway.discord.gg/"):
         assert before == (Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY)
 
 

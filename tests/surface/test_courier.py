@@ -11,12 +11,12 @@ import pytest
 
 from bot.domain.errors import DeliveryError
 from bot.domain.job import Job
-from bot.domain.request import Author, Place
+from bot.domain.request import Author, ChannelRef
 from bot.playground.actors import Invocation
 from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.surface.courier import CHANNEL, DIRECT, INTERACTION
-from bot.surface.posting import Gone
+from bot.surface.posting import MessageNotFound
 from tests.playground.clock import Clock
 from tests.surface.stage import LIMITS, Stage, open_stage
 
@@ -52,7 +52,7 @@ async def test_after_the_token_has_died_the_bot_posts_and_calls_the_author_once(
     assert not card.attachments
     assert not card.controls()
     assert not [call for call in stage.playground.requests if call.status == 401]
-    assert (await stage.ended(asked)).rung == CHANNEL
+    assert (await stage.ended(asked)).delivery_method == CHANNEL
 
 
 async def test_the_token_is_left_alone_in_its_last_minute(stage: Stage) -> None:
@@ -60,7 +60,7 @@ async def test_the_token_is_left_alone_in_its_last_minute(stage: Stage) -> None:
 
     await stage.posted("Your picture is ready.")
 
-    assert (await stage.ended(asked)).rung == CHANNEL
+    assert (await stage.ended(asked)).delivery_method == CHANNEL
 
 
 async def test_where_the_bot_may_not_post_the_author_gets_a_direct_message(stage: Stage) -> None:
@@ -69,7 +69,7 @@ async def test_where_the_bot_may_not_post_the_author_gets_a_direct_message(stage
 
     job = await _ended(stage, asked)
 
-    assert job.rung == DIRECT
+    assert job.delivery_method == DIRECT
     assert job.result is not None
     message = stage.playground.world.messages[job.result.message_id]
     assert "could not be posted there" in message.content
@@ -84,7 +84,7 @@ async def test_what_nobody_takes_is_kept_and_the_card_says_so(stage: Stage) -> N
 
     await stage.shows(asked, "could not be posted")
 
-    assert (await stage.ended(asked)).rung == "kept"
+    assert (await stage.ended(asked)).delivery_method == "kept"
 
 
 async def test_a_card_that_was_deleted_is_replaced_by_a_message(stage: Stage) -> None:
@@ -96,35 +96,35 @@ async def test_a_card_that_was_deleted_is_replaced_by_a_message(stage: Stage) ->
     end.set()
 
     await stage.posted("Your picture is ready.")
-    assert (await stage.ended(asked)).rung == CHANNEL
+    assert (await stage.ended(asked)).delivery_method == CHANNEL
 
 
 async def test_an_interrupted_attempt_is_found_on_every_rung(stage: Stage) -> None:
     asked = await stage.imagine("a lighthouse")
     await stage.shows(asked, "Done")
     job = await stage.ended(asked)
-    package = stage.collector.package(job)
+    package = stage.collector.result(job)
     nonce = f"job-{job.id}"
 
-    assert await stage.courier.find(INTERACTION, job, nonce, job.created_at) == job.result
+    assert await stage.courier.find_sent(INTERACTION, job, nonce, job.created_at) == job.result
     for rung in (CHANNEL, DIRECT):
         if rung == CHANNEL:
             assert asked.response is not None
             stage.playground.world.delete_message(asked.response)
-        assert await stage.courier.find(rung, job, nonce, job.created_at) is None
-        posted = await stage.courier.hand_over(rung, job, package, nonce)
-        assert await stage.courier.find(rung, job, nonce, job.created_at) == posted
-    assert await stage.courier.find(INTERACTION, job, nonce, job.created_at) is None
+        assert await stage.courier.find_sent(rung, job, nonce, job.created_at) is None
+        posted = await stage.courier.send(rung, job, package, nonce)
+        assert await stage.courier.find_sent(rung, job, nonce, job.created_at) == posted
+    assert await stage.courier.find_sent(INTERACTION, job, nonce, job.created_at) is None
 
 
 async def test_the_same_nonce_posts_nothing_new(stage: Stage) -> None:
     asked = await stage.imagine("a lighthouse")
     await stage.shows(asked, "Done")
     job = await stage.ended(asked)
-    package = stage.collector.package(job)
+    package = stage.collector.result(job)
 
-    first = await stage.courier.hand_over(CHANNEL, job, package, f"job-{job.id}")
-    second = await stage.courier.hand_over(CHANNEL, job, package, f"job-{job.id}")
+    first = await stage.courier.send(CHANNEL, job, package, f"job-{job.id}")
+    second = await stage.courier.send(CHANNEL, job, package, f"job-{job.id}")
 
     assert first == second
 
@@ -135,18 +135,18 @@ async def test_an_unfinished_card_is_no_result(stage: Stage) -> None:
     await stage.shows(asked, "Painting")
     job = await stage.job(asked)
 
-    assert await stage.courier.find(INTERACTION, job, "n", job.created_at) is None
-    assert await stage.courier.find(INTERACTION, _elsewhere(job), "n", job.created_at) is None
+    assert await stage.courier.find_sent(INTERACTION, job, "n", job.created_at) is None
+    assert await stage.courier.find_sent(INTERACTION, _elsewhere(job), "n", job.created_at) is None
 
 
 async def test_jobs_of_the_command_line_have_no_ladder_here(stage: Stage) -> None:
     job = await _finished(stage)
-    package = stage.collector.package(job)
+    package = stage.collector.result(job)
     nobodys = replace(_elsewhere(job), id=job.id)
 
-    assert await stage.courier.ladder(nobodys) == ()
-    with pytest.raises(Gone):
-        await stage.courier.hand_over(DIRECT, nobodys, package, "n")
+    assert await stage.courier.methods(nobodys) == ()
+    with pytest.raises(MessageNotFound):
+        await stage.courier.send(DIRECT, nobodys, package, "n")
 
 
 async def test_without_a_card_nothing_can_become_the_result(stage: Stage) -> None:
@@ -154,8 +154,8 @@ async def test_without_a_card_nothing_can_become_the_result(stage: Stage) -> Non
     assert job.result is not None
     await stage.posts.forget(job.result.message_id)
 
-    with pytest.raises(Gone):
-        await stage.courier.hand_over(INTERACTION, job, stage.collector.package(job), "n")
+    with pytest.raises(MessageNotFound):
+        await stage.courier.send(INTERACTION, job, stage.collector.result(job), "n")
 
 
 async def test_discord_being_away_is_a_delivery_error(stage: Stage) -> None:
@@ -163,7 +163,7 @@ async def test_discord_being_away_is_a_delivery_error(stage: Stage) -> None:
     stage.playground.world.faults.answer("POST", r"/messages$", 400, message="no")
 
     with pytest.raises(DeliveryError, match="400"):
-        await stage.courier.hand_over(CHANNEL, job, stage.collector.package(job), "n")
+        await stage.courier.send(CHANNEL, job, stage.collector.result(job), "n")
 
 
 async def test_a_result_waits_for_the_card_that_is_just_being_posted(stage: Stage) -> None:
@@ -175,7 +175,7 @@ async def test_a_result_waits_for_the_card_that_is_just_being_posted(stage: Stag
     gate.open()
 
     await stage.shows(asked, "Done")
-    assert (await stage.ended(asked)).rung == INTERACTION
+    assert (await stage.ended(asked)).delivery_method == INTERACTION
 
 
 async def test_rows_without_public_links_come_in_a_thread(
@@ -212,7 +212,7 @@ async def test_a_thread_that_is_there_already_is_used(
         asked = await stage.imagine("a lighthouse")
         card = await stage.shows(asked, "Painting")
         world = playground.world
-        world.board.open_thread(world.channel("imagine"), world.bot, "talk", message=card)
+        world.message_board.open_thread(world.channel("imagine"), world.bot, "talk", message=card)
 
         end.set()
 
@@ -231,10 +231,10 @@ async def test_rows_that_a_stop_left_behind_are_posted_by_the_next_bot(
         playground.world.faults.clear()
     for _ in range(2):
         async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-            await stage.courier.resume()
+            await stage.courier.resume_pending_rows()
             await playground.until(lambda _: len(_links(message)) == 2)
             await stage.courier.aclose()
-            assert await stage.posts.rows_owed() == ()
+            assert await stage.posts.pending_rows() == ()
         assert len(playground.world.messages_in(playground.world.channels[message.id])) == 2
 
 
@@ -255,7 +255,7 @@ async def test_rows_that_were_posted_before_a_crash_are_not_posted_again(
     assert len(rows) == 2
     clock.pass_time(minutes=30)  # Discord has forgotten their nonces
     async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        await stage.courier.resume()
+        await stage.courier.resume_pending_rows()
         await playground.until(lambda _: len(_links(message)) == 2)
     assert playground.world.messages_in(playground.world.channels[message.id]) == rows
     assert [url.rpartition("/")[2] for url in _links(message)] == [str(row.id) for row in rows]
@@ -272,7 +272,7 @@ async def test_a_grid_that_is_found_after_a_crash_gets_its_rows(
         await stage.courier.aclose(0)
         playground.world.faults.clear()
     async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        assert await stage.courier.find(INTERACTION, job, "", job.created_at) == job.result
+        assert await stage.courier.find_sent(INTERACTION, job, "", job.created_at) == job.result
         card = await stage.shows(asked, "Done")
         await playground.until(lambda _: len(_links(card)) == 2)
 
@@ -316,7 +316,7 @@ async def test_rows_that_cannot_be_posted_cost_nothing(
         job = await stage.ended(asked)
         await stage.courier.aclose()
 
-        assert job.rung == INTERACTION
+        assert job.delivery_method == INTERACTION
         assert "the rows could not be posted" in caplog.text
         await stage.shows(asked, "Done")
 
@@ -341,5 +341,5 @@ async def _finished(stage: Stage) -> Job:
 
 
 def _elsewhere(job: Job) -> Job:
-    request = replace(job.request, author=Author(0, "operator"), place=Place())
+    request = replace(job.request, author=Author(0, "operator"), place=ChannelRef())
     return replace(job, id="a" * 16, request=request)

@@ -19,7 +19,7 @@ from bot.playground.actors import Invocation
 from bot.playground.faults import Faults, Gate
 from bot.playground.posts import Message
 from bot.playground.server import Playground
-from bot.surface.controls import Press, Verb
+from bot.surface.controls import ComponentAction, CustomId
 from bot.surface.courier import CHANNEL, DIRECT, INTERACTION
 from tests.playground.clock import Clock
 from tests.surface.stage import Naps, Stage, open_stage, turns
@@ -138,7 +138,7 @@ async def begun(stage: Stage, call: Call, patch: pytest.MonkeyPatch) -> Play:
     await stage.shows(asked, "Painting")
     if call.at == ("start", ""):
         return play
-    tell = stage.reporter.report
+    tell = stage.reporter.on_event
 
     async def only_ends(job: Job, event: JobEvent) -> None:
         if job.state.terminal:
@@ -151,7 +151,7 @@ async def begun(stage: Stage, call: Call, patch: pytest.MonkeyPatch) -> Play:
     if call.way != INTERACTION:
         stage.clock.pass_time(minutes=15)
     if call.way == DIRECT:
-        stage.playground.world.deny("imagine", "SEND_MESSAGES")
+        stage.playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
     return play
 
 
@@ -169,18 +169,20 @@ async def settled(stage: Stage, play: Play, way: str) -> Job:
     async for _ in turns(20):
         job = await stage.job(play.asked)
         card_is_done = way == INTERACTION or not play.card.controls()
-        if job.state.terminal and card_is_done and await stage.posts.rows_owed() == ():
-            assert (job.state, job.rung) == (JobState.FINISHED, way)
+        if job.state.terminal and card_is_done and await stage.posts.pending_rows() == ():
+            assert (job.state, job.delivery_method) == (JobState.FINISHED, way)
             return job
         await asyncio.sleep(0.01)
-    raise AssertionError(f"{job.state} {job.rung}, rows owed: {await stage.posts.rows_owed()}")
+    raise AssertionError(
+        f"{job.state} {job.delivery_method}, rows owed: {await stage.posts.pending_rows()}"
+    )
 
 
 def check(playground: Playground, job: Job, card: Message) -> None:
     """One grid, all rows, one ping, and a card that says where the picture is."""
     world = playground.world
     messages = list(world.messages.values())
-    details = str(Press(Verb.DETAILS, job.id))
+    details = str(CustomId(ComponentAction.DETAILS, job.id))
     results = [
         one for one in messages if any(c.get("custom_id") == details for c in one.controls())
     ]
@@ -188,8 +190,8 @@ def check(playground: Playground, job: Job, card: Message) -> None:
     (result,) = results
     # Edits call nobody, and the mention is allowed once: when the message is posted.
     pings = [one for one in messages if f"<@{job.request.author.id}>" in one.content]
-    assert pings == ([result] if job.rung == CHANNEL else [])
-    if job.rung == DIRECT:
+    assert pings == ([result] if job.delivery_method == CHANNEL else [])
+    if job.delivery_method == DIRECT:
         assert len(result.attachments) == 3  # there are no threads: the rows are beside the grid
         assert len(messages) == 2
     else:
@@ -199,8 +201,8 @@ def check(playground: Playground, job: Job, card: Message) -> None:
         assert [len(one.attachments) for one in rows] == [1, 1]
         links = [c["url"].rpartition("/")[2] for c in result.controls() if "url" in c]
         assert links == [str(one.id) for one in rows]
-        assert len(messages) == (3 if job.rung == INTERACTION else 4)
-    if job.rung == INTERACTION:
+        assert len(messages) == (3 if job.delivery_method == INTERACTION else 4)
+    if job.delivery_method == INTERACTION:
         assert result is card
     else:
         assert "Go to the picture" in card.text or "sent separately" in card.text
@@ -278,8 +280,8 @@ async def test_a_bot_that_is_stopped_in_the_middle_goes_on_after_the_restart(
     faults._faults.clear()  # the request that was held stays so: its connection is gone
     clock.pass_time(minutes=10)  # Discord has forgotten every nonce
     async with opened(playground, tmp_path, clock) as stage:
-        await stage.dispatcher.recover()
+        await stage.dispatcher.resume_jobs()
         await stage.reporter.resume()
-        await stage.courier.resume()
+        await stage.courier.resume_pending_rows()
         job = await settled(stage, play, call.way)
         check(playground, job, play.card)

@@ -11,12 +11,12 @@ import pytest
 from bot.domain.events import Artifact
 from bot.domain.job import new_job
 from bot.domain.painter import UNKNOWN, Painted, Painter
-from bot.domain.request import Author, Place, Request
-from bot.engine.spending import Credits
-from bot.surface.details import details
+from bot.domain.request import Author, ChannelRef, Request
+from bot.engine.spending import JobCost
+from bot.surface.details import details_message
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
-REQUEST = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), Place(2, 3))
+REQUEST = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), ChannelRef(2, 3))
 
 
 @pytest.mark.parametrize(
@@ -41,7 +41,7 @@ def test_details_name_what_painted_or_would_paint(
 ) -> None:
     job = new_job("abcdefghijklmnop", replace(REQUEST, model=model), NOW)
     done = replace(job.rows[0], artifact=Artifact("file:///a.png", 1, "0" * 64), painted=painted)
-    card = details(replace(job, rows=(done, *job.rows[1:])), None, painter)
+    card = details_message(replace(job, rows=(done, *job.rows[1:])), None, painter)
     fields = {field.name: field.value for field in card.fields}
     assert (fields["Model"], fields["Steps"]) == (said, steps)
 
@@ -50,19 +50,19 @@ def test_details_name_what_painted_or_would_paint(
     ("credits", "said"),
     [
         (None, None),
-        (Credits(), None),
-        (Credits(Decimal(100)), "at most 100 credits"),
-        (Credits(Decimal(100), Decimal("42.44")), "42.44 credits"),
+        (JobCost(), None),
+        (JobCost(Decimal(100)), "at most 100 credits"),
+        (JobCost(Decimal(100), Decimal("42.44")), "42.44 credits"),
         (
-            Credits(Decimal(100), Decimal("42.44"), Decimal("57.56")),
+            JobCost(Decimal(100), Decimal("42.44"), Decimal("57.56")),
             "42.44 credits, 57.56 came back",
         ),
     ],
 )
 def test_details_tell_what_a_job_cost_where_computing_is_paid_for(
-    credits: Credits | None, said: str | None
+    credits: JobCost | None, said: str | None
 ) -> None:
-    card = details(
+    card = details_message(
         new_job("abcdefghijklmnop", REQUEST, datetime(2026, 11, 23, tzinfo=UTC)), credits
     )
     assert next((field.value for field in card.fields if field.name == "Compute"), None) == said

@@ -22,7 +22,7 @@ from bot.playground.faults import Faults
 from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.settings import Settings
-from bot.store.ledger import Ledger
+from bot.store.ledger import LedgerRepository
 from bot.surface import first_answers
 from bot.surface.courier import CHANNEL, INTERACTION
 from bot.surface.texts import short_id
@@ -145,7 +145,7 @@ def assert_nobody_reads_that_it_failed(stage: Stage) -> None:
 
 
 async def assert_charged_once(stage: Stage, job: Job) -> None:
-    ledger = Ledger(stage.database)
+    ledger = LedgerRepository(stage.database)
     assert await ledger.check() == ()
     entries = await ledger.history(job.request.place.guild_id, job.request.author.id)
     kinds = sorted(entry.kind for entry in entries if entry.job_id == job.id)
@@ -187,7 +187,7 @@ async def test_an_accepted_request_is_said_to_be_accepted_once(
         results = [one for one in left if one.attachments]
         assert len(results) == (0 if failed else 1)
         if not failed:
-            assert job.rung == (CHANNEL if fault in ELSEWHERE else INTERACTION)
+            assert job.delivery_method == (CHANNEL if fault in ELSEWHERE else INTERACTION)
         if fault not in ELSEWHERE:
             assert left == [asked.response]
         assert_nobody_reads_that_it_failed(stage)
@@ -216,7 +216,7 @@ async def test_what_a_stop_interrupts_the_next_bot_takes_up(
     async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
         gate = stage.backend.hold("done ok=")
         await first_answers.resume(stage.client)
-        await stage.dispatcher.recover()
+        await stage.dispatcher.resume_jobs()
         await settled(stage, job)
         assert len(about(stage, job)) == 1
         gate.set()
@@ -250,7 +250,7 @@ async def test_a_result_that_is_ready_first_is_still_one_message(
         job = await stage.job(asked)
         (result,) = about(stage, job)
         assert result.attachments
-        assert job.rung == (CHANNEL if fault == "too late" else INTERACTION)
+        assert job.delivery_method == (CHANNEL if fault == "too late" else INTERACTION)
 
 
 @pytest.mark.parametrize("token_lives", [True, False])
@@ -274,7 +274,7 @@ async def test_a_card_that_an_earlier_version_has_lost_is_settled_at_the_start(
         await stage.database.write(lose)
         stage.backend.faults.reject = "no such thing"
         await first_answers.resume(stage.client)
-        await stage.dispatcher.recover()
+        await stage.dispatcher.resume_jobs()
         await settled(stage, job)
         await stage.dispatcher.idle()
         await stage.forgotten()
@@ -386,7 +386,7 @@ async def test_a_press_on_cancel_is_carried_out_whatever_becomes_of_its_answer(
     job = await bot.imagine("a heron")
     post = None
     async for _ in turns(60):
-        post = await bot.desk.posts.card(job.id)
+        post = await bot.desk.posts.status_message(job.id)
         if post is not None:
             break
     assert post is not None
@@ -464,7 +464,7 @@ async def test_whoever_can_be_told_nowhere_still_gets_the_result(
     caplog.set_level(logging.INFO)
     async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
         playground.world.faults.answer("POST", CALLBACK, 400, code=50035, times=MANY)
-        playground.world.deny("imagine", "SEND_MESSAGES")
+        playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
         playground.world.user("Ada").takes_dms = False
 
         asked = await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
@@ -484,7 +484,7 @@ async def test_a_direct_message_says_it_where_the_channel_cannot(
     async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
         stage.backend.hold("done ok=")
         playground.world.faults.refuse("POST", CALLBACK, 10062, times=MANY)
-        playground.world.deny("imagine", "SEND_MESSAGES")
+        playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
 
         asked = await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
 

@@ -6,12 +6,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.text import clean
+from bot.domain.text import normalize_text
 from bot.playground.actors import Invocation
 from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.settings import Settings
-from bot.surface.card import DESCRIPTION, units
+from bot.surface.card import DESCRIPTION, utf16_length
 from bot.surface.given_back import EDIT_ID, MOST_TYPED, given_back
 from bot.surface.texts import uncoded
 from tests.playground.clock import Clock
@@ -60,7 +60,7 @@ async def test_what_was_typed_is_given_back_and_opens_in_a_form(
     pressed = await opened(bot, refusal)
 
     text = form_text(pressed)
-    assert text.startswith(expected if expected is not None else clean(prompt))
+    assert text.startswith(expected if expected is not None else normalize_text(prompt))
     assert pressed.modal is not None
     handed = await bot.member().submit_modal(pressed, {"prompt": "a cat --ar 16:9 --seed 3"})
     card = await handed.answered()
@@ -117,13 +117,13 @@ async def test_only_imagine_gives_a_prompt_back(bot: Bot, command: str) -> None:
 @settings(deadline=None, max_examples=200)
 @given(st.text(st.sampled_from("a`\n\u200b é🙂*<@!>"), max_size=300))
 def test_every_text_comes_back_as_it_was(text: str) -> None:
-    typed = "\n".join(clean(line) for line in text.splitlines())
+    typed = "\n".join(normalize_text(line) for line in text.splitlines())
     cards = given_back(typed)
     assert "".join(uncoded(card.description) for card in cards) == typed
-    assert all(units(card.description) <= DESCRIPTION for card in cards)
+    assert all(utf16_length(card.description) <= DESCRIPTION for card in cards)
 
 
 def test_a_form_is_never_filled_with_more_than_it_holds() -> None:
     cards = given_back("🙂" * 3000)
-    assert units(uncoded(cards[0].description)) == MOST_TYPED
+    assert utf16_length(uncoded(cards[0].description)) == MOST_TYPED
     assert "".join(uncoded(card.description) for card in cards) == "🙂" * 3000

@@ -39,7 +39,7 @@ async def kept(stage: Stage, where: str | int = "imagine") -> tuple[Invocation, 
     await asked.answered()
     await stage.shows(asked, "Painting")
     stage.clock.pass_time(minutes=15)
-    world.deny("imagine", "SEND_MESSAGES", "SEND_MESSAGES_IN_THREADS")
+    world.add_deny_overwrite("imagine", "SEND_MESSAGES", "SEND_MESSAGES_IN_THREADS")
     world.user("Ada").takes_dms = False
     end.set()
     await stage.shows(asked, "could not be posted")
@@ -59,9 +59,9 @@ async def delivered(stage: Stage, job: Job, rung: str) -> Message:
         found = await stage.queue.jobs.get(job.id)
         assert found is not None
         stored = found
-        if stored.rung == rung and len(stage.kept) == 0:
+        if stored.delivery_method == rung and len(stage.kept) == 0:
             break
-    assert (stored.state, stored.rung) == (JobState.FINISHED, rung)
+    assert (stored.state, stored.delivery_method) == (JobState.FINISHED, rung)
     (message,) = results(stage.playground.world, job)
     assert stored.result is not None
     assert stored.result.message_id == message.id
@@ -140,7 +140,9 @@ async def test_a_kept_result_in_a_thread_comes_when_the_thread_is_unlocked(
 ) -> None:
     world = playground.world
     async with open_stage(playground, tmp_path, clock, naps=Naps()) as stage, serving(stage):
-        thread = world.board.open_thread(world.channel("imagine"), world.user("Ada"), "talk")
+        thread = world.message_board.open_thread(
+            world.channel("imagine"), world.user("Ada"), "talk"
+        )
         end = stage.backend.hold("done ok=")
         asked = await stage.member("Ada").slash(thread.id, "imagine", prompt="a lighthouse")
         await asked.answered()
@@ -152,7 +154,7 @@ async def test_a_kept_result_in_a_thread_comes_when_the_thread_is_unlocked(
         world.emit(Event("THREAD_UPDATE", channel=thread))
         end.set()
         job = await stage.ended(asked)
-        assert job.rung == "kept"
+        assert job.delivery_method == "kept"
 
         thread.thread.locked = thread.thread.archived = False
         world.emit(Event("THREAD_UPDATE", channel=thread))

@@ -31,10 +31,10 @@ async def test_a_request_becomes_a_picture_in_the_same_message(stage: Stage) -> 
     assert [one.filename for one in message.attachments] == [message.embeds[0]["image"]["url"][13:]]
     assert message.attachments[0].description == "Grid of 2 × 2 pictures: a lighthouse"
     job = await stage.ended(asked)
-    assert job.rung == "interaction"
+    assert job.delivery_method == "interaction"
     assert {one.get("label") for one in message.controls()} >= {"Re-roll", "Details", "Delete"}
     assert len(stage.playground.world.messages_in("imagine")) == 1
-    assert stage.reporter.followed == 0
+    assert stage.reporter.tracked == 0
 
 
 async def test_progress_and_finished_rows_are_seen_while_it_runs(stage: Stage) -> None:
@@ -144,7 +144,7 @@ async def test_a_late_progress_edit_never_covers_the_result(stage: Stage) -> Non
     await stage.shows(asked, "Painting")
     slow = stage.playground.world.faults.hold("PATCH", "@original")
     job = await stage.job(asked)
-    await stage.book.apply(job, RowProgress(1, 77))
+    await stage.book.apply_event(job, RowProgress(1, 77))
     await slow.reached.wait()
 
     end.set()
@@ -186,4 +186,4 @@ async def test_an_answer_that_comes_too_late_loses_no_job(stage: Stage) -> None:
     stage.clock.pass_time(seconds=10)
     message = await stage.posted("Your picture is ready.")
     assert message.mentions == [stage.member().id]
-    assert (await stage.ended(asked)).rung == "channel"
+    assert (await stage.ended(asked)).delivery_method == "channel"

@@ -14,7 +14,7 @@ from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.settings import Settings
 from bot.store import guilds
-from bot.surface.card import DESCRIPTION, EMBED, FIELD_VALUE, units
+from bot.surface.card import DESCRIPTION, EMBED, FIELD_VALUE, utf16_length
 from bot.surface.pages import Listing, Section, page_card, pages_of
 from tests.playground.clock import Clock
 from tests.surface.whole import Bot, running, said
@@ -124,6 +124,6 @@ def test_every_line_is_on_exactly_one_page_and_every_page_fits(
         assert [line for page in pages for line in page] == [line[:100] for line in lines]
     listing = Listing("T", (Section("", top), Section("F", field)), "head")
     card = page_card(listing, "name", "about-7", number)
-    assert units(card.description) <= DESCRIPTION
-    assert all(units(part.value) <= FIELD_VALUE for part in card.fields)
+    assert utf16_length(card.description) <= DESCRIPTION
+    assert all(utf16_length(part.value) <= FIELD_VALUE for part in card.fields)
     assert card.length <= EMBED

@@ -4,23 +4,23 @@ from __future__ import annotations
 
 import asyncio
 
-from bot.surface.pens import Pens
+from bot.surface.pens import KeyedLock
 
 
 async def test_a_card_has_one_pen_and_another_card_another() -> None:
-    pens = Pens()
+    pens = KeyedLock()
     order: list[str] = []
     entered = asyncio.Event()
 
     async def second() -> None:
         entered.set()
-        async with pens.hold("a"):
+        async with pens.acquire("a"):
             order.append("second")
 
-    async with pens.hold("a"):
+    async with pens.acquire("a"):
         task = asyncio.create_task(second())
         await entered.wait()
-        async with pens.hold("b"):
+        async with pens.acquire("b"):
             order.append("other card")
         order.append("first")
     await task
@@ -30,13 +30,13 @@ async def test_a_card_has_one_pen_and_another_card_another() -> None:
 
 
 async def test_who_gives_up_waiting_leaves_nothing_behind() -> None:
-    pens = Pens()
+    pens = KeyedLock()
 
     async def wait() -> None:
-        async with pens.hold("a"):
+        async with pens.acquire("a"):
             raise AssertionError("never gets it")
 
-    async with pens.hold("a"):
+    async with pens.acquire("a"):
         task = asyncio.create_task(wait())
         await asyncio.sleep(0)
         task.cancel()

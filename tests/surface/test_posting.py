@@ -12,7 +12,14 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
-from bot.surface.posting import Archived, Expired, Gone, NotPermitted, Unheard, border
+from bot.surface.posting import (
+    Archived,
+    DeliveryUnconfirmed,
+    InteractionExpired,
+    MessageNotFound,
+    NotPermitted,
+    map_discord_errors,
+)
 
 HTML = "<!DOCTYPE html><title>Access denied</title>"
 HOOK = "/api/v10/webhooks/1/token/messages/@original"
@@ -48,37 +55,37 @@ async def server() -> AsyncIterator[TestServer]:
 
 ANSWERS: list[tuple[int, int | None, str, type[DeliveryError]]] = [
     # Not now: Discord's own trouble, in whatever form, and machines in between.
-    *((status, 0, CHANNEL, Unheard) for status in (500, 502, 503, 504, 520, 524, 529)),
-    *((status, None, HOOK, Unheard) for status in (500, 502, 503, 504, 521, 301, 302)),
-    (503, 130000, CHANNEL, Unheard),
-    (429, 0, CHANNEL, Unheard),
-    (429, 30046, CHANNEL, Unheard),
-    (429, None, CHANNEL, Unheard),
-    (429, None, HOOK, Unheard),
-    (401, None, CHANNEL, Unheard),
-    (401, None, HOOK, Unheard),
-    (401, 0, CHANNEL, Unheard),
-    (403, None, CHANNEL, Unheard),
-    (404, None, HOOK, Unheard),
-    (400, None, CHANNEL, Unheard),
-    (408, 0, CHANNEL, Unheard),
-    (400, 20016, CHANNEL, Unheard),
-    (403, 20028, CHANNEL, Unheard),
-    (400, 40003, CHANNEL, Unheard),
-    (403, 40333, CHANNEL, Unheard),
+    *((status, 0, CHANNEL, DeliveryUnconfirmed) for status in (500, 502, 503, 504, 520, 524, 529)),
+    *((status, None, HOOK, DeliveryUnconfirmed) for status in (500, 502, 503, 504, 521, 301, 302)),
+    (503, 130000, CHANNEL, DeliveryUnconfirmed),
+    (429, 0, CHANNEL, DeliveryUnconfirmed),
+    (429, 30046, CHANNEL, DeliveryUnconfirmed),
+    (429, None, CHANNEL, DeliveryUnconfirmed),
+    (429, None, HOOK, DeliveryUnconfirmed),
+    (401, None, CHANNEL, DeliveryUnconfirmed),
+    (401, None, HOOK, DeliveryUnconfirmed),
+    (401, 0, CHANNEL, DeliveryUnconfirmed),
+    (403, None, CHANNEL, DeliveryUnconfirmed),
+    (404, None, HOOK, DeliveryUnconfirmed),
+    (400, None, CHANNEL, DeliveryUnconfirmed),
+    (408, 0, CHANNEL, DeliveryUnconfirmed),
+    (400, 20016, CHANNEL, DeliveryUnconfirmed),
+    (403, 20028, CHANNEL, DeliveryUnconfirmed),
+    (400, 40003, CHANNEL, DeliveryUnconfirmed),
+    (403, 40333, CHANNEL, DeliveryUnconfirmed),
     # Expired: the token, not the bot.
-    (401, 50027, HOOK, Expired),
-    (404, 10015, HOOK, Expired),
-    (404, 10062, HOOK, Expired),
-    (401, 0, HOOK, Expired),
+    (401, 50027, HOOK, InteractionExpired),
+    (404, 10015, HOOK, InteractionExpired),
+    (404, 10062, HOOK, InteractionExpired),
+    (401, 0, HOOK, InteractionExpired),
     # Refused, by Discord itself.
     (403, 50001, CHANNEL, NotPermitted),
     (403, 50013, CHANNEL, NotPermitted),
     (403, 50007, CHANNEL, NotPermitted),
     (400, 50083, CHANNEL, Archived),
-    (404, 10003, CHANNEL, Gone),
-    (404, 10008, HOOK, Gone),
-    (404, 0, CHANNEL, Gone),
+    (404, 10003, CHANNEL, MessageNotFound),
+    (404, 10008, HOOK, MessageNotFound),
+    (404, 0, CHANNEL, MessageNotFound),
     (400, 50035, CHANNEL, DeliveryError),
     (400, 240000, HOOK, DeliveryError),
     (413, 40005, CHANNEL, DeliveryError),
@@ -102,11 +109,13 @@ async def test_an_answer_is_sorted_by_what_discord_says_in_it(
             403: discord.Forbidden,
             404: discord.NotFound,
         }.get(status, discord.DiscordServerError if status >= 500 else discord.HTTPException)
-        with pytest.raises(DeliveryError) as raised, border():
+        with pytest.raises(DeliveryError) as raised, map_discord_errors():
             raise error(answer, body)
     assert isinstance(raised.value, kind)
-    assert kind is not DeliveryError or not isinstance(raised.value, Gone | Expired)
-    assert isinstance(raised.value, DeliveryUnavailable) == (kind is Unheard)
+    assert kind is not DeliveryError or not isinstance(
+        raised.value, MessageNotFound | InteractionExpired
+    )
+    assert isinstance(raised.value, DeliveryUnavailable) == (kind is DeliveryUnconfirmed)
     assert len(str(raised.value)) < 400
 
 
@@ -116,7 +125,7 @@ async def test_how_long_to_wait_is_taken_from_the_answer(
 ) -> None:
     url = server.make_url(CHANNEL).with_query({"status": 429, "after": after})
     async with aiohttp.ClientSession() as session, session.get(url) as answer:
-        with pytest.raises(Unheard) as raised, border():
+        with pytest.raises(DeliveryUnconfirmed) as raised, map_discord_errors():
             raise discord.HTTPException(answer, HTML)
     assert raised.value.retry_after == seconds
 
@@ -142,11 +151,11 @@ async def test_how_long_to_wait_is_taken_from_the_answer(
     ids=lambda error: type(error).__name__,
 )
 def test_whatever_is_no_answer_is_not_now(error: Exception) -> None:
-    with pytest.raises(Unheard) as raised, border():
+    with pytest.raises(DeliveryUnconfirmed) as raised, map_discord_errors():
         raise error
     assert raised.value.retry_after == (44.0 if isinstance(error, discord.RateLimited) else 0.0)
 
 
 def test_what_is_sorted_already_stays_as_it_is() -> None:
-    with pytest.raises(Gone), border():
-        raise Gone("there is no card")
+    with pytest.raises(MessageNotFound), map_discord_errors():
+        raise MessageNotFound("there is no card")

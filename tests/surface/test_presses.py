@@ -14,23 +14,23 @@ import pytest
 
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
-from bot.domain.request import Place
+from bot.domain.request import ChannelRef
 from bot.engine.posts import InteractionRef
-from bot.engine.queue import Member
-from bot.playground.actors import Actor, Invocation
+from bot.engine.queue import Actor
+from bot.playground.actors import Invocation, MemberDriver
 from bot.playground.entities import Json
 from bot.playground.posts import COMPONENT, DEFER, MODAL_SUBMIT, REPLY, Message
 from bot.playground.server import Playground
 from bot.settings import Settings
 from bot.surface.belonging import FOREIGN, NO_MESSAGE, UNKNOWN_JOB
 from bot.surface.buttons import OLD, OLD_FORM
-from bot.surface.controls import Verb
+from bot.surface.controls import ComponentAction
 from tests.playground.clock import Clock
 from tests.surface.stage import turns
 from tests.surface.whole import Bot, running
 
 ELSEWHERE = 4_000_000_000_000_000_000
-VERBS = [verb.value for verb in Verb]
+VERBS = [verb.value for verb in ComponentAction]
 MENUS = {"open", "upscale"}
 
 
@@ -66,13 +66,13 @@ async def result_of(bot: Bot, prompt: str = "a heron", who: str = "Ada") -> tupl
     return message, job
 
 
-async def accepted(bot: Bot, place: Place) -> Job:
+async def accepted(bot: Bot, place: ChannelRef) -> Job:
     """A job of Ada's that was asked for somewhere else, and is finished as far as anyone knows."""
     _, here = await result_of(bot)
-    member = Member(bot.member().id, "Ada")
+    member = Actor(bot.member().id, "Ada")
     bot.clock.pass_time(seconds=60)
     request = replace(here.request, place=place)
-    bot.engine.dispatcher.drain()
+    bot.engine.scheduler.drain()
     reference = InteractionRef(place.channel_id, 1, "token", bot.clock())
     return (await bot.engine.queue.submit(request, member, reference)).job
 
@@ -82,7 +82,7 @@ async def press(
     message: Message,
     custom_id: str,
     *,
-    who: str | Actor = "Ada",
+    who: str | MemberDriver = "Ada",
     value: str = "",
     carried: bool = True,
 ) -> Invocation:
@@ -98,7 +98,7 @@ async def press(
     before = control.get("custom_id")
     if carried:
         control["custom_id"] = custom_id
-    interaction = world.desk.open(
+    interaction = world.interactions.open(
         COMPONENT, actor.user, world.channel(message.channel_id), data, message=message
     )
     pressed = actor._invocation(interaction)
@@ -139,7 +139,7 @@ def custom_id_for(verb: str, job_id: str, message_id: int = 1) -> tuple[str, str
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_job_of_another_server_is_not_known_here(bot: Bot, verb: str, who: str) -> None:
     """Neither to its own author nor to a moderator of this server."""
-    job = await accepted(bot, Place(ELSEWHERE, ELSEWHERE + 1))
+    job = await accepted(bot, ChannelRef(ELSEWHERE, ELSEWHERE + 1))
     message, _ = await result_of_first(bot)
     before = await jobs_of_all(bot)
     custom_id, value = custom_id_for(verb, job.id, message.id)
@@ -265,7 +265,7 @@ async def test_a_choice_that_no_menu_offers_gets_a_sentence(bot: Bot, value: str
 async def test_a_form_that_does_not_belong_makes_nothing(
     bot: Bot, custom_id: str, place: str
 ) -> None:
-    job = await accepted(bot, Place(ELSEWHERE, ELSEWHERE + 1))
+    job = await accepted(bot, ChannelRef(ELSEWHERE, ELSEWHERE + 1))
     message, here = await result_of_first(bot)
     if place == "here":
         job = replace(here, id="a" * 16)
@@ -277,7 +277,7 @@ async def test_a_form_that_does_not_belong_makes_nothing(
         "components": [{"type": 1, "components": [field]}],
     }
 
-    interaction = world.desk.open(
+    interaction = world.interactions.open(
         MODAL_SUBMIT, bot.member().user, world.channel("imagine"), data, message=message
     )
 
@@ -348,7 +348,7 @@ async def test_ids_that_cannot_be_are_answered_in_words(
 
 
 async def test_ids_of_other_servers_are_nobodys_business_here(bot: Bot) -> None:
-    job = await accepted(bot, Place(ELSEWHERE, ELSEWHERE + 1))
+    job = await accepted(bot, ChannelRef(ELSEWHERE, ELSEWHERE + 1))
 
     for command, option in (("show", "id"), ("cancel", "what")):
         options: dict[str, Any] = {option: job.id}
@@ -372,13 +372,13 @@ async def test_a_copy_of_a_card_says_how_the_job_has_ended_once_it_is_pressed(
     job = await bot.imagine("a heron")
     channel = bot.client.get_partial_messageable(job.request.place.channel_id)
     async for _ in turns():
-        known = await bot.desk.posts.card(job.id)
+        known = await bot.desk.posts.status_message(job.id)
         if known is not None:
             break
     first = bot.playground.world.message(known.message.message_id if known else 0)
 
     other = await channel.send("another card")
-    await bot.desk.posts.keep_card(job.id, MessageRef(other.channel.id, other.id))
+    await bot.desk.posts.save_status_message(job.id, MessageRef(other.channel.id, other.id))
 
     await bot.member().press(first, "Cancel")
 

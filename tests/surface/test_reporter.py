@@ -11,15 +11,15 @@ import pytest
 
 from bot.domain.events import CancelRequested, RowProgress
 from bot.domain.job import JobState
-from bot.domain.request import Place
-from bot.engine.queue import Member, Queue, Standing
+from bot.domain.request import ChannelRef
+from bot.engine.queue import Actor, JobQueue, QueuePosition
 from bot.playground.actors import Invocation
 from bot.playground.server import Playground
-from bot.surface.agenda import Agenda
+from bot.surface.agenda import EditSchedule
 from tests.playground.clock import Clock
 from tests.surface.stage import open_stage, turns
 
-OPERATOR = Member(1, "operator", moderator=True)
+OPERATOR = Actor(1, "operator", moderator=True)
 
 
 async def test_a_deleted_card_is_given_up_with_one_line_in_the_log(
@@ -33,7 +33,7 @@ async def test_a_deleted_card_is_given_up_with_one_line_in_the_log(
         job = await stage.job(asked)
         with caplog.at_level(logging.INFO, "bot.surface.reporter"):
             for percent in (60, 70, 80):
-                job = await stage.book.apply(job, RowProgress(1, percent))
+                job = await stage.book.apply_event(job, RowProgress(1, percent))
                 await playground.requested("PATCH", "@original")
             await stage.queue.cancel(job.id, OPERATOR)
             await stage.dispatcher.idle()
@@ -52,7 +52,7 @@ async def test_a_token_that_discord_calls_dead_is_not_used_again(
         playground.world.faults.refuse("PATCH", "@original", 50027)
         job = await stage.job(asked)
 
-        await stage.book.apply(job, RowProgress(1, 77))
+        await stage.book.apply_event(job, RowProgress(1, 77))
 
         await stage.shows(asked, "77 %")
         refused = [call for call in list(playground.requests)[before:] if call.status == 401]
@@ -105,7 +105,7 @@ async def test_after_a_restart_every_card_goes_on(
         end = stage.backend.hold("done ok=")
         assert waiting.response is not None
         waiting.response.embeds[0]["description"] = "stale"
-        await stage.dispatcher.recover()
+        await stage.dispatcher.resume_jobs()
         await stage.reporter.resume()
 
         await stage.shows(waiting, "Next in line")
@@ -128,27 +128,27 @@ async def test_an_end_that_was_not_written_before_a_crash_is_written_after_it(
         end.set()
         await writing.reached.wait()
         assert (await stage.ended(asked)).state is JobState.FAILED
-        assert await stage.posts.cards_behind("interaction") != ()
+        assert await stage.posts.stale_status_messages("interaction") != ()
     playground.world.faults.clear()
     async with open_stage(playground, tmp_path, clock) as stage:
         await stage.reporter.resume()
         await stage.shows(asked, "That did not work")
         await stage.forgotten()
         # And not once more after the next restart.
-        assert await stage.posts.cards_behind("interaction") == ()
+        assert await stage.posts.stale_status_messages("interaction") == ()
 
 
 async def test_cards_are_written_at_a_humane_pace(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, pace=Agenda(every=60.0)) as stage:
+    async with open_stage(playground, tmp_path, clock, pace=EditSchedule(every=60.0)) as stage:
         stage.backend.hold("row-done row=1")
         asked = await stage.imagine("a lighthouse")
         await playground.requested("PATCH", "@original")
         job = await stage.reached(asked, JobState.RUNNING)
         for percent in range(1, 90):
-            job = await stage.book.apply(job, RowProgress(1, percent))
-        await stage.book.apply(job, CancelRequested(job.request.author.id))
+            job = await stage.book.apply_event(job, RowProgress(1, percent))
+        await stage.book.apply_event(job, CancelRequested(job.request.author.id))
         assert asked.response is not None
         await stage.member().press(asked.response, "Cancel")
 
@@ -166,11 +166,11 @@ async def test_jobs_without_a_channel_are_not_followed(
         asked = await stage.imagine("a lighthouse")
         await stage.shows(asked, "Done")
         job = await stage.ended(asked)
-        stray = replace(job, request=replace(job.request, place=Place()))
+        stray = replace(job, request=replace(job.request, place=ChannelRef()))
 
-        await stage.reporter.report(stray, RowProgress(1, 1))
+        await stage.reporter.on_event(stray, RowProgress(1, 1))
 
-        assert stage.reporter.followed == 0
+        assert stage.reporter.tracked == 0
 
 
 async def test_who_waits_is_told_when_the_machines_go_away_and_come_back(
@@ -185,10 +185,10 @@ async def test_who_waits_is_told_when_the_machines_go_away_and_come_back(
         await stage.shows(waiting, "Next in line")
 
         notices[0] = "The machines are away."
-        stage.reporter.line_changed()
+        stage.reporter.refresh_queue()
         message = await stage.shows(waiting, "The machines are away.")
         notices[0] = ""
-        stage.reporter.line_changed()
+        stage.reporter.refresh_queue()
         await playground.until(lambda _: "away" not in message.text)
 
         end.set()
@@ -203,7 +203,7 @@ async def test_a_line_that_cannot_be_read_stops_nothing(
     async with open_stage(playground, tmp_path, clock) as stage:
         whole = stage.client.desk
         stage.client.desk = replace(whole, queue=_Blind())
-        stage.reporter.line_changed()
+        stage.reporter.refresh_queue()
         async for _ in turns():
             if "the line cannot be read" in caplog.text:
                 break
@@ -215,13 +215,13 @@ async def test_a_line_that_cannot_be_read_stops_nothing(
         await stage.dispatcher.idle()
 
 
-class _Blind(Queue):
+class _Blind(JobQueue):
     """A line whose database is away."""
 
     def __init__(self) -> None:
         pass
 
-    async def standings(self) -> dict[str, Standing]:
+    async def positions(self) -> dict[str, QueuePosition]:
         raise OSError("no disk")
 
 

@@ -12,12 +12,12 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.backends.recordings import picture
+from bot.backends.recordings import synthetic_image
 from bot.domain.errors import ArtifactMissing
 from bot.playground.faults import FOREVER, Faults
 from bot.playground.posts import Message
 from bot.playground.server import Playground
-from bot.surface.answers import APOLOGY
+from bot.surface.answers import INTERNAL_ERROR_MESSAGE
 from bot.surface.controls import Link
 from bot.surface.courier import CHANNEL, DIRECT, INTERACTION
 from bot.surface.posting import TooLarge
@@ -45,7 +45,7 @@ every_fault = pytest.mark.parametrize("fault", FAULTS.values(), ids=FAULTS)
 
 def noise(env: Mapping[str, str], name: str) -> bytes:
     """A picture of the size that was asked for, as heavy as a picture can be."""
-    with Image.open(io.BytesIO(picture(env, name))) as plain:
+    with Image.open(io.BytesIO(synthetic_image(env, name))) as plain:
         size = plain.size
     heavy = Image.frombytes("RGB", size, random.Random(7).randbytes(size[0] * size[1] * 3))
     out = io.BytesIO()
@@ -77,7 +77,7 @@ async def to_interaction(stage: Stage, fault: Fault) -> Message:
     fault(stage.playground.world.faults, "@original")
     asked = await stage.imagine("a lighthouse")
     message = await stage.shows(asked, "Done")
-    assert (await stage.ended(asked)).rung == INTERACTION
+    assert (await stage.ended(asked)).delivery_method == INTERACTION
     return message
 
 
@@ -102,7 +102,7 @@ async def late(stage: Stage, fault: Fault, rung: str) -> Message:
     stage.clock.pass_time(minutes=15)
     end.set()
     job = await stage.ended(asked)
-    assert job.rung == rung
+    assert job.delivery_method == rung
     assert job.result is not None
     return stage.playground.world.messages[job.result.message_id]
 
@@ -165,7 +165,7 @@ async def test_what_is_refused_for_its_size_arrives_smaller(
 
     assert message.attachments
     assert fault is FAULTS["once"] or sum(sizes(message)) <= MOST
-    assert APOLOGY[:30] not in message.text
+    assert INTERNAL_ERROR_MESSAGE[:30] not in message.text
     assert [call for call in stage.playground.requests if call.status in (400, 413)]
 
 
@@ -193,7 +193,7 @@ async def test_a_place_that_takes_no_file_gets_links_where_there_are_any(
         playground.world.faults.limit_files(0)
         asked = await stage.imagine("a lighthouse")
         message = await stage.shows(asked, "Done")
-        assert (await stage.ended(asked)).rung == INTERACTION
+        assert (await stage.ended(asked)).delivery_method == INTERACTION
 
         assert not message.attachments
         assert "Discord does not take the grid here" in message.text
@@ -204,7 +204,7 @@ async def test_where_neither_file_nor_link_is_taken_the_result_is_kept(stage: St
     stage.playground.world.faults.limit_files(0)
     asked = await stage.imagine("a lighthouse")
     await stage.shows(asked, "could not be posted")
-    assert (await stage.ended(asked)).rung == "kept"
+    assert (await stage.ended(asked)).delivery_method == "kept"
 
 
 async def test_an_image_that_no_size_fits_is_answered_in_words(stage: Stage) -> None:

@@ -10,22 +10,22 @@ from dataclasses import dataclass
 
 from discord.http import Route
 
-from bot.app import Engine, open_engine
+from bot.app import Application, open_application
 from bot.domain.job import Job
-from bot.engine.allowances import Allowances
-from bot.engine.posts import Posts
-from bot.engine.prints import Prints
-from bot.engine.privacy import Privacy
-from bot.playground.actors import Actor, Invocation
+from bot.engine.allowances import QuotaService
+from bot.engine.posts import MessageStore
+from bot.engine.prints import RenditionCache
+from bot.engine.privacy import PrivacyService
+from bot.playground.actors import Invocation, MemberDriver
 from bot.playground.posts import Message
 from bot.playground.server import Playground
 from bot.settings import Settings
-from bot.surface.agenda import Agenda
+from bot.surface.agenda import EditSchedule
 from bot.surface.client import GridbrushClient
-from bot.surface.connection import aimed_at, run_client
-from bot.surface.courier import DiscordCourier
-from bot.surface.desk import Desk
-from bot.surface.reporter import DiscordReporter
+from bot.surface.connection import discord_endpoints, run_client
+from bot.surface.courier import DiscordDelivery
+from bot.surface.desk import BotContext
+from bot.surface.reporter import StatusUpdater
 from tests.playground.clock import Clock
 
 
@@ -36,21 +36,21 @@ class Bot:
     playground: Playground
     clock: Clock
     client: GridbrushClient
-    engine: Engine
+    engine: Application
     acknowledged: list[float]
     connection: asyncio.Task[None]
     others: list[asyncio.Task[None]]
 
     @property
-    def desk(self) -> Desk:
+    def desk(self) -> BotContext:
         return self.client.desk
 
     def dispatch(self) -> None:
         loop = asyncio.get_running_loop()
-        self.others.append(loop.create_task(self.engine.dispatcher.run()))
-        self.engine.dispatcher.wake()
+        self.others.append(loop.create_task(self.engine.scheduler.run()))
+        self.engine.scheduler.wake()
 
-    def member(self, name: str = "Ada") -> Actor:
+    def member(self, name: str = "Ada") -> MemberDriver:
         return self.playground.as_member(name)
 
     async def ask(
@@ -82,25 +82,27 @@ class Bot:
             return None
 
         message = await self.playground.until(found)
-        await self.engine.dispatcher.idle()
+        await self.engine.scheduler.idle()
         return message
 
 
 def desk_for(
-    engine: Engine,
+    engine: Application,
     settings: Settings,
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> Desk:
+) -> BotContext:
     database = engine.database
-    return Desk(
+    return BotContext(
         queue=engine.queue,
         limits=engine.limits,
-        collector=engine.collector,
-        posts=Posts(database, now=clock),
-        prints=Prints(engine.collector),
-        allowances=Allowances(database, settings.default_quota(), now=clock),
-        privacy=Privacy(database, engine.collector.folder, forget=engine.backend.forget, now=clock),
+        collector=engine.results,
+        posts=MessageStore(database, now=clock),
+        prints=RenditionCache(engine.results),
+        allowances=QuotaService(database, settings.default_quota(), now=clock),
+        privacy=PrivacyService(
+            database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
+        ),
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
@@ -124,12 +126,16 @@ async def running(
         acknowledged=acknowledged.append,
         guild_ready_timeout=0.05,
     )
-    courier = DiscordCourier(client)
-    reporter = DiscordReporter(client, agenda=Agenda(every=0.0, per_second=1000.0), line_every=0.01)
-    async with open_engine(settings, courier=courier, reporters=[reporter], now=clock) as engine:
+    courier = DiscordDelivery(client)
+    reporter = StatusUpdater(
+        client, agenda=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
+    )
+    async with open_application(
+        settings, courier=courier, reporters=[reporter], now=clock
+    ) as engine:
         client.desk = desk_for(engine, settings, clock, sleep)
         client.desk.settling.on_card = reporter.take_up
-        with aimed_at(playground.api_base, playground.gateway_url):
+        with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))
             others = [asyncio.create_task(reporter.run())]

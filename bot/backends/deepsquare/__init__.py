@@ -12,16 +12,16 @@ import asyncio
 from collections.abc import Mapping
 
 from bot.backends.deepsquare.backend import DeepSquareBackend
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.options import Options
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.options import DeepSquareOptions
 
 __all__ = ["DeepSquareBackend", "open"]
 
 
 async def open(options: Mapping[str, object]) -> DeepSquareBackend:
     """Open the backend; the network is not asked yet. Raises ConfigError that names the key."""
-    chosen = Options.read(options)
-    journal = Journal(chosen.folder)
+    chosen = DeepSquareOptions.from_mapping(options)
+    journal = StateStore(chosen.folder)
     await asyncio.to_thread(journal.prepare, chosen.now())
     records = await asyncio.to_thread(lambda: list(journal.jobs()))
     return DeepSquareBackend(chosen, journal, records)

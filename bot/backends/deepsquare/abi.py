@@ -122,7 +122,7 @@ MINIMUM_AMOUNT = Function("minimumAmount", (), ("uint256",))
 
 
 @dataclass(frozen=True, slots=True)
-class Definition:
+class JobDefinition:
     """What a job takes, as the chain sees it; price and place follow from this copy.
 
     ``gpus`` is for the whole job, ``mem_per_cpu`` in megabytes. ``script`` is the hash that the
@@ -246,7 +246,7 @@ def wei_of(amount: Decimal) -> int:
     return whole + (scaled > whole)
 
 
-def shown(wei: int) -> str:
+def format_credits(wei: int) -> str:
     """Wei as credits for a person: at most four decimals, no exponent, zeros cut off."""
     text = f"{credits_of(wei):,.4f}"
     return text.rstrip("0").rstrip(".")

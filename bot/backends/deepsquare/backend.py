@@ -16,35 +16,35 @@ from pathlib import Path
 import httpx
 
 from bot.backends.base import (
+    FinalCost,
     Health,
-    Life,
+    LifecycleEvent,
     LogLine,
-    Price,
-    Settlement,
+    PriceQuote,
     Submission,
-    WalletReport,
+    WalletStatus,
 )
 from bot.backends.deepsquare import report
-from bot.backends.deepsquare.abi import Status, credits_of, shown, wei_of
-from bot.backends.deepsquare.cashier import Cashier
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.desk import Desk
+from bot.backends.deepsquare.abi import Status, credits_of, format_credits, wei_of
+from bot.backends.deepsquare.cashier import JobSettlement
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.desk import JobSubmitter
 from bot.backends.deepsquare.follow import Follower
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.logger import LogService
-from bot.backends.deepsquare.market import Market
-from bot.backends.deepsquare.options import Options
-from bot.backends.deepsquare.pricing import Runtimes
-from bot.backends.deepsquare.records import JobRecord, Slot
-from bot.backends.deepsquare.rpc import Rpc
-from bot.backends.deepsquare.sbatch import ScriptService
-from bot.backends.deepsquare.sender import Sender
-from bot.backends.deepsquare.terms import Quotes, Terms
-from bot.backends.deepsquare.transfer import FileHost
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.logger import LogClient
+from bot.backends.deepsquare.market import ProviderDirectory
+from bot.backends.deepsquare.options import DeepSquareOptions
+from bot.backends.deepsquare.pricing import RuntimeSamples
+from bot.backends.deepsquare.records import JobRecord, NonceRecord
+from bot.backends.deepsquare.rpc import RpcClient
+from bot.backends.deepsquare.sbatch import SbatchClient
+from bot.backends.deepsquare.sender import TransactionSender
+from bot.backends.deepsquare.terms import PricingPolicy, QuoteService
+from bot.backends.deepsquare.transfer import ArtifactDownloader
 from bot.backends.deepsquare.watcher import Watcher
 from bot.domain.errors import BackendError, SubmissionRejected, Unavailable
-from bot.domain.events import Artifact, Handle
-from bot.domain.findings import Finding
+from bot.domain.events import Artifact, BackendJobRef
+from bot.domain.findings import CheckResult
 from bot.domain.painter import SCRIPT, Painter
 from bot.domain.workflow import Workflow
 
@@ -58,28 +58,30 @@ class DeepSquareBackend:
 
     name = NAME
 
-    def __init__(self, options: Options, journal: Journal, records: list[JobRecord]) -> None:
+    def __init__(
+        self, options: DeepSquareOptions, journal: StateStore, records: list[JobRecord]
+    ) -> None:
         """``records`` is what the journal holds: past run times size future locks."""
         self._options = options
         patience, now, sleep = options.patience, options.now, options.sleep
         wallet = options.wallet
         self._journal = journal
         self._http = httpx.AsyncClient(follow_redirects=False)
-        self._rpc = Rpc(options.rpc_url, patience, sleep)
-        chain = Chain(self._rpc, options.meta_scheduler, options.chain_id, wallet.address)
-        market = Market(chain, journal, now=now, keep=patience.prices)
+        self._rpc = RpcClient(options.rpc_url, patience, sleep)
+        chain = ContractReader(self._rpc, options.meta_scheduler, options.chain_id, wallet.address)
+        market = ProviderDirectory(chain, journal, now=now, keep=patience.prices)
         runs = [(each.shape, each.minutes) for each in records if each.minutes is not None]
-        terms = Terms(
+        terms = PricingPolicy(
             wei_of(options.lock_credits),
             wei_of(options.max_credits_per_job),
             options.uses,
             options.affinity,
         )
-        self._quotes = Quotes(chain, market, terms, Runtimes(runs))
-        self._scripts = ScriptService(
+        self._quotes = QuoteService(chain, market, terms, RuntimeSamples(runs))
+        self._scripts = SbatchClient(
             options.sbatch_url, options.sbatch_health, patience, http=self._http, sleep=sleep
         )
-        sender = Sender(
+        sender = TransactionSender(
             rpc=self._rpc,
             wallet=wallet,
             journal=journal,
@@ -88,7 +90,7 @@ class DeepSquareBackend:
             now=now,
             sleep=sleep,
         )
-        self._desk = Desk(
+        self._desk = JobSubmitter(
             chain=chain,
             quotes=self._quotes,
             scripts=self._scripts,
@@ -96,25 +98,27 @@ class DeepSquareBackend:
             journal=journal,
             now=now,
         )
-        self._cashier = Cashier(
+        self._cashier = JobSettlement(
             chain=chain,
             sender=sender,
             journal=journal,
             runtimes=self._quotes.runtimes,
             now=now,
-            afford=self._quotes.afford,
+            afford=self._quotes.check_funds,
         )
         self._watcher = Watcher(chain, journal, patience, now=now, sleep=sleep)
-        self._logs = LogService(
+        self._logs = LogClient(
             options.logger_address,
             tls=options.logger_tls,
             wallet=wallet,
             patience=patience,
             now=now,
             sleep=sleep,
-            chance=options.chance,
+            chance=options.jitter,
         )
-        self._files = FileHost(options.trusted_hosts, patience, http=self._http, sleep=sleep)
+        self._files = ArtifactDownloader(
+            options.trusted_hosts, patience, http=self._http, sleep=sleep
+        )
         self._follower = Follower(
             desk=self._desk,
             cashier=self._cashier,
@@ -125,7 +129,7 @@ class DeepSquareBackend:
             quotes=self._quotes,
         )
         self._chain = chain
-        self._parts = report.Parts(
+        self._parts = report.CheckTargets(
             chain=chain,
             chain_id=options.chain_id,
             market=market,
@@ -143,53 +147,55 @@ class DeepSquareBackend:
         """The file host; it gives every file a folder of its own."""
         return self._options.transfer_url.rstrip("/")
 
-    async def price(self, workflow: Workflow) -> Price:
+    async def price(self, workflow: Workflow) -> PriceQuote:
         """What the job would lock now, which is the most it can cost.
 
         Raises Unavailable, and SubmissionRejected where no price the operator allows is enough.
         """
-        return Price(credits_of(await self._quotes.lock(workflow)))
+        return PriceQuote(credits_of(await self._quotes.lock_amount(workflow)))
 
-    async def submit(self, submission: Submission) -> Handle:
+    async def submit(self, submission: Submission) -> BackendJobRef:
         """Submit the script, lock the credits, and wait until the chain has the job."""
         await self._chain.contracts()
         record = await self._desk.submit(submission)
-        return Handle(NAME, record.job_id)
+        return BackendJobRef(NAME, record.job_id)
 
-    async def find(self, job_id: str) -> Handle | None:
+    async def find(self, job_id: str) -> BackendJobRef | None:
         """By our records, taken up where they end, and by the chain's."""
         try:
             record = await self._desk.find(job_id)
         except SubmissionRejected:
             # No job can have a name like that.
             return None
-        return Handle(NAME, job_id) if record is not None else None
+        return BackendJobRef(NAME, job_id) if record is not None else None
 
-    def follow(self, handle: Handle, cursor: str | None = None) -> AsyncIterator[LogLine | Life]:
+    def follow(
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """Log lines as they come, and the job's life as the chain has it."""
-        return self._follower.follow(handle.ref, cursor)
+        return self._follower.follow(handle.id, cursor)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """From a trusted host, checked."""
         await self._files.fetch(artifact, target)
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: BackendJobRef) -> None:
         """Ask the chain to cancel: at once while the job waits, within minutes while it runs."""
-        record = await self._cashier.stop(handle.ref)
+        record = await self._cashier.cancel_job(handle.id)
         numbers = record.numbers if record is not None else ()
         if record is None or not numbers or record.settled:
             return
         job = await self._chain.job(numbers[-1])
         if job is None or job.status.terminal or job.cancel_requested:
             return
-        await self._cashier.withdraw(handle.ref, numbers[-1])
+        await self._cashier.cancel_attempt(handle.id, numbers[-1])
         with contextlib.suppress(Unavailable):
             await self._watcher.read(numbers[-1])
 
-    async def extension(self, handle: Handle) -> Decimal | None:
+    async def extension(self, handle: BackendJobRef) -> Decimal | None:
         """What a running job should lock in all: more when its paid minutes run out, up to
         ``max_credits_per_job``. Raises Unavailable."""
-        record = self._journal.job(handle.ref)
+        record = self._journal.job(handle.id)
         attempt = record.attempt if record is not None else None
         if record is None or attempt is None or attempt.number is None or attempt.settled:
             return None
@@ -204,7 +210,7 @@ class DeepSquareBackend:
         total = await self._quotes.topped_up(job, ran_minutes)
         return None if total is None or total <= attempt.lock else credits_of(total)
 
-    async def extend(self, handle: Handle, total: Decimal) -> None:
+    async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
         """Top up the job's lock to ``total`` credits, which ``max_credits_per_job`` bounds.
 
         Raises OutOfFunds, SubmissionRejected, Unavailable.
@@ -212,33 +218,35 @@ class DeepSquareBackend:
         most = wei_of(self._options.max_credits_per_job)
         if wei_of(total) > most:
             raise SubmissionRejected(
-                f"no more than max_credits_per_job, {shown(most)} credits, is paid for a job"
+                f"no more than max_credits_per_job, {format_credits(most)} credits, is paid for a job"
             )
-        await self._cashier.extend(handle.ref, wei_of(total))
+        await self._cashier.extend(handle.id, wei_of(total))
 
-    async def forget(self, job_id: str) -> None:
+    async def delete_job_data(self, job_id: str) -> None:
         """Nothing to do: the record of a settled job holds no word of it, and is kept for its cost.
 
         Its script, log and files are the Grid's, which deletes them after a time of its own.
         """
 
-    async def settlement(self, handle: Handle) -> Settlement | None:
+    async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         """Wait until every attempt is over on the chain; what they cost together."""
-        record = self._journal.job(handle.ref)
+        record = self._journal.job(handle.id)
         if record is None:
             return None
-        await self._cashier.finish_top_up(handle.ref)
+        await self._cashier.finish_top_up(handle.id)
         for attempt in record.attempts:
             if attempt.number is not None and not attempt.settled:
-                await self._settled(handle.ref, attempt.number)
-        await self._cashier.close(handle.ref)
-        record = self._journal.job(handle.ref) or record
+                await self._settled(handle.id, attempt.number)
+        await self._cashier.close_record(handle.id)
+        record = self._journal.job(handle.id) or record
         over = [attempt for attempt in record.attempts if attempt.settled]
         cost = sum(attempt.cost or 0 for attempt in over)
         refund = sum(attempt.refund for attempt in over)
         names = ", ".join(f"{attempt.number}" for attempt in over)
-        detail = f"Grid job {names}: {shown(cost)} of {shown(cost + refund)} credits"
-        return Settlement(credits_of(cost), credits_of(refund), detail)
+        detail = (
+            f"Grid job {names}: {format_credits(cost)} of {format_credits(cost + refund)} credits"
+        )
+        return FinalCost(credits_of(cost), credits_of(refund), detail)
 
     async def health(self) -> Health:
         """Three short questions: the chain, the contract, the script service."""
@@ -259,7 +267,7 @@ class DeepSquareBackend:
             return Health(False, trouble, report.NETWORK)
         return Health(True, f"chain {self._options.chain_id}, wallet {self._chain.me}")
 
-    async def wallet_report(self) -> WalletReport:
+    async def wallet_report(self) -> WalletStatus:
         """Balances and allowance. Raises Unavailable."""
         return await report.wallet_report(self._parts)
 
@@ -274,15 +282,15 @@ class DeepSquareBackend:
         """Return the image's own script: it paints with the model that each request names."""
         return Painter(SCRIPT)
 
-    async def inspect(self, workflow: Workflow) -> list[Finding]:
+    async def run_checks(self, workflow: Workflow) -> list[CheckResult]:
         """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
-        return await report.inspect(self._parts, workflow)
+        return await report.run_checks(self._parts, workflow)
 
     def records(self) -> tuple[JobRecord, ...]:
         """What is kept of all jobs, the oldest first. Blocking."""
         return tuple(self._journal.jobs())
 
-    def slots(self) -> tuple[Slot, ...]:
+    def slots(self) -> tuple[NonceRecord, ...]:
         """The transactions that are under way, by nonce. Blocking."""
         return self._journal.slots()
 

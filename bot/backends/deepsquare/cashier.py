@@ -13,28 +13,34 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.backends.deepsquare import abi
-from bot.backends.deepsquare.abi import ChainJob, Status, shown
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.pricing import Runtimes
-from bot.backends.deepsquare.records import Attempt, JobRecord, Purpose, Slot, Withdrawal
-from bot.backends.deepsquare.reverts import Reverted, over_already, refusal
-from bot.backends.deepsquare.sender import Sender
-from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
+from bot.backends.deepsquare.abi import ChainJob, Status, format_credits
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.pricing import RuntimeSamples
+from bot.backends.deepsquare.records import (
+    CancelReason,
+    ChainAttempt,
+    JobRecord,
+    NonceRecord,
+    Purpose,
+)
+from bot.backends.deepsquare.reverts import ContractReverted, is_already_ended, to_backend_error
+from bot.backends.deepsquare.sender import TransactionSender
+from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
 
 log = logging.getLogger(__name__)
 
 
-class Cashier:
+class JobSettlement:
     """For the jobs of one wallet."""
 
     def __init__(
         self,
         *,
-        chain: Chain,
-        sender: Sender,
-        journal: Journal,
-        runtimes: Runtimes,
+        chain: ContractReader,
+        sender: TransactionSender,
+        journal: StateStore,
+        runtimes: RuntimeSamples,
         now: Callable[[], datetime],
         afford: Callable[[int], Awaitable[None]],
     ) -> None:
@@ -46,7 +52,7 @@ class Cashier:
         self._now = now
         self._afford = afford
 
-    async def stop(self, job_id: str) -> JobRecord | None:
+    async def cancel_job(self, job_id: str) -> JobRecord | None:
         """Keep that somebody wants the job stopped: no further attempt is begun."""
         async with self._journal.job_lock(job_id):
             record = self._journal.job(job_id)
@@ -60,7 +66,9 @@ class Cashier:
         record = self._journal.job(job_id)
         return record is not None and record.stopped
 
-    async def withdraw(self, job_id: str, number: int, reason: Withdrawal | None = None) -> None:
+    async def cancel_attempt(
+        self, job_id: str, number: int, reason: CancelReason | None = None
+    ) -> None:
         """Cancel the chain's job ``number``; nothing happens if it is over.
 
         ``reason`` is ours; None is somebody's wish. Raises Unavailable.
@@ -69,15 +77,15 @@ class Cashier:
             await self._note(job_id, number, reason)
         data = abi.CANCEL_JOB.data(abi.job_bytes(number))
         try:
-            slot = self._sender.slot_of(Purpose.CANCEL, job_id)
+            slot = self._sender.pending_nonce(Purpose.CANCEL, job_id)
             if slot is None or slot.data != data:
                 slot = await self._sender.send(Purpose.CANCEL, job_id, self._chain.scheduler, data)
             await self._sender.outcome(slot)
-        except Reverted as error:
-            if over_already(error.revert):
+        except ContractReverted as error:
+            if is_already_ended(error.revert):
                 return
             raise Unavailable(f"Grid job {number} cannot be cancelled: {error}") from error
-        except OutOfFunds as error:
+        except InsufficientFunds as error:
             raise Unavailable(f"Grid job {number} cannot be cancelled: {error}") from error
         self._journal.close_slot(slot.nonce)
         job = await self._chain.job(number)
@@ -96,7 +104,7 @@ class Cashier:
             attempt = record.attempt if record is not None else None
             if record is None or attempt is None or attempt.number is None:
                 raise SubmissionRejected(f"the job {job_id} was never handed over")
-            slot = self._sender.slot_of(Purpose.TOP_UP, job_id)
+            slot = self._sender.pending_nonce(Purpose.TOP_UP, job_id)
             try:
                 if slot is None:
                     slot = await self._begin_top_up(record, attempt.number, total)
@@ -105,16 +113,18 @@ class Cashier:
                 if slot is None:
                     return
                 mined = await self._sender.outcome(slot)
-            except (OutOfFunds, Reverted, SubmissionRejected) as error:
+            except (InsufficientFunds, ContractReverted, SubmissionRejected) as error:
                 self._end_top_up(job_id, paid=False)
-                raise refusal(error.revert) if isinstance(error, Reverted) else error from error
+                raise (
+                    to_backend_error(error.revert) if isinstance(error, ContractReverted) else error
+                ) from error
             paid = mined is not None and mined.receipt.ok and not mined.signed.void
             self._end_top_up(job_id, paid=paid)
             self._journal.close_slot(slot.nonce)
         if not paid:
             raise SubmissionRejected(f"Grid job {attempt.number} could not be topped up")
 
-    async def _begin_top_up(self, record: JobRecord, number: int, total: int) -> Slot | None:
+    async def _begin_top_up(self, record: JobRecord, number: int, total: int) -> NonceRecord | None:
         """Send the difference to ``total``; None if there is none, or nobody wants it any more."""
         attempt = record.attempt
         job = await self._chain.job(number)
@@ -140,12 +150,12 @@ class Cashier:
         self._journal.save_job(record.with_attempt(replace(attempt, lock=lock, lock_target=0)))
         if paid:
             text = "Grid job %s was topped up to %s credits"
-            log.info(text, attempt.number, shown(lock), extra={"job": job_id})
+            log.info(text, attempt.number, format_credits(lock), extra={"job": job_id})
 
     async def finish_top_up(self, job_id: str) -> None:
         """Bring a top-up that is under way to its end. Raises Unavailable."""
-        if self._sender.slot_of(Purpose.TOP_UP, job_id) is not None:
-            with contextlib.suppress(OutOfFunds, SubmissionRejected):
+        if self._sender.pending_nonce(Purpose.TOP_UP, job_id) is not None:
+            with contextlib.suppress(InsufficientFunds, SubmissionRejected):
                 await self.extend(job_id, 0)
 
     async def approve(self, wei: int) -> None:
@@ -156,8 +166,8 @@ class Cashier:
         try:
             slot = await self._sender.send(Purpose.APPROVE, "", contracts.credit, data)
             await self._sender.outcome(slot)
-        except Reverted as error:
-            raise refusal(error.revert) from error
+        except ContractReverted as error:
+            raise to_backend_error(error.revert) from error
         self._journal.close_slot(slot.nonce)
         if await self._chain.allowance() != wei:
             raise Unavailable("the allowance is not what was just set; another program sets it too")
@@ -182,19 +192,19 @@ class Cashier:
             attempts = tuple(changed if each is attempt else each for each in record.attempts)
             record = replace(record, attempts=attempts, minutes=minutes)
             self._journal.save_job(record)
-        cost, locked = shown(job.final_cost), shown(job.max_cost)
+        cost, locked = format_credits(job.final_cost), format_credits(job.max_cost)
         text = "Grid job %d is settled: %s of the %s credits locked were spent"
         log.info(text, job.number, cost, locked, extra={"job": job_id})
         return record
 
-    async def close(self, job_id: str) -> None:
+    async def close_record(self, job_id: str) -> None:
         """Nothing more will be done for the job: forget the member's words and the job's key."""
         async with self._journal.job_lock(job_id):
             record = self._journal.job(job_id)
             if record is not None and record.workflow is not None:
                 self._journal.save_job(replace(record, workflow=None))
 
-    async def _note(self, job_id: str, number: int, reason: Withdrawal) -> None:
+    async def _note(self, job_id: str, number: int, reason: CancelReason) -> None:
         async with self._journal.job_lock(job_id):
             record = self._journal.job(job_id)
             attempt = _numbered(record, number)
@@ -203,6 +213,6 @@ class Cashier:
                 self._journal.save_job(record.with_attempt(changed))
 
 
-def _numbered(record: JobRecord | None, number: int) -> Attempt | None:
+def _numbered(record: JobRecord | None, number: int) -> ChainAttempt | None:
     attempts = record.attempts if record is not None else ()
     return next((each for each in attempts if each.number == number), None)

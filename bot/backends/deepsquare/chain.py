@@ -16,12 +16,12 @@ from eth_utils.address import to_checksum_address
 from hexbytes import HexBytes
 
 from bot.backends.deepsquare import abi
-from bot.backends.deepsquare.abi import ChainJob, Definition, Event, Function
-from bot.backends.deepsquare.reverts import Reverted
-from bot.backends.deepsquare.rpc import Log, Receipt, Refused, Rpc
+from bot.backends.deepsquare.abi import ChainJob, Event, Function, JobDefinition
+from bot.backends.deepsquare.reverts import ContractReverted
+from bot.backends.deepsquare.rpc import EventLog, RpcClient, RpcError, TransactionReceipt
 from bot.domain.errors import Unavailable
 
-LONGEST_RANGE = 2000
+MAX_BLOCK_RANGE = 2000
 """Blocks in one request for events; halved when the endpoint finds it too many."""
 
 
@@ -47,10 +47,10 @@ class Transition:
     key: tuple[bytes, int]
 
 
-class Chain:
+class ContractReader:
     """Reads the contracts for one customer, ``me``."""
 
-    def __init__(self, rpc: Rpc, scheduler: str, chain_id: int, me: str) -> None:
+    def __init__(self, rpc: RpcClient, scheduler: str, chain_id: int, me: str) -> None:
         self.rpc = rpc
         self.me = me
         self.scheduler = to_checksum_address(scheduler)
@@ -95,7 +95,7 @@ class Chain:
         assert self._minimum is not None
         return self._minimum
 
-    async def credits(self) -> int:
+    async def credit_balance(self) -> int:
         """What the wallet holds."""
         contracts = await self.contracts()
         (held,) = await self._ask(contracts.credit, abi.BALANCE_OF, self.me)
@@ -107,7 +107,7 @@ class Chain:
         (allowed,) = await self._ask(contracts.credit, abi.ALLOWANCE, self.me, contracts.scheduler)
         return int(allowed)
 
-    async def coins(self) -> int:
+    async def native_balance(self) -> int:
         """The wallet's native coin, which pays for gas, in wei."""
         return await self.rpc.balance(self.me)
 
@@ -116,7 +116,7 @@ class Chain:
         contracts = await self.contracts()
         try:
             answer = await self.rpc.call(contracts.jobs, abi.GET_JOB.data(abi.job_bytes(number)))
-        except Reverted as error:
+        except ContractReverted as error:
             if error.revert.name == "InvalidJob":
                 return None
             raise Unavailable(f"job {number} cannot be read: {error}") from error
@@ -143,8 +143,8 @@ class Chain:
         return found
 
     async def events(
-        self, address: str, event: Event, first: int, last: int, step: int = LONGEST_RANGE
-    ) -> AsyncIterator[Log]:
+        self, address: str, event: Event, first: int, last: int, step: int = MAX_BLOCK_RANGE
+    ) -> AsyncIterator[EventLog]:
         """One kind of event in a range of blocks, asked for in pieces that the endpoint bears."""
         step = min(step, self._bearable)
         while first <= last:
@@ -152,7 +152,7 @@ class Chain:
             try:
                 logs = await self.rpc.logs(address, event.topic, first, end)
             # Endpoints refuse ranges that are too long in ways of their own.
-            except Refused as error:
+            except RpcError as error:
                 if step == 1:
                     raise Unavailable(f"events cannot be read: {error}") from error
                 step = max(1, min(step, end - first + 1) // 2)
@@ -162,12 +162,12 @@ class Chain:
                 yield log
             first = end + 1
 
-    def request(self, definition: Definition, lock: int, job_id: str) -> HexBytes:
+    def request(self, definition: JobDefinition, lock: int, job_id: str) -> HexBytes:
         """The call data that asks for a job. Nobody but us may ever add to its lock."""
         name = abi.job_name(job_id)
         return abi.REQUEST_NEW_JOB.data(definition.abi(), lock, name, False)
 
-    def new_job(self, receipt: Receipt) -> int | None:
+    def new_job(self, receipt: TransactionReceipt) -> int | None:
         """The number of the job that a mined request led to, from its own event."""
         for log in receipt.logs:
             ours = log.topics and log.topics[0] == abi.NEW_JOB_REQUEST.topic
@@ -181,7 +181,7 @@ class Chain:
         try:
             answer = await self.rpc.call(to, function.data(*values))
             return function.read(answer)
-        except Reverted as error:
+        except ContractReverted as error:
             raise Unavailable(f"{function} of the contract {to} fails: {error}") from error
         except (DecodingError, ValueError) as error:
             raise Unavailable(

@@ -15,33 +15,33 @@ from dataclasses import replace
 from datetime import datetime
 
 from bot.backends.base import Submission
-from bot.backends.deepsquare.abi import shown
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.pricing import shape_of
-from bot.backends.deepsquare.records import Attempt, JobRecord, Purpose, Slot
-from bot.backends.deepsquare.reverts import Revert, Reverted, refusal
-from bot.backends.deepsquare.sbatch import ScriptService
-from bot.backends.deepsquare.search import Search
-from bot.backends.deepsquare.sender import Mined, Renewal, Sender
-from bot.backends.deepsquare.terms import Quotes
-from bot.domain.errors import OutOfFunds, SubmissionRejected, Unavailable
+from bot.backends.deepsquare.abi import format_credits
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.pricing import workload_key
+from bot.backends.deepsquare.records import ChainAttempt, JobRecord, NonceRecord, Purpose
+from bot.backends.deepsquare.reverts import ContractReverted, Revert, to_backend_error
+from bot.backends.deepsquare.sbatch import SbatchClient
+from bot.backends.deepsquare.search import ChainJobFinder
+from bot.backends.deepsquare.sender import MinedTransaction, Renewal, TransactionSender
+from bot.backends.deepsquare.terms import QuoteService
+from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
 from bot.domain.workflow import Workflow
 
 log = logging.getLogger(__name__)
 
 
-class Desk:
+class JobSubmitter:
     """The jobs of one wallet. One caller at a time works on a job, in all processes."""
 
     def __init__(
         self,
         *,
-        chain: Chain,
-        quotes: Quotes,
-        scripts: ScriptService,
-        sender: Sender,
-        journal: Journal,
+        chain: ContractReader,
+        quotes: QuoteService,
+        scripts: SbatchClient,
+        sender: TransactionSender,
+        journal: StateStore,
         now: Callable[[], datetime],
     ) -> None:
         self._chain = chain
@@ -50,7 +50,7 @@ class Desk:
         self._sender = sender
         self._journal = journal
         self._now = now
-        self._search = Search(chain, journal)
+        self._search = ChainJobFinder(chain, journal)
 
     async def find(self, job_id: str) -> JobRecord | None:
         """The job's record if the chain has the job. Raises Unavailable."""
@@ -67,7 +67,7 @@ class Desk:
             fresh = JobRecord(submission.job_id, self._chain.scheduler, self._now())
             return await self._begin(fresh, submission.workflow)
 
-    async def ensured(self, job_id: str) -> JobRecord:
+    async def load_confirmed(self, job_id: str) -> JobRecord:
         """The record of a job that was handed over, its last attempt on the chain for certain.
 
         Raises SubmissionRejected for one that never was, Unavailable.
@@ -83,7 +83,7 @@ class Desk:
             self._journal.save_job(record)
             return record
 
-    async def renew(self, job_id: str, after: int) -> JobRecord:
+    async def resubmit(self, job_id: str, after: int) -> JobRecord:
         """Another paid attempt, once the first ``after`` attempts are over and cost nothing.
 
         Raises as ``submit`` does, SubmissionRejected for a job that was stopped.
@@ -99,9 +99,9 @@ class Desk:
                 raise SubmissionRejected(f"the job {job_id} is not to be handed over again")
             if not record.settled:
                 raise Unavailable(f"the job {job_id} is not settled yet")
-            return await self._begin(record, Workflow.load(record.workflow))
+            return await self._begin(record, Workflow.from_dict(record.workflow))
 
-    async def relocated(self, job_id: str) -> JobRecord | None:
+    async def relocate(self, job_id: str) -> JobRecord | None:
         """After its block was replaced: the job by its script, wherever it is now."""
         async with self._journal.job_lock(job_id):
             record = self._journal.job(job_id)
@@ -126,14 +126,14 @@ class Desk:
         """A new attempt, from the intent to the chain's number."""
         if not workflow.enable_logging:
             raise SubmissionRejected("enableLogging is off: nothing of the job would be seen")
-        lock = await self._quotes.lock(workflow)
-        await self._quotes.afford(lock)
+        lock = await self._quotes.lock_amount(workflow)
+        await self._quotes.check_funds(lock)
         kept = record.attempts
-        record = replace(record, shape=shape_of(workflow), workflow=workflow.document())
+        record = replace(record, shape=workload_key(workflow), workflow=workflow.to_dict())
         self._journal.save_job(record)
         try:
             script = await self._scripts.submit(workflow)
-            attempt = Attempt(script, self._now(), lock)
+            attempt = ChainAttempt(script, self._now(), lock)
             record = replace(record, attempts=(*kept, attempt))
             self._journal.save_job(record)
             definition = self._quotes.definition(workflow, script)
@@ -145,10 +145,10 @@ class Desk:
                 script=script,
                 script_at=attempt.script_at,
             )
-        except Reverted as error:
+        except ContractReverted as error:
             self._drop(record, kept)
-            raise refusal(error.revert) from error
-        except (SubmissionRejected, OutOfFunds):
+            raise to_backend_error(error.revert) from error
+        except (SubmissionRejected, InsufficientFunds):
             self._drop(record, kept)
             raise
         done = await self._resolved(record, slot)
@@ -159,7 +159,7 @@ class Desk:
     async def _taken_up(self, job_id: str) -> JobRecord | None:
         """The job's record after whatever was under way has been brought to its end."""
         record = self._journal.job(job_id)
-        slot = self._sender.slot_of(Purpose.REQUEST, job_id)
+        slot = self._sender.pending_nonce(Purpose.REQUEST, job_id)
         if record is None or slot is None:
             return record
         if record.attempt is not None and record.attempt.number is not None:
@@ -169,12 +169,12 @@ class Desk:
         try:
             await self._sender.resend(slot)
             done = await self._resolved(record, slot)
-        except (OutOfFunds, SubmissionRejected) as error:
+        except (InsufficientFunds, SubmissionRejected) as error:
             log.warning("an earlier request failed: %s", error, extra={"job": job_id})
             done = None
         return done or self._journal.job(job_id)
 
-    async def _resolved(self, record: JobRecord, slot: Slot) -> JobRecord | None:
+    async def _resolved(self, record: JobRecord, slot: NonceRecord) -> JobRecord | None:
         """Wait for the request's end and keep it. None if it came to nothing.
 
         Raises what a request that was mined and refused means.
@@ -192,7 +192,7 @@ class Desk:
         error = None if mined.signed.void else await self._why(current, mined)
         self._keep(record, current, None, "", 0)
         if error is not None:
-            raise refusal(error.revert) from error
+            raise to_backend_error(error.revert) from error
         return None
 
     def _renewal(self, record: JobRecord) -> Renewal | None:
@@ -202,7 +202,7 @@ class Desk:
             return None
 
         async def renew() -> tuple[str, bytes]:
-            workflow = Workflow.load(document)
+            workflow = Workflow.from_dict(document)
             script = await self._scripts.submit(workflow)
             definition = self._quotes.definition(workflow, script)
             return script, self._chain.request(definition, attempt.lock, record.job_id)
@@ -210,7 +210,7 @@ class Desk:
         return renew
 
     def _keep(
-        self, record: JobRecord, slot: Slot, number: int | None, script: str, block: int
+        self, record: JobRecord, slot: NonceRecord, number: int | None, script: str, block: int
     ) -> JobRecord | None:
         """Save what became of a request, and only then forget its transaction."""
         attempt = record.attempt
@@ -232,25 +232,27 @@ class Desk:
         )
         self._journal.save_job(record)
         self._journal.close_slot(slot.nonce)
-        locked = shown(attempt.lock)
+        locked = format_credits(attempt.lock)
         log.info("Grid job %d: %s credits locked", number, locked, extra={"job": record.job_id})
         return record
 
-    def _drop(self, record: JobRecord, kept: tuple[Attempt, ...]) -> None:
+    def _drop(self, record: JobRecord, kept: tuple[ChainAttempt, ...]) -> None:
         """Nothing came of the last attempt."""
-        if self._sender.slot_of(Purpose.REQUEST, record.job_id) is not None:
+        if self._sender.pending_nonce(Purpose.REQUEST, record.job_id) is not None:
             return  # something may still come of it: the record stays, and says so
         if kept:
             self._journal.save_job(replace(record, attempts=kept))
         else:
             self._journal.forget_job(record.job_id)
 
-    async def _why(self, slot: Slot, mined: Mined) -> Reverted:
+    async def _why(self, slot: NonceRecord, mined: MinedTransaction) -> ContractReverted:
         """Ask for the reason of a refusal that was mined, where it was mined."""
         try:
             await self._chain.rpc.call(
                 slot.to, slot.data, sender=self._chain.me, block=mined.receipt.block
             )
-        except Reverted as error:
+        except ContractReverted as error:
             return error
-        return Reverted(Revert("the request was refused when it was mined, and would not be now"))
+        return ContractReverted(
+            Revert("the request was refused when it was mined, and would not be now")
+        )

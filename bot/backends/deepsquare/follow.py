@@ -14,33 +14,33 @@ from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from typing import Self
 
-from bot.backends.base import Life, LogLine
+from bot.backends.base import LifecycleEvent, LogLine
 from bot.backends.deepsquare.abi import ChainJob, Status
-from bot.backends.deepsquare.cashier import Cashier
-from bot.backends.deepsquare.desk import Desk
-from bot.backends.deepsquare.limits import Patience
-from bot.backends.deepsquare.logger import LogService, Position
+from bot.backends.deepsquare.cashier import JobSettlement
+from bot.backends.deepsquare.desk import JobSubmitter
+from bot.backends.deepsquare.limits import Timeouts
+from bot.backends.deepsquare.logger import LogClient, LogCursor
 from bot.backends.deepsquare.oversight import (
-    AskAgain,
-    GiveUp,
-    Oversight,
-    Remark,
-    Reopen,
-    Withdraw,
+    AbandonJob,
+    CancelAttempt,
+    LogMessage,
+    ReopenLog,
+    RepeatCancel,
+    Watchdog,
 )
-from bot.backends.deepsquare.reading import Reading
-from bot.backends.deepsquare.records import JobRecord, Withdrawal
-from bot.backends.deepsquare.terms import Quotes
-from bot.backends.deepsquare.verdict import OVERDUE, Verdict, judge
-from bot.backends.deepsquare.watcher import Watch, Watcher
+from bot.backends.deepsquare.reading import LogReader
+from bot.backends.deepsquare.records import CancelReason, JobRecord
+from bot.backends.deepsquare.terms import QuoteService
+from bot.backends.deepsquare.verdict import OVERDUE, JobOutcome, classify_outcome
+from bot.backends.deepsquare.watcher import JobSubscription, Watcher
 from bot.domain.errors import (
     BackendError,
+    InsufficientFunds,
     LogStreamLost,
-    OutOfFunds,
     SubmissionRejected,
     Unavailable,
 )
-from bot.domain.events import Cancelled, Cause, Failed, Requeued, Started
+from bot.domain.events import Cancelled, Failed, FailureReason, Requeued, Started
 from bot.domain.workflow import Workflow
 
 log = logging.getLogger(__name__)
@@ -48,10 +48,10 @@ log = logging.getLogger(__name__)
 _WAITING = (Status.PENDING, Status.META_SCHEDULED)
 # In which statuses a reason to cancel still holds when the moment has come.
 _STILL_WANTED = {
-    Withdrawal.NOBODY_TOOK_IT: _WAITING,
-    Withdrawal.SCRIPT_OLD: _WAITING,
-    Withdrawal.REFUSED: (*_WAITING, Status.SCHEDULED),
-    Withdrawal.OVERDUE: (Status.RUNNING,),
+    CancelReason.NOBODY_TOOK_IT: _WAITING,
+    CancelReason.SCRIPT_OLD: _WAITING,
+    CancelReason.REFUSED: (*_WAITING, Status.SCHEDULED),
+    CancelReason.OVERDUE: (Status.RUNNING,),
 }
 
 
@@ -61,13 +61,13 @@ class Follower:
     def __init__(
         self,
         *,
-        desk: Desk,
-        cashier: Cashier,
+        desk: JobSubmitter,
+        cashier: JobSettlement,
         watcher: Watcher,
-        logs: LogService,
-        patience: Patience,
+        logs: LogClient,
+        patience: Timeouts,
         now: Callable[[], datetime],
-        quotes: Quotes,
+        quotes: QuoteService,
     ) -> None:
         self.desk = desk
         self.cashier = cashier
@@ -77,30 +77,32 @@ class Follower:
         self.now = now
         self._quotes = quotes
 
-    async def follow(self, job_id: str, cursor: str | None) -> AsyncIterator[LogLine | Life]:
+    async def follow(
+        self, job_id: str, cursor: str | None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """As ``Backend.follow`` says. An attempt that cost nothing may be followed by another."""
-        record = await self.desk.ensured(job_id)
-        position = Position.read(cursor)
+        record = await self.desk.load_confirmed(job_id)
+        position = LogCursor.read(cursor)
         while True:
             count = len(record.attempts)
-            start = position if position.attempt == count else Position(count)
-            part = _Part(self, record, start, await self._per_minute(record))
+            start = position if position.attempt == count else LogCursor(count)
+            part = _AttemptStream(self, record, start, await self._per_minute(record))
             async with part:
                 while not part.over:
                     for item in await part.more():
                         yield item
             verdict = await self._settled(record, part)
-            if not verdict.again or count > self.patience.resubmissions:
+            if not verdict.retryable or count > self.patience.resubmissions:
                 break
             try:
-                renewed = await self.desk.renew(job_id, count)
-            except (SubmissionRejected, OutOfFunds) as error:
+                renewed = await self.desk.resubmit(job_id, count)
+            except (SubmissionRejected, InsufficientFunds) as error:
                 log.warning("it is not handed over again: %s", error, extra={"job": job_id})
                 break
             log.warning("it is handed over again", extra={"job": job_id})
             record = renewed
             yield Requeued()
-        await self.cashier.close(job_id)
+        await self.cashier.close_record(job_id)
         yield verdict.ending
 
     async def _per_minute(self, record: JobRecord) -> int | None:
@@ -108,31 +110,31 @@ class Follower:
         if record.workflow is None:
             return None
         try:
-            return await self._quotes.per_minute(Workflow.load(record.workflow))
+            return await self._quotes.per_minute(Workflow.from_dict(record.workflow))
         except BackendError:
             return None
 
-    async def _settled(self, record: JobRecord, part: _Part) -> Verdict:
+    async def _settled(self, record: JobRecord, part: _AttemptStream) -> JobOutcome:
         job = part.job
         if part.given_up or job is None:
-            return Verdict(Failed(Cause.DIED, OVERDUE))
+            return JobOutcome(Failed(FailureReason.DIED, OVERDUE))
         kept = await self.cashier.settle(record.job_id, job) or record
         attempt = kept.attempts[len(record.attempts) - 1]
         bought = attempt.lock // part.per_minute if part.per_minute else None
-        verdict = judge(job, attempt, bought)
-        if verdict.remark:
+        verdict = classify_outcome(job, attempt, bought)
+        if verdict.operator_note:
             text = "Grid job %d: %s"
-            log.warning(text, job.number, verdict.remark, extra={"job": record.job_id})
-        if kept.stopped and (verdict.again or job.status is Status.CANCELLED):
-            return Verdict(Cancelled(by=0))
+            log.warning(text, job.number, verdict.operator_note, extra={"job": record.job_id})
+        if kept.stopped and (verdict.retryable or job.status is Status.CANCELLED):
+            return JobOutcome(Cancelled(by=0))
         return verdict
 
 
-class _Part:
+class _AttemptStream:
     """One attempt's stream. ``job`` is how the chain had it at the end."""
 
     def __init__(
-        self, follower: Follower, record: JobRecord, start: Position, per_minute: int | None
+        self, follower: Follower, record: JobRecord, start: LogCursor, per_minute: int | None
     ) -> None:
         attempt = record.attempts[-1]
         assert attempt.number is not None, "only what is on the chain is followed"
@@ -143,11 +145,11 @@ class _Part:
         self._script = attempt.script
         self._start = start
         self.per_minute = per_minute
-        self._oversight = Oversight(attempt, self._patience, follower.now(), per_minute)
+        self._oversight = Watchdog(attempt, self._patience, follower.now(), per_minute)
         self._woken = asyncio.Event()
         self._running = False
         self._over_at: datetime | None = None
-        self._wanted: Withdrawal | AskAgain | None = None
+        self._wanted: CancelReason | RepeatCancel | None = None
         self._acting: asyncio.Task[None] | None = None
         self._acted_at: datetime | None = None
         self._looking: asyncio.Task[None] | None = None
@@ -165,7 +167,7 @@ class _Part:
         wake = self._woken.set
         self._watching = self._follower.watcher.watching(self._number, wake)
         self._watch = await self._watching.__aenter__()
-        self._reading = Reading(self._follower.logs, self._number, self._start, wake)
+        self._reading = LogReader(self._follower.logs, self._number, self._start, wake)
         return self
 
     async def __aexit__(self, *_: object) -> None:
@@ -176,27 +178,27 @@ class _Part:
         await asyncio.gather(*tasks, return_exceptions=True)
         await self._watching.__aexit__()
 
-    async def more(self) -> list[LogLine | Life]:
+    async def more(self) -> list[LogLine | LifecycleEvent]:
         """Wait a moment for news; lines in order, then life. ``over`` says whether it was all:
         the chain says it is over, and the log's tail is in."""
         if self._begun:
             await self._wait()
         self._begun = True
         self._woken.clear()
-        news: list[LogLine | Life] = []
-        while (line := self._reading.take()) is not None:
+        news: list[LogLine | LifecycleEvent] = []
+        while (line := self._reading.next_line()) is not None:
             news.append(line)
         news += self._life(self._watch)
         await self._check(self._watch, self._reading)
         self.over = self._done(self._reading)
         return news
 
-    def _life(self, watch: Watch) -> list[Life]:
-        news: list[Life] = []
+    def _life(self, watch: JobSubscription) -> list[LifecycleEvent]:
+        news: list[LifecycleEvent] = []
         transitions, watch.transitions = watch.transitions, []
         for transition in transitions:
             if transition.after == Status.PENDING:
-                self._oversight.turned_down()
+                self._oversight.note_rejection()
                 self._running = False
                 text = "Grid job %d went back to the line, for the %d. time"
                 times = self._oversight.refusals
@@ -208,9 +210,9 @@ class _Part:
             news.append(Started())
         return news
 
-    async def _check(self, watch: Watch, reading: Reading) -> None:
+    async def _check(self, watch: JobSubscription, reading: LogReader) -> None:
         job, now = self.job, self._follower.now()
-        if reading.over and not reading.denied:
+        if reading.is_complete and not reading.denied:
             raise LogStreamLost("the log is not read any more")
         if watch.missing or (job is not None and job.script != self._script):
             self.job = None
@@ -222,19 +224,19 @@ class _Part:
         if job.status.terminal:
             self._over_at = self._over_at or now
             return
-        for finding in self._oversight.look(job, reading.moved_at, now):
+        for finding in self._oversight.check(job, reading.moved_at, now):
             match finding:
-                case Remark(level, text):
+                case LogMessage(level, text):
                     extra = {"job": self._record.job_id}
                     log.log(level, "Grid job %d: %s", self._number, text, extra=extra)
-                case Reopen():
+                case ReopenLog():
                     reading.reopen()
-                case Withdraw(reason):
+                case CancelAttempt(reason):
                     self._wanted = reason
                     self._withdrawn = True
-                case AskAgain():
+                case RepeatCancel():
                     self._wanted = finding
-                case GiveUp():
+                case AbandonJob():
                     self.given_up = True
         self._hurry(job, now)
         self._act(now)
@@ -250,7 +252,7 @@ class _Part:
         self._searched_at = now
         job_id = self._record.job_id
         log.warning("Grid job %d is gone from the chain", self._number, extra={"job": job_id})
-        record = await self._follower.desk.relocated(job_id)
+        record = await self._follower.desk.relocate(job_id)
         if record is not None and record.attempts[-1].number not in (None, self._number):
             raise LogStreamLost(f"Grid job {self._number} has another number now")
 
@@ -268,7 +270,7 @@ class _Part:
         waited = (now - self._stopped_at).total_seconds()
         if not job.cancel_requested and waited >= 10 * self._patience.stopping:
             # The chain was away when it was told: it is told again.
-            self._wanted = self._wanted or AskAgain()
+            self._wanted = self._wanted or RepeatCancel()
         self._looking = asyncio.create_task(self._look())
 
     async def _look(self) -> None:
@@ -288,24 +290,24 @@ class _Part:
             self._acted_at = now
             self._acting = asyncio.create_task(self._withdraw(self._wanted))
 
-    async def _withdraw(self, wanted: Withdrawal | AskAgain) -> None:
+    async def _withdraw(self, wanted: CancelReason | RepeatCancel) -> None:
         watcher, job_id = self._follower.watcher, self._record.job_id
-        reason = wanted if isinstance(wanted, Withdrawal) else None
+        reason = wanted if isinstance(wanted, CancelReason) else None
         try:
             job = await watcher.read(self._number)
             if reason is None or (job is not None and job.status in _STILL_WANTED[reason]):
-                await self._follower.cashier.withdraw(job_id, self._number, reason)
+                await self._follower.cashier.cancel_attempt(job_id, self._number, reason)
                 await watcher.read(self._number)
             else:
                 # Claimed at the last moment: it is let run, and may have to wait again.
-                self._oversight.spare()
+                self._oversight.reset()
         except BackendError as error:
             log.warning("Grid job %d: %s", self._number, error, extra={"job": job_id})
         else:
             self._wanted = None
         self._woken.set()
 
-    def _done(self, reading: Reading) -> bool:
+    def _done(self, reading: LogReader) -> bool:
         if self.given_up:
             return True
         job = self.job
@@ -322,12 +324,12 @@ class _Part:
         if job.never_ran or reading.denied:
             return True
         if self._stopped(job):
-            return quiet >= self._patience.hush
+            return quiet >= self._patience.quiet_period
         if reading.broken:
             return over >= self._patience.logger_outage
         if reading.ended:
             # Not at once: anybody can write the platform's last line, in the middle too.
-            return quiet >= self._patience.hush
+            return quiet >= self._patience.quiet_period
         return min(over, quiet) >= self._patience.tail
 
     def _stopped(self, job: ChainJob) -> bool:
@@ -336,7 +338,7 @@ class _Part:
         return asked and not self._withdrawn
 
     async def _wait(self) -> None:
-        tick = min(1.0, self._patience.poll, self._patience.hush)
+        tick = min(1.0, self._patience.poll, self._patience.quiet_period)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(tick):
                 await self._woken.wait()

@@ -20,12 +20,12 @@ from pathlib import Path
 from typing import Any
 
 from bot.backends.deepsquare.records import (
-    Attempt,
+    CancelReason,
+    ChainAttempt,
     JobRecord,
+    NonceRecord,
     Purpose,
-    Signed,
-    Slot,
-    Withdrawal,
+    SignedTransaction,
 )
 from bot.domain.errors import ConfigError, SubmissionRejected
 
@@ -35,7 +35,7 @@ KEPT = timedelta(days=30)
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
-class Journal:
+class StateStore:
     """``root`` is the folder of one wallet on one chain. Methods that touch files are blocking,
     and short."""
 
@@ -83,17 +83,17 @@ class Journal:
         """Remove a job's record. Its lock stays: somebody may be waiting for it."""
         self._remove(self._job_file(job_id))
 
-    def slots(self) -> tuple[Slot, ...]:
+    def slots(self) -> tuple[NonceRecord, ...]:
         """The transactions that are not resolved, by nonce."""
         found = (self._read(file, _slot) for file in sorted(self._slots.glob("*.json")))
         return tuple(slot for slot in found if slot is not None)
 
-    def slot(self, nonce: int) -> Slot | None:
+    def slot(self, nonce: int) -> NonceRecord | None:
         """One of them."""
-        slot: Slot | None = self._read(self._slot_file(nonce), _slot)
+        slot: NonceRecord | None = self._read(self._slot_file(nonce), _slot)
         return slot
 
-    def save_slot(self, slot: Slot) -> None:
+    def save_slot(self, slot: NonceRecord) -> None:
         """Keep a transaction; only afterwards may it be sent."""
         self._write(self._slot_file(slot.nonce), _plain(slot))
 
@@ -101,7 +101,7 @@ class Journal:
         """Forget a transaction: what it led to is saved, or it can lead to nothing."""
         self._remove(self._slot_file(nonce))
 
-    def note(self, name: str) -> dict[str, Any] | None:
+    def read_note(self, name: str) -> dict[str, Any] | None:
         """A small document, such as a block cursor; None if there is none (any more)."""
         try:
             found = json.loads((self._root / f"{name}.json").read_text(encoding="utf-8"))
@@ -194,7 +194,7 @@ def _sync(folder: Path) -> None:
 def _plain(value: Any) -> Any:
     """A record as JSON's values. Numbers of any size are whole numbers in JSON too."""
     match value:
-        case JobRecord() | Slot() | Signed() | Attempt():
+        case JobRecord() | NonceRecord() | SignedTransaction() | ChainAttempt():
             return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
         case datetime():
             return value.isoformat()
@@ -210,15 +210,15 @@ def _moment(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _attempt(found: dict[str, Any]) -> Attempt:
+def _attempt(found: dict[str, Any]) -> ChainAttempt:
     withdrawal = found["withdrawal"]
-    return Attempt(
+    return ChainAttempt(
         **found
         | {
             "script_at": datetime.fromisoformat(found["script_at"]),
             "requested_at": _moment(found["requested_at"]),
             "cancelled_at": _moment(found["cancelled_at"]),
-            "withdrawal": None if withdrawal is None else Withdrawal(withdrawal),
+            "withdrawal": None if withdrawal is None else CancelReason(withdrawal),
         }
     )
 
@@ -233,8 +233,8 @@ def _job(found: dict[str, Any]) -> JobRecord:
     )
 
 
-def _signed(found: dict[str, Any]) -> Signed:
-    return Signed(
+def _signed(found: dict[str, Any]) -> SignedTransaction:
+    return SignedTransaction(
         **found
         | {
             "raw": bytes.fromhex(found["raw"]),
@@ -245,8 +245,8 @@ def _signed(found: dict[str, Any]) -> Signed:
     )
 
 
-def _slot(found: dict[str, Any]) -> Slot:
-    return Slot(
+def _slot(found: dict[str, Any]) -> NonceRecord:
+    return NonceRecord(
         **found
         | {
             "purpose": Purpose(found["purpose"]),

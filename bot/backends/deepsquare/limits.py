@@ -14,7 +14,7 @@ SCRIPT_LIFE_SECONDS = 3600.0
 
 
 @dataclass(frozen=True, slots=True)
-class Patience:
+class Timeouts:
     """All in seconds, save where a name says otherwise."""
 
     poll: float = 4.0
@@ -25,9 +25,9 @@ class Patience:
     receipt: float = 120.0
     """For a transaction to be mined; afterwards the job's recovery goes on from what is saved."""
     rebroadcast: float = 10.0
-    bump: float = 60.0
+    fee_bump_after: float = 60.0
     """After which a transaction that is not mined is offered at a higher price, same nonce."""
-    lost_looks: int = 5
+    max_missed_polls: int = 5
     """So often in a row a used nonce must have no receipt before the transaction is given up."""
 
     script_resend: float = 2700.0
@@ -37,15 +37,15 @@ class Patience:
     pending_warn: float = 120.0
     pending: float = 600.0
     """For a provider to be assigned; then the job is cancelled, at no cost."""
-    claim_warn: float = 120.0
+    claim_warning: float = 120.0
     refusals: int = 3
     resubmissions: int = 2
 
-    silence: float = 600.0
+    log_silence: float = 600.0
     """Without a log line while the job runs; then the stream is opened anew."""
     tail: float = 30.0
     """Without a log line after the job's end; then the log is taken to be complete."""
-    hush: float = 1.0
+    quiet_period: float = 1.0
     """Without a log line after the platform's last one; then the log is complete."""
     flood: float = 900.0
     """After which the log of an ended job is read no further, though lines go on coming."""
@@ -61,7 +61,7 @@ class Patience:
     """Past the paid minutes; then the operator is told and the job cancelled."""
     lost: float = 1800.0
     """After that; then the job is given up."""
-    truth: float = 240.0
+    state_refresh: float = 240.0
     """After which a followed job's state is read even if no event spoke of it."""
 
     backoff: tuple[float, ...] = (1.0, 2.0, 5.0, 10.0, 30.0)

@@ -19,7 +19,7 @@ import grpc.aio
 
 from bot.backends.deepsquare import log_pb2
 from bot.backends.deepsquare.abi import log_name
-from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.limits import Timeouts
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.deepsquare.wallet import SIGNATURE_BYTES, Wallet
 from bot.domain.errors import LogStreamLost, Unavailable
@@ -45,7 +45,7 @@ _FOR_GOOD = (
 
 
 @dataclass(frozen=True, slots=True)
-class Position:
+class LogCursor:
     """Behind line ``lines`` of the log of attempt ``attempt``; ``digest`` is over all of them."""
 
     attempt: int
@@ -53,7 +53,7 @@ class Position:
     digest: str = ""
 
     @classmethod
-    def read(cls, cursor: str | None) -> Position:
+    def read(cls, cursor: str | None) -> LogCursor:
         """From a cursor; an unreadable one is the beginning."""
         try:
             attempt, lines, digest = (cursor or "").split(":")
@@ -61,16 +61,16 @@ class Position:
         except ValueError:
             return cls(0)
 
-    def after(self, data: bytes) -> Position:
+    def after(self, data: bytes) -> LogCursor:
         """Behind one more line."""
         digest = hashlib.blake2b(self.digest.encode() + b"\0" + data, digest_size=8)
-        return Position(self.attempt, self.lines + 1, digest.hexdigest())
+        return LogCursor(self.attempt, self.lines + 1, digest.hexdigest())
 
     def __str__(self) -> str:
         return f"{self.attempt}:{self.lines}:{self.digest}"
 
 
-class LogService:
+class LogClient:
     """One channel for all jobs. ``now`` gives the moment that goes into a signature."""
 
     def __init__(
@@ -79,7 +79,7 @@ class LogService:
         *,
         tls: bool,
         wallet: Wallet,
-        patience: Patience,
+        patience: Timeouts,
         now: Callable[[], datetime],
         sleep: Sleep = asyncio.sleep,
         chance: Callable[[], float],
@@ -144,7 +144,7 @@ class LogService:
         except MessageTooLarge as error:
             if number in self._long:
                 text = f"a line of the log of Grid job {number} is over {LARGEST_EVER >> 20} MiB"
-                raise Denied(text) from error
+                raise LogAccessDenied(text) from error
             self._long.add(number)
             log.warning("the log of Grid job %d has a line over %d bytes: cut", number, limit)
             raise
@@ -175,7 +175,7 @@ class LogService:
             text = f"the logger {self._address}: {code.name}"
             if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in (error.details() or ""):
                 raise MessageTooLarge(text) from error
-            raise (Denied if code in _FOR_GOOD else LogStreamLost)(text) from error
+            raise (LogAccessDenied if code in _FOR_GOOD else LogStreamLost)(text) from error
         except (grpc.aio.BaseError, grpc.RpcError, OSError) as error:
             raise LogStreamLost(f"the logger {self._address}: {type(error).__name__}") from error
 
@@ -207,5 +207,5 @@ class MessageTooLarge(LogStreamLost):
     """A message was longer than the channel receives, and gRPC broke the stream."""
 
 
-class Denied(LogStreamLost):
+class LogAccessDenied(LogStreamLost):
     """The service refuses this reader for good."""

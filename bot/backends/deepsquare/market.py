@@ -13,11 +13,11 @@ from eth_abi.exceptions import DecodingError
 from eth_utils.address import to_checksum_address
 
 from bot.backends.deepsquare import abi
-from bot.backends.deepsquare.abi import Definition
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.pricing import Prices, Provider, dearest
-from bot.backends.deepsquare.reverts import Reverted
+from bot.backends.deepsquare.abi import JobDefinition
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.pricing import Prices, Provider, highest_price
+from bot.backends.deepsquare.reverts import ContractReverted
 from bot.domain.errors import SubmissionRejected, Unavailable
 
 OVERLAP = 32
@@ -25,11 +25,16 @@ WIDE = 1_000_000
 """Registrations are few, so many blocks can be asked for at once; halved where that is refused."""
 
 
-class Market:
+class ProviderDirectory:
     """The providers that may be given work now."""
 
     def __init__(
-        self, chain: Chain, journal: Journal, *, now: Callable[[], datetime], keep: float
+        self,
+        chain: ContractReader,
+        journal: StateStore,
+        *,
+        now: Callable[[], datetime],
+        keep: float,
     ) -> None:
         self._chain = chain
         self._journal = journal
@@ -50,13 +55,13 @@ class Market:
                 self._known_at = now
             return self._known
 
-    async def per_minute(self, definition: Definition) -> int:
+    async def price_per_minute(self, definition: JobDefinition) -> int:
         """The most a minute of the job may cost. Raises Unavailable where nobody offers anything,
         SubmissionRejected where nobody offers this much or this kind."""
         providers = await self.providers()
         if not providers:
             raise Unavailable("no provider of the Grid is open for work")
-        price = dearest(providers, definition)
+        price = highest_price(providers, definition)
         if price is None:
             raise SubmissionRejected(
                 f"none of the Grid's {len(providers)} providers has "
@@ -65,20 +70,20 @@ class Market:
             )
         return price
 
-    async def per_minute_at(self, address: str, definition: Definition) -> int | None:
+    async def per_minute_at(self, address: str, definition: JobDefinition) -> int | None:
         """Return what a minute of the job costs at a provider, None if it is not known.
 
         Raises Unavailable.
         """
         providers = await self.providers()
         at = next((each for each in providers if each.address == address), None)
-        return at.prices.per_minute(definition) if at else dearest(providers, definition)
+        return at.prices.per_minute(definition) if at else highest_price(providers, definition)
 
     async def _addresses(self) -> list[str]:
         """Everybody who ever asked for approval; where the last look ended is kept on disk."""
         contracts = await self._chain.contracts()
         name = f"providers-{contracts.providers.lower()}"
-        note = self._journal.note(name) or {}
+        note = self._journal.read_note(name) or {}
         known = [str(address) for address in note.get("addresses", ())]
         head = await self._chain.rpc.head()
         block = int(note.get("block", 0))
@@ -103,7 +108,7 @@ class Market:
                 return None
             answer = await call(contracts.providers, abi.GET_PROVIDER.data(address))
             (found,) = abi.GET_PROVIDER.read(answer)
-        except (Reverted, DecodingError):
+        except (ContractReverted, DecodingError):
             # One that left, or was never let in.
             return None
         _, (_, gpus, cpus, mem), prices, labels, banned = found

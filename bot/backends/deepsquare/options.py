@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.limits import Timeouts
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import ConfigError
@@ -30,7 +30,7 @@ def utc_now() -> datetime:
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class DeepSquareOptions:
     """Amounts are credits; ``affinity`` holds (key, operator, value)."""
 
     wallet: Wallet
@@ -47,13 +47,13 @@ class Options:
     max_credits_per_job: Decimal = Decimal(1000)
     uses: tuple[tuple[str, str], ...] = ()
     affinity: tuple[tuple[str, str, str], ...] = ()
-    patience: Patience = field(default_factory=Patience)
+    patience: Timeouts = field(default_factory=Timeouts)
     now: Callable[[], datetime] = utc_now
     sleep: Sleep = asyncio.sleep
-    chance: Callable[[], float] = random.random
+    jitter: Callable[[], float] = random.random
 
     @classmethod
-    def read(cls, options: Mapping[str, object]) -> Options:
+    def from_mapping(cls, options: Mapping[str, object]) -> DeepSquareOptions:
         """From the settings' mapping. Raises ConfigError that names the key."""
         given: dict[str, Any] = {
             name: options[name] for name in cls.__dataclass_fields__ if name in options
@@ -62,7 +62,7 @@ class Options:
         if not key:
             mend = "Set DEEPSQUARE_PRIVATE_KEY, or private_key_file to a file only you can read."
             raise ConfigError(f"{SECTION} private_key", "is missing", mend)
-        patience = given.pop("patience", Patience())
+        patience = given.pop("patience", Timeouts())
         if "poll_seconds" in options:
             patience = replace(patience, poll=float(str(options["poll_seconds"])))
         given["data_dir"] = Path(str(options["data_dir"]))

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from typing import TypeAlias
 
 from bot.backends.deepsquare.abi import ChainJob, Status
-from bot.backends.deepsquare.limits import Patience
-from bot.backends.deepsquare.records import Attempt, Withdrawal
+from bot.backends.deepsquare.limits import Timeouts
+from bot.backends.deepsquare.records import CancelReason, ChainAttempt
 
 
 @dataclass(frozen=True, slots=True)
-class Remark:
+class LogMessage:
     """For the operator's log."""
 
     level: int
@@ -25,35 +25,35 @@ class Remark:
 
 
 @dataclass(frozen=True, slots=True)
-class Withdraw:
+class CancelAttempt:
     """Cancel the job on the chain, for this reason."""
 
-    reason: Withdrawal
+    reason: CancelReason
 
 
 @dataclass(frozen=True, slots=True)
-class AskAgain:
+class RepeatCancel:
     """A provider was told to stop the job and has not: tell it again."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reopen:
+class ReopenLog:
     """The log stream says nothing: open it anew."""
 
 
 @dataclass(frozen=True, slots=True)
-class GiveUp:
+class AbandonJob:
     """Nothing will come of this job any more."""
 
 
-Finding: TypeAlias = Remark | Withdraw | AskAgain | Reopen | GiveUp
+WatchdogAction: TypeAlias = LogMessage | CancelAttempt | RepeatCancel | ReopenLog | AbandonJob
 
 
-class Oversight:
+class Watchdog:
     """Of one attempt, from ``begun`` on, that costs ``per_minute`` at the most."""
 
     def __init__(
-        self, attempt: Attempt, patience: Patience, begun: datetime, per_minute: int | None
+        self, attempt: ChainAttempt, patience: Timeouts, begun: datetime, per_minute: int | None
     ) -> None:
         self._script_at = attempt.script_at
         self._per_minute = per_minute
@@ -65,15 +65,15 @@ class Oversight:
         self._said: set[str] = set()
         self.refusals = 0
 
-    def turned_down(self) -> None:
+    def note_rejection(self) -> None:
         """A provider had it and gave it back."""
         self.refusals += 1
 
-    def spare(self) -> None:
+    def reset(self) -> None:
         """A job that was to be cancelled was claimed after all; it may be found wanting again."""
         self._said.discard("withdraw")
 
-    def look(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[Finding]:
+    def check(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[WatchdogAction]:
         """What is to be done now. ``heard_at`` is when the log last moved."""
         if job.status is not self._status:
             if self._status is not None:
@@ -89,51 +89,51 @@ class Oversight:
             return self._running(job, heard_at, now)
         return []
 
-    def _waiting(self, status: Status, waited: float, script_age: float) -> list[Finding]:
+    def _waiting(self, status: Status, waited: float, script_age: float) -> list[WatchdogAction]:
         patience = self._patience
         if self.refusals >= patience.refusals:
-            return self._once("withdraw", Withdraw(Withdrawal.REFUSED))
+            return self._once("withdraw", CancelAttempt(CancelReason.REFUSED))
         if script_age >= patience.script_renew:
-            return self._once("withdraw", Withdraw(Withdrawal.SCRIPT_OLD))
+            return self._once("withdraw", CancelAttempt(CancelReason.SCRIPT_OLD))
         if status is Status.META_SCHEDULED:
-            if waited >= patience.claim_warn:
+            if waited >= patience.claim_warning:
                 text = "its provider does not take it up; is the provider's supervisor down?"
-                return self._once("claim", Remark(logging.WARNING, text))
+                return self._once("claim", LogMessage(logging.WARNING, text))
             return []
         if waited >= patience.pending:
-            return self._once("withdraw", Withdraw(Withdrawal.NOBODY_TOOK_IT))
+            return self._once("withdraw", CancelAttempt(CancelReason.NOBODY_TOOK_IT))
         if waited >= patience.pending_warn:
             text = "no provider has been found for it; are there any with these labels and size?"
-            return self._once("wait", Remark(logging.WARNING, text))
+            return self._once("wait", LogMessage(logging.WARNING, text))
         return []
 
-    def _running(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[Finding]:
+    def _running(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[WatchdogAction]:
         patience = self._patience
-        found: list[Finding] = []
+        found: list[WatchdogAction] = []
         silent = (now - max(heard_at, self._reopened_at)).total_seconds()
-        if silent >= patience.silence:
+        if silent >= patience.log_silence:
             self._reopened_at = now
             text = "it runs, and its log says nothing; opening the log anew"
-            found += [Remark(logging.WARNING, text), Reopen()]
+            found += [LogMessage(logging.WARNING, text), ReopenLog()]
         if job.cancel_requested:
             self._asked_at = self._asked_at or now
             if (now - self._asked_at).total_seconds() >= patience.cancel:
                 self._asked_at = now
                 text = "its provider was told to stop it, and does not; telling it again"
-                found += [Remark(logging.WARNING, text), AskAgain()]
+                found += [LogMessage(logging.WARNING, text), RepeatCancel()]
         if self._per_minute:
             # As the chain has it: a job may have been topped up since it was handed over.
             allowed = 60.0 * (job.max_cost // self._per_minute) + patience.overdue
             ran = (now - self._since).total_seconds()
             if ran >= allowed:
                 text = "it runs longer than was paid for; its provider must have lost it"
-                found += self._once("overdue", Remark(logging.ERROR, text))
-                found += self._once("withdraw", Withdraw(Withdrawal.OVERDUE))
+                found += self._once("overdue", LogMessage(logging.ERROR, text))
+                found += self._once("withdraw", CancelAttempt(CancelReason.OVERDUE))
             if ran >= allowed + patience.lost:
-                found += self._once("lost", GiveUp())
+                found += self._once("lost", AbandonJob())
         return found
 
-    def _once(self, what: str, finding: Finding) -> list[Finding]:
+    def _once(self, what: str, finding: WatchdogAction) -> list[WatchdogAction]:
         if what in self._said:
             return []
         self._said.add(what)

@@ -9,20 +9,20 @@ import math
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 
-from bot.backends.deepsquare.abi import Definition, shown
+from bot.backends.deepsquare.abi import JobDefinition, format_credits
 from bot.domain.errors import SubmissionRejected
 from bot.domain.workflow import Workflow
 
 MARGIN = 1.25
 OVERHEAD_MINUTES = 1.0
 """Image import, upload and the 15 s that the platform adds after the last line."""
-LEAST_MINUTES = 2
+MIN_MINUTES = 2
 """A lock that buys less than a minute fails at claim; the prices may have risen by then."""
 NEAR_LEAST, NEAR_MOST = 1.5, 5.0
 """A lock is topped up when a third of its minutes is left, within these: a provider takes a while
 to move the limit, and tries only a few times."""
-REMEMBERED = 20
-ENOUGH = 3
+HISTORY_SIZE = 20
+MIN_SAMPLES = 3
 """Of one shape, so many runs must have been measured before the measure is trusted."""
 
 # What makes one job of a template longer than another.
@@ -37,7 +37,7 @@ class Prices:
     cpu: int
     mem: int
 
-    def per_minute(self, definition: Definition) -> int:
+    def per_minute(self, definition: JobDefinition) -> int:
         """What the job costs a minute. GPUs are counted for the job, the rest for each task."""
         per_cpu = self.cpu + definition.mem_per_cpu * self.mem
         cpus = definition.tasks * definition.cpus_per_task
@@ -55,7 +55,7 @@ class Provider:
     cpus: int
     mem: int
 
-    def fits(self, definition: Definition) -> bool:
+    def fits(self, definition: JobDefinition) -> bool:
         """Whether it is large enough and of the kind that is asked for."""
         cpus = definition.tasks * definition.cpus_per_task
         large = (
@@ -72,37 +72,37 @@ class Provider:
 
 
 @dataclass(frozen=True, slots=True)
-class Bounds:
+class LockLimits:
     """Between what a lock must lie, and what it is when nothing better is known."""
 
-    least: int
-    usual: int
-    most: int
+    minimum: int
+    default: int
+    maximum: int
 
 
-def lock_for(per_minute: int, bounds: Bounds, measured: float | None) -> int:
+def lock_amount(per_minute: int, bounds: LockLimits, measured: float | None) -> int:
     """How much to lock for a job that costs ``per_minute`` and ran ``measured`` minutes before.
 
     Too little ends the job at the limit with its results lost; too much is given back. Raises
     SubmissionRejected where the operator's ceiling does not buy what the job needs.
     """
     if measured is None:
-        wanted = bounds.usual
-        needed = LEAST_MINUTES
+        wanted = bounds.default
+        needed = MIN_MINUTES
     else:
         wanted = math.ceil(measured * MARGIN + OVERHEAD_MINUTES) * per_minute
-        needed = max(LEAST_MINUTES, math.ceil(measured + OVERHEAD_MINUTES))
-    lock = min(max(wanted, bounds.least, LEAST_MINUTES * per_minute), bounds.most)
-    if lock < bounds.least or lock < needed * per_minute:
+        needed = max(MIN_MINUTES, math.ceil(measured + OVERHEAD_MINUTES))
+    lock = min(max(wanted, bounds.minimum, MIN_MINUTES * per_minute), bounds.maximum)
+    if lock < bounds.minimum or lock < needed * per_minute:
         raise SubmissionRejected(
-            f"the job needs {needed} min at {shown(per_minute)} credits a minute and at least "
-            f"{shown(bounds.least)} credits; [backend.deepsquare] max_credits_per_job allows "
-            f"{shown(bounds.most)}"
+            f"the job needs {needed} min at {format_credits(per_minute)} credits a minute and at least "
+            f"{format_credits(bounds.minimum)} credits; [backend.deepsquare] max_credits_per_job allows "
+            f"{format_credits(bounds.maximum)}"
         )
     return lock
 
 
-def topped_up(lock: int, per_minute: int, bounds: Bounds, ran_minutes: float) -> int | None:
+def topped_up(lock: int, per_minute: int, bounds: LockLimits, ran_minutes: float) -> int | None:
     """Return what a running job should lock in all, None while its lock lasts.
 
     Also None where the operator's ceiling buys no further minute: less than that adds no time.
@@ -111,11 +111,11 @@ def topped_up(lock: int, per_minute: int, bounds: Bounds, ran_minutes: float) ->
     near = min(max(NEAR_LEAST, bought / 3), NEAR_MOST)
     if bought - ran_minutes > near:
         return None
-    total = min(lock + max(bounds.usual, LEAST_MINUTES * per_minute), bounds.most)
+    total = min(lock + max(bounds.default, MIN_MINUTES * per_minute), bounds.maximum)
     return total if total - lock >= per_minute else None
 
 
-def shape_of(workflow: Workflow) -> str:
+def workload_key(workflow: Workflow) -> str:
     """What makes two jobs take about as long: resources, and the numbers that shape a grid."""
     resources = workflow.resources
     env = {variable.key: variable.value for variable in workflow.env}
@@ -129,7 +129,7 @@ def shape_of(workflow: Workflow) -> str:
     return " ".join(["x".join(map(str, sizes)), *numbers])
 
 
-class Runtimes:
+class RuntimeSamples:
     """How long jobs of each shape ran lately, in minutes."""
 
     def __init__(self, runs: Iterable[tuple[str, float]] = ()) -> None:
@@ -141,15 +141,15 @@ class Runtimes:
         """Take in one run; old ones are forgotten."""
         runs = self._runs.setdefault(shape, [])
         runs.append(minutes)
-        del runs[:-REMEMBERED]
+        del runs[:-HISTORY_SIZE]
 
     def longest(self, shape: str) -> float | None:
         """The longest of the last runs, or None where too few are known."""
         runs = self._runs.get(shape, [])
-        return max(runs) if len(runs) >= ENOUGH else None
+        return max(runs) if len(runs) >= MIN_SAMPLES else None
 
 
-def dearest(providers: Iterable[Provider], definition: Definition) -> int | None:
+def highest_price(providers: Iterable[Provider], definition: JobDefinition) -> int | None:
     """The highest price a minute among those that fit: the Grid chooses, not we."""
     prices = [each.prices.per_minute(definition) for each in providers if each.fits(definition)]
     return max(prices) if prices else None

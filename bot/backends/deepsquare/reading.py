@@ -13,19 +13,19 @@ import logging
 from collections.abc import Callable
 
 from bot.backends.base import LogLine
-from bot.backends.deepsquare.logger import Denied, LogService, Position
+from bot.backends.deepsquare.logger import LogAccessDenied, LogClient, LogCursor
 from bot.domain.errors import LogStreamLost
-from bot.domain.script import ENDED_LINE, STARTED_LINE
+from bot.domain.script import JOB_ENDED_LINE, JOB_STARTED_LINE
 
 log = logging.getLogger(__name__)
 
-STARTED = STARTED_LINE.encode()
-ENDED = ENDED_LINE.encode()
+STARTED = JOB_STARTED_LINE.encode()
+ENDED = JOB_ENDED_LINE.encode()
 WAITING_LINES = 256
 """Lines read ahead of who reads them."""
 
 
-class Reading:
+class LogReader:
     """A job's log as it is being read, in a task of its own until ``aclose``.
 
     ``wake`` is called whenever there is something new. ``waiting`` holds the lines that nobody
@@ -33,7 +33,7 @@ class Reading:
     """
 
     def __init__(
-        self, service: LogService, number: int, start: Position, wake: Callable[[], None]
+        self, service: LogClient, number: int, start: LogCursor, wake: Callable[[], None]
     ) -> None:
         self._service = service
         self._number = number
@@ -52,12 +52,12 @@ class Reading:
         self._task = asyncio.create_task(self._run())
         self._call: asyncio.Task[None] | None = None
 
-    def take(self) -> LogLine | None:
+    def next_line(self) -> LogLine | None:
         """The next line, if there is one."""
         return None if self.waiting.empty() else self.waiting.get_nowait()
 
     @property
-    def over(self) -> bool:
+    def is_complete(self) -> bool:
         """Whether nothing will come any more."""
         return self._task.done()
 
@@ -80,7 +80,7 @@ class Reading:
             try:
                 await self._call
                 trouble = "the stream ended"
-            except Denied as error:
+            except LogAccessDenied as error:
                 log.error("the log of Grid job %d cannot be read: %s", self._number, error)
                 self.denied = True
                 self._wake()
@@ -102,7 +102,7 @@ class Reading:
     async def _read(self) -> None:
         self.broken = self.ended = False
         self.moved_at = self._service.present
-        here = Position(self._reached.attempt)
+        here = LogCursor(self._reached.attempt)
         async for data in self._service.lines(self._number):
             self.moved_at = self._service.present
             behind = here.lines >= self._reached.lines
@@ -116,10 +116,10 @@ class Reading:
             elif self._marks.get(here.lines, here.digest) != here.digest:
                 # Not the log that was read before: what it says is told again, from its start.
                 self._marks.clear()
-                self._reached = Position(here.attempt)
+                self._reached = LogCursor(here.attempt)
                 raise LogStreamLost("it is another log now")
 
-    async def _pass_on(self, data: bytes, here: Position) -> None:
+    async def _pass_on(self, data: bytes, here: LogCursor) -> None:
         await self.waiting.put(LogLine(data + b"\n", str(here)))
         self._reached = here
         # A few digests on the way, so that a shorter or other log is noticed early.

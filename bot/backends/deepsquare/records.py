@@ -23,7 +23,7 @@ class Purpose(StrEnum):
     VOID = "void"
 
 
-class Withdrawal(StrEnum):
+class CancelReason(StrEnum):
     """Why the backend itself cancelled an attempt, as a stable word."""
 
     NOBODY_TOOK_IT = "nobody_took_it"
@@ -33,7 +33,7 @@ class Withdrawal(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Attempt:
+class ChainAttempt:
     """One job on the chain, or on its way there. ``lock``, ``cost`` and ``refund`` are in wei.
 
     ``script`` is the service's hash, valid for an hour from ``script_at``. ``number`` is the
@@ -47,7 +47,7 @@ class Attempt:
     number: int | None = None
     block: int = 0
     requested_at: datetime | None = None
-    withdrawal: Withdrawal | None = None
+    withdrawal: CancelReason | None = None
     cancelled_at: datetime | None = None
     status: int | None = None
     cost: int | None = None
@@ -74,7 +74,7 @@ class JobRecord:
     created_at: datetime
     shape: str = ""
     workflow: dict[str, Any] | None = field(default=None, repr=False)
-    attempts: tuple[Attempt, ...] = ()
+    attempts: tuple[ChainAttempt, ...] = ()
     minutes: float | None = None
     stopped: bool = False
     """Whether somebody wants it stopped: no further attempt is begun."""
@@ -85,7 +85,7 @@ class JobRecord:
         return tuple(each.number for each in self.attempts if each.number is not None)
 
     @property
-    def attempt(self) -> Attempt | None:
+    def attempt(self) -> ChainAttempt | None:
         """The one that counts."""
         return self.attempts[-1] if self.attempts else None
 
@@ -94,13 +94,13 @@ class JobRecord:
         """Whether all of it is paid for."""
         return bool(self.attempts) and all(attempt.settled for attempt in self.attempts)
 
-    def with_attempt(self, attempt: Attempt) -> JobRecord:
+    def with_attempt(self, attempt: ChainAttempt) -> JobRecord:
         """The record with its last attempt in a new state."""
         return replace(self, attempts=(*self.attempts[:-1], attempt))
 
 
 @dataclass(frozen=True, slots=True)
-class Signed:
+class SignedTransaction:
     """A transaction as it was signed. ``script`` is what it asks for, "" if it asks for no job;
     ``void`` does nothing but use its nonce up."""
 
@@ -114,7 +114,7 @@ class Signed:
 
 
 @dataclass(frozen=True, slots=True)
-class Slot:
+class NonceRecord:
     """One nonce and what was signed for it, oldest first; at most one of them is ever mined."""
 
     nonce: int
@@ -123,14 +123,14 @@ class Slot:
     to: str
     data: bytes = field(repr=False)
     gas: int
-    signed: tuple[Signed, ...]
+    signed: tuple[SignedTransaction, ...]
     opened_at: datetime
 
     @property
-    def newest(self) -> Signed:
+    def newest(self) -> SignedTransaction:
         """The one to send again."""
         return self.signed[-1]
 
-    def with_signed(self, signed: Signed) -> Slot:
+    def with_signed(self, signed: SignedTransaction) -> NonceRecord:
         """The slot with one more transaction for the same nonce."""
         return replace(self, signed=(*self.signed, signed))

@@ -9,53 +9,53 @@ import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.backends.base import WalletReport
-from bot.backends.deepsquare.abi import credits_of, shown
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.logger import LogService
-from bot.backends.deepsquare.market import Market
-from bot.backends.deepsquare.sbatch import ScriptService
-from bot.backends.deepsquare.terms import Quotes
-from bot.backends.deepsquare.transfer import FileHost
+from bot.backends.base import WalletStatus
+from bot.backends.deepsquare.abi import credits_of, format_credits
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.logger import LogClient
+from bot.backends.deepsquare.market import ProviderDirectory
+from bot.backends.deepsquare.sbatch import SbatchClient
+from bot.backends.deepsquare.terms import QuoteService
+from bot.backends.deepsquare.transfer import ArtifactDownloader
 from bot.domain.errors import BackendError
-from bot.domain.findings import Finding
+from bot.domain.findings import CheckResult
 from bot.domain.workflow import Workflow
 
-LITTLE_COIN = 10**16
+LOW_BALANCE_WEI = 10**16
 """Below so much of the native coin, in wei, a wallet soon cannot pay for gas."""
 NETWORK = "Is the Grid in operation? Its services may be reduced or gone."
 
 
 @dataclass(frozen=True, slots=True)
-class Parts:
+class CheckTargets:
     """What there is to look at."""
 
-    chain: Chain
+    chain: ContractReader
     chain_id: int
-    market: Market
-    quotes: Quotes
-    scripts: ScriptService
-    logs: LogService
-    files: FileHost
+    market: ProviderDirectory
+    quotes: QuoteService
+    scripts: SbatchClient
+    logs: LogClient
+    files: ArtifactDownloader
     transfer_url: str
 
 
-async def wallet_report(parts: Parts) -> WalletReport:
+async def wallet_report(parts: CheckTargets) -> WalletStatus:
     """Balances and allowance. Raises Unavailable."""
     chain = parts.chain
-    return WalletReport(
+    return WalletStatus(
         address=chain.me,
         chain_id=parts.chain_id,
         scheduler=chain.scheduler,
-        coins=credits_of(await chain.coins()),
-        credits=credits_of(await chain.credits()),
+        coins=credits_of(await chain.native_balance()),
+        credits=credits_of(await chain.credit_balance()),
         allowance=credits_of(await chain.allowance()),
     )
 
 
-async def inspect(parts: Parts, workflow: Workflow | None) -> list[Finding]:
+async def run_checks(parts: CheckTargets, workflow: Workflow | None) -> list[CheckResult]:
     """Every check in the order in which they are mended; ``workflow`` is what is priced."""
-    checks: list[tuple[str, Callable[[], Awaitable[Finding]]]] = [
+    checks: list[tuple[str, Callable[[], Awaitable[CheckResult]]]] = [
         ("chain", lambda: _chain(parts)),
         ("contract", lambda: _contract(parts)),
         ("coin for gas", lambda: _coins(parts)),
@@ -69,74 +69,79 @@ async def inspect(parts: Parts, workflow: Workflow | None) -> list[Finding]:
     if workflow is not None:
         checks.insert(6, ("price", lambda: _price(parts, workflow)))
 
-    async def check(what: str, act: Callable[[], Awaitable[Finding]]) -> Finding:
+    async def check(what: str, act: Callable[[], Awaitable[CheckResult]]) -> CheckResult:
         try:
             return await act()
         except BackendError as error:
-            return Finding(what, False, str(error), NETWORK)
+            return CheckResult(what, False, str(error), NETWORK)
 
     return list(await asyncio.gather(*(check(what, act) for what, act in checks)))
 
 
-async def _chain(parts: Parts) -> Finding:
+async def _chain(parts: CheckTargets) -> CheckResult:
     served = await parts.chain.rpc.chain_id()
     mend = "Set [backend.deepsquare] rpc_url and chain_id to the same chain."
-    return Finding("chain", served == parts.chain_id, f"the endpoint serves chain {served}", mend)
+    return CheckResult(
+        "chain", served == parts.chain_id, f"the endpoint serves chain {served}", mend
+    )
 
 
-async def _contract(parts: Parts) -> Finding:
+async def _contract(parts: CheckTargets) -> CheckResult:
     await parts.chain.contracts()
     alive = await parts.chain.takes_jobs()
     detail = f"{parts.chain.scheduler} {'takes jobs' if alive else 'is retired'}"
     mend = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
-    return Finding("contract", alive, detail, mend)
+    return CheckResult("contract", alive, detail, mend)
 
 
-async def _coins(parts: Parts) -> Finding:
-    held = await parts.chain.coins()
+async def _coins(parts: CheckTargets) -> CheckResult:
+    held = await parts.chain.native_balance()
     mend = f"Send some of the chain's own coin to {parts.chain.me}: every transaction needs it."
-    return Finding("coin for gas", held >= LITTLE_COIN, f"{shown(held)}", mend)
+    return CheckResult("coin for gas", held >= LOW_BALANCE_WEI, f"{format_credits(held)}", mend)
 
 
-async def _credits(parts: Parts) -> Finding:
-    held, least = await parts.chain.credits(), await parts.chain.minimum()
-    mend = f"A job locks at least {shown(least)} credits: get some for {parts.chain.me}."
-    return Finding("credits", held >= least, shown(held), mend)
+async def _credits(parts: CheckTargets) -> CheckResult:
+    held, least = await parts.chain.credit_balance(), await parts.chain.minimum()
+    mend = f"A job locks at least {format_credits(least)} credits: get some for {parts.chain.me}."
+    return CheckResult("credits", held >= least, format_credits(held), mend)
 
 
-async def _allowance(parts: Parts) -> Finding:
+async def _allowance(parts: CheckTargets) -> CheckResult:
     allowed, least = await parts.chain.allowance(), await parts.chain.minimum()
     mend = "Every job uses up as much of it as it locks; raise it with `gridbrush wallet`."
-    return Finding("allowance", allowed >= least, shown(allowed), mend)
+    return CheckResult("allowance", allowed >= least, format_credits(allowed), mend)
 
 
-async def _providers(parts: Parts) -> Finding:
+async def _providers(parts: CheckTargets) -> CheckResult:
     known = await parts.market.providers()
     gpus = sum(each.gpus for each in known)
     mend = f"Nobody would compute now. {NETWORK}"
-    return Finding("providers", bool(known), f"{len(known)} with {gpus} GPUs", mend)
+    return CheckResult("providers", bool(known), f"{len(known)} with {gpus} GPUs", mend)
 
 
-async def _price(parts: Parts, workflow: Workflow) -> Finding:
-    per_minute, lock = await parts.quotes.per_minute(workflow), await parts.quotes.lock(workflow)
-    detail = f"a default grid costs up to {shown(per_minute)} credits a minute, locks {shown(lock)}"
+async def _price(parts: CheckTargets, workflow: Workflow) -> CheckResult:
+    per_minute, lock = (
+        await parts.quotes.per_minute(workflow),
+        await parts.quotes.lock_amount(workflow),
+    )
+    detail = f"a default grid costs up to {format_credits(per_minute)} credits a minute, locks {format_credits(lock)}"
     mend = "Raise the allowance or get credits: one grid locks more than there is."
-    enough = lock <= min(await parts.chain.credits(), await parts.chain.allowance())
-    return Finding("price", enough, detail, mend)
+    enough = lock <= min(await parts.chain.credit_balance(), await parts.chain.allowance())
+    return CheckResult("price", enough, detail, mend)
 
 
-async def _scripts(parts: Parts) -> Finding:
+async def _scripts(parts: CheckTargets) -> CheckResult:
     trouble = await parts.scripts.healthy()
     mend = f"Check [backend.deepsquare] sbatch_url. {NETWORK}"
-    return Finding("script service", not trouble, trouble or "answers", mend)
+    return CheckResult("script service", not trouble, trouble or "answers", mend)
 
 
-async def _logger(parts: Parts) -> Finding:
+async def _logger(parts: CheckTargets) -> CheckResult:
     await parts.logs.probe()
-    return Finding("logger", True, "answers and knows the wallet's signature")
+    return CheckResult("logger", True, "answers and knows the wallet's signature")
 
 
-async def _files(parts: Parts) -> Finding:
+async def _files(parts: CheckTargets) -> CheckResult:
     trouble = await parts.files.reachable(parts.transfer_url)
     mend = f"Check [backend.deepsquare] transfer_url. {NETWORK}"
-    return Finding("file host", not trouble, trouble or "answers", mend)
+    return CheckResult("file host", not trouble, trouble or "answers", mend)

@@ -13,8 +13,8 @@ from eth_abi.abi import decode
 from eth_abi.exceptions import DecodingError
 from eth_utils.crypto import keccak
 
-from bot.backends.deepsquare.abi import shown
-from bot.domain.errors import BackendError, OutOfFunds, SubmissionRejected, Unavailable
+from bot.backends.deepsquare.abi import format_credits
+from bot.domain.errors import BackendError, InsufficientFunds, SubmissionRejected, Unavailable
 
 _TYPES: dict[str, tuple[str, ...]] = {
     "Error": ("string",),
@@ -66,7 +66,7 @@ class Revert:
         return f"{self.name or 'no reason given'}{self.values if self.values else ''}"
 
 
-class Reverted(BackendError):
+class ContractReverted(BackendError):
     """A contract refused a call; ``revert`` says why. Mapped further where the call is made."""
 
     def __init__(self, revert: Revert) -> None:
@@ -74,7 +74,7 @@ class Reverted(BackendError):
         self.revert = revert
 
 
-def read_revert(data: bytes) -> Revert:
+def decode_revert(data: bytes) -> Revert:
     """What revert data means; data that is nothing known becomes its selector."""
     name = SELECTORS.get(data[:4])
     if name is None:
@@ -85,19 +85,21 @@ def read_revert(data: bytes) -> Revert:
         return Revert(name)
 
 
-def refusal(revert: Revert) -> BackendError:
+def to_backend_error(revert: Revert) -> BackendError:
     """A refused requestNewJob as the engine's error; the text is for the operator."""
     match revert:
         case Revert("Error", (str(text),)) if TOO_LITTLE_ALLOWED in text:
-            return OutOfFunds(
+            return InsufficientFunds(
                 "the MetaScheduler may not draw as many credits as the job locks; "
                 "raise the allowance with `gridbrush wallet`"
             )
         case Revert("Error", (str(text),)) if TOO_LITTLE_HELD in text:
-            return OutOfFunds("the wallet holds fewer credits than the job locks; buy credits")
+            return InsufficientFunds(
+                "the wallet holds fewer credits than the job locks; buy credits"
+            )
         case Revert("InsufficientFunds", (int(available), int(required))):
             return SubmissionRejected(
-                f"a job locks at least {shown(required)} credits, this one {shown(available)}; "
+                f"a job locks at least {format_credits(required)} credits, this one {format_credits(available)}; "
                 "raise [backend.deepsquare] lock_credits"
             )
         case Revert("NewJobRequestDisabled"):
@@ -109,6 +111,6 @@ def refusal(revert: Revert) -> BackendError:
             return SubmissionRejected(f"the MetaScheduler refused the job: {revert}")
 
 
-def over_already(revert: Revert) -> bool:
+def is_already_ended(revert: Revert) -> bool:
     """Whether a refused cancel says that the job has ended."""
     return revert.name == "JobHotStatusOnly"

@@ -25,8 +25,8 @@ from web3.exceptions import (
 )
 from web3.middleware import ExtraDataToPOAMiddleware
 
-from bot.backends.deepsquare.limits import Patience
-from bot.backends.deepsquare.reverts import Revert, Reverted, read_revert
+from bot.backends.deepsquare.limits import Timeouts
+from bot.backends.deepsquare.reverts import ContractReverted, Revert, decode_revert
 from bot.domain.errors import BackendError, Unavailable
 
 Answer = TypeVar("Answer")
@@ -36,7 +36,7 @@ CONNECTIONS = 20
 _PASSING = (401, 403, 404, 408, 425, 429)
 
 
-class Refused(BackendError):
+class RpcError(BackendError):
     """The endpoint understood and said no; ``text`` is what it said, in lower case."""
 
     def __init__(self, text: str) -> None:
@@ -45,7 +45,7 @@ class Refused(BackendError):
 
 
 @dataclass(frozen=True, slots=True)
-class Log:
+class EventLog:
     """One event in one block; ``block_hash`` and ``index`` name it, whatever chain it is on."""
 
     address: str
@@ -57,29 +57,29 @@ class Log:
 
 
 @dataclass(frozen=True, slots=True)
-class Receipt:
+class TransactionReceipt:
     """A mined transaction: whether it did what it was to do, and its events."""
 
     ok: bool
     block: int
-    logs: tuple[Log, ...]
+    logs: tuple[EventLog, ...]
 
 
 @contextmanager
-def chain_errors() -> Iterator[None]:
+def map_rpc_errors() -> Iterator[None]:
     """Map whatever the chain's libraries raise."""
     try:
         yield
     except ContractPanicError as error:
-        raise Reverted(Revert("Panic")) from error
+        raise ContractReverted(Revert("Panic")) from error
     except ContractLogicError as error:
-        raise Reverted(_revert(error)) from error
+        raise ContractReverted(_revert(error)) from error
     except Web3RPCError as error:
-        raise Refused(_message(error)) from error
+        raise RpcError(_message(error)) from error
     except aiohttp.ClientResponseError as error:
         # Too long a question is a refusal; too many questions are an outage.
         if 400 <= error.status < 500 and error.status not in _PASSING:
-            raise Refused(f"HTTP status {error.status}") from error
+            raise RpcError(f"HTTP status {error.status}") from error
         raise Unavailable(f"the chain's endpoint answers HTTP status {error.status}") from error
     except (Web3Exception, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unavailable(f"the chain's endpoint does not answer: {_short(error)}") from error
@@ -88,10 +88,10 @@ def chain_errors() -> Iterator[None]:
         raise Unavailable(f"the chain's endpoint answers nonsense: {_short(error)}") from error
 
 
-class Rpc:
+class RpcClient:
     """One endpoint. Reads are tried again through short faults; sending is never."""
 
-    def __init__(self, url: str, patience: Patience, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, url: str, patience: Timeouts, sleep: Sleep = asyncio.sleep) -> None:
         provider = AsyncHTTPProvider(
             url,
             request_kwargs={"timeout": aiohttp.ClientTimeout(total=patience.request)},
@@ -140,7 +140,7 @@ class Rpc:
         asked: Any = {"to": to, "data": HexBytes(data), "from": sender}
         return await self._read(lambda: self._eth.estimate_gas(asked))
 
-    async def logs(self, address: str, topic: bytes, first: int, last: int) -> tuple[Log, ...]:
+    async def logs(self, address: str, topic: bytes, first: int, last: int) -> tuple[EventLog, ...]:
         """One kind of event of one contract, in blocks ``first`` to ``last``.
 
         Raises Refused for a range that is too long; not tried again, whoever asks asks anew.
@@ -151,13 +151,13 @@ class Rpc:
             "fromBlock": first,
             "toBlock": last,
         }
-        with chain_errors():
+        with map_rpc_errors():
             async with self._gate:
                 found = await self._eth.get_logs(asked)
-        with chain_errors():
+        with map_rpc_errors():
             return tuple(_log(entry) for entry in found)
 
-    async def receipt(self, transaction: bytes) -> Receipt | None:
+    async def receipt(self, transaction: bytes) -> TransactionReceipt | None:
         """A transaction's receipt, or None as long as it is not mined."""
         try:
             found = await self._read(
@@ -165,9 +165,9 @@ class Rpc:
             )
         except _NotFound:
             return None
-        with chain_errors():
+        with map_rpc_errors():
             logs = tuple(_log(entry) for entry in found["logs"])
-            return Receipt(found["status"] == 1, found["blockNumber"], logs)
+            return TransactionReceipt(found["status"] == 1, found["blockNumber"], logs)
 
     async def knows(self, transaction: bytes) -> bool:
         """Whether the endpoint has a transaction, mined or waiting."""
@@ -180,19 +180,19 @@ class Rpc:
     async def send(self, raw: bytes) -> None:
         """Hand a signed transaction over, once. Raises Refused, or Unavailable: it may then have
         arrived or not."""
-        with chain_errors():
+        with map_rpc_errors():
             await self._eth.send_raw_transaction(HexBytes(raw))
 
     async def aclose(self) -> None:
         """Close the connections."""
-        with chain_errors():
+        with map_rpc_errors():
             await self._web3.provider.disconnect()
 
     async def _read(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         for pause in (*self._retries, None):
             try:
                 async with self._gate:
-                    with chain_errors():
+                    with map_rpc_errors():
                         try:
                             return await ask()
                         except TransactionNotFound as error:
@@ -200,7 +200,7 @@ class Rpc:
             except Unavailable:
                 if pause is None:
                     raise
-            except Refused as error:
+            except RpcError as error:
                 # There is nothing in these questions that could be refused: it is not well.
                 if pause is None:
                     raise Unavailable(str(error)) from error
@@ -213,8 +213,8 @@ class _NotFound(BackendError):
     """No such transaction: an answer, no fault."""
 
 
-def _log(entry: Mapping[str, Any]) -> Log:
-    return Log(
+def _log(entry: Mapping[str, Any]) -> EventLog:
+    return EventLog(
         address=str(entry["address"]),
         topics=tuple(bytes(topic) for topic in entry["topics"]),
         data=bytes(entry["data"]),
@@ -230,7 +230,7 @@ def _revert(error: ContractLogicError) -> Revert:
         data = data.get("data")
     if isinstance(data, str) and data.startswith("0x"):
         try:
-            return read_revert(bytes.fromhex(data[2:]))
+            return decode_revert(bytes.fromhex(data[2:]))
         except ValueError:
             pass
     # Without data the reason is only in the message, if anywhere.

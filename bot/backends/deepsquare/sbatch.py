@@ -16,26 +16,26 @@ from typing import Any
 
 import httpx
 
-from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.limits import Timeouts
 from bot.backends.deepsquare.rpc import Sleep
 from bot.domain.errors import SubmissionRejected, Unavailable
 from bot.domain.workflow import Workflow
 
 MUTATION = "mutation Submit($job: Job!) { submit(job: $job) }"
-LARGEST_ANSWER = 1 << 20
+MAX_RESPONSE_BYTES = 1 << 20
 
 _SEGMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[0-9]+\])*)")
 _HASH = re.compile(r"[!-~]{1,128}")
 
 
-class ScriptService:
+class SbatchClient:
     """The GraphQL endpoint at ``url``."""
 
     def __init__(
         self,
         url: str,
         health_url: str,
-        patience: Patience,
+        patience: Timeouts,
         *,
         http: httpx.AsyncClient,
         sleep: Sleep = asyncio.sleep,
@@ -51,7 +51,7 @@ class ScriptService:
 
         Raises SubmissionRejected with the path in the document, Unavailable.
         """
-        document = workflow.document()
+        document = workflow.to_dict()
         # ASCII only: a lone surrogate in a text must not be the end of the client.
         body = json.dumps(
             {"query": MUTATION, "variables": {"job": document}, "operationName": "Submit"}
@@ -94,7 +94,7 @@ class ScriptService:
                 data = bytearray()
                 async for chunk in answer.aiter_bytes():
                     data += chunk
-                    if len(data) > LARGEST_ANSWER:
+                    if len(data) > MAX_RESPONSE_BYTES:
                         raise Unavailable("the script service answers without end")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             # The error's text may hold an address, never the body that was sent.

@@ -11,18 +11,18 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot.backends.deepsquare.abi import ChainJob, job_name
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.records import Attempt, JobRecord
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.records import ChainAttempt, JobRecord
 
 DEPTH = 500
 """Jobs that are looked at, from the newest back: an unfinished one is not far down."""
 
 
-class Search:
+class ChainJobFinder:
     """``by_name`` looks once for what others may have left; ``by_script`` looks every time."""
 
-    def __init__(self, chain: Chain, journal: Journal) -> None:
+    def __init__(self, chain: ContractReader, journal: StateStore) -> None:
         self._chain = chain
         self._journal = journal
         self._strangers: list[ChainJob] | None = None
@@ -41,7 +41,7 @@ class Search:
         if not found:
             return None
         attempts = tuple(
-            Attempt(
+            ChainAttempt(
                 script=job.script,
                 script_at=datetime.fromtimestamp(job.submitted, now.tzinfo),
                 lock=job.max_cost,

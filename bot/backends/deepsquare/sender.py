@@ -15,19 +15,19 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from bot.backends.deepsquare.abi import shown
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.limits import Patience
-from bot.backends.deepsquare.records import Purpose, Signed, Slot
-from bot.backends.deepsquare.rpc import Receipt, Refused, Rpc, Sleep
+from bot.backends.deepsquare.abi import format_credits
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.limits import Timeouts
+from bot.backends.deepsquare.records import NonceRecord, Purpose, SignedTransaction
+from bot.backends.deepsquare.rpc import RpcClient, RpcError, Sleep, TransactionReceipt
 from bot.backends.deepsquare.wallet import Wallet
-from bot.domain.errors import OutOfFunds, Unavailable
+from bot.domain.errors import InsufficientFunds, Unavailable
 
 log = logging.getLogger(__name__)
 
-MOST_GAS = 20_000_000
+MAX_GAS = 20_000_000
 VOID_GAS = 21_000
-DEAREST = 10
+MAX_GAS_PRICE_FACTOR = 10
 """A transaction is never offered at more than so many times its first price."""
 
 _IN_THE_POOL = ("already known", "already imported", "known transaction")
@@ -39,24 +39,24 @@ Renewal = Callable[[], Awaitable[tuple[str, bytes]]]
 
 
 @dataclass(frozen=True, slots=True)
-class Mined:
+class MinedTransaction:
     """What became of a nonce: which of the signed transactions it was, and its receipt."""
 
-    signed: Signed
-    receipt: Receipt
+    signed: SignedTransaction
+    receipt: TransactionReceipt
 
 
-class Sender:
+class TransactionSender:
     """One wallet on one chain."""
 
     def __init__(
         self,
         *,
-        rpc: Rpc,
+        rpc: RpcClient,
         wallet: Wallet,
-        journal: Journal,
+        journal: StateStore,
         chain_id: int,
-        patience: Patience,
+        patience: Timeouts,
         now: Callable[[], datetime],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
@@ -68,7 +68,7 @@ class Sender:
         self._now = now
         self._sleep = sleep
 
-    def slot_of(self, purpose: Purpose, job_id: str) -> Slot | None:
+    def pending_nonce(self, purpose: Purpose, job_id: str) -> NonceRecord | None:
         """The job's transaction of that purpose that is not resolved yet."""
         found = (slot for slot in self._journal.slots() if slot.job_id == job_id)
         return next((slot for slot in found if slot.purpose is purpose), None)
@@ -82,7 +82,7 @@ class Sender:
         *,
         script: str = "",
         script_at: datetime | None = None,
-    ) -> Slot:
+    ) -> NonceRecord:
         """Save and send a new transaction.
 
         Raises Reverted if the contract would refuse it, OutOfFunds if its gas cannot be paid;
@@ -90,17 +90,17 @@ class Sender:
         """
         async with self._journal.wallet_lock():
             estimate = await self._rpc.estimate(to, data, self._wallet.address)
-            gas = min(estimate * 3 // 2, MOST_GAS)
+            gas = min(estimate * 3 // 2, MAX_GAS)
             price = await self._rpc.gas_price() * 5 // 4
             held = await self._rpc.balance(self._wallet.address)
             if held < gas * price:
-                raise OutOfFunds(
-                    f"the wallet {self._wallet.address} holds {shown(held)} of the chain's own "
-                    f"coin, a transaction needs {shown(gas * price)}"
+                raise InsufficientFunds(
+                    f"the wallet {self._wallet.address} holds {format_credits(held)} of the chain's own "
+                    f"coin, a transaction needs {format_credits(gas * price)}"
                 )
             nonce = await self._next_nonce()
             moment = self._now()
-            bare = Slot(nonce, purpose, job_id, to, data, gas, (), moment)
+            bare = NonceRecord(nonce, purpose, job_id, to, data, gas, (), moment)
             signed = self._sign(bare, price, script, script_at or moment)
             slot = bare.with_signed(signed)
             # From here on the intent is known to whoever comes after a crash.
@@ -108,7 +108,9 @@ class Sender:
             await self._offer(slot)
             return slot
 
-    async def outcome(self, slot: Slot, renew: Renewal | None = None) -> Mined | None:
+    async def outcome(
+        self, slot: NonceRecord, renew: Renewal | None = None
+    ) -> MinedTransaction | None:
         """Wait until the slot's nonce is used, and say by which of its transactions.
 
         None: by none of them, or the transaction was withdrawn; it can never be mined any more.
@@ -130,7 +132,7 @@ class Sender:
                 used = await self._rpc.count(self._wallet.address, "latest")
                 # Endpoints with several nodes may know the count before they know the receipt.
                 looks = looks + 1 if used > slot.nonce else 0
-                if looks >= self._patience.lost_looks:
+                if looks >= self._patience.max_missed_polls:
                     return None
                 waited = (self._now() - nudged).total_seconds()
                 if looks == 0 and waited >= self._patience.rebroadcast:
@@ -141,7 +143,7 @@ class Sender:
             await self._sleep(self._patience.receipt_poll)
         raise Unavailable(f"transaction {slot.nonce} of the wallet is not settled: {trouble}")
 
-    async def resend(self, slot: Slot) -> None:
+    async def resend(self, slot: NonceRecord) -> None:
         """Send a saved transaction again, after a crash that may have come before its sending.
 
         Raises OutOfFunds if there is no money for it: the slot is then closed.
@@ -151,11 +153,11 @@ class Sender:
             if current is not None and not await self._rpc.knows(current.newest.hash):
                 await self._offer(current)
 
-    async def _mined(self, slot: Slot) -> Mined | None:
+    async def _mined(self, slot: NonceRecord) -> MinedTransaction | None:
         for signed in slot.signed:
             receipt = await self._rpc.receipt(signed.hash)
             if receipt is not None:
-                return Mined(signed, receipt)
+                return MinedTransaction(signed, receipt)
         return None
 
     async def _next_nonce(self) -> int:
@@ -186,7 +188,7 @@ class Sender:
             elif used < nonce and used == await self._rpc.count(self._wallet.address, "pending"):
                 log.warning("nonce %d of the wallet was never used; using it up", used)
                 to = self._wallet.address
-                hole = Slot(used, Purpose.VOID, "", to, b"", VOID_GAS, (), self._now())
+                hole = NonceRecord(used, Purpose.VOID, "", to, b"", VOID_GAS, (), self._now())
                 await self._replace(hole, void=True)
 
     async def _renewed(self, nonce: int, renew: Renewal | None) -> tuple[str, bytes] | None:
@@ -195,27 +197,27 @@ class Sender:
             return None
         return await renew()
 
-    def _stale(self, slot: Slot) -> bool:
+    def _stale(self, slot: NonceRecord) -> bool:
         """Whether its job would find no script any more by the time somebody claims it."""
         if slot.purpose is not Purpose.REQUEST or slot.newest.void:
             return False
         age = (self._now() - slot.newest.script_at).total_seconds()
         return age >= self._patience.script_resend
 
-    async def _push(self, slot: Slot) -> None:
+    async def _push(self, slot: NonceRecord) -> None:
         """The next one to be mined is not: send it again, or at a better price."""
         newest = slot.newest
         if self._stale(slot):
             # Whoever it belongs to is not there to renew it; it must neither cost nor block.
             await self._replace(slot, void=True)
-        elif (self._now() - newest.signed_at).total_seconds() >= self._patience.bump:
+        elif (self._now() - newest.signed_at).total_seconds() >= self._patience.fee_bump_after:
             await self._replace(slot, newest.script, slot.data, void=newest.void)
         elif not await self._rpc.knows(newest.hash):
             await self._offer(slot)
 
     async def _replace(
         self,
-        slot: Slot,
+        slot: NonceRecord,
         script: str = "",
         data: bytes = b"",
         *,
@@ -227,7 +229,7 @@ class Sender:
         script_at = self._now()
         if slot.signed:
             price = max(price, slot.newest.gas_price * 9 // 8 + 1)
-            if price > slot.signed[0].gas_price * DEAREST:
+            if price > slot.signed[0].gas_price * MAX_GAS_PRICE_FACTOR:
                 log.error("nonce %d of the wallet stays unmined at any sane price", slot.nonce)
                 return
             script_at = script_at if fresh else slot.newest.script_at
@@ -237,8 +239,8 @@ class Sender:
         await self._offer(changed)
 
     def _sign(
-        self, slot: Slot, price: int, script: str, script_at: datetime, *, void: bool = False
-    ) -> Signed:
+        self, slot: NonceRecord, price: int, script: str, script_at: datetime, *, void: bool = False
+    ) -> SignedTransaction:
         raw, known_as = self._wallet.sign_transaction(
             {
                 "chainId": self._chain_id,
@@ -250,15 +252,17 @@ class Sender:
                 "data": b"" if void else slot.data,
             }
         )
-        return Signed(bytes(raw), bytes(known_as), price, self._now(), script_at, script, void)
+        return SignedTransaction(
+            bytes(raw), bytes(known_as), price, self._now(), script_at, script, void
+        )
 
-    async def _offer(self, slot: Slot) -> None:
+    async def _offer(self, slot: NonceRecord) -> None:
         """Send the newest; what cannot be known now is left for ``outcome`` to find out."""
         try:
             await self._rpc.send(slot.newest.raw)
         except Unavailable as error:
             log.warning("transaction %d may not have arrived: %s", slot.nonce, error)
-        except Refused as error:
+        except RpcError as error:
             if any(text in error.text for text in (*_IN_THE_POOL, *_USED)):
                 return
             if any(text in error.text for text in _NO_MONEY):
@@ -266,7 +270,7 @@ class Sender:
                 return
             log.error("transaction %d was not taken: %s", slot.nonce, error)
 
-    async def _withdraw(self, slot: Slot, error: Refused) -> None:
+    async def _withdraw(self, slot: NonceRecord, error: RpcError) -> None:
         """Give a nonce back that nobody took, so that the next transaction can have it.
 
         Raises OutOfFunds then; otherwise an earlier one is on its way, and may yet be mined.
@@ -276,6 +280,6 @@ class Sender:
         if any(known) or used > slot.nonce:
             return
         self._journal.close_slot(slot.nonce)
-        raise OutOfFunds(
+        raise InsufficientFunds(
             f"the wallet {self._wallet.address} cannot pay for a transaction's gas"
         ) from error

@@ -8,16 +8,22 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.backends.deepsquare.abi import ChainJob, Definition, shown
-from bot.backends.deepsquare.chain import Chain
-from bot.backends.deepsquare.market import Market
-from bot.backends.deepsquare.pricing import Bounds, Runtimes, lock_for, shape_of, topped_up
-from bot.domain.errors import OutOfFunds
+from bot.backends.deepsquare.abi import ChainJob, JobDefinition, format_credits
+from bot.backends.deepsquare.chain import ContractReader
+from bot.backends.deepsquare.market import ProviderDirectory
+from bot.backends.deepsquare.pricing import (
+    LockLimits,
+    RuntimeSamples,
+    lock_amount,
+    topped_up,
+    workload_key,
+)
+from bot.domain.errors import InsufficientFunds
 from bot.domain.workflow import Workflow
 
 
 @dataclass(frozen=True, slots=True)
-class Terms:
+class PricingPolicy:
     """What the operator set: amounts, and which providers will do."""
 
     usual_lock: int
@@ -26,19 +32,25 @@ class Terms:
     affinity: tuple[tuple[str, str, str], ...] = ()
 
 
-class Quotes:
+class QuoteService:
     """Quotes for jobs on these terms; ``runtimes`` holds how long such jobs took."""
 
-    def __init__(self, chain: Chain, market: Market, terms: Terms, runtimes: Runtimes) -> None:
+    def __init__(
+        self,
+        chain: ContractReader,
+        market: ProviderDirectory,
+        terms: PricingPolicy,
+        runtimes: RuntimeSamples,
+    ) -> None:
         self._chain = chain
         self._market = market
         self._terms = terms
         self.runtimes = runtimes
 
-    def definition(self, workflow: Workflow, script: str) -> Definition:
+    def definition(self, workflow: Workflow, script: str) -> JobDefinition:
         """The job as the contract wants it described."""
         resources = workflow.resources
-        return Definition(
+        return JobDefinition(
             gpus=resources.gpus,
             mem_per_cpu=resources.mem_per_cpu,
             cpus_per_task=resources.cpus_per_task,
@@ -49,25 +61,25 @@ class Quotes:
         )
 
     async def per_minute(self, workflow: Workflow) -> int:
-        """The most a minute may cost. Raises as ``Market.per_minute`` does."""
-        return await self._market.per_minute(self.definition(workflow, "-"))
+        """The most a minute may cost. Raises as ``ProviderDirectory.per_minute`` does."""
+        return await self._market.price_per_minute(self.definition(workflow, "-"))
 
-    async def lock(self, workflow: Workflow) -> int:
+    async def lock_amount(self, workflow: Workflow) -> int:
         """What the job will lock, which is the most it can cost.
 
         Raises Unavailable, SubmissionRejected.
         """
         per_minute = await self.per_minute(workflow)
         terms = self._terms
-        bounds = Bounds(await self._chain.minimum(), terms.usual_lock, terms.most_lock)
-        return lock_for(per_minute, bounds, self.runtimes.longest(shape_of(workflow)))
+        bounds = LockLimits(await self._chain.minimum(), terms.usual_lock, terms.most_lock)
+        return lock_amount(per_minute, bounds, self.runtimes.longest(workload_key(workflow)))
 
     async def topped_up(self, job: ChainJob, ran_minutes: float) -> int | None:
         """Return what a running job should lock in all, None while nothing is to be done.
 
         Raises Unavailable.
         """
-        definition = Definition(
+        definition = JobDefinition(
             gpus=job.gpus,
             mem_per_cpu=job.mem_per_cpu,
             cpus_per_task=job.cpus_per_task,
@@ -77,19 +89,19 @@ class Quotes:
         per_minute = await self._market.per_minute_at(job.provider, definition)
         if not per_minute:
             return None
-        bounds = Bounds(0, self._terms.usual_lock, self._terms.most_lock)
+        bounds = LockLimits(0, self._terms.usual_lock, self._terms.most_lock)
         return topped_up(job.max_cost, per_minute, bounds, ran_minutes)
 
-    async def afford(self, lock: int) -> None:
+    async def check_funds(self, lock: int) -> None:
         """Raises OutOfFunds that names what is missing."""
-        held, allowed = await self._chain.credits(), await self._chain.allowance()
+        held, allowed = await self._chain.credit_balance(), await self._chain.allowance()
         if held < lock:
-            raise OutOfFunds(
-                f"the wallet {self._chain.me} holds {shown(held)} credits, the job locks "
-                f"{shown(lock)}; buy credits"
+            raise InsufficientFunds(
+                f"the wallet {self._chain.me} holds {format_credits(held)} credits, the job locks "
+                f"{format_credits(lock)}; buy credits"
             )
         if allowed < lock:
-            raise OutOfFunds(
-                f"the MetaScheduler may draw {shown(allowed)} credits, the job locks "
-                f"{shown(lock)}; raise the allowance with `gridbrush wallet`"
+            raise InsufficientFunds(
+                f"the MetaScheduler may draw {format_credits(allowed)} credits, the job locks "
+                f"{format_credits(lock)}; raise the allowance with `gridbrush wallet`"
             )

@@ -18,7 +18,7 @@ from urllib.parse import SplitResult, urlsplit
 
 import httpx
 
-from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.limits import Timeouts
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.published import CHUNK, MAX_BYTES
 from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
@@ -27,13 +27,13 @@ from bot.domain.events import Artifact
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 
 
-class FileHost:
+class ArtifactDownloader:
     """``trusted`` holds ``host`` or ``host:port``, lower case; https, save on loopback."""
 
     def __init__(
         self,
         trusted: Iterable[str],
-        patience: Patience,
+        patience: Timeouts,
         *,
         http: httpx.AsyncClient,
         sleep: Sleep = asyncio.sleep,

@@ -14,9 +14,9 @@ from collections.abc import Callable
 from datetime import datetime
 
 from bot.backends.deepsquare.abi import ChainJob
-from bot.backends.deepsquare.chain import Chain, Transition
-from bot.backends.deepsquare.journal import Journal
-from bot.backends.deepsquare.limits import Patience
+from bot.backends.deepsquare.chain import ContractReader, Transition
+from bot.backends.deepsquare.journal import StateStore
+from bot.backends.deepsquare.limits import Timeouts
 from bot.backends.deepsquare.rpc import Sleep
 from bot.domain.errors import Unavailable
 
@@ -24,15 +24,15 @@ log = logging.getLogger(__name__)
 
 OVERLAP = 32
 """Blocks that are read again at each look."""
-BACKLOG = 2000
+MAX_BACKLOG_BLOCKS = 2000
 """Blocks that are read at most after a pause: each job's truth is read at the start anyway."""
-TRUTHS = 2
+REFRESHES_PER_POLL = 2
 """Jobs whose truth is read at each look though nothing was heard of them."""
 SAVED_EVERY = 16
 """Blocks between two notes of where the last look ended."""
 
 
-class Watch:
+class JobSubscription:
     """One follower's view of one job. ``wake`` is called when ``job`` or ``transitions`` change."""
 
     __slots__ = ("job", "missing", "number", "read_at", "transitions", "wake")
@@ -52,9 +52,9 @@ class Watcher:
 
     def __init__(
         self,
-        chain: Chain,
-        journal: Journal,
-        patience: Patience,
+        chain: ContractReader,
+        journal: StateStore,
+        patience: Timeouts,
         *,
         now: Callable[[], datetime],
         sleep: Sleep = asyncio.sleep,
@@ -64,7 +64,7 @@ class Watcher:
         self._patience = patience
         self._now = now
         self._sleep = sleep
-        self._watches: dict[int, list[Watch]] = {}
+        self._watches: dict[int, list[JobSubscription]] = {}
         self._seen: dict[tuple[bytes, int], int] = {}
         self._next: int | None = None
         self._noted = 0
@@ -73,11 +73,11 @@ class Watcher:
         self.away_since: datetime | None = None
         """Since when the chain cannot be reached; None while it can."""
 
-    def watching(self, number: int, wake: Callable[[], None]) -> Watching:
+    def watching(self, number: int, wake: Callable[[], None]) -> Subscription:
         """A job's state and transitions from now on, in an ``async with``."""
-        return Watching(self, Watch(number, wake))
+        return Subscription(self, JobSubscription(number, wake))
 
-    async def begin(self, watch: Watch) -> None:
+    async def begin(self, watch: JobSubscription) -> None:
         """Watch; the job's truth is read first, if it can be."""
         self._watches.setdefault(watch.number, []).append(watch)
         if self._task is None:
@@ -87,7 +87,7 @@ class Watcher:
         except Unavailable as error:
             log.warning("Grid job %d cannot be read now: %s", watch.number, error)
 
-    async def end(self, watch: Watch) -> None:
+    async def end(self, watch: JobSubscription) -> None:
         """Watch no longer."""
         watches = self._watches[watch.number]
         watches.remove(watch)
@@ -163,15 +163,15 @@ class Watcher:
         ages: list[tuple[float, int]] = []
         for number, watches in self._watches.items():
             read_at = min((watch.read_at for watch in watches if watch.read_at), default=None)
-            age = (now - read_at).total_seconds() if read_at else self._patience.truth
-            if age >= self._patience.truth and number not in news:
+            age = (now - read_at).total_seconds() if read_at else self._patience.state_refresh
+            if age >= self._patience.state_refresh and number not in news:
                 ages.append((-age, number))
-        return [number for _, number in sorted(ages)[:TRUTHS]]
+        return [number for _, number in sorted(ages)[:REFRESHES_PER_POLL]]
 
     def _resume(self, head: int) -> int:
-        note = self._journal.note(self._note_name) or {}
+        note = self._journal.read_note(self._note_name) or {}
         noted = int(note.get("block", head))
-        return max(min(noted, head), head - BACKLOG)
+        return max(min(noted, head), head - MAX_BACKLOG_BLOCKS)
 
     def _move_on(self, head: int) -> None:
         self._next = head + 1
@@ -186,14 +186,14 @@ class Watcher:
         return f"cursor-{self._chain.scheduler.lower()}"
 
 
-class Watching:
+class Subscription:
     """Begins and ends a watch. No generator: streams that are dropped must close in order."""
 
-    def __init__(self, watcher: Watcher, watch: Watch) -> None:
+    def __init__(self, watcher: Watcher, watch: JobSubscription) -> None:
         self._watcher = watcher
         self._watch = watch
 
-    async def __aenter__(self) -> Watch:
+    async def __aenter__(self) -> JobSubscription:
         try:
             await self._watcher.begin(self._watch)
         except BaseException:

@@ -11,9 +11,9 @@ import asyncio
 from collections.abc import Mapping
 
 from bot.backends.slurm.backend import SlurmBackend
-from bot.backends.slurm.options import Options
+from bot.backends.slurm.options import SlurmOptions
 
-__all__ = ["Options", "SlurmBackend", "open"]
+__all__ = ["SlurmBackend", "SlurmOptions", "open"]
 
 
 async def open(options: Mapping[str, object]) -> SlurmBackend:
@@ -22,6 +22,6 @@ async def open(options: Mapping[str, object]) -> SlurmBackend:
     Whether Slurm itself answers is a matter of health: a cluster that is away keeps no bot from
     starting.
     """
-    backend = SlurmBackend(Options.read(options))
+    backend = SlurmBackend(SlurmOptions.from_mapping(options))
     await asyncio.to_thread(backend.prepare)
     return backend

@@ -15,30 +15,35 @@ from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
-from bot.backends.base import Health, Life, LogLine, Price, Settlement, Submission
+from bot.backends.base import FinalCost, Health, LifecycleEvent, LogLine, PriceQuote, Submission
 from bot.backends.describing import HOSTED, describe
 from bot.backends.folders import (
     PASS_BYTES,
-    forget_ended,
-    job_folder,
+    delete_expired,
+    job_dir,
     log_size,
     read_lines_until,
 )
 from bot.backends.published import copy_published
-from bot.backends.slurm.clients import Clients
-from bot.backends.slurm.course import STOPPED_SECONDS, Course, Sight
-from bot.backends.slurm.folder import Folder
+from bot.backends.slurm.clients import SlurmCommands
+from bot.backends.slurm.course import STOPPED_SECONDS, JobTracker, SqueueObservation
+from bot.backends.slurm.folder import JobFolder
 from bot.backends.slurm.inspection import (
-    AWAY_MEND,
-    Inspection,
+    CONTROLLER_DOWN_HINT,
+    ClusterChecks,
     gpu_health,
     partition_health,
     read_nodes,
 )
-from bot.backends.slurm.launcher import Srun
-from bot.backends.slurm.options import Options, cluster_words
-from bot.backends.slurm.watch import Snapshot, Watch
-from bot.backends.standins import PACKAGE_ROOT, Painting, stand_ins, write_stand_ins
+from bot.backends.slurm.launcher import SrunLauncher
+from bot.backends.slurm.options import SlurmOptions, cluster_words
+from bot.backends.slurm.watch import QueuePoller, Snapshot
+from bot.backends.standins import (
+    PACKAGE_ROOT,
+    Txt2ImgConfig,
+    container_stubs,
+    write_container_stubs,
+)
 from bot.domain.errors import (
     ConfigError,
     LogStreamLost,
@@ -46,10 +51,10 @@ from bot.domain.errors import (
     Unavailable,
     WorkflowError,
 )
-from bot.domain.events import Artifact, Handle
-from bot.domain.findings import Finding
+from bot.domain.events import Artifact, BackendJobRef
+from bot.domain.findings import CheckResult
 from bot.domain.painter import Painter
-from bot.domain.script import Containers, Runtime, Site, to_bash
+from bot.domain.script import ContainerRuntime, ExecutionEnvironment, OciRuntime, to_bash
 from bot.domain.workflow import Workflow
 
 NAME = "slurm"
@@ -62,12 +67,12 @@ class SlurmBackend:
 
     name = NAME
 
-    def __init__(self, options: Options) -> None:
+    def __init__(self, options: SlurmOptions) -> None:
         self._options = options
         self._root = options.shared_dir
         self._jobs = self._root / "jobs"
-        self._clients = Clients(options.environment, options.client_seconds)
-        self._watches: dict[str, Watch] = {}
+        self._clients = SlurmCommands(options.environment, options.client_seconds)
+        self._watches: dict[str, QueuePoller] = {}
 
     def prepare(self) -> None:
         """Make the shared folders and stand-ins, and forget jobs of a week ago. Blocking."""
@@ -79,29 +84,29 @@ class SlurmBackend:
             self._root.mkdir(parents=True, exist_ok=True)
             for folder in (self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, exist_ok=True)
-            write_stand_ins(self._root / "bin", self._options.interpreter)
+            write_container_stubs(self._root / "bin", self._options.interpreter)
         except OSError as error:
             raise ConfigError(
                 where, f"cannot write to {self._root}: {error.strerror}", "Make it writable."
             ) from error
-        forget_ended(self._jobs, time.time(), ("result", "over"))
+        delete_expired(self._jobs, time.time(), ("result", "over"))
 
     def upload_url(self, job_id: str) -> str:
         """A folder of the job on the shared file system, as a ``file://`` address."""
-        return (job_folder(self._jobs, job_id) / "published").as_uri()
+        return (job_dir(self._jobs, job_id) / "published").as_uri()
 
-    async def price(self, workflow: Workflow) -> Price:
+    async def price(self, workflow: Workflow) -> PriceQuote:
         """Nothing: the cluster is one's own."""
-        return Price()
+        return PriceQuote()
 
-    async def submit(self, submission: Submission) -> Handle:
+    async def submit(self, submission: Submission) -> BackendJobRef:
         """Hand the job to ``sbatch``, unless this id was handed over before."""
         folder = self._folder(submission.job_id)
         try:
             script = self.script(submission)
         except WorkflowError as error:
             raise SubmissionRejected(str(error)) from error
-        handle = Handle(NAME, submission.job_id)
+        handle = BackendJobRef(NAME, submission.job_id)
         try:
             await asyncio.to_thread(folder.make)
             async with folder.locked():
@@ -109,8 +114,8 @@ class SlurmBackend:
                     return handle
                 words = self._sbatch(submission, folder)
                 gpus = any(word.startswith("--gpus") for word in words)
-                await asyncio.to_thread(folder.intend, script, gpus=gpus)
-                said = await self._clients.ask("sbatch", *words)
+                await asyncio.to_thread(folder.write_intent, script, gpus=gpus)
+                said = await self._clients.run("sbatch", *words)
                 await asyncio.to_thread(folder.note_submitted, said.strip())
         except OSError as error:
             raise Unavailable(f"cannot write to {folder.path}: {error.strerror}") from error
@@ -119,47 +124,47 @@ class SlurmBackend:
     def script(self, submission: Submission) -> str:
         """The job as the bash script that would run it. Raises WorkflowError."""
         folder = self._folder(submission.job_id).path
-        site = Site(
+        site = ExecutionEnvironment(
             storage=str(folder / "scratch"),
             caches=str(self._root / "caches"),
             result=str(folder / "result"),
-            launcher=Srun(self._options),
+            launcher=SrunLauncher(self._options),
             containers=self._containers(folder),
             # A container's own txt2img.py has to be told; a stand-in's environment says it again.
-            environment={"DEVICE": self._options.painting_device},
+            environment={"DEVICE": self._options.txt2img_device},
         )
         return to_bash(submission.workflow, site)
 
-    async def find(self, job_id: str) -> Handle | None:
+    async def find(self, job_id: str) -> BackendJobRef | None:
         """The job's handle if Slurm ever took it; asked by name where the folder does not say."""
         folder = self._folder(job_id)
         if not await asyncio.to_thread(self._jobs.is_dir):
             # An unmounted folder is no proof that there is no job in it.
             raise Unavailable(f"{self._jobs} is not there; is the shared folder mounted?")
-        return Handle(NAME, job_id) if await self._landed(folder) else None
+        return BackendJobRef(NAME, job_id) if await self._landed(folder) else None
 
     async def follow(
-        self, handle: Handle, cursor: str | None = None
-    ) -> AsyncIterator[LogLine | Life]:
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """The job's log from a byte offset on, and its life as folder and Slurm tell it.
 
         Raises Unavailable while the controller is away, after all that the files can tell, and
         LogStreamLost while the shared folder is.
         """
-        folder = self._folder(handle.ref)
+        folder = self._folder(handle.id)
         options = self._options
-        course = Course(
+        course = JobTracker(
             settle_seconds=options.settle_seconds, hopeless_seconds=options.hopeless_seconds
         )
         offset = int(cursor or 0)
         watch = await self._watch_of(folder)
-        sight: Sight | None = None
+        sight: SqueueObservation | None = None
         again_at = 0.0
         looking: asyncio.Task[Snapshot] | None = None
         try:
             while True:
                 # Asked before the log is read: whatever an ended job printed is then in it.
-                traces = await asyncio.to_thread(folder.traces)
+                traces = await asyncio.to_thread(folder.state)
                 outage: Unavailable | None = None
                 if looking is not None and looking.done():
                     try:
@@ -167,9 +172,9 @@ class SlurmBackend:
                     except Unavailable as error:
                         outage = error
                     looking = None
-                lives = course.see(traces, sight, time.monotonic())
+                lives = course.update(traces, sight, time.monotonic())
                 if not lives and outage is not None:
-                    lives = course.without_slurm(traces)
+                    lives = course.update_without_slurm(traces)
                 # A part at a time while it runs: what prints without end can still be stopped.
                 size = await log_size(folder.log)
                 end = size if course.ended else min(size, offset + PASS_BYTES)
@@ -193,7 +198,7 @@ class SlurmBackend:
                     again_at = time.monotonic() + CANCEL_SECONDS
                     await self._scancel(folder, folder.note_cancelled, wait=False)
                 if looking is None:
-                    looking = asyncio.create_task(watch.look(time.monotonic()))
+                    looking = asyncio.create_task(watch.snapshot(time.monotonic()))
                 await asyncio.wait({looking}, timeout=options.log_seconds if end == size else 0)
         except OSError as error:
             raise LogStreamLost(f"cannot read {folder.path}: {error.strerror}") from error
@@ -206,13 +211,13 @@ class SlurmBackend:
         """Copy a published file, checked, in a thread."""
         await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
-    async def cancel(self, handle: Handle) -> None:
+    async def cancel(self, handle: BackendJobRef) -> None:
         """``scancel``, again until Slurm says that the job is over; it says nothing by itself.
 
         Raises Unavailable if the controller is away: the wish is kept, but ask again.
         """
-        folder = self._folder(handle.ref)
-        if not folder.path.exists() or await asyncio.to_thread(folder.over):
+        folder = self._folder(handle.id)
+        if not folder.path.exists() or await asyncio.to_thread(folder.is_over):
             return
         try:
             await self._scancel(folder, folder.note_cancelled)
@@ -221,11 +226,11 @@ class SlurmBackend:
             await asyncio.to_thread(folder.note_cancelled)
             raise
 
-    async def settlement(self, handle: Handle) -> Settlement | None:
+    async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         """Nothing is paid for here."""
         return None
 
-    async def forget(self, job_id: str) -> None:
+    async def delete_job_data(self, job_id: str) -> None:
         """Remove the job's folder if its end was seen."""
         await asyncio.to_thread(self._folder(job_id).forget)
 
@@ -236,7 +241,7 @@ class SlurmBackend:
         try:
             groups = await read_nodes(self._clients, self._options.clusters)
         except Unavailable as error:
-            return Health(False, f"the Slurm cluster is away ({error})", AWAY_MEND)
+            return Health(False, f"the Slurm cluster is away ({error})", CONTROLLER_DOWN_HINT)
         partition = partition_health(groups, self._options)
         gpus = gpu_health(groups, self._options)
         if partition.ok and gpus.ok:
@@ -254,9 +259,9 @@ class SlurmBackend:
             painting = replace(painting, engine="diffusers")
         return (await describe(painting, options.environment)).painter
 
-    async def inspect(self, workflow: Workflow) -> tuple[Finding, ...]:
+    async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """All that can be checked, with a test job of a second on a node; never raises."""
-        inspection = Inspection(
+        inspection = ClusterChecks(
             self._options,
             self._clients,
             self._watch(self._options.clusters),
@@ -271,64 +276,64 @@ class SlurmBackend:
             await watch.aclose()
         self._clients.close()
 
-    def _watch(self, cluster: str) -> Watch:
+    def _watch(self, cluster: str) -> QueuePoller:
         """Return the watch over a cluster: whoever follows a job there shares its questions."""
         if cluster not in self._watches:
-            self._watches[cluster] = Watch(self._clients, self._options.poll_seconds, cluster)
+            self._watches[cluster] = QueuePoller(self._clients, self._options.poll_seconds, cluster)
         return self._watches[cluster]
 
-    async def _watch_of(self, folder: Folder) -> Watch:
+    async def _watch_of(self, folder: JobFolder) -> QueuePoller:
         """Return the watch over the cluster that took the job, whatever is configured by now."""
         return self._watch(await asyncio.to_thread(folder.cluster) or self._options.clusters)
 
-    def _folder(self, job_id: str) -> Folder:
-        return Folder(job_folder(self._jobs, job_id))
+    def _folder(self, job_id: str) -> JobFolder:
+        return JobFolder(job_dir(self._jobs, job_id))
 
-    def _sbatch(self, submission: Submission, folder: Folder) -> tuple[str, ...]:
+    def _sbatch(self, submission: Submission, folder: JobFolder) -> tuple[str, ...]:
         return (
             *("--parsable", f"--job-name={submission.job_id}", "--comment=gridbrush"),
             # A relative log: in a full path Slurm would replace what follows a per cent sign.
             *(f"--chdir={folder.path}", "--output=log", "--open-mode=append"),
             *("--export=ALL", "--requeue"),
-            *self._options.allocation_words(submission.workflow.resources),
-            *self._options.place_words(),
+            *self._options.sbatch_args(submission.workflow.resources),
+            *self._options.partition_args(),
             str(folder.path / "job.sh"),
         )
 
-    def _containers(self, folder: Path) -> Containers:
+    def _containers(self, folder: Path) -> ContainerRuntime:
         options = self._options
         if options.container != "none":
             shared = (str(folder / "published"), str(self._root / "caches"))
-            return Runtime(options.container, shared=shared)
-        return stand_ins(
+            return OciRuntime(options.container, shared=shared)
+        return container_stubs(
             self._root / "bin",
             self._painting(),
             path=options.environment["PATH"],
             package_root="" if options.python else PACKAGE_ROOT,
         )
 
-    def _painting(self) -> Painting:
+    def _painting(self) -> Txt2ImgConfig:
         options = self._options
-        return Painting(
-            options.engine, options.model, options.painting_device, options.step_seconds
+        return Txt2ImgConfig(
+            options.engine, options.model, options.txt2img_device, options.step_seconds
         )
 
-    async def _landed(self, folder: Folder) -> bool:
+    async def _landed(self, folder: JobFolder) -> bool:
         """Whether Slurm has, or had, the job."""
-        if await asyncio.to_thread(lambda: folder.number() or folder.ran()):
+        if await asyncio.to_thread(lambda: folder.number() or folder.has_run()):
             return True
         if not await asyncio.to_thread(folder.intended):
             return False
         # sbatch was about to be called when something happened.
-        snapshot = await (await self._watch_of(folder)).look(time.monotonic(), soon=True)
-        return bool(snapshot.named(folder.name))
+        snapshot = await (await self._watch_of(folder)).snapshot(time.monotonic(), soon=True)
+        return bool(snapshot.by_name(folder.name))
 
-    async def _sight(self, snapshot: Snapshot, folder: Folder) -> Sight:
+    async def _sight(self, snapshot: Snapshot, folder: JobFolder) -> SqueueObservation:
         number = await asyncio.to_thread(folder.number)
-        return Sight(snapshot.began, snapshot.find(number, folder.name))
+        return SqueueObservation(snapshot.began, snapshot.find(number, folder.name))
 
     async def _scancel(
-        self, folder: Folder, note: Callable[[], None], *, wait: bool = True
+        self, folder: JobFolder, note: Callable[[], None], *, wait: bool = True
     ) -> None:
         """End what is alive of the job, after ``note`` was written down; nothing if it is over.
 
@@ -338,8 +343,8 @@ class SlurmBackend:
         number = await asyncio.to_thread(folder.number)
         give_up = time.monotonic() + CANCEL_SECONDS
         for attempt in itertools.count():
-            snapshot = await watch.look(time.monotonic(), soon=True)
-            alive = [record for record in snapshot.named(folder.name) if not record.ended]
+            snapshot = await watch.snapshot(time.monotonic(), soon=True)
+            alive = [record for record in snapshot.by_name(folder.name) if not record.ended]
             if attempt:
                 alive = [record for record in alive if record.state != "COMPLETING"]
             # Not to be seen just now, and yet it may run.
@@ -352,7 +357,7 @@ class SlurmBackend:
                 targets.setdefault(record.cluster or watch.cluster, []).append(record.id)
             try:
                 for cluster, numbers in targets.items():
-                    await self._clients.ask("scancel", *cluster_words(cluster), *numbers)
+                    await self._clients.run("scancel", *cluster_words(cluster), *numbers)
             except SubmissionRejected as error:
                 raise Unavailable(str(error)) from error
             if not wait:

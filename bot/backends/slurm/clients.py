@@ -32,7 +32,7 @@ _PASSING = re.compile(
 )
 
 
-class Clients:
+class SlurmCommands:
     """Runs the programs in one environment; gives each up after ``seconds``."""
 
     def __init__(self, environment: Mapping[str, str], seconds: float) -> None:
@@ -40,7 +40,7 @@ class Clients:
         self._seconds = seconds
         self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="slurm")
 
-    async def ask(self, program: str, *arguments: str) -> str:
+    async def run(self, program: str, *arguments: str) -> str:
         """What the program prints.
 
         Raises Unavailable if it is not installed, takes too long or cannot reach the controller,

@@ -10,10 +10,10 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 
-from bot.backends.base import Life
-from bot.backends.slurm.folder import PULSE_SECONDS, Traces
-from bot.backends.slurm.records import Record
-from bot.domain.events import Cancelled, Cause, Exited, Failed, Requeued, Started
+from bot.backends.base import LifecycleEvent
+from bot.backends.slurm.folder import PULSE_SECONDS, FolderState
+from bot.backends.slurm.records import SqueueRecord
+from bot.domain.events import Cancelled, Exited, Failed, FailureReason, Requeued, Started
 
 STOPPED_SECONDS = 3.0
 """For the files of a job that was stopped: nobody waits for pictures of it."""
@@ -39,16 +39,16 @@ _TOO_MUCH = frozenset({"BadConstraints", "PartitionConfig", "PartitionNodeLimit"
 
 _KILLED = {
     "memory": Failed(
-        Cause.DIED,
+        FailureReason.DIED,
         "The job needed more memory than it has on the cluster; try fewer or smaller pictures.",
     ),
     "time": Failed(
-        Cause.TIME_LIMIT,
+        FailureReason.TIME_LIMIT,
         "The cluster's time limit for one job was up before a row was ready; try fewer steps.",
     ),
-    "node": Failed(Cause.DIED, "A machine of the cluster failed under the job."),
+    "node": Failed(FailureReason.DIED, "A machine of the cluster failed under the job."),
     "preempted": Failed(
-        Cause.DIED, "The cluster took the job's machines back for more urgent work."
+        FailureReason.DIED, "The cluster took the job's machines back for more urgent work."
     ),
 }
 # What does not put a job back.
@@ -58,14 +58,14 @@ _NOT_TAKEN = "The cluster keeps the job waiting for ever; the operator can see w
 
 
 @dataclass(frozen=True, slots=True)
-class Sight:
+class SqueueObservation:
     """What Slurm said when asked at ``began``; ``record`` is None if it knows no such job."""
 
     began: float
-    record: Record | None
+    record: SqueueRecord | None
 
 
-class Course:
+class JobTracker:
     """``see`` takes the newest of both sides and gives what has happened since the last call.
 
     ``ended`` is set with the last event; ``alive`` is whether Slurm last said that the job waits or
@@ -92,11 +92,13 @@ class Course:
         self.alive = False
         self.hopeless = ""
 
-    def see(self, traces: Traces, sight: Sight | None, now: float) -> tuple[Life, ...]:
+    def update(
+        self, traces: FolderState, sight: SqueueObservation | None, now: float
+    ) -> tuple[LifecycleEvent, ...]:
         """What has happened, in order; empty for nothing new."""
-        if self._printed_at is None and traces.printed > self._printed_before:
+        if self._printed_at is None and traces.log_bytes > self._printed_before:
             self._printed_at = now
-        signs = (traces.printed, traces.pulse)
+        signs = (traces.log_bytes, traces.pulse)
         if self._signs not in (None, signs):
             self._lived_at = now
         self._signs = signs
@@ -120,18 +122,20 @@ class Course:
         self.ended = True
         return (end,)
 
-    def without_slurm(self, traces: Traces) -> tuple[Life, ...]:
+    def update_without_slurm(self, traces: FolderState) -> tuple[LifecycleEvent, ...]:
         """The end as far as files alone can tell it, while the controller is away.
 
         Whether a job that was stopped from outside is put back is not in them.
         """
         by_itself = traces.code is not None and traces.code <= 128
-        if not traces.complete or not (by_itself or traces.why in _FINAL):
+        if not traces.complete or not (by_itself or traces.kill_reason in _FINAL):
             return ()
         self.ended = True
         return (_exited(traces.code, "", traces),)
 
-    def _by_result(self, traces: Traces, sight: Sight | None, now: float) -> Life | None:
+    def _by_result(
+        self, traces: FolderState, sight: SqueueObservation | None, now: float
+    ) -> LifecycleEvent | None:
         code = traces.code
         if code is None:
             self._result_at = None
@@ -154,7 +158,7 @@ class Course:
                 return _ending(record, code, traces)
         return None
 
-    def _by_absence(self, traces: Traces, now: float) -> Life | None:
+    def _by_absence(self, traces: FolderState, now: float) -> LifecycleEvent | None:
         """The end of a job that Slurm does not know, once nothing in its folder moves any more.
 
         It may have been asked at the wrong moment, or have lost its memory while the job runs on.
@@ -172,7 +176,9 @@ class Course:
             return Cancelled(by=0)
         return Exited(None, "Slurm does not know it any more, and it left no result")
 
-    def _by_record(self, traces: Traces, record: Record, now: float) -> Life | None:
+    def _by_record(
+        self, traces: FolderState, record: SqueueRecord, now: float
+    ) -> LifecycleEvent | None:
         if traces.code is not None:
             return None  # the result file is there, and is waited for or decides
         awaited = record.state in ("COMPLETED", "FAILED") and not traces.cancelled
@@ -180,7 +186,7 @@ class Course:
             return None
         return _ending(record, record.code if record.state != "COMPLETED" else None, traces)
 
-    def _patient(self, traces: Traces) -> float:
+    def _patient(self, traces: FolderState) -> float:
         """For how long files that should be there are waited for."""
         return min(self._settle, STOPPED_SECONDS) if traces.cancelled else self._settle
 
@@ -190,7 +196,9 @@ class Course:
             self._loose_end_at = now
         return now - self._loose_end_at >= patience
 
-    def _alive(self, sight: Sight, record: Record, traces: Traces, now: float) -> tuple[Life, ...]:
+    def _alive(
+        self, sight: SqueueObservation, record: SqueueRecord, traces: FolderState, now: float
+    ) -> tuple[LifecycleEvent, ...]:
         if not (record.waiting or record.running):
             return ()  # it lives, on another cluster or in a way that has no name here
         known, self._restarts = self._restarts, record.restarts
@@ -200,7 +208,7 @@ class Course:
             if not (self._running or printed):
                 return ()
             self._running, self._printed_at = False, None
-            self._printed_before = traces.printed
+            self._printed_before = traces.log_bytes
             return (Requeued(),)
         self._hopeless_at = None
         again = self._running and known is not None and record.restarts > known
@@ -209,7 +217,7 @@ class Course:
         self._running = True
         return (Requeued(), Started()) if again else (Started(),)
 
-    def _weigh(self, record: Record, now: float) -> None:
+    def _weigh(self, record: SqueueRecord, now: float) -> None:
         if record.reason.replace("_", " ") not in _HOPELESS:
             self._hopeless_at = None
             return
@@ -219,7 +227,7 @@ class Course:
             self.hopeless = _TOO_LARGE if record.reason in _TOO_MUCH else _NOT_TAKEN
 
 
-def _ending(record: Record, code: int | None, traces: Traces) -> Life:
+def _ending(record: SqueueRecord, code: int | None, traces: FolderState) -> LifecycleEvent:
     """How a job ended that Slurm says is over."""
     if traces.refused:
         return _refusal(traces)
@@ -241,11 +249,17 @@ def _ending(record: Record, code: int | None, traces: Traces) -> Life:
             return _exited(code, "" if traces.code is not None else no_result, traces)
 
 
-def _exited(code: int | None, detail: str, traces: Traces) -> Life:
+def _exited(code: int | None, detail: str, traces: FolderState) -> LifecycleEvent:
     """A script that failed, by itself or because of what was killed beneath it."""
-    return _KILLED[traces.why] if traces.why in _KILLED and code != 0 else Exited(code, detail)
+    return (
+        _KILLED[traces.kill_reason]
+        if traces.kill_reason in _KILLED and code != 0
+        else Exited(code, detail)
+    )
 
 
-def _refusal(traces: Traces) -> Life:
+def _refusal(traces: FolderState) -> LifecycleEvent:
     """We gave it up. What it had published before, in an earlier run, is not lost."""
-    return Failed(Cause.DIED if traces.printed else Cause.REJECTED, traces.refused)
+    return Failed(
+        FailureReason.DIED if traces.log_bytes else FailureReason.REJECTED, traces.refused
+    )

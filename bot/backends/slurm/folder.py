@@ -25,7 +25,7 @@ from pathlib import Path
 
 from bot.backends.folders import write_private
 from bot.domain.errors import LogStreamLost
-from bot.domain.script import ENDED_LINE, STARTED_LINE
+from bot.domain.script import JOB_ENDED_LINE, JOB_STARTED_LINE
 
 LOCK_SECONDS = 0.05
 TAIL_BYTES = 16_384
@@ -66,7 +66,7 @@ fi
 
 
 @dataclass(frozen=True, slots=True)
-class Traces:
+class FolderState:
     """What the folder shows: the exit ``code`` once there is one, the bytes that were ``printed``,
     whether the log is ``complete`` (its last lines are there), ``why`` something in it was killed
     (``memory``, ``time``, ``node``, ``preempted``; empty for nothing), whether we ``cancelled`` the
@@ -74,16 +74,16 @@ class Traces:
     runs, 0 for a job that was submitted by a version without."""
 
     code: int | None = None
-    printed: int = 0
+    log_bytes: int = 0
     complete: bool = False
-    why: str = ""
+    kill_reason: str = ""
     cancelled: bool = False
     refused: str = ""
     pulse: int = 0
 
 
 @dataclass(frozen=True, slots=True)
-class Folder:
+class JobFolder:
     """One job's."""
 
     path: Path
@@ -115,7 +115,7 @@ class Folder:
         self.path.mkdir(mode=0o700, exist_ok=True)
         (self.path / "published").mkdir(mode=0o700, exist_ok=True)
 
-    def intend(self, script: str, *, gpus: bool) -> None:
+    def write_intent(self, script: str, *, gpus: bool) -> None:
         """Write everything that sbatch needs, and then that it is going to be called."""
         check = _CHECK_GPUS if gpus else ""
         self._write("script.sh", script)
@@ -141,11 +141,11 @@ class Folder:
         """Return the cluster that sbatch said took it, "" if it said none."""
         return self._read("submitted").partition(";")[2]
 
-    def over(self) -> bool:
+    def is_over(self) -> bool:
         """Whether it has ended for good: a result that is no 0 may be that of a run put back."""
         return (self.path / "over").exists() or self._read("result") == "0"
 
-    def ran(self) -> bool:
+    def has_run(self) -> bool:
         """Whether it left something of a run that may be over."""
         return (self.path / "result").exists() or (self.path / "over").exists()
 
@@ -165,10 +165,10 @@ class Folder:
 
     def forget(self) -> None:
         """Leave nothing of it, unless it may still live."""
-        if self.over():
+        if self.is_over():
             shutil.rmtree(self.path, ignore_errors=True)
 
-    def traces(self) -> Traces:
+    def state(self) -> FolderState:
         """What there is to see now. Raises LogStreamLost while the shared folder is away."""
         if not self.path.parent.is_dir():
             raise LogStreamLost(f"{self.path.parent} is not there; is the shared folder mounted?")
@@ -179,12 +179,12 @@ class Folder:
         text = self._read("result")
         printed, tail = self._log_tail(bool(text))
         # An earlier run that was put back is in the same log.
-        killed = _KILLED.search(tail.rpartition(STARTED_LINE.encode())[2])
-        return Traces(
+        killed = _KILLED.search(tail.rpartition(JOB_STARTED_LINE.encode())[2])
+        return FolderState(
             code=int(text) if text.isdigit() else None,
-            printed=printed,
-            complete=f"\n{ENDED_LINE}\n".encode() in tail,
-            why=(killed.lastgroup or "") if killed else "",
+            log_bytes=printed,
+            complete=f"\n{JOB_ENDED_LINE}\n".encode() in tail,
+            kill_reason=(killed.lastgroup or "") if killed else "",
             cancelled=(self.path / "cancelled").exists(),
             refused=self._read("refused"),
             pulse=self._pulse(),

@@ -19,18 +19,20 @@ from pathlib import Path
 
 from bot.backends.base import Health
 from bot.backends.describing import FINDING, MODULE, read_description
-from bot.backends.slurm.clients import Clients
-from bot.backends.slurm.options import Options, cluster_words
-from bot.backends.slurm.records import Record
-from bot.backends.slurm.watch import Watch
+from bot.backends.slurm.clients import SlurmCommands
+from bot.backends.slurm.options import SlurmOptions, cluster_words
+from bot.backends.slurm.records import SqueueRecord
+from bot.backends.slurm.watch import QueuePoller
 from bot.domain.errors import SubmissionRejected, Unavailable
-from bot.domain.findings import Finding
-from bot.domain.script import Containers, StandIns
+from bot.domain.findings import CheckResult
+from bot.domain.script import ContainerRuntime, ContainerStubs
 from bot.domain.workflow import Resources
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo")
 _SINFO = "%P|%a|%D|%T|%G"
-AWAY_MEND = "Start slurmctld, or see that this machine has the cluster's slurm.conf and munge key."
+CONTROLLER_DOWN_HINT = (
+    "Start slurmctld, or see that this machine has the cluster's slurm.conf and munge key."
+)
 _IMAGE = "library/stable-diffusion"
 
 # What the stand-ins need, and nothing that takes long to load.
@@ -39,7 +41,7 @@ _DESCRIBE = f"python -m {MODULE} > painter"
 
 
 @dataclass(frozen=True, slots=True)
-class Nodes:
+class NodeGroup:
     """Nodes of a partition in the same state; ``gres`` is Slurm's list of their devices."""
 
     partition: str
@@ -60,11 +62,11 @@ class Nodes:
         return frozenset(found)
 
 
-async def read_nodes(clients: Clients, cluster: str = "") -> tuple[Nodes, ...]:
+async def read_nodes(clients: SlurmCommands, cluster: str = "") -> tuple[NodeGroup, ...]:
     """The cluster as ``sinfo`` shows it. Raises Unavailable."""
     words = (*cluster_words(cluster), "--noheader", f"--format={_SINFO}")
     try:
-        text = await clients.ask("sinfo", *words)
+        text = await clients.run("sinfo", *words)
     except SubmissionRejected as error:
         raise Unavailable(str(error)) from error
     groups = []
@@ -73,11 +75,11 @@ async def read_nodes(clients: Clients, cluster: str = "") -> tuple[Nodes, ...]:
             continue  # the heading above each of several clusters
         name, up, count, state, gres = (part.strip() for part in line.split("|", 4))
         default, name = name.endswith("*"), name.rstrip("*")
-        groups.append(Nodes(name, default, up == "up", int(count), state, gres))
+        groups.append(NodeGroup(name, default, up == "up", int(count), state, gres))
     return tuple(groups)
 
 
-def chosen(groups: tuple[Nodes, ...], options: Options) -> tuple[Nodes, ...]:
+def eligible_nodes(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> tuple[NodeGroup, ...]:
     """The nodes that jobs may go to; a list of partitions is Slurm's, with commas."""
     if not options.partition:
         return tuple(group for group in groups if group.default)
@@ -85,9 +87,9 @@ def chosen(groups: tuple[Nodes, ...], options: Options) -> tuple[Nodes, ...]:
     return tuple(group for group in groups if group.partition in wanted)
 
 
-def partition_health(groups: tuple[Nodes, ...], options: Options) -> Health:
+def partition_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
     """Whether the partition is there and takes jobs."""
-    mine = chosen(groups, options)
+    mine = eligible_nodes(groups, options)
     names = ", ".join(sorted({group.partition for group in groups})) or "none"
     mend = f"Set [backend.slurm] partition to one of: {names}."
     if not mine:
@@ -100,11 +102,11 @@ def partition_health(groups: tuple[Nodes, ...], options: Options) -> Health:
     return Health(True, f"{mine[0].partition}, nodes: {shown}")
 
 
-def gpu_health(groups: tuple[Nodes, ...], options: Options) -> Health:
+def gpu_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
     """Whether the partition has GPUs of the wanted kind."""
     if options.gpus == "none":
         return Health(True, "none are asked for")
-    types = {kind for group in chosen(groups, options) for kind in group.gpu_types}
+    types = {kind for group in eligible_nodes(groups, options) for kind in group.gpu_types}
     shown = ", ".join(sorted(types - {"any"}))
     if options.gpus == "any" and types:
         return Health(True, shown or "there are some, without a type")
@@ -117,16 +119,16 @@ def gpu_health(groups: tuple[Nodes, ...], options: Options) -> Health:
     return Health(False, f"the partition has no GPUs of type {options.gpus}", mend)
 
 
-class Inspection:
+class ClusterChecks:
     """Runs the checks; a failed one ends those that depend on it."""
 
     def __init__(
         self,
-        options: Options,
-        clients: Clients,
-        watch: Watch,
+        options: SlurmOptions,
+        clients: SlurmCommands,
+        watch: QueuePoller,
         *,
-        containers: Containers,
+        containers: ContainerRuntime,
         resources: Resources,
     ) -> None:
         self._options = options
@@ -136,7 +138,7 @@ class Inspection:
         self._resources = resources
         self._described = ""
 
-    async def run(self) -> tuple[Finding, ...]:
+    async def run(self) -> tuple[CheckResult, ...]:
         """The findings, in order; never raises for what it finds."""
         found = [
             _finding("Slurm's programs", self._programs()),
@@ -146,7 +148,7 @@ class Inspection:
             return tuple(found)
         try:
             groups = await read_nodes(self._clients, self._options.clusters)
-            found.append(Finding("Slurm controller", True, "answers"))
+            found.append(CheckResult("Slurm controller", True, "answers"))
             found.append(_finding("partition", partition_health(groups, self._options)))
             found.append(_finding("GPUs", gpu_health(groups, self._options)))
             found.append(_finding("account and limits", await self._submission()))
@@ -154,10 +156,10 @@ class Inspection:
                 found.append(_finding("test job on a node", await self._test_job()))
                 found += self._what_paints()
         except Unavailable as error:
-            found.append(Finding("Slurm controller", False, str(error), AWAY_MEND))
+            found.append(CheckResult("Slurm controller", False, str(error), CONTROLLER_DOWN_HINT))
         return tuple(found)
 
-    def _what_paints(self) -> tuple[Finding, ...]:
+    def _what_paints(self) -> tuple[CheckResult, ...]:
         """What the painter on the node said of itself; nothing where it was not asked."""
         if not self._described:
             return ()
@@ -165,7 +167,7 @@ class Inspection:
             return read_description(self._described).findings("[backend.slurm]")
         except ValueError as error:
             mend = "See that the nodes have the same version of Gridbrush as this machine."
-            return (Finding(FINDING, False, str(error), mend),)
+            return (CheckResult(FINDING, False, str(error), mend),)
 
     def _programs(self) -> Health:
         path = self._options.environment["PATH"]
@@ -190,9 +192,9 @@ class Inspection:
     async def _submission(self) -> Health:
         """Whether the default grid would be taken: account, limits and extra_args are right."""
         options = self._options
-        words = (*options.allocation_words(self._resources), *options.place_words())
+        words = (*options.sbatch_args(self._resources), *options.partition_args())
         try:
-            await self._clients.ask("sbatch", "--test-only", *words, "--wrap=true")
+            await self._clients.run("sbatch", "--test-only", *words, "--wrap=true")
         except SubmissionRejected as error:
             mend = "Change partition, account, gpus or extra_args in [backend.slurm]; ask with: "
             return Health(False, str(error), mend + f"sbatch --test-only {shlex.join(words)}")
@@ -214,10 +216,10 @@ class Inspection:
     async def _try_on_a_node(self, folder: Path) -> Health:
         script = folder / "job.sh"
         await asyncio.to_thread(script.write_text, self._script(folder), encoding="utf-8")
-        said = await self._clients.ask(
+        said = await self._clients.run(
             *("sbatch", "--parsable", "--job-name=gridbrush-check", "--ntasks=1"),
             *(f"--chdir={folder}", "--output=log", "--export=ALL"),
-            *self._options.place_words(),
+            *self._options.partition_args(),
             str(script),
         )
         number, _, cluster = said.strip().partition(";")
@@ -226,18 +228,18 @@ class Inspection:
         finally:
             with contextlib.suppress(Unavailable, SubmissionRejected):
                 words = cluster_words(cluster or self._options.clusters)
-                await self._clients.ask("scancel", *words, number)
+                await self._clients.run("scancel", *words, number)
 
     async def _await_answer(self, folder: Path, number: str) -> Health:
         patience = self._options.inspect_seconds
         give_up = time.monotonic() + patience
-        record: Record | None = None
+        record: SqueueRecord | None = None
         while time.monotonic() < give_up:
             text = await asyncio.to_thread(_read, folder, "answer")
             if text:
                 return self._judge(text, await asyncio.to_thread(_read, folder, "log"))
-            snapshot = await self._watch.look(time.monotonic())
-            same = snapshot.named("gridbrush-check")
+            snapshot = await self._watch.snapshot(time.monotonic())
+            same = snapshot.by_name("gridbrush-check")
             record = next((one for one in same if one.id == number), None)
             if record is None or record.ended:
                 break
@@ -251,7 +253,7 @@ class Inspection:
         return Health(False, "the test job ran, but its answer did not arrive here", mend)
 
     def _script(self, folder: Path) -> str:
-        if isinstance(self._containers, StandIns):
+        if isinstance(self._containers, ContainerStubs):
             variables = self._containers.environments[_IMAGE].items()
             words = " ".join(shlex.quote(f"{key}={value}") for key, value in variables)
             attempt = f"env {words} {_TRY_STAND_INS} && env {words} {_DESCRIBE}"
@@ -267,7 +269,7 @@ class Inspection:
         code, _, host = answer.partition(" ")
         if code == "0":
             return Health(True, f"{host} writes to the shared folder and has what it needs")
-        if isinstance(self._containers, StandIns):
+        if isinstance(self._containers, ContainerStubs):
             last = (log.splitlines() or ["no output"])[-1]
             mend = "Set [backend.slurm] python to an interpreter on the nodes that has Gridbrush."
             return Health(False, f"on {host}, {self._options.interpreter} fails: {last}", mend)
@@ -276,8 +278,8 @@ class Inspection:
         return Health(False, f"{host} has no {container}", mend)
 
 
-def _finding(what: str, health: Health) -> Finding:
-    return Finding(what, health.ok, health.detail, health.mend)
+def _finding(what: str, health: Health) -> CheckResult:
+    return CheckResult(what, health.ok, health.detail, health.hint)
 
 
 def _read(folder: Path, name: str) -> str:

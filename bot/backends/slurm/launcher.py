@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-from bot.backends.slurm.options import Options
+from bot.backends.slurm.options import SlurmOptions
 from bot.domain.workflow import Resources, Run
 
 # Two things that srun does not do by itself.
@@ -45,19 +45,19 @@ _SAY_WHERE = (
 
 
 @dataclass(frozen=True, slots=True)
-class Srun:
+class SrunLauncher:
     """A step of the job for each command."""
 
-    options: Options
+    options: SlurmOptions
 
-    def words(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
+    def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
         """``srun`` with the command's share of the job.
 
         ``--exact`` keeps a step from taking the whole job, ``--nodes=1`` lets a single task go to
         any node that is free. ``--export`` is said, because sbatch's own would come before it.
         """
         wanted = run.resources
-        gpus = self.options.gpu_words(wanted.gpus_per_task)
+        gpus = self.options.gpu_args(wanted.gpus_per_task)
         words = [
             *("bash", "-c", _STEP, "step"),
             *("srun", "--exact", f"--ntasks={wanted.tasks}", "--export=ALL"),

@@ -26,7 +26,7 @@ _GPUS = re.compile(r"[A-Za-z0-9_.-]+")
 
 
 @dataclass(frozen=True, slots=True)
-class Options:
+class SlurmOptions:
     """``gpus`` is ``any``, ``none``, or the type that the cluster gives its GPUs (``a100``).
 
     ``python`` is the interpreter on the nodes that has Gridbrush installed; empty for the bot's
@@ -57,7 +57,7 @@ class Options:
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
 
     @classmethod
-    def read(cls, options: Mapping[str, object]) -> Options:
+    def from_mapping(cls, options: Mapping[str, object]) -> SlurmOptions:
         """Options from settings; unknown ones are left aside. Raises ConfigError."""
         known = {name: options[name] for name in cls.__dataclass_fields__ if name in options}
         if not known.get("shared_dir"):
@@ -95,27 +95,27 @@ class Options:
         return self.python or sys.executable
 
     @property
-    def painting_device(self) -> str:
+    def txt2img_device(self) -> str:
         """Where a model computes, ``cpu`` or ``cuda``."""
         if self.device != "auto":
             return self.device
         return "cpu" if self.gpus == "none" or self.engine == "sketch" else "cuda"
 
-    def gpu_words(self, per_task: int) -> tuple[str, ...]:
+    def gpu_args(self, per_task: int) -> tuple[str, ...]:
         """``srun``'s or ``sbatch``'s words for so many GPUs of the wanted kind for each task."""
         if per_task == 0 or self.gpus == "none":
             return ()
         kind = "" if self.gpus == "any" else f"{self.gpus}:"
         return (f"--gpus-per-task={kind}{per_task}",)
 
-    def place_words(self) -> tuple[str, ...]:
+    def partition_args(self) -> tuple[str, ...]:
         """``sbatch``'s words for where to run, the operator's own last, so that they win."""
         words = [f"--clusters={self.clusters}"] if self.clusters else []
         words += [f"--partition={self.partition}"] if self.partition else []
         words += [f"--account={self.account}"] if self.account else []
         return (*words, *self.extra_args)
 
-    def allocation_words(self, resources: Resources) -> tuple[str, ...]:
+    def sbatch_args(self, resources: Resources) -> tuple[str, ...]:
         """``sbatch``'s words for what a job takes.
 
         Memory is asked for by CPU, for the job as for its steps: a step of a job with memory in
@@ -126,7 +126,7 @@ class Options:
             f"--ntasks={resources.tasks}",
             f"--cpus-per-task={resources.cpus_per_task}",
             f"--mem-per-cpu={resources.mem_per_cpu}M",
-            *self.gpu_words(-(-resources.gpus // resources.tasks)),
+            *self.gpu_args(-(-resources.gpus // resources.tasks)),
         )
 
 

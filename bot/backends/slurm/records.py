@@ -44,7 +44,7 @@ _REFUSED = "BadConstraints"
 
 
 @dataclass(frozen=True, slots=True)
-class Record:
+class SqueueRecord:
     """One job. ``code`` is its exit status as a shell counts (128 + signal), None if unknown.
 
     ``cluster`` is where it is, "" where only one cluster was asked. A state that is in none of the
@@ -80,12 +80,12 @@ class Record:
         return self.state in ENDED
 
     @property
-    def refused(self) -> bool:
+    def is_rejected(self) -> bool:
         """Whether it is only the trace of a submission that was refused."""
         return self.ended and self.reason == _REFUSED
 
 
-def read_json(text: str) -> tuple[Record, ...]:
+def parse_json(text: str) -> tuple[SqueueRecord, ...]:
     """The records in the output of ``squeue --json``.
 
     Raises Unavailable if it tells of an error: with the controller away, 22.05 exits with 0 and
@@ -98,7 +98,7 @@ def read_json(text: str) -> tuple[Record, ...]:
         said = f"{error.get('source', 'squeue')}: {error.get('description', error)}"
         raise Unavailable(f"the Slurm controller does not answer ({said})")
     return tuple(
-        Record(
+        SqueueRecord(
             id=str(job["job_id"]),
             name=str(job.get("name") or ""),
             state=_state(job["job_state"]),
@@ -110,12 +110,12 @@ def read_json(text: str) -> tuple[Record, ...]:
     )
 
 
-def read_text(text: str) -> tuple[Record, ...]:
+def parse_text(text: str) -> tuple[SqueueRecord, ...]:
     """Return the records in the output of ``squeue --Format=TEXT_FORMAT``.
 
     With a header or without; asked of several clusters, ``CLUSTER: name`` stands above each part.
     """
-    records: list[Record] = []
+    records: list[SqueueRecord] = []
     cluster = ""
     for line in text.splitlines():
         if heading := _CLUSTER.fullmatch(line):
@@ -125,7 +125,7 @@ def read_text(text: str) -> tuple[Record, ...]:
         if len(parts) == 6 and parts[0][:1].isdigit():
             number, state, reason, code, restarts, name = parts
             count = int(restarts) if restarts.isdigit() else 0
-            record = Record(number, name, _state(state), reason, _raw_code(code), count)
+            record = SqueueRecord(number, name, _state(state), reason, _raw_code(code), count)
             records.append(replace(record, cluster=cluster))
     return tuple(records)
 

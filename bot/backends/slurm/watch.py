@@ -13,9 +13,9 @@ import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from bot.backends.slurm.clients import Clients
+from bot.backends.slurm.clients import SlurmCommands
 from bot.backends.slurm.options import cluster_words
-from bot.backends.slurm.records import TEXT_FORMAT, Record, read_json, read_text
+from bot.backends.slurm.records import TEXT_FORMAT, SqueueRecord, parse_json, parse_text
 from bot.domain.errors import SubmissionRejected, Unavailable
 
 log = logging.getLogger(__name__)
@@ -30,30 +30,30 @@ class Snapshot:
     """All records that Slurm gave when asked at ``began``, in seconds of the monotonic clock."""
 
     began: float
-    records: Mapping[str, Record]
+    records: Mapping[str, SqueueRecord]
 
-    def find(self, number: str, name: str) -> Record | None:
+    def find(self, number: str, name: str) -> SqueueRecord | None:
         """Return the job of that name, by preference that of the number; None if there is none.
 
         A number alone says nothing: a controller that lost its state gives them out again.
         """
-        named = self.named(name)
+        named = self.by_name(name)
         numbered = (record for record in named if record.id == number)
         return next(numbered, next(iter(named), None))
 
-    def named(self, name: str) -> tuple[Record, ...]:
+    def by_name(self, name: str) -> tuple[SqueueRecord, ...]:
         """The jobs of that name, without traces of refused submissions."""
         same = (record for record in self.records.values() if record.name == name)
-        return tuple(record for record in same if not record.refused)
+        return tuple(record for record in same if not record.is_rejected)
 
 
-class Watch:
+class QueuePoller:
     """``look`` waits for a snapshot; at most one is being taken at any moment.
 
     ``cluster`` is the one that is asked, or Slurm's list of several; "" for the machine's own.
     """
 
-    def __init__(self, clients: Clients, poll_seconds: float, cluster: str = "") -> None:
+    def __init__(self, clients: SlurmCommands, poll_seconds: float, cluster: str = "") -> None:
         self._clients = clients
         self._poll_seconds = poll_seconds
         self.cluster = cluster
@@ -65,7 +65,7 @@ class Watch:
         self._asking: asyncio.Task[Snapshot | Unavailable] | None = None
         self._hurry = asyncio.Event()
 
-    async def look(self, since: float, *, soon: bool = False) -> Snapshot:
+    async def snapshot(self, since: float, *, soon: bool = False) -> Snapshot:
         """A snapshot that was begun at ``since`` or later; ``soon``: without waiting for its turn.
 
         Raises Unavailable if the controller could not be asked since then.
@@ -106,24 +106,24 @@ class Watch:
         finally:
             self._asking = None
 
-    async def _records(self) -> tuple[Record, ...]:
+    async def _records(self) -> tuple[SqueueRecord, ...]:
         if self._json:
             try:
-                text = await self._clients.ask("squeue", "--json", "--me", "--states=all")
+                text = await self._clients.run("squeue", "--json", "--me", "--states=all")
                 self._json = len(text) <= LONGEST_JSON
-                return await asyncio.to_thread(read_json, text)
+                return await asyncio.to_thread(parse_json, text)
             except (SubmissionRejected, ValueError, KeyError) as error:
                 log.info("this squeue gives no JSON that can be read (%s); text will do", error)
                 self._json = False
         try:
             # With --noheader some versions also leave out which cluster a part is from.
             words = cluster_words(self.cluster) or ("--noheader",)
-            text = await self._clients.ask(
+            text = await self._clients.run(
                 "squeue", *words, "--me", "--states=all", f"--Format={TEXT_FORMAT}"
             )
         except SubmissionRejected as error:
             raise Unavailable(str(error)) from error
-        return read_text(text)
+        return parse_text(text)
 
 
 async def _either(event: asyncio.Event, seconds: float) -> None:

@@ -7,27 +7,29 @@ from PIL import Image
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import mix, ramp
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.land import fill_ridge
 from bot.painter.art.noise import Field, fractal, profile, smoothstep, warped
 from bot.painter.art.outline import ellipse, ribbon
 from bot.painter.art.scene import Scene
-from bot.painter.art.sky import Lamp
+from bot.painter.art.sky import LightSource
 
 
-def paint_abstract(canvas: Canvas, scene: Scene, dice: Dice) -> Lamp:
+def paint_abstract(canvas: Canvas, scene: Scene, dice: RandomStreams) -> LightSource:
     """One of four compositions in the scene's colours."""
-    random = dice.roll("abstract")
+    random = dice.stream("abstract")
     painters = (_paint_silk, _paint_ink, _paint_circles, _paint_strata)
     painters[int(random.integers(4))](canvas, scene, dice)
-    return Lamp(canvas.width * 0.3, canvas.height * 0.2, canvas.unit * 0.1, scene.palette.light)
+    return LightSource(
+        canvas.width * 0.3, canvas.height * 0.2, canvas.unit * 0.1, scene.palette.light
+    )
 
 
-def _paint_ink(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+def _paint_ink(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
     """Marbled ink: noise looked up through noise, with fine veins where it folds."""
-    first = fractal(dice.roll("first"), canvas.shape, 1.6, 1.6, octaves=3, gain=0.4)
-    second = fractal(dice.roll("second"), canvas.shape, 1.6, 1.6, octaves=3, gain=0.4)
-    base = fractal(dice.roll("base"), canvas.shape, 1.5, 1.5, octaves=4, gain=0.42)
+    first = fractal(dice.stream("first"), canvas.shape, 1.6, 1.6, octaves=3, gain=0.4)
+    second = fractal(dice.stream("second"), canvas.shape, 1.6, 1.6, octaves=3, gain=0.4)
+    base = fractal(dice.stream("base"), canvas.shape, 1.5, 1.5, octaves=4, gain=0.42)
     reach = canvas.unit * 0.55
     once = _softened(warped(base, (first - 0.5) * reach, (second - 0.5) * reach), canvas)
     twice = warped(first, (once - 0.5) * reach * 1.5, (second - 0.5) * reach * 1.5)
@@ -56,11 +58,11 @@ def _softened(field: Field, canvas: Canvas) -> Field:
     return np.asarray(smooth, np.float32) / 65535
 
 
-def _paint_silk(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+def _paint_silk(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
     """Broad translucent ribbons over a soft ground."""
-    random = dice.roll("silk")
+    random = dice.stream("silk")
     palette = scene.palette
-    sway = fractal(dice.roll("sway"), canvas.shape, 1.6, 1.6, octaves=3)
+    sway = fractal(dice.stream("sway"), canvas.shape, 1.6, 1.6, octaves=3)
     canvas.lookup(
         ramp(palette.sky[:4]), np.clip(canvas.y / canvas.height * 0.75 + (sway - 0.5) * 0.7, 0, 1)
     )
@@ -95,11 +97,11 @@ def _paint_silk(canvas: Canvas, scene: Scene, dice: Dice) -> None:
         canvas.blend(color, (body * 0.88).astype(np.float32))
 
 
-def _paint_circles(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+def _paint_circles(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
     """Suns and arcs on paper, as posters of the twenties have them."""
-    random = dice.roll("circles")
+    random = dice.stream("circles")
     palette = scene.palette
-    sway = fractal(dice.roll("sway"), canvas.shape, 2, 2, octaves=4)
+    sway = fractal(dice.stream("sway"), canvas.shape, 2, 2, octaves=4)
     canvas.lookup(
         ramp(palette.sky[::-1][:3]), np.clip(canvas.y / canvas.height * 0.5 + sway * 0.45, 0, 1)
     )
@@ -147,9 +149,9 @@ def _paint_circles(canvas: Canvas, scene: Scene, dice: Dice) -> None:
             )
 
 
-def _paint_strata(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+def _paint_strata(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
     """Layers of cut paper, light behind dark, round a bright hollow."""
-    random = dice.roll("strata")
+    random = dice.stream("strata")
     palette = scene.palette
     canvas.lookup(
         ramp(palette.sky),

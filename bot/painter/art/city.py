@@ -7,17 +7,19 @@ from PIL import Image, ImageFilter
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import Color, from_hex, mix, turn
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.land import fill_ridge
 from bot.painter.art.noise import fractal, profile, smoothstep
 from bot.painter.art.outline import box, polygon
 from bot.painter.art.scene import Scene
-from bot.painter.art.sky import Lamp
+from bot.painter.art.sky import LightSource
 
 
-def paint_city(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: Lamp) -> None:
+def paint_city(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
+) -> None:
     """Three rows of towers on the horizon, a street, water or hills before them."""
-    random = dice.roll("city")
+    random = dice.stream("city")
     palette = scene.palette
     lively = bool(scene.styles & {"neon", "synthwave"}) or palette.dark
     if "synthwave" in scene.styles:
@@ -117,7 +119,7 @@ def _paint_sign(
     canvas.glow((float(center[0]), float(center[1])), canvas.unit * 0.055, color, 0.5)
 
 
-def _paint_mirror(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> None:
+def _paint_mirror(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float) -> None:
     top = int(horizon) + 1
     height = canvas.height - top
     if height < 4:
@@ -132,7 +134,7 @@ def _paint_mirror(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> N
         (canvas.width, height), Image.Resampling.BICUBIC
     )
     image = np.asarray(soft, np.float32) / 255
-    ripples = fractal(dice.roll("ripples"), (height, canvas.width), 8, 60, octaves=3)
+    ripples = fractal(dice.stream("ripples"), (height, canvas.width), 8, 60, octaves=3)
     depth = np.linspace(0, 1, height, dtype=np.float32)[:, None]
     shift = ((ripples - 0.5) * canvas.unit * (0.02 + 0.1 * depth)).astype(np.int32)
     columns = np.clip(np.arange(canvas.width)[None, :] + shift, 0, canvas.width - 1)
@@ -145,7 +147,7 @@ def _paint_mirror(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> N
     canvas.blend(scene.palette.near, edge * 0.8)
 
 
-def _paint_sun(canvas: Canvas, lamp: Lamp, horizon: float) -> None:
+def _paint_sun(canvas: Canvas, lamp: LightSource, horizon: float) -> None:
     radius = canvas.unit * 0.27
     x, y = canvas.width / 2, horizon - radius * 0.55
     distance = np.hypot(canvas.x - x, canvas.y - y)

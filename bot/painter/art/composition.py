@@ -12,12 +12,12 @@ from bot.painter.art.canvas import Canvas
 from bot.painter.art.city import paint_city
 from bot.painter.art.color import mix, ramp
 from bot.painter.art.cosmos import paint_space
-from bot.painter.art.dice import Dice
-from bot.painter.art.finish import caption, finish
+from bot.painter.art.dice import RandomStreams
+from bot.painter.art.finish import caption, postprocess
 from bot.painter.art.land import paint_desert, paint_forest, paint_hills, paint_mountains
 from bot.painter.art.noise import fractal
 from bot.painter.art.scene import Scene, read
-from bot.painter.art.sky import Lamp, paint_sky
+from bot.painter.art.sky import LightSource, paint_sky
 from bot.painter.art.subject import paint_subject
 from bot.painter.art.water import paint_depths, paint_sea
 from bot.painter.art.weather import paint_weather, veil
@@ -33,7 +33,7 @@ _HORIZONS = {
 """How far down the horizon lies, least and most, as a share of the height."""
 
 
-def paint(
+def draw_picture(
     prompt: str, negative: str, seed: int, index: int, width: int, height: int, steps: int
 ) -> Image.Image:
     """A captioned RGB picture; equal arguments give equal pixels.
@@ -41,24 +41,24 @@ def paint(
     ``index`` numbers the variations of one prompt and seed from 0. The composition does not
     depend on ``steps``, which only sharpen it.
     """
-    dice = Dice(prompt, negative, seed, index)
+    dice = RandomStreams(prompt, negative, seed, index)
     image = draw(read(prompt, negative, dice), dice, width, height, steps)
     caption(image)
     return image
 
 
-def draw(scene: Scene, dice: Dice, width: int, height: int, steps: int) -> Image.Image:
+def draw(scene: Scene, dice: RandomStreams, width: int, height: int, steps: int) -> Image.Image:
     """The picture of ``scene`` without a caption."""
     canvas = Canvas(width, height)
     least, most = _HORIZONS.get(scene.place, (0.6, 0.6))
-    horizon = height * dice.roll("horizon").uniform(least, most)
+    horizon = height * dice.stream("horizon").uniform(least, most)
     lamp = _paint_place(canvas, scene, dice, horizon)
     paint_subject(canvas, scene, dice, horizon, lamp)
     paint_weather(canvas, scene, dice, horizon)
-    return finish(canvas, scene, dice, steps)
+    return postprocess(canvas, scene, dice, steps)
 
 
-def _paint_place(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> Lamp:
+def _paint_place(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float) -> LightSource:
     match scene.place:
         case "abstract":
             return paint_abstract(canvas, scene, dice)
@@ -87,11 +87,11 @@ def _paint_place(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> La
     return lamp
 
 
-def _paint_backdrop(canvas: Canvas, scene: Scene, dice: Dice) -> Lamp:
+def _paint_backdrop(canvas: Canvas, scene: Scene, dice: RandomStreams) -> LightSource:
     """A studio wall with a great disc of light, as behind the saints."""
-    random = dice.roll("backdrop")
+    random = dice.stream("backdrop")
     palette = scene.palette
-    wall = fractal(dice.roll("wall"), canvas.shape, 2.4, 2.4, octaves=5)
+    wall = fractal(dice.stream("wall"), canvas.shape, 2.4, 2.4, octaves=5)
     center = (canvas.width / 2, canvas.height * random.uniform(0.4, 0.47))
     distance = np.hypot(canvas.x - center[0], canvas.y - center[1]) / canvas.unit
     canvas.lookup(ramp(palette.sky[:4]), np.clip(0.82 - distance * 0.95 + (wall - 0.5) * 0.4, 0, 1))
@@ -114,5 +114,7 @@ def _paint_backdrop(canvas: Canvas, scene: Scene, dice: Dice) -> Lamp:
         canvas.shine(palette.light, (line * 0.55).astype(np.float32))
     side = float(random.choice([-0.15, 1.15]))
     return replace(
-        Lamp(0, 0, canvas.unit * 0.1, palette.light), x=canvas.width * side, y=canvas.height * 0.1
+        LightSource(0, 0, canvas.unit * 0.1, palette.light),
+        x=canvas.width * side,
+        y=canvas.height * 0.1,
     )

@@ -6,20 +6,20 @@ import numpy as np
 
 from bot.painter.art.canvas import Canvas, Patch
 from bot.painter.art.color import Color, from_hex, mix, ramp
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.noise import Field, fractal, profile, smoothstep, warped
 from bot.painter.art.scene import Scene
-from bot.painter.art.sky import Lamp, paint_stars
+from bot.painter.art.sky import LightSource, paint_stars
 
 
-def paint_space(canvas: Canvas, scene: Scene, dice: Dice, crowded: bool) -> Lamp:
+def paint_space(canvas: Canvas, scene: Scene, dice: RandomStreams, crowded: bool) -> LightSource:
     """A nebula full of stars and one or two planets; ``crowded``: leave room for a figure."""
-    random = dice.roll("space")
+    random = dice.stream("space")
     palette = scene.palette
     colors = ramp(palette.sky)
-    drift = fractal(dice.roll("drift"), canvas.shape, 2.2, 2.2, octaves=4)
-    other = fractal(dice.roll("other"), canvas.shape, 2.2, 2.2, octaves=4)
-    cloud = fractal(dice.roll("cloud"), canvas.shape, 2.6, 2.6, octaves=6, gain=0.56)
+    drift = fractal(dice.stream("drift"), canvas.shape, 2.2, 2.2, octaves=4)
+    other = fractal(dice.stream("other"), canvas.shape, 2.2, 2.2, octaves=4)
+    cloud = fractal(dice.stream("cloud"), canvas.shape, 2.6, 2.6, octaves=6, gain=0.56)
     reach = canvas.unit * 0.42
     gas = warped(cloud, (drift - 0.5) * reach, (other - 0.5) * reach)
     # A broad band across the picture holds most of the gas.
@@ -35,7 +35,7 @@ def paint_space(canvas: Canvas, scene: Scene, dice: Dice, crowded: bool) -> Lamp
     )
     paint_stars(canvas, dice, 620)
     _paint_sparkles(canvas, dice, palette.light)
-    lamp = Lamp(
+    lamp = LightSource(
         canvas.width * random.choice([-0.1, 1.1]),
         canvas.height * random.uniform(-0.1, 0.4),
         canvas.unit * 0.1,
@@ -45,8 +45,8 @@ def paint_space(canvas: Canvas, scene: Scene, dice: Dice, crowded: bool) -> Lamp
     return lamp
 
 
-def _paint_sparkles(canvas: Canvas, dice: Dice, color: Color) -> None:
-    random = dice.roll("sparkles")
+def _paint_sparkles(canvas: Canvas, dice: RandomStreams, color: Color) -> None:
+    random = dice.stream("sparkles")
     for _ in range(7):
         x, y = random.random() * canvas.width, random.random() * canvas.height
         size = canvas.unit * random.uniform(0.012, 0.04)
@@ -62,8 +62,10 @@ def _paint_sparkles(canvas: Canvas, dice: Dice, color: Color) -> None:
         canvas.glow((x, y), size * 0.25, color, 0.8)
 
 
-def _paint_planets(canvas: Canvas, scene: Scene, dice: Dice, lamp: Lamp, crowded: bool) -> None:
-    random = dice.roll("planets")
+def _paint_planets(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, lamp: LightSource, crowded: bool
+) -> None:
+    random = dice.stream("planets")
     palette = scene.palette
     unit = canvas.unit
     base = mix(palette.accent, palette.sky[2], random.uniform(0.2, 0.6))
@@ -94,12 +96,12 @@ def _paint_planets(canvas: Canvas, scene: Scene, dice: Dice, lamp: Lamp, crowded
 
 def _paint_planet(
     canvas: Canvas,
-    dice: Dice,
+    dice: RandomStreams,
     center: tuple[float, float],
     radius: float,
     base: Color,
     light: Color,
-    lamp: Lamp,
+    lamp: LightSource,
 ) -> None:
     halo = radius * 1.22
     left, right = int(max(0, center[0] - halo)), int(min(canvas.width, center[0] + halo + 1))
@@ -114,7 +116,7 @@ def _paint_planet(
     away /= np.linalg.norm(away)
     facing = x * away[0] + y * away[1] + z * away[2]
     day = smoothstep(-0.18, 0.75, facing.astype(np.float32))
-    random = dice.roll(f"planet {radius:.1f}")
+    random = dice.stream(f"planet {radius:.1f}")
     shape = (bottom - top, right - left)
     bands = fractal(random, shape, 1.5, 9, octaves=4)
     swirl = fractal(random, shape, 4, 4, octaves=4)
@@ -133,7 +135,7 @@ def _paint_planet(
 
 def _paint_rings(
     canvas: Canvas,
-    dice: Dice,
+    dice: RandomStreams,
     center: tuple[float, float],
     radius: float,
     tilt: float,
@@ -144,7 +146,7 @@ def _paint_rings(
     along = x * np.cos(tilt) + y * np.sin(tilt)
     across = (y * np.cos(tilt) - x * np.sin(tilt)) / 0.26
     reach = np.hypot(along, across) / radius
-    grooves: Field = profile(dice.roll("rings"), 512, 18, 4)
+    grooves: Field = profile(dice.stream("rings"), 512, 18, 4)
     strength = grooves[np.clip((reach - 1.3) / 0.95 * 511, 0, 511).astype(np.int32)]
     mask = (
         smoothstep(1.3, 1.34, reach)

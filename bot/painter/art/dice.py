@@ -10,7 +10,7 @@ import hashlib
 import numpy as np
 
 
-class Dice:
+class RandomStreams:
     """Named random streams of one picture."""
 
     def __init__(self, *facts: object) -> None:
@@ -18,7 +18,7 @@ class Dice:
         text = repr(facts)
         self._seed = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
-    def roll(self, name: str) -> np.random.Generator:
+    def stream(self, name: str) -> np.random.Generator:
         """The stream called ``name``, from its beginning each time."""
         digest = hashlib.sha256(self._seed + name.encode("utf-8", "surrogatepass")).digest()
         return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

@@ -9,7 +9,7 @@ from PIL import Image, ImageDraw, ImageFilter, ImageFont
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import from_hex
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.noise import Field, fractal
 from bot.painter.art.scene import Scene
 
@@ -19,7 +19,7 @@ CAPTION = "sketch – no model installed"
 _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
-def finish(canvas: Canvas, scene: Scene, dice: Dice, steps: int) -> Image.Image:
+def postprocess(canvas: Canvas, scene: Scene, dice: RandomStreams, steps: int) -> Image.Image:
     """The finished RGB picture without its caption; fewer ``steps`` leave it softer."""
     _bloom(canvas, 0.32 if scene.styles & {"neon", "synthwave"} else 0.2)
     _grade(canvas, scene, dice)
@@ -29,7 +29,7 @@ def finish(canvas: Canvas, scene: Scene, dice: Dice, steps: int) -> Image.Image:
     if softness > 0:
         radius = canvas.unit * 0.012 * softness
         canvas.pixels = _as_array(_as_image(canvas.pixels).filter(ImageFilter.GaussianBlur(radius)))
-    grain = dice.roll("grain").normal(0, 1.5 / 255, (*canvas.shape, 1)).astype(np.float32)
+    grain = dice.stream("grain").normal(0, 1.5 / 255, (*canvas.shape, 1)).astype(np.float32)
     image = _as_image(canvas.pixels + grain)
     if "pixel" in scene.styles:
         small = image.resize((canvas.width // 8, canvas.height // 8), Image.Resampling.BOX)
@@ -71,7 +71,7 @@ def _bloom(canvas: Canvas, power: float) -> None:
     canvas.pixels += power * light * np.maximum(1 - canvas.pixels, 0)
 
 
-def _grade(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+def _grade(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
     styles = scene.styles
     if "mono" in styles or "sepia" in styles:
         grey = _contrast(canvas.pixels @ _LUMA, 1.22)[..., None]
@@ -81,7 +81,7 @@ def _grade(canvas: Canvas, scene: Scene, dice: Dice) -> None:
         return
     if "pastel" in styles:
         canvas.pixels = canvas.pixels * 0.62 + 0.36
-        paper = fractal(dice.roll("paper"), canvas.shape, 60, 60, octaves=3) - 0.5
+        paper = fractal(dice.stream("paper"), canvas.shape, 60, 60, octaves=3) - 0.5
         canvas.pixels += paper[..., None] * 0.07
     if "vivid" in styles:
         grey = (canvas.pixels @ _LUMA)[..., None]

@@ -6,7 +6,7 @@ import numpy as np
 
 from bot.painter.art.canvas import Canvas, Points
 from bot.painter.art.color import Color, from_hex, mix, turn
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.outline import capsule, curve, ellipse, polygon, ribbon, rotated
 from bot.painter.art.palette import Palette
 
@@ -31,9 +31,9 @@ def conifer(random: np.random.Generator, x: float, foot: float, tall: float) -> 
     return polygon((x, foot - tall), *right, *base, *reversed(left))
 
 
-def grasses(canvas: Canvas, dice: Dice, palette: Palette, flowers: bool) -> None:
+def grasses(canvas: Canvas, dice: RandomStreams, palette: Palette, flowers: bool) -> None:
     """Blades along the lower edge, with small flowers among them."""
-    random = dice.roll("grass")
+    random = dice.stream("grass")
     unit = canvas.unit
     blades = []
     for _ in range(int(170 * canvas.width / unit)):
@@ -60,14 +60,14 @@ def grasses(canvas: Canvas, dice: Dice, palette: Palette, flowers: bool) -> None
 
 def paint_tree(
     canvas: Canvas,
-    dice: Dice,
+    dice: RandomStreams,
     palette: Palette,
     foot: tuple[float, float],
     tall: float,
     leaf: Color | None,
 ) -> None:
     """A broad tree that branches by chance; with ``leaf``, crowned in that colour."""
-    random = dice.roll("tree")
+    random = dice.stream("tree")
     limbs: list[Points] = []
     tips: list[tuple[float, float]] = []
     _branch(random, limbs, tips, foot, -0.25 + random.normal(0, 0.01), tall * 0.3, tall * 0.045, 8)
@@ -129,14 +129,14 @@ def _branch(
 
 def paint_flower(
     canvas: Canvas,
-    dice: Dice,
+    dice: RandomStreams,
     palette: Palette,
     center: tuple[float, float],
     radius: float,
     color: Color,
 ) -> None:
     """A great blossom seen from the front: rings of petals around a seeded heart."""
-    random = dice.roll("flower")
+    random = dice.stream("flower")
     petals = int(random.choice([5, 8, 8, 13]))
     rings = 4 if petals > 5 else 3
     stem = curve(
@@ -194,14 +194,14 @@ def paint_flower(
 
 def paint_mushrooms(
     canvas: Canvas,
-    dice: Dice,
+    dice: RandomStreams,
     palette: Palette,
     foot: tuple[float, float],
     tall: float,
     color: Color,
 ) -> None:
     """A few mushrooms, caps lit from within."""
-    random = dice.roll("mushrooms")
+    random = dice.stream("mushrooms")
     for share, shift in ((0.55, -0.42), (0.45, 0.4), (0.75, 0.22), (1.0, 0.0)):
         size = tall * share * random.uniform(0.9, 1.1)
         x, y = foot[0] + shift * tall, foot[1]

@@ -7,12 +7,12 @@ import numpy as np
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import Color, mix
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.growth import conifer, grasses
 from bot.painter.art.noise import Field, fractal, profile, smoothstep
 from bot.painter.art.outline import curve, ribbon
 from bot.painter.art.scene import Scene
-from bot.painter.art.sky import Lamp
+from bot.painter.art.sky import LightSource
 
 
 def fill_ridge(
@@ -34,9 +34,11 @@ def fill_ridge(
     canvas.blend(color, np.clip(below + 0.5, 0, 1), top)
 
 
-def paint_mountains(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: Lamp) -> None:
+def paint_mountains(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
+) -> None:
     """Four to six ranges up to our feet, snow on the far ones in cold weather, firs on the last."""
-    random = dice.roll("mountains")
+    random = dice.stream("mountains")
     palette = scene.palette
     layers = int(random.integers(4, 7))
     wide = canvas.width / canvas.unit
@@ -58,9 +60,9 @@ def paint_mountains(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, la
             _firs(canvas, dice, heights, palette.near, 0.05)
 
 
-def paint_hills(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> None:
+def paint_hills(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float) -> None:
     """Soft hills with grass at our feet and flowers in it by day."""
-    random = dice.roll("hills")
+    random = dice.stream("hills")
     palette = scene.palette
     wide = canvas.width / canvas.unit
     layers = 5
@@ -78,10 +80,12 @@ def paint_hills(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> Non
     grasses(canvas, dice, palette, flowers="snow" not in scene.weather)
 
 
-def paint_desert(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: Lamp) -> None:
+def paint_desert(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
+) -> None:
     """Dunes with a lit and a shaded side, and now and then a table mountain behind them."""
     heights: Field
-    random = dice.roll("desert")
+    random = dice.stream("desert")
     palette = scene.palette
     if random.random() < 0.65:
         line = profile(random, canvas.width, 3.2, 4)
@@ -89,7 +93,7 @@ def paint_desert(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp:
         heights = horizon + canvas.unit * (0.03 - 0.17 * tables)
         crest = mix(palette.far, palette.near, 0.25)
         fill_ridge(canvas, heights, crest, palette.horizon, canvas.unit * 0.24, None)
-    ripples = fractal(dice.roll("ripples"), canvas.shape, 3, 46, octaves=2)
+    ripples = fractal(dice.stream("ripples"), canvas.shape, 3, 46, octaves=2)
     for layer in range(5):
         near = layer / 4
         base = horizon + (canvas.height * 0.9 - horizon) * near
@@ -105,9 +109,11 @@ def paint_desert(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp:
         fill_ridge(canvas, heights, crest, foot, canvas.unit * 0.36, shade.astype(np.float32))
 
 
-def paint_forest(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: Lamp) -> None:
+def paint_forest(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
+) -> None:
     """Rows of firs that come out of the haze, rays between them, great trunks at the sides."""
-    random = dice.roll("forest")
+    random = dice.stream("forest")
     palette = scene.palette
     layers = 5
     for layer in range(layers):
@@ -167,10 +173,10 @@ def _trunks(canvas: Canvas, random: np.random.Generator, color: Color) -> None:
 
 
 def _faces(
-    canvas: Canvas, dice: Dice, name: str, heights: Field, lamp: Lamp, depth: float
+    canvas: Canvas, dice: RandomStreams, name: str, heights: Field, lamp: LightSource, depth: float
 ) -> Field:
     """Light and shadow on rock: the slope of the crest, run down the face along ragged lines."""
-    grain = fractal(dice.roll(name), canvas.shape, 7, 7, octaves=5, gain=0.55)
+    grain = fractal(dice.stream(name), canvas.shape, 7, 7, octaves=5, gain=0.55)
     below = np.clip(canvas.y - heights[None, :], 0, None)
     shift = (grain - 0.5) * canvas.unit * 0.16 * np.clip(below / (canvas.unit * 0.05), 0, 1)
     lit = _facing(canvas, heights, lamp, canvas.unit * 0.012, shift + below * 0.35)
@@ -178,7 +184,9 @@ def _faces(
     return np.asarray(1 + depth * ((lit - 0.55) * fade + 0.7 * (grain - 0.5)), np.float32)
 
 
-def _facing(canvas: Canvas, heights: Field, lamp: Lamp, window: float, shift: Field) -> Field:
+def _facing(
+    canvas: Canvas, heights: Field, lamp: LightSource, window: float, shift: Field
+) -> Field:
     """How much a crest turns to the light, 0..1, read ``shift`` pixels farther along it."""
     side = 1.0 if lamp.x > canvas.width / 2 else -1.0
     width = max(3, int(window) | 1)
@@ -191,19 +199,19 @@ def _facing(canvas: Canvas, heights: Field, lamp: Lamp, window: float, shift: Fi
 
 
 def _snow_caps(
-    canvas: Canvas, dice: Dice, layer: int, heights: Field, tall: float, color: Color
+    canvas: Canvas, dice: RandomStreams, layer: int, heights: Field, tall: float, color: Color
 ) -> None:
     top = int(max(0, np.floor(heights.min()) - 1))
     below = canvas.y[top:] - heights[None, :]
-    grain = fractal(dice.roll(f"caps {layer}"), canvas.shape, 16, 9, octaves=4)[top:]
+    grain = fractal(dice.stream(f"caps {layer}"), canvas.shape, 16, 9, octaves=4)[top:]
     line = heights.min() + tall * (0.2 + 0.5 * grain)
     mask = smoothstep(0, tall * 0.07, line - canvas.y[top:]) * np.clip(below + 0.5, 0, 1)
     canvas.blend(color, mask * 0.8, top)
 
 
-def _rays(canvas: Canvas, dice: Dice, lamp: Lamp) -> None:
+def _rays(canvas: Canvas, dice: RandomStreams, lamp: LightSource) -> None:
     angle = np.arctan2(canvas.x - lamp.x, canvas.y - lamp.y)
-    beams = profile(dice.roll("rays"), 720, 34, 3)
+    beams = profile(dice.stream("rays"), 720, 34, 3)
     at = np.clip((angle / np.pi * 0.5 + 0.5) * 719, 0, 719).astype(np.int32)
     distance = np.hypot(canvas.x - lamp.x, canvas.y - lamp.y) / canvas.unit
     light = (
@@ -217,7 +225,7 @@ def _rays(canvas: Canvas, dice: Dice, lamp: Lamp) -> None:
 
 def _firs(
     canvas: Canvas,
-    dice: Dice,
+    dice: RandomStreams,
     heights: Field,
     color: Color,
     size: float,
@@ -226,7 +234,7 @@ def _firs(
     name: str = "firs",
 ) -> None:
     """Stand firs of about ``size`` units along a ridge, leaving a clearing around ``gap``."""
-    random = dice.roll(f"{name} {size:.3f}")
+    random = dice.stream(f"{name} {size:.3f}")
     outlines = []
     x = -size * canvas.unit * 0.3
     while x < canvas.width + size * canvas.unit * 0.3:

@@ -15,7 +15,7 @@ from bot.painter.art import outline
 from bot.painter.art.canvas import Canvas, Patch, Points
 from bot.painter.art.color import Color, from_hex, mix
 from bot.painter.art.palette import Palette
-from bot.painter.art.sky import Lamp
+from bot.painter.art.sky import LightSource
 
 Place = tuple[float, float]
 
@@ -29,7 +29,7 @@ class Pose:
 
     canvas: Canvas
     palette: Palette
-    lamp: Lamp
+    lamp: LightSource
     x: float
     y: float
     size: float

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 from bot.painter.art.color import Color, from_hex
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.lexicon import Meaning, meanings, words
 from bot.painter.art.palette import Palette, composed, grown, tinted, variants, varied
 
@@ -26,7 +26,7 @@ class Scene:
     hour: str
     weather: frozenset[str]
     subject: str
-    pelt: Color | None
+    fur_color: Color | None
     styles: frozenset[str]
     palette: Palette
 
@@ -78,11 +78,11 @@ class _Reading:
         return tuple(dict.fromkeys(sense.name for sense in self.senses if sense.kind == kind))
 
 
-def read(prompt: str, negative: str, dice: Dice) -> Scene:
+def read(prompt: str, negative: str, dice: RandomStreams) -> Scene:
     """One view of ``prompt``; what ``negative`` names is left out."""
     unwanted = frozenset(sense for word in words(negative) for sense in meanings(word))
     found = _reading(prompt, unwanted)
-    random = dice.roll("scene")
+    random = dice.stream("scene")
     subjects = found.names("subject")
     subject = subjects[0] if subjects else ""
     places = found.names("place")
@@ -100,7 +100,7 @@ def read(prompt: str, negative: str, dice: Dice) -> Scene:
         hour=hour,
         weather=frozenset(weather),
         subject=subject,
-        pelt=None if found.pelt is None else from_hex(found.pelt),
+        fur_color=None if found.pelt is None else from_hex(found.pelt),
         styles=frozenset(found.names("style")),
         palette=palette,
     )
@@ -145,9 +145,9 @@ def _hours(place: str, weather: set[str]) -> tuple[str, ...]:
 
 
 def _palette(
-    found: _Reading, place: str, hour: str, weather: set[str], prompt: str, dice: Dice
+    found: _Reading, place: str, hour: str, weather: set[str], prompt: str, dice: RandomStreams
 ) -> Palette:
-    random = dice.roll("palette")
+    random = dice.stream("palette")
     names = _palette_names(found, place, hour, weather)
     colours = found.names("colour")
     if names:
@@ -155,7 +155,7 @@ def _palette(
         palette = varied(palette, random.uniform(-0.025, 0.025), random.uniform(0.92, 1.1))
     else:
         # Unknown words still have a colour of their own, and it stays with them.
-        own = Dice("hue", sorted(words(prompt))).roll("hue").random()
+        own = RandomStreams("hue", sorted(words(prompt))).stream("hue").random()
         palette = grown(own + random.uniform(-0.06, 0.06), random)
     if colours:
         palette = tinted(palette, from_hex(str(random.choice(colours))), 0.55)

@@ -8,13 +8,13 @@ import numpy as np
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import Color, from_hex, mix, ramp
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.noise import fractal, profile, smoothstep
 from bot.painter.art.scene import Scene
 
 
 @dataclass(frozen=True, slots=True)
-class Lamp:
+class LightSource:
     """Where the light comes from: centre and radius of sun or moon in pixels."""
 
     x: float
@@ -23,17 +23,17 @@ class Lamp:
     color: Color
 
 
-def paint_sky(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> Lamp:
+def paint_sky(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float) -> LightSource:
     """Fill the canvas with sky down to ``horizon`` (pixels from the top); returns its lamp."""
-    random = dice.roll("sky")
+    random = dice.stream("sky")
     palette = scene.palette
     night = scene.hour == "night"
     side = random.choice([0.26, 0.34, 0.5, 0.66, 0.74])
     low = scene.hour in {"sunset", "dawn", "dusk"}
     height = random.uniform(0.62, 0.9) if low else random.uniform(0.25, 0.45)
     radius = canvas.unit * (random.uniform(0.085, 0.15) if low else random.uniform(0.05, 0.085))
-    lamp = Lamp(canvas.width * side, horizon * height, radius, palette.light)
-    sway = fractal(dice.roll("sway"), canvas.shape, 1.5, 3, octaves=3) - 0.5
+    lamp = LightSource(canvas.width * side, horizon * height, radius, palette.light)
+    sway = fractal(dice.stream("sway"), canvas.shape, 1.5, 3, octaves=3) - 0.5
     share = (canvas.y / horizon) ** 0.85 + sway * 0.12
     distance = np.hypot(canvas.x - lamp.x, (canvas.y - lamp.y) * 1.2) / canvas.unit
     share = share + 0.22 * np.exp(-((distance / 0.42) ** 2))
@@ -48,9 +48,9 @@ def paint_sky(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> Lamp:
     return lamp
 
 
-def paint_stars(canvas: Canvas, dice: Dice, count: int, fade: float = 0.0) -> None:
+def paint_stars(canvas: Canvas, dice: RandomStreams, count: int, fade: float = 0.0) -> None:
     """Scatter ``count`` stars per square unit; with ``fade``, fewer towards that row."""
-    random = dice.roll("stars")
+    random = dice.stream("stars")
     area = canvas.width * canvas.height / canvas.unit**2
     scale = canvas.unit / 768
     bottom = fade or canvas.height
@@ -67,8 +67,8 @@ def paint_stars(canvas: Canvas, dice: Dice, count: int, fade: float = 0.0) -> No
             canvas.glow(place, (5 + 7 * bright) * scale, color, 0.3 * bright)
 
 
-def _paint_lamp(canvas: Canvas, lamp: Lamp, dice: Dice, night: bool) -> None:
-    random = dice.roll("lamp")
+def _paint_lamp(canvas: Canvas, lamp: LightSource, dice: RandomStreams, night: bool) -> None:
+    random = dice.stream("lamp")
     canvas.glow((lamp.x, lamp.y), canvas.unit * 0.5, lamp.color, 0.16 if night else 0.22)
     canvas.glow((lamp.x, lamp.y), lamp.radius * 2.2, lamp.color, 0.32)
     distance = np.hypot(canvas.x - lamp.x, canvas.y - lamp.y)
@@ -88,15 +88,17 @@ def _paint_lamp(canvas: Canvas, lamp: Lamp, dice: Dice, night: bool) -> None:
         canvas.blend(lamp.color, disc * 0.94)
 
 
-def _paint_clouds(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: Lamp) -> None:
-    random = dice.roll("clouds")
+def _paint_clouds(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
+) -> None:
+    random = dice.stream("clouds")
     cover = random.uniform(0.3, 0.56)
     if scene.weather & {"storm", "rain", "clouds"}:
         cover = 0.72
     elif scene.weather & {"fog"} or random.random() < 0.18:
         return
     bumps = random.uniform(1.6, 3.2) * canvas.width / canvas.unit
-    puffs = fractal(dice.roll("puffs"), canvas.shape, bumps, bumps * 3.4, octaves=6, gain=0.55)
+    puffs = fractal(dice.stream("puffs"), canvas.shape, bumps, bumps * 3.4, octaves=6, gain=0.55)
     density = smoothstep(1 - cover, 1.12 - cover * 0.55, puffs)
     density *= smoothstep(0.0, 0.5, canvas.y / horizon) * 0.85
     lit = np.exp(-np.hypot(canvas.x - lamp.x, canvas.y - lamp.y) / (canvas.unit * 0.55))
@@ -109,8 +111,8 @@ def _paint_clouds(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp
     canvas.blend(color, density * (0.9 if cover > 0.7 else 0.7))
 
 
-def _paint_aurora(canvas: Canvas, dice: Dice, horizon: float) -> None:
-    random = dice.roll("aurora")
+def _paint_aurora(canvas: Canvas, dice: RandomStreams, horizon: float) -> None:
+    random = dice.stream("aurora")
     for curtain in range(3):
         line = profile(random, canvas.width, 2.2, octaves=3)
         rays = profile(random, canvas.width, 26, octaves=3)

@@ -9,12 +9,12 @@ import numpy as np
 from bot.painter.art import animals, astronaut, growth, people, things, wings
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import Color, from_hex, mix
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.land import fill_ridge
 from bot.painter.art.noise import fractal, profile
 from bot.painter.art.pose import Pose, white
 from bot.painter.art.scene import Scene
-from bot.painter.art.sky import Lamp
+from bot.painter.art.sky import LightSource
 from bot.painter.art.wizard import paint_wizard
 
 _SITTERS = frozenset({"fox", "cat", "wolf", "dog", "rabbit", "bear"})
@@ -24,9 +24,11 @@ _AFLOAT = frozenset(
 _WALKERS = frozenset({"horse", "deer", "elephant", "beast"})
 
 
-def paint_subject(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: Lamp) -> None:
+def paint_subject(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
+) -> None:
     """Paint ``scene.subject``, if there is one; without one, a flock now and then."""
-    random = dice.roll("subject")
+    random = dice.stream("subject")
     name = scene.subject
     if not name:
         quiet = scene.place in {"sea", "mountains", "meadow", "desert"} and scene.hour != "night"
@@ -48,12 +50,12 @@ def paint_subject(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp
     _paint(pose, scene, dice, name, close, floating, horizon, random)
 
 
-def _paint_rock(canvas: Canvas, scene: Scene, dice: Dice) -> None:
+def _paint_rock(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
     """A shore at our feet for those who do not swim."""
-    random = dice.roll("rock")
+    random = dice.stream("rock")
     line = profile(random, canvas.width, 1.7, 6, 0.45)
     heights = (canvas.height * 0.93 - canvas.unit * 0.11 * line).astype(np.float32)
-    grain = fractal(dice.roll("stone"), canvas.shape, 12, 7, octaves=5, gain=0.6)
+    grain = fractal(dice.stream("stone"), canvas.shape, 12, 7, octaves=5, gain=0.6)
     shade = (0.7 + 0.6 * grain).astype(np.float32)
     palette = scene.palette
     crest = mix(mix(palette.near, palette.far, 0.4), palette.light, 0.12)
@@ -63,7 +65,7 @@ def _paint_rock(canvas: Canvas, scene: Scene, dice: Dice) -> None:
 def _paint(
     pose: Pose,
     scene: Scene,
-    dice: Dice,
+    dice: RandomStreams,
     name: str,
     close: bool,
     floating: bool,
@@ -72,7 +74,7 @@ def _paint(
 ) -> None:
     _palette, canvas = scene.palette, pose.canvas
     unit = canvas.unit
-    own = scene.pelt
+    own = scene.fur_color
     if name in _SITTERS:
         animals.paint_sitter(replace(pose, size=pose.size * (1.12 if close else 1.0)), name, own)
     elif name in _WALKERS:
@@ -124,14 +126,14 @@ def _paint_astronaut(pose: Pose, close: bool, floating: bool, random: np.random.
 def _paint_thing(
     pose: Pose,
     scene: Scene,
-    dice: Dice,
+    dice: RandomStreams,
     name: str,
     close: bool,
     floating: bool,
     horizon: float,
     random: np.random.Generator,
 ) -> None:
-    palette, canvas, own = scene.palette, pose.canvas, scene.pelt
+    palette, canvas, own = scene.palette, pose.canvas, scene.fur_color
     unit = canvas.unit
     accent: Color = palette.accent if own is None else own
     middle = canvas.height / 2

@@ -6,16 +6,18 @@ import numpy as np
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import mix, ramp
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.land import fill_ridge
 from bot.painter.art.noise import fractal, profile, smoothstep, warped
 from bot.painter.art.scene import Scene
-from bot.painter.art.sky import Lamp
+from bot.painter.art.sky import LightSource
 
 
-def paint_sea(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: Lamp) -> None:
+def paint_sea(
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
+) -> None:
     """The sea from ``horizon`` to our feet; calm with a path of light, or in great waves."""
-    random = dice.roll("sea")
+    random = dice.stream("sea")
     palette = scene.palette
     if random.random() < 0.55:
         line = profile(random, canvas.width, 2.2, 6, 0.46, ridged=True)
@@ -39,7 +41,7 @@ def paint_sea(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: La
     canvas.blend(rows[:, None, :], edge, top)
     # Waves are the same noise everywhere, seen flatter the farther they are.
     nearness = np.sqrt(depth) * 0.97 + 0.03
-    ripples = fractal(dice.roll("ripples"), canvas.shape, 16, 30, octaves=4, gain=0.6)
+    ripples = fractal(dice.stream("ripples"), canvas.shape, 16, 30, octaves=4, gain=0.6)
     column = (canvas.x - lamp.x) / (0.25 + nearness) + canvas.width
     row = canvas.height * 1.3 * np.log(0.06 + nearness) + canvas.height * 4
     size = (canvas.height - top, canvas.width)
@@ -64,8 +66,8 @@ def paint_sea(canvas: Canvas, scene: Scene, dice: Dice, horizon: float, lamp: La
         _paint_waves(canvas, scene, dice, horizon)
 
 
-def _paint_waves(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> None:
-    random = dice.roll("waves")
+def _paint_waves(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float) -> None:
+    random = dice.stream("waves")
     palette = scene.palette
     for layer in range(5):
         near = (layer + 1) / 5
@@ -76,13 +78,13 @@ def _paint_waves(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> No
         heights = (base - tall * swell**1.5 - tall * 0.07 * chop).astype(np.float32)
         color = mix(palette.far, palette.near, 0.42 + 0.5 * near)
         crest = mix(color, mix(palette.sky[1], palette.horizon, 0.5), 0.62 - 0.2 * near)
-        streaks = fractal(dice.roll(f"streaks {layer}"), canvas.shape, 5, 40, octaves=3)
+        streaks = fractal(dice.stream(f"streaks {layer}"), canvas.shape, 5, 40, octaves=3)
         shade = (0.9 + 0.24 * (streaks - 0.4)).astype(np.float32)
         fill_ridge(canvas, heights, crest, mix(color, palette.near, 0.45), tall * 0.95, shade)
         # Foam lies where the swell is highest, and runs out to both sides.
         top = int(max(0, heights.min() - 2))
         below = canvas.y[top:] - heights[None, :]
-        grain = fractal(dice.roll(f"foam {layer}"), canvas.shape, 40, 60, octaves=3)[top:]
+        grain = fractal(dice.stream(f"foam {layer}"), canvas.shape, 40, 60, octaves=3)[top:]
         reach = tall * 0.3 * smoothstep(0.45, 1.0, swell)[None, :] * (0.3 + 1.1 * grain) + 0.6
         foam = np.clip(below + 0.5, 0, 1) * np.clip(1 - below / reach, 0, 1) ** 1.5
         canvas.blend(
@@ -90,12 +92,12 @@ def _paint_waves(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> No
         )
 
 
-def paint_depths(canvas: Canvas, scene: Scene, dice: Dice) -> Lamp:
+def paint_depths(canvas: Canvas, scene: Scene, dice: RandomStreams) -> LightSource:
     """Under water: light from above in shafts, rising bubbles, weeds and rocks below."""
-    random = dice.roll("depths")
+    random = dice.stream("depths")
     palette = scene.palette
-    sway = fractal(dice.roll("sway"), canvas.shape, 2, 2, octaves=3) - 0.5
-    lamp = Lamp(
+    sway = fractal(dice.stream("sway"), canvas.shape, 2, 2, octaves=3) - 0.5
+    lamp = LightSource(
         canvas.width * random.uniform(0.25, 0.75),
         -canvas.height * 0.08,
         canvas.unit * 0.1,
@@ -104,7 +106,7 @@ def paint_depths(canvas: Canvas, scene: Scene, dice: Dice) -> Lamp:
     distance = np.hypot(canvas.x - lamp.x, (canvas.y - lamp.y) * 0.9) / canvas.height
     canvas.lookup(ramp(palette.sky), np.clip(distance * 0.92 + sway * 0.14, 0, 1))
     angle = np.arctan2(canvas.x - lamp.x, canvas.y - lamp.y + canvas.height * 0.25)
-    beams = profile(dice.roll("beams"), 720, 46, 3)
+    beams = profile(dice.stream("beams"), 720, 46, 3)
     at = np.clip((angle / np.pi + 0.5) * 719, 0, 719).astype(np.int32)
     light = smoothstep(0.4, 0.95, beams)[at] * np.exp(-distance * 2.2) * 0.65
     canvas.shine(palette.light, light.astype(np.float32))

@@ -6,13 +6,13 @@ import numpy as np
 
 from bot.painter.art.canvas import Canvas
 from bot.painter.art.color import from_hex, mix
-from bot.painter.art.dice import Dice
+from bot.painter.art.dice import RandomStreams
 from bot.painter.art.noise import fractal, smoothstep
 from bot.painter.art.outline import ellipse, ribbon
 from bot.painter.art.scene import Scene
 
 
-def paint_weather(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> None:
+def paint_weather(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float) -> None:
     """Everything in ``scene.weather`` that lies before the picture."""
     if "fog" in scene.weather:
         _paint_fog(canvas, scene, dice, horizon)
@@ -31,22 +31,22 @@ def paint_weather(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> N
 
 
 def veil(
-    canvas: Canvas, scene: Scene, dice: Dice, horizon: float, strength: float, name: str
+    canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, strength: float, name: str
 ) -> None:
     """One sheet of mist that lies on the land."""
-    drifts = fractal(dice.roll(name), canvas.shape, 2.2, 7, octaves=5)
+    drifts = fractal(dice.stream(name), canvas.shape, 2.2, 7, octaves=5)
     band = np.exp(-(((canvas.y - horizon) / (canvas.height * 0.3)) ** 2))
     mist = smoothstep(0.25, 0.85, drifts) * (0.35 + 0.65 * band) * strength
     canvas.blend(mix(scene.palette.horizon, scene.palette.light, 0.25), mist.astype(np.float32))
 
 
-def _paint_fog(canvas: Canvas, scene: Scene, dice: Dice, horizon: float) -> None:
+def _paint_fog(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float) -> None:
     veil(canvas, scene, dice, horizon, 0.6, "fog")
     veil(canvas, scene, dice, canvas.height * 0.9, 0.42, "ground fog")
 
 
-def _paint_rain(canvas: Canvas, scene: Scene, dice: Dice) -> None:
-    random = dice.roll("rain")
+def _paint_rain(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
+    random = dice.stream("rain")
     unit = canvas.unit
     slant = random.uniform(-0.22, 0.22)
     color = mix(scene.palette.light, scene.palette.horizon, 0.3)
@@ -65,8 +65,8 @@ def _paint_rain(canvas: Canvas, scene: Scene, dice: Dice) -> None:
         part += patch.mask[..., None] * (0.16 + 0.2 * near) * color * np.maximum(1 - part, 0)
 
 
-def _paint_flakes(canvas: Canvas, dice: Dice) -> None:
-    random = dice.roll("flakes")
+def _paint_flakes(canvas: Canvas, dice: RandomStreams) -> None:
+    random = dice.stream("flakes")
     white = from_hex("ffffff")
     unit = canvas.unit
     for _ in range(int(260 * canvas.width * canvas.height / unit**2)):
@@ -75,8 +75,8 @@ def _paint_flakes(canvas: Canvas, dice: Dice) -> None:
         canvas.glow(place, unit * (0.0016 + 0.0075 * near), white, 0.85 - 0.5 * near)
 
 
-def _paint_sparks(canvas: Canvas, dice: Dice, sign: str, color: str) -> None:
-    random = dice.roll(sign)
+def _paint_sparks(canvas: Canvas, dice: RandomStreams, sign: str, color: str) -> None:
+    random = dice.stream(sign)
     unit = canvas.unit
     tone, core = from_hex(color), from_hex("fffbe6")
     for _ in range(int(74 * canvas.width * canvas.height / unit**2)):
@@ -86,8 +86,8 @@ def _paint_sparks(canvas: Canvas, dice: Dice, sign: str, color: str) -> None:
         canvas.glow(place, unit * (0.0016 + 0.0026 * near), core, 0.9)
 
 
-def _paint_petals(canvas: Canvas, dice: Dice, sign: str) -> None:
-    random = dice.roll(sign)
+def _paint_petals(canvas: Canvas, dice: RandomStreams, sign: str) -> None:
+    random = dice.stream(sign)
     names = ("f9c6d6", "f2a0bd", "fde6ec") if sign == "petals" else ("d9631e", "b53a1a", "eaa63a")
     unit = canvas.unit
     for name in names:
@@ -99,8 +99,8 @@ def _paint_petals(canvas: Canvas, dice: Dice, sign: str) -> None:
         canvas.apply(canvas.patch(pieces), from_hex(name))
 
 
-def _paint_lightning(canvas: Canvas, dice: Dice, horizon: float) -> None:
-    random = dice.roll("lightning")
+def _paint_lightning(canvas: Canvas, dice: RandomStreams, horizon: float) -> None:
+    random = dice.stream("lightning")
     unit = canvas.unit
     color = from_hex("e8f2ff")
     x, y = canvas.width * random.uniform(0.2, 0.8), -5.0

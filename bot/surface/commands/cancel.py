@@ -12,44 +12,44 @@ from discord import app_commands
 from bot.domain.errors import InvalidRequest, RequestError
 from bot.domain.job import Job, JobState
 from bot.engine.book import charged_images
-from bot.engine.queue import Member
-from bot.surface.answers import acknowledge, add, whisper
+from bot.engine.queue import Actor
+from bot.surface.answers import add, defer, send_ephemeral
 from bot.surface.card import CONTENT
-from bot.surface.desk import Desk
-from bot.surface.finding import find_job, suggestions
-from bot.surface.guarding import suggesting
-from bot.surface.members import member_of
+from bot.surface.desk import BotContext
+from bot.surface.finding import find_job, job_choices
+from bot.surface.guarding import safe_autocomplete
+from bot.surface.members import actor_of
 from bot.surface.pages import pages_of
-from bot.surface.texts import count, cut, inert, short_id
+from bot.surface.texts import escape_user_text, pluralize, short_id, truncate
 
 ALL: Final = "all"
 _NUMBERS: Final = re.compile(r"([0-9]{1,4})(?:\s*[-–—]\s*([0-9]{1,4}))?")
 _PROMPT: Final = 60
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="cancel", description="Stop requests of yours and get images back")
     @app_commands.describe(what="An id, the numbers in /queue such as 2 or 2-4, or all")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def cancel(interaction: discord.Interaction[discord.Client], what: str) -> None:
-        member = member_of(interaction, desk.moderator_role)
+        member = actor_of(interaction, desk.moderator_role)
         # A backend may take longer to let go of a job than Discord waits for an answer.
-        await acknowledge(interaction, thinking=True)
+        await defer(interaction, thinking=True)
         jobs = await chosen(desk, what, member, interaction.guild_id)
         first, *others = pages_of(await stop(desk, jobs, member), CONTENT)
-        await whisper(interaction, "\n".join(first))
+        await send_ephemeral(interaction, "\n".join(first))
         for part in others:
             await add(interaction, "\n".join(part))
 
     @cancel.autocomplete("what")
-    @suggesting
+    @safe_autocomplete
     async def suggest(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
         mine = await desk.queue.jobs.unfinished_of(interaction.user.id)
-        choices = suggestions(mine, typed)
+        choices = job_choices(mine, typed)
         if len(mine) > 1 and ALL.startswith(typed.strip().casefold()):
             everything = app_commands.Choice(name=f"all {len(mine)} of mine", value=ALL)
             return [everything, *choices[:24]]
@@ -58,7 +58,9 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
     return cancel
 
 
-async def chosen(desk: Desk, what: str, member: Member, guild_id: int | None) -> tuple[Job, ...]:
+async def chosen(
+    desk: BotContext, what: str, member: Actor, guild_id: int | None
+) -> tuple[Job, ...]:
     """The jobs that ``what`` names. Raises RequestError if that is none, or nonsense."""
     wanted = what.strip().casefold()
     mine = await desk.queue.jobs.unfinished_of(member.id)
@@ -78,13 +80,13 @@ async def chosen(desk: Desk, what: str, member: Member, guild_id: int | None) ->
         allowed = f"from 1 to {len(waiting)}" if len(waiting) > 1 else "1"
         raise InvalidRequest(
             "what",
-            f"Your waiting requests have the numbers {allowed}; {cut(wanted, 20)} does not fit. "
+            f"Your waiting requests have the numbers {allowed}; {truncate(wanted, 20)} does not fit. "
             "/queue shows them.",
         )
     return tuple(waiting[first - 1 : last])
 
 
-async def stop(desk: Desk, jobs: Sequence[Job], member: Member) -> list[str]:
+async def stop(desk: BotContext, jobs: Sequence[Job], member: Actor) -> list[str]:
     """Cancel them and say for each, in a line, what became of it."""
     # The last first, and those under way last of all: nothing that is to go gets a turn meanwhile.
     outcomes: dict[str, str] = {}
@@ -99,7 +101,7 @@ async def stop(desk: Desk, jobs: Sequence[Job], member: Member) -> list[str]:
                 raise
             outcomes[job.id] = str(refusal)
     return [
-        f"`{short_id(job.id)}` {inert(job.request.prompt, _PROMPT)}: {outcomes[job.id]}"
+        f"`{short_id(job.id)}` {escape_user_text(job.request.prompt, _PROMPT)}: {outcomes[job.id]}"
         for job in jobs
     ]
 
@@ -108,7 +110,7 @@ def outcome(job: Job) -> str:
     """What became of a job that was to be cancelled."""
     if job.state is JobState.CANCELLED:
         returned = job.request.images - charged_images(job)
-        return f"cancelled, {count(returned, 'image')} given back."
+        return f"cancelled, {pluralize(returned, 'image')} given back."
     if job.state.terminal:
         return f"ended before it could be stopped ({job.state})."
     return "is being stopped; what is not painted yet is given back."

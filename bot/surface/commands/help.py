@@ -8,13 +8,13 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.surface.accounts import bullets
-from bot.surface.answers import whisper
-from bot.surface.card import Card, Field
+from bot.surface.accounts import bullet_list
+from bot.surface.answers import send_ephemeral
+from bot.surface.card import EmbedField, MessageContent
 from bot.surface.cards import BLUE
 from bot.surface.catalogue import AnyCommand, load_commands
-from bot.surface.desk import Desk
-from bot.surface.members import member_of
+from bot.surface.desk import BotContext
+from bot.surface.members import actor_of
 
 BEGIN = (
     "Type `/imagine` and say what the picture should show:\n"
@@ -26,20 +26,20 @@ BEGIN = (
 )
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="help", description="How to begin, and what there is")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def help_command(interaction: discord.Interaction[discord.Client]) -> None:
-        member = member_of(interaction, desk.moderator_role)
+        member = actor_of(interaction, desk.moderator_role)
         card = help_card(load_commands(desk), moderator=member.moderator)
-        await whisper(interaction, "", card=card)
+        await send_ephemeral(interaction, "", card=card)
 
     return help_command
 
 
-def help_card(commands: Iterable[AnyCommand], *, moderator: bool) -> Card:
+def help_card(commands: Iterable[AnyCommand], *, moderator: bool) -> MessageContent:
     """Everything that can be typed; what only moderators may do is shown to them alone."""
     members: list[str] = []
     moderators: list[str] = []
@@ -47,10 +47,10 @@ def help_card(commands: Iterable[AnyCommand], *, moderator: bool) -> Card:
     for command in sorted(commands, key=lambda command: command.name != "imagine"):
         for_moderators = command.default_permissions is not None
         (moderators if for_moderators else members).extend(_lines(command))
-    fields = [Field("Commands", bullets(members))]
+    fields = [EmbedField("Commands", bullet_list(members))]
     if moderator and moderators:
-        fields.append(Field("For moderators", bullets(moderators)))
-    return Card(title="Gridbrush", description=BEGIN, colour=BLUE, fields=tuple(fields))
+        fields.append(EmbedField("For moderators", bullet_list(moderators)))
+    return MessageContent(title="Gridbrush", description=BEGIN, colour=BLUE, fields=tuple(fields))
 
 
 def _lines(command: AnyCommand | app_commands.Command[Any, ..., Any]) -> Iterator[str]:

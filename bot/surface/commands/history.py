@@ -14,22 +14,30 @@ import discord
 from discord import app_commands
 
 from bot.domain.job import Job, JobState
-from bot.surface.accounts import bullets
-from bot.surface.answers import turn_to, whisper
-from bot.surface.card import DESCRIPTION, OPTION_TEXT, Button, Card, ControlRow, Menu, Option
+from bot.surface.accounts import bullet_list
+from bot.surface.answers import send_ephemeral, turn_to
+from bot.surface.card import (
+    DESCRIPTION,
+    OPTION_TEXT,
+    ActionRow,
+    ButtonSpec,
+    MessageContent,
+    SelectOption,
+    SelectSpec,
+)
 from bot.surface.cards import GREY
-from bot.surface.desk import Desk, desk_of
+from bot.surface.desk import BotContext, get_context
 from bot.surface.finding import find_job
-from bot.surface.guarding import guarded
-from bot.surface.members import member_of
-from bot.surface.showing import show
-from bot.surface.texts import count, cut, inert, jump_link, moment, short_id
+from bot.surface.guarding import with_error_response
+from bot.surface.members import actor_of
+from bot.surface.showing import show_result
+from bot.surface.texts import escape_user_text, jump_link, pluralize, short_id, timestamp, truncate
 
 PAGE: Final = 8
 _PROMPT: Final = 120
 
 
-class Turn(
+class HistoryPageButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
     template=r"gb-history:(?:newest|before:(?P<before>[a-z2-7]{16}))",
 ):
@@ -46,17 +54,17 @@ class Turn(
         item: discord.ui.Item[Any],
         match: re.Match[str],
         /,
-    ) -> Turn:
+    ) -> HistoryPageButton:
         """The button as it was pressed."""
         assert isinstance(item, discord.ui.Button)
         return cls(item, match["before"])
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Put the other page in the place of this one."""
-        await guarded(interaction, self._turn)
+        await with_error_response(interaction, self._turn)
 
     async def _turn(self, interaction: discord.Interaction[Any]) -> None:
-        await turn_to(interaction, await page(desk_of(interaction), interaction, self._before))
+        await turn_to(interaction, await page(get_context(interaction), interaction, self._before))
 
 
 class Choose(
@@ -78,31 +86,33 @@ class Choose(
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Show the job, if it is still the member's to show."""
-        await guarded(interaction, self._show)
+        await with_error_response(interaction, self._show)
 
     async def _show(self, interaction: discord.Interaction[Any]) -> None:
-        desk = desk_of(interaction)
-        member = member_of(interaction, desk.moderator_role)
+        desk = get_context(interaction)
+        member = actor_of(interaction, desk.moderator_role)
         chosen = next(iter(self.item.values), "")
         job = await find_job(desk, chosen, member, interaction.guild_id)
-        await show(interaction, desk, job)
+        await show_result(interaction, desk, job)
 
 
-ITEMS: Final = (Turn, Choose)
+ITEMS: Final = (HistoryPageButton, Choose)
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="history", description="Your earlier pictures and where they are")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def history(interaction: discord.Interaction[discord.Client]) -> None:
-        await whisper(interaction, "", card=await page(desk, interaction, None))
+        await send_ephemeral(interaction, "", card=await page(desk, interaction, None))
 
     return history
 
 
-async def page(desk: Desk, interaction: discord.Interaction[Any], before: str | None) -> Card:
+async def page(
+    desk: BotContext, interaction: discord.Interaction[Any], before: str | None
+) -> MessageContent:
     """The member's jobs before a certain one, the newest first: here, or (in a DM) everywhere."""
     jobs = await desk.queue.jobs.history(
         interaction.user.id, interaction.guild_id, PAGE + 1, before
@@ -110,9 +120,9 @@ async def page(desk: Desk, interaction: discord.Interaction[Any], before: str | 
     shown, more = jobs[:PAGE], len(jobs) > PAGE
     where = "on this server" if interaction.guild_id is not None else "anywhere"
     none = f"Nothing older {where}." if before else f"You have made nothing {where} yet: /imagine."
-    return Card(
+    return MessageContent(
         title="Your history",
-        description=bullets((line(job) for job in shown), DESCRIPTION, none),
+        description=bullet_list((line(job) for job in shown), DESCRIPTION, none),
         colour=GREY,
         controls=_controls(shown, before, more),
     )
@@ -120,34 +130,36 @@ async def page(desk: Desk, interaction: discord.Interaction[Any], before: str | 
 
 def line(job: Job) -> str:
     """A job in one line, with the way to its result."""
-    made = f"{moment(job.created_at)} `{short_id(job.id)}` {inert(job.request.prompt, _PROMPT)}"
+    made = f"{timestamp(job.created_at)} `{short_id(job.id)}` {escape_user_text(job.request.prompt, _PROMPT)}"
     return f"{made}: {_end(job)}"
 
 
 def _end(job: Job) -> str:
     if job.state is not JobState.FINISHED:
         return "not ended yet" if not job.state.terminal else str(job.state)
-    images = count(len(job.collected) * job.request.samples, "image")
+    images = pluralize(len(job.fetched_rows) * job.request.samples, "image")
     if job.result is None:
         return f"{images}, kept for you"
-    guild = 0 if job.rung == "direct" else job.request.place.guild_id
+    guild = 0 if job.delivery_method == "direct" else job.request.place.guild_id
     link = jump_link(guild, job.result.channel_id, job.result.message_id)
     return f"[{images}]({link})"
 
 
-def _controls(shown: Sequence[Job], before: str | None, more: bool) -> tuple[ControlRow, ...]:
-    rows: list[ControlRow] = []
+def _controls(shown: Sequence[Job], before: str | None, more: bool) -> tuple[ActionRow, ...]:
+    rows: list[ActionRow] = []
     if shown:
         options = tuple(
-            Option(cut(f"{short_id(job.id)} · {job.request.prompt}", OPTION_TEXT), job.id)
+            SelectOption(
+                truncate(f"{short_id(job.id)} · {job.request.prompt}", OPTION_TEXT), job.id
+            )
             for job in shown
         )
-        rows.append((Menu("gb-history:show", "Bring one out again, here …", options),))
+        rows.append((SelectSpec("gb-history:show", "Bring one out again, here …", options),))
     turns = []
     if before is not None:
-        turns.append(Button("Newest", "gb-history:newest"))
+        turns.append(ButtonSpec("Newest", "gb-history:newest"))
     if more:
-        turns.append(Button("Older", f"gb-history:before:{shown[-1].id}"))
+        turns.append(ButtonSpec("Older", f"gb-history:before:{shown[-1].id}"))
     if turns:
         rows.append(tuple(turns))
     return tuple(rows)

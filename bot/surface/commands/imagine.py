@@ -8,15 +8,15 @@ from typing import Any, Final, Optional
 import discord
 from discord import app_commands
 
-from bot.domain.request import MAX_SEED, Options
+from bot.domain.request import MAX_SEED, RequestOptions
 from bot.surface.answers import open_form
 from bot.surface.card import OPTION_TEXT, OPTIONS
-from bot.surface.desk import Desk
+from bot.surface.desk import BotContext
 from bot.surface.editing import text_form
 from bot.surface.given_back import EDIT_ID, text_given_back
-from bot.surface.guarding import guarded, suggesting
-from bot.surface.submitting import submit
-from bot.surface.texts import cut
+from bot.surface.guarding import safe_autocomplete, with_error_response
+from bot.surface.submitting import submit_request
+from bot.surface.texts import truncate
 
 _DESCRIPTIONS = {
     "prompt": "What the pictures should show. Flags work too: --ar 16:9 --seed 7 --no trees",
@@ -50,7 +50,7 @@ class EditTyped(
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Open the form."""
-        await guarded(interaction, self._open)
+        await with_error_response(interaction, self._open)
 
     async def _open(self, interaction: discord.Interaction[Any]) -> None:
         await open_form(interaction, text_form(text_given_back(interaction.message)))
@@ -59,7 +59,7 @@ class EditTyped(
 ITEMS: Final = (EditTyped,)
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command, with this bot's limits as Discord's own."""
     limits = desk.limits
 
@@ -75,8 +75,8 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
         model: str | None = None,
         style: str | None = None,
     ) -> None:
-        options = Options(negative, aspect, rows, samples, steps, seed, model, style)
-        await submit(interaction, lambda asker: asker.parse(prompt, options))
+        options = RequestOptions(negative, aspect, rows, samples, steps, seed, model, style)
+        await submit_request(interaction, lambda asker: asker.parse(prompt, options))
 
     # The bounds are known only now, so they cannot be written into the signature above.
     for name, low, high in (
@@ -94,24 +94,24 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
     app_commands.describe(**_DESCRIPTIONS)(command)
 
     @command.autocomplete("model")
-    @suggesting
+    @safe_autocomplete
     async def suggest_model(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
         names = dict.fromkeys((limits.model, *limits.models) if limits.painter.chooses else ())
         return [
-            app_commands.Choice(name=cut(name, OPTION_TEXT), value=name)
+            app_commands.Choice(name=truncate(name, OPTION_TEXT), value=name)
             for name in names
             if typed.casefold() in name.casefold() and len(name) <= OPTION_TEXT
         ][:OPTIONS]
 
     @command.autocomplete("style")
-    @suggesting
+    @safe_autocomplete
     async def suggest_style(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
         return [
-            app_commands.Choice(name=cut(f"{name}: {words}", OPTION_TEXT), value=name)
+            app_commands.Choice(name=truncate(f"{name}: {words}", OPTION_TEXT), value=name)
             for name, words in limits.styles.items()
             if typed.casefold() in f"{name} {words}".casefold()
         ][:OPTIONS]

@@ -9,23 +9,23 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import RequestError
-from bot.engine.privacy import Holdings
-from bot.surface.answers import acknowledge, turn_to, whisper
-from bot.surface.card import Button, Card, ControlRow
+from bot.engine.privacy import StoredDataReport
+from bot.surface.answers import defer, send_ephemeral, turn_to
+from bot.surface.card import ActionRow, ButtonSpec, MessageContent
 from bot.surface.cards import BLUE, GREEN, RED
-from bot.surface.desk import Desk, desk_of
-from bot.surface.guarding import guarded
-from bot.surface.members import member_of
-from bot.surface.texts import count
+from bot.surface.desk import BotContext, get_context
+from bot.surface.guarding import with_error_response
+from bot.surface.members import actor_of
+from bot.surface.texts import pluralize
 
-_ASK: Final[ControlRow] = (Button("Erase my data", "gb-privacy:ask", style="danger"),)
-_SURE: Final[ControlRow] = (
-    Button("Yes, erase it", "gb-privacy:erase", style="danger"),
-    Button("Keep it", "gb-privacy:keep"),
+_ASK: Final[ActionRow] = (ButtonSpec("Erase my data", "gb-privacy:ask", style="danger"),)
+_SURE: Final[ActionRow] = (
+    ButtonSpec("Yes, erase it", "gb-privacy:erase", style="danger"),
+    ButtonSpec("Keep it", "gb-privacy:keep"),
 )
 
 
-class Erasure(
+class EraseButton(
     discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
     template=r"gb-privacy:(?P<verb>ask|erase|keep)",
 ):
@@ -42,26 +42,26 @@ class Erasure(
         item: discord.ui.Item[Any],
         match: re.Match[str],
         /,
-    ) -> Erasure:
+    ) -> EraseButton:
         """The button as it was pressed."""
         assert isinstance(item, discord.ui.Button)
         return cls(item, match["verb"])
 
     async def callback(self, interaction: discord.Interaction[Any]) -> None:
         """Put the next question, or the outcome, in the place of this message."""
-        await guarded(interaction, self._answer)
+        await with_error_response(interaction, self._answer)
 
     async def _answer(self, interaction: discord.Interaction[Any]) -> None:
-        desk = desk_of(interaction)
+        desk = get_context(interaction)
         user_id = interaction.user.id
         if self._verb == "erase":
             # Deleting many pictures may take longer than Discord waits.
-            await acknowledge(interaction)
-            member = member_of(interaction, desk.moderator_role)
+            await defer(interaction)
+            member = actor_of(interaction, desk.moderator_role)
             erased = await desk.privacy.erase(interaction.guild_id or 0, member)
-            await turn_to(interaction, erased_card(erased, await desk.privacy.holdings(user_id)))
+            await turn_to(interaction, erased_card(erased, await desk.privacy.report(user_id)))
             return
-        holdings = await desk.privacy.holdings(user_id)
+        holdings = await desk.privacy.report(user_id)
         card = holdings_card(holdings)
         if self._verb == "ask":
             if holdings.jobs == holdings.unfinished and not holdings.files:
@@ -73,51 +73,53 @@ class Erasure(
         await turn_to(interaction, card)
 
 
-ITEMS: Final = (Erasure,)
+ITEMS: Final = (EraseButton,)
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="privacy", description="What is kept of you, and how to erase it")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def privacy(interaction: discord.Interaction[discord.Client]) -> None:
-        holdings = await desk.privacy.holdings(interaction.user.id)
-        await whisper(interaction, "", card=holdings_card(holdings))
+        holdings = await desk.privacy.report(interaction.user.id)
+        await send_ephemeral(interaction, "", card=holdings_card(holdings))
 
     return privacy
 
 
-def holdings_card(holdings: Holdings) -> Card:
+def holdings_card(holdings: StoredDataReport) -> MessageContent:
     """What is kept, in plain numbers, and what for."""
     size = f"{holdings.size / 1_000_000:.1f} MB"
     lines = [
-        f"**{count(holdings.jobs, 'request')}** with prompt and settings, for `/history` and for "
+        f"**{pluralize(holdings.jobs, 'request')}** with prompt and settings, for `/history` and for "
         "the buttons below your pictures.",
-        f"**{count(holdings.files, 'file')}** with pictures and their settings ({size}).",
+        f"**{pluralize(holdings.files, 'file')}** with pictures and their settings ({size}).",
         "Times and numbers of images, for your quota; these stay, without your words.",
         "What moderators did concerning you, which is their record.",
     ]
     if holdings.erased:
-        lines.append(f"{count(holdings.erased, 'request')} erased already.")
+        lines.append(f"{pluralize(holdings.erased, 'request')} erased already.")
     if holdings.unfinished:
         lines.append(
-            f"{count(holdings.unfinished, 'request')} not ended yet: cancel first what is to go "
+            f"{pluralize(holdings.unfinished, 'request')} not ended yet: cancel first what is to go "
             "as well."
         )
     lines.append(
         "Prompts go to the machines that paint, which may keep working files for some days, and "
         "nowhere else. Messages in Discord are yours to delete with the button below each."
     )
-    return Card("Your data", "\n".join(f"• {line}" for line in lines), BLUE, controls=(_ASK,))
+    return MessageContent(
+        "Your data", "\n".join(f"• {line}" for line in lines), BLUE, controls=(_ASK,)
+    )
 
 
-def sure_card(holdings: Holdings) -> Card:
+def sure_card(holdings: StoredDataReport) -> MessageContent:
     """The second question."""
     ended = holdings.jobs - holdings.unfinished
-    return Card(
+    return MessageContent(
         "Erase your data?",
-        f"{count(ended, 'request')} and {count(holdings.files, 'file')}, on all servers. Prompts "
+        f"{pluralize(ended, 'request')} and {pluralize(holdings.files, 'file')}, on all servers. Prompts "
         "and pictures are gone for good, and their buttons stop working. It does not change your "
         "quota.",
         RED,
@@ -125,9 +127,9 @@ def sure_card(holdings: Holdings) -> Card:
     )
 
 
-def erased_card(erased: int, left: Holdings) -> Card:
+def erased_card(erased: int, left: StoredDataReport) -> MessageContent:
     """What was done, and what is left."""
-    said = f"{count(erased, 'request')} erased, with all pictures kept here."
+    said = f"{pluralize(erased, 'request')} erased, with all pictures kept here."
     if left.unfinished:
-        said += f" {count(left.unfinished, 'request')} not ended yet stayed."
-    return Card("Erased", f"{said} Messages in Discord are yours to delete.", GREEN)
+        said += f" {pluralize(left.unfinished, 'request')} not ended yet stayed."
+    return MessageContent("Erased", f"{said} Messages in Discord are yours to delete.", GREEN)

@@ -8,19 +8,19 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bot.domain.job import AT_BACKEND, TERMINAL, Job, JobState
-from bot.engine.queue import Standing
+from bot.domain.job import ACTIVE_STATES, TERMINAL, Job, JobState
+from bot.engine.queue import QueuePosition
 from bot.surface.cards import GREY, SOON_SECONDS
-from bot.surface.desk import Desk, desk_of
+from bot.surface.desk import BotContext, get_context
 from bot.surface.pages import Listing, Section, answer, turning
-from bot.surface.texts import count, duration, inert, sentence, short_id
+from bot.surface.texts import as_sentence, escape_user_text, format_duration, pluralize, short_id
 
 _UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
 _NAME: Final = "queue"
 _PROMPT: Final = 70
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="queue", description="Your place in line, and the line itself")
@@ -31,17 +31,17 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
 
 
 async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
-    desk = desk_of(interaction)
+    desk = get_context(interaction)
     jobs = desk.queue.jobs
     mine = await jobs.unfinished_of(interaction.user.id)
     here = await jobs.of_channel(interaction.channel_id or 0, _UNFINISHED)
-    standings = await desk.queue.standings()
+    standings = await desk.queue.positions()
     counts = await jobs.counts(interaction.user.id)
     in_all = f"{counts.waiting_of_all} waiting, {counts.in_flight_of_all} under way"
     lines = [f"In all channels together: {in_all}."]
-    notice = desk.queue.door.closed_because or desk.notice()
+    notice = desk.queue.gate.closed_reason or desk.notice()
     if notice:
-        lines.append(sentence(notice))
+        lines.append(as_sentence(notice))
     if any(job.state is JobState.QUEUED for job in mine):
         lines.append("`/cancel` takes the numbers below, such as 2 or 2-4.")
     return Listing(
@@ -58,7 +58,7 @@ async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listin
 ITEMS: Final = (turning(_NAME, _listing),)
 
 
-def own_lines(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:
+def own_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> list[str]:
     """A member's unfinished requests: first those under way, then the waiting ones, numbered.
 
     Nobody edits this answer later, so it says how long, not when.
@@ -74,13 +74,13 @@ def own_lines(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[st
             if standing.starts_in is not None:
                 seconds = standing.starts_in.total_seconds()
                 soon = seconds < SOON_SECONDS
-                when = "at any moment" if soon else f"in about {duration(seconds)}"
+                when = "at any moment" if soon else f"in about {format_duration(seconds)}"
                 line += f"; should start {when}"
         lines.append(line)
     return lines
 
 
-def channel_lines(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> list[str]:
+def channel_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> list[str]:
     """A channel's unfinished requests: whose they are, how large, and how far."""
 
     def place(job: Job) -> tuple[bool, int, str]:
@@ -91,16 +91,16 @@ def channel_lines(jobs: Sequence[Job], standings: Mapping[str, Standing]) -> lis
     for job in sorted(jobs, key=place):
         standing = standings.get(job.id)
         how_far = standing.reason.partition(":")[0] if standing else _progress(job)
-        size = count(job.request.images, "image")
+        size = pluralize(job.request.images, "image")
         lines.append(f"<@{job.request.author.id}>: {size}, {how_far}")
     return lines
 
 
 def _what(job: Job) -> str:
-    return f"`{short_id(job.id)}` {inert(job.request.prompt, _PROMPT)}"
+    return f"`{short_id(job.id)}` {escape_user_text(job.request.prompt, _PROMPT)}"
 
 
 def _progress(job: Job) -> str:
     if job.state is JobState.QUEUED:
         return "waiting"
-    return f"{job.percent} % painted" if job.state in AT_BACKEND else "under way"
+    return f"{job.percent} % painted" if job.state in ACTIVE_STATES else "under way"

@@ -8,14 +8,14 @@ import discord
 from discord import app_commands
 
 from bot.surface.accounts import account_listing
-from bot.surface.desk import Desk, desk_of
-from bot.surface.members import member_of
+from bot.surface.desk import BotContext, get_context
+from bot.surface.members import actor_of
 from bot.surface.pages import Listing, answer, turning
 
 _NAME: Final = "quota"
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="quota", description="How many images you have left, and until when")
@@ -26,8 +26,8 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
 
 
 async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
-    desk = desk_of(interaction)
-    member = member_of(interaction, desk.moderator_role)
+    desk = get_context(interaction)
+    member = actor_of(interaction, desk.moderator_role)
     account = await desk.allowances.show(interaction.guild_id or 0, member)
     return account_listing(account, "Your quota")
 

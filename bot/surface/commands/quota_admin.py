@@ -14,25 +14,25 @@ from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, RequestError
 from bot.domain.quota import QuotaRule, parse_window
-from bot.engine.allowances import Account
-from bot.engine.queue import Member
-from bot.engine.terms import Subject, Terms
+from bot.engine.allowances import QuotaReport
+from bot.engine.queue import Actor
+from bot.engine.terms import QuotaRuleChange, QuotaSubject
 from bot.surface.accounts import (
     account_listing,
-    balance_lines,
-    change_line,
-    entry_line,
-    grant_line,
-    quota_words,
-    rule_line,
-    rule_terms,
-    subject_words,
+    format_audit_entry,
+    format_entry,
+    format_grant,
+    format_quota,
+    format_rule,
+    format_rule_values,
+    format_subject,
+    format_totals,
 )
-from bot.surface.answers import whisper
-from bot.surface.desk import Desk, desk_of
-from bot.surface.members import moderator_of
+from bot.surface.answers import send_ephemeral
+from bot.surface.desk import BotContext, get_context
+from bot.surface.members import require_moderator
 from bot.surface.pages import Listing, Section, answer, turning
-from bot.surface.texts import inert
+from bot.surface.texts import escape_user_text
 
 Interaction: TypeAlias = discord.Interaction[discord.Client]
 Somebody: TypeAlias = discord.Member | discord.User
@@ -46,7 +46,7 @@ _NEWEST: Final = 500
 class QuotaAdmin(app_commands.Group):
     """The subcommands; each first makes sure of a moderator."""
 
-    def __init__(self, desk: Desk) -> None:
+    def __init__(self, desk: BotContext) -> None:
         super().__init__(
             name="quota-admin",
             description="Who may make how many images (moderators)",
@@ -71,11 +71,11 @@ class QuotaAdmin(app_commands.Group):
             await answer(interaction, _ACCOUNT, listing, str(member.id))
             return
         rule = await self._desk.allowances.rule(_guild(interaction), subject)
-        said = rule_terms(rule) if rule else "no rule"
-        default = quota_words(self._desk.allowances.default)
-        whose = subject_words(str(subject))
+        said = format_rule_values(rule) if rule else "no rule"
+        default = format_quota(self._desk.allowances.default)
+        whose = format_subject(str(subject))
         text = f"{whose[:1].upper()}{whose[1:]}: {said}.\nThe bot's own default: {default}."
-        await whisper(interaction, text)
+        await send_ephemeral(interaction, text)
 
     @app_commands.command(name="set", description="Set or remove a rule for a member, role or all")
     @app_commands.describe(
@@ -103,15 +103,15 @@ class QuotaAdmin(app_commands.Group):
         subject = subject_of(interaction, member, role)
         guild_id = _guild(interaction)
         length = None if window is None else length_of("window", window)
-        terms = Terms(images, length, running, waiting)
+        terms = QuotaRuleChange(images, length, running, waiting)
         if remove:
-            if terms != Terms():
+            if terms != QuotaRuleChange():
                 raise RequestError("Either remove the rule or set values, not both.")
             gone = await self._desk.allowances.remove_rule(guild_id, subject, by=by)
-            await whisper(interaction, f"Removed. It was: {rule_line(gone)}.")
+            await send_ephemeral(interaction, f"Removed. It was: {format_rule(gone)}.")
             return
         rule = await self._desk.allowances.set_rule(guild_id, subject, terms, by=by)
-        await whisper(interaction, f"Set. {_said(rule)}")
+        await send_ephemeral(interaction, f"Set. {_said(rule)}")
 
     @app_commands.command(name="grant", description="Give a member images on top of the quota")
     @app_commands.describe(
@@ -135,8 +135,8 @@ class QuotaAdmin(app_commands.Group):
             _guild(interaction), member.id, images=images, lasts=lasts, reason=reason, by=by
         )
         left = (await self._account(interaction, member)).allowance.left
-        await whisper(
-            interaction, f"Granted to <@{member.id}>: {grant_line(grant)}. They have {left} left."
+        await send_ephemeral(
+            interaction, f"Granted to <@{member.id}>: {format_grant(grant)}. They have {left} left."
         )
 
     @app_commands.command(name="reset", description="Let a member start afresh")
@@ -149,7 +149,7 @@ class QuotaAdmin(app_commands.Group):
         by = self._moderator(interaction)
         await self._desk.allowances.reset(_guild(interaction), member.id, reason=reason, by=by)
         left = (await self._account(interaction, member)).allowance.left
-        await whisper(interaction, f"<@{member.id}> starts afresh and has {left} left.")
+        await send_ephemeral(interaction, f"<@{member.id}> starts afresh and has {left} left.")
 
     @app_commands.command(name="history", description="What was made, given and changed, by whom")
     @app_commands.describe(member="Whose", role="Or which role's; neither: every quota change here")
@@ -169,48 +169,50 @@ class QuotaAdmin(app_commands.Group):
         """Rules, and balances."""
         await answer(interaction, _RULES, await _rules_listing(interaction, ""))
 
-    def _moderator(self, interaction: Interaction) -> Member:
-        return moderator_of(interaction, self._desk.moderator_role)
+    def _moderator(self, interaction: Interaction) -> Actor:
+        return require_moderator(interaction, self._desk.moderator_role)
 
-    async def _account(self, interaction: Interaction, user: Somebody) -> Account:
+    async def _account(self, interaction: Interaction, user: Somebody) -> QuotaReport:
         return await _account_of(interaction, user)
 
 
-def build(desk: Desk) -> QuotaAdmin:
+def build(desk: BotContext) -> QuotaAdmin:
     """The group."""
     return QuotaAdmin(desk)
 
 
 async def _account_listing(interaction: discord.Interaction[Any], about: str) -> Listing:
-    moderator_of(interaction, desk_of(interaction).moderator_role)
+    require_moderator(interaction, get_context(interaction).moderator_role)
     user = await _member(interaction, _ident(about))
     account = await _account_of(interaction, user)
-    return account_listing(account, f"Quota of {inert(user.display_name, 80)}")
+    return account_listing(account, f"Quota of {escape_user_text(user.display_name, 80)}")
 
 
 async def _history_listing(interaction: discord.Interaction[Any], about: str) -> Listing:
-    desk = desk_of(interaction)
-    moderator_of(interaction, desk.moderator_role)
+    desk = get_context(interaction)
+    require_moderator(interaction, desk.moderator_role)
     scope, _, ident = about.partition("-")
     whole = scope == "server"
     guild_id, allowances = _guild(interaction), desk.allowances
-    subject = None if whole else Subject("member" if scope == "user" else "role", _ident(ident))
+    subject = (
+        None if whole else QuotaSubject("member" if scope == "user" else "role", _ident(ident))
+    )
     changes = await allowances.changes(guild_id, subject, _NEWEST)
-    sections = [Section("By moderators", [change_line(one) for one in changes])]
+    sections = [Section("By moderators", [format_audit_entry(one) for one in changes])]
     if scope == "user":
         entries = await allowances.history(guild_id, _ident(ident), _NEWEST)
-        sections.insert(0, Section("Images", [entry_line(one) for one in entries]))
+        sections.insert(0, Section("Images", [format_entry(one) for one in entries]))
     title = "Quota changes" if subject is None else "History"
-    return Listing(title, sections, "" if subject is None else subject_words(str(subject)))
+    return Listing(title, sections, "" if subject is None else format_subject(str(subject)))
 
 
 async def _rules_listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
-    desk = desk_of(interaction)
-    moderator_of(interaction, desk.moderator_role)
+    desk = get_context(interaction)
+    require_moderator(interaction, desk.moderator_role)
     guild_id, allowances = _guild(interaction), desk.allowances
-    rules = [rule_line(rule) for rule in await allowances.rules(guild_id)]
-    default = f"The bot's own default: {quota_words(allowances.default)}"
-    balances = balance_lines(await allowances.balances(guild_id))
+    rules = [format_rule(rule) for rule in await allowances.rules(guild_id)]
+    default = f"The bot's own default: {format_quota(allowances.default)}"
+    balances = format_totals(await allowances.balances(guild_id))
     sections = (Section("", rules), Section("Images made in all", balances))
     return Listing("Quota rules", sections, default)
 
@@ -237,14 +239,14 @@ def _ident(text: str) -> int:
     return ident
 
 
-async def _account_of(interaction: discord.Interaction[Any], user: Somebody) -> Account:
+async def _account_of(interaction: discord.Interaction[Any], user: Somebody) -> QuotaReport:
     roles = (
         frozenset(role.id for role in user.roles)
         if isinstance(user, discord.Member)
         else frozenset[int]()
     )
-    member = Member(user.id, user.display_name, roles)
-    return await desk_of(interaction).allowances.show(_guild(interaction), member)
+    member = Actor(user.id, user.display_name, roles)
+    return await get_context(interaction).allowances.show(_guild(interaction), member)
 
 
 ITEMS: Final = (
@@ -256,15 +258,15 @@ ITEMS: Final = (
 
 def subject_of(
     interaction: Interaction, member: Somebody | None, role: discord.Role | None
-) -> Subject:
+) -> QuotaSubject:
     """Whom the options name. Raises RequestError if they name two."""
     if member is not None and role is not None:
         raise RequestError("Name a member or a role, not both.")
     if member is not None:
-        return Subject("member", member.id)
+        return QuotaSubject("member", member.id)
     if role is not None:
-        return Subject("role", role.id)
-    return Subject("server", _guild(interaction))
+        return QuotaSubject("role", role.id)
+    return QuotaSubject("server", _guild(interaction))
 
 
 def length_of(field: str, text: str) -> timedelta:
@@ -280,4 +282,4 @@ def _guild(interaction: discord.Interaction[Any]) -> int:
 
 
 def _said(rule: QuotaRule) -> str:
-    return f"{rule_line(rule)}. It counts from the next request on."
+    return f"{format_rule(rule)}. It counts from the next request on."

@@ -7,15 +7,15 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
-from bot.surface.desk import Desk, desk_of
+from bot.surface.desk import BotContext, get_context
 from bot.surface.pages import Listing, Section, answer, turning
-from bot.surface.texts import inert
+from bot.surface.texts import escape_user_text
 
 _NAME: Final = "styles"
 _WORDS: Final = 400
 
 
-def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="styles", description="Looks that can be added to a prompt")
@@ -27,8 +27,11 @@ def build(desk: Desk) -> app_commands.Command[Any, ..., None]:
 
 
 async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
-    known = desk_of(interaction).limits.styles
-    lines = [f"**{inert(name, 64)}** {inert(known[name], _WORDS)}" for name in known]
+    known = get_context(interaction).limits.styles
+    lines = [
+        f"**{escape_user_text(name, 64)}** {escape_user_text(known[name], _WORDS)}"
+        for name in known
+    ]
     how = "Choose one as `style`, or write `--style NAME` in the prompt." if known else ""
     none = "This bot has no styles; say the look you want in the prompt."
     return Listing("Styles", (Section("", lines, none),), how)

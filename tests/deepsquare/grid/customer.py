@@ -26,7 +26,7 @@ async def post(grid: TestGrid, job: object, query: object = MUTATION) -> httpx.R
 
 def document(grid: TestGrid, name: str, kind: str = "quick", rows: int = 3) -> dict[str, Any]:
     """A job of the conformance suite."""
-    return submission(name, grid.transfer.url.rstrip("/"), kind, rows).workflow.document()
+    return submission(name, grid.transfer.url.rstrip("/"), kind, rows).workflow.to_dict()
 
 
 async def order(

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from bot.backends.base import Submission
-from bot.backends.local import LocalBackend, Options
+from bot.backends.local import LocalBackend, LocalOptions
 from bot.domain.errors import WorkflowError
 from bot.domain.workflow import Workflow
 from tests.deepsquare.grid.chain import GridJob
@@ -21,7 +21,7 @@ class Node:
     """Scripts and scratch folders below ``folder``; ``tasks`` commands at a time."""
 
     def __init__(self, folder: Path, tasks: int) -> None:
-        options = Options(data_dir=folder, tasks=tasks, engine="sketch", environ=os.environ)
+        options = LocalOptions(data_dir=folder, tasks=tasks, engine="sketch", environ=os.environ)
         self._site = LocalBackend(options)
         self._folder = folder
         self._prepared = False
@@ -42,7 +42,7 @@ class Node:
             "SLURM_JOB_NAME": job.job_id,
         }
         try:
-            workflow = Workflow.load(document)
+            workflow = Workflow.from_dict(document)
             script = self._site.script(Submission(name, workflow))
         except WorkflowError as error:
             # The real renderer knows more than ours; say so where a test's author will look.
