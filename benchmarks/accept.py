@@ -7,9 +7,9 @@ import os
 import tempfile
 import time
 
-from benchmarks import rooms
+from benchmarks import fixtures
 from benchmarks.measure import percentile, show
-from bot.app import Application
+from bot.bootstrap import Application
 
 CALLERS = (1, 10, 100)
 SECONDS = 2.0
@@ -24,7 +24,7 @@ async def _flood(engine: Application, callers: int) -> tuple[float, list[float]]
     async def caller(first: int) -> None:
         user = first
         while (asked := time.perf_counter()) < begin + SECONDS:
-            await engine.queue.submit(rooms.request(user), rooms.member(user))
+            await engine.queue.submit(fixtures.request(user), fixtures.member(user))
             took.append(time.perf_counter() - asked)
             user = user % MEMBERS + 1
 
@@ -47,7 +47,7 @@ def syncs_a_second() -> float:
 async def _run() -> None:
     show("fdatasync of 4 kB on this disk", f"{syncs_a_second():.0f}/s")
     for callers in CALLERS:
-        async with rooms.engine() as engine:
+        async with fixtures.engine() as engine:
             rate, took = await _flood(engine, callers)
         goal = "goal > 1000/s" if callers == max(CALLERS) else ""
         slow = percentile(took, 99) * 1000

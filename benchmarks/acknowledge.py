@@ -12,9 +12,9 @@ import time
 from collections.abc import AsyncIterator, Mapping, Sequence
 from pathlib import Path
 
-from benchmarks import recordings, stage
+from benchmarks import harness, recordings
 from benchmarks.measure import percentile, show
-from bot.playground.actors import Invocation, MemberDriver
+from bot.playground.client.driver import Invocation, MemberDriver
 
 SECONDS = 10.0
 MEMBERS = 20
@@ -33,11 +33,11 @@ async def _command(number: int, member: MemberDriver, prompts: str) -> Invocatio
     """Half are requests for pictures; the others look around."""
     match number % 4:
         case 1:
-            return await member.slash(stage.CHANNEL, "queue")
+            return await member.slash(harness.CHANNEL, "queue")
         case 3:
-            return await member.slash(stage.CHANNEL, "quota")
+            return await member.slash(harness.CHANNEL, "quota")
         case _:
-            return await stage.imagine(member, prompts)
+            return await harness.imagine(member, prompts)
 
 
 async def _use(members: Sequence[MemberDriver], rate: float, prompts: str) -> None:
@@ -48,7 +48,7 @@ async def _use(members: Sequence[MemberDriver], rate: float, prompts: str) -> No
     await asyncio.gather(*(one.acked() for one in asked), return_exceptions=True)
 
 
-def _say(name: str, sights: stage.Sights, goal: str) -> None:
+def _say(name: str, sights: harness.Sights, goal: str) -> None:
     took = [seconds * 1000 for seconds in sights.answers]
     figure = (
         f"p50 {percentile(took, 50):.0f}, p99 {percentile(took, 99):.0f}, max {max(took):.0f} ms"
@@ -61,13 +61,13 @@ def _say(name: str, sights: stage.Sights, goal: str) -> None:
 
 async def _while_painting(folder: Path, settings: Mapping[str, str], name: str) -> None:
     async with (
-        stage.playing(MEMBERS) as (playground, members),
-        stage.bot(playground, folder, {**stage.PLENTY, **settings}),
+        harness.playing(MEMBERS) as (playground, members),
+        harness.bot(playground, folder, {**harness.PLENTY, **settings}),
     ):
         # A job for each slot is painted from before the first command to after the last.
-        early = [await stage.imagine(member) for member in members[:4]]
+        early = [await harness.imagine(member) for member in members[:4]]
         await asyncio.gather(*(one.answered() for one in early))
-        sights = stage.Sights(playground)
+        sights = harness.Sights(playground)
         await _use(members, 10, "a fox in the snow")
         _say(name, sights, "goal p99 < 25 ms")
 
@@ -76,7 +76,7 @@ async def _while_following(folder: Path) -> None:
     """The jobs' logs tell of each of four rows every two seconds, as long as this goes on."""
     recording = recordings.write(folder / "long", seconds=60, rows=4, lines=30)
     settings = {
-        **stage.PLENTY,
+        **harness.PLENTY,
         "GRIDBRUSH_IMAGINE__WIDTH": "64",
         "GRIDBRUSH_IMAGINE__HEIGHT": "64",
         "GRIDBRUSH_BACKEND__KIND": "scripted",
@@ -84,15 +84,15 @@ async def _while_following(folder: Path) -> None:
         "GRIDBRUSH_QUEUE__RUNNING": str(JOBS),
     }
     async with (
-        stage.playing(MEMBERS) as (playground, members),
-        stage.bot(playground, folder, settings),
+        harness.playing(MEMBERS) as (playground, members),
+        harness.bot(playground, folder, settings),
     ):
         early = [
-            await stage.imagine(members[number % MEMBERS])
+            await harness.imagine(members[number % MEMBERS])
             async for number in _steadily(25, JOBS / 25)
         ]
         await asyncio.gather(*(one.answered(within=60) for one in early))
-        sights = stage.Sights(playground)
+        sights = harness.Sights(playground)
         await _use(members, 50, "a fox in the snow")
         _say(f"first answer, 50/s, {JOBS} jobs run", sights, "goal p99 < 100 ms, max < 3 s")
 

@@ -14,7 +14,7 @@ from PIL import Image
 
 from benchmarks.measure import compare, show
 from bot.domain.grid import GridGeometry
-from bot.engine import pictures
+from bot.services import imaging
 
 GEOMETRY = GridGeometry(768, 768, 4, 3)
 
@@ -46,7 +46,7 @@ def main() -> None:
             return
         command = [program, "-append", *map(str, strips), str(theirs)]
         result = compare(
-            lambda: pictures.stack_rows(strips, ours),
+            lambda: imaging.stack_rows(strips, ours),
             lambda: subprocess.run(command, check=True),
         )
         with Image.open(ours) as one, Image.open(theirs) as other:

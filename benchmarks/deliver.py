@@ -12,7 +12,7 @@ import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
-from benchmarks import recordings, stage
+from benchmarks import harness, recordings
 from benchmarks.measure import show
 
 JOBS = 6
@@ -47,7 +47,7 @@ def settings(case: Case, folder: Path, seconds: float) -> dict[str, str]:
     path = folder / "recording"
     recordings.write(path, seconds=seconds, rows=case.rows, grid=case.grid)
     return {
-        **stage.PLENTY,
+        **harness.PLENTY,
         "GRIDBRUSH_IMAGINE__WIDTH": str(case.size),
         "GRIDBRUSH_IMAGINE__HEIGHT": str(case.size),
         "GRIDBRUSH_IMAGINE__ROWS": str(case.rows),
@@ -61,13 +61,13 @@ def settings(case: Case, folder: Path, seconds: float) -> dict[str, str]:
 
 async def _run(case: Case, folder: Path) -> None:
     async with (
-        stage.playing() as (playground, members),
-        stage.bot(playground, folder, settings(case, folder, SECONDS), stage.WITNESS) as bot,
+        harness.playing() as (playground, members),
+        harness.bot(playground, folder, settings(case, folder, SECONDS), harness.WITNESS) as bot,
     ):
-        sights = stage.Sights(playground)
+        sights = harness.Sights(playground)
         for number in range(JOBS):
-            await stage.imagine(members[number])
-            await stage.results(playground, sights, number + 1)
+            await harness.imagine(members[number])
+            await harness.results(playground, sights, number + 1)
         posted = sorted(sights.results.values())
         await bot.stop()
     markers = [fact["at"] for fact in bot.said if "marker" in fact]

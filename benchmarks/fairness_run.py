@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 
-from benchmarks import rooms
+from benchmarks import fixtures
 from benchmarks.measure import show
 from bot.domain.events import JobEvent, Scheduled
 from bot.domain.job import Job
@@ -32,15 +32,15 @@ class Starts:
 async def _place(*, late: bool) -> int:
     """How many starts, from when the modest member was accepted, it took to their own."""
     starts = Starts()
-    async with rooms.engine(reporters=[starts]) as engine:
+    async with fixtures.engine(reporters=[starts]) as engine:
         queue = engine.queue
         for _ in range(FLOOD):
-            await queue.submit(rooms.request(GREEDY), rooms.member(GREEDY))
+            await queue.submit(fixtures.request(GREEDY), fixtures.member(GREEDY))
         running = None
         if late:
             running = asyncio.create_task(engine.scheduler.run())
             await starts.first.wait()
-        await queue.submit(rooms.request(MODEST), rooms.member(MODEST))
+        await queue.submit(fixtures.request(MODEST), fixtures.member(MODEST))
         before = len(starts.authors)
         running = running or asyncio.create_task(engine.scheduler.run())
         await starts.served.wait()

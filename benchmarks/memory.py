@@ -9,15 +9,15 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from benchmarks import recordings, stage
+from benchmarks import harness, recordings
 from benchmarks.measure import show
-from bot.playground.actors import MemberDriver
+from bot.playground.client.driver import MemberDriver
 from bot.playground.server import Playground
-from tests.deepsquare.grid.bank import Purse
-from tests.deepsquare.grid.chain import GridJob, Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.deploy import Offer
-from tests.deepsquare.grid.site import Setup, TestGrid
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import GridJob, Status
+from tests.deepsquare.testnet.credit_token import Purse
+from tests.deepsquare.testnet.deploy import Offer
+from tests.deepsquare.testnet.site import Setup, TestGrid
 
 WARM_UP = 100
 JOBS = 1000
@@ -30,30 +30,30 @@ MEGABYTE = 1e6
 
 async def _idle(folder: Path) -> None:
     async with (
-        stage.playing(1) as (playground, (member,)),
-        stage.bot(playground, folder, {}) as bot,
+        harness.playing(1) as (playground, (member,)),
+        harness.bot(playground, folder, {}) as bot,
     ):
-        asked = await member.slash(stage.CHANNEL, "help")
+        asked = await member.slash(harness.CHANNEL, "help")
         await asked.answered()
         resident = bot.resident / MEGABYTE
     show("resident, idle, local backend", f"{resident:.1f} MB", "goal < 70 MB")
 
 
 async def _finish(
-    playground: Playground, sights: stage.Sights, members: tuple[MemberDriver, ...], count: int
+    playground: Playground, sights: harness.Sights, members: tuple[MemberDriver, ...], count: int
 ) -> None:
     """Ask for so many pictures, a few at a time, and wait until all were seen."""
     begun = len(sights.results)
     for number in range(count):
-        await stage.results(playground, sights, begun + number - AT_ONCE)
-        await stage.imagine(members[number % len(members)])
-    await stage.results(playground, sights, begun + count)
+        await harness.results(playground, sights, begun + number - AT_ONCE)
+        await harness.imagine(members[number % len(members)])
+    await harness.results(playground, sights, begun + count)
 
 
 async def _growth(folder: Path) -> None:
     settings = {
-        **stage.PLENTY,
-        **stage.SMALL,
+        **harness.PLENTY,
+        **harness.SMALL,
         "GRIDBRUSH_QUEUE__RUNNING": str(AT_ONCE),
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(
@@ -61,10 +61,10 @@ async def _growth(folder: Path) -> None:
         ),
     }
     async with (
-        stage.playing() as (playground, members),
-        stage.bot(playground, folder, settings) as bot,
+        harness.playing() as (playground, members),
+        harness.bot(playground, folder, settings) as bot,
     ):
-        sights = stage.Sights(playground)
+        sights = harness.Sights(playground)
         await _finish(playground, sights, members, WARM_UP)
         before = bot.resident
         await _finish(playground, sights, members, JOBS)
@@ -78,7 +78,7 @@ async def _followed(folder: Path) -> None:
     """Each job's log tells of a row every second or so, as long as this goes on."""
     recording = recordings.write(folder / "long", seconds=600, rows=4, lines=400)
     settings = {
-        **stage.PLENTY,
+        **harness.PLENTY,
         "GRIDBRUSH_IMAGINE__WIDTH": "64",
         "GRIDBRUSH_IMAGINE__HEIGHT": "64",
         "GRIDBRUSH_QUEUE__RUNNING": str(2 * FOLLOWED),
@@ -86,8 +86,8 @@ async def _followed(folder: Path) -> None:
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(recording),
     }
     async with (
-        stage.playing() as (playground, members),
-        stage.bot(playground, folder, settings) as bot,
+        harness.playing() as (playground, members),
+        harness.bot(playground, folder, settings) as bot,
     ):
         await _ask(members, FIRST)
         await asyncio.sleep(2)
@@ -107,13 +107,13 @@ async def _followed_on_the_grid(folder: Path) -> None:
     )
     async with await TestGrid.start(folder / "grid", setup) as grid:
         settings = {
-            **stage.PLENTY,
+            **harness.PLENTY,
             **grid.environment(),
             "GRIDBRUSH_QUEUE__RUNNING": str(2 * FOLLOWED),
         }
         async with (
-            stage.playing() as (playground, members),
-            stage.bot(playground, folder, settings) as bot,
+            harness.playing() as (playground, members),
+            harness.bot(playground, folder, settings) as bot,
         ):
             await _ask(members, FIRST)
             await _told(grid, FIRST)
@@ -127,7 +127,7 @@ async def _followed_on_the_grid(folder: Path) -> None:
 
 async def _ask(members: tuple[MemberDriver, ...], count: int) -> None:
     for number in range(count):
-        await (await stage.imagine(members[number % len(members)])).answered()
+        await (await harness.imagine(members[number % len(members)])).answered()
 
 
 async def _told(grid: TestGrid, count: int) -> None:

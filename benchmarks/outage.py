@@ -12,10 +12,10 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from benchmarks import stage
+from benchmarks import harness
 from benchmarks.measure import show
-from bot.playground.actors import Invocation
-from bot.service import BACKEND_UNAVAILABLE_NOTICE
+from bot.playground.client.driver import Invocation
+from bot.runtime import BACKEND_UNAVAILABLE_NOTICE
 from tests.slurm.cluster import Cluster, missing
 
 JOBS = 10
@@ -27,8 +27,8 @@ DONE = "Done"
 def _settings(cluster: Cluster, folder: Path) -> dict[str, str]:
     section = "GRIDBRUSH_BACKEND__SLURM__"
     return {
-        **stage.PLENTY,
-        **stage.SMALL,
+        **harness.PLENTY,
+        **harness.SMALL,
         "GRIDBRUSH_IMAGINE__ROWS": "2",
         "GRIDBRUSH_IMAGINE__STEPS": str(STEPS),
         "GRIDBRUSH_QUEUE__RUNNING": str(JOBS),
@@ -55,10 +55,10 @@ def _saying(asked: list[Invocation], words: str) -> int:
 
 async def _run(cluster: Cluster, folder: Path) -> None:
     async with (
-        stage.playing() as (playground, members),
-        stage.bot(playground, folder, _settings(cluster, folder), stage.WITNESS) as bot,
+        harness.playing() as (playground, members),
+        harness.bot(playground, folder, _settings(cluster, folder), harness.WITNESS) as bot,
     ):
-        asked = [await stage.imagine(members[number]) for number in range(JOBS)]
+        asked = [await harness.imagine(members[number]) for number in range(JOBS)]
         await _until(lambda: cluster.jobs("%T").count("RUNNING") >= JOBS // 2, within=60)
         await asyncio.to_thread(cluster.stop_controller)
         gone = time.monotonic()

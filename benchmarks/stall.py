@@ -11,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-from benchmarks import stage
+from benchmarks import harness
 from benchmarks.deliver import Case, settings
 from benchmarks.measure import percentile, show
 
@@ -22,17 +22,17 @@ CASE = Case("4 × 3 of 768, photographs, composed", 768, 4, 3, False, True, "")
 async def _run(folder: Path) -> None:
     environment = settings(CASE, folder, 1.0) | {"GRIDBRUSH_QUEUE__RUNNING": "4"}
     async with (
-        stage.playing() as (playground, members),
-        stage.bot(playground, folder, environment, stage.WITNESS) as bot,
+        harness.playing() as (playground, members),
+        harness.bot(playground, folder, environment, harness.WITNESS) as bot,
     ):
-        sights = stage.Sights(playground)
+        sights = harness.Sights(playground)
         # What the process does once (drawing the backend's pictures, first imports) is not meant.
-        await stage.imagine(members[0])
-        await stage.results(playground, sights, 1)
+        await harness.imagine(members[0])
+        await harness.results(playground, sights, 1)
         begin = time.monotonic()
         for number in range(JOBS):
-            await stage.imagine(members[number])
-        await stage.results(playground, sights, 1 + JOBS, within=120)
+            await harness.imagine(members[number])
+        await harness.results(playground, sights, 1 + JOBS, within=120)
         end = time.monotonic()
         await asyncio.sleep(end - begin)
         rest = time.monotonic()

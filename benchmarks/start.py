@@ -14,11 +14,11 @@ import time
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from benchmarks import recordings, rooms, stage
+from benchmarks import fixtures, harness, recordings
 from benchmarks.measure import show
-from bot.app import DATABASE, utc_now
+from bot.bootstrap import DATABASE, utc_now
 from bot.domain.job import new_job
-from bot.playground.actors import MemberDriver
+from bot.playground.client.driver import MemberDriver
 from bot.playground.server import Playground
 from bot.store import jobs, ledger
 from bot.store.database import Database
@@ -36,7 +36,7 @@ async def _fill(folder: Path) -> None:
         def insert(link: sqlite3.Connection) -> None:
             for number in range(UNFINISHED):
                 at = LONG_AGO + timedelta(seconds=number)
-                request = rooms.request(1 + number % MEMBERS, size=768, rows=4, samples=3)
+                request = fixtures.request(1 + number % MEMBERS, size=768, rows=4, samples=3)
                 job = new_job(f"{number:013d}", request, at)
                 jobs.insert(link, job, interaction=None, mac_key=b"0123456789abcdef")
                 ledger.reserve(link, job)
@@ -48,23 +48,23 @@ async def _until_ready(
     playground: Playground, member: MemberDriver, folder: Path, settings: dict[str, str]
 ) -> tuple[float, float]:
     """Seconds from the start of the process to ready, and to a command's answer after that."""
-    async with stage.bot(playground, folder, settings) as bot:
-        asked = await member.slash(stage.CHANNEL, "queue")
+    async with harness.bot(playground, folder, settings) as bot:
+        asked = await member.slash(harness.CHANNEL, "queue")
         await asked.answered()
         return bot.ready - bot.began, time.monotonic() - bot.ready
 
 
 async def _until_answered(playground: Playground, member: MemberDriver, folder: Path) -> float:
     """Seconds from the start of the process to the first answer that a member reads."""
-    async with stage.bot(playground, folder, {}, wait=False) as bot:
+    async with harness.bot(playground, folder, {}, wait=False) as bot:
         await playground.online(within=30)
-        asked = await member.slash(stage.CHANNEL, "help")
+        asked = await member.slash(harness.CHANNEL, "help")
         await asked.answered()
         return time.monotonic() - bot.began
 
 
 async def _run(folder: Path) -> None:
-    async with stage.playing(1) as (playground, (member,)):
+    async with harness.playing(1) as (playground, (member,)):
         first = await _until_answered(playground, member, folder)
         later = [await _until_answered(playground, member, folder) for _ in range(STARTS)]
         figure = f"{statistics.median(later):.2f} s (best {min(later):.2f}, very first {first:.2f})"
@@ -74,13 +74,13 @@ async def _run(folder: Path) -> None:
     await _fill(full)
     # What is started takes an hour, so that nothing ends meanwhile.
     settings = {
-        **stage.PLENTY,
+        **harness.PLENTY,
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(
             recordings.write(full / "recording", seconds=3600, rows=4)
         ),
     }
-    async with stage.playing(1) as (playground, (member,)):
+    async with harness.playing(1) as (playground, (member,)):
         ready, answered = await _until_ready(playground, member, full, settings)
     show(f"{UNFINISHED} unfinished requests → ready", f"{ready:.2f} s", "goal < 2 s")
     show("  and then /queue answered after", f"{answered * 1000:.0f} ms")

@@ -6,7 +6,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from benchmarks import recordings, stage
+from benchmarks import harness, recordings
 from benchmarks.measure import show
 
 JOBS = 25
@@ -17,7 +17,7 @@ POSSIBLE = 1 / SECONDS
 async def _run(folder: Path) -> float:
     """From the first result that members see to the last."""
     settings = {
-        **stage.PLENTY,
+        **harness.PLENTY,
         "GRIDBRUSH_IMAGINE__WIDTH": "512",
         "GRIDBRUSH_IMAGINE__HEIGHT": "512",
         "GRIDBRUSH_IMAGINE__ROWS": "1",
@@ -29,13 +29,13 @@ async def _run(folder: Path) -> float:
         ),
     }
     async with (
-        stage.playing() as (playground, members),
-        stage.bot(playground, folder, settings),
+        harness.playing() as (playground, members),
+        harness.bot(playground, folder, settings),
     ):
-        sights = stage.Sights(playground)
+        sights = harness.Sights(playground)
         for number in range(JOBS):
-            await stage.imagine(members[number % len(members)])
-        await stage.results(playground, sights, JOBS)
+            await harness.imagine(members[number % len(members)])
+        await harness.results(playground, sights, JOBS)
     moments = sorted(sights.results.values())
     return (len(moments) - 1) / (moments[-1] - moments[0])
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from bot.app import DATABASE
+from bot.bootstrap import DATABASE
 from bot.domain.errors import BotError, ConfigError
 from bot.store.backups import STAMP, Summary, back_up, summarise
 from bot.store.lock import database_lock

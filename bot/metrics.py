@@ -25,7 +25,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from bot.domain.errors import ConfigError
 from bot.domain.events import Delivered, JobEvent, Redelivered, Scheduled, Started
 from bot.domain.job import Job, JobState
-from bot.engine.supervision import keep_running
+from bot.services.supervision import keep_running
 
 _WAITS = (1, 5, 15, 60, 300, 900, 3600, 14400)
 _ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)

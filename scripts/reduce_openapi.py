@@ -14,7 +14,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from bot.playground.rest import ROUTES
+from bot.playground.rest.app import ROUTES
 
 # Words for people; a validator has no use for them.
 PROSE = {"description", "title", "example", "examples", "externalDocs", "deprecated", "format"}

@@ -10,8 +10,8 @@ from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
 
-from bot.playground.posts import Message
 from bot.playground.server import Playground
+from bot.playground.state.models import Message
 
 ROOT = Path(__file__).parents[1]
 

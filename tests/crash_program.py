@@ -16,10 +16,10 @@ import sys
 from bot.backends.base import Submission
 from bot.domain.events import BackendJobRef, JobEvent, MessageRef, RowReady
 from bot.domain.job import Job
-from bot.engine.collect import JobResult
-from bot.service import Runtime, run_until_stopped
+from bot.frontend.delivery import DiscordDelivery
+from bot.runtime import Runtime, run_until_stopped
+from bot.services.results import JobResult
 from bot.settings import Settings
-from bot.surface.courier import DiscordDelivery
 
 
 def die() -> None:

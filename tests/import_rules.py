@@ -13,39 +13,39 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bot.store": ("bot.domain",),
     "bot.settings": ("bot.domain",),
     "bot.backends": ("bot.domain",),
-    "bot.engine": ("bot.domain", "bot.store", "bot.backends.base"),
-    "bot.surface": ("bot.domain", "bot.engine"),
-    "bot.painter": (),
+    "bot.services": ("bot.domain", "bot.store", "bot.backends.base"),
+    "bot.frontend": ("bot.domain", "bot.services"),
+    "bot.txt2img": (),
     "bot.playground": (),
-    "bot.journal": (),
-    "bot.permissions": (),
-    "bot.metrics": ("bot.domain", "bot.engine.reporting", "bot.engine.supervision"),
+    "bot.log_config": (),
+    "bot.file_modes": (),
+    "bot.metrics": ("bot.domain", "bot.services.lifecycle", "bot.services.supervision"),
     "bot.cli": (
         *(
             "bot",
-            "bot.app",
+            "bot.bootstrap",
             "bot.backups",
-            "bot.examination",
-            "bot.permissions",
-            "bot.restoring",
-            "bot.service",
-            "bot.engine",
+            "bot.checks",
+            "bot.file_modes",
+            "bot.restore",
+            "bot.runtime",
+            "bot.services",
             "bot.settings",
             "bot.domain",
         ),
-        *("bot.backends.base", "bot.journal", "bot.playground.server"),
+        *("bot.backends.base", "bot.log_config", "bot.playground.server"),
     ),
     "bot.__main__": ("bot.cli",),
     # The composition roots: of the engine, and of the engine with Discord around it.
-    "bot.app": ("bot.",),
-    "bot.service": ("bot.",),
-    "bot.examination": ("bot.",),
+    "bot.bootstrap": ("bot.",),
+    "bot.runtime": ("bot.",),
+    "bot.checks": ("bot.",),
     "bot.backups": ("bot.",),
-    "bot.restoring": ("bot.",),
+    "bot.restore": ("bot.",),
 }
 """Room -> what it may import beside itself: a room or a module; "bot." is everything."""
 
-ONLY_IN: Mapping[str, str] = {"discord": "bot.surface", "aiosqlite": "bot.store"}
+ONLY_IN: Mapping[str, str] = {"discord": "bot.frontend", "aiosqlite": "bot.store"}
 """Libraries that one room keeps to itself."""
 
 

@@ -23,9 +23,8 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from bot.playground.entities import Attachment, Channel, ThreadState
-from bot.playground.posts import Interaction, Message
-from bot.playground.world import World
+from bot.playground.state.models import Attachment, Channel, Interaction, Message, ThreadState
+from bot.playground.state.world import World
 from tests.playground.clock import Clock
 
 ROOT = Path("/tmp/gridbrush-0.1")

@@ -9,11 +9,11 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.domain.logs import LogItem, LogParser
+from bot.domain.log_parser import LogItem, LogParser
 from bot.domain.request import Author, ChannelRef, Request
-from bot.domain.script import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
-from bot.domain.template import RenderContext, Template, referenced_files, render
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.bash import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
+from bot.domain.workflow.document import Workflow
+from bot.domain.workflow.template import RenderContext, Template, referenced_files, render
 
 FOLDER = Path(__file__).parents[1] / "workflow_templates"
 NAMES = ("stable-diffusion.yaml", "upscale.yaml")

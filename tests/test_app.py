@@ -6,19 +6,19 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import (
+from bot.backends.base import Submission
+from bot.bootstrap import (
     load_templates,
     open_application,
     open_paid_backend,
     render_local_script,
     utc_now,
 )
-from bot.backends.base import Submission
-from bot.cli.carrying import OPERATOR, FolderDelivery
+from bot.checks import run_checks
+from bot.cli.job_runner import OPERATOR, FolderDelivery
 from bot.domain.errors import ConfigError, RequestError
 from bot.domain.job import JobState
 from bot.domain.request import Author, ChannelRef, Request
-from bot.examination import run_checks
 from bot.settings import Settings
 
 REQUEST = Request(

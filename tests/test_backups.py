@@ -14,12 +14,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import DATABASE, open_database
 from bot.backups import ScheduledBackups, list_backups, make_backup
+from bot.bootstrap import DATABASE, open_database
 from bot.domain.errors import ConfigError
-from bot.restoring import restoring, starting_afresh
+from bot.restore import restoring, starting_afresh
 from bot.settings import Settings
-from bot.store import jobs, schema
+from bot.store import jobs, migrations
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.lock import FolderInUse, bot_lock, database_lock, holder
@@ -172,7 +172,7 @@ async def test_a_backup_of_no_use_is_refused_and_nothing_changes(
 
 async def test_an_older_backup_is_brought_up_to_date(tmp_path: Path) -> None:
     source = tmp_path / "old.sqlite3"
-    steps = schema.load_migrations()[:1]
+    steps = migrations.load_migrations()[:1]
     async with await Database.open(source, now=fixed_now, migrations=steps) as database:
         job = a_job("joba")
         await database.write(partial(jobs.insert, job=job, interaction=None, mac_key=KEY))

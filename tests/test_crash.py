@@ -17,7 +17,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.playground.actors import ResponseTimeout
+from bot.playground.client.driver import ResponseTimeout
 from bot.playground.server import Playground
 from bot.store.database import Database
 from bot.store.jobs import JobRepository

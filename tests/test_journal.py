@@ -17,7 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
-from bot.journal import MASK, RedactingStreamHandler, Redactor, configure_logging
+from bot.log_config import MASK, RedactingStreamHandler, Redactor, configure_logging
 
 TOKEN = "MTAxMDEwMTAxMDEwMTAxMDEw.GabcdE.x1y2z3-x1y2z3_x1y2z3-x1y2z3-x1y"
 KEY = "0x" + "5aF0" * 16
@@ -218,7 +218,9 @@ def test_a_message_cannot_forge_a_line_or_move_the_cursor(break_: str, stream: i
     except Loud:
         log.exception("failed")
     lines = re.split(r"[\n\r\x85\u2028]", stream.getvalue())
-    assert not any(line.startswith("2026-01-01T00:00:00.000Z INFO    bot.app") for line in lines)
+    assert not any(
+        line.startswith("2026-01-01T00:00:00.000Z INFO    bot.bootstrap") for line in lines
+    )
     assert "\x1b" not in stream.getvalue()
 
 

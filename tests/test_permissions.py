@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import close_open_files, find_open_files, open_application
 from bot.backends.environment import child_environment, needs_hub
 from bot.backends.local import _INHERITED as LOCAL
 from bot.backends.slurm.options import SlurmOptions
-from bot.cli.carrying import FolderDelivery
-from bot.permissions import private_umask
+from bot.bootstrap import close_open_files, find_open_files, open_application
+from bot.cli.job_runner import FolderDelivery
+from bot.file_modes import private_umask
 from bot.settings import Settings
 from tests.cli.terminal import Desk
 

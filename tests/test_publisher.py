@@ -15,8 +15,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.events import Artifact, Failed, Finished, GridReady, RowFailed, RowReady, Started
-from bot.domain.logs import LogOutput, LogParser
-from bot.domain.markers import parse_marker
+from bot.domain.log_markers import parse_marker
+from bot.domain.log_parser import LogOutput, LogParser
 from tests.publisher_program import KEY, PUBLISHER, publisher
 
 SHA = hashlib.sha256(b"x").hexdigest()

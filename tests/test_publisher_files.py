@@ -16,7 +16,7 @@ import pytest
 from PIL import Image, PngImagePlugin
 
 from bot.domain.events import Artifact, Finished, GridReady, RowReady
-from bot.domain.markers import parse_marker
+from bot.domain.log_markers import parse_marker
 from tests.publisher_program import KEY, Said, publisher
 
 

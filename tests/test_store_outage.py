@@ -18,7 +18,7 @@ from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
 from tests.bot_process import bot_process, grids, log_of
-from tests.scenarios.plays import write_play
+from tests.scenarios.scenarios import write_play
 from tests.store.outages import small_disk
 
 SAID = "cannot save anything at the moment"

@@ -19,10 +19,10 @@ from bot.domain.events import (
     RowReady,
     RowStarted,
 )
-from bot.domain.logs import LogOutput
-from bot.domain.painter import Painted, script_steps
+from bot.domain.image_engine import Painted, script_steps
+from bot.domain.log_parser import LogOutput
 from bot.domain.request import Request
-from bot.domain.template import render
+from bot.domain.workflow.template import render
 from tests.stock_jobs import (
     KEY,
     SEED,

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.script import to_bash
-from bot.domain.template import redact, render
-from bot.domain.workflow import Workflow, iter_steps
+from bot.domain.workflow.bash import to_bash
+from bot.domain.workflow.document import Workflow, iter_steps
+from bot.domain.workflow.template import redact, render
 from tests.stock_jobs import (
     KEY,
     NAMES,

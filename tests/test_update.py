@@ -21,15 +21,15 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.backends.deepsquare.journal import StateStore
-from bot.backends.slurm.folder import JobFolder
+from bot.backends.deepsquare.state_store import StateStore
+from bot.backends.slurm.job_folder import JobFolder
 from bot.domain.job import Job, JobState
-from bot.playground.posts import Message
 from bot.playground.server import Playground
+from bot.playground.state.models import Message
 from bot.settings import Settings
 from tests.left_behind import KEPT_TABLES, ROOT, LeftBehind, holding_root
 from tests.playground.clock import Clock
-from tests.scenarios.house import House, open_with
+from tests.scenarios.harness import House, open_with
 
 pytestmark = pytest.mark.xdist_group("release 0.1")
 

@@ -13,6 +13,7 @@ from decimal import Decimal
 from pathlib import Path
 from typing import Protocol, TypeAlias, runtime_checkable
 
+from bot.domain.checks import CheckResult
 from bot.domain.events import (
     Artifact,
     BackendJobRef,
@@ -23,9 +24,8 @@ from bot.domain.events import (
     Requeued,
     Started,
 )
-from bot.domain.findings import CheckResult
-from bot.domain.painter import Painter
-from bot.domain.workflow import Workflow
+from bot.domain.image_engine import Painter
+from bot.domain.workflow.document import Workflow
 
 
 @dataclass(frozen=True, slots=True)

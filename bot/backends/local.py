@@ -3,7 +3,7 @@
 A job is a folder: its script, its log, what it published, and a lock that the job's processes
 hold as long as any of them lives. All truth is in that folder, so a job outlives the bot, is found
 again by our id, and is never started twice. The container images of the stock templates are stood
-in for by ``bot.painter``, or run for real when a container runtime is configured.
+in for by ``bot.txt2img``, or run for real when a container runtime is configured.
 """
 
 from __future__ import annotations
@@ -24,35 +24,35 @@ from collections.abc import AsyncIterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.backends import folders, slots
+from bot.backends import job_folders, task_slots
 from bot.backends.base import FinalCost, Health, LifecycleEvent, LogLine, PriceQuote, Submission
-from bot.backends.describing import HOSTED, Description, describe
+from bot.backends.container_stubs import Txt2ImgConfig, container_stubs, write_container_stubs
+from bot.backends.engine_info import HOSTED, Description, describe
 from bot.backends.environment import child_environment, needs_hub
-from bot.backends.folders import (
+from bot.backends.job_folders import (
     PASS_BYTES,
+    copy_published,
     delete_expired,
     job_dir,
     log_size,
     read_lines_until,
     write_private,
 )
-from bot.backends.published import copy_published
-from bot.backends.standins import Txt2ImgConfig, container_stubs, write_container_stubs
+from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, BackendJobRef, Cancelled, Exited
-from bot.domain.findings import CheckResult
-from bot.domain.painter import Painter
-from bot.domain.script import (
+from bot.domain.image_engine import Painter
+from bot.domain.workflow.bash import (
     ContainerRuntime,
     ExecutionEnvironment,
     OciRuntime,
     ProcessLauncher,
     to_bash,
 )
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.document import Workflow
 
 NAME = "local"
-KEEP_DAYS = folders.KEEP_DAYS
+KEEP_DAYS = job_folders.KEEP_DAYS
 GRACE_SECONDS = 4.0
 STOPPED_SECONDS = 2.0
 """For the rest of a stopped job's log."""
@@ -272,7 +272,7 @@ class LocalBackend:
         return child_environment(source, _INHERITED, hub=hub)
 
     def _site(self, folder: Path) -> ExecutionEnvironment:
-        slot = (sys.executable, "-I", slots.__file__, str(self._root / "slots"))
+        slot = (sys.executable, "-I", task_slots.__file__, str(self._root / "slots"))
         return ExecutionEnvironment(
             storage=str(folder / "scratch"),
             caches=str(self._root / "caches"),

@@ -6,10 +6,10 @@ concrete backend.
 
 from __future__ import annotations
 
-from bot.cli import backup, check, imagine, jobs, render, service, wallet
-from bot.cli.program import program
+from bot.cli import backup, check, imagine, jobs, render, run, wallet
+from bot.cli.app import program
 
-for module in (service, imagine, jobs, render, check, backup, wallet):
+for module in (run, imagine, jobs, render, check, backup, wallet):
     module.add_to(program)
 
 __all__ = ["program"]

@@ -12,14 +12,14 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
-from bot.app import utc_now
 from bot.backups import find_backup, list_backups, make_backup
-from bot.cli.program import ExitCode, load_settings, run_async
+from bot.bootstrap import utc_now
+from bot.cli.app import ExitCode, load_settings, run_async
 from bot.domain.errors import RequestError
 from bot.settings import Settings
 
 if TYPE_CHECKING:
-    from bot.restoring import Restoring
+    from bot.restore import Restoring
 
 
 def backup(
@@ -95,7 +95,7 @@ async def _restore(settings: Settings, file: Path | None, dry_run: bool, yes: bo
 
 def _prepared(settings: Settings, file: Path | None) -> AbstractContextManager[Restoring]:
     # It knows Discord's ways of delivery, whose library is dear to load.
-    from bot.restoring import restoring, starting_afresh
+    from bot.restore import restoring, starting_afresh
 
     if file is None:
         return starting_afresh(settings)

@@ -10,9 +10,9 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bot.cli.program import ExitCode, run_async
-from bot.domain.findings import CheckResult
-from bot.examination import run_checks
+from bot.checks import run_checks
+from bot.cli.app import ExitCode, run_async
+from bot.domain.checks import CheckResult
 from bot.settings import Settings
 
 
@@ -41,7 +41,7 @@ async def _check(context: typer.Context, show: bool) -> ExitCode:
         findings += await run_checks(settings)
         if settings.discord.token:
             # Discord's library is dear to load, and not every verb needs it.
-            from bot.service import check_discord
+            from bot.runtime import check_discord
 
             findings += await check_discord(settings)
         else:

@@ -9,14 +9,14 @@ from typing import Annotated
 
 import typer
 
-from bot.app import Application, open_application
+from bot.bootstrap import Application, open_application
 from bot.cli import options
-from bot.cli.carrying import METHOD, FolderDelivery, run_job
-from bot.cli.program import ExitCode, load_settings, run_async
+from bot.cli.app import ExitCode, load_settings, run_async
+from bot.cli.job_runner import METHOD, FolderDelivery, run_job
 from bot.cli.progress import TerminalProgress, print_outcome
 from bot.domain.job import Job
 from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
-from bot.engine.collect import JobResult
+from bot.services.results import JobResult
 from bot.settings import Settings
 
 

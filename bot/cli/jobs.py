@@ -14,14 +14,14 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Table
 
-from bot.app import Application, open_application
-from bot.cli.carrying import FolderDelivery
+from bot.bootstrap import Application, open_application
+from bot.cli.app import ExitCode, errors, load_settings, run_async
 from bot.cli.imagine import follow, result_of
-from bot.cli.program import ExitCode, errors, load_settings, run_async
+from bot.cli.job_runner import FolderDelivery
 from bot.cli.progress import TerminalProgress, print_outcome
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
-from bot.engine.spending import JobCost, format_credits
+from bot.services.budget import JobCost, format_credits
 from bot.settings import Settings
 
 SETTLE_SECONDS = 10.0

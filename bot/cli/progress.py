@@ -9,12 +9,12 @@ from rich.console import Console
 from rich.markup import escape
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedColumn
 
-from bot.cli.program import ExitCode, errors
+from bot.cli.app import ExitCode, errors
 from bot.domain.events import JobEvent, RowFailed, RowReady
 from bot.domain.grid import caption
 from bot.domain.job import Job, JobState
-from bot.engine.book import charged_images
-from bot.engine.collect import JobResult
+from bot.services.lifecycle import charged_images
+from bot.services.results import JobResult
 
 WORDS = {
     JobState.SUBMITTING: "handing it over",

@@ -11,13 +11,13 @@ from typing import Annotated
 import typer
 import yaml
 
-from bot.app import load_templates, render_local_script, utc_now
 from bot.backends.base import Submission
+from bot.bootstrap import load_templates, render_local_script, utc_now
 from bot.cli import options
-from bot.cli.program import ExitCode, load_settings, run_async
+from bot.cli.app import ExitCode, load_settings, run_async
 from bot.domain.job import job_id
 from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
-from bot.domain.template import RenderContext, redact, render
+from bot.domain.workflow.template import RenderContext, redact, render
 from bot.settings import Settings
 
 

@@ -8,10 +8,10 @@ from typing import Annotated
 import typer
 from rich.console import Console
 
-from bot.app import open_paid_backend
-from bot.cli.program import ExitCode, load_settings, run_async
+from bot.bootstrap import open_paid_backend
+from bot.cli.app import ExitCode, load_settings, run_async
 from bot.domain.errors import RequestError
-from bot.engine.spending import format_credits
+from bot.services.budget import format_credits
 from bot.settings import Settings
 
 

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from bot.domain.painter import Painted
+from bot.domain.image_engine import Painted
 
 KEPT: Final = "kept"
 """The delivery method of a result that no place has taken yet."""

@@ -43,7 +43,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
-from bot.domain.painter import Painted
+from bot.domain.image_engine import Painted
 from bot.domain.request import Request
 
 

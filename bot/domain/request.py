@@ -9,21 +9,24 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
+from typing import TypeVar
 
-from bot.domain.bounds import (
+from bot.domain.image_engine import UNKNOWN, Painter
+from bot.domain.request_parsing import (
+    FLAG_FIELDS,
+    RawOption,
+    fit_aspect,
     large_enough,
     only_model,
     parse_choice,
+    parse_flags,
     parse_int,
     parse_model,
     parse_size,
+    refuse_lookalikes,
     validate_negative_prompt,
     validate_prompt,
 )
-from bot.domain.flags import FLAG_FIELDS, RawOption, parse_flags, refuse_lookalikes
-from bot.domain.painter import UNKNOWN, Painter
-from bot.domain.size import fit_aspect
-from bot.domain.stored import JsonReader
 from bot.domain.text import normalize_text
 
 __all__ = [
@@ -37,6 +40,35 @@ __all__ = [
     "fit_aspect",
     "random_seed",
 ]
+Value = TypeVar("Value")
+
+
+@dataclass(frozen=True, slots=True)
+class JsonReader:
+    """One JSON object; ``name`` says in errors what it was meant to be."""
+
+    name: str
+    data: Mapping[str, object]
+
+    def text(self, key: str) -> str:
+        """The string at ``key``."""
+        return self._value(key, str)
+
+    def number(self, key: str) -> int:
+        """The integer at ``key``."""
+        return self._value(key, int)
+
+    def object(self, key: str) -> JsonReader:
+        """The object at ``key``."""
+        return JsonReader(f"{self.name}.{key}", self._value(key, dict))
+
+    def _value(self, key: str, kind: type[Value]) -> Value:
+        value = self.data.get(key)
+        # Not isinstance: True is an int to Python, but it is no number of rows.
+        if type(value) is not kind:
+            raise ValueError(f"{self.name}: {key} is {value!r}, not of type {kind.__name__}")
+        return value
+
 
 MAX_SEED = 2**32 - 1
 """The largest seed that txt2img.py takes; every row's seed stays at or below it."""

@@ -1,5 +1,1 @@
-"""The local stand-in for Stability's ``scripts/txt2img.py``: a program of its own.
-
-Run it as ``python -m bot.painter``. It knows prompts, pictures and progress bars, and nothing of
-the rest of the bot, which only ever sees its files and its output.
-"""
+"""Old name of bot.txt2img, for jobs that are running; goes with the next release."""

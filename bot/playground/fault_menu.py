@@ -11,10 +11,10 @@ import math
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 
-from bot.playground.entities import Channel, Json, User
-from bot.playground.faults import ERROR_PAGE, Fault
-from bot.playground.options import ClientError
-from bot.playground.world import World
+from bot.playground.client.command_options import ClientError
+from bot.playground.rest.faults import ERROR_PAGE, Fault
+from bot.playground.state.models import Channel, Json, User
+from bot.playground.state.world import World
 
 StoreFault = Callable[[float], Awaitable[None]]
 """Keep the bot's store from being written for so many seconds; cancelling ends it."""

@@ -14,18 +14,18 @@ from typing import TypeVar
 from aiohttp import web
 from aiohttp.typedefs import Handler, Middleware
 
-from bot.playground import files
-from bot.playground.actors import MemberDriver, Person
-from bot.playground.browser import WebHandlers
+from bot.playground.client.driver import MemberDriver, Person
+from bot.playground.client.waiter import ConditionWaiter
 from bot.playground.fault_menu import StoreFault
-from bot.playground.gateway import Gateway
-from bot.playground.posts import DEFER
-from bot.playground.realm import Event
-from bot.playground.rest import BASE, Rest
+from bot.playground.gateway.server import Gateway
+from bot.playground.rest.app import BASE, Rest
+from bot.playground.rest.http import RecordedCall
+from bot.playground.state import files
+from bot.playground.state.guild import Event
+from bot.playground.state.models import DEFER
+from bot.playground.state.world import World
 from bot.playground.untrusted import may_be_called
-from bot.playground.waiting import ConditionWaiter
-from bot.playground.wire import RecordedCall
-from bot.playground.world import World
+from bot.playground.web.handlers import WebHandlers
 
 Value = TypeVar("Value")
 # Addresses to listen on that are none to call.

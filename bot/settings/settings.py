@@ -18,17 +18,8 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from bot.domain.errors import ConfigError
 from bot.domain.quota import Quota
 from bot.domain.request import RequestLimits
-from bot.settings.files import (
-    PRIVATE_KEY,
-    refuse_open_file,
-    resolve_paths,
-    template_file,
-    with_private_key,
-)
-from bot.settings.origins import KeyPath, ValueOrigins
-from bot.settings.problems import MASK, to_config_errors, toml
-from bot.settings.reading import keys, load_toml, merge_sources
-from bot.settings.sections import (
+from bot.settings.errors import MASK, to_config_errors, toml
+from bot.settings.models import (
     BackendSection,
     DataSection,
     DeliverySection,
@@ -40,7 +31,19 @@ from bot.settings.sections import (
     QuotaSection,
     SpendingSection,
 )
-from bot.settings.values import split_affinity, split_label
+from bot.settings.sources import (
+    PRIVATE_KEY,
+    KeyPath,
+    ValueOrigins,
+    keys,
+    load_toml,
+    merge_sources,
+    refuse_open_file,
+    resolve_paths,
+    template_file,
+    with_private_key,
+)
+from bot.settings.types import split_affinity, split_label
 
 DEFAULT_FILE = "config.toml"
 

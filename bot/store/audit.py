@@ -12,9 +12,8 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from bot.store.database import Database
-from bot.store.moments import parse_timestamp, to_timestamp
-from bot.store.query import Query
+from bot.store.database import Database, Query
+from bot.store.serialization import parse_timestamp, to_timestamp
 
 _NEVER: Final = 2**63 - 1  # above every row id
 

@@ -15,10 +15,9 @@ from pathlib import Path
 
 from bot.domain.errors import ConfigError
 from bot.domain.job import TERMINAL
-from bot.store import identity, schema
-from bot.store.faults import map_sqlite_error
-from bot.store.moments import parse_timestamp
-from bot.store.query import placeholders
+from bot.store import identity, migrations
+from bot.store.database import map_sqlite_error, placeholders
+from bot.store.serialization import parse_timestamp
 
 _ANOTHER = "Use another backup; `gridbrush restore` lists them."
 STAMP = "%Y%m%dT%H%M%S%fZ"
@@ -41,7 +40,7 @@ def back_up(source: Path, target: Path) -> None:
     Raises ConfigError naming ``target`` if that fails; then nothing is left behind.
     """
     try:
-        schema.backup_copy(source, target)
+        migrations.backup_copy(source, target)
     except sqlite3.Error as error:
         raise map_sqlite_error(error, target) from error
     except OSError as error:
@@ -55,7 +54,7 @@ def back_up(source: Path, target: Path) -> None:
 def summarise(path: Path) -> Summary:
     """Look into a database that nobody has open. Raises ConfigError if it is none of ours."""
     try:
-        uri = schema.read_only(path, unused=True)
+        uri = migrations.read_only(path, unused=True)
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             return _summary(connection, path)
     except sqlite3.Error as error:
@@ -71,10 +70,10 @@ def prepare(source: Path, target: Path, now: Callable[[], datetime]) -> Summary:
         raise ConfigError(str(source), "there is no such file", _ANOTHER)
     discard(target)
     try:
-        schema.backup_copy(source, target, unused=True)
+        migrations.backup_copy(source, target, unused=True)
         with closing(sqlite3.connect(target, isolation_level=None)) as connection:
             summary = _summary(connection, source)
-            schema.apply_missing(connection, target, schema.load_migrations(), now)
+            migrations.apply_missing(connection, target, migrations.load_migrations(), now)
             if not identity.application(connection):
                 connection.execute(f"PRAGMA application_id = {identity.APPLICATION_ID}")
         return summary
@@ -98,12 +97,14 @@ def exchange(path: Path, prepared: Path, at: datetime) -> tuple[Path, ...]:
             new = old.with_name(f"{path.stem}-replaced-{at.strftime(STAMP)}{ending}")
             old.rename(new)
             aside.append(new)
-    schema.sync(path.parent)
-    with closing(sqlite3.connect(schema.read_only(prepared, unused=True), uri=True)) as connection:
+    migrations.sync(path.parent)
+    with closing(
+        sqlite3.connect(migrations.read_only(prepared, unused=True), uri=True)
+    ) as connection:
         number = int(connection.execute("PRAGMA user_version").fetchone()[0])
     prepared.replace(path)
     identity.note(path, number)
-    schema.sync(path.parent)
+    migrations.sync(path.parent)
     return tuple(aside)
 
 
@@ -114,8 +115,11 @@ def discard(prepared: Path) -> None:
 
 
 def _summary(connection: sqlite3.Connection, path: Path) -> Summary:
-    schema.refuse_foreign(connection, path)
-    version, newest = schema.current_version(connection), schema.load_migrations()[-1].number
+    migrations.refuse_foreign(connection, path)
+    version, newest = (
+        migrations.current_version(connection),
+        migrations.load_migrations()[-1].number,
+    )
     if version == 0:
         raise ConfigError(str(path), "it is empty: no database of Gridbrush", _ANOTHER)
     if version > newest:

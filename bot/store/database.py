@@ -5,7 +5,7 @@ never waits for the writer nor the writer for a reader. Two processes may share 
 the bot and its command line; each waits for the other's transaction.
 
 Once open, a full disk, a file held by another program and the like are waited out (see
-``bot.store.waiting``): writes and reads are tried again until they work or their caller's time is
+``bot.store.wait_limits``): writes and reads are tried again until they work or their caller's time is
 up. That this begins and that it is over is said once each, in the log and to ``on_change``.
 """
 
@@ -13,28 +13,149 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
+from contextlib import asynccontextmanager, contextmanager
 from contextvars import Context
+from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeAlias, TypeVar
 
 import aiosqlite
 
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
-from bot.store import backups, identity, schema
-from bot.store.faults import explain_open, map_sqlite_error
-from bot.store.query import Query
-from bot.store.waiting import max_wait_s, pause_after
+from bot.store import backups, identity
+from bot.store.wait_limits import max_wait_s, pause_after
 from bot.store.writer import Later, OpenTransaction, TransactionEnd, Writer, WriteRequest
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
+Value: TypeAlias = str | bytes | int | float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Query(Generic[Result]):
+    """``shape`` turns all rows into the answer; it may run in any thread, so it must be pure."""
+
+    sql: str
+    parameters: tuple[Value, ...]
+    map_rows: Callable[[Sequence[sqlite3.Row]], Result]
+
+    def run(self, connection: sqlite3.Connection) -> Result:
+        """The answer as seen from inside the transaction that ``connection`` is in."""
+        return self.map_rows(connection.execute(self.sql, self.parameters).fetchall())
+
+
+def placeholders(count: int) -> str:
+    """So many placeholders for an ``IN`` list: ``?, ?, ?``."""
+    return ", ".join("?" * count)
+
+
+RESTORE = "Stop the bot and run `gridbrush restore`: it lists the backups and puts one in place"
+_TROUBLES = {
+    sqlite3.SQLITE_BUSY: (
+        "the database is held by another program",
+        "End the other program (a second bot, a SQLite shell with an open transaction)",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "the database is held by another program",
+        "End the other program (a second bot, a SQLite shell with an open transaction)",
+    ),
+    sqlite3.SQLITE_PROTOCOL: (
+        "the database is held by another program",
+        "End the other program (a second bot, a SQLite shell with an open transaction)",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "the database cannot be written to",
+        "Give the bot's user write permission on this file and on its folder",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "the database cannot be written to",
+        "Give the bot's user write permission on this file and on its folder",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "the database cannot be opened",
+        "Check that [data] dir is a folder the bot's user may write to",
+    ),
+    sqlite3.SQLITE_FULL: ("the disk is full", "Free some space; nothing that was saved is lost"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk could not be read or written",
+        "Check the disk and the system log",
+    ),
+    sqlite3.SQLITE_CORRUPT: ("the database is damaged", RESTORE),
+    sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", RESTORE),
+}
+_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not grow any further",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "the data folder cannot be written to",
+    errno.EPERM: "the data folder cannot be written to",
+    errno.EIO: "the disk could not be read or written",
+    errno.ESTALE: "the disk could not be read or written",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+}
+
+
+def kind_of(error: sqlite3.Error) -> int:
+    """Return the primary result code: the low byte; the rest tells variants apart."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def is_held(error: sqlite3.Error) -> bool:
+    """Return whether another connection holds the database, which is normal for a moment."""
+    return kind_of(error) in _HELD
+
+
+def map_sqlite_error(error: sqlite3.Error, path: Path) -> Exception:
+    """The ConfigError to raise in place of ``error``, or ``error`` itself if it is a defect."""
+    trouble = _TROUBLES.get(kind_of(error))
+    if trouble is None:
+        return error
+    problem, mend = trouble
+    return ConfigError(str(path), f"{problem} ({error})", mend + ".")
+
+
+def explain_open(error: sqlite3.Error, path: Path) -> Exception:
+    """Return what to raise in place of ``error`` once the database is open.
+
+    StoreUnavailable for what passes, StoreDamaged for what does not, ``error`` itself for a defect.
+    """
+    trouble = _TROUBLES.get(kind_of(error))
+    if trouble is None:
+        return error
+    problem, mend = trouble
+    if kind_of(error) in _DAMAGED:
+        return StoreDamaged(str(path), f"{problem} ({error})", mend + ".")
+    return StoreUnavailable(problem)
+
+
+def explain_disk(error: OSError) -> StoreUnavailable | None:
+    """Return StoreUnavailable if the disk or the folder is the trouble, None for anything else."""
+    cause = _DISK.get(error.errno or 0)
+    return None if cause is None else StoreUnavailable(cause)
+
+
+@contextmanager
+def disk_faults() -> Iterator[None]:
+    """Raise StoreUnavailable in place of an OSError that waiting can help."""
+    try:
+        yield
+    except OSError as error:
+        fault = explain_disk(error)
+        if fault is None:
+            raise
+        raise fault from error
+
 
 _BUSY_SECONDS = 10.0
 """How long opening waits for another program."""

@@ -14,9 +14,8 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from bot.domain.events import MessageRef
-from bot.store.database import Database
-from bot.store.moments import parse_timestamp, to_timestamp
-from bot.store.query import Query
+from bot.store.database import Database, Query
+from bot.store.serialization import parse_timestamp, to_timestamp
 
 MessageKind: TypeAlias = Literal["card", "result", "thread", "notice"]
 

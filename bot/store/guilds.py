@@ -13,8 +13,7 @@ from collections.abc import Mapping, Sequence
 from datetime import timedelta
 
 from bot.domain.quota import QuotaRule
-from bot.store.database import Database
-from bot.store.query import Query
+from bot.store.database import Database, Query
 
 
 def settings(connection: sqlite3.Connection, guild_id: int) -> dict[str, object]:

@@ -16,17 +16,13 @@ from decimal import Decimal
 from typing import Final
 
 from bot.domain.events import KEPT
-from bot.domain.fairness import QueuedJob
-from bot.domain.forecast import RuntimeHistory
 from bot.domain.job import TERMINAL, Job, JobState
 from bot.domain.request import Author
-from bot.store import credit_queries, job_queries
-from bot.store.credit_queries import JobCost
-from bot.store.database import Database
-from bot.store.job_queries import ActiveJob, InteractionRef, QueueCounts
-from bot.store.moments import to_timestamp
-from bot.store.query import placeholders
-from bot.store.snapshots import COLUMNS, dump_job, dump_request, load_job
+from bot.domain.scheduling import QueuedJob, RuntimeHistory
+from bot.store import job_queries
+from bot.store.database import Database, placeholders
+from bot.store.job_queries import ActiveJob, InteractionRef, JobCost, QueueCounts
+from bot.store.serialization import COLUMNS, dump_job, dump_request, load_job, to_timestamp
 
 ERASED_PROMPT: Final = "[erased]"
 """What stands for a prompt after its author had it erased."""
@@ -140,12 +136,12 @@ def counts(connection: sqlite3.Connection, author_id: int) -> QueueCounts:
 
 def spent(connection: sqlite3.Connection, guild_id: int | None, since: datetime) -> Decimal:
     """Credits spent or promised by a server, or by all, since a moment."""
-    return credit_queries.credits_spent(guild_id, since).run(connection)
+    return job_queries.credits_spent(guild_id, since).run(connection)
 
 
 def credits_of(connection: sqlite3.Connection, job_id: str) -> JobCost:
     """What a job may cost and did cost, as far as that is known."""
-    return credit_queries.job_cost(job_id).run(connection)
+    return job_queries.job_cost(job_id).run(connection)
 
 
 def set_credits(
@@ -290,12 +286,12 @@ class JobRepository:
 
     async def spent(self, guild_id: int | None, since: datetime) -> Decimal:
         """Credits spent or promised by a server, or by all, since a moment."""
-        return await self._database.read(credit_queries.credits_spent(guild_id, since))
+        return await self._database.read(job_queries.credits_spent(guild_id, since))
 
     async def credits(self, job_id: str) -> JobCost:
         """What a job may cost and did cost, as far as that is known."""
-        return await self._database.read(credit_queries.job_cost(job_id))
+        return await self._database.read(job_queries.job_cost(job_id))
 
     async def unsettled(self) -> tuple[Job, ...]:
         """The ended jobs that were priced and whose cost is not known yet."""
-        return await self._database.read(credit_queries.jobs_without_cost())
+        return await self._database.read(job_queries.jobs_without_cost())

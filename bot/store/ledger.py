@@ -9,14 +9,165 @@ A reset makes every earlier entry of that member, grants included, count no more
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from typing import Final, Literal, TypeAlias
 
-from bot.domain.job import Job
-from bot.domain.quota import QuotaUsage
-from bot.store import ledger_queries
-from bot.store.database import Database
-from bot.store.ledger_queries import EntryKind, LedgerEntry, MemberTotals
-from bot.store.moments import to_timestamp
+from bot.domain.job import TERMINAL, Job
+from bot.domain.quota import QuotaCharge, QuotaGrant, QuotaUsage
+from bot.store.database import Database, Query, placeholders
+from bot.store.serialization import parse_timestamp, to_timestamp
+
+EntryKind: TypeAlias = Literal["reserve", "settle", "refund", "grant", "reset"]
+
+_NEVER: Final = 2**63 - 1  # above every row id
+
+
+@dataclass(frozen=True, slots=True)
+class LedgerEntry:
+    """One line of the ledger; ``actor_id`` is 0 where the bot itself acted."""
+
+    id: int
+    at: datetime
+    guild_id: int
+    user_id: int
+    job_id: str | None
+    kind: EntryKind
+    images: int
+    expires_at: datetime | None
+    actor_id: int
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class MemberTotals:
+    """All images of one member: held by open jobs, made, given back, granted by moderators."""
+
+    guild_id: int
+    user_id: int
+    held: int
+    settled: int
+    refunded: int
+    granted: int
+
+
+def usage_query(guild_id: int, user_id: int, since: datetime) -> Query[QuotaUsage]:
+    """What a member was charged from ``since`` on, and the grants that had not expired by then."""
+    moment = to_timestamp(since)
+    return Query(_USAGE, (guild_id, user_id, moment, moment), _shape_usage)
+
+
+def history(
+    guild_id: int, user_id: int, limit: int, before: int | None
+) -> Query[tuple[LedgerEntry, ...]]:
+    """A member's entries, the newest first, older than the entry ``before``."""
+    sql = """
+        SELECT * FROM ledger WHERE guild_id = ? AND user_id = ? AND id < ?
+        ORDER BY id DESC LIMIT ?
+    """
+    return Query(sql, (guild_id, user_id, _NEVER if before is None else before, limit), _entries)
+
+
+def balances(guild_id: int) -> Query[tuple[MemberTotals, ...]]:
+    """All members of a server who are in the ledger, those who made most first."""
+    return Query(_BALANCES, (guild_id,), _balances)
+
+
+def inconsistencies() -> Query[tuple[str, ...]]:
+    """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
+    return Query(_FAULTS, tuple(TERMINAL), _sentences)
+
+
+_USAGE = """
+WITH mine AS NOT MATERIALIZED (
+    SELECT * FROM ledger WHERE guild_id = ?1 AND user_id = ?2 AND id > (
+        SELECT coalesce(max(id), 0) FROM ledger
+        WHERE guild_id = ?1 AND user_id = ?2 AND kind = 'reset'
+    )
+)
+SELECT opening.kind, opening.at AS moment, coalesce(closing.images, opening.images) AS images
+FROM mine AS opening
+LEFT JOIN ledger AS closing
+    ON closing.job_id = opening.job_id AND closing.kind IN ('settle', 'refund')
+WHERE opening.kind = 'reserve' AND opening.at >= ?3 AND closing.kind IS NOT 'refund'
+UNION ALL
+SELECT kind, expires_at, images FROM mine
+WHERE kind = 'grant' AND (expires_at IS NULL OR expires_at > ?4)
+ORDER BY moment
+"""
+
+_BALANCES = """
+SELECT opening.guild_id, opening.user_id,
+    sum(iif(opening.kind = 'reserve' AND closing.kind IS NULL, opening.images, 0)) AS held,
+    sum(iif(closing.kind = 'settle', closing.images, 0)) AS settled,
+    sum(iif(closing.kind = 'refund', closing.images, 0)) AS refunded,
+    sum(iif(opening.kind = 'grant', opening.images, 0)) AS granted
+FROM ledger AS opening
+LEFT JOIN ledger AS closing
+    ON closing.job_id = opening.job_id AND closing.kind IN ('settle', 'refund')
+WHERE opening.guild_id = ? AND opening.kind IN ('reserve', 'grant')
+GROUP BY opening.guild_id, opening.user_id ORDER BY settled DESC, opening.user_id
+"""
+
+# At most one opening and one closing per job is the unique indexes' promise; here it is whether
+# they are there when they should be.
+_FAULTS = f"""
+SELECT jobs.id, jobs.state, opening.id IS NOT NULL AS opened, closing.kind AS closed,
+    jobs.state IN ({placeholders(len(TERMINAL))}) AS ended
+FROM jobs
+LEFT JOIN ledger AS opening ON opening.job_id = jobs.id AND opening.kind = 'reserve'
+LEFT JOIN ledger AS closing
+    ON closing.job_id = jobs.id AND closing.kind IN ('settle', 'refund')
+WHERE opening.id IS NULL OR (closing.id IS NOT NULL) <> ended
+ORDER BY jobs.id
+"""
+
+
+def _shape_usage(rows: Sequence[sqlite3.Row]) -> QuotaUsage:
+    return QuotaUsage(
+        charges=tuple(
+            QuotaCharge(parse_timestamp(row["moment"]), row["images"])
+            for row in rows
+            if row["kind"] == "reserve"
+        ),
+        grants=tuple(
+            QuotaGrant(row["images"], parse_timestamp(row["moment"]))
+            for row in rows
+            if row["kind"] == "grant"
+        ),
+    )
+
+
+def _entries(rows: Sequence[sqlite3.Row]) -> tuple[LedgerEntry, ...]:
+    return tuple(
+        LedgerEntry(
+            **{
+                **dict(row),
+                "at": parse_timestamp(row["at"]),
+                "expires_at": parse_timestamp(row["expires_at"]),
+            }
+        )
+        for row in rows
+    )
+
+
+def _balances(rows: Sequence[sqlite3.Row]) -> tuple[MemberTotals, ...]:
+    return tuple(MemberTotals(**dict(row)) for row in rows)
+
+
+def _sentences(rows: Sequence[sqlite3.Row]) -> tuple[str, ...]:
+    found = []
+    for row in rows:
+        if not row["opened"]:
+            found.append(f"job {row['id']} ({row['state']}) has no reservation")
+        if row["ended"] and row["closed"] is None:
+            found.append(f"job {row['id']} ({row['state']}) still holds its reservation")
+        if not row["ended"] and row["closed"] is not None:
+            found.append(
+                f"job {row['id']} ({row['state']}) is closed too early by a {row['closed']}"
+            )
+    return tuple(found)
 
 
 def reserve(connection: sqlite3.Connection, job: Job) -> bool:
@@ -134,12 +285,12 @@ def usage(
 
     A charge counts from its reservation, whenever it was settled.
     """
-    return ledger_queries.usage_query(guild_id, user_id, since).run(connection)
+    return usage_query(guild_id, user_id, since).run(connection)
 
 
 def find_inconsistencies(connection: sqlite3.Connection) -> tuple[str, ...]:
     """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
-    return ledger_queries.inconsistencies().run(connection)
+    return inconsistencies().run(connection)
 
 
 class LedgerRepository:
@@ -150,19 +301,19 @@ class LedgerRepository:
 
     async def usage(self, guild_id: int, user_id: int, since: datetime) -> QuotaUsage:
         """What a member was charged from ``since`` on, and the grants not expired by then."""
-        return await self._database.read(ledger_queries.usage_query(guild_id, user_id, since))
+        return await self._database.read(usage_query(guild_id, user_id, since))
 
     async def history(
         self, guild_id: int, user_id: int, limit: int = 25, before: int | None = None
     ) -> tuple[LedgerEntry, ...]:
         """A member's entries, the newest first; ``before`` is the id of the last one shown."""
-        query = ledger_queries.history(guild_id, user_id, limit, before)
+        query = history(guild_id, user_id, limit, before)
         return await self._database.read(query)
 
     async def balances(self, guild_id: int) -> tuple[MemberTotals, ...]:
         """All members of a server who are in the ledger, those who made most first."""
-        return await self._database.read(ledger_queries.balances(guild_id))
+        return await self._database.read(balances(guild_id))
 
     async def check(self) -> tuple[str, ...]:
         """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
-        return await self._database.read(ledger_queries.inconsistencies())
+        return await self._database.read(inconsistencies())

@@ -1,4 +1,4 @@
-"""What moderators forbid: words, and members. Knows two tables; matching is ``bot.domain.words``'.
+"""What moderators forbid: words, and members. Knows two tables; matching is ``bot.domain.word_filter``'.
 
 Functions that take a connection belong inside ``Database.write``; the class ``ModerationRepository`` reads
 from outside.
@@ -11,10 +11,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from bot.domain.words import WordRule
-from bot.store.database import Database
-from bot.store.moments import parse_timestamp, to_timestamp
-from bot.store.query import Query
+from bot.domain.word_filter import WordRule
+from bot.store.database import Database, Query
+from bot.store.serialization import parse_timestamp, to_timestamp
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,9 +12,9 @@ from pathlib import Path
 from bot.domain.errors import BotError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
-from bot.store import identity, job_queries, schema
+from bot.store import identity, job_queries, migrations
 from bot.store.deliveries import MessageKind
-from bot.store.snapshots import COLUMNS, load_job
+from bot.store.serialization import COLUMNS, load_job
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,9 +31,9 @@ def read_present(path: Path) -> Present | None:
         return None
     try:
         identity.refuse_stale_log(path)
-        with closing(sqlite3.connect(schema.read_only(path), uri=True)) as connection:
+        with closing(sqlite3.connect(migrations.read_only(path), uri=True)) as connection:
             connection.row_factory = sqlite3.Row
-            schema.check_integrity(connection, path)
+            migrations.check_integrity(connection, path)
             jobs = {row["id"]: load_job(row) for row in _rows(connection, f"{COLUMNS} FROM jobs")}
             messages: dict[str, dict[MessageKind, MessageRef]] = {}
             for row in _rows(connection, "job_id, kind, channel_id, message_id FROM messages"):

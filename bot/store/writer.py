@@ -21,8 +21,8 @@ from threading import Event, Lock, Thread
 from typing import Any, TypeAlias
 
 from bot.domain.errors import StoreUnavailable
-from bot.store.faults import is_held
-from bot.store.waiting import pause_after
+from bot.store.database import is_held
+from bot.store.wait_limits import pause_after
 
 _MOST_PER_COMMIT = 128
 _HELD_TRIES = 5

@@ -27,7 +27,7 @@ from bot.domain.events import (
     RowFailed,
     RowReady,
 )
-from bot.domain.logs import LogOutput, LogParser
+from bot.domain.log_parser import LogOutput, LogParser
 from tests.backends.jobs import KEY, SEED, submission
 
 __all__ = [

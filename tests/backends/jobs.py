@@ -9,7 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.backends.base import Submission
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.document import Workflow
 
 KEY = bytes(range(32))
 SEED = 100

@@ -15,18 +15,18 @@ import httpx
 import pytest
 
 from bot.backends.base import Backend
-from bot.backends.deepsquare.transfer import ArtifactDownloader
-from bot.backends.published import MAX_BYTES, copy_published
-from bot.backends.recordings import synthetic_image
+from bot.backends.deepsquare.downloads import ArtifactDownloader
+from bot.backends.job_folders import MAX_BYTES, copy_published
+from bot.backends.scripted import synthetic_image
 from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from bot.domain.grid import grid_geometry
 from bot.domain.job import Job, new_job
-from bot.engine.collect import DAMAGED_SECONDS, OUTAGE_SECONDS, RETRY_SECONDS, ResultFetcher
+from bot.services.results import DAMAGED_SECONDS, OUTAGE_SECONDS, RETRY_SECONDS, ResultFetcher
 from tests.deepsquare.clients import IMPATIENT
-from tests.deepsquare.grid.transfer import TransferFault, TransferServer
-from tests.engine.cast import NOW, Naps
-from tests.engine.room import a_request
+from tests.deepsquare.testnet.transfer import TransferFault, TransferServer
+from tests.services.fakes import NOW, Naps
+from tests.services.harness import a_request
 
 REQUEST = a_request(rows=1)
 

@@ -11,8 +11,8 @@ import pytest
 from tests.backends.conformance import *  # noqa: F403
 from tests.backends.conformance import Site
 from tests.deepsquare.clients import open_client
-from tests.deepsquare.grid.fixtures import running_grid
-from tests.deepsquare.grid.site import Setup
+from tests.deepsquare.testnet.fixtures import running_grid
+from tests.deepsquare.testnet.site import Setup
 
 
 @pytest.fixture

@@ -10,11 +10,11 @@ import pytest
 from bot.backends import local
 from bot.backends.base import Describing, Submission
 from bot.backends.deepsquare.backend import DeepSquareBackend
-from bot.backends.describing import FINDING, read_description
+from bot.backends.engine_info import FINDING, read_description
 from bot.backends.slurm.backend import SlurmBackend
 from bot.backends.slurm.options import SlurmOptions as SlurmOptions
-from bot.domain.painter import SCRIPT, SKETCH, Painter
-from bot.domain.template import render
+from bot.domain.image_engine import SCRIPT, SKETCH, Painter
+from bot.domain.workflow.template import render
 from tests.stock_jobs import load, request, ticket
 
 

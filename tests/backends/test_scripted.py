@@ -10,8 +10,7 @@ import pytest
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, Submission
-from bot.backends.recordings import RecordedLine, Recording, synthetic_recording
-from bot.backends.scripted import ScriptedBackend
+from bot.backends.scripted import RecordedLine, Recording, ScriptedBackend, synthetic_recording
 from bot.domain.errors import (
     ArtifactMissing,
     ConfigError,

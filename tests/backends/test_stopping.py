@@ -11,7 +11,7 @@ import pytest
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, LogLine
-from bot.backends.folders import PASS_BYTES, READ_BYTES, read_lines_until, read_log_lines
+from bot.backends.job_folders import PASS_BYTES, READ_BYTES, read_lines_until, read_log_lines
 from bot.domain.events import Cancelled
 from tests.backends.conformance import ending
 from tests.slurm.cluster import Cluster

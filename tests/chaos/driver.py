@@ -24,11 +24,11 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
-from bot.playground.actors import Invocation
-from bot.playground.faults import ERROR_PAGE
-from bot.playground.options import ClientError
-from bot.playground.refusals import ApiError
+from bot.playground.client.command_options import ClientError
+from bot.playground.client.driver import Invocation
+from bot.playground.rest.faults import ERROR_PAGE
 from bot.playground.server import Playground
+from bot.playground.validation.errors import ApiError
 from tests.bot_process import ROOT, environment, log_of
 from tests.chaos.facts import read_history
 from tests.chaos.invariants import History, broken

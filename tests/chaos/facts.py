@@ -14,10 +14,10 @@ from collections.abc import Iterable
 from datetime import UTC, datetime
 from pathlib import Path
 
-from bot.app import DATABASE
-from bot.playground.actors import Invocation
-from bot.playground.posts import Message
+from bot.bootstrap import DATABASE
+from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
+from bot.playground.state.models import Message
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository

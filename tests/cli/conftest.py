@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot import journal
+from bot import log_config
 from tests.cli.terminal import Desk
 
 
@@ -16,11 +16,11 @@ from tests.cli.terminal import Desk
 def the_log_is_left_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    chatty = {name: logging.getLogger(name).level for name in journal._CHATTY}
+    chatty = {name: logging.getLogger(name).level for name in log_config._CHATTY}
     yield
     logging.captureWarnings(False)
     for handler in [handler for handler in root.handlers if handler not in handlers]:
-        if isinstance(handler, journal.RedactingStreamHandler):
+        if isinstance(handler, log_config.RedactingStreamHandler):
             root.removeHandler(handler)
     root.setLevel(level)
     for name, before in chatty.items():

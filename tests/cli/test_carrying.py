@@ -11,13 +11,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import Application, open_application
-from bot.cli.carrying import OPERATOR, FolderDelivery, lock_folder, run_job
+from bot.bootstrap import Application, open_application
 from bot.cli.imagine import read_request
+from bot.cli.job_runner import OPERATOR, FolderDelivery, lock_folder, run_job
 from bot.domain.errors import DeliveryError, RequestError
 from bot.domain.job import Job, JobState
 from bot.domain.request import RequestOptions
-from bot.engine.collect import JobResult
+from bot.services.results import JobResult
 from bot.settings import Settings
 from bot.store.ledger import LedgerRepository
 

@@ -10,8 +10,8 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from bot.app import open_application
-from bot.cli.carrying import FolderDelivery
+from bot.bootstrap import open_application
+from bot.cli.job_runner import FolderDelivery
 from bot.domain.errors import InvalidRequest
 from bot.domain.events import FailureReason
 from bot.domain.job import Job, JobState

@@ -7,11 +7,11 @@ import json
 from dataclasses import replace
 from pathlib import Path
 
-from bot.app import open_application
-from bot.cli.carrying import FolderDelivery
+from bot.bootstrap import open_application
+from bot.cli.job_runner import FolderDelivery
 from bot.domain.job import Job
 from bot.domain.request import Author, ChannelRef, Request
-from bot.engine.queue import Actor
+from bot.services.queue import Actor
 from bot.settings import Settings
 from tests.cli.terminal import Desk, told
 

@@ -12,7 +12,7 @@ import typer
 from bot import __main__ as entrance
 from bot import __version__
 from bot.cli import program
-from bot.cli.program import ExitCode, fail, run_async
+from bot.cli.app import ExitCode, fail, run_async
 from bot.domain.errors import BackendError, BotError, ConfigError, RequestError
 from tests.cli.terminal import Desk
 

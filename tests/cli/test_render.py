@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.document import Workflow
 from tests.cli.terminal import Desk
 
 PROMPT = "a fox; rm -rf $HOME `id` 'quoted' \"twice\""

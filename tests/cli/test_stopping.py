@@ -16,7 +16,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import DATABASE, utc_now
+from bot.bootstrap import DATABASE, utc_now
 from bot.domain.job import Job, JobState
 from bot.store.database import Database
 from bot.store.jobs import JobRepository

@@ -10,9 +10,9 @@ from typing import Any
 
 from bot.backends import deepsquare
 from bot.backends.deepsquare import DeepSquareBackend
-from bot.backends.deepsquare.limits import Timeouts
-from tests.deepsquare.grid.bank import Customer
-from tests.deepsquare.grid.site import TestGrid
+from bot.backends.deepsquare.timeouts import Timeouts
+from tests.deepsquare.testnet.credit_token import Customer
+from tests.deepsquare.testnet.site import TestGrid
 
 IMPATIENT = Timeouts(
     poll=0.05,

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.deepsquare.grid.desk import Desk
-from tests.deepsquare.grid.fixtures import running_grid
-from tests.deepsquare.grid.site import Setup, TestGrid
+from tests.deepsquare.testnet.fixtures import running_grid
+from tests.deepsquare.testnet.scheduler_service import Desk
+from tests.deepsquare.testnet.site import Setup, TestGrid
 
 
 @pytest.fixture

@@ -22,8 +22,8 @@ from typing import Any
 
 from bot.backends.base import TERMINAL_EVENTS
 from bot.backends.deepsquare.backend import DeepSquareBackend
-from bot.backends.deepsquare.journal import StateStore
 from bot.backends.deepsquare.options import DeepSquareOptions
+from bot.backends.deepsquare.state_store import StateStore
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT
 

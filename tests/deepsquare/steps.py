@@ -13,9 +13,9 @@ from bot.backends.base import LifecycleEvent, LogLine
 from bot.backends.deepsquare import DeepSquareBackend
 from bot.domain.events import BackendJobRef, Failed, FailureReason
 from tests.backends.jobs import submission
-from tests.deepsquare.grid.chain import CREDIT
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.site import TestGrid
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import CREDIT
+from tests.deepsquare.testnet.site import TestGrid
 
 QUICK = Conduct(runs=False)
 IDLE = Conduct(runs=False, instantly=False)

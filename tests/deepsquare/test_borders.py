@@ -14,7 +14,7 @@ from eth_abi.exceptions import InsufficientDataBytes
 from multidict import CIMultiDict, CIMultiDictProxy
 from yarl import URL
 
-from bot.backends.deepsquare.reverts import ContractReverted, Revert, to_backend_error
+from bot.backends.deepsquare.revert_errors import ContractReverted, Revert, to_backend_error
 from bot.backends.deepsquare.rpc import RpcError, map_rpc_errors
 from bot.domain.errors import BackendError, InsufficientFunds, SubmissionRejected, Unavailable
 

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from bot.backends.base import LifecycleEvent, LogLine
-from bot.backends.deepsquare.watcher import REFRESHES_PER_POLL
+from bot.backends.deepsquare.chain_watcher import REFRESHES_PER_POLL
 from bot.domain.events import Cancelled, Started
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
-from tests.deepsquare.grid.chain import CREDIT, Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.customer import REQUEST
-from tests.deepsquare.grid.site import TestGrid
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import CREDIT, Status
+from tests.deepsquare.testnet.client import REQUEST
+from tests.deepsquare.testnet.site import TestGrid
 
 PER_LOOK = 2 + REFRESHES_PER_POLL
 

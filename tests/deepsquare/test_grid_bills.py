@@ -4,13 +4,8 @@ from __future__ import annotations
 
 import pytest
 
-from tests.deepsquare.grid.chain import CREDIT, Reverted, Status
-from tests.deepsquare.grid.desk import (
-    Desk,
-    key,
-    selector,
-    topics,
-)
+from tests.deepsquare.testnet.chain import CREDIT, Reverted, Status
+from tests.deepsquare.testnet.scheduler_service import Desk, key, selector, topics
 
 
 @pytest.mark.parametrize(

@@ -9,10 +9,10 @@ from pathlib import Path
 import pytest
 from eth_utils.crypto import keccak
 
-from tests.deepsquare.grid.chain import CREDIT, DEFINITION, calldata, topic
-from tests.deepsquare.grid.compiler import COMPONENTS, SOURCES, compile_contracts
-from tests.deepsquare.grid.customer import REQUEST
-from tests.deepsquare.grid.desk import DEFINITION_VECTOR
+from tests.deepsquare.testnet.chain import CREDIT, DEFINITION, calldata, topic
+from tests.deepsquare.testnet.client import REQUEST
+from tests.deepsquare.testnet.compiler import COMPONENTS, SOURCES, compile_contracts
+from tests.deepsquare.testnet.scheduler_service import DEFINITION_VECTOR
 
 FUNCTIONS = {
     "MetaScheduler": {

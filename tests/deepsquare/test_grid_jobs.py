@@ -10,13 +10,13 @@ import pytest
 from eth_abi.exceptions import ValueOutOfBounds
 
 from bot.domain.events import Finished, RowFailed, RowReady
-from bot.domain.logs import LogParser
+from bot.domain.log_parser import LogParser
 from tests.backends.jobs import KEY, SEED
-from tests.deepsquare.grid.chain import CREDIT, GridJob, Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.customer import act, order
-from tests.deepsquare.grid.deploy import Offer
-from tests.deepsquare.grid.site import Setup, TestGrid
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import CREDIT, GridJob, Status
+from tests.deepsquare.testnet.client import act, order
+from tests.deepsquare.testnet.deploy import Offer
+from tests.deepsquare.testnet.site import Setup, TestGrid
 
 P, M, S, R = Status.PENDING, Status.META_SCHEDULED, Status.SCHEDULED, Status.RUNNING
 

@@ -12,9 +12,9 @@ import pytest
 from eth_account import Account
 from eth_account.messages import encode_defunct
 
-from tests.deepsquare.grid import wire
-from tests.deepsquare.grid.certificate import make_certificate
-from tests.deepsquare.grid.logger import LoggerFaults, LoggerServer
+from tests.deepsquare.testnet import wire
+from tests.deepsquare.testnet.certificate import make_certificate
+from tests.deepsquare.testnet.logger import LoggerFaults, LoggerServer
 
 KEY = "0x4c0883a69102937d6231471b5dbb6204fe5129617082792ae468d01a3f362318"
 ADDRESS = "0x2c7536e3605d9c16a7a3d7b1898e529396a65c23"

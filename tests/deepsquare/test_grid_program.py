@@ -12,9 +12,9 @@ import httpx
 import pytest
 
 from bot.settings.settings import Settings
-from tests.deepsquare.grid.anvil import AnvilMissing, find_anvil
+from tests.deepsquare.testnet.anvil import AnvilMissing, find_anvil
 
-PROGRAM = (sys.executable, "-m", "tests.deepsquare.grid")
+PROGRAM = (sys.executable, "-m", "tests.deepsquare.testnet")
 
 
 @pytest.fixture(autouse=True)

@@ -13,11 +13,11 @@ from web3.exceptions import ContractCustomError, ExtraDataLengthError, Web3Excep
 from web3.middleware import ExtraDataToPOAMiddleware
 from web3.types import Nonce, TxParams, Wei
 
-from tests.deepsquare.grid.anvil import CHAIN_ID
-from tests.deepsquare.grid.chain import CREDIT, Status, calldata
-from tests.deepsquare.grid.customer import REQUEST, document, post
-from tests.deepsquare.grid.rpc import RpcFaults
-from tests.deepsquare.grid.site import TestGrid
+from tests.deepsquare.testnet.anvil import CHAIN_ID
+from tests.deepsquare.testnet.chain import CREDIT, Status, calldata
+from tests.deepsquare.testnet.client import REQUEST, document, post
+from tests.deepsquare.testnet.rpc import RpcFaults
+from tests.deepsquare.testnet.site import TestGrid
 
 PRICE = Wei(25 * 10**9)
 

@@ -10,10 +10,10 @@ import httpx
 import pytest
 
 from bot.domain.errors import WorkflowError
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.document import Workflow
 from tests.backends.jobs import submission
-from tests.deepsquare.grid.customer import MUTATION
-from tests.deepsquare.grid.sbatch import SbatchFaults, SbatchServer, ScriptGone
+from tests.deepsquare.testnet.client import MUTATION
+from tests.deepsquare.testnet.sbatch import SbatchFaults, SbatchServer, ScriptGone
 
 JOB = submission("job", "https://transfer.example.org").workflow.to_dict()
 

@@ -5,9 +5,9 @@ from __future__ import annotations
 import pytest
 from eth_abi.abi import encode
 
-from tests.deepsquare.grid.chain import CREDIT, JOB, Reverted, Status, calldata
-from tests.deepsquare.grid.customer import REQUEST
-from tests.deepsquare.grid.desk import (
+from tests.deepsquare.testnet.chain import CREDIT, JOB, Reverted, Status, calldata
+from tests.deepsquare.testnet.client import REQUEST
+from tests.deepsquare.testnet.scheduler_service import (
     DEFINITION_VECTOR,
     SET_STATUS,
     Desk,

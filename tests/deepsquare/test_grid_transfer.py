@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator
 import httpx
 import pytest
 
-from tests.deepsquare.grid.transfer import TransferFault, TransferServer
+from tests.deepsquare.testnet.transfer import TransferFault, TransferServer
 
 CONTENT = b"\x89PNG" + bytes(range(256)) * 40
 

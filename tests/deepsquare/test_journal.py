@@ -13,8 +13,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.backends.deepsquare.journal import KEPT, StateStore
-from bot.backends.deepsquare.records import (
+from bot.backends.deepsquare.state import (
     CancelReason,
     ChainAttempt,
     JobRecord,
@@ -22,6 +21,7 @@ from bot.backends.deepsquare.records import (
     Purpose,
     SignedTransaction,
 )
+from bot.backends.deepsquare.state_store import KEPT, StateStore
 from bot.domain.errors import ConfigError, SubmissionRejected
 
 NOW = datetime(2026, 11, 23, 12, 30, 1, 250_000, tzinfo=UTC)

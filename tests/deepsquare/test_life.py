@@ -28,11 +28,11 @@ from bot.domain.events import (
 )
 from tests.backends.conformance import ending, events
 from tests.deepsquare.clients import IMPATIENT, Clients
-from tests.deepsquare.grid.chain import CREDIT, Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.logger import LoggerFaults
-from tests.deepsquare.grid.site import Setup, TestGrid
 from tests.deepsquare.steps import IDLE, QUICK, begin, failure, life, spent, until
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import CREDIT, Status
+from tests.deepsquare.testnet.logger import LoggerFaults
+from tests.deepsquare.testnet.site import Setup, TestGrid
 
 
 @pytest.fixture

@@ -11,19 +11,19 @@ import pytest
 
 from bot.backends.base import LogLine
 from bot.backends.deepsquare.abi import log_name
-from bot.backends.deepsquare.logger import (
+from bot.backends.deepsquare.log_client import (
     LARGEST_MESSAGE,
     LONGEST_LINE,
     LogAccessDenied,
     LogClient,
     LogCursor,
 )
-from bot.backends.deepsquare.reading import WAITING_LINES, LogReader
+from bot.backends.deepsquare.log_reader import WAITING_LINES, LogReader
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import LogStreamLost, Unavailable
 from tests.deepsquare import vectors
 from tests.deepsquare.clients import IMPATIENT
-from tests.deepsquare.grid.logger import LoggerFaults, LoggerServer
+from tests.deepsquare.testnet.logger import LoggerFaults, LoggerServer
 
 JOB = 5
 NAME = log_name(JOB)
@@ -261,7 +261,7 @@ async def test_a_line_over_the_limit_is_cut_and_the_log_goes_on(
 async def test_a_line_that_nobody_can_receive_ends_the_reading_and_not_the_others(
     server: LoggerServer, service: LogClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.backends.deepsquare.logger.LARGEST_EVER", LARGEST_MESSAGE + 1024)
+    monkeypatch.setattr("bot.backends.deepsquare.log_client.LARGEST_EVER", LARGEST_MESSAGE + 1024)
     write(server, "before", b"x" * (LARGEST_MESSAGE + 4096), "after")
     async with reader(service) as read:
         await read.until(lambda: read.reading.denied)

@@ -12,9 +12,9 @@ from pathlib import Path
 import pytest
 
 from tests.deepsquare.clients import grid_options
-from tests.deepsquare.grid.chain import Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.site import Setup, TestGrid
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import Status
+from tests.deepsquare.testnet.site import Setup, TestGrid
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,13 +6,9 @@ from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 from bot.backends.deepsquare.abi import ChainJob, Status
-from bot.backends.deepsquare.limits import Timeouts
-from bot.backends.deepsquare.oversight import (
-    CancelAttempt,
-    Watchdog,
-    WatchdogAction,
-)
-from bot.backends.deepsquare.records import CancelReason, ChainAttempt
+from bot.backends.deepsquare.state import CancelReason, ChainAttempt
+from bot.backends.deepsquare.timeouts import Timeouts
+from bot.backends.deepsquare.watchdog import CancelAttempt, Watchdog, WatchdogAction
 from tests.deepsquare import vectors
 from tests.deepsquare.vectors import CREDIT
 

@@ -17,11 +17,11 @@ from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
 from bot.domain.events import BackendJobRef
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
-from tests.deepsquare.grid.chain import Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.rpc import SENDING, RpcFaults
-from tests.deepsquare.grid.site import Setup, TestGrid
 from tests.deepsquare.steps import until
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import Status
+from tests.deepsquare.testnet.rpc import SENDING, RpcFaults
+from tests.deepsquare.testnet.site import Setup, TestGrid
 
 WAITING = Conduct(stays=Status.PENDING)
 SHORT = replace(IMPATIENT, receipt=0.3)

@@ -8,12 +8,12 @@ from pathlib import Path
 
 import pytest
 
+from bot.domain.checks import CheckResult
 from bot.domain.errors import Unavailable
-from bot.domain.findings import CheckResult
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import Clients
-from tests.deepsquare.grid.anvil import CHAIN_ID
-from tests.deepsquare.grid.site import TestGrid
+from tests.deepsquare.testnet.anvil import CHAIN_ID
+from tests.deepsquare.testnet.site import TestGrid
 
 WORKFLOW = submission("grid", "https://transfer.example.org").workflow
 

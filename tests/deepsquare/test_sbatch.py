@@ -12,13 +12,13 @@ import httpx
 import pytest
 from aiohttp import web
 
-from bot.backends.deepsquare.sbatch import SbatchClient, template_path
+from bot.backends.deepsquare.sbatch_client import SbatchClient, template_path
 from bot.domain.errors import SubmissionRejected, Unavailable
-from bot.domain.workflow import EnvVar, Workflow
+from bot.domain.workflow.document import EnvVar, Workflow
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT
-from tests.deepsquare.grid.sbatch import SbatchFaults, SbatchServer
-from tests.deepsquare.grid.service import Service
+from tests.deepsquare.testnet.sbatch import SbatchFaults, SbatchServer
+from tests.deepsquare.testnet.service import Service
 
 SECRET = "a secret prompt about a lighthouse"
 

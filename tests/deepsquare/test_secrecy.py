@@ -16,9 +16,9 @@ from bot.domain.errors import BackendError
 from tests.backends.conformance import ending
 from tests.backends.jobs import KEY, submission
 from tests.deepsquare.clients import grid_options
-from tests.deepsquare.grid.rpc import RpcFaults
-from tests.deepsquare.grid.sbatch import SbatchFaults
-from tests.deepsquare.grid.site import TestGrid
+from tests.deepsquare.testnet.rpc import RpcFaults
+from tests.deepsquare.testnet.sbatch import SbatchFaults
+from tests.deepsquare.testnet.site import TestGrid
 
 
 async def test_the_private_key_is_in_nothing_that_a_run_writes_or_says(

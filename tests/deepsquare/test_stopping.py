@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from bot.backends.base import LifecycleEvent, LogLine
-from bot.backends.deepsquare.limits import Timeouts
+from bot.backends.deepsquare.timeouts import Timeouts
 from bot.domain.events import BackendJobRef, Cancelled
 from tests.deepsquare.clients import IMPATIENT, Clients
-from tests.deepsquare.grid.chain import GridJob, Status
-from tests.deepsquare.grid.logger import LoggerFaults
-from tests.deepsquare.grid.rpc import RpcFaults
-from tests.deepsquare.grid.site import TestGrid
 from tests.deepsquare.steps import IDLE, begin
+from tests.deepsquare.testnet.chain import GridJob, Status
+from tests.deepsquare.testnet.logger import LoggerFaults
+from tests.deepsquare.testnet.rpc import RpcFaults
+from tests.deepsquare.testnet.site import TestGrid
 
 USUAL = Timeouts()
 SECONDS = 5.0

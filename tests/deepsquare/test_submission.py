@@ -17,17 +17,17 @@ import pytest
 from eth_account import Account
 
 from bot.backends.base import Submission
-from bot.backends.deepsquare.records import Purpose
+from bot.backends.deepsquare.state import Purpose
 from bot.domain.errors import SubmissionRejected, Unavailable
 from bot.domain.events import BackendJobRef, Exited
 from tests.backends.conformance import ending
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT, Clients
-from tests.deepsquare.grid.anvil import CHAIN_ID
-from tests.deepsquare.grid.chain import CREDIT, Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.rpc import SENDING, RpcFaults
-from tests.deepsquare.grid.site import TestGrid
+from tests.deepsquare.testnet.anvil import CHAIN_ID
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import CREDIT, Status
+from tests.deepsquare.testnet.rpc import SENDING, RpcFaults
+from tests.deepsquare.testnet.site import TestGrid
 
 WAITING = Conduct(stays=Status.PENDING)
 SHORT = replace(IMPATIENT, receipt=0.3)

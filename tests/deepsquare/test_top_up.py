@@ -15,18 +15,18 @@ import pytest
 from bot.backends.base import Extendable
 from bot.backends.deepsquare import DeepSquareBackend
 from bot.backends.deepsquare.abi import TOP_UP_JOB
-from bot.backends.deepsquare.journal import StateStore
 from bot.backends.deepsquare.options import DeepSquareOptions
 from bot.backends.deepsquare.pricing import LockLimits, topped_up
+from bot.backends.deepsquare.state_store import StateStore
 from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
 from bot.domain.events import BackendJobRef
 from bot.domain.events import FundsExhausted as RanOut
 from tests.backends.conformance import ending
 from tests.deepsquare.clients import IMPATIENT, Clients, grid_options
-from tests.deepsquare.grid.chain import CREDIT, Status
-from tests.deepsquare.grid.rpc import RpcFaults
-from tests.deepsquare.grid.site import Setup, TestGrid
 from tests.deepsquare.steps import IDLE, begin, spent, until
+from tests.deepsquare.testnet.chain import CREDIT, Status
+from tests.deepsquare.testnet.rpc import RpcFaults
+from tests.deepsquare.testnet.site import Setup, TestGrid
 
 SHORT = replace(IMPATIENT, receipt=0.3)
 

@@ -11,12 +11,12 @@ from pathlib import Path
 import httpx
 import pytest
 
-from bot.backends.deepsquare.limits import Timeouts
-from bot.backends.deepsquare.transfer import ArtifactDownloader
+from bot.backends.deepsquare.downloads import ArtifactDownloader
+from bot.backends.deepsquare.timeouts import Timeouts
 from bot.domain.errors import ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from tests.deepsquare.clients import IMPATIENT
-from tests.deepsquare.grid.transfer import TransferFault, TransferServer
+from tests.deepsquare.testnet.transfer import TransferFault, TransferServer
 
 CONTENT = b"a row of pictures" * 1000
 

@@ -10,12 +10,12 @@ from eth_utils.crypto import keccak
 
 from bot.backends.deepsquare import abi, log_pb2
 from bot.backends.deepsquare.abi import ChainJob, JobDefinition, Status
-from bot.backends.deepsquare.chain import ContractReader
-from bot.backends.deepsquare.limits import Timeouts
-from bot.backends.deepsquare.logger import LogClient
+from bot.backends.deepsquare.contracts import ContractReader
+from bot.backends.deepsquare.log_client import LogClient
 from bot.backends.deepsquare.pricing import Prices
-from bot.backends.deepsquare.reverts import SELECTORS, decode_revert
+from bot.backends.deepsquare.revert_errors import SELECTORS, decode_revert
 from bot.backends.deepsquare.rpc import RpcClient
+from bot.backends.deepsquare.timeouts import Timeouts
 from bot.backends.deepsquare.wallet import Wallet
 from tests.deepsquare import vectors
 from tests.deepsquare.vectors import CREDIT, JOB

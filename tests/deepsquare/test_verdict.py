@@ -8,8 +8,8 @@ from datetime import UTC, datetime
 import pytest
 
 from bot.backends.deepsquare.abi import ChainJob, Status
-from bot.backends.deepsquare.records import CancelReason, ChainAttempt
-from bot.backends.deepsquare.verdict import JobOutcome, classify_outcome, exit_status
+from bot.backends.deepsquare.outcome import JobOutcome, classify_outcome, exit_status
+from bot.backends.deepsquare.state import CancelReason, ChainAttempt
 from bot.domain.events import Cancelled, Exited, Failed, FailureReason, FundsExhausted
 from tests.deepsquare import vectors
 from tests.deepsquare.vectors import CREDIT

@@ -23,11 +23,11 @@ from bot.domain.events import (
 )
 from tests.backends.conformance import ending, events
 from tests.deepsquare.clients import IMPATIENT, Clients
-from tests.deepsquare.grid.chain import CREDIT, Status
-from tests.deepsquare.grid.conduct import Conduct
-from tests.deepsquare.grid.sbatch import SbatchFaults
-from tests.deepsquare.grid.site import TestGrid
 from tests.deepsquare.steps import QUICK, begin, failure, life, spent
+from tests.deepsquare.testnet.behaviour import Conduct
+from tests.deepsquare.testnet.chain import CREDIT, Status
+from tests.deepsquare.testnet.sbatch import SbatchFaults
+from tests.deepsquare.testnet.site import TestGrid
 
 
 @pytest.fixture

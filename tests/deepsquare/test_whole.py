@@ -16,13 +16,13 @@ from PIL import Image
 
 from bot.domain.grid import GridGeometry
 from bot.domain.job import JobState
-from bot.engine.spending import format_credits
 from bot.playground.server import Playground
-from bot.store.credit_queries import JobCost
+from bot.services.budget import format_credits
 from bot.store.database import Database
+from bot.store.job_queries import JobCost
 from bot.store.jobs import JobRepository
 from tests.bot_process import bot_process, grids
-from tests.deepsquare.grid.site import TestGrid
+from tests.deepsquare.testnet.site import TestGrid
 from tests.playground.clock import Clock
 
 SMALL = {

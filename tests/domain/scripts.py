@@ -9,8 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.domain.script import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.bash import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
+from bot.domain.workflow.document import Workflow
 
 RESOURCES = {"tasks": 2, "cpusPerTask": 3, "memPerCpu": 100, "gpus": 1}
 IMAGE = "library/stable-diffusion:latest"

@@ -5,7 +5,7 @@ from __future__ import annotations
 import base64
 
 from bot.domain.events import JobEvent
-from bot.domain.logs import LogItem, LogOutput, LogParser, sign_marker
+from bot.domain.log_parser import LogItem, LogOutput, LogParser, sign_marker
 
 KEY = bytes.fromhex("00112233445566778899aabbccddeeff" * 2)
 ROWS = 4

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.fairness import (
+from bot.domain.scheduling import (
     QueuedJob,
     RunningJob,
     Selection,

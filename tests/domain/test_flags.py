@@ -13,7 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.flags import FLAG_FIELDS, MIDJOURNEY, RawOption, is_flag, parse_flags
+from bot.domain.request_parsing import FLAG_FIELDS, MIDJOURNEY, RawOption, is_flag, parse_flags
 from bot.domain.text import normalize_text
 
 PHRASES = {"style": ("oil", "Oil  Painting", ""), "model": ("sd-2-1",)}

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.forecast import HISTORY_SIZE, RuntimeHistory, seconds_left
+from bot.domain.scheduling import HISTORY_SIZE, RuntimeHistory, seconds_left
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 pure = settings(max_examples=150, deadline=None)

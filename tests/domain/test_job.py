@@ -30,7 +30,7 @@ from bot.domain.events import (
     Started,
 )
 from bot.domain.job import Job, JobState, Row, apply_event
-from tests.domain.lives import (
+from tests.domain.job_factories import (
     COLLECTING,
     DELIVERING,
     HANDLE,

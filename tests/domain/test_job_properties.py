@@ -35,9 +35,9 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
+from bot.domain.image_engine import Painted
 from bot.domain.job import ACTIVE_STATES, TERMINAL, JobState, apply_event, job_id
-from bot.domain.painter import Painted
-from tests.domain.lives import (
+from tests.domain.job_factories import (
     COLLECTING,
     DELIVERING,
     HANDLE,

@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.events import Finished, RowFailed, RowProgress, RowStarted, Started
-from bot.domain.logs import LINE_LIMIT, TEXT_LIMIT, LogItem, LogOutput, LogParser
+from bot.domain.log_parser import LINE_LIMIT, TEXT_LIMIT, LogItem, LogOutput, LogParser
 from tests.domain.signed_lines import KEY, ROW_DONE, ROWS, URL, b64, events, read, signed
 
 

@@ -22,9 +22,9 @@ from bot.domain.events import (
     RowStarted,
     Started,
 )
-from bot.domain.logs import LogOutput
-from bot.domain.markers import MAX_MARKER_LENGTH, MAX_URL_LENGTH, sign_marker
-from bot.domain.painter import Painted
+from bot.domain.image_engine import Painted
+from bot.domain.log_markers import MAX_MARKER_LENGTH, MAX_URL_LENGTH, sign_marker
+from bot.domain.log_parser import LogOutput
 from tests.domain.signed_lines import ROW_DONE, SHA, URL, b64, events, read, signed
 
 

@@ -17,10 +17,10 @@ from bot.domain.events import (
     Scheduled,
 )
 from bot.domain.grid import caption, show_steps
+from bot.domain.image_engine import SCRIPT, SKETCH, UNKNOWN, Painted, Painter, script_steps
 from bot.domain.job import Job
-from bot.domain.painter import SCRIPT, SKETCH, UNKNOWN, Painted, Painter, script_steps
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
-from tests.domain.lives import after, artifact
+from tests.domain.job_factories import after, artifact
 
 HOSTED, SKETCHED = Painter(SCRIPT), Painter(SKETCH)
 FOLDER = Painter("diffusers", "wd-1-4")

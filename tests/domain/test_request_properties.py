@@ -8,8 +8,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.flags import is_flag
 from bot.domain.request import MAX_SEED, Author, ChannelRef, Request, RequestLimits, RequestOptions
+from bot.domain.request_parsing import is_flag
 from bot.domain.text import has_visible_characters, normalize_text
 
 ADA = Author(7, "Ada")

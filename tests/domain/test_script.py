@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from bot.domain.script import ProcessLauncher, to_bash
+from bot.domain.workflow.bash import ProcessLauncher, to_bash
 from tests.domain.scripts import IMAGE, Outcome, command, run, run_script, said, site, workflow
 
 # One command, its environment, and the end.

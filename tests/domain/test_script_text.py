@@ -16,7 +16,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.script import to_bash
+from bot.domain.workflow.bash import to_bash
 from tests.domain.scripts import IMAGE, command, run, said, site, workflow
 
 # Hostile text.

@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import WorkflowError
-from bot.domain.script import ContainerRuntime, ContainerStubs, OciRuntime, to_bash
-from bot.domain.workflow import Container, Mount, Resources, Run, Workflow
+from bot.domain.workflow.bash import ContainerRuntime, ContainerStubs, OciRuntime, to_bash
+from bot.domain.workflow.document import Container, Mount, Resources, Run, Workflow
 from tests.domain.scripts import IMAGE, RESOURCES, STAND_INS, command, site, workflow
 
 # What is refused.

@@ -10,10 +10,17 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest, WorkflowError
-from bot.domain.parameters import SOURCES
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
-from bot.domain.template import REDACTED, RenderContext, Template, redact, referenced_files, render
-from bot.domain.workflow import EnvVar, Range, Workflow
+from bot.domain.workflow.document import EnvVar, Range, Workflow
+from bot.domain.workflow.parameters import SOURCES
+from bot.domain.workflow.template import (
+    REDACTED,
+    RenderContext,
+    Template,
+    redact,
+    referenced_files,
+    render,
+)
 
 TEXT = """\
 gridbrush: 1

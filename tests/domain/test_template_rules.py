@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import WorkflowError
-from bot.domain.template import Template, referenced_files
+from bot.domain.workflow.template import Template, referenced_files
 from tests.domain.test_template import FILES, TEXT, smallest
 
 

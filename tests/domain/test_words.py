@@ -7,8 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.lookalikes import CONFUSABLES, LEETSPEAK
-from bot.domain.words import (
+from bot.domain.word_filter import (
+    CONFUSABLES,
+    LEETSPEAK,
     LONGEST_PATTERN,
     WordMatch,
     WordRule,

@@ -8,7 +8,7 @@ from dataclasses import FrozenInstanceError
 import pytest
 
 from bot.domain.errors import WorkflowError
-from bot.domain.workflow import (
+from bot.domain.workflow.document import (
     Container,
     For,
     Http,

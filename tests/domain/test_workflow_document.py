@@ -7,7 +7,7 @@ import json
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.workflow import (
+from bot.domain.workflow.document import (
     S3,
     Container,
     EnvVar,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from bot.domain.errors import WorkflowError
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.document import Workflow
 from tests.domain.job_documents import RUN, SMALL, Path, small
 
 LOOP: Path = ("steps", 0, "for")

@@ -7,7 +7,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.playground.server import Playground
-from bot.playground.world import World
+from bot.playground.state.world import World
 from tests.playground.clock import Clock
 from tests.playground.schema import assert_valid_request, assert_valid_response
 

@@ -9,9 +9,8 @@ from typing import Any
 
 import httpx
 
-from bot.playground.entities import Channel
-from bot.playground.posts import COMPONENT, Interaction, Message
 from bot.playground.server import Playground
+from bot.playground.state.models import COMPONENT, Channel, Interaction, Message
 
 
 class Api:

@@ -7,17 +7,16 @@ from typing import Any
 import aiohttp
 import pytest
 
-from bot.playground import desk
-from bot.playground.actors import Invocation, MemberDriver
-from bot.playground.components import number_components
-from bot.playground.drafts import BodyKind, parse_message_body
-from bot.playground.entities import Upload
-from bot.playground.files import sign
-from bot.playground.options import ClientError
-from bot.playground.posts import COMMAND, Interaction, Message
+from bot.playground.client.command_options import ClientError
+from bot.playground.client.driver import Invocation, MemberDriver
+from bot.playground.client.waiter import ConditionWaiter
 from bot.playground.server import Playground
-from bot.playground.waiting import ConditionWaiter
-from bot.playground.world import World
+from bot.playground.state import interactions
+from bot.playground.state.files import sign
+from bot.playground.state.models import COMMAND, Interaction, Message, Upload
+from bot.playground.state.world import World
+from bot.playground.validation.components import number_components
+from bot.playground.validation.message_body import BodyKind, parse_message_body
 from tests.playground.bots import png
 from tests.playground.clock import Clock
 from tests.playground.raw import calling, refusal
@@ -228,10 +227,10 @@ def test_deleting_a_channel_takes_its_threads_along(world: World) -> None:
 def test_very_old_interactions_are_forgotten(world: World) -> None:
     first = opened(world).interaction
     ada, imagine = world.user("Ada"), world.channel("imagine")
-    for _ in range(desk.MAX_INTERACTIONS):
+    for _ in range(interactions.MAX_INTERACTIONS):
         world.interactions.open(COMMAND, ada, imagine, {"name": "x"})
     assert first not in world.interactions.all()
-    assert len(world.interactions.all()) == desk.MAX_INTERACTIONS
+    assert len(world.interactions.all()) == interactions.MAX_INTERACTIONS
 
 
 async def test_old_messages_are_not_deleted_in_bulk_nor_others_threads_edited(

@@ -6,8 +6,8 @@ import discord
 import pytest
 from discord import app_commands
 
-from bot.playground.actors import ResponseTimeout
-from bot.playground.options import ClientError
+from bot.playground.client.command_options import ClientError
+from bot.playground.client.driver import ResponseTimeout
 from bot.playground.server import Playground
 from tests.playground.bots import Bot, picture, png, running
 from tests.playground.clock import Clock

@@ -8,9 +8,9 @@ from typing import Any
 import discord
 import pytest
 
-from bot.playground.entities import Upload
-from bot.playground.options import ClientError
+from bot.playground.client.command_options import ClientError
 from bot.playground.server import Playground
+from bot.playground.state.models import Upload
 from tests.playground.bots import Bot, picture, png, running
 
 Reply = discord.Interaction[discord.Client]

@@ -11,7 +11,7 @@ import aiohttp
 import discord
 import pytest
 
-from bot.playground.options import ClientError
+from bot.playground.client.command_options import ClientError
 from bot.playground.server import Playground
 from tests.playground.bots import Bot, pointed_at, running
 from tests.playground.clock import Clock

@@ -14,7 +14,7 @@ import aiohttp
 import httpx
 import pytest
 
-from bot.playground.rest import BASE, ROUTES
+from bot.playground.rest.app import BASE, ROUTES
 from bot.playground.server import Playground
 from bot.playground.untrusted import MAX_DEPTH, is_loopback, may_be_called, parse_json
 from tests.playground.raw import Api, calling

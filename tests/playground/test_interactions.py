@@ -6,8 +6,8 @@ from typing import Any
 
 import pytest
 
-from bot.playground.posts import AUTOCOMPLETE, MODAL_SUBMIT, Interaction
 from bot.playground.server import Playground
+from bot.playground.state.models import AUTOCOMPLETE, MODAL_SUBMIT, Interaction
 from tests.playground.clock import Clock
 from tests.playground.raw import calling, refusal
 

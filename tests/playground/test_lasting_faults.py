@@ -10,9 +10,9 @@ import discord
 import httpx
 import pytest
 
-from bot.playground.faults import FOREVER, Fault, Faults
+from bot.playground.rest.faults import FOREVER, Fault, Faults
 from bot.playground.server import Playground
-from bot.playground.world import World
+from bot.playground.state.world import World
 from tests.playground.bots import running
 from tests.playground.clock import Clock
 from tests.playground.raw import Api, calling, refusal

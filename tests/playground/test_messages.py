@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Any
 
-from bot.playground.drafts import FILE_BYTES
 from bot.playground.server import Playground
+from bot.playground.validation.message_body import FILE_BYTES
 from tests.playground.raw import calling, refusal
 
 V2 = 1 << 15

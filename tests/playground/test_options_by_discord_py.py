@@ -8,9 +8,9 @@ import discord
 import pytest
 from discord import app_commands
 
-from bot.playground.entities import Upload
-from bot.playground.options import ClientError
+from bot.playground.client.command_options import ClientError
 from bot.playground.server import Playground
+from bot.playground.state.models import Upload
 from tests.playground.bots import Bot, png, running
 
 Reply = discord.Interaction[discord.Client]

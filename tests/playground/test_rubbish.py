@@ -8,14 +8,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.playground.commands import validate_command
-from bot.playground.drafts import BodyKind, parse_message_body
-from bot.playground.entities import Upload
-from bot.playground.modals import validate_modal
-from bot.playground.options import ClientError, ResolvedData, check_options
-from bot.playground.refusals import ApiError, ErrorCollector
+from bot.playground.client.command_options import ClientError, ResolvedData, check_options
 from bot.playground.server import Playground
-from bot.playground.world import World
+from bot.playground.state.commands import validate_command
+from bot.playground.state.models import Upload
+from bot.playground.state.world import World
+from bot.playground.validation.errors import ApiError, ErrorCollector
+from bot.playground.validation.message_body import BodyKind, parse_message_body
+from bot.playground.validation.modals import validate_modal
 from tests.playground.clock import Clock
 from tests.playground.raw import calling, refusal
 

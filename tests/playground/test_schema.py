@@ -8,9 +8,9 @@ from typing import Any
 
 import pytest
 
-from bot.playground.render import message_payload
-from bot.playground.rest import ROUTES
-from bot.playground.world import World
+from bot.playground.rest.app import ROUTES
+from bot.playground.serializers import message_payload
+from bot.playground.state.world import World
 from tests.playground.schema import (
     SUBSET,
     assert_valid_request,

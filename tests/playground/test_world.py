@@ -9,17 +9,16 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.playground import permissions
-from bot.playground.actors import MemberDriver
-from bot.playground.components import number_components
-from bot.playground.files import measure
-from bot.playground.mentions import find_mentions
-from bot.playground.options import ClientError
-from bot.playground.posts import iter_components
-from bot.playground.refusals import ApiError, ErrorCollector, Json, read_snowflake
-from bot.playground.snowflakes import SnowflakeGenerator
-from bot.playground.waiting import ConditionWaiter
-from bot.playground.world import World
+from bot.playground.client.command_options import ClientError
+from bot.playground.client.driver import MemberDriver
+from bot.playground.client.waiter import ConditionWaiter
+from bot.playground.state import permissions
+from bot.playground.state.files import measure
+from bot.playground.state.models import SnowflakeGenerator, iter_components
+from bot.playground.state.world import World
+from bot.playground.validation.components import number_components
+from bot.playground.validation.errors import ApiError, ErrorCollector, Json, read_snowflake
+from bot.playground.validation.mentions import find_mentions
 from tests.playground.clock import Clock
 
 BITS = st.integers(0, (1 << 53) - 1)

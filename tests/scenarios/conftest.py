@@ -12,11 +12,11 @@ from typing import Any
 import pytest
 
 from bot.playground.server import Playground
-from bot.playground.world import World
+from bot.playground.state.world import World
 from tests.playground.clock import Clock
 from tests.playground.schema import assert_valid_request
-from tests.scenarios.house import House, open_house
-from tests.scenarios.journal import Journal, listening
+from tests.scenarios.harness import House, open_house
+from tests.scenarios.log_capture import Journal, listening
 
 Opener = Callable[..., AbstractAsyncContextManager[House]]
 

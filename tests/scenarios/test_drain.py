@@ -12,15 +12,15 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import JobState
+from bot.frontend.delivery import POSTING_SECONDS
 from bot.playground.server import Playground
-from bot.service import DRAIN_SECONDS
+from bot.runtime import DRAIN_SECONDS
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
-from bot.surface.courier import POSTING_SECONDS
 from tests.bot_process import bot_process, grids
 from tests.playground.clock import Clock
-from tests.scenarios.plays import NEVER, write_play
+from tests.scenarios.scenarios import NEVER, write_play
 
 pytestmark = pytest.mark.xdist_group("drain")
 

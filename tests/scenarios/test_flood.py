@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bot.domain.job import JobState
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House
+from tests.scenarios.harness import House
 
 REQUESTS = 200
 

@@ -12,13 +12,13 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.playground.actors import Invocation
-from bot.playground.posts import Message
-from bot.playground.world import World
-from bot.surface.courier import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
+from bot.playground.client.driver import Invocation
+from bot.playground.state.models import Message
+from bot.playground.state.world import World
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House
-from tests.scenarios.journal import Journal
+from tests.scenarios.harness import House
+from tests.scenarios.log_capture import Journal
 
 KEPT = "kept"
 IMAGINE = "imagine"

@@ -10,14 +10,14 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import JobState
-from bot.playground import permissions
-from bot.playground.entities import Json
+from bot.playground.rest.http import RecordedCall
 from bot.playground.server import Playground
-from bot.playground.wire import RecordedCall
+from bot.playground.state import permissions
+from bot.playground.state.models import Json
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House, replaying
-from tests.scenarios.journal import Journal
-from tests.scenarios.plays import NEVER, write_play
+from tests.scenarios.harness import House, replaying
+from tests.scenarios.log_capture import Journal
+from tests.scenarios.scenarios import NEVER, write_play
 
 WORDS = "zebra"
 FENCE = "`" * 3

@@ -7,12 +7,12 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import JobState
-from bot.playground.realm import Event
+from bot.playground.state.guild import Event
 from bot.store.ledger import LedgerRepository
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House, replaying
-from tests.scenarios.journal import Journal
-from tests.scenarios.plays import NEVER, write_play
+from tests.scenarios.harness import House, replaying
+from tests.scenarios.log_capture import Journal
+from tests.scenarios.scenarios import NEVER, write_play
 
 
 async def settled(house: House) -> None:

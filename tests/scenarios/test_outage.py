@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.domain.job import JobState
-from bot.service import BACKEND_UNAVAILABLE_NOTICE
+from bot.runtime import BACKEND_UNAVAILABLE_NOTICE
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House, replaying
-from tests.scenarios.journal import Journal
-from tests.scenarios.plays import NEVER, write_play
+from tests.scenarios.harness import House, replaying
+from tests.scenarios.log_capture import Journal
+from tests.scenarios.scenarios import NEVER, write_play
 
 LONG = 1_000_000
 

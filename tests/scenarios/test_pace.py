@@ -5,10 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.domain.job import JobState
-from bot.surface.agenda import EVERY
+from bot.frontend.status_updater import EVERY
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House, replaying
-from tests.scenarios.plays import write_play
+from tests.scenarios.harness import House, replaying
+from tests.scenarios.scenarios import write_play
 
 ORIGINAL = "@original"
 SECONDS = 3.0

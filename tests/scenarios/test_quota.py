@@ -6,9 +6,9 @@ from pathlib import Path
 
 from bot.domain.job import JobState
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House, replaying
-from tests.scenarios.journal import Journal
-from tests.scenarios.plays import NEVER, write_play
+from tests.scenarios.harness import House, replaying
+from tests.scenarios.log_capture import Journal
+from tests.scenarios.scenarios import NEVER, write_play
 
 
 async def used(house: House, who: str = "Ada") -> str:

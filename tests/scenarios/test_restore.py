@@ -14,13 +14,13 @@ from pathlib import Path
 
 import pytest
 
-from bot.app import DATABASE
 from bot.backups import make_backup
+from bot.bootstrap import DATABASE
 from bot.domain.job import JobState
 from bot.playground.server import Playground
-from bot.restoring import restoring
+from bot.restore import restoring
 from tests.playground.clock import Clock
-from tests.scenarios.house import House, open_house, settings_for
+from tests.scenarios.harness import House, open_house, settings_for
 
 STATES = (
     JobState.SUBMITTING,

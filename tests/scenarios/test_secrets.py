@@ -5,8 +5,8 @@ from __future__ import annotations
 import logging
 
 from bot.domain.job import JobState
-from tests.scenarios.house import House
-from tests.scenarios.journal import Journal, listening
+from tests.scenarios.harness import House
+from tests.scenarios.log_capture import Journal, listening
 
 
 async def test_no_repr_of_what_is_passed_around_shows_a_token(house: House) -> None:

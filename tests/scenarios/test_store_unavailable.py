@@ -13,13 +13,13 @@ import httpx
 import pytest
 
 from bot.domain.job import JobState
-from bot.playground.actors import Invocation
-from bot.playground.world import World
+from bot.playground.client.driver import Invocation
+from bot.playground.state.world import World
 from bot.store.deliveries import DeliveryRepository
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House, open_house, replaying
-from tests.scenarios.journal import Journal
-from tests.scenarios.plays import NEVER, write_play
+from tests.scenarios.harness import House, open_house, replaying
+from tests.scenarios.log_capture import Journal
+from tests.scenarios.scenarios import NEVER, write_play
 from tests.store.outages import OUTAGES, FullDisk, Outage, small_disk
 
 SAID = "cannot save anything at the moment"

@@ -7,10 +7,10 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.job import JobState
-from bot.surface.courier import CHANNEL, INTERACTION
+from bot.frontend.delivery import CHANNEL, INTERACTION
 from tests.scenarios.conftest import Opener
-from tests.scenarios.house import House
-from tests.scenarios.journal import Journal
+from tests.scenarios.harness import House
+from tests.scenarios.log_capture import Journal
 
 MEMBERS = ("Ada", "Ben", "Mo")
 EDIT = r"/webhooks/.*/messages/@original$"

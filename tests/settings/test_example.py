@@ -7,7 +7,7 @@ import tomllib
 from pathlib import Path
 
 from bot.settings import Settings
-from bot.settings.reading import keys
+from bot.settings.sources import keys
 
 EXAMPLE = Path(__file__).parents[2] / "config.example.toml"
 

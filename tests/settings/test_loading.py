@@ -14,8 +14,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import ConfigError
 from bot.settings import Settings
-from bot.settings.origins import variable_name
-from bot.settings.reading import keys
+from bot.settings.sources import keys, variable_name
 
 
 def write(folder: Path, text: str, name: str = "config.toml") -> Path:

@@ -14,8 +14,8 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import ConfigError
 from bot.settings import Settings
-from bot.settings.sections import QuotaSection
-from bot.settings.values import is_loopback, split_address
+from bot.settings.models import QuotaSection
+from bot.settings.types import is_loopback, split_address
 
 
 def load(**variables: str) -> Settings:

@@ -9,7 +9,7 @@ from dataclasses import replace
 from pathlib import Path
 
 from bot.backends.base import Submission
-from bot.domain.workflow import Step
+from bot.domain.workflow.document import Step
 from tests.backends.jobs import submission
 
 MARK = """

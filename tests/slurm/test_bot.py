@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.playground.posts import Message
 from bot.playground.server import Playground
+from bot.playground.state.models import Message
 from tests.bot_process import bot_process, grids
 from tests.slurm.cluster import Cluster
 from tests.slurm.site import cluster, fragile

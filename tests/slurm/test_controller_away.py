@@ -14,8 +14,8 @@ from bot.backends import open_backend
 from bot.backends.base import Backend, LifecycleEvent, LogLine, Submission
 from bot.domain.errors import Unavailable
 from bot.domain.events import BackendJobRef, Cancelled, Exited, RowReady
-from bot.engine.circuit import CircuitBreaker
-from bot.engine.runner import PAUSES
+from bot.services.circuit_breaker import CircuitBreaker
+from bot.services.worker import PAUSES
 from tests.backends.conformance import events
 from tests.backends.jobs import submission
 from tests.slurm.cluster import Cluster

@@ -7,9 +7,9 @@ from dataclasses import replace
 import pytest
 
 from bot.backends.base import LifecycleEvent
-from bot.backends.slurm.course import PULSES, STOPPED_SECONDS, JobTracker, SqueueObservation
-from bot.backends.slurm.folder import FolderState
-from bot.backends.slurm.records import SqueueRecord
+from bot.backends.slurm.job_folder import FolderState
+from bot.backends.slurm.job_tracker import PULSES, STOPPED_SECONDS, JobTracker, SqueueObservation
+from bot.backends.slurm.squeue import SqueueRecord
 from bot.domain.events import Cancelled, Exited, Failed, FailureReason, Requeued, Started
 
 SETTLE, PATIENCE = 10.0, 60.0

@@ -10,9 +10,9 @@ import pytest
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, LogLine
-from bot.domain.document import Opaque
 from bot.domain.errors import SubmissionRejected
 from bot.domain.events import Cancelled, Exited, Failed, FailureReason, Requeued, Started
+from bot.domain.workflow.schema import Opaque
 from tests.backends.conformance import Site, ending
 from tests.backends.jobs import submission
 from tests.slurm.cluster import Cluster

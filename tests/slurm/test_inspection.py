@@ -10,9 +10,9 @@ import pytest
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, SupportsChecks
-from bot.backends.slurm.inspection import NodeGroup, gpu_health, partition_health
+from bot.backends.slurm.checks import NodeGroup, gpu_health, partition_health
 from bot.backends.slurm.options import SlurmOptions
-from bot.domain.findings import CheckResult
+from bot.domain.checks import CheckResult
 from tests.backends.jobs import submission
 from tests.slurm.cluster import SEARCH, Cluster
 from tests.slurm.site import cluster, fragile, options, options_for

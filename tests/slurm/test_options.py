@@ -7,10 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from bot.backends.slurm.launcher import SrunLauncher
 from bot.backends.slurm.options import SlurmOptions
+from bot.backends.slurm.srun import SrunLauncher
 from bot.domain.errors import ConfigError
-from bot.domain.workflow import Resources, Run, RunResources
+from bot.domain.workflow.document import Resources, Run, RunResources
 
 RESOURCES = Resources(tasks=4, cpus_per_task=2, mem_per_cpu=8000, gpus=4)
 ROW = RunResources(gpus_per_task=1)

@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.backends.slurm.records import SqueueRecord, parse_json, parse_text
+from bot.backends.slurm.squeue import SqueueRecord, parse_json, parse_text
 from bot.domain.errors import Unavailable
 
 JOB_22 = {

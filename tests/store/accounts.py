@@ -6,7 +6,7 @@ import asyncio
 import sqlite3
 import threading
 
-from bot.store.query import Query
+from bot.store.database import Query
 
 
 def left_in(connection: sqlite3.Connection, name: str = "purse") -> int | None:

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 from bot.domain.events import Artifact, BackendJobRef, FailureReason, MessageRef
 from bot.domain.job import TERMINAL, Job, JobState, Row, new_job
 from bot.domain.request import Author, ChannelRef, Request, SourceImage
-from bot.store.schema import load_migrations, statements
+from bot.store.migrations import load_migrations, statements
 
 NOW = datetime(2025, 3, 1, 12, 0, tzinfo=UTC)
 KEY = b"0123456789abcdef"

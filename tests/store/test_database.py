@@ -11,11 +11,10 @@ import pytest
 
 from bot.domain.errors import ConfigError
 from bot.store import jobs
-from bot.store.credit_queries import JobCost
-from bot.store.database import Database
+from bot.store.database import Database, Query
+from bot.store.job_queries import JobCost
 from bot.store.jobs import JobRepository
-from bot.store.query import Query
-from bot.store.schema import Migration, enable_wal, load_migrations, statements
+from bot.store.migrations import Migration, enable_wal, load_migrations, statements
 from tests.store.builders import KEY, a_job, fixed_now
 
 NEXT = load_migrations()[-1].number + 1

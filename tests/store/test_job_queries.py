@@ -10,15 +10,14 @@ from bot.domain.events import (
     Failed,
     FailureReason,
 )
-from bot.domain.fairness import QueuedJob
 from bot.domain.job import TERMINAL, JobState, apply_event
-from bot.store import credit_queries, job_queries, jobs
-from bot.store.database import Database
+from bot.domain.scheduling import QueuedJob
+from bot.store import job_queries, jobs
+from bot.store.database import Database, Query
 from bot.store.job_queries import IN_FLIGHT, UNFINISHED, ActiveJob, QueueCounts
 from bot.store.jobs import JobRepository
-from bot.store.query import Query
 from tests.store.builders import KEY, NOW, a_job, in_state
-from tests.store.lives import keep, live, saving
+from tests.store.job_factories import keep, live, saving
 
 
 async def test_the_line_holds_queued_jobs_from_the_oldest_on(database: Database) -> None:
@@ -154,8 +153,8 @@ async def test_the_questions_asked_often_never_read_the_whole_table(database: Da
         job_queries.jobs_in_channel(5, [JobState.QUEUED]),
         job_queries.jobs_by_id_prefix("a", 5),
         job_queries.run_times(40),
-        credit_queries.credits_spent(1, NOW),
-        credit_queries.jobs_without_cost(),
+        job_queries.credits_spent(1, NOW),
+        job_queries.jobs_without_cost(),
     ]
 
     def plans(connection: sqlite3.Connection) -> list[str]:

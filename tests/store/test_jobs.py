@@ -16,7 +16,7 @@ from bot.store import jobs
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from tests.store.builders import KEY, NOW, a_job, in_state
-from tests.store.lives import LIFE, keep, live, press, saving
+from tests.store.job_factories import LIFE, keep, live, press, saving
 
 
 async def test_a_job_that_was_inserted_can_be_read_with_all_that_belongs_to_it(

@@ -12,8 +12,7 @@ from bot.domain.job import JobState
 from bot.domain.quota import QuotaCharge, QuotaGrant, QuotaUsage
 from bot.store import jobs, ledger
 from bot.store.database import Database
-from bot.store.ledger import LedgerRepository
-from bot.store.ledger_queries import MemberTotals
+from bot.store.ledger import LedgerRepository, MemberTotals
 from tests.store.builders import KEY, NOW, a_job, in_state, memory_database
 
 LONG_AGO = NOW - timedelta(days=400)

@@ -3,7 +3,7 @@ from __future__ import annotations
 import sqlite3
 from datetime import timedelta
 
-from bot.domain.words import WordRule
+from bot.domain.word_filter import WordRule
 from bot.store import moderation
 from bot.store.database import Database
 from bot.store.moderation import MemberBlock, ModerationRepository, ScopedWordRule

@@ -5,7 +5,7 @@ from datetime import UTC, datetime, timedelta, timezone
 import pytest
 from hypothesis import given
 
-from bot.store.moments import parse_timestamp, to_timestamp
+from bot.store.serialization import parse_timestamp, to_timestamp
 from tests.store.builders import NOW, moments
 
 

@@ -7,11 +7,10 @@ import pytest
 from hypothesis import given, settings
 
 from bot.domain.errors import ConfigError
+from bot.domain.image_engine import Painted
 from bot.domain.job import Job
-from bot.domain.painter import Painted
 from bot.store import jobs as job_store
-from bot.store.moments import to_timestamp
-from bot.store.snapshots import dump_job, dump_request, load_job
+from bot.store.serialization import dump_job, dump_request, load_job, to_timestamp
 from tests.store.builders import KEY, a_job, jobs, memory_database
 
 

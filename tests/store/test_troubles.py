@@ -6,8 +6,7 @@ import sqlite3
 import pytest
 
 from bot.domain.errors import StoreUnavailable
-from bot.store.database import Database
-from bot.store.query import Query
+from bot.store.database import Database, Query
 from tests.store.accounts import add, balance
 
 

@@ -16,9 +16,8 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import StoreDamaged, StoreUnavailable
-from bot.store.database import Database
-from bot.store.query import Query
-from bot.store.waiting import waits_limited
+from bot.store.database import Database, Query
+from bot.store.wait_limits import waits_limited
 from tests.store.accounts import Gate, add, balance
 from tests.store.builders import fixed_now
 from tests.store.outages import HELD, IO, OUTAGES, FullDisk, Outage, connection_of, small_disk

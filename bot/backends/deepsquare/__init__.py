@@ -12,8 +12,8 @@ import asyncio
 from collections.abc import Mapping
 
 from bot.backends.deepsquare.backend import DeepSquareBackend
-from bot.backends.deepsquare.journal import StateStore
 from bot.backends.deepsquare.options import DeepSquareOptions
+from bot.backends.deepsquare.state_store import StateStore
 
 __all__ = ["DeepSquareBackend", "open"]
 

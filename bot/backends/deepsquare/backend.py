@@ -24,29 +24,29 @@ from bot.backends.base import (
     Submission,
     WalletStatus,
 )
-from bot.backends.deepsquare import report
+from bot.backends.deepsquare import checks
 from bot.backends.deepsquare.abi import Status, credits_of, format_credits, wei_of
-from bot.backends.deepsquare.cashier import JobSettlement
-from bot.backends.deepsquare.chain import ContractReader
-from bot.backends.deepsquare.desk import JobSubmitter
-from bot.backends.deepsquare.follow import Follower
-from bot.backends.deepsquare.journal import StateStore
-from bot.backends.deepsquare.logger import LogClient
-from bot.backends.deepsquare.market import ProviderDirectory
+from bot.backends.deepsquare.chain_watcher import Watcher
+from bot.backends.deepsquare.contracts import ContractReader
+from bot.backends.deepsquare.downloads import ArtifactDownloader
+from bot.backends.deepsquare.follower import Follower
+from bot.backends.deepsquare.log_client import LogClient
 from bot.backends.deepsquare.options import DeepSquareOptions
 from bot.backends.deepsquare.pricing import RuntimeSamples
-from bot.backends.deepsquare.records import JobRecord, NonceRecord
+from bot.backends.deepsquare.providers import ProviderDirectory
+from bot.backends.deepsquare.quotes import PricingPolicy, QuoteService
 from bot.backends.deepsquare.rpc import RpcClient
-from bot.backends.deepsquare.sbatch import SbatchClient
-from bot.backends.deepsquare.sender import TransactionSender
-from bot.backends.deepsquare.terms import PricingPolicy, QuoteService
-from bot.backends.deepsquare.transfer import ArtifactDownloader
-from bot.backends.deepsquare.watcher import Watcher
+from bot.backends.deepsquare.sbatch_client import SbatchClient
+from bot.backends.deepsquare.settlement import JobSettlement
+from bot.backends.deepsquare.state import JobRecord, NonceRecord
+from bot.backends.deepsquare.state_store import StateStore
+from bot.backends.deepsquare.submission import JobSubmitter
+from bot.backends.deepsquare.transactions import TransactionSender
+from bot.domain.checks import CheckResult
 from bot.domain.errors import BackendError, SubmissionRejected, Unavailable
 from bot.domain.events import Artifact, BackendJobRef
-from bot.domain.findings import CheckResult
-from bot.domain.painter import SCRIPT, Painter
-from bot.domain.workflow import Workflow
+from bot.domain.image_engine import SCRIPT, Painter
+from bot.domain.workflow.document import Workflow
 
 log = logging.getLogger(__name__)
 
@@ -129,7 +129,7 @@ class DeepSquareBackend:
             quotes=self._quotes,
         )
         self._chain = chain
-        self._parts = report.CheckTargets(
+        self._parts = checks.CheckTargets(
             chain=chain,
             chain_id=options.chain_id,
             market=market,
@@ -256,20 +256,20 @@ class DeepSquareBackend:
                 alive = await self._chain.takes_jobs()
                 trouble = await self._scripts.healthy()
         except TimeoutError:
-            mend = f"Check [backend.deepsquare] rpc_url. {report.NETWORK}"
+            mend = f"Check [backend.deepsquare] rpc_url. {checks.NETWORK}"
             return Health(False, "the chain does not answer in time", mend)
         except BackendError as error:
-            return Health(False, str(error), report.NETWORK)
+            return Health(False, str(error), checks.NETWORK)
         if not alive:
             mend = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
             return Health(False, f"the MetaScheduler {self._chain.scheduler} is retired", mend)
         if trouble:
-            return Health(False, trouble, report.NETWORK)
+            return Health(False, trouble, checks.NETWORK)
         return Health(True, f"chain {self._options.chain_id}, wallet {self._chain.me}")
 
     async def wallet_report(self) -> WalletStatus:
         """Balances and allowance. Raises Unavailable."""
-        return await report.wallet_report(self._parts)
+        return await checks.wallet_report(self._parts)
 
     async def approve(self, amount: Decimal) -> None:
         """Set how many credits the MetaScheduler may draw in all: the operator's budget.
@@ -284,7 +284,7 @@ class DeepSquareBackend:
 
     async def run_checks(self, workflow: Workflow) -> list[CheckResult]:
         """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
-        return await report.run_checks(self._parts, workflow)
+        return await checks.run_checks(self._parts, workflow)
 
     def records(self) -> tuple[JobRecord, ...]:
         """What is kept of all jobs, the oldest first. Blocking."""

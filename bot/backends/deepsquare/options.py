@@ -16,8 +16,8 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
-from bot.backends.deepsquare.limits import Timeouts
 from bot.backends.deepsquare.rpc import Sleep
+from bot.backends.deepsquare.timeouts import Timeouts
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import ConfigError
 

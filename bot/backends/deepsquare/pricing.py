@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 from bot.backends.deepsquare.abi import JobDefinition, format_credits
 from bot.domain.errors import SubmissionRejected
-from bot.domain.workflow import Workflow
+from bot.domain.workflow.document import Workflow
 
 MARGIN = 1.25
 OVERHEAD_MINUTES = 1.0

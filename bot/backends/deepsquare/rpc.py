@@ -25,8 +25,8 @@ from web3.exceptions import (
 )
 from web3.middleware import ExtraDataToPOAMiddleware
 
-from bot.backends.deepsquare.limits import Timeouts
-from bot.backends.deepsquare.reverts import ContractReverted, Revert, decode_revert
+from bot.backends.deepsquare.revert_errors import ContractReverted, Revert, decode_revert
+from bot.backends.deepsquare.timeouts import Timeouts
 from bot.domain.errors import BackendError, Unavailable
 
 Answer = TypeVar("Answer")

@@ -16,34 +16,35 @@ from functools import partial
 from pathlib import Path
 
 from bot.backends.base import FinalCost, Health, LifecycleEvent, LogLine, PriceQuote, Submission
-from bot.backends.describing import HOSTED, describe
-from bot.backends.folders import (
+from bot.backends.container_stubs import (
+    PACKAGE_ROOT,
+    Txt2ImgConfig,
+    container_stubs,
+    write_container_stubs,
+)
+from bot.backends.engine_info import HOSTED, describe
+from bot.backends.job_folders import (
     PASS_BYTES,
+    copy_published,
     delete_expired,
     job_dir,
     log_size,
     read_lines_until,
 )
-from bot.backends.published import copy_published
-from bot.backends.slurm.clients import SlurmCommands
-from bot.backends.slurm.course import STOPPED_SECONDS, JobTracker, SqueueObservation
-from bot.backends.slurm.folder import JobFolder
-from bot.backends.slurm.inspection import (
+from bot.backends.slurm.checks import (
     CONTROLLER_DOWN_HINT,
     ClusterChecks,
     gpu_health,
     partition_health,
     read_nodes,
 )
-from bot.backends.slurm.launcher import SrunLauncher
+from bot.backends.slurm.commands import SlurmCommands
+from bot.backends.slurm.job_folder import JobFolder
+from bot.backends.slurm.job_tracker import STOPPED_SECONDS, JobTracker, SqueueObservation
 from bot.backends.slurm.options import SlurmOptions, cluster_words
-from bot.backends.slurm.watch import QueuePoller, Snapshot
-from bot.backends.standins import (
-    PACKAGE_ROOT,
-    Txt2ImgConfig,
-    container_stubs,
-    write_container_stubs,
-)
+from bot.backends.slurm.poller import QueuePoller, Snapshot
+from bot.backends.slurm.srun import SrunLauncher
+from bot.domain.checks import CheckResult
 from bot.domain.errors import (
     ConfigError,
     LogStreamLost,
@@ -52,10 +53,9 @@ from bot.domain.errors import (
     WorkflowError,
 )
 from bot.domain.events import Artifact, BackendJobRef
-from bot.domain.findings import CheckResult
-from bot.domain.painter import Painter
-from bot.domain.script import ContainerRuntime, ExecutionEnvironment, OciRuntime, to_bash
-from bot.domain.workflow import Workflow
+from bot.domain.image_engine import Painter
+from bot.domain.workflow.bash import ContainerRuntime, ExecutionEnvironment, OciRuntime, to_bash
+from bot.domain.workflow.document import Workflow
 
 NAME = "slurm"
 CANCEL_SECONDS = 10.0

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from bot.backends.environment import child_environment, needs_hub
 from bot.domain.errors import ConfigError
-from bot.domain.workflow import Resources
+from bot.domain.workflow.document import Resources
 
 # What Slurm's programs, and through them the jobs, see of the bot's own environment. Not more: it
 # holds the bot's secrets; and nothing about this machine's GPUs, which are not the nodes'.

@@ -1,0 +1,189 @@
+"""DeepSquare's contracts as a customer sees them: where they are, what they say, what to send.
+
+The MetaScheduler's address is configuration; its neighbours are asked of it once. Everything
+here reads; sending is the sender's. Amounts are in wei of credit.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass
+from typing import Any
+
+from eth_abi.exceptions import DecodingError
+from eth_utils.address import to_checksum_address
+from hexbytes import HexBytes
+
+from bot.backends.deepsquare import abi
+from bot.backends.deepsquare.abi import ChainJob, Event, Function, JobDefinition
+from bot.backends.deepsquare.revert_errors import ContractReverted
+from bot.backends.deepsquare.rpc import EventLog, RpcClient, RpcError, TransactionReceipt
+from bot.domain.errors import Unavailable
+
+MAX_BLOCK_RANGE = 2000
+"""Blocks in one request for events; halved when the endpoint finds it too many."""
+
+
+@dataclass(frozen=True, slots=True)
+class Contracts:
+    """Addresses, checksummed."""
+
+    scheduler: str
+    credit: str
+    jobs: str
+    providers: str
+    constants: str
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """A job went from one status to another; ``key`` names the event for good."""
+
+    number: int
+    before: int
+    after: int
+    block: int
+    key: tuple[bytes, int]
+
+
+class ContractReader:
+    """Reads the contracts for one customer, ``me``."""
+
+    def __init__(self, rpc: RpcClient, scheduler: str, chain_id: int, me: str) -> None:
+        self.rpc = rpc
+        self.me = me
+        self.scheduler = to_checksum_address(scheduler)
+        self._chain_id = chain_id
+        self._contracts: Contracts | None = None
+        self._finding = asyncio.Lock()
+        self._minimum: int | None = None
+        self._bearable = 1 << 62
+
+    async def contracts(self) -> Contracts:
+        """The addresses, asked once. Raises Unavailable where they cannot be had, or where the
+        endpoint serves another chain than the one configured."""
+        async with self._finding:
+            if self._contracts is None:
+                served = await self.rpc.chain_id()
+                if served != self._chain_id:
+                    raise Unavailable(
+                        f"rpc_url serves chain {served}, chain_id says {self._chain_id}; "
+                        "nothing is signed for it"
+                    )
+                found = [
+                    to_checksum_address((await self._ask(self.scheduler, function))[0])
+                    for function in (
+                        abi.CREDIT_TOKEN,
+                        abi.JOBS,
+                        abi.PROVIDER_MANAGER,
+                        abi.CONSTANTS,
+                    )
+                ]
+                self._contracts = Contracts(self.scheduler, *found)
+            return self._contracts
+
+    async def takes_jobs(self) -> bool:
+        """Whether this MetaScheduler is in use, or retired."""
+        return bool((await self._ask(self.scheduler, abi.ENABLE_REQUEST_NEW_JOB))[0])
+
+    async def minimum(self) -> int:
+        """The least a job may lock."""
+        if self._minimum is None:
+            contracts = await self.contracts()
+            (self._minimum,) = await self._ask(contracts.constants, abi.MINIMUM_AMOUNT)
+        assert self._minimum is not None
+        return self._minimum
+
+    async def credit_balance(self) -> int:
+        """What the wallet holds."""
+        contracts = await self.contracts()
+        (held,) = await self._ask(contracts.credit, abi.BALANCE_OF, self.me)
+        return int(held)
+
+    async def allowance(self) -> int:
+        """What the MetaScheduler may still draw from the wallet."""
+        contracts = await self.contracts()
+        (allowed,) = await self._ask(contracts.credit, abi.ALLOWANCE, self.me, contracts.scheduler)
+        return int(allowed)
+
+    async def native_balance(self) -> int:
+        """The wallet's native coin, which pays for gas, in wei."""
+        return await self.rpc.balance(self.me)
+
+    async def job(self, number: int) -> ChainJob | None:
+        """A job as it is now, or None if the chain has no such job (any more)."""
+        contracts = await self.contracts()
+        try:
+            answer = await self.rpc.call(contracts.jobs, abi.GET_JOB.data(abi.job_bytes(number)))
+        except ContractReverted as error:
+            if error.revert.name == "InvalidJob":
+                return None
+            raise Unavailable(f"job {number} cannot be read: {error}") from error
+        try:
+            job = ChainJob.read(answer)
+        except (DecodingError, ValueError, OverflowError) as error:
+            raise Unavailable(f"job {number} cannot be read: {error}") from error
+        return job if job.number == number else None
+
+    async def my_jobs(self) -> tuple[int, ...]:
+        """The numbers of all the wallet's jobs, the oldest first."""
+        contracts = await self.contracts()
+        (numbers,) = await self._ask(contracts.jobs, abi.GET_BY_CUSTOMER, self.me)
+        return tuple(int.from_bytes(number, "big") for number in numbers)
+
+    async def transitions(self, first: int, last: int) -> list[Transition]:
+        """Every job's transitions in a range of blocks."""
+        contracts = await self.contracts()
+        found: list[Transition] = []
+        async for log in self.events(contracts.jobs, abi.JOB_TRANSITION, first, last):
+            number, before, after = abi.JOB_TRANSITION.read(log.data)
+            key = (log.block_hash, log.index)
+            found.append(Transition(int.from_bytes(number, "big"), before, after, log.block, key))
+        return found
+
+    async def events(
+        self, address: str, event: Event, first: int, last: int, step: int = MAX_BLOCK_RANGE
+    ) -> AsyncIterator[EventLog]:
+        """One kind of event in a range of blocks, asked for in pieces that the endpoint bears."""
+        step = min(step, self._bearable)
+        while first <= last:
+            end = min(first + step - 1, last)
+            try:
+                logs = await self.rpc.logs(address, event.topic, first, end)
+            # Endpoints refuse ranges that are too long in ways of their own.
+            except RpcError as error:
+                if step == 1:
+                    raise Unavailable(f"events cannot be read: {error}") from error
+                step = max(1, min(step, end - first + 1) // 2)
+                self._bearable = min(self._bearable, step)
+                continue
+            for log in logs:
+                yield log
+            first = end + 1
+
+    def request(self, definition: JobDefinition, lock: int, job_id: str) -> HexBytes:
+        """The call data that asks for a job. Nobody but us may ever add to its lock."""
+        name = abi.job_name(job_id)
+        return abi.REQUEST_NEW_JOB.data(definition.abi(), lock, name, False)
+
+    def new_job(self, receipt: TransactionReceipt) -> int | None:
+        """The number of the job that a mined request led to, from its own event."""
+        for log in receipt.logs:
+            ours = log.topics and log.topics[0] == abi.NEW_JOB_REQUEST.topic
+            if ours and to_checksum_address(log.address) == self.scheduler:
+                number, customer = abi.NEW_JOB_REQUEST.read(log.data)
+                if to_checksum_address(customer) == self.me:
+                    return int.from_bytes(number, "big")
+        return None
+
+    async def _ask(self, to: str, function: Function, *values: object) -> tuple[Any, ...]:
+        try:
+            answer = await self.rpc.call(to, function.data(*values))
+            return function.read(answer)
+        except ContractReverted as error:
+            raise Unavailable(f"{function} of the contract {to} fails: {error}") from error
+        except (DecodingError, ValueError) as error:
+            raise Unavailable(
+                f"at {to} there is no contract that answers {function} on this chain"
+            ) from error

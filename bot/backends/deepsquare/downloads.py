@@ -1,0 +1,160 @@
+"""Downloads what a job published: from trusted hosts only, exactly what was announced, or nothing.
+
+An address comes from a signed log line, but what is behind it is a stranger's server. So the host
+must be one that the operator named, nothing is redirected, no more bytes are taken than announced,
+and size and sha256 are checked before the file appears. It knows nothing of pictures.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import ipaddress
+import os
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from urllib.parse import SplitResult, urlsplit
+
+import httpx
+
+from bot.backends.deepsquare.rpc import Sleep
+from bot.backends.deepsquare.timeouts import Timeouts
+from bot.backends.job_folders import CHUNK, MAX_BYTES
+from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
+from bot.domain.events import Artifact
+
+_PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
+
+
+class ArtifactDownloader:
+    """``trusted`` holds ``host`` or ``host:port``, lower case; https, save on loopback."""
+
+    def __init__(
+        self,
+        trusted: Iterable[str],
+        patience: Timeouts,
+        *,
+        http: httpx.AsyncClient,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._trusted = frozenset(trusted)
+        self._patience = patience
+        self._http = http
+        self._sleep = sleep
+
+    def address(self, url: str) -> str:
+        """The address to ask for ``url``, which is https unless it is on this machine.
+
+        Raises ArtifactMissing for a host that is not trusted, and for every trick in an address.
+        """
+        try:
+            parts = urlsplit(url)
+            port = parts.port
+        except ValueError as error:
+            raise ArtifactMissing(f"{url[:200]!r} is no address") from error
+        host = (parts.hostname or "").lower()
+        plain = (
+            parts.scheme in ("http", "https")
+            and not (parts.username or parts.password or parts.query or parts.fragment)
+            and _PATH.fullmatch(parts.path) is not None
+            and not {".", ".."} & set(parts.path.split("/"))
+        )
+        if not plain:
+            raise ArtifactMissing(f"{url[:200]!r} is not a plain https address of a file")
+        names = {host if port is None else f"{host}:{port}"}
+        if port in (None, 443):
+            names |= {host, f"{host}:443"}
+        if not names & self._trusted:
+            raise ArtifactMissing(f"{host!r} is not one of [backend.deepsquare] trusted_hosts")
+        return _secured(parts, host)
+
+    async def fetch(self, artifact: Artifact, target: Path) -> None:
+        """Bring a file to ``target``, whole or not at all.
+
+        Raises ArtifactMissing for an address or a size that is never taken, ArtifactDamaged for
+        an answer that is not what was announced, which another attempt may bring, Unavailable.
+        """
+        url = self.address(artifact.url)
+        if artifact.size > MAX_BYTES:
+            raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
+        for pause in (*self._patience.retries, None):
+            try:
+                async with asyncio.timeout(self._patience.download):
+                    await self._download(url, artifact, target)
+                return
+            except TimeoutError as error:
+                raise Unavailable(f"{url} takes too long") from error
+            except Unavailable:
+                if pause is None:
+                    raise
+            await self._sleep(pause)
+
+    async def reachable(self, url: str) -> str:
+        """An empty text if the host at ``url`` answers at all, or what is wrong."""
+        try:
+            answer = await self._http.get(url, timeout=self._patience.probe)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            return f"{url} does not answer: {type(error).__name__}"
+        return "" if answer.status_code < 500 else f"{url}: HTTP status {answer.status_code}"
+
+    async def _download(self, url: str, artifact: Artifact, target: Path) -> None:
+        part = target.with_name(f".{target.name}.part")
+        try:
+            target.parent.mkdir(parents=True, exist_ok=True)
+            await self._receive(url, artifact, part)
+            os.replace(part, target)
+        finally:
+            part.unlink(missing_ok=True)
+
+    async def _receive(self, url: str, artifact: Artifact, part: Path) -> None:
+        timeout = httpx.Timeout(self._patience.read, connect=self._patience.connect)
+        # Not compressed: a small answer must not unfold into a large one.
+        headers = {"accept": "*/*", "accept-encoding": "identity"}
+        digest, size = hashlib.sha256(), 0
+        try:
+            async with self._http.stream(
+                "GET", url, headers=headers, timeout=timeout, follow_redirects=False
+            ) as answer:
+                _check(answer, url)
+                with part.open("wb") as out:
+                    async for chunk in answer.aiter_raw(CHUNK):
+                        size += len(chunk)
+                        if size > artifact.size:
+                            raise ArtifactDamaged(f"more bytes than the {artifact.size} announced")
+                        digest.update(chunk)
+                        await asyncio.to_thread(out.write, chunk)
+                    out.flush()
+                    await asyncio.to_thread(os.fsync, out.fileno())
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            raise Unavailable(f"{url}: {type(error).__name__}") from error
+        if size != artifact.size or digest.hexdigest() != artifact.sha256:
+            raise ArtifactDamaged(f"{url!r} is not the file that was announced")
+
+
+def _check(answer: httpx.Response, url: str) -> None:
+    status = answer.status_code
+    if status >= 500 or status in (408, 425, 429):
+        raise Unavailable(f"{url}: HTTP status {status}")
+    if 300 <= status < 400:
+        raise ArtifactDamaged(f"{url} leads elsewhere (HTTP status {status})")
+    if status == 404:
+        raise ArtifactDamaged(f"{url} is not there (any more)")
+    if status != 200:
+        raise ArtifactDamaged(f"{url}: HTTP status {status}")
+    if answer.headers.get("content-encoding", "identity") != "identity":
+        raise ArtifactDamaged(f"{url} comes compressed, which was not asked for")
+
+
+def _secured(parts: SplitResult, host: str) -> str:
+    """The same address by https: a proxy in front of the host may have said http."""
+    if parts.scheme == "http" and not _loopback(host):
+        return parts._replace(scheme="https", netloc=host).geturl()
+    return parts.geturl()
+
+
+def _loopback(host: str) -> bool:
+    try:
+        return ipaddress.ip_address(host).is_loopback
+    except ValueError:
+        return host == "localhost"

@@ -1,0 +1,211 @@
+"""DeepSquare's log service: signed requests, one channel for all jobs, streams as they come.
+
+A stream begins at the log's first line and breaks when it likes; ``reading`` makes one log of many
+streams. What gRPC raises becomes LogStreamLost here. Nothing is known of what lines mean.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+import logging
+from collections.abc import AsyncIterator, Callable
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+import grpc
+import grpc.aio
+
+from bot.backends.deepsquare import log_pb2
+from bot.backends.deepsquare.abi import log_name
+from bot.backends.deepsquare.rpc import Sleep
+from bot.backends.deepsquare.timeouts import Timeouts
+from bot.backends.deepsquare.wallet import SIGNATURE_BYTES, Wallet
+from bot.domain.errors import LogStreamLost, Unavailable
+
+log = logging.getLogger(__name__)
+
+SERVICE = "logger.v1alpha1.LoggerAPI"
+LONGEST_LINE = 64 * 1024
+"""Bytes of a line that are kept; anybody may append a line of any length."""
+LARGEST_MESSAGE = 8 << 20
+"""Bytes of a message that are received at first; gRPC breaks the stream at a longer one."""
+LARGEST_EVER = 256 << 20
+"""Bytes that are received of a log that has broken so; what is longer cannot be passed."""
+_TOO_LARGE = "larger than max"
+
+# What no second attempt mends. Anything else may be a restart, a proxy, a network.
+_FOR_GOOD = (
+    grpc.StatusCode.UNAUTHENTICATED,
+    grpc.StatusCode.PERMISSION_DENIED,
+    grpc.StatusCode.UNIMPLEMENTED,
+    grpc.StatusCode.INVALID_ARGUMENT,
+)
+
+
+@dataclass(frozen=True, slots=True)
+class LogCursor:
+    """Behind line ``lines`` of the log of attempt ``attempt``; ``digest`` is over all of them."""
+
+    attempt: int
+    lines: int = 0
+    digest: str = ""
+
+    @classmethod
+    def read(cls, cursor: str | None) -> LogCursor:
+        """From a cursor; an unreadable one is the beginning."""
+        try:
+            attempt, lines, digest = (cursor or "").split(":")
+            return cls(int(attempt), int(lines), digest)
+        except ValueError:
+            return cls(0)
+
+    def after(self, data: bytes) -> LogCursor:
+        """Behind one more line."""
+        digest = hashlib.blake2b(self.digest.encode() + b"\0" + data, digest_size=8)
+        return LogCursor(self.attempt, self.lines + 1, digest.hexdigest())
+
+    def __str__(self) -> str:
+        return f"{self.attempt}:{self.lines}:{self.digest}"
+
+
+class LogClient:
+    """One channel for all jobs. ``now`` gives the moment that goes into a signature."""
+
+    def __init__(
+        self,
+        address: str,
+        *,
+        tls: bool,
+        wallet: Wallet,
+        patience: Timeouts,
+        now: Callable[[], datetime],
+        sleep: Sleep = asyncio.sleep,
+        chance: Callable[[], float],
+    ) -> None:
+        self._address = address
+        self._tls = tls
+        self._wallet = wallet
+        self._patience = patience
+        self._now = now
+        self._sleep = sleep
+        self._chance = chance
+        self._channels: dict[int, grpc.aio.Channel] = {}
+        self._long: set[int] = set()
+
+    def request(self, number: int) -> log_pb2.ReadRequest:
+        """A signed request for a job's log. It never expires: it must not be logged."""
+        name, address = log_name(number), self._wallet.address.lower()
+        moment = int(self._now().timestamp() * 1000)
+        signature = self._wallet.sign_text(f"read:{address}/{name}/{moment}")
+        assert len(signature) == SIGNATURE_BYTES
+        return log_pb2.ReadRequest(
+            address=address, log_name=name, timestamp=moment, signed_hash=signature
+        )
+
+    async def probe(self) -> None:
+        """Ask for the list of logs, which needs the service and a valid signature.
+
+        Raises Unavailable with what is wrong.
+        """
+        address = self._wallet.address.lower()
+        moment = int(self._now().timestamp() * 1000)
+        signature = self._wallet.sign_text(f"watchList:{address}/{moment}")
+        request = log_pb2.WatchListRequest(address=address, timestamp=moment, signed_hash=signature)
+        stream = self._stream("WatchList", request, log_pb2.WatchListResponse)
+        try:
+            async with asyncio.timeout(self._patience.connect):
+                async for _ in self._answers(stream):
+                    return
+        except TimeoutError as error:
+            raise Unavailable(f"the logger {self._address} does not answer") from error
+        except LogStreamLost as error:
+            raise Unavailable(str(error)) from error
+        finally:
+            stream.cancel()
+
+    async def aclose(self) -> None:
+        """Close the channel and every stream on it."""
+        while self._channels:
+            await self._channels.popitem()[1].close()
+
+    async def lines(self, number: int) -> AsyncIterator[bytes]:
+        """All lines from the first on, until the stream breaks: LogStreamLost, or an end.
+
+        A line over ``LONGEST_LINE`` is cut. Raises Denied where reading on is hopeless.
+        """
+        limit = LARGEST_EVER if number in self._long else LARGEST_MESSAGE
+        stream = self._stream("Read", self.request(number), log_pb2.ReadResponse, limit)
+        try:
+            async for message in self._answers(stream):
+                # One message is one line; whoever hides two in one does not get two.
+                yield message.data[:LONGEST_LINE].replace(b"\n", b" ")
+        except MessageTooLarge as error:
+            if number in self._long:
+                text = f"a line of the log of Grid job {number} is over {LARGEST_EVER >> 20} MiB"
+                raise LogAccessDenied(text) from error
+            self._long.add(number)
+            log.warning("the log of Grid job %d has a line over %d bytes: cut", number, limit)
+            raise
+        finally:
+            stream.cancel()
+
+    def pause(self, attempt: int) -> float:
+        """How long to wait before the stream is opened for the ``attempt``-th time again."""
+        steps = self._patience.backoff
+        step = steps[min(attempt, len(steps) - 1)]
+        return step * (0.9 + 0.2 * self._chance())
+
+    async def rest(self, seconds: float) -> None:
+        """Wait."""
+        await self._sleep(seconds)
+
+    @property
+    def present(self) -> datetime:
+        """The present moment."""
+        return self._now()
+
+    async def _answers(self, stream: Any) -> AsyncIterator[Any]:
+        try:
+            async for message in stream:
+                yield message
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            text = f"the logger {self._address}: {code.name}"
+            if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in (error.details() or ""):
+                raise MessageTooLarge(text) from error
+            raise (LogAccessDenied if code in _FOR_GOOD else LogStreamLost)(text) from error
+        except (grpc.aio.BaseError, grpc.RpcError, OSError) as error:
+            raise LogStreamLost(f"the logger {self._address}: {type(error).__name__}") from error
+
+    def _stream(self, method: str, request: Any, answer: Any, limit: int = LARGEST_MESSAGE) -> Any:
+        if limit not in self._channels:
+            self._channels[limit] = self._open(limit)
+        call = self._channels[limit].unary_stream(
+            f"/{SERVICE}/{method}",
+            request_serializer=type(request).SerializeToString,
+            response_deserializer=answer.FromString,
+        )
+        return call(request)
+
+    def _open(self, limit: int) -> grpc.aio.Channel:
+        # No keepalive pings: the service hangs up on clients that ping more often than it likes.
+        options = (
+            ("grpc.max_receive_message_length", limit),
+            ("grpc.initial_reconnect_backoff_ms", 500),
+            ("grpc.max_reconnect_backoff_ms", 10_000),
+            ("grpc.enable_retries", 0),
+        )
+        if self._tls:
+            credentials = grpc.ssl_channel_credentials()
+            return grpc.aio.secure_channel(self._address, credentials, options)
+        return grpc.aio.insecure_channel(self._address, options)
+
+
+class MessageTooLarge(LogStreamLost):
+    """A message was longer than the channel receives, and gRPC broke the stream."""
+
+
+class LogAccessDenied(LogStreamLost):
+    """The service refuses this reader for good."""

@@ -1,0 +1,109 @@
+"""How a job that is over at DeepSquare ended, in the engine's words.
+
+The Grid's own words mislead: FINISHED is also said of jobs whose machine died, FAILED of jobs that
+never began. So the exit status and the cost are read beside the status. Pure; sentences are for
+members, remarks for the operator.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.backends.base import LifecycleEvent
+from bot.backends.deepsquare.abi import ChainJob, Status, format_credits
+from bot.backends.deepsquare.state import CancelReason, ChainAttempt
+from bot.domain.events import Cancelled, Exited, Failed, FailureReason, FundsExhausted
+
+NO_PROVIDER = "No machine was free to take this; nothing was charged. Try again later."
+REFUSED = "Several machines turned this down; nothing was charged. Try again later."
+EXPIRED = "No machine took this in time; nothing was charged. Try again later."
+NEVER_BEGAN = "The machine could not begin the work; nothing was charged. Try again."
+TOO_SMALL = "What may be paid for one picture buys less than a minute of the machine that took it."
+CLAIM_TIMEOUT = "This was stopped because no machine seemed to take it. Try again."
+WORK_LOST = "The machine lost the work. Try again."
+OVERDUE = "The machine did not answer for a long time and was given up. Try again."
+
+
+@dataclass(frozen=True, slots=True)
+class JobOutcome:
+    """The ending, what the operator should know, and whether another attempt is worth it.
+
+    ``again`` is true only where nothing was charged.
+    """
+
+    ending: LifecycleEvent
+    operator_note: str = ""
+    retryable: bool = False
+
+
+def exit_status(raw: int) -> int:
+    """A process's exit status from the wait status that Slurm reports; 128 + n for signal n."""
+    code, signal = (raw >> 8) & 0xFF, raw & 0x7F
+    return code or (128 + signal if signal else 0)
+
+
+def classify_outcome(
+    job: ChainJob, attempt: ChainAttempt, minutes_bought: int | None
+) -> JobOutcome:
+    """What became of a job whose status is terminal."""
+    code = exit_status(job.exit_code)
+    match job.status:
+        case Status.FINISHED if job.exit_code == 0:
+            return JobOutcome(Exited(0))
+        case Status.FINISHED:
+            remark = "its provider calls it finished, but it did not end well: node, memory or time"
+            return JobOutcome(Exited(code, f"the machine broke off, exit status {code}"), remark)
+        case Status.FAILED if job.never_ran and minutes_bought == 0:
+            remark = (
+                f"its lock of {format_credits(attempt.lock)} credits buys less than a minute there; "
+                "raise [backend.deepsquare] lock_credits and max_credits_per_job"
+            )
+            return JobOutcome(Failed(FailureReason.OUT_OF_FUNDS, TOO_SMALL), remark)
+        case Status.FAILED if job.never_ran:
+            remark = "its provider could not fetch the script, or refused its time limit, at claim"
+            return JobOutcome(
+                Failed(FailureReason.UNAVAILABLE, NEVER_BEGAN), remark, retryable=True
+            )
+        case Status.FAILED:
+            detail = f"exit status {code}" if code else "no exit status"
+            return JobOutcome(Exited(code or None, detail))
+        case Status.OUT_OF_CREDITS:
+            remark = (
+                f"it was stopped at its time limit; {format_credits(attempt.lock)} credits were too few: "
+                "raise [backend.deepsquare] lock_credits"
+            )
+            return JobOutcome(FundsExhausted(), remark)
+        case Status.PANICKED:
+            told = job.last_error[:200].replace("\n", " ") or "no reason given"
+            free = job.final_cost == 0
+            return JobOutcome(
+                Failed(FailureReason.DIED, WORK_LOST), f"its provider gave it up: {told}", free
+            )
+        case _:
+            return _cancelled(job, attempt)
+
+
+def _cancelled(job: ChainJob, attempt: ChainAttempt) -> JobOutcome:
+    if attempt.withdrawal not in (None, CancelReason.OVERDUE) and job.final_cost > 0:
+        # It was claimed and began while the cancellation was on its way.
+        remark = "it was cancelled as nobody seemed to take it, and had just begun"
+        return JobOutcome(Failed(FailureReason.UNAVAILABLE, CLAIM_TIMEOUT), remark)
+    match attempt.withdrawal:
+        case CancelReason.NOBODY_TOOK_IT:
+            return JobOutcome(
+                Failed(FailureReason.UNAVAILABLE, NO_PROVIDER), "no provider took it; cancelled"
+            )
+        case CancelReason.REFUSED:
+            remark = "providers turned it down again and again; cancelled"
+            return JobOutcome(Failed(FailureReason.UNAVAILABLE, REFUSED), remark)
+        case CancelReason.SCRIPT_OLD:
+            remark = "its script was about to expire; cancelled"
+            return JobOutcome(
+                Failed(FailureReason.UNAVAILABLE, EXPIRED), remark, retryable=job.final_cost == 0
+            )
+        case CancelReason.OVERDUE:
+            return JobOutcome(
+                Failed(FailureReason.DIED, OVERDUE), "it ran past what was paid; cancelled"
+            )
+        case _:
+            return JobOutcome(Cancelled(by=0))

@@ -1,0 +1,107 @@
+"""What a job will be on the chain, what it may cost at most, and whether the wallet can pay it.
+
+It knows the operator's terms and asks market and chain; it sends nothing. Amounts are in wei of
+credit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.backends.deepsquare.abi import ChainJob, JobDefinition, format_credits
+from bot.backends.deepsquare.contracts import ContractReader
+from bot.backends.deepsquare.pricing import (
+    LockLimits,
+    RuntimeSamples,
+    lock_amount,
+    topped_up,
+    workload_key,
+)
+from bot.backends.deepsquare.providers import ProviderDirectory
+from bot.domain.errors import InsufficientFunds
+from bot.domain.workflow.document import Workflow
+
+
+@dataclass(frozen=True, slots=True)
+class PricingPolicy:
+    """What the operator set: amounts, and which providers will do."""
+
+    usual_lock: int
+    most_lock: int
+    uses: tuple[tuple[str, str], ...] = ()
+    affinity: tuple[tuple[str, str, str], ...] = ()
+
+
+class QuoteService:
+    """Quotes for jobs on these terms; ``runtimes`` holds how long such jobs took."""
+
+    def __init__(
+        self,
+        chain: ContractReader,
+        market: ProviderDirectory,
+        terms: PricingPolicy,
+        runtimes: RuntimeSamples,
+    ) -> None:
+        self._chain = chain
+        self._market = market
+        self._terms = terms
+        self.runtimes = runtimes
+
+    def definition(self, workflow: Workflow, script: str) -> JobDefinition:
+        """The job as the contract wants it described."""
+        resources = workflow.resources
+        return JobDefinition(
+            gpus=resources.gpus,
+            mem_per_cpu=resources.mem_per_cpu,
+            cpus_per_task=resources.cpus_per_task,
+            tasks=resources.tasks,
+            script=script,
+            uses=self._terms.uses,
+            affinity=self._terms.affinity,
+        )
+
+    async def per_minute(self, workflow: Workflow) -> int:
+        """The most a minute may cost. Raises as ``ProviderDirectory.per_minute`` does."""
+        return await self._market.price_per_minute(self.definition(workflow, "-"))
+
+    async def lock_amount(self, workflow: Workflow) -> int:
+        """What the job will lock, which is the most it can cost.
+
+        Raises Unavailable, SubmissionRejected.
+        """
+        per_minute = await self.per_minute(workflow)
+        terms = self._terms
+        bounds = LockLimits(await self._chain.minimum(), terms.usual_lock, terms.most_lock)
+        return lock_amount(per_minute, bounds, self.runtimes.longest(workload_key(workflow)))
+
+    async def topped_up(self, job: ChainJob, ran_minutes: float) -> int | None:
+        """Return what a running job should lock in all, None while nothing is to be done.
+
+        Raises Unavailable.
+        """
+        definition = JobDefinition(
+            gpus=job.gpus,
+            mem_per_cpu=job.mem_per_cpu,
+            cpus_per_task=job.cpus_per_task,
+            tasks=job.tasks,
+            script=job.script,
+        )
+        per_minute = await self._market.per_minute_at(job.provider, definition)
+        if not per_minute:
+            return None
+        bounds = LockLimits(0, self._terms.usual_lock, self._terms.most_lock)
+        return topped_up(job.max_cost, per_minute, bounds, ran_minutes)
+
+    async def check_funds(self, lock: int) -> None:
+        """Raises OutOfFunds that names what is missing."""
+        held, allowed = await self._chain.credit_balance(), await self._chain.allowance()
+        if held < lock:
+            raise InsufficientFunds(
+                f"the wallet {self._chain.me} holds {format_credits(held)} credits, the job locks "
+                f"{format_credits(lock)}; buy credits"
+            )
+        if allowed < lock:
+            raise InsufficientFunds(
+                f"the MetaScheduler may draw {format_credits(allowed)} credits, the job locks "
+                f"{format_credits(lock)}; raise the allowance with `gridbrush wallet`"
+            )

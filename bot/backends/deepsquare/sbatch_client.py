@@ -1,0 +1,183 @@
+"""DeepSquare's script service: a job document in, the hash of a rendered script out.
+
+Its answers are read errors first, because a refused job comes with HTTP status 200 and an empty
+hash. Its error texts repeat the values they complain of, a member's prompt or the job's key among
+them, so none of them goes further; what does is the rule and the path in the document. Submitting
+twice costs nothing: it only makes another script.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import re
+from collections.abc import Mapping
+from typing import Any
+
+import httpx
+
+from bot.backends.deepsquare.rpc import Sleep
+from bot.backends.deepsquare.timeouts import Timeouts
+from bot.domain.errors import SubmissionRejected, Unavailable
+from bot.domain.workflow.document import Workflow
+
+MUTATION = "mutation Submit($job: Job!) { submit(job: $job) }"
+MAX_RESPONSE_BYTES = 1 << 20
+
+_SEGMENT = re.compile(r"([A-Za-z_][A-Za-z0-9_]*)((?:\[[0-9]+\])*)")
+_HASH = re.compile(r"[!-~]{1,128}")
+
+
+class SbatchClient:
+    """The GraphQL endpoint at ``url``."""
+
+    def __init__(
+        self,
+        url: str,
+        health_url: str,
+        patience: Timeouts,
+        *,
+        http: httpx.AsyncClient,
+        sleep: Sleep = asyncio.sleep,
+    ) -> None:
+        self._url = url
+        self._health_url = health_url
+        self._patience = patience
+        self._http = http
+        self._sleep = sleep
+
+    async def submit(self, workflow: Workflow) -> str:
+        """Have the job rendered; the script's hash (batchLocationHash), good for an hour.
+
+        Raises SubmissionRejected with the path in the document, Unavailable.
+        """
+        document = workflow.to_dict()
+        # ASCII only: a lone surrogate in a text must not be the end of the client.
+        body = json.dumps(
+            {"query": MUTATION, "variables": {"job": document}, "operationName": "Submit"}
+        )
+        internal_errors = 0
+        for pause in (*self._patience.retries, None):
+            try:
+                return _read(await self._post(body), document)
+            except Unavailable:
+                if pause is None:
+                    raise
+            except _Internal as error:
+                # An image that is not there looks just like a database that is away: once more.
+                internal_errors += 1
+                if internal_errors > 1 or pause is None:
+                    raise SubmissionRejected(
+                        "the script service could not render the job, and does not say which "
+                        "part: check images, registries and modules of the template"
+                    ) from error
+            await self._sleep(pause)
+        raise AssertionError("the last attempt returns or raises")
+
+    async def healthy(self) -> str:
+        """An empty text if the service answers, or what is wrong."""
+        try:
+            answer = await self._http.get(self._health_url, timeout=self._patience.probe)
+        except httpx.HTTPError as error:
+            return f"{self._health_url} does not answer: {type(error).__name__}"
+        return "" if answer.status_code < 400 else f"{self._health_url}: {answer.status_code}"
+
+    async def _post(self, body: str) -> Any:
+        timeout = httpx.Timeout(self._patience.submit_request, connect=self._patience.connect)
+        headers = {"content-type": "application/json", "accept": "application/json"}
+        try:
+            async with self._http.stream(
+                "POST", self._url, content=body, headers=headers, timeout=timeout
+            ) as answer:
+                if answer.status_code >= 500 or answer.status_code in (408, 425, 429):
+                    raise Unavailable(f"the script service: HTTP status {answer.status_code}")
+                data = bytearray()
+                async for chunk in answer.aiter_bytes():
+                    data += chunk
+                    if len(data) > MAX_RESPONSE_BYTES:
+                        raise Unavailable("the script service answers without end")
+        except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
+            # The error's text may hold an address, never the body that was sent.
+            raise Unavailable(f"the script service: {type(error).__name__}: {error}") from error
+        try:
+            return json.loads(data)
+        except ValueError as error:
+            raise Unavailable(
+                f"the script service: HTTP status {answer.status_code} without JSON"
+            ) from error
+
+
+class _Internal(Exception):
+    """The service failed inside, or one of the things it looks at did."""
+
+
+def _read(answer: Any, document: Mapping[str, Any]) -> str:
+    """The hash, from an answer in any of its shapes."""
+    if not isinstance(answer, dict):
+        raise Unavailable("the script service answers something else than an object")
+    errors = answer.get("errors")
+    if errors:
+        first = errors[0] if isinstance(errors, list) else None
+        raise _refused(first if isinstance(first, dict) else {}, document)
+    data = answer.get("data")
+    found = data.get("submit") if isinstance(data, dict) else None
+    if not isinstance(found, str) or not _HASH.fullmatch(found):
+        # The chain would take an empty hash, and the money with it.
+        raise Unavailable("the script service gave no script")
+    return found
+
+
+def _refused(error: Mapping[str, Any], document: Mapping[str, Any]) -> Exception:
+    extensions = error.get("extensions")
+    extensions = extensions if isinstance(extensions, dict) else {}
+    if extensions.get("type") == "internal":
+        return _Internal()
+    if extensions.get("type") == "validation":
+        path = template_path(str(extensions.get("namespace", "")), document)
+        rule = re.sub(r"[^A-Za-z0-9_=]", "", str(extensions.get("tag", "")))[:40]
+        return SubmissionRejected(
+            f"{path}: DeepSquare refuses the value (rule {rule or 'unknown'})"
+        )
+    path = _variable_path(error.get("path"))
+    code = re.sub(r"[^A-Z_]", "", str(extensions.get("code", "")))[:40]
+    return SubmissionRejected(
+        f"{path or 'the job document'}: does not fit DeepSquare's schema ({code or 'no code'})"
+    )
+
+
+def template_path(namespace: str, document: Mapping[str, Any]) -> str:
+    """The service's Go names (``Job.Steps[0].Run.Container.Image``) as the document's own path.
+
+    Names are looked up in the document without regard to case; one that it does not hold is
+    written the way the document's names are.
+    """
+    _, _, rest = namespace.partition(".")
+    place: Any = document
+    parts: list[str] = []
+    for segment in rest.split(".") if rest else ():
+        match = _SEGMENT.fullmatch(segment)
+        if match is None:
+            break
+        name, indices = match[1], match[2]
+        here = place if isinstance(place, dict) else {}
+        key = next((key for key in here if key.lower() == name.lower()), None)
+        place = here.get(key) if key is not None else None
+        for index in re.findall(r"[0-9]+", indices):
+            inside = isinstance(place, list) and int(index) < len(place)
+            place = place[int(index)] if inside else None
+        parts.append((key or name[:1].lower() + name[1:]) + indices)
+    return ".".join(parts) or "the job document"
+
+
+def _variable_path(path: Any) -> str:
+    """GraphQL's path of a variable (``["variable", "job", "env", 0, "key"]``) as ours."""
+    if not isinstance(path, list) or path[:2] != ["variable", "job"]:
+        return ""
+    text = ""
+    for part in path[2:]:
+        if isinstance(part, int):
+            text += f"[{part}]"
+        else:
+            name = re.sub(r"[^A-Za-z0-9_]", "", str(part))[:60]
+            text += f".{name}" if text else name
+    return text

@@ -1,0 +1,222 @@
+"""Cancels, tops up and settles jobs that the chain has, and keeps what they cost.
+
+Cancelling may be repeated, topping up may not: it goes towards a total that is written down first.
+What a job cost is read from the chain after its end, never reckoned here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from datetime import datetime
+
+from bot.backends.deepsquare import abi
+from bot.backends.deepsquare.abi import ChainJob, Status, format_credits
+from bot.backends.deepsquare.contracts import ContractReader
+from bot.backends.deepsquare.pricing import RuntimeSamples
+from bot.backends.deepsquare.revert_errors import (
+    ContractReverted,
+    is_already_ended,
+    to_backend_error,
+)
+from bot.backends.deepsquare.state import (
+    CancelReason,
+    ChainAttempt,
+    JobRecord,
+    NonceRecord,
+    Purpose,
+)
+from bot.backends.deepsquare.state_store import StateStore
+from bot.backends.deepsquare.transactions import TransactionSender
+from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
+
+log = logging.getLogger(__name__)
+
+
+class JobSettlement:
+    """For the jobs of one wallet."""
+
+    def __init__(
+        self,
+        *,
+        chain: ContractReader,
+        sender: TransactionSender,
+        journal: StateStore,
+        runtimes: RuntimeSamples,
+        now: Callable[[], datetime],
+        afford: Callable[[int], Awaitable[None]],
+    ) -> None:
+        """``afford`` raises OutOfFunds where the wallet cannot pay so many wei."""
+        self._chain = chain
+        self._sender = sender
+        self._journal = journal
+        self._runtimes = runtimes
+        self._now = now
+        self._afford = afford
+
+    async def cancel_job(self, job_id: str) -> JobRecord | None:
+        """Keep that somebody wants the job stopped: no further attempt is begun."""
+        async with self._journal.job_lock(job_id):
+            record = self._journal.job(job_id)
+            if record is not None and not record.stopped:
+                record = replace(record, stopped=True)
+                self._journal.save_job(record)
+            return record
+
+    def stopped(self, job_id: str) -> bool:
+        """Return whether somebody wants the job stopped."""
+        record = self._journal.job(job_id)
+        return record is not None and record.stopped
+
+    async def cancel_attempt(
+        self, job_id: str, number: int, reason: CancelReason | None = None
+    ) -> None:
+        """Cancel the chain's job ``number``; nothing happens if it is over.
+
+        ``reason`` is ours; None is somebody's wish. Raises Unavailable.
+        """
+        if reason is not None:
+            await self._note(job_id, number, reason)
+        data = abi.CANCEL_JOB.data(abi.job_bytes(number))
+        try:
+            slot = self._sender.pending_nonce(Purpose.CANCEL, job_id)
+            if slot is None or slot.data != data:
+                slot = await self._sender.send(Purpose.CANCEL, job_id, self._chain.scheduler, data)
+            await self._sender.outcome(slot)
+        except ContractReverted as error:
+            if is_already_ended(error.revert):
+                return
+            raise Unavailable(f"Grid job {number} cannot be cancelled: {error}") from error
+        except InsufficientFunds as error:
+            raise Unavailable(f"Grid job {number} cannot be cancelled: {error}") from error
+        self._journal.close_slot(slot.nonce)
+        job = await self._chain.job(number)
+        if job is not None and not job.status.terminal and not job.cancel_requested:
+            raise Unavailable(f"the cancellation of Grid job {number} was not taken")
+
+    async def extend(self, job_id: str, total: int) -> None:
+        """Top the running job's lock up to ``total`` wei, at most once.
+
+        The target is saved, then the transaction, and only then is it sent; what it came to is
+        saved before it is forgotten. A call that finds one under way brings that to its end and
+        begins no other. Raises OutOfFunds, SubmissionRejected (it does not run), Unavailable.
+        """
+        async with self._journal.job_lock(job_id):
+            record = self._journal.job(job_id)
+            attempt = record.attempt if record is not None else None
+            if record is None or attempt is None or attempt.number is None:
+                raise SubmissionRejected(f"the job {job_id} was never handed over")
+            slot = self._sender.pending_nonce(Purpose.TOP_UP, job_id)
+            try:
+                if slot is None:
+                    slot = await self._begin_top_up(record, attempt.number, total)
+                else:
+                    await self._sender.resend(slot)
+                if slot is None:
+                    return
+                mined = await self._sender.outcome(slot)
+            except (InsufficientFunds, ContractReverted, SubmissionRejected) as error:
+                self._end_top_up(job_id, paid=False)
+                raise (
+                    to_backend_error(error.revert) if isinstance(error, ContractReverted) else error
+                ) from error
+            paid = mined is not None and mined.receipt.ok and not mined.signed.void
+            self._end_top_up(job_id, paid=paid)
+            self._journal.close_slot(slot.nonce)
+        if not paid:
+            raise SubmissionRejected(f"Grid job {attempt.number} could not be topped up")
+
+    async def _begin_top_up(self, record: JobRecord, number: int, total: int) -> NonceRecord | None:
+        """Send the difference to ``total``; None if there is none, or nobody wants it any more."""
+        attempt = record.attempt
+        job = await self._chain.job(number)
+        assert attempt is not None, "the caller has looked"
+        # Our own books and the chain's: an endpoint may not know yet what was paid a moment ago.
+        have = max(attempt.lock, job.max_cost if job is not None else 0)
+        if record.stopped or attempt.settled or total <= have:
+            if attempt.lock_target:
+                self._end_top_up(record.job_id, paid=False)
+            return None
+        self._journal.save_job(record.with_attempt(replace(attempt, lock_target=total)))
+        await self._afford(total - have)
+        data = abi.TOP_UP_JOB.data(abi.job_bytes(number), total - have)
+        return await self._sender.send(Purpose.TOP_UP, record.job_id, self._chain.scheduler, data)
+
+    def _end_top_up(self, job_id: str, *, paid: bool) -> None:
+        """Keep what a top-up came to: before its transaction is forgotten."""
+        record = self._journal.job(job_id)
+        attempt = record.attempt if record is not None else None
+        if record is None or attempt is None:
+            return
+        lock = max(attempt.lock, attempt.lock_target) if paid else attempt.lock
+        self._journal.save_job(record.with_attempt(replace(attempt, lock=lock, lock_target=0)))
+        if paid:
+            text = "Grid job %s was topped up to %s credits"
+            log.info(text, attempt.number, format_credits(lock), extra={"job": job_id})
+
+    async def finish_top_up(self, job_id: str) -> None:
+        """Bring a top-up that is under way to its end. Raises Unavailable."""
+        if self._sender.pending_nonce(Purpose.TOP_UP, job_id) is not None:
+            with contextlib.suppress(InsufficientFunds, SubmissionRejected):
+                await self.extend(job_id, 0)
+
+    async def approve(self, wei: int) -> None:
+        """Let the MetaScheduler draw up to ``wei`` from the wallet. Raises OutOfFunds for gas,
+        Unavailable; repeating it is harmless."""
+        contracts = await self._chain.contracts()
+        data = abi.APPROVE.data(contracts.scheduler, wei)
+        try:
+            slot = await self._sender.send(Purpose.APPROVE, "", contracts.credit, data)
+            await self._sender.outcome(slot)
+        except ContractReverted as error:
+            raise to_backend_error(error.revert) from error
+        self._journal.close_slot(slot.nonce)
+        if await self._chain.allowance() != wei:
+            raise Unavailable("the allowance is not what was just set; another program sets it too")
+
+    async def settle(self, job_id: str, job: ChainJob) -> JobRecord | None:
+        """Keep what a job that is over has cost, and how long it ran."""
+        async with self._journal.job_lock(job_id):
+            record = self._journal.job(job_id)
+            attempt = _numbered(record, job.number)
+            if record is None or attempt is None or attempt.settled or not job.status.terminal:
+                return record
+            changed = replace(
+                attempt,
+                status=int(job.status),
+                cost=job.final_cost,
+                refund=max(0, job.max_cost - job.final_cost),
+            )
+            minutes = record.minutes
+            if job.status is Status.FINISHED and job.exit_code == 0:
+                minutes = max(0.0, (job.ended - job.started) / 60)
+                self._runtimes.add(record.shape, minutes)
+            attempts = tuple(changed if each is attempt else each for each in record.attempts)
+            record = replace(record, attempts=attempts, minutes=minutes)
+            self._journal.save_job(record)
+        cost, locked = format_credits(job.final_cost), format_credits(job.max_cost)
+        text = "Grid job %d is settled: %s of the %s credits locked were spent"
+        log.info(text, job.number, cost, locked, extra={"job": job_id})
+        return record
+
+    async def close_record(self, job_id: str) -> None:
+        """Nothing more will be done for the job: forget the member's words and the job's key."""
+        async with self._journal.job_lock(job_id):
+            record = self._journal.job(job_id)
+            if record is not None and record.workflow is not None:
+                self._journal.save_job(replace(record, workflow=None))
+
+    async def _note(self, job_id: str, number: int, reason: CancelReason) -> None:
+        async with self._journal.job_lock(job_id):
+            record = self._journal.job(job_id)
+            attempt = _numbered(record, number)
+            if record is not None and attempt is not None and attempt is record.attempt:
+                changed = replace(attempt, withdrawal=reason, cancelled_at=self._now())
+                self._journal.save_job(record.with_attempt(changed))
+
+
+def _numbered(record: JobRecord | None, number: int) -> ChainAttempt | None:
+    attempts = record.attempts if record is not None else ()
+    return next((each for each in attempts if each.number == number), None)

@@ -1,0 +1,198 @@
+"""Jobs as folders: which folder is a job's, its log read by offset, old ones forgotten.
+
+Shared by the backends whose jobs leave their truth in files. It knows nothing of how a job runs.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import hashlib
+import math
+import os
+import re
+import shutil
+import time
+from collections.abc import AsyncIterator, Iterable, Iterator
+from pathlib import Path
+from urllib.parse import unquote, urlsplit
+
+from bot.backends.base import LogLine
+from bot.domain.errors import (
+    ArtifactDamaged,
+    ArtifactMissing,
+    LogStreamLost,
+    SubmissionRejected,
+    Unavailable,
+)
+from bot.domain.events import Artifact
+
+KEEP_DAYS = 7
+READ_BYTES = 1 << 18
+PASS_BYTES = 1 << 20
+"""Bytes of a log that are read before the job itself is looked at again."""
+
+
+def job_dir(jobs: Path, job_id: str) -> Path:
+    """The folder of a job. Raises SubmissionRejected for an id that is no safe file name."""
+    if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", job_id):
+        raise SubmissionRejected(f"{job_id!r} cannot be a job id")
+    return jobs / job_id
+
+
+async def read_log_lines(log: Path, offset: int, *, final: bool) -> list[LogLine]:
+    """Some lines that begin at byte ``offset``, empty at the end of the log.
+
+    A last line without its newline counts only if the log is ``final``. A line is torn only if it
+    is longer than READ_BYTES. Raises LogStreamLost.
+    """
+    data = await asyncio.to_thread(_read, log, offset)
+    pieces = data.splitlines(keepends=True)
+    torn = bool(pieces) and not pieces[-1].endswith(b"\n")
+    full = len(data) == READ_BYTES
+    if torn and (len(pieces) > 1 if full else not final):
+        pieces.pop()
+    lines: list[LogLine] = []
+    for piece in pieces:
+        offset += len(piece)
+        lines.append(LogLine(piece, str(offset)))
+    return lines
+
+
+def write_private(path: Path, text: str) -> None:
+    """Write ``text`` to a file that only its owner may read, kept by the disk. Blocking."""
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    with open(descriptor, "w", encoding="utf-8") as out:
+        out.write(text)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+async def log_size(log: Path) -> int:
+    """Return how many bytes the log has now, 0 if there is none. Raises LogStreamLost."""
+
+    def size() -> int:
+        try:
+            return log.stat().st_size
+        except FileNotFoundError:
+            return 0
+        except OSError as error:
+            raise LogStreamLost(f"cannot read the log: {error.strerror}") from error
+
+    return await asyncio.to_thread(size)
+
+
+async def read_lines_until(
+    log: Path, offset: int, end: int, *, final: bool, seconds: float = math.inf
+) -> AsyncIterator[LogLine]:
+    """Yield the lines that begin between two byte offsets, for at most ``seconds``.
+
+    However fast a log grows, and whoever goes on writing into it, this comes to an end.
+    """
+    give_up = time.monotonic() + seconds
+    while offset < end and time.monotonic() < give_up:
+        lines = await read_log_lines(log, offset, final=final)
+        if not lines:
+            return
+        for line in lines:
+            offset = int(line.cursor)
+            yield line
+
+
+def delete_expired(jobs: Path, now: float, last_files: Iterable[str] = ("result",)) -> None:
+    """Remove the folders of jobs that ended ``KEEP_DAYS`` ago.
+
+    A job has ended when one of ``last_files`` is there; ``now`` is in Unix seconds. Blocking.
+    """
+    horizon = now - KEEP_DAYS * 86400
+    for name in last_files:
+        for last in jobs.glob(f"*/{name}"):
+            with contextlib.suppress(FileNotFoundError):
+                if last.stat().st_mtime < horizon:
+                    shutil.rmtree(last.parent, ignore_errors=True)
+
+
+def _read(path: Path, offset: int) -> bytes:
+    try:
+        with path.open("rb") as log:
+            log.seek(offset)
+            return log.read(READ_BYTES)
+    except FileNotFoundError:
+        return b""
+    except OSError as error:
+        raise LogStreamLost(f"cannot read the log: {error.strerror}") from error
+
+
+MAX_BYTES = 256 * 1024 * 1024
+CHUNK = 1 << 20
+
+
+def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
+    """The file behind a ``file://`` address, which must lie below ``folder``.
+
+    Raises ArtifactMissing for any other address, whatever tricks it holds, ArtifactDamaged while
+    there is no such file, and Unavailable while the folder itself is away. Blocking.
+    """
+    parts = urlsplit(artifact.url)
+    if parts.scheme != "file" or parts.netloc:
+        raise ArtifactMissing(f"{artifact.url!r} is not an address of this machine")
+    path = Path(unquote(parts.path)).resolve()
+    if not path.is_relative_to(folder.resolve()):
+        raise ArtifactMissing(f"{artifact.url!r} is outside the folder where jobs publish")
+    if not folder.is_dir():
+        raise Unavailable(f"{folder} is not there; is it mounted?")
+    # To list a folder makes a network file system look again for what was not there a moment ago.
+    with contextlib.suppress(OSError):
+        os.listdir(path.parent)
+    if not path.is_file():
+        raise ArtifactDamaged(f"{artifact.url!r} is not there (any more)")
+    return path
+
+
+def copy_published(artifact: Artifact, folder: Path, target: Path) -> None:
+    """Copy a published file from below ``folder``, checked. Raises as its two halves. Blocking."""
+    copy_verified(resolve_artifact(artifact, folder), artifact, target)
+
+
+def copy_verified(source: Path, artifact: Artifact, target: Path) -> None:
+    """Copy a file and check it on the way; ``target`` appears whole or not at all. Blocking.
+
+    Raises as ``write_checked``, and Unavailable while the file cannot be read.
+    """
+    write_verified(_chunks(source), artifact, target)
+
+
+def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) -> None:
+    """Write chunks to ``target`` through a temporary file. Raises ArtifactMissing if too much was
+    announced, ArtifactDamaged if something else came than was announced. Blocking."""
+    if artifact.size > MAX_BYTES:
+        raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
+    digest, size = hashlib.sha256(), 0
+    part = target.with_name(f".{target.name}.part")
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with part.open("wb") as out:
+            for chunk in chunks:
+                size += len(chunk)
+                if size > artifact.size:
+                    raise ArtifactDamaged(f"more bytes than the {artifact.size} announced")
+                digest.update(chunk)
+                out.write(chunk)
+            out.flush()
+            os.fsync(out.fileno())
+        if size != artifact.size or digest.hexdigest() != artifact.sha256:
+            raise ArtifactDamaged(f"{artifact.url!r} is not the file that was announced")
+        os.replace(part, target)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _chunks(source: Path) -> Iterator[bytes]:
+    try:
+        with source.open("rb") as stream:
+            while chunk := stream.read(CHUNK):
+                yield chunk
+    except FileNotFoundError as error:
+        raise ArtifactDamaged(f"{source} is not there (any more)") from error
+    except OSError as error:
+        raise Unavailable(f"{source} cannot be read: {error.strerror}") from error

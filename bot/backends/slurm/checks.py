@@ -1,0 +1,289 @@
+"""What ``gridbrush check`` finds out about a cluster, each finding with its mend.
+
+From the outside in: programs, controller, partition, GPUs, account, the shared folder here, and,
+by a test job of a second, the same folder and the programs on a node. It starts no workflow.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import os
+import shlex
+import shutil
+import tempfile
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+from bot.backends.base import Health
+from bot.backends.engine_info import FINDING, MODULE, read_description
+from bot.backends.slurm.commands import SlurmCommands
+from bot.backends.slurm.options import SlurmOptions, cluster_words
+from bot.backends.slurm.poller import QueuePoller
+from bot.backends.slurm.squeue import SqueueRecord
+from bot.domain.checks import CheckResult
+from bot.domain.errors import SubmissionRejected, Unavailable
+from bot.domain.workflow.bash import ContainerRuntime, ContainerStubs
+from bot.domain.workflow.document import Resources
+
+PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo")
+_SINFO = "%P|%a|%D|%T|%G"
+CONTROLLER_DOWN_HINT = (
+    "Start slurmctld, or see that this machine has the cluster's slurm.conf and munge key."
+)
+_IMAGE = "library/stable-diffusion"
+
+# What the stand-ins need, and nothing that takes long to load.
+_TRY_STAND_INS = "python -c 'import numpy, PIL, bot.txt2img.arguments'"
+_DESCRIBE = f"python -m {MODULE} > painter"
+
+
+@dataclass(frozen=True, slots=True)
+class NodeGroup:
+    """Nodes of a partition in the same state; ``gres`` is Slurm's list of their devices."""
+
+    partition: str
+    default: bool
+    up: bool
+    count: int
+    state: str
+    gres: str
+
+    @property
+    def gpu_types(self) -> frozenset[str]:
+        """The types of their GPUs, ``any`` for such without a type; empty for none."""
+        found = set()
+        for device in self.gres.split(","):
+            fields = device.partition("(")[0].split(":")
+            if fields[0] == "gpu":
+                found.add(fields[1] if len(fields) > 2 else "any")
+        return frozenset(found)
+
+
+async def read_nodes(clients: SlurmCommands, cluster: str = "") -> tuple[NodeGroup, ...]:
+    """The cluster as ``sinfo`` shows it. Raises Unavailable."""
+    words = (*cluster_words(cluster), "--noheader", f"--format={_SINFO}")
+    try:
+        text = await clients.run("sinfo", *words)
+    except SubmissionRejected as error:
+        raise Unavailable(str(error)) from error
+    groups = []
+    for line in text.splitlines():
+        if line.count("|") < 4:
+            continue  # the heading above each of several clusters
+        name, up, count, state, gres = (part.strip() for part in line.split("|", 4))
+        default, name = name.endswith("*"), name.rstrip("*")
+        groups.append(NodeGroup(name, default, up == "up", int(count), state, gres))
+    return tuple(groups)
+
+
+def eligible_nodes(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> tuple[NodeGroup, ...]:
+    """The nodes that jobs may go to; a list of partitions is Slurm's, with commas."""
+    if not options.partition:
+        return tuple(group for group in groups if group.default)
+    wanted = options.partition.split(",")
+    return tuple(group for group in groups if group.partition in wanted)
+
+
+def partition_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
+    """Whether the partition is there and takes jobs."""
+    mine = eligible_nodes(groups, options)
+    names = ", ".join(sorted({group.partition for group in groups})) or "none"
+    mend = f"Set [backend.slurm] partition to one of: {names}."
+    if not mine:
+        what = f"no partition {options.partition}" if options.partition else "no default partition"
+        return Health(False, f"there is {what}", mend)
+    if not any(group.up for group in mine):
+        up = f"scontrol update PartitionName={mine[0].partition} State=UP"
+        return Health(False, f"the partition {mine[0].partition} is down", f"{mend} Or: {up}")
+    shown = ", ".join(f"{group.count} {group.state}" for group in mine)
+    return Health(True, f"{mine[0].partition}, nodes: {shown}")
+
+
+def gpu_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
+    """Whether the partition has GPUs of the wanted kind."""
+    if options.gpus == "none":
+        return Health(True, "none are asked for")
+    types = {kind for group in eligible_nodes(groups, options) for kind in group.gpu_types}
+    shown = ", ".join(sorted(types - {"any"}))
+    if options.gpus == "any" and types:
+        return Health(True, shown or "there are some, without a type")
+    if options.gpus in types:
+        return Health(True, options.gpus)
+    if not types:
+        mend = 'Choose a partition that has some, or set [backend.slurm] gpus = "none".'
+        return Health(False, "the partition has no GPUs", mend)
+    mend = f'Set [backend.slurm] gpus to "any"{" or one of: " + shown if shown else ""}.'
+    return Health(False, f"the partition has no GPUs of type {options.gpus}", mend)
+
+
+class ClusterChecks:
+    """Runs the checks; a failed one ends those that depend on it."""
+
+    def __init__(
+        self,
+        options: SlurmOptions,
+        clients: SlurmCommands,
+        watch: QueuePoller,
+        *,
+        containers: ContainerRuntime,
+        resources: Resources,
+    ) -> None:
+        self._options = options
+        self._clients = clients
+        self._watch = watch
+        self._containers = containers
+        self._resources = resources
+        self._described = ""
+
+    async def run(self) -> tuple[CheckResult, ...]:
+        """The findings, in order; never raises for what it finds."""
+        found = [
+            _finding("Slurm's programs", self._programs()),
+            _finding("shared folder here", await asyncio.to_thread(self._folder_here)),
+        ]
+        if not found[0].ok:
+            return tuple(found)
+        try:
+            groups = await read_nodes(self._clients, self._options.clusters)
+            found.append(CheckResult("Slurm controller", True, "answers"))
+            found.append(_finding("partition", partition_health(groups, self._options)))
+            found.append(_finding("GPUs", gpu_health(groups, self._options)))
+            found.append(_finding("account and limits", await self._submission()))
+            if all(finding.ok for finding in found):
+                found.append(_finding("test job on a node", await self._test_job()))
+                found += self._what_paints()
+        except Unavailable as error:
+            found.append(CheckResult("Slurm controller", False, str(error), CONTROLLER_DOWN_HINT))
+        return tuple(found)
+
+    def _what_paints(self) -> tuple[CheckResult, ...]:
+        """What the painter on the node said of itself; nothing where it was not asked."""
+        if not self._described:
+            return ()
+        try:
+            return read_description(self._described).findings("[backend.slurm]")
+        except ValueError as error:
+            mend = "See that the nodes have the same version of Gridbrush as this machine."
+            return (CheckResult(FINDING, False, str(error), mend),)
+
+    def _programs(self) -> Health:
+        path = self._options.environment["PATH"]
+        missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
+        if not missing:
+            return Health(True, ", ".join(PROGRAMS))
+        mend = "Install Slurm's client programs (Debian: slurm-client), of the cluster's version."
+        return Health(False, f"not on the PATH: {', '.join(missing)}", mend)
+
+    def _folder_here(self) -> Health:
+        folder = self._options.shared_dir
+        try:
+            with tempfile.NamedTemporaryFile(dir=folder) as probe:
+                probe.write(b"x")
+                probe.flush()
+                fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError as error:
+            mend = "Mount it with write permission and file locks (Lustre: the option flock)."
+            return Health(False, f"{folder}: {error.strerror}", mend)
+        return Health(True, str(folder))
+
+    async def _submission(self) -> Health:
+        """Whether the default grid would be taken: account, limits and extra_args are right."""
+        options = self._options
+        words = (*options.sbatch_args(self._resources), *options.partition_args())
+        try:
+            await self._clients.run("sbatch", "--test-only", *words, "--wrap=true")
+        except SubmissionRejected as error:
+            mend = "Change partition, account, gpus or extra_args in [backend.slurm]; ask with: "
+            return Health(False, str(error), mend + f"sbatch --test-only {shlex.join(words)}")
+        return Health(True, "the default grid would be taken")
+
+    async def _test_job(self) -> Health:
+        folder = Path(
+            await asyncio.to_thread(tempfile.mkdtemp, prefix="check-", dir=self._options.shared_dir)
+        )
+        try:
+            health = await self._try_on_a_node(folder)
+            self._described = await asyncio.to_thread(_read, folder, "painter")
+            return health
+        except SubmissionRejected as error:
+            return Health(False, str(error), "See what sbatch says, and mend that first.")
+        finally:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+
+    async def _try_on_a_node(self, folder: Path) -> Health:
+        script = folder / "job.sh"
+        await asyncio.to_thread(script.write_text, self._script(folder), encoding="utf-8")
+        said = await self._clients.run(
+            *("sbatch", "--parsable", "--job-name=gridbrush-check", "--ntasks=1"),
+            *(f"--chdir={folder}", "--output=log", "--export=ALL"),
+            *self._options.partition_args(),
+            str(script),
+        )
+        number, _, cluster = said.strip().partition(";")
+        try:
+            return await self._await_answer(folder, number)
+        finally:
+            with contextlib.suppress(Unavailable, SubmissionRejected):
+                words = cluster_words(cluster or self._options.clusters)
+                await self._clients.run("scancel", *words, number)
+
+    async def _await_answer(self, folder: Path, number: str) -> Health:
+        patience = self._options.inspect_seconds
+        give_up = time.monotonic() + patience
+        record: SqueueRecord | None = None
+        while time.monotonic() < give_up:
+            text = await asyncio.to_thread(_read, folder, "answer")
+            if text:
+                return self._judge(text, await asyncio.to_thread(_read, folder, "log"))
+            snapshot = await self._watch.snapshot(time.monotonic())
+            same = snapshot.by_name("gridbrush-check")
+            record = next((one for one in same if one.id == number), None)
+            if record is None or record.ended:
+                break
+        # Its answer may have come with its end.
+        if text := await asyncio.to_thread(_read, folder, "answer"):
+            return self._judge(text, await asyncio.to_thread(_read, folder, "log"))
+        if record is not None and record.waiting:
+            waits = f"the test job still waits after {patience:g} s ({record.reason})"
+            return Health(True, f"not tried: {waits}")
+        mend = f"See that {self._options.shared_dir} is mounted on every node, writable for you."
+        return Health(False, "the test job ran, but its answer did not arrive here", mend)
+
+    def _script(self, folder: Path) -> str:
+        if isinstance(self._containers, ContainerStubs):
+            variables = self._containers.environments[_IMAGE].items()
+            words = " ".join(shlex.quote(f"{key}={value}") for key, value in variables)
+            attempt = f"env {words} {_TRY_STAND_INS} && env {words} {_DESCRIBE}"
+        else:
+            attempt = f"command -v {shlex.quote(self._options.container)} >/dev/null"
+        return (
+            f"#!/bin/bash\ncd {shlex.quote(str(folder))} || exit 1\n"
+            f"if {attempt}; then code=0; else code=1; fi\n"
+            'printf "%s %s\\n" "$code" "$(hostname)" > .answer && mv .answer answer\n'
+        )
+
+    def _judge(self, answer: str, log: str) -> Health:
+        code, _, host = answer.partition(" ")
+        if code == "0":
+            return Health(True, f"{host} writes to the shared folder and has what it needs")
+        if isinstance(self._containers, ContainerStubs):
+            last = (log.splitlines() or ["no output"])[-1]
+            mend = "Set [backend.slurm] python to an interpreter on the nodes that has Gridbrush."
+            return Health(False, f"on {host}, {self._options.interpreter} fails: {last}", mend)
+        container = self._options.container
+        mend = f'Install {container} on the nodes, or set [backend.slurm] container = "none".'
+        return Health(False, f"{host} has no {container}", mend)
+
+
+def _finding(what: str, health: Health) -> CheckResult:
+    return CheckResult(what, health.ok, health.detail, health.hint)
+
+
+def _read(folder: Path, name: str) -> str:
+    with contextlib.suppress(OSError):
+        os.listdir(folder)  # makes a network file system look again
+        return (folder / name).read_text(encoding="utf-8", errors="replace").strip()
+    return ""

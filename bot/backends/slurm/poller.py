@@ -1,0 +1,133 @@
+"""One question to the controller for everybody who wants to know.
+
+All followers of all jobs share one ``squeue`` a poll: a hundred jobs cost what one does. JSON is
+asked for first and text where the version has none, or where its JSON, which in 22.05 lists the
+jobs of every user, has grown too long. It knows records, not what follows from them.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.backends.slurm.commands import SlurmCommands
+from bot.backends.slurm.options import cluster_words
+from bot.backends.slurm.squeue import TEXT_FORMAT, SqueueRecord, parse_json, parse_text
+from bot.domain.errors import SubmissionRejected, Unavailable
+
+log = logging.getLogger(__name__)
+
+LONGEST_JSON = 4_000_000
+RETRY_SECONDS = 0.25
+"""Between two questions when the first had no answer: an outage is sure only after two."""
+
+
+@dataclass(frozen=True, slots=True)
+class Snapshot:
+    """All records that Slurm gave when asked at ``began``, in seconds of the monotonic clock."""
+
+    began: float
+    records: Mapping[str, SqueueRecord]
+
+    def find(self, number: str, name: str) -> SqueueRecord | None:
+        """Return the job of that name, by preference that of the number; None if there is none.
+
+        A number alone says nothing: a controller that lost its state gives them out again.
+        """
+        named = self.by_name(name)
+        numbered = (record for record in named if record.id == number)
+        return next(numbered, next(iter(named), None))
+
+    def by_name(self, name: str) -> tuple[SqueueRecord, ...]:
+        """The jobs of that name, without traces of refused submissions."""
+        same = (record for record in self.records.values() if record.name == name)
+        return tuple(record for record in same if not record.is_rejected)
+
+
+class QueuePoller:
+    """``look`` waits for a snapshot; at most one is being taken at any moment.
+
+    ``cluster`` is the one that is asked, or Slurm's list of several; "" for the machine's own.
+    """
+
+    def __init__(self, clients: SlurmCommands, poll_seconds: float, cluster: str = "") -> None:
+        self._clients = clients
+        self._poll_seconds = poll_seconds
+        self.cluster = cluster
+        # JSON does not say which cluster a job is on.
+        self._json = not cluster
+        self._failed = False
+        self._asked_at = -poll_seconds
+        self._last: Snapshot | None = None
+        self._asking: asyncio.Task[Snapshot | Unavailable] | None = None
+        self._hurry = asyncio.Event()
+
+    async def snapshot(self, since: float, *, soon: bool = False) -> Snapshot:
+        """A snapshot that was begun at ``since`` or later; ``soon``: without waiting for its turn.
+
+        Raises Unavailable if the controller could not be asked since then.
+        """
+        while True:
+            if self._last is not None and self._last.began >= since:
+                return self._last
+            if soon:
+                self._hurry.set()
+            if self._asking is None:
+                self._asking = asyncio.get_running_loop().create_task(self._ask())
+            answer = await asyncio.shield(self._asking)
+            if isinstance(answer, Unavailable) and self._asked_at >= since:
+                raise Unavailable(str(answer))
+
+    async def aclose(self) -> None:
+        """Ask no more."""
+        if self._asking is not None:
+            self._asking.cancel()
+            await asyncio.gather(self._asking, return_exceptions=True)
+
+    async def _ask(self) -> Snapshot | Unavailable:
+        """Wait for the turn and ask. An outage is a value: nobody may be left to catch it."""
+        try:
+            pause = min(RETRY_SECONDS, self._poll_seconds) if self._failed else self._poll_seconds
+            turn = self._asked_at + pause - time.monotonic()
+            if turn > 0:
+                await _either(self._hurry, turn)
+            self._hurry.clear()
+            self._asked_at = began = time.monotonic()
+            records = await self._records()
+            self._last = Snapshot(began, {record.key: record for record in records})
+            self._failed = False
+            return self._last
+        except Unavailable as error:
+            self._failed = True
+            return error
+        finally:
+            self._asking = None
+
+    async def _records(self) -> tuple[SqueueRecord, ...]:
+        if self._json:
+            try:
+                text = await self._clients.run("squeue", "--json", "--me", "--states=all")
+                self._json = len(text) <= LONGEST_JSON
+                return await asyncio.to_thread(parse_json, text)
+            except (SubmissionRejected, ValueError, KeyError) as error:
+                log.info("this squeue gives no JSON that can be read (%s); text will do", error)
+                self._json = False
+        try:
+            # With --noheader some versions also leave out which cluster a part is from.
+            words = cluster_words(self.cluster) or ("--noheader",)
+            text = await self._clients.run(
+                "squeue", *words, "--me", "--states=all", f"--Format={TEXT_FORMAT}"
+            )
+        except SubmissionRejected as error:
+            raise Unavailable(str(error)) from error
+        return parse_text(text)
+
+
+async def _either(event: asyncio.Event, seconds: float) -> None:
+    try:
+        await asyncio.wait_for(event.wait(), seconds)
+    except TimeoutError:
+        return

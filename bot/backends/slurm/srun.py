@@ -1,0 +1,76 @@
+"""How a step's command is started on the cluster: ``srun``, inside the job's allocation.
+
+The options are those that let the rows of a grid run side by side, on different GPUs, as measured
+with Slurm 22.05. It knows one step at a time.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bot.backends.slurm.options import SlurmOptions
+from bot.domain.workflow.document import Resources, Run
+
+# Two things that srun does not do by itself.
+#
+# It forwards what tasks print in pieces of at most 1 KiB, so a long line of one row can be torn
+# apart by a marker of another, which then is none. The shell puts whole lines into the log, one
+# write for each as long as they keep to 4 KiB, and ends the last one; no line waits for the next.
+#
+# And it gives up where the controller is away at the moment a step begins, though steps that run
+# are not harmed by that. It says so before anything was started, so it can be tried again.
+_STEP = """\
+set -o pipefail
+away="$STORAGE_PATH/.away-$$"
+while :; do
+  "$@" 2>&1 | while IFS= LC_ALL=C read -r line || [ -n "$line" ]; do
+    printf '%s\\n' "$line"
+    case $line in
+      "srun: error: Unable to co"*" for job "*": Unable to contact"*) : > "$away" ;;
+      "srun: error: Unable to create step for job "*": Unable to contact"*) : > "$away" ;;
+    esac
+  done
+  code=$?
+  if [ "$code" -eq 0 ] || [ ! -e "$away" ]; then exit "$code"; fi
+  rm -f "$away"
+  until scontrol ping 2>/dev/null | grep -q "is UP"; do sleep 1; done
+  sleep 5
+done"""
+
+# The log shows that rows ran side by side on GPUs of their own.
+_SAY_WHERE = (
+    "printf 'On node %s, CUDA_VISIBLE_DEVICES=%s\\n' "
+    '"${SLURMD_NODENAME:-unknown}" "${CUDA_VISIBLE_DEVICES:-}"; exec "$@"'
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SrunLauncher:
+    """A step of the job for each command."""
+
+    options: SlurmOptions
+
+    def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
+        """``srun`` with the command's share of the job.
+
+        ``--exact`` keeps a step from taking the whole job, ``--nodes=1`` lets a single task go to
+        any node that is free. ``--export`` is said, because sbatch's own would come before it.
+        """
+        wanted = run.resources
+        gpus = self.options.gpu_args(wanted.gpus_per_task)
+        words = [
+            *("bash", "-c", _STEP, "step"),
+            *("srun", "--exact", f"--ntasks={wanted.tasks}", "--export=ALL"),
+            f"--cpus-per-task={wanted.cpus_per_task or resources.cpus_per_task}",
+            f"--mem-per-cpu={wanted.mem_per_cpu or resources.mem_per_cpu}M",
+            *(gpus or ("--gres=none",)),
+        ]
+        if wanted.tasks == 1:
+            words.append("--nodes=1")
+        if run.disable_cpu_binding:
+            words.append("--cpu-bind=none")
+        if run.mpi is not None:
+            words.append(f"--mpi={run.mpi}")
+        if gpus:
+            words += ["sh", "-c", _SAY_WHERE, "row"]
+        return tuple(words)

@@ -1,0 +1,108 @@
+"""Carrying the command line's own jobs: one process at a time, to the end, Ctrl-C included."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import fcntl
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+from bot.bootstrap import Application
+from bot.domain.errors import DeliveryError, RequestError
+from bot.domain.events import MessageRef
+from bot.domain.job import Job
+from bot.services.queue import Actor
+from bot.services.results import JobResult
+
+METHOD = "files"
+OPERATOR = Actor(0, "operator", moderator=True)
+
+
+class FolderDelivery:
+    """Hands a result over by leaving it in its folder, or copying it to one of the operator's."""
+
+    def __init__(self, out: Path | None) -> None:
+        self._out = out
+
+    async def methods(self, job: Job) -> tuple[str, ...]:
+        """One rung: files."""
+        return (METHOD,)
+
+    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
+        """Copy the files, if another folder was named. Raises DeliveryError if it is not usable."""
+        if self._out is not None:
+            try:
+                await asyncio.to_thread(self._copy, package)
+            except OSError as error:
+                raise DeliveryError(f"cannot write to {self._out}: {error.strerror}") from error
+        return None
+
+    async def find_sent(
+        self, rung: str, job: Job, nonce: str, since: datetime
+    ) -> MessageRef | None:
+        """Copying again does no harm, so nothing is looked for."""
+        return None
+
+    def _copy(self, package: JobResult) -> None:
+        assert self._out is not None, "only asked to copy when a folder is named"
+        self._out.mkdir(parents=True, exist_ok=True)
+        for path in (package.grid, package.metadata, *(path for _, path in package.rows)):
+            part = self._out / f".{path.name}.part"
+            shutil.copyfile(path, part)
+            # Not private like the original: as open as the folder that the operator has named.
+            part.chmod(self._out.stat().st_mode & 0o666)
+            part.replace(self._out / path.name)
+
+
+@contextlib.contextmanager
+def lock_folder(folder: Path) -> Iterator[None]:
+    """Hold a job's folder against other processes of the command line; the kernel lets go of it.
+
+    Raises RequestError if another process carries this job.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    with (folder / ".carried").open("w") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise RequestError("Another process is following this job right now.") from None
+        yield
+
+
+async def run_job(engine: Application, job: Job, begin: Callable[[], None]) -> Job:
+    """Bring a job to its end. Ctrl-C or SIGTERM cancels it; a second one leaves at once.
+
+    ``begin`` is called when that holds: whoever sees the job on the screen can stop it. Raises
+    RequestError if another process carries this job.
+    """
+    loop = asyncio.get_running_loop()
+    stopping: list[asyncio.Task[object]] = []
+    carrying = asyncio.ensure_future(engine.worker.run(job))
+
+    async def stop() -> None:
+        with contextlib.suppress(RequestError):  # it has just finished: let it
+            await engine.queue.cancel(job.id, OPERATOR)
+
+    def interrupt() -> None:
+        if stopping:
+            carrying.cancel()
+        else:
+            stopping.append(loop.create_task(stop()))
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, interrupt)
+    try:
+        with lock_folder(engine.results.folder(job.id)):
+            begin()
+            return await carrying
+    except asyncio.CancelledError:
+        raise KeyboardInterrupt from None
+    finally:
+        carrying.cancel()
+        await asyncio.gather(carrying, *stopping, return_exceptions=True)
+        for number in (signal.SIGINT, signal.SIGTERM):
+            loop.remove_signal_handler(number)

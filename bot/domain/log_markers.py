@@ -1,0 +1,211 @@
+"""The workflow's signed words: log lines that the job's own key vouches for.
+
+A log is neither authentic nor confidential: a stranger may append to it, and a prompt may find its
+way into it. So whatever the bot acts on comes as a marker, one line of the grammar
+
+    @@sd1 <seq> <kind> <key=value ...> mac=<32 hex>
+
+where ``mac`` is the first half of HMAC-SHA256 over everything before `` mac=``, under a key that
+belongs to one job and is never printed. Free text and URLs travel as base64 of UTF-8. This module
+knows the grammar and what each kind means; it does not know chunks, runs or display text
+(``bot.domain.log_parser``), nor which hosts may be downloaded from.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Final, TypeAlias
+
+from bot.domain.events import (
+    Artifact,
+    Failed,
+    FailureReason,
+    Finished,
+    GridReady,
+    RowFailed,
+    RowPainted,
+    RowReady,
+    RowStarted,
+    Started,
+)
+from bot.domain.image_engine import Painted
+
+MAX_MARKER_LENGTH: Final = 999
+"""In bytes, without the newline: short enough that the log's writers never split one."""
+
+MAX_URL_LENGTH: Final = 500
+"""In characters: what a link button of Discord can hold is 512."""
+
+MAX_SEED: Final = 2**32 - 1
+
+MAX_STEPS: Final = 100_000
+
+MarkerEvent: TypeAlias = (
+    Started | RowStarted | RowPainted | RowReady | RowFailed | GridReady | Finished | Failed
+)
+"""What a marker can make happen."""
+
+_LINE = re.compile(
+    rb"(?P<signed>@@sd1 [0-9]{1,20} (?P<kind>[a-z][a-z-]*)"
+    rb"(?P<pairs>(?: [a-z][a-z0-9]*=[A-Za-z0-9._:/+=-]*)*))"
+    rb" mac=(?P<mac>[0-9a-f]{32})"
+)
+_WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
+_DECIMAL = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4})?")
+_NUMBER = re.compile(r"[0-9]{1,15}")
+_SHA256 = re.compile(r"[0-9a-f]{64}")
+# RFC 3986's characters, spelled out: what is not among them was not put there by a workflow.
+_URL = re.compile(
+    r"(?:https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?"
+    r"|file:///[A-Za-z0-9._~:/@!$&'()*+,;=%-]*)"
+)
+_KEYS: Mapping[str, frozenset[str]] = {
+    "start": frozenset({"rows"}),
+    "row-start": frozenset({"row", "seed"}),
+    "painted": frozenset({"row", "engine", "steps", "negative"}),
+    "row-done": frozenset({"row", "seed", "size", "sha256", "url"}),
+    "row-failed": frozenset({"row", "rc"}),
+    "grid": frozenset({"size", "sha256", "url", "rows"}),
+    "done": frozenset({"ok", "failed"}),
+    "model-missing": frozenset({"model"}),
+    "unsupported": frozenset({"row", "what"}),
+}
+_OPTIONAL: Mapping[str, frozenset[str]] = {
+    "model-missing": frozenset({"row"}),
+    "painted": frozenset({"model", "guidance"}),
+}
+
+
+@dataclass(frozen=True, slots=True)
+class Marker:
+    """An authentic marker. ``row`` is None where it speaks of the whole job.
+
+    ``meaning`` is a fact, or a plain remark for display.
+    """
+
+    kind: str
+    row: int | None
+    meaning: MarkerEvent | str
+
+
+def sign_marker(key: bytes, text: str) -> str:
+    """``text`` (``@@sd1 <seq> <kind> <key=value ...>``) with its MAC: the whole line."""
+    return f"{text} mac={_mac(key, text.encode())}"
+
+
+def parse_marker(key: bytes, line: bytes, rows: int) -> Marker | None:
+    """The marker that ``line`` (without its newline) is, for a job of ``rows`` rows.
+
+    None for everything else: another job's key, a changed byte, text around it, an unknown kind, a
+    missing, repeated or unknown key, a number out of range.
+    """
+    if len(line) > MAX_MARKER_LENGTH:
+        return None
+    match = _LINE.fullmatch(line)
+    if match is None or not hmac.compare_digest(
+        _mac(key, match["signed"]), match["mac"].decode("ascii")
+    ):
+        return None
+    try:
+        return _interpret(match["kind"].decode("ascii"), match["pairs"].decode("ascii"), rows)
+    except ValueError:
+        return None
+
+
+def _mac(key: bytes, signed: bytes) -> str:
+    return hmac.new(key, signed, hashlib.sha256).hexdigest()[:32]
+
+
+def _interpret(kind: str, pairs: str, rows: int) -> Marker:
+    """What the marker says; ValueError if it says it wrongly."""
+    fields = _Fields(pairs)
+    row: int | None = None
+    if "row" in fields.names:
+        row = fields.number("row", 1, rows)
+    fields.expect(_KEYS.get(kind), _OPTIONAL.get(kind, frozenset()))
+    meaning: MarkerEvent | str
+    match kind, row:
+        case "start", None:
+            fields.number("rows", rows, rows)
+            meaning = Started()
+        case "row-start", int():
+            meaning = RowStarted(row, fields.number("seed", 0, MAX_SEED))
+        case "painted", int():
+            meaning = RowPainted(row, fields.painted())
+        case "row-done", int():
+            meaning = RowReady(row, fields.number("seed", 0, MAX_SEED), fields.artifact())
+        case "row-failed", int():
+            meaning = RowFailed(row, fields.number("rc", 0, 255))
+        case "grid", None:
+            meaning = GridReady(fields.artifact(), fields.number("rows", 1, rows))
+        case "done", None:
+            ok = fields.number("ok", 0, rows)
+            meaning = Finished(ok, fields.number("failed", 0, rows - ok))
+        case "unsupported", int():
+            meaning = f"not supported here: {fields.text('what')}"
+        case _:
+            sentence = (
+                f"The model {fields.text('model')} is not installed where the pictures are made. "
+                "Choose another model, or ask the operator to install it."
+            )
+            # Every row may miss it, but it is one fact about the job.
+            return Marker(kind, None, Failed(FailureReason.MODEL_MISSING, sentence))
+    return Marker(kind, row, meaning)
+
+
+class _Fields:
+    """The ``key=value`` pairs of a marker; every accessor raises ValueError for a bad value."""
+
+    __slots__ = ("_values",)
+
+    def __init__(self, pairs: str) -> None:
+        parts = [pair.partition("=") for pair in pairs.split()]
+        self._values = {name: value for name, _, value in parts}
+        if len(self._values) != len(parts):
+            raise ValueError("a key is given twice")
+
+    @property
+    def names(self) -> frozenset[str]:
+        return frozenset(self._values)
+
+    def expect(self, names: frozenset[str] | None, optional: frozenset[str]) -> None:
+        """These names and no others, save ``optional``."""
+        if names is None or self.names - optional != names - optional:
+            raise ValueError("not the keys of this kind")
+
+    def number(self, name: str, lowest: int, highest: int) -> int:
+        value = self._values[name]
+        if not _NUMBER.fullmatch(value) or not lowest <= int(value) <= highest:
+            raise ValueError(f"{name} is not a number from {lowest} to {highest}")
+        return int(value)
+
+    def painted(self) -> Painted:
+        engine, guidance = self._values["engine"], self._values.get("guidance", "0")
+        if not _WORD.fullmatch(engine) or not _DECIMAL.fullmatch(guidance):
+            raise ValueError("not an engine's name, or not a guidance scale")
+        return Painted(
+            engine=engine,
+            model=self.text("model") if "model" in self.names else "",
+            steps=self.number("steps", 0, MAX_STEPS),
+            guidance=guidance if "guidance" in self.names else "",
+            negative=self.number("negative", 0, 1) == 1,
+        )
+
+    def text(self, name: str) -> str:
+        """Base64 of UTF-8 that is visible and at most 100 characters long."""
+        value = base64.b64decode(self._values[name], validate=True).decode()
+        if not value.isprintable() or not 1 <= len(value) <= 100:
+            raise ValueError(f"{name} is not a short printable text")
+        return value
+
+    def artifact(self) -> Artifact:
+        url = base64.b64decode(self._values["url"], validate=True).decode("ascii")
+        sha256 = self._values["sha256"]
+        if len(url) > MAX_URL_LENGTH or not _URL.fullmatch(url) or not _SHA256.fullmatch(sha256):
+            raise ValueError("not a file that can be fetched")
+        return Artifact(url, self.number("size", 1, 10**12), sha256)

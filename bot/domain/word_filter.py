@@ -1,0 +1,305 @@
+"""Word rules of the moderators: what they forbid, and whether a text has it in any disguise.
+
+Text and rule are folded to the same plain form: compatibility forms resolved, case and accents
+dropped, look-alike letters turned Latin, unseen characters removed. Digits and signs that stand in
+for letters (``a55``, ``sh!t``) are not folded, since ``50 mm`` is no word; a rule's letter simply
+matches them too. This module knows nothing of where rules are kept or what a breach leads to.
+"""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from bisect import bisect_left
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NamedTuple
+
+from bot.domain.errors import InvalidRequest
+from bot.domain.text import BRAILLE_BLANK, is_ignorable, normalize_text
+
+# Cyrillic, Greek, Armenian, Latin extensions and small capitals, Cherokee, Lisu; in that order.
+_READ_AS: Mapping[str, str] = {
+    "a": "аαɑᴀꭺꓮ",
+    "ae": "æӕᴁ",
+    "b": "вьβƀɓʙᏼꓐ",
+    "c": "сƈᴄꮯꓚ",
+    "d": "ԁđɖɗᴅꭰꓓ",
+    "e": "еєεɛəᴇꭼꓰ",
+    "f": "ƒꜰꓝ",
+    "g": "ԍցɡɢꮐꓖ",
+    "h": "нһհħʜꮋꓧ",
+    "i": "іӏιıɩɪꓲ",
+    "j": "јϳյᴊꭻꓙ",
+    "k": "кκƙᴋꮶꓗ",
+    "l": "łʟꮮꓡ",
+    "m": "мᴍꮇꓟ",
+    "n": "пոŋɴꓠ",
+    "o": "оοօøᴏꓳ",
+    "oe": "œɶ",
+    "p": "рρƥᴘꮲꓑ",
+    "q": "ԛզ",
+    "r": "гɍʀꭱꓣ",
+    "s": "ѕʂꜱꮪꓢ",
+    "t": "тτŧƭᴛꭲꓔ",
+    "u": "սʊᴜꓴ",
+    "v": "ѵᴠꮩꓦ",
+    "w": "ԝωшᴡꮃꓪ",
+    "x": "хχꓫ",
+    "y": "уʏꓬ",
+    "z": "ζƶᴢꮓꓜ",
+}
+
+CONFUSABLES: Mapping[int, str] = {
+    # Cherokee is the one alphabet whose capitals are its folded case.
+    ord(sign.casefold()): letter
+    for letter, signs in _READ_AS.items()
+    for sign in signs
+} | {
+    # Letters in dark circles (U+1F150) and dark squares (U+1F170), which NFKC leaves alone.
+    first + offset: chr(ord("a") + offset)
+    for first in (0x1F150, 0x1F170)
+    for offset in range(26)
+}
+"""Code points that read as one Latin letter, and which; for ``str.translate``."""
+
+LEETSPEAK: Mapping[str, str] = {
+    "a": "4@",
+    "b": "68",
+    "e": "3€з",
+    "g": "69",
+    "h": "η",
+    "i": "1!|",
+    "l": "1|£",
+    "m": "μ",
+    "n": "η",
+    "o": "0",
+    "r": "я",
+    "s": "5$§",
+    "t": "7+†",
+    "u": "μυ",
+    "v": "ν",
+    "x": "×",
+    "y": "υγ¥",
+    "z": "2",
+}
+"""What may be written for a letter without always meaning it.
+
+These cannot be folded into the letter: ``1`` is an ``i`` or an ``l``, and mostly it is a number;
+the Greek ``ν`` looks like a ``v``, and its capital like an ``N``.
+"""
+
+
+LONGEST_PATTERN = 100
+"""Characters that a rule may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class WordRule:
+    """One forbidden word or phrase, in plain letters.
+
+    ``whole_word``: the rule "ass" leaves "glass" alone. Scripts that do not part words, such as
+    Chinese or Thai, are searched everywhere all the same.
+    """
+
+    id: int
+    pattern: str
+    whole_word: bool = True
+
+
+@dataclass(frozen=True, slots=True)
+class WordMatch:
+    """The rule that was broken and the very characters that broke it."""
+
+    rule: WordRule
+    excerpt: str
+
+
+def validate_pattern(text: str) -> str:
+    """A moderator's pattern as it should be stored; InvalidRequest if nothing could match it."""
+    pattern = normalize_text(text)
+    if len(pattern) > LONGEST_PATTERN:
+        raise InvalidRequest(
+            "pattern",
+            f"The pattern has {len(pattern)} characters, and at most {LONGEST_PATTERN} are "
+            "allowed. Please shorten it.",
+        )
+    if not _expressions(pattern):
+        raise InvalidRequest(
+            "pattern",
+            "The pattern needs at least one letter, digit or symbol; spaces and punctuation "
+            "alone match nothing.",
+        )
+    return pattern
+
+
+def fold_text(text: str) -> str:
+    """The plain form in which texts are compared; idempotent."""
+    return "".join(piece for piece, _, _ in _pieces(text))
+
+
+def find_violation(rules: Iterable[WordRule], text: str) -> WordMatch | None:
+    """The first of ``rules`` that ``text`` breaks, with the place that breaks it."""
+    pieces = _pieces(text)
+    folded = "".join(piece for piece, _, _ in pieces)
+    gaps = _gaps(folded)
+    for rule in rules:
+        for start, end in _spans(_expressions(rule.pattern), folded, gaps):
+            whole = not rule.whole_word or _is_whole(folded, start, end)
+            if whole and _is_meant(folded[start:end], rule):
+                return WordMatch(rule, _excerpt(text, pieces, start, end))
+    return None
+
+
+@lru_cache(maxsize=4096)
+def _expressions(pattern: str) -> tuple[re.Pattern[str], ...]:
+    """One for each word of the pattern; all places, also those that overlap, are its group 1."""
+    apart = "".join(" " if _is_separator(char) else char for char in fold_text(pattern))
+    return tuple(
+        re.compile(f"(?=({''.join(_letter(char) for char in word)}))") for word in apart.split()
+    )
+
+
+def _letter(char: str) -> str:
+    return f"[{re.escape(char + LEETSPEAK.get(char, ''))}]"
+
+
+def _is_separator(char: str) -> bool:
+    return char == " " or unicodedata.category(char).startswith("P")
+
+
+def _spans(
+    words: Sequence[re.Pattern[str]], folded: str, gaps: Sequence[int]
+) -> list[tuple[int, int]]:
+    """Where the words stand in a row, with something between them that is in no word.
+
+    One expression for the whole phrase would take exponential time on a prompt of exclamation
+    marks, since each of them may be a letter or a separator.
+    """
+    spans = [match.span(1) for match in words[0].finditer(folded)] if words else []
+    for word in words[1:]:
+        ends = [end for _, end in spans]
+        longer = []
+        for match in word.finditer(folded):
+            start, end = match.span(1)
+            nearest = bisect_left(ends, start) - 1
+            if nearest >= 0 and ends[nearest] >= gaps[start]:
+                longer.append((spans[nearest][0], end))
+        spans = longer
+    return spans
+
+
+def _gaps(folded: str) -> list[int]:
+    """For each position, where the spaces, punctuation and symbols right before it begin."""
+    gaps = []
+    begin = 0
+    for at, char in enumerate(folded):
+        gaps.append(begin)
+        if char.isalnum() or _is_mark(char):
+            begin = at + 1
+    return gaps
+
+
+def _is_meant(found: str, rule: WordRule) -> bool:
+    """Whether letters were found where the rule has letters: 455 is a number and no disguise."""
+    if any(char.isalpha() for char in found) or not any(char.isdigit() for char in found):
+        return True
+    return not any(char.isalpha() for char in rule.pattern)
+
+
+def _is_whole(folded: str, start: int, end: int) -> bool:
+    """Whether no word goes on beyond the match."""
+    before = reversed(folded[:start])
+    after = iter(folded[end:])
+    return not _goes_on(folded[start], before) and not _goes_on(folded[end - 1], after)
+
+
+def _goes_on(edge: str, beyond: Iterator[str]) -> bool:
+    """Whether the word with ``edge`` at its end goes on with the characters ``beyond``.
+
+    Digits around a word do not make it longer, so that "1girl" and "ak47" are found, but digits
+    inside do: in "c1ass" the 1 stands for a letter. A number does go on with digits.
+    """
+    for char in beyond:
+        if not char.isdigit():
+            return _in_word(char) and (_in_word(edge) or edge in _SIGNS)
+        if edge.isdigit():
+            return True
+    return False
+
+
+def _in_word(char: str) -> bool:
+    return (char.isalpha() or _is_mark(char)) and not _UNPARTED.match(char)
+
+
+def _is_mark(char: str) -> bool:
+    return unicodedata.category(char).startswith("M")
+
+
+def _excerpt(text: str, pieces: Sequence[_Piece], start: int, end: int) -> str:
+    """The part of ``text`` that was folded to the characters from ``start`` to ``end``."""
+    origins = [piece for piece in pieces for _ in piece.folded]
+    return text[origins[start].start : origins[end - 1].end]
+
+
+class _Piece(NamedTuple):
+    """A character with its marks, folded, and where it stands in the text."""
+
+    folded: str
+    start: int
+    end: int
+
+
+def _pieces(text: str) -> list[_Piece]:
+    pieces = []
+    cluster, start, end = "", 0, 0
+    for at, char in enumerate(text):
+        if is_ignorable(char):
+            continue
+        if cluster and not _continues(char):
+            pieces.append(_Piece(_fold_cluster(cluster), start, end))
+            cluster = ""
+        if not cluster:
+            start = at
+        cluster += char
+        end = at + 1
+    if cluster:
+        pieces.append(_Piece(_fold_cluster(cluster), start, end))
+    return pieces
+
+
+def _continues(char: str) -> bool:
+    """Whether the character belongs to the one before: a mark, or a Hangul vowel or final."""
+    first = unicodedata.normalize("NFKD", char)[0]
+    return _is_mark(first) or "\u1160" <= first <= "\u11ff"
+
+
+@lru_cache(maxsize=4096)
+def _fold_cluster(cluster: str) -> str:
+    plain = ""
+    for char in unicodedata.normalize("NFKD", cluster):
+        if _is_mark(char):
+            # Accents go. Marks of other scripts are vowels, and stay where they belong.
+            if plain and not plain[-1].isascii() and not _ACCENTS.match(char):
+                plain += char
+        elif char.isspace() or char == BRAILLE_BLANK:
+            plain += " "
+        else:
+            plain += char.casefold().translate(CONFUSABLES)
+    plain = unicodedata.normalize("NFC", plain)
+    # Some foldings fold again, such as capitals with an iota below.
+    return plain if plain == cluster else fold_text(plain)
+
+
+# The combining accents, and the optional points of Hebrew and Arabic.
+_ACCENTS = re.compile(
+    "[\u0300-\u036f\u0483-\u0489\u0591-\u05c7\u0610-\u061a\u064b-\u065f\u0670\u06d6-\u06ed"
+    "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
+)
+# Thai, Lao, Burmese, Khmer, kana and Han: no spaces between words.
+_UNPARTED = re.compile(
+    "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff"
+    "\U00020000-\U0003ffff]"
+)
+_SIGNS = frozenset("".join(LEETSPEAK.values()))

@@ -1,0 +1,1 @@
+"""DeepSquare job documents: types, templates, and the bash script of one."""

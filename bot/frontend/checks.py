@@ -1,0 +1,96 @@
+"""Whether the bot can do its work in Discord, before it tries: token, invitation, permissions.
+
+Signs in over HTTP only; the gateway is not joined and nothing is changed or posted.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import aiohttp
+import discord
+
+from bot.domain.checks import CheckResult
+
+REQUIRED_PERMISSIONS: Final = {
+    "view_channel": "View Channel",
+    "send_messages": "Send Messages",
+    "embed_links": "Embed Links",
+    "attach_files": "Attach Files",
+    "read_message_history": "Read Message History",
+    "send_messages_in_threads": "Send Messages in Threads",
+    "create_public_threads": "Create Public Threads",
+}
+"""What the bot does in a channel, and how Discord's settings call the permission for it."""
+
+INVITE_PERMISSIONS: Final = discord.Permissions(**dict.fromkeys(REQUIRED_PERMISSIONS, True))
+
+
+def invite_url(application_id: int) -> str:
+    """The link that invites the bot with exactly the permissions it uses."""
+    return discord.utils.oauth_url(
+        application_id,
+        permissions=INVITE_PERMISSIONS,
+        scopes=("bot", "applications.commands"),
+    )
+
+
+async def run_checks(token: str, guilds: Sequence[int]) -> list[CheckResult]:
+    """Look at the bot as Discord sees it; never raises for what it finds.
+
+    ``guilds`` are the configured servers; none means every server the bot is on.
+    """
+    client = discord.Client(intents=discord.Intents(guilds=True))
+    try:
+        await client.login(token)
+        application = await client.application_info()
+        findings = [
+            CheckResult("Discord token", True, f"belongs to {client.user}"),
+            CheckResult("application", True, f"id {application.id}"),
+            CheckResult("invitation", True, invite_url(application.id)),
+        ]
+        wanted = list(guilds) or [guild.id async for guild in client.fetch_guilds(limit=200)]
+        if not wanted:
+            mend = f"Open {invite_url(application.id)} and choose a server."
+            findings.append(CheckResult("servers", False, "the bot is on no server", mend))
+        for guild_id in wanted:
+            findings += await _guild(client, guild_id, application.id)
+        return findings
+    except discord.LoginFailure:
+        mend = "Reset the token on the application's Bot page and put it into DISCORD_TOKEN."
+        return [CheckResult("Discord token", False, "Discord does not accept it", mend)]
+    except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
+        mend = "Check the network, and [discord] api_base if it is set."
+        return [CheckResult("Discord", False, f"cannot be asked: {error}", mend)]
+    finally:
+        await client.close()
+
+
+async def _guild(client: discord.Client, guild_id: int, application_id: int) -> list[CheckResult]:
+    assert client.user is not None, "signed in"
+    what = f"server {guild_id}"
+    try:
+        guild = await client.fetch_guild(guild_id, with_counts=False)
+        channels = await guild.fetch_channels()
+        me = await guild.fetch_member(client.user.id)
+    except (discord.Forbidden, discord.NotFound):
+        mend = f"Open {invite_url(application_id)} and choose this server, or remove its id."
+        return [CheckResult(what, False, "the bot is not on it", mend)]
+    findings = [CheckResult(what, True, guild.name)]
+    for channel in channels:
+        if not isinstance(channel, discord.TextChannel):
+            continue
+        permissions = channel.permissions_for(me)
+        if not permissions.view_channel:
+            continue  # a channel kept from the bot is a decision, not a fault
+        missing = [
+            name for key, name in REQUIRED_PERMISSIONS.items() if not getattr(permissions, key)
+        ]
+        place = f"#{channel.name}"
+        if missing:
+            mend = "Allow it for the bot's role in the channel's settings, Permissions."
+            findings.append(CheckResult(place, False, f"lacks {', '.join(missing)}", mend))
+        else:
+            findings.append(CheckResult(place, True, "all permissions"))
+    return findings

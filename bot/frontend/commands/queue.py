@@ -1,0 +1,112 @@
+"""``/queue``: where the member's own requests stand, and how long the line is."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import Any, Final
+
+import discord
+from discord import app_commands
+
+from bot.domain.job import ACTIVE_STATES, TERMINAL, Job, JobState
+from bot.frontend.context import BotContext, get_context
+from bot.frontend.embeds import GREY, SOON_SECONDS
+from bot.frontend.formatting import (
+    as_sentence,
+    escape_user_text,
+    format_duration,
+    pluralize,
+    short_id,
+)
+from bot.frontend.pagination import Listing, Section, answer, turning
+from bot.services.queue import QueuePosition
+
+_UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)
+_NAME: Final = "queue"
+_PROMPT: Final = 70
+
+
+def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+    """The command."""
+
+    @app_commands.command(name="queue", description="Your place in line, and the line itself")
+    async def queue(interaction: discord.Interaction[discord.Client]) -> None:
+        await answer(interaction, _NAME, await _listing(interaction, ""))
+
+    return queue
+
+
+async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
+    desk = get_context(interaction)
+    jobs = desk.queue.jobs
+    mine = await jobs.unfinished_of(interaction.user.id)
+    here = await jobs.of_channel(interaction.channel_id or 0, _UNFINISHED)
+    standings = await desk.queue.positions()
+    counts = await jobs.counts(interaction.user.id)
+    in_all = f"{counts.waiting_of_all} waiting, {counts.in_flight_of_all} under way"
+    lines = [f"In all channels together: {in_all}."]
+    notice = desk.queue.gate.closed_reason or desk.notice()
+    if notice:
+        lines.append(as_sentence(notice))
+    if any(job.state is JobState.QUEUED for job in mine):
+        lines.append("`/cancel` takes the numbers below, such as 2 or 2-4.")
+    return Listing(
+        "The line",
+        (
+            Section("Yours", own_lines(mine, standings), "None."),
+            Section("In this channel", channel_lines(here, standings), "None."),
+        ),
+        "\n".join(lines),
+        colour=GREY,
+    )
+
+
+ITEMS: Final = (turning(_NAME, _listing),)
+
+
+def own_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> list[str]:
+    """A member's unfinished requests: first those under way, then the waiting ones, numbered.
+
+    Nobody edits this answer later, so it says how long, not when.
+    """
+    under_way = [job for job in jobs if job.state is not JobState.QUEUED]
+    waiting = [job for job in jobs if job.state is JobState.QUEUED]
+    lines = [f"• {_what(job)}: {_progress(job)}" for job in under_way]
+    for number, job in enumerate(waiting, 1):
+        standing = standings.get(job.id)
+        line = f"{number}. {_what(job)}"
+        if standing is not None:
+            line += f": {standing.reason}"
+            if standing.starts_in is not None:
+                seconds = standing.starts_in.total_seconds()
+                soon = seconds < SOON_SECONDS
+                when = "at any moment" if soon else f"in about {format_duration(seconds)}"
+                line += f"; should start {when}"
+        lines.append(line)
+    return lines
+
+
+def channel_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> list[str]:
+    """A channel's unfinished requests: whose they are, how large, and how far."""
+
+    def place(job: Job) -> tuple[bool, int, str]:
+        standing = standings.get(job.id)
+        return (job.state is JobState.QUEUED, standing.position if standing else 0, job.id)
+
+    lines = []
+    for job in sorted(jobs, key=place):
+        standing = standings.get(job.id)
+        how_far = standing.reason.partition(":")[0] if standing else _progress(job)
+        size = pluralize(job.request.images, "image")
+        lines.append(f"<@{job.request.author.id}>: {size}, {how_far}")
+    return lines
+
+
+def _what(job: Job) -> str:
+    return f"`{short_id(job.id)}` {escape_user_text(job.request.prompt, _PROMPT)}"
+
+
+def _progress(job: Job) -> str:
+    if job.state is JobState.QUEUED:
+        return "waiting"
+    return f"{job.percent} % painted" if job.state in ACTIVE_STATES else "under way"

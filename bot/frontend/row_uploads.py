@@ -1,0 +1,230 @@
+"""The full-size rows as files: in a thread below the grid or, without one, beside the grid itself.
+
+Done after the grid is posted, so that nobody waits for them; what was posted before an interruption
+is not posted again, so whoever could not reach Discord just posts them once more. A refusal costs
+nothing: the rows can always be opened with the menu below the grid.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import discord
+
+from bot.domain.errors import ArtifactMissing, DeliveryError, DeliveryUnavailable
+from bot.domain.events import MessageRef
+from bot.domain.grid import alt_text, file_name
+from bot.domain.job import Job
+from bot.frontend import messages
+from bot.frontend.components import Link
+from bot.frontend.context import ContextClient
+from bot.frontend.formatting import join_numbers, jump_link, short_id
+from bot.frontend.messages import FileUpload, MessageContent, MessageNotFound, map_discord_errors
+from bot.frontend.result_files import REQUEST_LIMIT, build_result, byte_limit, learning
+from bot.frontend.upload_limits import upload_within_limit
+from bot.services.delivery import StatusMessage
+
+log = logging.getLogger(__name__)
+
+MOST_FILES: Final = 10
+_ALONE: Final = 5
+"""So many rows get a message each, which a link can lead to; more share messages."""
+
+_THREAD_EXISTS = 160004
+
+
+@dataclass(frozen=True, slots=True)
+class _RowFile:
+    row: int
+    upload: FileUpload
+    size: int
+
+    @property
+    def stem(self) -> str:
+        return Path(self.upload.name).stem
+
+
+async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> None:
+    """Post the rows of a delivered job, and lead to them from its message ``post``.
+
+    May be done again from the start. Raises DeliveryUnavailable, DeliveryError.
+    """
+    desk = client.desk
+    # A direct message has its own limit, whatever server the request came from.
+    place = job.request.place
+    here = post.message.channel_id == place.channel_id
+    limit = byte_limit(client, place.guild_id if here else 0)
+    files = await _row_files(client, job, limit)
+    if not files:
+        return
+    try:
+        links = await _in_thread(client, job, post.message, files)
+    except DeliveryUnavailable:
+        raise
+    except DeliveryError as error:
+        log.info("no thread for the rows: %s", error, extra={"job": job.id})
+        await _beside(client, job, post, files, limit)
+        return
+    picture = await build_result(desk, job, limit, links=links)
+    async with desk.pens.acquire(job.id):
+        await messages.edit_status_message(client, post, picture.card, desk.now())
+
+
+async def _row_files(
+    client: ContextClient, job: Job, limit: int, rows: Iterable[int] | None = None
+) -> list[_RowFile]:
+    files = []
+    for row in job.fetched_rows if rows is None else rows:
+        try:
+            path = await client.desk.prints.row(job, row, limit)
+            size = path.stat().st_size
+        except (ArtifactMissing, FileNotFoundError) as error:
+            log.warning("row %d cannot be posted: %s", row, error, extra={"job": job.id})
+            continue
+        stem = file_name("row", row).removesuffix(".png")
+        name = f"gridbrush-{short_id(job.id)}-{stem}{path.suffix}"
+        files.append(_RowFile(row, FileUpload(path, name, alt_text(job.request, row)), size))
+    return files
+
+
+async def _in_thread(
+    client: ContextClient, job: Job, message: MessageRef, files: Sequence[_RowFile]
+) -> tuple[Link, ...]:
+    guild_id = job.request.place.guild_id
+    thread_id, fresh = await _open_thread(client, job, message)
+    thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
+    there = {} if fresh else await _posted_before(client, thread, message.message_id)
+    links: list[Link] = []
+    for number, pack in enumerate(_packs(files), 1):
+        posted_id = there.get(pack[0].stem)
+        if posted_id is None:
+            posted = await _send_pack(client, job, thread, pack, f"r{number}-{job.id}")
+            posted_id = posted.id
+        if not links:
+            await client.desk.posts.save_thread(job.id, MessageRef(thread_id, posted_id))
+        url = jump_link(guild_id, thread_id, posted_id)
+        links += [Link(one.row, url) for one in pack]
+    return tuple(links)
+
+
+async def _send_pack(
+    client: ContextClient,
+    job: Job,
+    thread: discord.abc.Messageable,
+    pack: Sequence[_RowFile],
+    nonce: str,
+) -> discord.Message:
+    """Post some rows in one message, as large as the thread takes them. Raises DeliveryError."""
+    guild_id = job.request.place.guild_id
+    content = "\n".join(f"Row {one.row} · seed {job.request.row_seed(one.row)}" for one in pack)
+
+    async def make(limit: int) -> tuple[Sequence[_RowFile], int]:
+        if limit >= _weight(pack):
+            return pack, _weight(pack)
+        rows = [one.row for one in pack]
+        smaller = await _row_files(client, job, limit // len(pack), rows)
+        return smaller, _weight(smaller)
+
+    async def post(files: Sequence[_RowFile]) -> discord.Message:
+        uploads = [one.upload for one in files]
+        return await messages.send(thread, None, content=content, uploads=uploads, nonce=nonce)
+
+    # At first the pack is taken as it was put together: within the limit of each of its files.
+    first = max(_weight(pack), byte_limit(client, guild_id))
+    single = len(pack) == 1
+    return await upload_within_limit(
+        first, make, post, learn=learning(client.desk, guild_id) if single else lambda _: None
+    )
+
+
+async def _posted_before(
+    client: ContextClient, thread: discord.abc.Messageable, grid_id: int
+) -> dict[str, int]:
+    """Files that an interrupted attempt has left in the thread, and the messages they are in.
+
+    By name without the ending, which depends on the size that was tried.
+    """
+    with map_discord_errors():
+        return {
+            Path(file.filename).stem: message.id
+            async for message in thread.history(limit=None, after=discord.Object(grid_id))
+            if message.author == client.user
+            for file in message.attachments
+        }
+
+
+async def _open_thread(client: ContextClient, job: Job, message: MessageRef) -> tuple[int, bool]:
+    """The id of the thread below a message, and whether it was just opened.
+
+    Raises DeliveryError.
+    """
+    guild_id = job.request.place.guild_id
+    if not guild_id:
+        raise MessageNotFound("there are no threads outside a server")
+    name = f"Full-size rows · {short_id(job.id)}"
+    try:
+        with map_discord_errors():
+            # Asked directly: the library's own way needs the server in its cache, which is empty
+            # for a moment after a start.
+            thread = await client.http.start_thread_with_message(
+                message.channel_id, message.message_id, name=name, auto_archive_duration=1440
+            )
+    except DeliveryError as error:
+        cause = error.__cause__
+        if isinstance(cause, discord.HTTPException) and cause.code == _THREAD_EXISTS:
+            return message.message_id, False  # a thread below a message has the message's id
+        raise
+    return int(thread["id"]), True
+
+
+def _packs(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:
+    """The files of one message each: few enough, and light enough together."""
+    most = 1 if len(files) <= _ALONE else MOST_FILES
+    pack: list[_RowFile] = []
+    for file in files:
+        if pack and (len(pack) == most or _weight(pack) + file.size > REQUEST_LIMIT):
+            yield pack
+            pack = []
+        pack.append(file)
+    yield pack
+
+
+async def _beside(
+    client: ContextClient, job: Job, post: StatusMessage, files: Sequence[_RowFile], limit: int
+) -> None:
+    """Attach to the grid's own message as many rows as there is room for."""
+    desk = client.desk
+
+    async def make(most: int) -> tuple[tuple[MessageContent, list[FileUpload]], int]:
+        each = min(limit, most)
+        picture = await build_result(desk, job, each)
+        fitting = files if each == limit else await _row_files(client, job, each)
+        room = most - picture.size
+        beside: list[_RowFile] = []
+        for file in fitting:
+            if len(beside) + 1 < MOST_FILES and _weight(beside) + file.size <= room:
+                beside.append(file)
+        there = {file.row for file in beside}
+        left = tuple(row for row in job.fetched_rows if row not in there)
+        note = ""
+        if left:
+            what = f"Rows {join_numbers(left)} do" if len(left) > 1 else f"Row {left[0]} does"
+            note = f"{what} not fit here: open its images with the menu below."
+        noted = await build_result(desk, job, each, note=note)
+        uploads = [*picture.uploads, *(file.upload for file in beside)]
+        return (noted.card, uploads), picture.size + _weight(beside)
+
+    async def put(made: tuple[MessageContent, list[FileUpload]]) -> None:
+        card, uploads = made
+        async with desk.pens.acquire(job.id):
+            await messages.edit_status_message(client, post, card, desk.now(), uploads=uploads)
+
+    await upload_within_limit(REQUEST_LIMIT, make, put)
+
+
+def _weight(files: Iterable[_RowFile]) -> int:
+    return sum(file.size for file in files)

@@ -1,0 +1,1 @@
+"""What a member's Discord client does: commands, options, presses."""

@@ -1,0 +1,1 @@
+"""The emulator's gateway: websocket sessions and events."""

@@ -1,0 +1,1 @@
+"""The emulator's REST API."""

@@ -1,0 +1,1 @@
+"""What the emulated Discord knows: guilds, channels, messages, interactions."""

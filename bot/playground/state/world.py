@@ -1,0 +1,96 @@
+"""The whole little Discord in one value: its state, its rules and its people, without a network.
+
+``World()`` is ready to use: the server "Gridbrush Arts" with channels, members and the bot's
+account. The clock and the randomness may be passed in; time never passes by itself here.
+"""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from datetime import UTC, datetime
+
+from bot.playground.client.member_client import MemberClient
+from bot.playground.rest.faults import Faults
+from bot.playground.state import permissions
+from bot.playground.state.commands import CommandRegistry
+from bot.playground.state.guild import GuildState
+from bot.playground.state.interactions import InteractionRegistry
+from bot.playground.state.messages import MessageBoard
+from bot.playground.state.models import Channel, Json, Member, Message, Role, User
+
+
+def seed_guild(realm: GuildState) -> None:
+    """Fill an empty realm: four channels and an age-restricted one, Ada, Ben, Mo and the bot."""
+    realm.guild_id = realm.mint.next_id()
+    realm.guild_name = "Gridbrush Arts"
+    everyone = Role(realm.guild_id, "@everyone", permissions.MEMBER)
+    realm.roles[everyone.id] = everyone
+    moderators = realm.add_role("Moderators", permissions.MODERATOR, color=0xE0A458)
+    bots = realm.add_role("Gridbrush", permissions.BOT, color=0x6C8CFF)
+    bots.managed = True
+
+    owner = realm.add_member("keeper", "Keeper")
+    realm.owner_id = owner.id
+    realm.add_member("ada", "Ada")
+    realm.add_member("ben", "Ben")
+    realm.add_member("mo", "Mo", moderators)
+
+    bot = User(realm.mint.next_id(), "Gridbrush", bot=True)
+    realm.users[bot.id] = bot
+    realm.members[bot.id] = Member(bot, realm.now(), [bots.id])
+    realm.application_id = bot.id
+    # Three parts like the real thing, so that code which looks at its shape is content.
+    realm.token = ".".join(f"{realm.rng.getrandbits(80):020x}" for _ in range(3))
+
+    realm.add_channel("welcome", topic="Start here")
+    realm.add_channel("imagine", topic="Type /imagine and describe a picture")
+    realm.add_channel("gallery", topic="The best of what was made")
+    realm.add_channel("random", topic="Anything else")
+    realm.add_channel("after-dark", topic="Adults only", nsfw=True)
+
+
+def utc_now() -> datetime:
+    """Return the present moment, aware."""
+    return datetime.now(UTC)
+
+
+class World(GuildState):
+    """A furnished realm with its message board, its desk for interactions and its commands.
+
+    ``now`` is any clock of aware moments; ``rng`` makes tokens and secrets, the system's randomness
+    unless a seeded generator is given. ``faults`` is what the server should do wrong on purpose.
+    """
+
+    def __init__(
+        self,
+        *,
+        now: Callable[[], datetime] = utc_now,
+        rng: random.Random | None = None,
+    ) -> None:
+        super().__init__(now, random.SystemRandom() if rng is None else rng)
+        seed_guild(self)
+        self.faults = Faults(now)
+        self.commands = CommandRegistry(self.application_id, self.mint, now)
+        self.message_board = MessageBoard(self)
+        self.interactions = InteractionRegistry(self, self.message_board, self.commands)
+        self.client = MemberClient(self, self.message_board, self.interactions, self.commands)
+
+    def delete_message(self, which: int | Message) -> None:
+        """Delete a message, as a moderator would."""
+        self.message_board.delete(self.message(which.id if isinstance(which, Message) else which))
+
+    def say(self, who: str | int | User, where: str | int | Channel, content: str) -> Message:
+        """Post a person's plain message."""
+        return self.client.say(self.user(who), self.channel(where), content)
+
+    def command(self, name: str) -> Json:
+        """Return a registered command by name, as Discord holds it."""
+        for command in self.commands.all():
+            if command["name"] == name:
+                return command
+        raise KeyError(name)
+
+    def sweep(self) -> None:
+        """Give up the interactions that the clock says were not answered in time."""
+        self.interactions.sweep()

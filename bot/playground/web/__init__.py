@@ -1,0 +1,1 @@
+"""The page that plays a Discord client, and its endpoints."""

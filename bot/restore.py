@@ -1,0 +1,336 @@
+"""Putting a backup in the place of the database, so that nothing is computed or posted twice.
+
+Part of the composition root. A backup knows less than the world: requests have been made, ended and
+posted since. The backup is copied, the copy is brought up to what can be known (``_reconcile``),
+and only then exchanged for the database, which is kept aside. What only Discord knows is asked at
+the next start (``settle_posted``), before anything is submitted or a card is written. Everything
+else here blocks.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import hashlib
+import json
+import logging
+import re
+import sqlite3
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from functools import partial
+from pathlib import Path
+
+from bot.bootstrap import DATABASE, Application, ensure_data_dir, evidence_of_jobs, utc_now
+from bot.domain.errors import BackendError, ConfigError, DeliveryError
+from bot.domain.events import (
+    Accepted,
+    Artifact,
+    BackendJobRef,
+    Delivered,
+    Finished,
+    JobEvent,
+    MessageRef,
+    ResultsFetched,
+    RowFailed,
+    RowReady,
+    Scheduled,
+)
+from bot.domain.grid import file_name
+from bot.domain.job import ACTIVE_STATES, TERMINAL, Job, JobState
+from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
+from bot.services import lifecycle
+from bot.services.delivery import DeliveryTransport
+from bot.settings import Settings
+from bot.store import backups, deliveries, identity
+from bot.store import jobs as job_table
+from bot.store.database import create
+from bot.store.lock import FolderInUse, bot_lock, database_lock
+from bot.store.outdated import Present, all_ids, read_present, rewriting, unfinished
+
+log = logging.getLogger(__name__)
+
+_JOB_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
+_NAMED = 5
+
+
+@dataclass(slots=True)
+class Restoring:
+    """A backup that is ready to be put in place. ``report`` says what that means, line by line."""
+
+    path: Path
+    prepared: Path
+    report: list[str] = field(default_factory=list)
+
+    def carry_out(self, at: datetime) -> tuple[Path, ...]:
+        """Exchange the files; where the database that was there has gone."""
+        return backups.exchange(self.path, self.prepared, at)
+
+
+@contextlib.contextmanager
+def restoring(settings: Settings, source: Path) -> Iterator[Restoring]:
+    """Prepare the restore of ``source``, with the data folder held against everybody else.
+
+    Nothing has changed until ``carry_out``, and what was prepared is removed at the end. Raises
+    ConfigError if a bot or another command uses the database, or if the backup is of no use.
+    """
+    folder = settings.data.dir
+    path = folder / DATABASE
+    if source.exists() and path.exists() and source.samefile(path):
+        raise ConfigError(str(source), "this is the database itself", "Name a backup of it.")
+    with _alone(folder):
+        prepared = path.with_name(f"{path.stem}-restoring{path.suffix}")
+        summary = backups.prepare(source, prepared, utc_now)
+        try:
+            yield Restoring(path, prepared, _reconcile(settings, source, prepared, summary))
+        finally:
+            backups.discard(prepared)
+
+
+@contextlib.contextmanager
+def starting_afresh(settings: Settings) -> Iterator[Restoring]:
+    """The same with an empty database in place of a backup."""
+    path = settings.data.dir / DATABASE
+    with _alone(settings.data.dir):
+        prepared = path.with_name(f"{path.stem}-restoring{path.suffix}")
+        backups.discard(prepared)
+        try:
+            create(prepared, utc_now)
+            identity.beside(prepared).unlink(missing_ok=True)
+            report = ["An empty database: no requests, no quota used, no rules of moderators."]
+            report += [
+                f"{place} stays as it is; the bot will not know what is in it."
+                for place in evidence_of_jobs(settings.data.dir)
+            ]
+            yield Restoring(path, prepared, report)
+        finally:
+            backups.discard(prepared)
+
+
+async def settle_posted(engine: Application, courier: DeliveryTransport) -> None:
+    """Finish every restored job whose result Discord shows already; for a moment after sign-in.
+
+    Its pictures may be gone: nothing is computed, collected or posted for it.
+    """
+    reader = deliveries.DeliveryRepository(engine.database)
+    for job_id in await reader.perhaps_posted():
+        job = await engine.queue.jobs.get(job_id)
+        if job is None:
+            continue
+        for way in (INTERACTION, CHANNEL, DIRECT):
+            try:
+                message = await courier.find_sent(way, job, f"job-{job.id}", job.created_at)
+                handle = job.handle or (await engine.backend.find(job.id) if message else None)
+            except (DeliveryError, BackendError, OSError) as error:
+                log.warning("cannot look for an earlier post: %s", error, extra={"job": job.id})
+                continue
+            if message is not None:
+                handle = handle or BackendJobRef(engine.backend.name, job.id)
+                end = partial(_end_as_posted, job=job, handle=handle, way=way, message=message)
+                folder = engine.results.folder(job.id)
+                await engine.database.write(partial(end, folder=folder, at=utc_now()))
+                log.info("it was posted before the restore", extra={"job": job.id})
+                break
+
+
+def _end_as_posted(
+    link: sqlite3.Connection,
+    job: Job,
+    handle: BackendJobRef,
+    way: str,
+    message: MessageRef,
+    folder: Path,
+    at: datetime,
+) -> None:
+    rows = {
+        row.number: row.artifact
+        or Artifact((folder / file_name("row", row.number)).as_uri(), 0, "")
+        for row in job.rows
+        if row.failed_code is None
+    }
+    for event in (*_course(job, handle, rows), Delivered(way, message)):
+        lifecycle.apply_event_in(link, job.id, event, at)
+    deliveries.finish_attempt(link, job.id, way, f"job-{job.id}", delivered=True, at=at)
+
+
+@contextlib.contextmanager
+def _alone(folder: Path) -> Iterator[None]:
+    ensure_data_dir(folder)  # a new machine has none yet
+    try:
+        with bot_lock(folder, "gridbrush restore", utc_now()), database_lock(folder, alone=True):
+            yield
+    except FolderInUse as error:
+        mend = "Stop the bot, and every one that stands by, and run this again."
+        raise ConfigError(error.location, error.problem, mend) from None
+
+
+def _reconcile(
+    settings: Settings, source: Path, prepared: Path, summary: backups.Summary
+) -> list[str]:
+    """Bring the copy up to what is known to have happened since; what to tell the operator."""
+    folder, at = settings.data.dir, utc_now()
+    newest = f"{summary.newest:%Y-%m-%d %H:%M:%S} UTC" if summary.newest else "none"
+    report = [
+        f"The backup {source} is sound: {summary.jobs} requests, {summary.unfinished} not ended, "
+        f"the newest accepted {newest}.",
+        "What moderators have set, granted or blocked since then is not in it.",
+    ]
+    present = read_present(folder / DATABASE)
+    if present is None:
+        report.append("The database that is there now cannot be read, or there is none.")
+    with rewriting(prepared) as link:
+        known = all_ids(link)
+        ended = _take_ends(link, present, at) if present else []
+        delivering = _take_pictures(link, settings, at)
+        going_on = _look_before_posting(link)
+    report += _told(
+        (
+            (ended, "ended after the backup: their end is taken from the database that goes aside"),
+            (
+                delivering,
+                "had not ended in the backup, and their pictures lie in jobs: they are not "
+                "computed again, and delivered only if Discord does not show them yet",
+            ),
+            (
+                [job_id for job_id in going_on if job_id not in delivering],
+                "go on: each is looked for at the backend before it is submitted, and its result "
+                "is looked for in Discord before it is posted",
+            ),
+        )
+    )
+    since = present.jobs.keys() - known if present else set()
+    places = {"made after the backup": since, **_on_disk(settings, known)}
+    unknown = sorted(set().union(*places.values()))
+    if unknown:
+        report.append(f"Newer than the backup: {_listed(unknown)}.")
+        report += [f"  {place}: {len(ids)}" for place, ids in places.items() if ids]
+        report.append(
+            "  The bot will not know them: they use no quota, are not in /history, and their "
+            "buttons say so. Their messages stay in Discord and their files on disk. What still "
+            "runs at the backend runs to its end there, and is paid for where that costs."
+        )
+    return report
+
+
+def _told(kinds: tuple[tuple[list[str], str], ...]) -> list[str]:
+    return [f"{_listed(ids)} {words}." for ids, words in kinds if ids]
+
+
+def _listed(ids: list[str]) -> str:
+    """``3 requests (a, b, c)``."""
+    named = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
+    return f"{len(ids)} request{'s' if len(ids) != 1 else ''} ({named})"
+
+
+def _take_ends(link: sqlite3.Connection, present: Present, at: datetime) -> list[str]:
+    """End what has ended since as it ended then, and charge or refund it."""
+    ended = []
+    for stored in unfinished(link):
+        job = present.jobs.get(stored.id)
+        if job is None or job.state not in TERMINAL:
+            continue
+        job_table.save(link, job, expected=stored.state, at=job.ended_at or at)
+        lifecycle.settle_quota(link, job, at)
+        for kind, message in present.messages.get(job.id, {}).items():
+            deliveries.set_message(link, job.id, kind, message, at=at)
+        ended.append(job.id)
+    return ended
+
+
+def _take_pictures(link: sqlite3.Connection, settings: Settings, at: datetime) -> list[str]:
+    """Take up where the pictures are here what would otherwise be looked for at the backend.
+
+    A backend forgets: then its answer would be that the job never ran.
+    """
+    delivering = []
+    for job in unfinished(link):
+        if job.state is JobState.DELIVERING:
+            delivering.append(job.id)
+        elif (rows := _pictures(settings.data.dir / "jobs" / job.id, job)) is not None:
+            handle = job.handle or _handle(settings, job)
+            if handle is not None:
+                for event in _course(job, handle, rows):
+                    lifecycle.apply_event_in(link, job.id, event, at)
+                delivering.append(job.id)
+    return delivering
+
+
+def _handle(settings: Settings, job: Job) -> BackendJobRef | None:
+    """Where a job's own id is the backend's reference to it; elsewhere only ``find`` knows."""
+    kind = settings.backend.kind
+    return None if kind == "deepsquare" else BackendJobRef(kind, job.id)
+
+
+def _course(job: Job, handle: BackendJobRef, rows: Mapping[int, Artifact]) -> Iterator[JobEvent]:
+    """What has to happen to the job for its pictures to be delivered."""
+    if job.state is JobState.QUEUED:
+        yield Scheduled()
+    if job.state in (JobState.QUEUED, JobState.SUBMITTING):
+        yield Accepted(handle)
+    if job.state in (JobState.QUEUED, JobState.SUBMITTING, *ACTIVE_STATES):
+        for row in job.rows:
+            artifact = rows.get(row.number)
+            if artifact is None:
+                yield RowFailed(row.number, 1)
+            else:
+                yield RowReady(row.number, row.seed, artifact)
+        yield Finished(len(rows), len(job.rows) - len(rows))
+    yield ResultsFetched(tuple(sorted(rows)))
+
+
+def _pictures(folder: Path, job: Job) -> dict[int, Artifact] | None:
+    """The rows that were collected, whole and as they were; None if anything is missing."""
+    try:
+        metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        digests: dict[str, str] = metadata["sha256"]
+        rows = {}
+        for name, digest in digests.items():
+            with (folder / name).open("rb") as stream:
+                if hashlib.file_digest(stream, "sha256").hexdigest() != digest:
+                    return None
+        for row in job.rows:
+            name = file_name("row", row.number)
+            if name in digests:
+                path = folder / name
+                rows[row.number] = Artifact(path.as_uri(), path.stat().st_size, digests[name])
+        return rows if rows and file_name("grid") in digests else None
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
+
+
+def _look_before_posting(link: sqlite3.Connection) -> list[str]:
+    """Note for each job that it was perhaps posted by every way there is; the ids of all."""
+    found = unfinished(link)
+    for job in found:
+        if job.request.place.channel_id:
+            for way in (INTERACTION, CHANNEL, DIRECT):
+                nonce = f"job-{job.id}"
+                # As old as the job: a message of any time since then is to be found.
+                deliveries.record_attempt(link, job.id, way, nonce, at=job.created_at)
+    return [job.id for job in found]
+
+
+def _on_disk(settings: Settings, known: set[str]) -> dict[str, set[str]]:
+    """Jobs that files speak of, and the backup does not know."""
+    data = settings.data.dir
+    shared = settings.backend.slurm.shared_dir
+    folders = {
+        "with pictures in jobs": data / "jobs",
+        "known to the local backend": data / "local" / "jobs",
+        "known to the scripted backend": data / "scripted",
+        "known to the Slurm backend": shared / "jobs" if shared else data / "slurm" / "jobs",
+    }
+    found = {
+        place: {path.name for path in _entries(folder) if _JOB_ID.fullmatch(path.name)} - known
+        for place, folder in folders.items()
+    }
+    records = (data / "deepsquare").glob("*/jobs/*.json")
+    found["known to the DeepSquare backend"] = {path.stem for path in records} - known
+    return found
+
+
+def _entries(folder: Path) -> list[Path]:
+    try:
+        return [path for path in folder.iterdir() if path.is_dir()]
+    except OSError:
+        return []

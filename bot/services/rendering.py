@@ -1,0 +1,75 @@
+"""From a job to its workflow: the template, the values, and the key that signs its markers."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from bot.backends.base import Backend
+from bot.domain.errors import ArtifactMissing, BotError, ConfigError
+from bot.domain.grid import grid_geometry
+from bot.domain.job import Job
+from bot.domain.workflow.document import Workflow
+from bot.domain.workflow.template import RenderContext, Template, render
+from bot.store.jobs import JobRepository
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowTemplates:
+    """The workflows this bot offers: one that makes grids and, if there is one, one that upscales.
+
+    ``styles`` maps a style's name to the words it adds to a prompt.
+    """
+
+    grid: Template
+    upscale: Template | None
+    styles: Mapping[str, str]
+
+
+class WorkflowRenderer:
+    """Renders stored jobs. The same job gives the same workflow, before and after a restart."""
+
+    def __init__(self, jobs: JobRepository, backend: Backend, menu: WorkflowTemplates) -> None:
+        self._jobs = jobs
+        self._backend = backend
+        self._menu = menu
+
+    async def mac_key(self, job_id: str) -> bytes:
+        """The key that signs the job's markers."""
+        key = await self._jobs.mac_key(job_id)
+        if key is None:
+            raise BotError(f"there is no job {job_id}")
+        return key
+
+    async def render(self, job: Job) -> Workflow:
+        """Render the job's request.
+
+        Raises InvalidRequest, WorkflowError; ArtifactMissing if an upscale's picture is unknown.
+        """
+        upload_url = self._backend.upload_url(job.id)
+        key = await self.mac_key(job.id)
+        if job.request.origin is None:
+            ticket = RenderContext(job.id, key, upload_url)
+            return render(self._menu.grid, job.request, ticket, self._menu.styles)
+        if self._menu.upscale is None:
+            raise ConfigError(
+                "[imagine] upscale_template", "no template upscales", "Name one, or the stock one."
+            )
+        origin = job.request.origin
+        parent = await self._jobs.get(origin.job_id)
+        if parent is None or not 1 <= origin.row <= len(parent.rows):
+            raise ArtifactMissing(f"there is no row {origin.row} of job {origin.job_id}")
+        strip = parent.rows[origin.row - 1].artifact
+        if strip is None:
+            raise ArtifactMissing(f"row {origin.row} of job {origin.job_id} was never published")
+        # A strip is its grid's row with nothing above it: the cell's box in a grid of one row.
+        box = grid_geometry(parent.request).cell_box(1, origin.column)
+        ticket = RenderContext(
+            job.id,
+            key,
+            upload_url,
+            input_url=strip.url,
+            input_sha256=strip.sha256,
+            input_box=",".join(str(edge) for edge in box),
+        )
+        return render(self._menu.upscale, job.request, ticket, self._menu.styles)

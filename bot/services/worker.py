@@ -1,0 +1,290 @@
+"""Carries one job from its turn to its end, from wherever it was left.
+
+Each step saves its intent before it acts and its result after: SUBMITTING is saved before the
+backend is asked, and the backend is always asked whether it has the job before it is given it. An
+outage is waited out; it never fails a job. So is a full disk and whatever else keeps the store from
+being used. Each step may be done again from its beginning, so after an unforeseen error it is; only
+a step that fails ``MAX_FAILURES`` times without any progress fails the job.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable
+from typing import TypeVar
+
+from bot.backends.base import Backend, LogLine, Submission
+from bot.domain.errors import (
+    ArtifactMissing,
+    IllegalTransition,
+    InsufficientFunds,
+    InvalidRequest,
+    LogStreamLost,
+    StoreDamaged,
+    SubmissionRejected,
+    Unavailable,
+    WorkflowError,
+)
+from bot.domain.events import (
+    Accepted,
+    BackendJobRef,
+    Cancelled,
+    Failed,
+    FailureReason,
+    ResultsFetched,
+    RowReady,
+)
+from bot.domain.job import ACTIVE_STATES, SLOT_STATES, Job, JobState
+from bot.domain.log_parser import LogOutput, LogParser
+from bot.services.budget import BudgetService
+from bot.services.circuit_breaker import CircuitBreaker
+from bot.services.delivery import DeliveryService
+from bot.services.lifecycle import JobLifecycle
+from bot.services.rendering import WorkflowRenderer
+from bot.services.results import ResultFetcher
+from bot.services.top_up import Extender
+from bot.store.database import disk_faults
+from bot.store.wait_limits import outlast
+
+log = logging.getLogger(__name__)
+
+PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+TAIL_LINES = 12
+MAX_FAILURES = 5
+
+
+Outcome = TypeVar("Outcome")
+
+
+class JobWorker:
+    """``carry`` does one job; many run at once in tasks of their own."""
+
+    def __init__(
+        self,
+        *,
+        book: JobLifecycle,
+        backend: Backend,
+        kitchen: WorkflowRenderer,
+        collector: ResultFetcher,
+        deliverer: DeliveryService,
+        circuit: CircuitBreaker,
+        purse: BudgetService,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._book = book
+        self._backend = backend
+        self._kitchen = kitchen
+        self._collector = collector
+        self._deliverer = deliverer
+        self._circuit = circuit
+        self._purse = purse
+        self._extender = Extender(backend, purse, sleep=sleep)
+        self._sleep = sleep
+
+    async def run(
+        self,
+        job: Job,
+        run_over: Callable[[], None] = lambda: None,
+        waits: Callable[[], None] = lambda: None,
+    ) -> Job:
+        """Bring the job, whose turn has come, to its end.
+
+        ``run_over`` is called as soon as the backend has no more to do for it, ``waits`` when its
+        delivery has to wait for Discord.
+        """
+        failures = 0
+        seen: tuple[JobState, int] | None = None
+        try:
+            while not job.state.terminal:
+                if job.state not in SLOT_STATES:
+                    run_over()
+                try:
+                    job = await self._step_when_possible(job, waits)
+                except StoreDamaged:
+                    raise  # it goes on at its backend, and with a sound database here
+                except Exception:
+                    job = await self._book.stored(job)
+                    progress = job.state, sum(row.is_done for row in job.rows)
+                    failures = failures + 1 if progress == seen else 1
+                    seen = progress
+                    log.exception(
+                        "a step of the job broke off (%d of at most %d times)",
+                        failures,
+                        MAX_FAILURES,
+                        extra={"job": job.id},
+                    )
+                    if failures < MAX_FAILURES:
+                        await self._sleep(PAUSES[failures - 1])
+                        continue
+                    # A defect must not keep its slot and its reservation for ever.
+                    await self._let_go(job)
+                    job = await self._book.apply_event(job, Failed(FailureReason.INTERNAL, _DEFECT))
+        finally:
+            self._collector.discard(job.id)
+        self._purse.schedule_settlement(job)
+        return job
+
+    async def _step_when_possible(self, job: Job, waits: Callable[[], None]) -> Job:
+        """Do the next step; while the disk does not let it, wait and do it again."""
+
+        async def step() -> Job:
+            # As it is stored: an attempt before this one may have got it further.
+            current = await self._book.stored(job)
+            if current.state.terminal:
+                return current
+            with disk_faults():
+                return await self._step(current, waits)
+
+        return await outlast(f"the job ({job.state})", step, sleep=self._sleep, job=job.id)
+
+    async def _let_go(self, job: Job) -> None:
+        """Stop at the backend what nobody will follow any more."""
+        if job.handle is None or job.state not in ACTIVE_STATES:
+            return
+        try:
+            await self._backend.cancel(job.handle)
+        except Exception as error:
+            # It is being given up because of a defect, which may be the backend's.
+            log.error("it could not be stopped: %s", error, extra={"job": job.id})
+
+    async def _step(self, job: Job, waits: Callable[[], None]) -> Job:
+        match job.state:
+            case JobState.SUBMITTING:
+                return await self._submit(job)
+            case JobState.PENDING | JobState.RUNNING:
+                async with self._extender.watching(job):
+                    return await self._follow(job)
+            case JobState.COLLECTING:
+                return await self._collect(job)
+            case JobState.DELIVERING:
+                package = self._collector.result(job)
+                delivered = await self._deliverer.deliver(job, package, waits=waits)
+                return await self._book.apply_event(job, delivered)
+            case _:
+                raise IllegalTransition(f"a job that is {job.state} is not carried")
+
+    async def _submit(self, job: Job) -> Job:
+        try:
+            handle = await self._patiently(lambda: self._backend.find(job.id))
+            if handle is None and await self._book.is_cancel_requested(job):
+                return await self._book.apply_event(job, Cancelled(0))
+            if handle is None:
+                submission = Submission(job.id, await self._kitchen.render(job))
+                refusal = await self._patiently(
+                    lambda: self._purse.reserve(job, submission.workflow)
+                )
+                if refusal:
+                    return await self._book.apply_event(
+                        job, Failed(FailureReason.OUT_OF_FUNDS, refusal)
+                    )
+                handle = await self._find_or_submit(job, submission)
+            if handle is None:
+                return await self._book.apply_event(job, Cancelled(0))
+        except (InvalidRequest, WorkflowError, SubmissionRejected) as error:
+            log.error("the job was refused: %s", error, extra={"job": job.id})
+            sentence = str(error) if isinstance(error, InvalidRequest) else _REFUSED
+            return await self._book.apply_event(job, Failed(FailureReason.REJECTED, sentence))
+        except ArtifactMissing as error:
+            log.warning("the picture to start from is gone: %s", error, extra={"job": job.id})
+            return await self._book.apply_event(job, Failed(FailureReason.FILES_MISSING, _NO_INPUT))
+        except InsufficientFunds as error:
+            log.error("the job cannot be paid for: %s", error, extra={"job": job.id})
+            return await self._book.apply_event(job, Failed(FailureReason.OUT_OF_FUNDS, _NO_FUNDS))
+        return await self._book.apply_event(job, Accepted(handle))
+
+    async def _find_or_submit(self, job: Job, submission: Submission) -> BackendJobRef | None:
+        """Submit; after an outage, during which it may have arrived, ask before doing it again.
+
+        None if it did not arrive and was cancelled while the service was away.
+        """
+
+        async def attempt() -> BackendJobRef | None:
+            found = await self._backend.find(job.id)
+            if found is None and await self._book.is_cancel_requested(job):
+                return None
+            return found or await self._backend.submit(submission)
+
+        return await self._patiently(attempt)
+
+    async def _follow(self, job: Job) -> Job:
+        handle = job.handle
+        assert handle is not None, "a job at the backend has a handle"
+        parser = LogParser(await self._kitchen.mac_key(job.id), len(job.rows))
+        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        cursor: str | None = None
+        attempt = 0
+        if job.cancelled_by is not None:
+            await self._patiently(lambda: self._backend.cancel(handle))
+        while True:
+            try:
+                async for item in self._backend.follow(handle, cursor):
+                    attempt = 0
+                    if isinstance(item, LogLine):
+                        cursor = item.cursor
+                        parsed = parser.feed(item.data)
+                    else:
+                        self._circuit.record_success()
+                        parsed = (*parser.close(), item)
+                    for event in parsed:
+                        if isinstance(event, LogOutput):
+                            tail.append(event.text)
+                            continue
+                        job = await self._book.apply_event(job, event)
+                        self._extender.note(job)
+                        if isinstance(event, RowReady) and job.state in ACTIVE_STATES:
+                            self._collector.prefetch_row(job, job.rows[event.row - 1])
+                    if job.state not in ACTIVE_STATES:
+                        if job.state is JobState.FAILED:
+                            _log_failure(job, tail)
+                        return job
+            except LogStreamLost as error:
+                log.warning("the log broke off: %s", error, extra={"job": job.id})
+            except Unavailable as error:
+                # Its log may still be readable: it is followed on, the circuit open or not.
+                log.warning("the service is away: %s", error, extra={"job": job.id})
+                self._circuit.record_failure(str(error))
+            await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+            attempt += 1
+
+    async def _collect(self, job: Job) -> Job:
+        try:
+            rows = await self._collector.fetch_all(job)
+        except (ArtifactMissing, Unavailable) as error:
+            log.error("the pictures are lost: %s", error, extra={"job": job.id})
+            return await self._book.apply_event(job, Failed(FailureReason.FILES_MISSING, _NO_FILES))
+        return await self._book.apply_event(job, ResultsFetched(rows))
+
+    async def _patiently(self, act: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Do it; while the service is away, wait and do it again."""
+        attempt = 0
+        while True:
+            await self._circuit.wait_closed()
+            try:
+                outcome = await act()
+            except Unavailable as error:
+                self._circuit.record_failure(str(error))
+                await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
+                attempt += 1
+            else:
+                self._circuit.record_success()
+                return outcome
+
+
+_DEFECT = "Something went wrong inside the bot, again and again; the operator finds it in the log."
+_REFUSED = "The request could not be handed to the machines as it is; the operator can see why."
+_NO_INPUT = "The picture to start from is not there any more."
+_NO_FUNDS = "There is no compute time left to pay for this; the operator has been told."
+_NO_FILES = "The pictures were made but could not be fetched."
+
+
+def _log_failure(job: Job, tail: deque[str]) -> None:
+    lines = "\n".join(f"    {line}" for line in tail) or "    (nothing)"
+    log.error(
+        "the job failed (%s): %s The log ended with:\n%s",
+        job.cause,
+        job.failure_message,
+        lines,
+        extra={"job": job.id},
+    )

@@ -1,0 +1,139 @@
+"""Say what a failed check means, in the operator's words: where, what is wrong, how to mend it.
+
+It knows pydantic's errors and the fields they belong to. What was written is repeated only where
+it is short and no secret, for an error text ends in logs and in questions to strangers.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import timedelta
+from decimal import Decimal
+from typing import Annotated, Any, Literal, get_args, get_origin
+
+from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic.fields import FieldInfo
+
+from bot.domain.errors import ConfigError
+from bot.domain.quota import format_window
+from bot.settings.sources import KeyPath, ValueOrigins, is_section, quoted
+from bot.settings.types import REFUSAL
+
+MASK = "********"
+
+# Shorter than any Discord token or private key, so none of them is shown in the wrong place.
+_LONGEST_SHOWN = 24
+_LONGEST_DEFAULT = 100
+
+
+def to_config_errors(
+    error: ValidationError, model: type[BaseModel], origins: ValueOrigins
+) -> tuple[ConfigError, ...]:
+    """Each thing that ``error`` found wrong, in the order of the sections."""
+    return tuple(
+        _problem(item["loc"], item["type"], item["input"], item.get("ctx", {}), model, origins)
+        for item in error.errors(include_url=False)
+    )
+
+
+def toml(value: object) -> str:
+    """``value`` as one would write it in config.toml; secrets as stars, None as an empty text."""
+    if isinstance(value, SecretStr):
+        return quoted(MASK if value else "")
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    if isinstance(value, int | float | Decimal):
+        return str(value)
+    if isinstance(value, timedelta):
+        return quoted(format_window(value))
+    if isinstance(value, tuple):
+        return f"[{', '.join(toml(item) for item in value)}]"
+    if isinstance(value, Mapping):
+        pairs = ", ".join(f"{name} = {toml(item)}" for name, item in value.items())
+        return f"{{ {pairs} }}" if pairs else "{}"
+    return quoted("" if value is None else str(value))
+
+
+def _problem(
+    place: tuple[int | str, ...],
+    kind: str,
+    written: object,
+    context: Mapping[str, Any],
+    model: type[BaseModel],
+    origins: ValueOrigins,
+) -> ConfigError:
+    field, trail = _field_at(model, place)
+    inside = place[len(trail) :]
+    entry = "".join(f"entry {part + 1} " for part in inside if isinstance(part, int))
+    trail = (*trail, *(part for part in inside[:1] if isinstance(part, str)))
+    if kind == REFUSAL:
+        if context["key"]:
+            trail = (*trail, context["key"])
+        return ConfigError(origins.where(trail), entry + context["problem"], context["mend"])
+    annotation = field.annotation
+    if inside:
+        annotation = get_args(annotation)[-1 if get_origin(annotation) is dict else 0]
+    must = f"must be {_allowed(annotation, field.metadata)}"
+    shown = None if field.annotation is SecretStr else _shown(written)
+    problem = f"is {shown}, but {must}" if shown else must
+    if is_section(field.annotation):
+        mend = f"Write [{'.'.join(trail)}] on a line of its own and the keys below it."
+    else:
+        default = toml(field.get_default(call_default_factory=True))
+        named = f", {default}" if len(default) <= _LONGEST_DEFAULT else ""
+        mend = f"Correct it, or leave it out for the default{named}."
+    return ConfigError(origins.where(trail), entry + problem, mend)
+
+
+def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[FieldInfo, KeyPath]:
+    """The last field on the way along ``place``, and the way to it."""
+    field, length = model.model_fields[str(place[0])], 1
+    while is_section(field.annotation) and length < len(place):
+        field = field.annotation.model_fields[str(place[length])]
+        length += 1
+    return field, tuple(str(part) for part in place[:length])
+
+
+def _shown(written: object) -> str | None:
+    """What was written, if it is short enough to be nobody's secret."""
+    if isinstance(written, str):
+        return quoted(written) if len(written) <= _LONGEST_SHOWN else None
+    if isinstance(written, int | float) and abs(written) < 10**_LONGEST_SHOWN:
+        return toml(written)
+    return None
+
+
+def _allowed(annotation: object, metadata: list[Any]) -> str:
+    """What a field takes, to go on from "must be"."""
+    if get_origin(annotation) is Annotated:
+        annotation, *metadata = get_args(annotation)
+    if get_origin(annotation) is Literal:
+        *others, last = (quoted(word) for word in get_args(annotation))
+        return f"{', '.join(others)} or {last}"
+    if annotation is bool:
+        return "true or false"
+    if annotation in (int, float, Decimal):
+        return f"{'a whole number' if annotation is int else 'a number'}{_bounds(metadata)}"
+    if get_origin(annotation) is tuple:
+        return "a list in [brackets]"
+    if get_origin(annotation) is dict or is_section(annotation):
+        return "a table of keys and values"
+    some = any(getattr(item, "min_length", 0) for item in metadata)
+    return "a text in quotes that is not empty" if some else "a text in quotes"
+
+
+def _bounds(metadata: list[Any]) -> str:
+    def bounds(name: str) -> list[Any]:
+        found = (getattr(item, name, None) for item in metadata)
+        return [bound for bound in found if bound is not None]
+
+    words = ""
+    if least := bounds("ge"):
+        words += f" from {max(least)}"
+    if above := bounds("gt"):
+        words += f" above {max(above)}"
+    if most := bounds("le"):
+        words += f"{' and at most' if above else ' to'} {min(most)}"
+    if step := bounds("multiple_of"):
+        words += f" in steps of {step[0]}"
+    return words

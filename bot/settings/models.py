@@ -1,0 +1,310 @@
+"""One frozen model for each section of config.toml: its keys, their defaults and their bounds.
+
+A section checks its own values and nothing else: it does not know where they were written, reads
+no file, and leaves relative paths as they are. ``config.example.toml`` explains each key to the
+operator; a test keeps the two in step.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timedelta
+from decimal import Decimal
+from pathlib import Path
+from typing import Literal, Self
+from urllib.parse import urlsplit
+
+from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+
+from bot.settings.types import (
+    Address,
+    Affinity,
+    CreditBudget,
+    Credits,
+    Label,
+    Listen,
+    MaybeWindow,
+    OptionalPath,
+    PrivateKey,
+    Seconds,
+    SingleLine,
+    SocketUrl,
+    SpeedFactor,
+    StrictInt,
+    Token,
+    TrustedHost,
+    WebUrl,
+    Window,
+    split_address,
+    validation_error,
+)
+
+_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+_LONGEST_STYLE = 400
+# The workflow's text parameters hold 4000 characters; prompt, a comma and a style must fit.
+_LONGEST_PROMPT = 3500
+# SQLite and TOML keep whole numbers in 63 bits, as Discord keeps its own.
+_SNOWFLAKE = 2**63 - 1
+
+STYLES = {
+    "watercolour": "delicate watercolour painting, soft washes, paper texture",
+    "oil": "oil painting, visible brush strokes, rich colours, dramatic light",
+    "ink": "ink drawing, fine line work, cross-hatching, black and white",
+    "photo": "photograph, 50 mm lens, natural light, shallow depth of field",
+    "anime": "anime illustration, clean lines, cel shading, vivid colours",
+    "pixel": "pixel art, limited palette, 16-bit game scene",
+    "woodcut": "woodblock print, flat colours, bold outlines, washi paper",
+    "noir": "film noir still, high contrast, hard shadows, black and white",
+}
+
+
+class Section(BaseModel):
+    """What all sections share: frozen, no key beyond those named, no input in error texts."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
+    )
+
+
+class DiscordSection(Section):
+    """``[discord]``: how the bot signs in, and where. Ids are snowflakes, 0 for none."""
+
+    token: Token = SecretStr("")
+    api_base: WebUrl = "https://discord.com/api/v10"
+    gateway_url: SocketUrl = "wss://gateway.discord.gg/"
+    guilds: tuple[StrictInt, ...] = ()
+    moderator_role: StrictInt = Field(default=0, ge=0, le=_SNOWFLAKE)
+
+    @field_validator("guilds")
+    @classmethod
+    def _check_guilds(cls, guilds: tuple[int, ...]) -> tuple[int, ...]:
+        if not all(0 < guild <= _SNOWFLAKE for guild in guilds):
+            mend = "Copy the server's id in Discord: developer mode, right click, Copy Server ID."
+            raise validation_error("holds a number that is no server's id", mend)
+        return guilds
+
+
+class DataSection(Section):
+    """``[data]``: the folder for the database and the finished pictures, and its backups.
+
+    ``backup_every`` None is never; ``backup_keep`` counts only what was made by itself.
+    """
+
+    dir: Path = Path("data")
+    backup_every: MaybeWindow = timedelta(hours=24)
+    backup_keep: StrictInt = Field(default=7, ge=1, le=10_000)
+
+
+class ImagineSection(Section):
+    """``[imagine]``: what a request is when nothing is said, and how far it may go.
+
+    ``template`` and ``upscale_template`` are names of packaged templates or paths of YAML files.
+    """
+
+    template: SingleLine = Field(default="stable-diffusion", min_length=1)
+    upscale_template: SingleLine = Field(default="upscale", min_length=1)
+    rows: StrictInt = Field(default=4, ge=1, le=64)
+    samples: StrictInt = Field(default=3, ge=1, le=16)
+    width: StrictInt = Field(default=768, ge=64, le=4096, multiple_of=64)
+    height: StrictInt = Field(default=768, ge=64, le=4096, multiple_of=64)
+    steps: StrictInt = Field(default=50, ge=1, le=1000)
+    model: SingleLine = "sd-2-1"
+    models: tuple[SingleLine, ...] = ("sd-2-1", "wd-1-4")
+    max_rows: StrictInt = Field(default=8, ge=1, le=64)
+    max_samples: StrictInt = Field(default=4, ge=1, le=16)
+    max_steps: StrictInt = Field(default=150, ge=1, le=1000)
+    max_pixels: StrictInt = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
+    max_prompt: StrictInt = Field(default=1000, ge=1, le=_LONGEST_PROMPT)
+    styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
+
+    @field_validator("styles")
+    @classmethod
+    def _check_styles(cls, styles: dict[str, str]) -> dict[str, str]:
+        for name, words in styles.items():
+            if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
+                mend = "Use up to 32 lower-case letters, digits, - and _, without spaces."
+                raise validation_error("has a style whose name cannot be typed as a flag", mend)
+            if not words.strip() or len(words) > _LONGEST_STYLE:
+                mend = f"Write between 1 and {_LONGEST_STYLE} characters."
+                raise validation_error(
+                    f'has too few or too many words for the style "{name}"', mend
+                )
+        return styles
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
+        if not models or not all(_NAME.fullmatch(name) for name in models):
+            mend = 'List at least one name of letters, digits and . _ -, as in ["sd-2-1"].'
+            raise validation_error("holds something that is no model's name", mend)
+        return models
+
+    @model_validator(mode="after")
+    def _check_defaults_are_allowed(self) -> Self:
+        for name in ("rows", "samples", "steps"):
+            value, most = getattr(self, name), getattr(self, f"max_{name}")
+            if value > most:
+                mend = f"Lower {name} or raise max_{name}."
+                raise validation_error(f"is {value}, but max_{name} is {most}", mend, name)
+        pixels = self.width * self.height
+        if pixels > self.max_pixels:
+            problem = f"times height is {pixels} pixels, but max_pixels is {self.max_pixels}"
+            raise validation_error(problem, "Lower width or height, or raise max_pixels.", "width")
+        if self.model not in self.models:
+            problem = f"is not one of models, which are {', '.join(self.models)}"
+            raise validation_error(problem, "Choose one of them, or add it to models.", "model")
+        return self
+
+
+class QueueSection(Section):
+    """``[queue]``: how many requests run and wait, for one member and in all."""
+
+    running: StrictInt = Field(default=4, ge=1, le=1000)
+    running_per_user: StrictInt = Field(default=1, ge=1, le=1000)
+    waiting_per_user: StrictInt = Field(default=5, ge=1, le=10_000)
+    waiting: StrictInt = Field(default=1000, ge=1, le=1_000_000)
+    when_paused: Literal["accept", "refuse"] = "accept"
+
+
+class QuotaSection(Section):
+    """``[quota]``: the allowance of a member for whom moderators have set nothing else."""
+
+    images: StrictInt = Field(default=120, ge=0, le=1_000_000)
+    window: Window = timedelta(hours=24)
+
+
+class SpendingSection(Section):
+    """``[spending]``: ceilings in credits for each day (UTC); 0 is none."""
+
+    credits_per_day: CreditBudget = Decimal(0)
+    credits_per_day_per_server: CreditBudget = Decimal(0)
+
+
+class DeliverySection(Section):
+    """``[delivery]``: how the full-size rows reach the members."""
+
+    rows: Literal["auto", "links", "attachments"] = "auto"
+
+
+class LocalSection(Section):
+    """``[backend.local]``: processes on this machine. ``tasks`` 0 is one for each processor."""
+
+    tasks: StrictInt = Field(default=0, ge=0, le=1024)
+    engine: Literal["auto", "sketch", "diffusers"] = "auto"
+    model: SingleLine = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    container: Literal["none", "apptainer", "podman"] = "none"
+    step_seconds: Seconds = 0.0
+
+
+class DeepSquareSection(Section):
+    """``[backend.deepsquare]``: the Grid's services and the wallet. Amounts are whole credits."""
+
+    sbatch_url: WebUrl = "https://sbatch.deepsquare.run/graphql"
+    rpc_url: WebUrl = "https://testnet.deepsquare.run/rpc"
+    logger_address: Address = "grid-logger.deepsquare.run:443"
+    logger_tls: bool = True
+    transfer_url: WebUrl = "https://transfer.deepsquare.run/"
+    trusted_hosts: tuple[TrustedHost, ...] = ("transfer.deepsquare.run",)
+    meta_scheduler: SingleLine = "0x7524fBB0c1e099A4A472C5A7b0B1E1E3aBd3fE97"
+    chain_id: StrictInt = Field(default=179188, ge=1, le=2**63 - 1)
+    private_key: PrivateKey = SecretStr("")
+    private_key_file: OptionalPath = None
+    lock_credits: Credits = Decimal(500)
+    max_credits_per_job: Credits = Decimal(1000)
+    uses: tuple[Label, ...] = ()
+    affinity: tuple[Affinity, ...] = ()
+    poll_seconds: Seconds = Field(default=4.0, ge=0.1)
+
+    @field_validator("meta_scheduler")
+    @classmethod
+    def _check_contract(cls, address: str) -> str:
+        if not re.fullmatch(r"0x[0-9a-fA-F]{40}", address):
+            raise validation_error(
+                "is not a contract's address", "It is 0x and 40 hexadecimal digits."
+            )
+        return address
+
+    @model_validator(mode="after")
+    def _check_together(self) -> Self:
+        if self.lock_credits > self.max_credits_per_job:
+            problem = f"is {self.lock_credits}, but max_credits_per_job is"
+            mend = "Lower lock_credits or raise max_credits_per_job."
+            raise validation_error(f"{problem} {self.max_credits_per_job}", mend, "lock_credits")
+        # A result from a host that is not trusted is refused after it has been paid for.
+        parts = urlsplit(self.transfer_url)
+        if not {parts.netloc.lower(), parts.hostname} & set(self.trusted_hosts):
+            problem = "is at a host that trusted_hosts does not name"
+            raise validation_error(
+                problem, f'Add "{parts.netloc}" to trusted_hosts.', "transfer_url"
+            )
+        return self
+
+
+class SlurmSection(Section):
+    """``[backend.slurm]``: one's own cluster; ``shared_dir`` is seen by all its nodes.
+
+    ``gpus`` is ``any``, ``none`` or a type that the cluster knows; ``python`` an interpreter on
+    the nodes, empty for the bot's own.
+    """
+
+    partition: SingleLine = ""
+    account: SingleLine = ""
+    shared_dir: OptionalPath = None
+    extra_args: tuple[SingleLine, ...] = ()
+    poll_seconds: Seconds = Field(default=2.0, ge=0.1)
+    gpus: SingleLine = "any"
+    python: SingleLine = ""
+    engine: Literal["auto", "sketch", "diffusers"] = "auto"
+    model: SingleLine = ""
+    device: Literal["auto", "cpu", "cuda"] = "auto"
+    container: Literal["none", "apptainer", "podman"] = "none"
+    step_seconds: Seconds = 0.0
+
+    @field_validator("gpus")
+    @classmethod
+    def _check_gpus(cls, gpus: str) -> str:
+        if not re.fullmatch(r"[A-Za-z0-9_.-]+", gpus):
+            mend = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
+            raise validation_error("is no type of GPU", mend)
+        return gpus
+
+
+class ScriptedSection(Section):
+    """``[backend.scripted]``: a recorded run; ``speed`` 0 plays it without waiting."""
+
+    recording: OptionalPath = None
+    speed: SpeedFactor = 1.0
+
+
+class BackendSection(Section):
+    """``[backend]``: which machines compute, and one section for each kind of them."""
+
+    kind: Literal["local", "deepsquare", "slurm", "scripted"] = "local"
+    local: LocalSection = LocalSection()
+    deepsquare: DeepSquareSection = DeepSquareSection()
+    slurm: SlurmSection = SlurmSection()
+    scripted: ScriptedSection = ScriptedSection()
+
+
+class MetricsSection(Section):
+    """``[metrics]``: where Prometheus and health checks find the bot."""
+
+    listen: Listen = "127.0.0.1:9464"
+
+    @property
+    def address(self) -> tuple[str, int] | None:
+        """Host and port (0: any free one), the host without brackets; None if switched off."""
+        return split_address(self.listen) if self.listen else None
+
+
+class LogSection(Section):
+    """``[log]``: how the bot's own log looks and how much it says."""
+
+    format: Literal["text", "json"] = "text"
+    level: Literal["debug", "info", "warning", "error"] = "info"
+
+    @field_validator("level", mode="before")
+    @classmethod
+    def _fold_level(cls, level: object) -> object:
+        return level.lower() if isinstance(level, str) else level

@@ -1,0 +1,422 @@
+"""Bring a TOML file and environment variables into one tree of values, knowing where each is from.
+
+Precedence, lowest first: the file, ``GRIDBRUSH_<SECTION>__<KEY>``, the well-known names. What the
+values mean is left to the models; only names that no model has are sorted out here, with the
+nearest name that there is. The environment is an argument: ``os.environ`` is never asked.
+"""
+
+from __future__ import annotations
+
+import difflib
+import json
+import re
+import tomllib
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, TypeAlias, TypeGuard, TypeVar
+
+from pydantic import BaseModel, SecretStr
+from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
+
+from bot.domain.errors import ConfigError
+from bot.settings.models import BackendSection
+from bot.settings.types import looks_like_private_key
+
+KeyPath: TypeAlias = tuple[str, ...]
+
+PREFIX = "GRIDBRUSH_"
+DELIMITER = "__"
+
+
+def quoted(text: str) -> str:
+    """``text`` as a TOML basic string."""
+    return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
+
+
+def key_name(trail: KeyPath) -> str:
+    """The key as a reader of the file looks for it: ``[backend.local] tasks``, ``[queue]``."""
+    if len(trail) < 2:
+        return f"[{'.'.join(trail)}]"
+    return f"[{'.'.join(trail[:-1])}] {trail[-1]}"
+
+
+def variable_name(trail: KeyPath) -> str:
+    """The environment variable that sets the value: ``GRIDBRUSH_BACKEND__LOCAL__TASKS``."""
+    return PREFIX + DELIMITER.join(trail).upper()
+
+
+@dataclass(frozen=True, slots=True)
+class TomlDocument:
+    """A configuration file that has been read: its name as the operator knows it, and its text."""
+
+    name: str
+    text: str = field(repr=False)
+    values: Mapping[str, object] = field(repr=False)
+
+    def holds(self, trail: KeyPath) -> bool:
+        """Whether the file itself writes this value."""
+        return _holds(self.values, trail)
+
+    def value(self, trail: KeyPath) -> object:
+        """What the file itself writes there, None if nothing."""
+        found: object = self.values
+        for name in trail:
+            found = found.get(name) if isinstance(found, Mapping) else None
+        return found
+
+    def line(self, trail: KeyPath) -> int | None:
+        """The line (from 1) on which the value is written, None if it cannot be told.
+
+        The value stands on the line that makes it appear when the file is read only up to there,
+        which is true for dotted keys, inline tables and text over several lines alike.
+        """
+        lines = re.split(r"(?<=\n)", self.text)
+        for start, line in enumerate(lines):
+            if trail[-1] not in line:
+                continue
+            before = _parsed(lines[:start])
+            if before is None or _holds(before, trail):
+                continue  # inside a value that began earlier, or the key is spelt with escapes
+            ends = range(start + 1, len(lines) + 1)
+            end = next((end for end in ends if _parsed(lines[start:end]) is not None), start)
+            if _holds(_parsed(lines[:end]), trail):
+                return start + 1
+        return None
+
+
+@dataclass(frozen=True, slots=True)
+class ValueOrigins:
+    """Which variable set which value, and the file behind them; variables win."""
+
+    variables: Mapping[KeyPath, str]
+    document: TomlDocument | None = None
+
+    def variable(self, trail: KeyPath) -> str | None:
+        """The variable that set this value or, as JSON, the table it stands in."""
+        for length in range(len(trail), 0, -1):
+            if trail[:length] in self.variables:
+                return self.variables[trail[:length]]
+        return None
+
+    def source(self, trail: KeyPath) -> str:
+        """``DISCORD_TOKEN``, ``config.toml:12``, or ``default``."""
+        variable = self.variable(trail)
+        if variable is not None:
+            return variable
+        if self.document is not None and self.document.holds(trail):
+            line = self.document.line(trail)
+            return self.document.name if line is None else f"{self.document.name}:{line}"
+        return "default"
+
+    def where(self, trail: KeyPath) -> str:
+        """The place as an error names it: the variable, or file, line, section and key."""
+        source = self.source(trail)
+        if source == "default":
+            return key_name(trail)
+        # A variable names its key, unless it holds a whole section as JSON.
+        if self.variable(trail) and source.upper().endswith(f"_{trail[-1].upper()}"):
+            return source
+        return f"{source}: {key_name(trail)}"
+
+
+def _holds(values: object, trail: KeyPath) -> bool:
+    for name in trail:
+        if not isinstance(values, Mapping) or name not in values:
+            return False
+        values = values[name]
+    return True
+
+
+def _parsed(lines: list[str]) -> dict[str, object] | None:
+    try:
+        return tomllib.loads("".join(lines))
+    except tomllib.TOMLDecodeError:
+        return None
+
+
+ENV_ALIASES: Mapping[str, KeyPath] = {
+    "DISCORD_TOKEN": ("discord", "token"),
+    "DISCORD_API_BASE": ("discord", "api_base"),
+    "DISCORD_GATEWAY_URL": ("discord", "gateway_url"),
+    "DEEPSQUARE_PRIVATE_KEY": ("backend", "deepsquare", "private_key"),
+}
+
+# Kubernetes tells every container about every service in this way; a service that is called
+# gridbrush would otherwise keep the bot from starting.
+_SERVICE_LINK = re.compile(
+    r"GRIDBRUSH(_[A-Z0-9]+)*_(SERVICE_(HOST|PORT(_[A-Z0-9_]+)?)"
+    r"|PORT(_[0-9]+_(TCP|UDP|SCTP)(_(PROTO|PORT|ADDR))?)?)"
+)
+
+
+class _Variable(EnvSettingsSource):
+    """One environment variable as a nested dictionary, lists and tables decoded from JSON."""
+
+    def __init__(self, model: type[BaseSettings], name: str, text: str) -> None:
+        self._only = {name.lower(): text}
+        super().__init__(model, env_prefix=PREFIX.lower(), env_nested_delimiter=DELIMITER)
+
+    # The base class asks os.environ here, and offers no public way to give it something else.
+    def _load_env_vars(self) -> Mapping[str, str | None]:
+        return self._only
+
+
+def load_toml(path: Path, name: str) -> TomlDocument:
+    """The file at ``path``; ConfigError if it cannot be read or is not TOML."""
+    try:
+        text = path.read_bytes().decode("utf-8-sig")
+    except OSError as error:
+        mend = "Copy config.example.toml there, or start without --config to use the defaults."
+        problem = f"the file cannot be read ({error.strerror or type(error).__name__})"
+        raise ConfigError(name, problem, mend) from None
+    except UnicodeDecodeError as error:
+        line = error.object[: error.start].count(b"\n") + 1
+        raise ConfigError(f"{name}:{line}", "this is not UTF-8", "Save it as UTF-8.") from None
+    try:
+        return TomlDocument(name, text, tomllib.loads(text))
+    except (tomllib.TOMLDecodeError, RecursionError) as error:
+        # "(at line 3, column 9)"; at the very end of the file tomllib gives no numbers.
+        problem, _, place = str(error).partition(" (at ")
+        numbers = re.findall(r"[0-9]+", place) or [str(text.count("\n") + 1)]
+        where = ":".join([name, *numbers])
+        mend = 'Texts stand in "quotes", lists in [brackets], and each key once on its own line.'
+        problem = problem[:1].lower() + problem[1:]
+        raise ConfigError(where, f"this is not TOML: {problem}", mend) from None
+
+
+def merge_sources(
+    model: type[BaseSettings], document: TomlDocument | None, environ: Mapping[str, str]
+) -> tuple[dict[str, Any], ValueOrigins, tuple[ConfigError, ...]]:
+    """All values that ``model`` knows, their origins, and every name that it does not know."""
+    values = _merged({}, document.values) if document else {}
+    variables: dict[KeyPath, str] = {}
+    problems: list[ConfigError] = []
+    for name in sorted(name for name in environ if name.upper().startswith(PREFIX)):
+        if _SERVICE_LINK.fullmatch(name):
+            continue
+        try:
+            found = _Variable(model, name, environ[name])()
+        except SettingsError:
+            problems.append(_no_json(name))
+            continue
+        if not found:
+            problems.append(_unknown_variable(model, name))
+        for trail, value in _leaves(found):
+            if len(trail) == 1:
+                problems.append(_no_json(name))
+                continue
+            values = _merged(values, _nested(trail, value))
+            variables[trail] = name
+    for name, trail in ENV_ALIASES.items():
+        # Empty is how Compose files pass on a variable that is not set.
+        if environ.get(name):
+            values = _merged(values, _nested(trail, environ[name]))
+            variables[trail] = name
+    origins = ValueOrigins(variables, document)
+    for trail in tuple(_strays(values, model)):
+        _remove(values, trail)
+        problems.append(_stray(model, trail, origins))
+    return values, origins, tuple(problems)
+
+
+def keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[KeyPath]:
+    """The trail of every key that ``model`` and its sections have, in their order."""
+    for name, info in model.model_fields.items():
+        if is_section(info.annotation):
+            yield from keys(info.annotation, (*above, name))
+        else:
+            yield (*above, name)
+
+
+def is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
+    """Whether the field of this type is a table with keys of its own."""
+    return isinstance(annotation, type) and issubclass(annotation, BaseModel)
+
+
+def section_of(model: type[BaseModel], trail: KeyPath) -> type[BaseModel]:
+    """The deepest section on the way along ``trail``."""
+    for name in trail:
+        info = model.model_fields.get(name)
+        if info is None or not is_section(info.annotation):
+            break
+        model = info.annotation
+    return model
+
+
+def _nested(trail: KeyPath, value: object) -> dict[str, Any]:
+    for name in reversed(trail):
+        value = {name: value}
+    assert isinstance(value, dict)
+    return value
+
+
+def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """``below`` with ``above`` laid over it, table by table; shares no table with either."""
+    result = dict(below)
+    for name, value in above.items():
+        if isinstance(value, Mapping):
+            under = result.get(name)
+            value = _merged(under if isinstance(under, Mapping) else {}, value)
+        result[name] = value
+    return result
+
+
+def _leaves(values: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[KeyPath, Any]]:
+    for name, value in values.items():
+        if isinstance(value, Mapping) and value:
+            yield from _leaves(value, (*above, name))
+        else:
+            yield (*above, name), value
+
+
+def _strays(
+    values: Mapping[str, Any], model: type[BaseModel], above: KeyPath = ()
+) -> Iterator[KeyPath]:
+    for name, value in values.items():
+        info = model.model_fields.get(name)
+        if info is None:
+            yield (*above, name)
+        elif is_section(info.annotation) and isinstance(value, Mapping):
+            yield from _strays(value, info.annotation, (*above, name))
+
+
+def _remove(values: dict[str, Any], trail: KeyPath) -> None:
+    for name in trail[:-1]:
+        values = values[name]
+    del values[trail[-1]]
+
+
+def _no_json(name: str) -> ConfigError:
+    mend = 'Write a list as ["one", "two"], a table as {"key": "value"}, as JSON does.'
+    return ConfigError(name, "holds no list or table that can be read", mend)
+
+
+def _unknown_variable(model: type[BaseModel], name: str) -> ConfigError:
+    known = {variable_name(trail).removeprefix(PREFIX): trail for trail in keys(model)}
+    nearest = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
+    if nearest:
+        mend = f"Did you mean {PREFIX}{nearest[0]}?"
+    else:
+        mend = f"Names are like {PREFIX}QUEUE__RUNNING, for [queue] running."
+    return ConfigError(name, "there is no such setting", mend)
+
+
+def _stray(model: type[BaseModel], trail: KeyPath, origins: ValueOrigins) -> ConfigError:
+    """An unknown key: say which known one is nearest, first among its neighbours."""
+    where = origins.where(trail)
+    if where == origins.variable(trail):
+        return _unknown_variable(model, where)
+    *above, name = trail
+    section = section_of(model, trail)
+    nearest = difflib.get_close_matches(name.lower(), section.model_fields, n=1)
+    known = [(*above, *nearest)] if nearest else []
+    known += [known for known in keys(model) if known[-1] == name.lower()]
+    if known:
+        mend = f"Did you mean {_spelling(model, known[0])}?"
+    else:
+        mend = f"There are {', '.join(section.model_fields)}."
+    problem = "there is no such key" if above else "there is no such section"
+    return ConfigError(where, problem, mend)
+
+
+def _spelling(model: type[BaseModel], trail: KeyPath) -> str:
+    """``[queue]`` or ``[queue] running``."""
+    *above, name = trail
+    is_table = is_section(section_of(model, tuple(above)).model_fields[name].annotation)
+    return f"[{'.'.join(trail)}]" if is_table else key_name(trail)
+
+
+PRIVATE_KEY: KeyPath = ("backend", "deepsquare", "private_key")
+PRIVATE_KEY_FILE: KeyPath = ("backend", "deepsquare", "private_key_file")
+
+_PACKAGE = Path(__file__).resolve().parents[1]
+# An installed bot carries its templates inside the package; a checkout has them beside it.
+_TEMPLATES = (_PACKAGE / "workflow_templates", _PACKAGE.parent / "workflow_templates")
+
+_Model = TypeVar("_Model", bound=BaseModel)
+
+
+def resolve_paths(model: _Model, base: Path, home: str | None) -> _Model:
+    """The same section with every relative path starting at ``base``, and ``~`` at ``home``."""
+    updates: dict[str, object] = {}
+    for name in type(model).model_fields:
+        value = getattr(model, name)
+        if isinstance(value, BaseModel):
+            updates[name] = resolve_paths(value, base, home)
+        elif isinstance(value, Path):
+            at_home = value.parts[:1] == ("~",)
+            updates[name] = Path(home, *value.parts[1:]) if home and at_home else base / value
+    return model.model_copy(update=updates)
+
+
+def template_file(name: str, base: Path, where: str) -> Path:
+    """The packaged template of this name, or the file at this path (from ``base``).
+
+    A path ends in ``.yaml`` or ``.yml`` or holds a slash. Raises ConfigError at ``where``.
+    """
+    if "/" in name or name.endswith((".yaml", ".yml")):
+        places = [base / name]
+    else:
+        places = [folder / f"{name}.yaml" for folder in _TEMPLATES]
+    for place in places:
+        if place.is_file():
+            return place
+    known = sorted({path.stem for folder in _TEMPLATES for path in folder.glob("*.yaml")})
+    mend = f"Write the path of a .yaml file, or one of these names: {', '.join(known)}."
+    raise ConfigError(where, f"there is no file {places[-1]}", mend)
+
+
+def with_private_key(
+    backend: BackendSection, origins: ValueOrigins
+) -> tuple[BackendSection, ValueOrigins]:
+    """The same with the private key that ``private_key_file`` holds, if it names a file.
+
+    When the key itself is given too, the one from the environment wins; two from the same place,
+    an unreadable file, or one that others may read, are a ConfigError.
+    """
+    path = backend.deepsquare.private_key_file
+    if path is None:
+        return backend, origins
+    where = origins.where(PRIVATE_KEY_FILE)
+    if backend.deepsquare.private_key:
+        key_wins = origins.variable(PRIVATE_KEY) is not None
+        if key_wins == (origins.variable(PRIVATE_KEY_FILE) is not None):
+            problem = "the key is given a second time by private_key"
+            raise ConfigError(where, problem, "Remove one of the two.")
+        if key_wins:
+            return backend, origins
+    key = SecretStr(_private_key_in(path, where))
+    section = backend.deepsquare.model_copy(update={"private_key": key})
+    origins = replace(origins, variables={**origins.variables, PRIVATE_KEY: str(path)})
+    return backend.model_copy(update={"deepsquare": section}), origins
+
+
+def refuse_open_file(path: Path, document: TomlDocument, secrets: Iterable[KeyPath]) -> None:
+    """Raise ConfigError if the configuration file holds a secret and others may read or write it.
+
+    ``secrets`` are the keys whose values are secret, wherever they were set.
+    """
+    held = [trail for trail in secrets if document.value(trail)]
+    mode = path.stat().st_mode
+    if held and mode & 0o077:
+        problem = f"it holds {key_name(held[0])} and is open to other users"
+        mend = f"Run: chmod 600 {path}, or give the secret by an environment variable."
+        raise ConfigError(document.name, f"{problem} (mode {mode & 0o777:04o})", mend)
+
+
+def _private_key_in(path: Path, where: str) -> str:
+    try:
+        mode = path.stat().st_mode
+        text = path.read_text("ascii", "replace").strip()
+    except OSError as error:
+        reason = error.strerror or type(error).__name__
+        mend = "Correct the path, or let the bot's own user read the file."
+        raise ConfigError(where, f"{path} cannot be read ({reason})", mend) from None
+    if mode & 0o077:
+        problem = f"{path} is open to other users (mode {mode & 0o777:04o})"
+        raise ConfigError(where, problem, f"Run: chmod 600 {path}")
+    if not looks_like_private_key(text):
+        mend = "It must hold 0x and 64 hexadecimal digits, and nothing else."
+        raise ConfigError(where, f"{path} holds no private key", mend)
+    return text

@@ -1,0 +1,150 @@
+"""A Job as two pieces of JSON and three columns, and back, without loss.
+
+``request`` never changes after acceptance; the snapshot holds the rest of the job except what the
+row has columns for (id, state and times). It knows the Job and its parts, and no SQL.
+"""
+
+from __future__ import annotations
+
+import json
+import sqlite3
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from functools import lru_cache
+from typing import Any, Final, overload
+
+from bot.domain.errors import ConfigError
+from bot.domain.events import Artifact, BackendJobRef, FailureReason, MessageRef
+from bot.domain.image_engine import Painted
+from bot.domain.job import Job, JobState, Row
+from bot.domain.request import Request
+
+
+@overload
+def to_timestamp(moment: datetime) -> str: ...
+@overload
+def to_timestamp(moment: datetime | None) -> str | None: ...
+def to_timestamp(moment: datetime | None) -> str | None:
+    """The moment as the database keeps it; raises ValueError if it has no time zone."""
+    if moment is None:
+        return None
+    if moment.utcoffset() is None:
+        raise ValueError(f"a moment without a time zone: {moment!r}")
+    return moment.astimezone(UTC).isoformat(timespec="microseconds")
+
+
+@overload
+def parse_timestamp(text: str) -> datetime: ...
+@overload
+def parse_timestamp(text: str | None) -> datetime | None: ...
+def parse_timestamp(text: str | None) -> datetime | None:
+    """The aware UTC moment that ``to_text`` wrote."""
+    return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
+
+
+COLUMNS: Final = "id, state, created_at, started_at, ended_at, request, snapshot"
+"""What ``load_job`` needs of a row of ``jobs``."""
+
+_KEYS: Final = frozenset(
+    {"handle", "rows", "grid", "cause", "sentence", "cancelled_by", "collected", "rung", "result"}
+)
+
+
+def dump_request(request: Request) -> str:
+    """The request as compact JSON, in ASCII, whatever a prompt contains."""
+    return _json(request.to_dict())
+
+
+def dump_job(job: Job) -> str:
+    """The snapshot: everything of the job that has no column, as compact JSON."""
+    return _json(
+        {
+            "handle": job.handle and [job.handle.backend, job.handle.id],
+            "rows": [
+                [
+                    row.number,
+                    row.seed,
+                    row.percent,
+                    row.started,
+                    _dump_artifact(row.artifact),
+                    row.failed_code,
+                    *([_dump_painted(row.painted)] if row.painted else []),
+                ]
+                for row in job.rows
+            ],
+            "grid": _dump_artifact(job.grid),
+            "cause": job.cause,
+            "sentence": job.failure_message,
+            "cancelled_by": job.cancelled_by,
+            "collected": job.fetched_rows,
+            "rung": job.delivery_method,
+            "result": job.result and [job.result.channel_id, job.result.message_id],
+        }
+    )
+
+
+def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
+    """The job in a row with COLUMNS; raises ConfigError if it is not what this code writes."""
+    try:
+        snapshot = json.loads(row["snapshot"])
+        if snapshot.keys() != _KEYS:
+            raise ValueError(f"unknown or missing keys {sorted(snapshot.keys() ^ _KEYS)}")
+        return Job(
+            id=row["id"],
+            request=_load_request(row["request"]),
+            created_at=parse_timestamp(row["created_at"]),
+            state=JobState(row["state"]),
+            handle=None if snapshot["handle"] is None else BackendJobRef(*snapshot["handle"]),
+            rows=tuple(_load_row(*parts) for parts in snapshot["rows"]),
+            grid=_load_artifact(snapshot["grid"]),
+            started_at=parse_timestamp(row["started_at"]),
+            ended_at=parse_timestamp(row["ended_at"]),
+            cause=None if snapshot["cause"] is None else FailureReason(snapshot["cause"]),
+            failure_message=snapshot["sentence"],
+            cancelled_by=snapshot["cancelled_by"],
+            fetched_rows=tuple(snapshot["collected"]),
+            delivery_method=snapshot["rung"],
+            result=None if snapshot["result"] is None else MessageRef(*snapshot["result"]),
+        )
+    except (ValueError, TypeError, AttributeError) as error:
+        raise ConfigError(
+            f"database, job {row['id']}",
+            f"the stored job cannot be read ({error})",
+            "It was changed by hand or by another version: `gridbrush restore` lists the backups.",
+        ) from error
+
+
+@lru_cache(maxsize=1024)
+def _load_request(text: str) -> Request:
+    """A job is read at each of its changes, its request never changes, and reading it is dear."""
+    return Request.from_dict(json.loads(text))
+
+
+def _load_row(
+    number: int,
+    seed: int,
+    percent: int,
+    started: bool,
+    artifact: list[Any] | None,
+    failed_code: int | None,
+    painted: list[Any] | None = None,
+) -> Row:
+    said = None if painted is None else Painted(*painted)
+    return Row(number, seed, percent, started, _load_artifact(artifact), failed_code, said)
+
+
+def _dump_painted(painted: Painted) -> list[object]:
+    """In the order of its fields; rows stored before there were any end without it."""
+    return [painted.engine, painted.model, painted.steps, painted.guidance, painted.negative]
+
+
+def _dump_artifact(artifact: Artifact | None) -> list[str | int] | None:
+    return None if artifact is None else [artifact.url, artifact.size, artifact.sha256]
+
+
+def _load_artifact(parts: list[Any] | None) -> Artifact | None:
+    return None if parts is None else Artifact(*parts)
+
+
+def _json(value: object) -> str:
+    return json.dumps(value, separators=(",", ":"))

@@ -1,0 +1,81 @@
+"""Chooses the engine that paints, by the environment.
+
+That is the only thing this program has beyond the options of ``scripts/txt2img.py``:
+
+``PAINTER_ENGINE``
+    ``auto`` (default), ``sketch`` or ``diffusers``. ``auto`` is diffusers if that library is
+    installed and ``PAINTER_MODEL`` is set, else sketch.
+``PAINTER_MODEL``
+    A folder with a diffusers pipeline, or a model's name on the Hugging Face hub.
+``PAINTER_THREADS``
+    Processor threads for diffusers, default 1; more can change the last bits of a
+    picture.
+``PAINTER_REPORT``
+    A file that is written when all is painted, with what really painted: see
+    :mod:`bot.txt2img.report`. Empty or absent means none.
+``PAINTER_STEP_SECONDS``
+    Seconds the sketch engine rests per sampling step, default 0, to look like real work.
+``NEGATIVE_PROMPT``
+    What should not be in the pictures; empty or absent means nothing. txt2img.py has no option
+    for it, so a command line that has to work with both cannot carry it.
+"""
+
+from __future__ import annotations
+
+import importlib.util
+import math
+import time
+from collections.abc import Mapping
+
+from bot.txt2img.engines.base import ImageEngine
+from bot.txt2img.plan import UsageError
+
+SKETCH = "sketch"
+DIFFUSERS = "diffusers"
+INSTALL = "pip install 'gridbrush[diffusers]'"
+
+
+def installed() -> bool:
+    """Return whether the libraries for a real model are here."""
+    return bool(importlib.util.find_spec("diffusers") and importlib.util.find_spec("torch"))
+
+
+def wanted(environment: Mapping[str, str]) -> str:
+    """Return the name of the engine that ``environment`` asks for; it need not exist."""
+    name = environment.get("PAINTER_ENGINE") or "auto"
+    if name == "auto":
+        return DIFFUSERS if environment.get("PAINTER_MODEL") and installed() else SKETCH
+    return name
+
+
+def select_engine(environment: Mapping[str, str], device: str) -> ImageEngine:
+    """The engine that ``environment`` asks for; raises Refusal with the way to mend it."""
+    name = wanted(environment)
+    model = environment.get("PAINTER_MODEL", "")
+    if name == SKETCH:
+        from bot.txt2img.engines.sketch.engine import SketchEngine
+
+        return SketchEngine(_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
+    if name == DIFFUSERS:
+        from bot.txt2img.engines.diffusers_engine import DiffusersEngine
+        from bot.txt2img.models import read_model
+
+        if not model:
+            raise UsageError("PAINTER_MODEL must name a model folder or a hub model for diffusers.")
+        threads = _number(environment, "PAINTER_THREADS", 1.0)
+        if threads < 1 or threads != int(threads):
+            raise UsageError(f"PAINTER_THREADS must be a whole number from 1, not {threads:g}.")
+        found = read_model(model, environment)
+        return DiffusersEngine(model, found, device, int(threads))
+    raise UsageError(f"PAINTER_ENGINE must be auto, sketch or diffusers, not {name!r}.")
+
+
+def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+    text = environment.get(name) or str(default)
+    try:
+        value = float(text)
+    except ValueError:
+        value = math.nan
+    if not 0 <= value < math.inf:
+        raise UsageError(f"{name} must be a number, 0 or more, not {text!r}.")
+    return value

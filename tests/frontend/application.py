@@ -1,0 +1,164 @@
+"""The bot as it is run: its own client with all commands, wired to an engine by ``open_engine``."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+from discord.http import Route
+
+from bot.bootstrap import Application, open_application
+from bot.domain.job import Job
+from bot.frontend.client import GridbrushClient
+from bot.frontend.context import BotContext
+from bot.frontend.delivery import DiscordDelivery
+from bot.frontend.gateway import discord_endpoints, run_client
+from bot.frontend.status_updater import EditSchedule, StatusUpdater
+from bot.playground.client.driver import Invocation, MemberDriver
+from bot.playground.server import Playground
+from bot.playground.state.models import Message
+from bot.services.delivery import MessageStore
+from bot.services.privacy import PrivacyService
+from bot.services.quotas import QuotaService
+from bot.services.renditions import RenditionCache
+from bot.settings import Settings
+from tests.playground.clock import Clock
+
+
+@dataclass(slots=True)
+class Bot:
+    """What a test may want to touch. Jobs only wait until ``dispatch`` lets them start."""
+
+    playground: Playground
+    clock: Clock
+    client: GridbrushClient
+    engine: Application
+    acknowledged: list[float]
+    connection: asyncio.Task[None]
+    others: list[asyncio.Task[None]]
+
+    @property
+    def desk(self) -> BotContext:
+        return self.client.desk
+
+    def dispatch(self) -> None:
+        loop = asyncio.get_running_loop()
+        self.others.append(loop.create_task(self.engine.scheduler.run()))
+        self.engine.scheduler.wake()
+
+    def member(self, name: str = "Ada") -> MemberDriver:
+        return self.playground.as_member(name)
+
+    async def ask(
+        self, command: str, who: str = "Ada", channel: str = "imagine", **options: object
+    ) -> Message:
+        """Use a command and wait for the answer. A second passes first, so that ids differ."""
+        self.clock.pass_time(seconds=1)
+        return await (await self.member(who).slash(channel, command, **options)).answered()
+
+    async def imagine(self, prompt: str, who: str = "Ada", channel: str = "imagine") -> Job:
+        """Ask for a picture; the job as it was accepted."""
+        self.clock.pass_time(seconds=1)
+        asked = await self.member(who).slash(channel, "imagine", prompt=prompt)
+        await asked.answered()
+        return await self.job(asked)
+
+    async def job(self, asked: Invocation) -> Job:
+        job = await self.engine.queue.jobs.by_interaction(asked.id)
+        assert job is not None
+        return job
+
+    async def finished(self, job: Job) -> Message:
+        """Wait for a job's picture in its channel."""
+
+        def found(_: object) -> Message | None:
+            for message in self.playground.world.messages_in(job.request.place.channel_id):
+                if message.attachments and job.id in str(message.controls()):
+                    return message
+            return None
+
+        message = await self.playground.until(found)
+        await self.engine.scheduler.idle()
+        return message
+
+
+def desk_for(
+    engine: Application,
+    settings: Settings,
+    clock: Clock,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> BotContext:
+    database = engine.database
+    return BotContext(
+        queue=engine.queue,
+        limits=engine.limits,
+        collector=engine.results,
+        posts=MessageStore(database, now=clock),
+        prints=RenditionCache(engine.results),
+        allowances=QuotaService(database, settings.default_quota(), now=clock),
+        privacy=PrivacyService(
+            database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
+        ),
+        now=clock,
+        entropy=os.urandom,
+        moderator_role=settings.discord.moderator_role,
+        rows="links",
+        sleep=sleep,
+    )
+
+
+@asynccontextmanager
+async def running(
+    playground: Playground,
+    settings: Settings,
+    clock: Clock,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+) -> AsyncIterator[Bot]:
+    """The whole bot, connected until the block ends."""
+    acknowledged: list[float] = []
+    client = GridbrushClient(
+        registered=settings.data.dir / "commands.json",
+        guilds=settings.discord.guilds,
+        acknowledged=acknowledged.append,
+        guild_ready_timeout=0.05,
+    )
+    courier = DiscordDelivery(client)
+    reporter = StatusUpdater(
+        client, agenda=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
+    )
+    async with open_application(
+        settings, courier=courier, reporters=[reporter], now=clock
+    ) as engine:
+        client.desk = desk_for(engine, settings, clock, sleep)
+        client.desk.settling.on_card = reporter.take_up
+        with discord_endpoints(playground.api_base, playground.gateway_url):
+            assert not Route.BASE.startswith("https://discord.com")
+            connection = asyncio.create_task(run_client(client, playground.token))
+            others = [asyncio.create_task(reporter.run())]
+            try:
+                online = asyncio.create_task(playground.online())
+                await asyncio.wait({online, connection}, return_when=asyncio.FIRST_COMPLETED)
+                if connection.done():
+                    online.cancel()
+                    await connection
+                await client.wait_until_ready()
+                yield Bot(playground, clock, client, engine, acknowledged, connection, others)
+            finally:
+                await courier.aclose()
+                await client.desk.settling.aclose()
+                tasks = [*others, connection]
+                for task in tasks:
+                    task.cancel()
+                await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def said(message: Message) -> str:
+    """Everything that a message says, its embeds included."""
+    parts = [message.content]
+    for embed in message.embeds:
+        parts += [embed.get("title", ""), embed.get("description", "")]
+        parts += [f"{field['name']}: {field['value']}" for field in embed.get("fields", ())]
+    return "\n".join(parts)

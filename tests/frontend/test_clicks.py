@@ -1,0 +1,43 @@
+"""Two presses that are one wish, and presses that are two."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+
+from bot.frontend.context import DOUBLE_CLICK, DoubleClickGuard
+
+AT = datetime(2026, 11, 23, tzinfo=UTC)
+MOMENT = timedelta(milliseconds=200)
+
+
+def test_the_second_half_of_a_double_click_is_told_from_a_second_wish() -> None:
+    clicks = DoubleClickGuard()
+    assert not clicks.is_repeat(1, 2, "again", AT)
+    assert clicks.is_repeat(1, 2, "again", AT + MOMENT)
+    assert not clicks.is_repeat(1, 2, "again", AT + MOMENT + DOUBLE_CLICK)
+
+
+def test_whoever_hammers_a_button_has_one_wish() -> None:
+    clicks = DoubleClickGuard()
+    found = [clicks.is_repeat(1, 2, "again", AT + number * MOMENT) for number in range(20)]
+    assert found == [False] + [True] * 19
+
+
+def test_another_person_message_or_button_is_another_wish() -> None:
+    clicks = DoubleClickGuard()
+    presses = [(1, 2, "again"), (9, 2, "again"), (1, 9, "again"), (1, 2, "other")]
+    assert not any(clicks.is_repeat(*press, AT) for press in presses)
+
+
+def test_an_earlier_press_may_arrive_later() -> None:
+    clicks = DoubleClickGuard()
+    clicks.is_repeat(1, 2, "again", AT + MOMENT)
+    assert clicks.is_repeat(1, 2, "again", AT)
+
+
+def test_only_so_many_presses_are_remembered() -> None:
+    clicks = DoubleClickGuard()
+    clicks.is_repeat(1, 0, "again", AT)
+    for message in range(1, 2000):
+        assert not clicks.is_repeat(1, message, "again", AT)
+    assert not clicks.is_repeat(1, 0, "again", AT)

@@ -1,0 +1,68 @@
+"""What Details says about credits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from decimal import Decimal
+
+import pytest
+
+from bot.domain.events import Artifact
+from bot.domain.image_engine import UNKNOWN, Painted, Painter
+from bot.domain.job import new_job
+from bot.domain.request import Author, ChannelRef, Request
+from bot.frontend.embeds import details_message
+from bot.services.budget import JobCost
+
+NOW = datetime(2026, 11, 23, tzinfo=UTC)
+REQUEST = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), ChannelRef(2, 3))
+
+
+@pytest.mark.parametrize(
+    ("model", "painted", "painter", "said", "steps"),
+    [
+        ("sd-2-1", None, UNKNOWN, "`sd-2-1`", "20 steps"),
+        ("", None, Painter("sketch"), "`sketch, no model`", "20 steps"),
+        ("", None, Painter("diffusers", "sdxl"), "`diffusers, sdxl`", "20 steps"),
+        ("", None, UNKNOWN, "`-`", "20 steps"),
+        ("", Painted("sketch", steps=20), UNKNOWN, "`sketch, no model`", "20 steps"),
+        (
+            "sd-2-1",
+            Painted("stable-diffusion", "sd-2-1", 21),
+            Painter("sketch"),
+            "`stable-diffusion, sd-2-1`",
+            "20 steps (21 run)",
+        ),
+    ],
+)
+def test_details_name_what_painted_or_would_paint(
+    model: str, painted: Painted | None, painter: Painter, said: str, steps: str
+) -> None:
+    job = new_job("abcdefghijklmnop", replace(REQUEST, model=model), NOW)
+    done = replace(job.rows[0], artifact=Artifact("file:///a.png", 1, "0" * 64), painted=painted)
+    card = details_message(replace(job, rows=(done, *job.rows[1:])), None, painter)
+    fields = {field.name: field.value for field in card.fields}
+    assert (fields["Model"], fields["Steps"]) == (said, steps)
+
+
+@pytest.mark.parametrize(
+    ("credits", "said"),
+    [
+        (None, None),
+        (JobCost(), None),
+        (JobCost(Decimal(100)), "at most 100 credits"),
+        (JobCost(Decimal(100), Decimal("42.44")), "42.44 credits"),
+        (
+            JobCost(Decimal(100), Decimal("42.44"), Decimal("57.56")),
+            "42.44 credits, 57.56 came back",
+        ),
+    ],
+)
+def test_details_tell_what_a_job_cost_where_computing_is_paid_for(
+    credits: JobCost | None, said: str | None
+) -> None:
+    card = details_message(
+        new_job("abcdefghijklmnop", REQUEST, datetime(2026, 11, 23, tzinfo=UTC)), credits
+    )
+    assert next((field.value for field in card.fields if field.name == "Compute"), None) == said

@@ -1,0 +1,129 @@
+"""A refused request gives its words back, and a button that opens them in a form."""
+
+from __future__ import annotations
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from bot.domain.text import normalize_text
+from bot.frontend.formatting import uncoded
+from bot.frontend.messages import DESCRIPTION, utf16_length
+from bot.frontend.refused_prompt import EDIT_ID, MOST_TYPED, given_back
+from bot.playground.client.driver import Invocation
+from bot.playground.server import Playground
+from bot.playground.state.models import Message
+from bot.settings import Settings
+from tests.frontend.application import Bot, running, said
+from tests.playground.clock import Clock
+
+LONG = "a very " * 900 + "long prompt"
+
+
+def form_text(pressed: Invocation) -> str:
+    assert pressed.modal is not None
+    text: str = pressed.modal["components"][0]["component"]["value"]
+    return text
+
+
+async def opened(bot: Bot, refusal: Message, who: str = "Ada") -> Invocation:
+    pressed = await bot.member(who).press(refusal, "Edit & run again")
+    await bot.playground.until(lambda _: pressed.modal)
+    return pressed
+
+
+@pytest.mark.parametrize(
+    ("prompt", "options", "expected"),
+    [
+        ("a cat --v 5", {}, "a cat --v 5"),
+        ("a cat --v 5 --tile", {"rows": 3, "seed": 7}, "a cat --v 5 --tile --rows 3 --seed 7"),
+        ("a cat -ar 16:9", {"negative": "dogs"}, "a cat -ar 16:9 --no dogs"),
+        ("a cat--ar 16:9", {"aspect": "2:1"}, "a cat--ar 16:9 --ar 2:1"),
+        ("a `cat` ``` --foo\nand *more*", {}, "a `cat` ``` --foo\nand *more*"),
+        ("a cat, rows 99 --rows 99", {"style": "ink"}, "a cat, rows 99 --rows 99 --style ink"),
+        ("--steps 3", {}, "--steps 3"),
+        ("a @everyone <@1> https://evil.example --foo", {}, None),
+        ("x" * 1500, {}, None),
+        ("ज़ 👩\u200d🚀 " * 300, {}, None),
+        ("a huge one", {"rows": 8, "samples": 4, "steps": 4}, "a huge one --rows 8"),
+    ],
+)
+async def test_what_was_typed_is_given_back_and_opens_in_a_form(
+    bot: Bot, prompt: str, options: dict[str, object], expected: str | None
+) -> None:
+    await bot.ask("quota-admin set", who="Mo", images=12, member=bot.member("Ada"))
+    asked = await bot.member().slash("imagine", "imagine", prompt=prompt, **options)
+    refusal = await asked.answered()
+    assert refusal.ephemeral
+    assert await bot.engine.queue.jobs.unfinished() == ()
+
+    pressed = await opened(bot, refusal)
+
+    text = form_text(pressed)
+    assert text.startswith(expected if expected is not None else normalize_text(prompt))
+    assert pressed.modal is not None
+    handed = await bot.member().submit_modal(pressed, {"prompt": "a cat --ar 16:9 --seed 3"})
+    card = await handed.answered()
+    assert not card.ephemeral
+    assert (await bot.job(handed)).request.prompt == "a cat"
+
+
+async def test_a_prompt_longer_than_a_form_is_given_back_in_two_parts(bot: Bot) -> None:
+    asked = await bot.member().slash("imagine", "imagine", prompt=LONG[:6000])
+    refusal = await asked.answered()
+
+    def rest(_: object) -> Message | None:
+        for message in bot.playground.world.messages.values():
+            if "The rest of it" in said(message):
+                return message
+        return None
+
+    second = await bot.playground.until(rest)
+    assert second.ephemeral
+    first = uncoded(refusal.embeds[0]["description"])
+    assert first + uncoded(second.embeds[0]["description"]) == LONG[:6000]
+    assert form_text(await opened(bot, refusal)) == first
+
+
+async def test_a_form_that_is_refused_gives_its_words_back_too(bot: Bot) -> None:
+    refusal = await bot.ask("imagine", prompt="a cat --v 5")
+    for typed in ("a cat --q 2", "a cat -seed 5", "a cat --rows 99"):
+        pressed = await opened(bot, refusal)
+        handed = await bot.member().submit_modal(pressed, {"prompt": typed, "negative": "dogs"})
+        refusal = await handed.answered()
+        assert refusal.ephemeral
+        assert f"{typed} --no dogs" in said(refusal)
+    job = await bot.imagine("a fox")
+    card = await (await bot.member().slash("imagine", "show", id=job.id)).answered()
+    assert EDIT_ID not in str(card.controls())
+
+
+async def test_the_button_works_after_a_restart(
+    playground: Playground, settings: Settings, clock: Clock
+) -> None:
+    async with running(playground, settings, clock) as bot:
+        refusal = await bot.ask("imagine", prompt="a cat --v 5")
+    async with running(playground, settings, clock) as bot:
+        assert form_text(await opened(bot, refusal)) == "a cat --v 5"
+
+
+@pytest.mark.parametrize("command", ["queue", "history", "show"])
+async def test_only_imagine_gives_a_prompt_back(bot: Bot, command: str) -> None:
+    options = {"id": "nonsense"} if command == "show" else {}
+    answer = await bot.ask(command, **options)
+    assert EDIT_ID not in str(answer.controls())
+
+
+@settings(deadline=None, max_examples=200)
+@given(st.text(st.sampled_from("a`\n\u200b é🙂*<@!>"), max_size=300))
+def test_every_text_comes_back_as_it_was(text: str) -> None:
+    typed = "\n".join(normalize_text(line) for line in text.splitlines())
+    cards = given_back(typed)
+    assert "".join(uncoded(card.description) for card in cards) == typed
+    assert all(utf16_length(card.description) <= DESCRIPTION for card in cards)
+
+
+def test_a_form_is_never_filled_with_more_than_it_holds() -> None:
+    cards = given_back("🙂" * 3000)
+    assert utf16_length(uncoded(cards[0].description)) == MOST_TYPED
+    assert "".join(uncoded(card.description) for card in cards) == "🙂" * 3000

@@ -1,0 +1,153 @@
+"""Jobs that are paid for longer while they paint: promised first, within the ceilings, once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+
+from bot.backends.base import LifecycleEvent, LogLine, PriceQuote
+from bot.backends.scripted import ScriptedBackend
+from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
+from bot.domain.events import BackendJobRef
+from bot.domain.job import JobState
+from bot.domain.workflow.document import Workflow
+from bot.services.budget import BudgetLimits
+from bot.services.top_up import LOOK_SECONDS, REFUSED_SECONDS
+from tests.services.harness import Room, open_room
+
+PRICE, MORE = Decimal(10), Decimal(25)
+
+
+class Metered(ScriptedBackend):
+    """Its jobs stop after the line ``stops_at``, a word in it, until they are paid for longer."""
+
+    stops_at = b" row-start "
+    wanted: Decimal | None = MORE
+    error: Exception | None = None
+    opens = True
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder, speed=0)
+        self.asked = asyncio.Semaphore(0)
+        self.extended: list[Decimal] = []
+        self.promised: list[Decimal | None] = []
+        self.gate, self.paid = asyncio.Event(), asyncio.Event()
+        self.room: Room | None = None
+
+    async def price(self, workflow: Workflow) -> PriceQuote:
+        return PriceQuote(PRICE)
+
+    async def follow(
+        self, handle: BackendJobRef, cursor: str | None = None
+    ) -> AsyncIterator[LogLine | LifecycleEvent]:
+        stopped = False
+        async for item in super().follow(handle, cursor):
+            yield item
+            if isinstance(item, LogLine) and self.stops_at in item.data and not stopped:
+                stopped = True
+                await self.gate.wait()
+
+    async def extension(self, handle: BackendJobRef) -> Decimal | None:
+        self.asked.release()
+        return self.wanted
+
+    async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
+        assert self.room is not None
+        self.promised.append((await self.room.queue.jobs.credits(handle.id)).price)
+        if self.error is not None:
+            raise self.error
+        self.extended.append(total)
+        self.paid.set()
+        if self.opens:
+            self.wanted = None
+            self.gate.set()
+
+
+async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_path: Path) -> None:
+    backend = Metered(tmp_path / "scripted")
+    async with open_room(tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)) as room:
+        backend.room = room
+        job = await room.submit()
+        (ended,) = await room.ended(job.id)
+        assert ended.state is JobState.FINISHED
+        assert backend.extended == [MORE]
+        assert backend.promised == [MORE]
+        assert LOOK_SECONDS in room.naps.taken
+
+
+@pytest.mark.parametrize(
+    "ceilings",
+    [BudgetLimits(total=MORE - 1), BudgetLimits(per_server=MORE - 1)],
+    ids=["all", "server"],
+)
+async def test_a_ceiling_of_the_day_is_not_passed_to_go_on(
+    tmp_path: Path, ceilings: BudgetLimits
+) -> None:
+    backend = Metered(tmp_path / "scripted")
+    async with open_room(tmp_path, backend=backend, ceilings=ceilings) as room:
+        backend.room = room
+        job = await room.submit()
+        for _ in range(3):
+            await backend.asked.acquire()
+        assert (backend.extended, backend.promised) == ([], [])
+        assert (await room.queue.jobs.credits(job.id)).price == PRICE
+        assert REFUSED_SECONDS in room.naps.taken
+        backend.gate.set()
+        await room.ended(job.id)
+
+
+@pytest.mark.parametrize(
+    "error", [Unavailable("away"), InsufficientFunds("poor"), SubmissionRejected("it is over")]
+)
+async def test_a_payment_that_fails_is_tried_again_without_a_second_promise(
+    tmp_path: Path, error: Exception
+) -> None:
+    backend = Metered(tmp_path / "scripted")
+    backend.error = error
+    async with open_room(tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)) as room:
+        backend.room = room
+        job = await room.submit()
+        for _ in range(3):
+            await backend.asked.acquire()
+        assert set(backend.promised) == {MORE}
+        assert len(backend.promised) >= 2
+        backend.error = None
+        (ended,) = await room.ended(job.id)
+        assert ended.state is JobState.FINISHED
+        assert backend.extended == [MORE]
+        assert (await room.queue.jobs.credits(job.id)).price == MORE
+
+
+async def test_a_job_that_paints_nothing_yet_is_not_paid_for_longer(tmp_path: Path) -> None:
+    backend = Metered(tmp_path / "scripted")
+    backend.stops_at = b""
+    async with open_room(tmp_path, backend=backend) as room:
+        backend.room = room
+        job = await room.submit()
+        await room.reaches(job.id, JobState.PENDING)
+        for _ in range(200):
+            await asyncio.sleep(0)
+        assert backend.asked.locked()
+        assert backend.extended == []
+        backend.gate.set()
+        await room.ended(job.id)
+
+
+async def test_a_job_that_has_not_moved_since_is_not_paid_for_again(tmp_path: Path) -> None:
+    backend = Metered(tmp_path / "scripted")
+    backend.opens = False
+    async with open_room(tmp_path, backend=backend) as room:
+        backend.room = room
+        job = await room.submit()
+        await backend.paid.wait()
+        looked = len(room.naps.taken)
+        for _ in range(50):
+            await asyncio.sleep(0)
+        assert len(room.naps.taken) > looked
+        assert backend.extended == [MORE]
+        backend.gate.set()
+        await room.ended(job.id)
