@@ -29,6 +29,7 @@ import aiosqlite
 
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 from bot.store import backups, identity
+from bot.store import migrations as schema
 from bot.store.wait_limits import max_wait_s, pause_after
 from bot.store.writer import Later, OpenTransaction, TransactionEnd, Writer, WriteRequest
 

@@ -298,9 +298,16 @@ def discord_of(playground: Any, clock: Clock) -> None:
 
 def samples() -> None:
     """What the backends DeepSquare and Slurm keep, by the release's own writers."""
-    from bot.backends.deepsquare.state import Attempt, JobRecord, Purpose, Signed, Slot, Withdrawal
-    from bot.backends.deepsquare.state_store import Journal
-    from bot.backends.slurm.job_folder import Folder
+    from bot.backends.deepsquare.journal import Journal
+    from bot.backends.deepsquare.records import (
+        Attempt,
+        JobRecord,
+        Purpose,
+        Signed,
+        Slot,
+        Withdrawal,
+    )
+    from bot.backends.slurm.folder import Folder
 
     at = datetime(2026, 11, 23, 12, 0, 0, 250, tzinfo=UTC)
     journal = Journal(ROOT / "samples/deepsquare/179188-0xabc")
@@ -365,8 +372,9 @@ def samples() -> None:
 
 async def main() -> None:
     """Make everything, and pack it."""
+    from bot.playground.world import World
+
     from bot.playground.server import Playground
-    from bot.playground.state.world import World
 
     clock = Clock()
     world = World(now=clock)
