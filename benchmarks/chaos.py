@@ -18,7 +18,7 @@ from tests.chaos.driver import INGREDIENTS, Outcome, lacking, run
 
 KILLS = 1000
 KILLS_PER_ROUND = 25
-PATIENCE = 300.0
+TIMEOUTS = 300.0
 WEIGHT = 6
 """How often a kill is drawn compared with each other thing."""
 
@@ -32,7 +32,7 @@ async def _rounds(kills: int, seed: int, others: list[str]) -> list[Outcome]:
                 seed=seed + len(outcomes),
                 ingredients=[*["kill"] * WEIGHT, *others],
                 kills=min(left, KILLS_PER_ROUND),
-                patience=PATIENCE,
+                timeouts=TIMEOUTS,
             )
         outcomes.append(outcome)
         if outcome.problems:

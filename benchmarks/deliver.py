@@ -62,7 +62,7 @@ def settings(case: Case, folder: Path, seconds: float) -> dict[str, str]:
 async def _run(case: Case, folder: Path) -> None:
     async with (
         harness.playing() as (playground, members),
-        harness.bot(playground, folder, settings(case, folder, SECONDS), harness.WITNESS) as bot,
+        harness.bot(playground, folder, settings(case, folder, SECONDS), harness.RECORDER) as bot,
     ):
         sights = harness.Sights(playground)
         for number in range(JOBS):

@@ -32,7 +32,7 @@ class Starts:
 async def _place(*, late: bool) -> int:
     """How many starts, from when the modest member was accepted, it took to their own."""
     starts = Starts()
-    async with fixtures.engine(reporters=[starts]) as engine:
+    async with fixtures.engine(observers=[starts]) as engine:
         queue = engine.queue
         for _ in range(FLOOD):
             await queue.submit(fixtures.request(GREEDY), fixtures.member(GREEDY))

@@ -26,11 +26,13 @@ class Letterbox:
     async def methods(self, job: Job) -> tuple[str, ...]:
         return ("channel",)
 
-    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
+    async def send(
+        self, method: str, job: Job, package: JobResult, nonce: str
+    ) -> MessageRef | None:
         return MessageRef(CHANNEL, int(job.id[-4:], 36))
 
     async def find_sent(
-        self, rung: str, job: Job, nonce: str, since: datetime
+        self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
         return None
 
@@ -57,7 +59,7 @@ def member(user: int) -> Actor:
 
 @asynccontextmanager
 async def engine(
-    slots: int = 1, reporters: Iterable[JobObserver] = ()
+    slots: int = 1, observers: Iterable[JobObserver] = ()
 ) -> AsyncIterator[Application]:
     """An engine on a disk, with a scripted backend that takes no time, and no limit in the way."""
     with tempfile.TemporaryDirectory() as name:
@@ -69,5 +71,5 @@ async def engine(
                 "backend": {"kind": "scripted", "scripted": {"speed": 0}},
             }
         )
-        async with open_application(settings, courier=Letterbox(), reporters=reporters) as opened:
+        async with open_application(settings, transport=Letterbox(), observers=observers) as opened:
             yield opened

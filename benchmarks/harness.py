@@ -24,7 +24,7 @@ from bot.playground.state.models import Message
 
 ROOT = Path(__file__).parents[1]
 RUN = ("-m", "bot", "run")
-WITNESS = ("-m", "benchmarks.probe")
+RECORDER = ("-m", "benchmarks.probe")
 CHANNEL = "imagine"
 
 PLENTY = {

@@ -15,7 +15,7 @@ from bot.playground.client.driver import MemberDriver
 from bot.playground.server import Playground
 from tests.deepsquare.testnet.behaviour import Conduct
 from tests.deepsquare.testnet.chain import GridJob, Status
-from tests.deepsquare.testnet.credit_token import Purse
+from tests.deepsquare.testnet.credit_token import Budget
 from tests.deepsquare.testnet.deploy import Offer
 from tests.deepsquare.testnet.site import Setup, TestGrid
 
@@ -102,7 +102,7 @@ async def _followed_on_the_grid(folder: Path) -> None:
     """Each job runs until it is cancelled, and its log tells of four rows."""
     setup = Setup(
         offers=(Offer(gpus_per_node=10_000, cpus_per_node=100_000),),
-        purse=Purse(credits=10_000_000, allowance=10_000_000),
+        budget=Budget(credits=10_000_000, allowance=10_000_000),
         usual=Conduct(runs=False, instantly=False),
     )
     async with await TestGrid.start(folder / "grid", setup) as grid:

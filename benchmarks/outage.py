@@ -56,7 +56,7 @@ def _saying(asked: list[Invocation], words: str) -> int:
 async def _run(cluster: Cluster, folder: Path) -> None:
     async with (
         harness.playing() as (playground, members),
-        harness.bot(playground, folder, _settings(cluster, folder), harness.WITNESS) as bot,
+        harness.bot(playground, folder, _settings(cluster, folder), harness.RECORDER) as bot,
     ):
         asked = [await harness.imagine(members[number]) for number in range(JOBS)]
         await _until(lambda: cluster.jobs("%T").count("RUNNING") >= JOBS // 2, within=60)

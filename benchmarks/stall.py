@@ -23,7 +23,7 @@ async def _run(folder: Path) -> None:
     environment = settings(CASE, folder, 1.0) | {"GRIDBRUSH_QUEUE__RUNNING": "4"}
     async with (
         harness.playing() as (playground, members),
-        harness.bot(playground, folder, environment, harness.WITNESS) as bot,
+        harness.bot(playground, folder, environment, harness.RECORDER) as bot,
     ):
         sights = harness.Sights(playground)
         # What the process does once (drawing the backend's pictures, first imports) is not meant.

@@ -149,8 +149,8 @@ def _copy(folder: Path, target: Path) -> tuple[Backup, Summary]:
 def _refuse_without_database(folder: Path) -> None:
     source = folder / DATABASE
     if not source.is_file() or not source.stat().st_size:
-        mend = "There is one after the first start: gridbrush run, play or imagine."
-        raise ConfigError(str(source), "there is no database to back up", mend)
+        hint = "There is one after the first start: gridbrush run, play or imagine."
+        raise ConfigError(str(source), "there is no database to back up", hint)
 
 
 def _private_folder(folder: Path) -> Path:

@@ -76,8 +76,8 @@ def load_template(settings: Settings, name: str) -> Template:
             for file in referenced_files(text, path.name)
         }
     except (OSError, UnicodeDecodeError) as error:
-        mend = "Check that the template and the files it names are readable text."
-        raise ConfigError(str(path), str(error), mend) from error
+        hint = "Check that the template and the files it names are readable text."
+        raise ConfigError(str(path), str(error), hint) from error
     return Template.load(text, path.name, texts)
 
 
@@ -95,9 +95,9 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
     return WorkflowTemplates(grid, upscale, dict(imagine.styles))
 
 
-async def painter_of(backend: Backend, menu: WorkflowTemplates) -> Painter:
+async def painter_of(backend: Backend, templates: WorkflowTemplates) -> Painter:
     """What would paint a grid: unknown where the workflow is an own one, or its backend silent."""
-    if menu.grid.calls_script and isinstance(backend, Describing):
+    if templates.grid.calls_script and isinstance(backend, Describing):
         return await backend.painter()
     return UNKNOWN
 
@@ -128,13 +128,13 @@ async def open_paid_backend(settings: Settings) -> AsyncIterator[SupportsWallet]
 async def open_application(
     settings: Settings,
     *,
-    courier: DeliveryTransport,
-    reporters: Iterable[JobObserver] = (),
+    transport: DeliveryTransport,
+    observers: Iterable[JobObserver] = (),
     pictures: Path | None = None,
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    on_circuit: Callable[[bool, str], None] = lambda _away, _detail: None,
+    on_breaker: Callable[[bool, str], None] = lambda _away, _detail: None,
     on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
     on_store: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Application]:
@@ -146,7 +146,7 @@ async def open_application(
     ``on_store`` why the store is unavailable and ("")
     that it is available again. Raises ConfigError for whatever the operator has to mend.
     """
-    menu = await asyncio.to_thread(load_templates, settings)
+    templates = await asyncio.to_thread(load_templates, settings)
     folder = settings.data.dir
     async with AsyncExitStack() as stack:
         stack.enter_context(private_umask())
@@ -158,77 +158,79 @@ async def open_application(
         stack.push_async_callback(backend.aclose)
 
         async def redeliver(job: Job) -> Job:
-            done = await deliverer.deliver(job, collector.result(job), again=True)
-            return await book.apply_event(job, Redelivered(done.method, done.message))
+            done = await delivery.deliver(job, fetcher.result(job), again=True)
+            return await lifecycle.apply_event(job, Redelivered(done.method, done.message))
 
         kept = KeptResults(database, redeliver, now=now)
-        book = JobLifecycle(database, CompositeObserver([*reporters, kept]), now=now)
-        circuit = CircuitBreaker(backend.health, on_change=on_circuit)
-        stack.push_async_callback(circuit.aclose)
-        collector = ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep)
+        lifecycle = JobLifecycle(database, CompositeObserver([*observers, kept]), now=now)
+        breaker = CircuitBreaker(backend.health, on_change=on_breaker)
+        stack.push_async_callback(breaker.aclose)
+        fetcher = ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep)
 
         async def stop(job: Job) -> None:
             # Without a handle it is about to be submitted: its runner sees the request itself.
             if job.handle is not None:
                 await backend.cancel(job.handle)
 
-        painter = await painter_of(backend, menu)
+        painter = await painter_of(backend, templates)
         if painter is not UNKNOWN:
             log.info("pictures are painted by %s", painter.show(settings.imagine.model))
-        limits = replace(settings.limits(negative=menu.grid.supports_negative), painter=painter)
+        limits = replace(
+            settings.limits(negative=templates.grid.supports_negative), painter=painter
+        )
         quota = settings.default_quota()
         queue = JobQueue(
             database,
-            book,
+            lifecycle,
             QueueLimits(settings.queue.running, settings.queue.waiting, quota),
             now=now,
             entropy=entropy,
-            wake=lambda: dispatcher.wake(),
+            wake=lambda: scheduler.wake(),
             steps_run=painter.steps_run,
             stop=stop,
         )
-        kitchen = WorkflowRenderer(queue.jobs, backend, menu)
+        renderer = WorkflowRenderer(queue.jobs, backend, templates)
         spending = settings.spending
         ceilings = BudgetLimits(
             total=spending.credits_per_day or None,
             per_server=spending.credits_per_day_per_server or None,
         )
-        purse = BudgetService(database, backend, ceilings, now=now, on_settled=on_settled)
-        stack.push_async_callback(purse.aclose)
-        deliverer = DeliveryService(database, courier, now=now)
-        runner = JobWorker(
-            book=book,
+        budget = BudgetService(database, backend, ceilings, now=now, on_settled=on_settled)
+        stack.push_async_callback(budget.aclose)
+        delivery = DeliveryService(database, transport, now=now)
+        worker = JobWorker(
+            lifecycle=lifecycle,
             backend=backend,
-            kitchen=kitchen,
-            collector=collector,
-            deliverer=deliverer,
-            circuit=circuit,
-            purse=purse,
+            renderer=renderer,
+            fetcher=fetcher,
+            delivery=delivery,
+            breaker=breaker,
+            budget=budget,
         )
-        dispatcher = Scheduler(
+        scheduler = Scheduler(
             database,
-            book,
-            runner,
-            circuit,
+            lifecycle,
+            worker,
+            breaker,
             slots=settings.queue.running,
             per_user=quota.running,
             now=now,
         )
-        stack.push_async_callback(dispatcher.aclose)
+        stack.push_async_callback(scheduler.aclose)
         yield Application(
             settings=settings,
             limits=limits,
-            templates=menu,
+            templates=templates,
             database=database,
             backend=backend,
-            lifecycle=book,
-            results=collector,
-            worker=runner,
-            breaker=circuit,
-            scheduler=dispatcher,
+            lifecycle=lifecycle,
+            results=fetcher,
+            worker=worker,
+            breaker=breaker,
+            scheduler=scheduler,
             queue=queue,
-            renderer=kitchen,
-            budget=purse,
+            renderer=renderer,
+            budget=budget,
             kept=kept,
         )
 
@@ -310,5 +312,5 @@ def ensure_data_dir(folder: Path) -> None:
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:
-        mend = "Name a folder that the bot's user may write to."
-        raise ConfigError("[data] dir", f"cannot make {folder}: {error.strerror}", mend) from error
+        hint = "Name a folder that the bot's user may write to."
+        raise ConfigError("[data] dir", f"cannot make {folder}: {error.strerror}", hint) from error

@@ -87,8 +87,8 @@ def _privacy(settings: Settings) -> CheckResult:
         paths = [place for place, entries in places if entries]
     else:
         paths = [entry.path for entry in found]
-    mend = f"Run: chmod -R go= {shlex.join(str(path) for path in paths)}"
-    return CheckResult(what, False, f"open to other users: {first}{more}", mend)
+    hint = f"Run: chmod -R go= {shlex.join(str(path) for path in paths)}"
+    return CheckResult(what, False, f"open to other users: {first}{more}", hint)
 
 
 def _sizes(settings: Settings, painter: Painter) -> list[CheckResult]:
@@ -100,8 +100,8 @@ def _sizes(settings: Settings, painter: Painter) -> list[CheckResult]:
         f"[imagine] width and height: {imagine.width} x {imagine.height} is what members get by "
         f"default, and {painter.engine} fails below {least} pixels, after all the work"
     )
-    mend = "Raise width and height to 256 or more, 512 or 768 for good pictures, and max_pixels."
-    return [CheckResult("picture size", False, problem, mend)]
+    hint = "Raise width and height to 256 or more, 512 or 768 for good pictures, and max_pixels."
+    return [CheckResult("picture size", False, problem, hint)]
 
 
 def _default_grid(settings: Settings, menu: WorkflowTemplates, backend: Backend) -> Workflow:

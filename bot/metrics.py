@@ -124,7 +124,7 @@ class Metrics:
             if job.started_at is not None:
                 self._run.observe((now - job.started_at).total_seconds())
         if isinstance(event, Redelivered):
-            self._deliveries.labels(event.rung).inc()  # it has ended, and was counted, before
+            self._deliveries.labels(event.method).inc()  # it has ended, and was counted, before
         elif job.state.terminal:
             self._ended.labels(job.state.value, job.cause or "").inc()
 

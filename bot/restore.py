@@ -107,7 +107,7 @@ def starting_afresh(settings: Settings) -> Iterator[Restoring]:
             backups.discard(prepared)
 
 
-async def settle_posted(engine: Application, courier: DeliveryTransport) -> None:
+async def settle_posted(engine: Application, transport: DeliveryTransport) -> None:
     """Finish every restored job whose result Discord shows already; for a moment after sign-in.
 
     Its pictures may be gone: nothing is computed, collected or posted for it.
@@ -119,7 +119,7 @@ async def settle_posted(engine: Application, courier: DeliveryTransport) -> None
             continue
         for way in (INTERACTION, CHANNEL, DIRECT):
             try:
-                message = await courier.find_sent(way, job, f"job-{job.id}", job.created_at)
+                message = await transport.find_sent(way, job, f"job-{job.id}", job.created_at)
                 handle = job.handle or (await engine.backend.find(job.id) if message else None)
             except (DeliveryError, BackendError, OSError) as error:
                 log.warning("cannot look for an earlier post: %s", error, extra={"job": job.id})
@@ -160,8 +160,8 @@ def _alone(folder: Path) -> Iterator[None]:
         with bot_lock(folder, "gridbrush restore", utc_now()), database_lock(folder, alone=True):
             yield
     except FolderInUse as error:
-        mend = "Stop the bot, and every one that stands by, and run this again."
-        raise ConfigError(error.location, error.problem, mend) from None
+        hint = "Stop the bot, and every one that stands by, and run this again."
+        raise ConfigError(error.location, error.problem, hint) from None
 
 
 def _reconcile(

@@ -67,7 +67,7 @@ class Runtime:
     engine: Application
     client: GridbrushClient
     status_updater: StatusUpdater
-    courier: DiscordDelivery
+    transport: DiscordDelivery
     updater_task: asyncio.Task[None]
     metrics: Metrics
     metrics_url: str
@@ -76,8 +76,8 @@ class Runtime:
         """Finish what is being posted and write no more; while Discord can still be reached."""
         # A delivery that went on without its connection would be taken for one that failed.
         await self.engine.scheduler.aclose()
-        await self.courier.aclose()
-        await self.client.desk.settling.aclose()
+        await self.transport.aclose()
+        await self.client.context.settling.aclose()
         await _stop(self.updater_task)
 
 
@@ -85,7 +85,7 @@ class Runtime:
 async def open_runtime(
     settings: Settings,
     *,
-    reporters: Iterable[JobObserver] = (),
+    observers: Iterable[JobObserver] = (),
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -104,10 +104,10 @@ async def open_runtime(
             acknowledged=metrics.observe_ack_latency,
             limited=metrics.count_rate_limit,
         )
-        courier = DiscordDelivery(client)
+        transport = DiscordDelivery(client)
         cards = StatusUpdater(client)
 
-        def circuit_changed(away: bool, detail: str) -> None:
+        def breaker_changed(away: bool, detail: str) -> None:
             metrics.set_backend_available(away, detail)
             if settings.queue.when_paused == "refuse":
                 engine.queue.gate.closed_reason = (
@@ -127,12 +127,12 @@ async def open_runtime(
         engine = await stack.enter_async_context(
             open_application(
                 settings,
-                courier=courier,
-                reporters=[cards, metrics, *reporters],
+                transport=transport,
+                observers=[cards, metrics, *observers],
                 now=now,
                 entropy=entropy,
                 sleep=sleep,
-                on_circuit=circuit_changed,
+                on_breaker=breaker_changed,
                 on_settled=metrics.observe_cost,
                 on_store=store_changed,
             )
@@ -143,13 +143,13 @@ async def open_runtime(
             if not author_id:
                 cards.reopen()
 
-        client.desk = BotContext(
+        client.context = BotContext(
             queue=engine.queue,
             limits=engine.limits,
-            collector=engine.results,
-            posts=MessageStore(engine.database, now=now),
-            prints=RenditionCache(engine.results),
-            allowances=QuotaService(engine.database, settings.default_quota(), now=now),
+            fetcher=engine.results,
+            messages=MessageStore(engine.database, now=now),
+            renditions=RenditionCache(engine.results),
+            quotas=QuotaService(engine.database, settings.default_quota(), now=now),
             privacy=PrivacyService(
                 engine.database,
                 engine.results.folder,
@@ -164,7 +164,7 @@ async def open_runtime(
             notice=notice,
             opened=opened,
         )
-        client.desk.settling.on_card = cards.take_up
+        client.context.settling.on_card = cards.take_up
         url = await stack.enter_async_context(
             serve_metrics(
                 metrics,
@@ -182,7 +182,7 @@ async def open_runtime(
             keep_running("writing cards", write_cards), name="cards"
         )
         stack.push_async_callback(_stop, writing)
-        yield Runtime(engine, client, cards, courier, writing, metrics, url)
+        yield Runtime(engine, client, cards, transport, writing, metrics, url)
 
 
 def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
@@ -195,7 +195,7 @@ async def run_until_stopped(
     stop: asyncio.Event,
     *,
     on_ready: Callable[[Runtime], None] = lambda _service: None,
-    reporters: Iterable[JobObserver] = (),
+    observers: Iterable[JobObserver] = (),
     guild_ready_timeout: float = 2.0,
     standby: bool = False,
 ) -> None:
@@ -208,7 +208,7 @@ async def run_until_stopped(
         if not await _hold_folder(settings.data.dir, stack, stop if standby else None):
             return
         service = await stack.enter_async_context(
-            open_runtime(settings, reporters=reporters, guild_ready_timeout=guild_ready_timeout)
+            open_runtime(settings, observers=observers, guild_ready_timeout=guild_ready_timeout)
         )
         client = service.client
         token = settings.discord.token.get_secret_value()
@@ -278,7 +278,7 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
     await service.client.signed_in.wait()
     engine = service.engine
     # First of all: what Discord shows already must not be made again.
-    await keep_running("settling posts", lambda: settle_posted(engine, service.courier))
+    await keep_running("settling posts", lambda: settle_posted(engine, service.transport))
     # Before the jobs: a result that is due becomes its card, if that is still found.
     await keep_running("taking up first answers", lambda: first_response.resume(service.client))
     # Were the line dispatched before its running jobs are known, too many would run.
@@ -292,7 +292,7 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
     await asyncio.gather(
         keep_running("taking up settlements", engine.budget.recover),
         keep_running("taking up cards", service.status_updater.resume),
-        keep_running("taking up rows", service.courier.resume_pending_rows),
+        keep_running("taking up rows", service.transport.resume_pending_rows),
         keep_running("delivering what was kept", engine.kept.run),
         keep_running("dispatching", dispatch),
     )

@@ -43,9 +43,9 @@ def die_when_posted() -> None:
     hand_over = DiscordDelivery.send
 
     async def hand_over_and_die(
-        self: DiscordDelivery, rung: str, job: Job, package: JobResult, nonce: str
+        self: DiscordDelivery, method: str, job: Job, package: JobResult, nonce: str
     ) -> MessageRef | None:
-        message = await hand_over(self, rung, job, package, nonce)
+        message = await hand_over(self, method, job, package, nonce)
         die()
         return message
 
@@ -73,7 +73,7 @@ async def main(moment: str) -> None:
         settings,
         asyncio.Event(),
         on_ready=arm if moment == "submitted" else lambda _service: None,
-        reporters=[Killer(moment)],
+        observers=[Killer(moment)],
         guild_ready_timeout=0.1,
     )
 

@@ -43,7 +43,7 @@ def _settings(folder: Path, text: str = "") -> Settings:
 async def test_an_engine_carries_a_job_to_the_folder_it_is_told(tmp_path: Path) -> None:
     pictures = tmp_path / "elsewhere"
     async with open_application(
-        _settings(tmp_path), courier=FolderDelivery(None), pictures=pictures
+        _settings(tmp_path), transport=FolderDelivery(None), pictures=pictures
     ) as engine:
         job = await engine.worker.run(await engine.queue.submit_immediate(REQUEST))
         assert job.state is JobState.FINISHED
@@ -54,7 +54,7 @@ async def test_an_engine_carries_a_job_to_the_folder_it_is_told(tmp_path: Path) 
 
 
 async def test_a_job_without_a_handle_is_cancelled_by_its_runner(tmp_path: Path) -> None:
-    async with open_application(_settings(tmp_path), courier=FolderDelivery(None)) as engine:
+    async with open_application(_settings(tmp_path), transport=FolderDelivery(None)) as engine:
         job = await engine.queue.submit_immediate(REQUEST)
         await engine.queue.cancel(job.id, OPERATOR)
         stored = await engine.queue.jobs.get(job.id)
@@ -66,7 +66,7 @@ async def test_a_job_without_a_handle_is_cancelled_by_its_runner(tmp_path: Path)
 
 
 async def test_an_engine_wakes_its_dispatcher_for_a_request_from_a_channel(tmp_path: Path) -> None:
-    async with open_application(_settings(tmp_path), courier=FolderDelivery(None)) as engine:
+    async with open_application(_settings(tmp_path), transport=FolderDelivery(None)) as engine:
         assert engine.scheduler.running == 0
         assert await engine.scheduler.resume_jobs() == 0
 
@@ -75,16 +75,16 @@ async def test_a_folder_that_cannot_be_made_is_the_operators_to_mend(tmp_path: P
     (tmp_path / "taken").write_text("a file")
     settings = _settings(tmp_path, '[data]\ndir = "taken/data"')
     with pytest.raises(ConfigError, match="Name a folder"):
-        async with open_application(settings, courier=FolderDelivery(None)):
+        async with open_application(settings, transport=FolderDelivery(None)):
             pytest.fail("it opened")
 
 
 def test_the_stock_templates_make_grids_and_upscale(tmp_path: Path) -> None:
-    menu = load_templates(_settings(tmp_path))
-    assert not menu.grid.needs_input
-    assert menu.upscale is not None
-    assert menu.upscale.needs_input
-    assert "oil" in menu.styles
+    templates = load_templates(_settings(tmp_path))
+    assert not templates.grid.needs_input
+    assert templates.upscale is not None
+    assert templates.upscale.needs_input
+    assert "oil" in templates.styles
 
 
 @pytest.mark.parametrize(
@@ -122,7 +122,7 @@ async def test_examining_finds_everything_at_once(tmp_path: Path) -> None:
 
 async def test_the_script_is_the_local_backends_whatever_is_configured(tmp_path: Path) -> None:
     settings = _settings(tmp_path)
-    async with open_application(settings, courier=FolderDelivery(None)) as engine:
+    async with open_application(settings, transport=FolderDelivery(None)) as engine:
         job = await engine.queue.submit_immediate(REQUEST)
         script = await render_local_script(
             settings, Submission(job.id, await engine.renderer.render(job))

@@ -116,7 +116,7 @@ async def test_an_engine_makes_nothing_open_whatever_the_umask(tmp_path: Path) -
     before = os.umask(0)
     try:
         chosen = settings(tmp_path / "data", kind="local", local={"engine": "sketch"})
-        async with open_application(chosen, courier=FolderDelivery(None)):
+        async with open_application(chosen, transport=FolderDelivery(None)):
             made = modes(tmp_path / "data")
         assert os.umask(0) == 0  # it is given back
     finally:

@@ -29,7 +29,7 @@ from bot.playground.state.models import Message
 from bot.settings import Settings
 from tests.left_behind import KEPT_TABLES, ROOT, LeftBehind, holding_root
 from tests.playground.clock import Clock
-from tests.scenarios.harness import House, open_with
+from tests.scenarios.harness import Harness, open_with
 
 pytestmark = pytest.mark.xdist_group("release 0.1")
 
@@ -73,7 +73,7 @@ async def playground(left: LeftBehind, clock: Clock) -> AsyncIterator[Playground
     await playing.aclose()
 
 
-Opener = Callable[..., AbstractAsyncContextManager[House]]
+Opener = Callable[..., AbstractAsyncContextManager[Harness]]
 
 
 @pytest.fixture
@@ -81,12 +81,12 @@ def open_bot(left: LeftBehind, playground: Playground, clock: Clock) -> Opener:
     """Opens today's bot with the release's file, some minutes after the other was killed."""
 
     @contextlib.asynccontextmanager
-    async def opened(*, minutes: float = 5, dispatching: bool = True) -> AsyncIterator[House]:
+    async def opened(*, minutes: float = 5, dispatching: bool = True) -> AsyncIterator[Harness]:
         clock.pass_time(minutes=minutes)
-        async with open_with(settings(left, playground), playground, clock) as house:
+        async with open_with(settings(left, playground), playground, clock) as harness:
             if not dispatching:
-                house.service.engine.scheduler.drain()
-            yield house
+                harness.service.engine.scheduler.drain()
+            yield harness
 
     return opened
 
@@ -102,23 +102,23 @@ def settings(left: LeftBehind, playground: Playground) -> Settings:
     return Settings.load(left.config, environ)
 
 
-async def job_of(house: House, left: LeftBehind, prompt: str) -> Job:
-    job = await house.service.engine.queue.jobs.get(left.job_id(prompt))
+async def job_of(harness: Harness, left: LeftBehind, prompt: str) -> Job:
+    job = await harness.service.engine.queue.jobs.get(left.job_id(prompt))
     assert job is not None
     return job
 
 
-async def finished(house: House, job_id: str) -> None:
+async def finished(harness: Harness, job_id: str) -> None:
     """Wait until a job has ended well."""
-    job = await house.witness.reached(job_id, *(state for state in JobState if state.terminal))
+    job = await harness.witness.reached(job_id, *(state for state in JobState if state.terminal))
     assert job.state is JobState.FINISHED, job.failure_message
 
 
-def card_of(house: House, job_id: str) -> Message:
+def card_of(harness: Harness, job_id: str) -> Message:
     """The message that the release had posted for a job, or what it has become."""
     (found,) = [
         message
-        for message in house.playground.world.messages_in("imagine")
+        for message in harness.playground.world.messages_in("imagine")
         if not message.ephemeral
         and any(job_id in control.get("custom_id", "") for control in message.controls())
     ]
@@ -196,37 +196,37 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
     before = {table: left.rows(table) for table in KEPT_TABLES}
     running, first, second = (left.job_id(prompt) for prompt in (RUNNING, FIRST, SECOND))
     delivered: list[Job] = []
-    async with open_bot() as house:
+    async with open_bot() as harness:
         for job_id in (running, first, second):
-            await finished(house, job_id)
-        assert house.witness.starts == [first, second]
+            await finished(harness, job_id)
+        assert harness.witness.starts == [first, second]
         # The card, which the release had posted, has become the result: its token lives still.
         cards = {one["id"] for one in left.discord["messages"]}
         for job_id in (running, first, second):
-            job = await house.service.engine.queue.jobs.get(job_id)
+            job = await harness.service.engine.queue.jobs.get(job_id)
             assert job is not None
-            (result,) = house.results(job)
+            (result,) = harness.results(job)
             assert (job.delivery_method, result.id in cards) == ("interaction", True)
             delivered.append(job)
         assert [job.fetched_rows for job in delivered] == [(1, 2), (1,), (1,)]
         # What the release could post nowhere is posted now that there is a way.
-        await finished(house, left.job_id(KEPT))
-        kept = await job_of(house, left, KEPT)
-        assert (kept.delivery_method, len(house.results(kept))) == ("interaction", 1)
+        await finished(harness, left.job_id(KEPT))
+        kept = await job_of(harness, left, KEPT)
+        assert (kept.delivery_method, len(harness.results(kept))) == ("interaction", 1)
         delivered.append(kept)
         # What the release had made is a source for what is made now.
-        asked = await house.member("Ada").select(
-            card_of(house, left.job_id("a lighthouse in the fog")),
+        asked = await harness.member("Ada").select(
+            card_of(harness, left.job_id("a lighthouse in the fog")),
             "Upscale an image …",
             ["cell:1:2"],
         )
         await asked.answered()
-        await finished(house, (await house.job(asked)).id)
+        await finished(harness, (await harness.job(asked)).id)
         for prompt, state in ENDED.items():
-            assert (await job_of(house, left, prompt)).state is state
-    async with open_bot() as house:
-        await house.service.engine.scheduler.idle()
-        assert [len(house.results(job)) for job in delivered] == [1, 1, 1, 1]
+            assert (await job_of(harness, left, prompt)).state is state
+    async with open_bot() as harness:
+        await harness.service.engine.scheduler.idle()
+        assert [len(harness.results(job)) for job in delivered] == [1, 1, 1, 1]
     after = {table: left.rows(table) for table in KEPT_TABLES}
     for table, rows in before.items():
         assert after[table][: len(rows)] == rows, table
@@ -246,18 +246,18 @@ async def test_a_job_that_still_paints_is_followed_to_its_end(
     running = left.job_id(RUNNING)
     painting = StillPainting(left.folder(running))
     edits = {one["id"]: one["edits"] for one in left.discord["messages"]}
-    async with open_bot(minutes=20, dispatching=False) as house:
-        card = card_of(house, running)
-        await house.playground.until(lambda _: card.edits > edits[card.id])
-        job = await job_of(house, left, RUNNING)
+    async with open_bot(minutes=20, dispatching=False) as harness:
+        card = card_of(harness, running)
+        await harness.playground.until(lambda _: card.edits > edits[card.id])
+        job = await job_of(harness, left, RUNNING)
         assert job.state is JobState.RUNNING
         painting.end()
-        await finished(house, running)
+        await finished(harness, running)
         # The token of its card is dead by now: the bot calls its author, once.
-        job = await job_of(house, left, RUNNING)
-        (result,) = house.results(job)
+        job = await job_of(harness, left, RUNNING)
+        (result,) = harness.results(job)
         assert (job.delivery_method, job.fetched_rows) == ("channel", (1, 2))
-        assert house.called(result) == [house.member("Mo").id]
+        assert harness.called(result) == [harness.member("Mo").id]
 
 
 # What is pressed on messages of the release: the job of the message, who, what, which choice.
@@ -283,19 +283,19 @@ PRESSES: tuple[tuple[str, str, str, str, str], ...] = (
 async def test_every_control_of_a_posted_message_does_what_it_did(
     left: LeftBehind, open_bot: Opener
 ) -> None:
-    async with open_bot(dispatching=False) as house:
-        await finished(house, left.job_id(RUNNING))
+    async with open_bot(dispatching=False) as harness:
+        await finished(harness, left.job_id(RUNNING))
         for prompt, who, control, choice, effect in PRESSES:
-            assert await pressed(house, left, prompt, who, control, choice) == effect, control
+            assert await pressed(harness, left, prompt, who, control, choice) == effect, control
 
 
 async def pressed(
-    house: House, left: LeftBehind, prompt: str, who: str, control: str, choice: str
+    harness: Harness, left: LeftBehind, prompt: str, who: str, control: str, choice: str
 ) -> str:
     """Press it, and say what happened."""
-    message = card_of(house, left.job_id(prompt))
-    house.clock.pass_time(seconds=5)
-    member = house.member(who)
+    message = card_of(harness, left.job_id(prompt))
+    harness.clock.pass_time(seconds=5)
+    member = harness.member(who)
     if choice:
         asked = await member.select(message, control, [choice])
     else:
@@ -304,20 +304,20 @@ async def pressed(
     if asked.modal is not None:
         handed_in = await member.submit_modal(asked, {})
         answer = await handed_in.answered()
-        made = await house.service.engine.queue.jobs.by_interaction(handed_in.id)
+        made = await harness.service.engine.queue.jobs.by_interaction(handed_in.id)
         same = made is not None and made.request.prompt == prompt
         return "opens a form" if same else answer.text
     if control == "Cancel":
-        job = await house.witness.reached(left.job_id(prompt), JobState.CANCELLED)
+        job = await harness.witness.reached(left.job_id(prompt), JobState.CANCELLED)
         return f"{job.state.removesuffix('led')}s"
     answer = await asked.answered()
     if control == "Delete":
         await (await member.press(answer, "Delete for good")).acked()
-        await house.playground.until(lambda world: message.id not in world.messages)
+        await harness.playground.until(lambda world: message.id not in world.messages)
         return "deletes"
     if answer.attachments:
         return "shows a picture"
-    if await house.service.engine.queue.jobs.by_interaction(asked.id):
+    if await harness.service.engine.queue.jobs.by_interaction(asked.id):
         return "makes a job"
     return "shows words" if prompt in answer.text else answer.text
 
@@ -325,33 +325,33 @@ async def pressed(
 async def test_commands_know_what_was_made_and_set_before(
     left: LeftBehind, open_bot: Opener
 ) -> None:
-    async with open_bot(dispatching=False) as house:
-        await finished(house, left.job_id(RUNNING))
+    async with open_bot(dispatching=False) as harness:
+        await finished(harness, left.job_id(RUNNING))
         for prompt, who in (
             ("a lighthouse in the fog", "Ada"),
             ("a castle on a hill", "Ben"),
             (KEPT, "Ada"),
             ("a red apple", "Mo"),
         ):
-            shown = await house.ask("show", who, id=left.job_id(prompt))
+            shown = await harness.ask("show", who, id=left.job_id(prompt))
             assert (len(shown.attachments), prompt in shown.text) == (1, True)
-        history = (await house.ask("history")).text
+        history = (await harness.ask("history")).text
         assert [
             prompt for prompt in ("a lighthouse in the fog", KEPT, FIRST) if prompt not in history
         ] == []
-        assert FIRST in (await house.ask("queue", "Ada")).text
-        assert SECOND in (await house.ask("queue", "Ben")).text
+        assert FIRST in (await harness.ask("queue", "Ada")).text
+        assert SECOND in (await harness.ask("queue", "Ben")).text
         # 60 by the moderator's rule; two grids of 4 are charged, 2 pictures are reserved.
-        quota = (await house.ask("quota")).text
+        quota = (await harness.ask("quota")).text
         assert "60" in quota
         assert "50" in quota
-        ben = (await house.ask("quota-admin show", "Mo", member=house.member("Ben"))).text
+        ben = (await harness.ask("quota-admin show", "Mo", member=harness.member("Ben"))).text
         assert "8" in ben
-        record = (await house.ask("quota-admin history", "Mo", member=house.member("Ben"))).text
+        record = (await harness.ask("quota-admin history", "Mo", member=harness.member("Ben"))).text
         assert "a fine print" in record
-        refused = await house.ask("imagine", "Keeper", prompt="a fox")
+        refused = await harness.ask("imagine", "Keeper", prompt="a fox")
         assert "blocked" in refused.text
-        refused = await house.ask("imagine", "Ada", prompt="mud on boots")
+        refused = await harness.ask("imagine", "Ada", prompt="mud on boots")
         assert "mud" in refused.text
 
 

@@ -13,7 +13,9 @@ from collections.abc import Mapping
 from bot.backends.base import Backend
 from bot.domain.errors import ConfigError
 
-_NOT_BACKENDS = frozenset({"base", "folders", "published", "recordings", "slots", "standins"})
+_NOT_BACKENDS = frozenset(
+    {"base", "container_stubs", "engine_info", "environment", "job_folders", "slots", "task_slots"}
+)
 
 
 def available_kinds() -> tuple[str, ...]:

@@ -40,8 +40,8 @@ class Description:
         if not self.problems:
             return (CheckResult(FINDING, True, self.detail or self.painter.show()),)
         return tuple(
-            CheckResult(FINDING, False, f"{where} {problem}", mend)
-            for problem, mend in self.problems
+            CheckResult(FINDING, False, f"{where} {problem}", hint)
+            for problem, hint in self.problems
         )
 
 
@@ -53,7 +53,7 @@ def read_description(text: str) -> Description:
     try:
         said = json.loads(text)
         painter = Painter(str(said["engine"]), str(said["model"]), bool(said["negative"]))
-        problems = tuple((str(problem), str(mend)) for problem, mend in said["problems"])
+        problems = tuple((str(problem), str(hint)) for problem, hint in said["problems"])
         facts = [painter.show()]
         if said["family"]:
             facts.append(f"family {said['family']}")

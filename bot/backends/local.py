@@ -189,8 +189,8 @@ class LocalBackend:
             return Health(False, "bash is not installed", "Install bash; the job scripts need it.")
         runtime = self._options.container
         if runtime != "none" and shutil.which(runtime) is None:
-            mend = 'Install it, or set [backend.local] container = "none".'
-            return Health(False, f"{runtime} is not installed", mend)
+            hint = 'Install it, or set [backend.local] container = "none".'
+            return Health(False, f"{runtime} is not installed", hint)
         if not os.access(self._jobs, os.W_OK):
             return Health(False, f"cannot write to {self._jobs}", "Make the folder writable.")
         return Health(True, f"{self._options.tasks} task slots, engine {self._options.engine}")
@@ -338,8 +338,8 @@ def _holders(folder: Path) -> list[int]:
 
 
 def _await_end(folder: Path) -> None:
-    patience = time.monotonic() + GRACE_SECONDS
-    while _alive(folder) and time.monotonic() < patience:
+    timeouts = time.monotonic() + GRACE_SECONDS
+    while _alive(folder) and time.monotonic() < timeouts:
         time.sleep(0.02)
 
 

@@ -63,8 +63,8 @@ class Recording:
         try:
             lines = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
-            mend = "Name a readable file."
-            raise ConfigError("[backend.scripted] recording", str(error), mend) from error
+            hint = "Name a readable file."
+            raise ConfigError("[backend.scripted] recording", str(error), hint) from error
         for number, text in enumerate(lines, 1):
             try:
                 entry = json.loads(text)
@@ -73,8 +73,8 @@ class Recording:
                 else:
                     beats.append(RecordedLine(**entry))
             except (ValueError, TypeError) as error:
-                mend = 'Write {"at": seconds, "line" or "mark": text} or {"exit": status}.'
-                raise ConfigError(f"{path}:{number}", str(error), mend) from error
+                hint = 'Write {"at": seconds, "line" or "mark": text} or {"exit": status}.'
+                raise ConfigError(f"{path}:{number}", str(error), hint) from error
         return cls(tuple(beats), ending)
 
 

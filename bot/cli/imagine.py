@@ -54,13 +54,13 @@ def imagine(
 async def _imagine(
     settings: Settings, prompt: str, chosen: RequestOptions, out: Path | None, as_json: bool
 ) -> ExitCode:
-    reporter = TerminalProgress(silent=as_json)
+    observer = TerminalProgress(silent=as_json)
     async with open_application(
-        settings, courier=FolderDelivery(out), reporters=[reporter]
+        settings, transport=FolderDelivery(out), observers=[observer]
     ) as engine:
         request = read_request(engine, prompt, chosen)
         job = await engine.queue.submit_immediate(request)
-        return await follow(engine, job, reporter, out, as_json)
+        return await follow(engine, job, observer, out, as_json)
 
 
 def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Request:
@@ -76,14 +76,14 @@ def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Re
 
 
 async def follow(
-    engine: Application, job: Job, reporter: TerminalProgress, out: Path | None, as_json: bool
+    engine: Application, job: Job, observer: TerminalProgress, out: Path | None, as_json: bool
 ) -> ExitCode:
     """Carry a job to its end under the reporter's eyes, and say how it ended."""
     started = job
     try:
-        job = await run_job(engine, job, lambda: reporter.show(started))
+        job = await run_job(engine, job, lambda: observer.show(started))
     finally:
-        reporter.close()
+        observer.close()
     return print_outcome(job, result_of(engine, job, out), as_json=as_json)
 
 

@@ -32,7 +32,9 @@ class FolderDelivery:
         """One rung: files."""
         return (METHOD,)
 
-    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
+    async def send(
+        self, method: str, job: Job, package: JobResult, nonce: str
+    ) -> MessageRef | None:
         """Copy the files, if another folder was named. Raises DeliveryError if it is not usable."""
         if self._out is not None:
             try:
@@ -42,7 +44,7 @@ class FolderDelivery:
         return None
 
     async def find_sent(
-        self, rung: str, job: Job, nonce: str, since: datetime
+        self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
         """Copying again does no harm, so nothing is looked for."""
         return None

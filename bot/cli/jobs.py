@@ -47,9 +47,9 @@ def jobs(
 async def _jobs(
     settings: Settings, wanted: str | None, only_list: bool, out: Path | None, as_json: bool
 ) -> ExitCode:
-    reporter = TerminalProgress(silent=as_json)
+    observer = TerminalProgress(silent=as_json)
     async with open_application(
-        settings, courier=FolderDelivery(out), reporters=[reporter]
+        settings, transport=FolderDelivery(out), observers=[observer]
     ) as engine:
         await _settle(engine)
         found = await _find(engine, wanted)
@@ -60,7 +60,7 @@ async def _jobs(
         worst = ExitCode.OK
         for job in left:
             try:
-                worst = max(worst, await follow(engine, job, reporter, out, as_json))
+                worst = max(worst, await follow(engine, job, observer, out, as_json))
             except RequestError as busy:
                 if wanted is not None:
                     raise

@@ -58,11 +58,11 @@ def render_(
 async def _render(
     settings: Settings, prompt: str, chosen: RequestOptions, form: OutputFormat
 ) -> ExitCode:
-    menu = await asyncio.to_thread(load_templates, settings)
+    templates = await asyncio.to_thread(load_templates, settings)
     request = Request.parse(
         prompt,
         chosen,
-        limits=settings.limits(negative=menu.grid.supports_negative),
+        limits=settings.limits(negative=templates.grid.supports_negative),
         seed=random_seed(os.urandom(4)),
         author=Author(0, "operator"),
         place=ChannelRef(),
@@ -70,12 +70,15 @@ async def _render(
     name = job_id(utc_now(), os.urandom(5))
     folder = settings.data.dir / "local" / "jobs" / name / "published"
     workflow = render(
-        menu.grid, request, RenderContext(name, os.urandom(32), folder.as_uri()), menu.styles
+        templates.grid,
+        request,
+        RenderContext(name, os.urandom(32), folder.as_uri()),
+        templates.styles,
     )
     if form is OutputFormat.BASH:
         print(await render_local_script(settings, Submission(name, workflow)), end="")
         return ExitCode.OK
-    document = redact(workflow, menu.grid).to_dict()
+    document = redact(workflow, templates.grid).to_dict()
     if form is OutputFormat.JSON:
         print(json.dumps(document, indent=2, ensure_ascii=False))
     else:

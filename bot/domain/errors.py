@@ -124,11 +124,11 @@ class DeliveryUnavailable(DeliveryError):
 class ConfigError(BotError):
     """The operator's to mend: ``where`` (file and key), ``problem``, and ``mend``."""
 
-    def __init__(self, where: str, problem: str, mend: str) -> None:
-        super().__init__(f"{where}: {problem}. {mend}")
+    def __init__(self, where: str, problem: str, hint: str) -> None:
+        super().__init__(f"{where}: {problem}. {hint}")
         self.location = where
         self.problem = problem
-        self.hint = mend
+        self.hint = hint
 
 
 class WorkflowError(ConfigError):

@@ -196,7 +196,7 @@ class Delivered:
 class Redelivered:
     """A result that was kept has been handed over after all, by ``rung``."""
 
-    rung: str
+    method: str
     message: MessageRef | None = None
 
 

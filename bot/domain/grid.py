@@ -133,10 +133,10 @@ def encodings_within(
     ``png_bytes`` is what the rows' own PNG files weigh together, or None if unknown: stacked
     unscaled they weigh about the same, so a PNG that cannot fit is not computed to find that out.
     """
-    ladder = encodings(geometry, side)
-    if png_bytes is not None and png_bytes * ladder[0].scale ** 2 > limit:
-        return ladder[1:]
-    return ladder
+    methods = encodings(geometry, side)
+    if png_bytes is not None and png_bytes * methods[0].scale ** 2 > limit:
+        return methods[1:]
+    return methods
 
 
 def file_name(

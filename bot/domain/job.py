@@ -193,7 +193,7 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
     IllegalTransition.
     """
     if job.delivery_method == KEPT and isinstance(event, Redelivered):
-        return replace(job, delivery_method=event.rung, result=event.message)
+        return replace(job, delivery_method=event.method, result=event.message)
     if job.state.terminal or (job.state in _AFTER_RUN and isinstance(event, _OF_THE_RUN)):
         return job
     match event:
@@ -233,10 +233,14 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
                 return _collected(job, rows)
             if job.state is JobState.DELIVERING:
                 return job
-        case Delivered(rung, message):
+        case Delivered(method, message):
             if job.state is JobState.DELIVERING:
                 return replace(
-                    job, state=JobState.FINISHED, delivery_method=rung, result=message, ended_at=at
+                    job,
+                    state=JobState.FINISHED,
+                    delivery_method=method,
+                    result=message,
+                    ended_at=at,
                 )
         case Redelivered():
             pass  # only what was kept can be

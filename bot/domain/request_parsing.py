@@ -522,14 +522,14 @@ def large_enough(
     if pixels >= min_pixels <= max_pixels:
         return size
     what = f"{name} is" if name else "The picture size that this server uses is"
-    mend = f"Choose one of {min_pixels} pixels or more, for example --size 512x512."
+    hint = f"Choose one of {min_pixels} pixels or more, for example --size 512x512."
     if min_pixels > max_pixels:
-        mend = "A moderator can tell the operator: no larger one is allowed here."
+        hint = "A moderator can tell the operator: no larger one is allowed here."
     elif min_pixels > 512 * 512 or max_pixels < 512 * 512:
-        mend = f"Choose one of {min_pixels} pixels or more."
+        hint = f"Choose one of {min_pixels} pixels or more."
     raise InvalidRequest(
         name or "size",
-        f"{what} too small for what paints here: {size[0]}x{size[1]} has {pixels} pixels. {mend}",
+        f"{what} too small for what paints here: {size[0]}x{size[1]} has {pixels} pixels. {hint}",
     )
 
 

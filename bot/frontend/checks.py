@@ -52,17 +52,17 @@ async def run_checks(token: str, guilds: Sequence[int]) -> list[CheckResult]:
         ]
         wanted = list(guilds) or [guild.id async for guild in client.fetch_guilds(limit=200)]
         if not wanted:
-            mend = f"Open {invite_url(application.id)} and choose a server."
-            findings.append(CheckResult("servers", False, "the bot is on no server", mend))
+            hint = f"Open {invite_url(application.id)} and choose a server."
+            findings.append(CheckResult("servers", False, "the bot is on no server", hint))
         for guild_id in wanted:
             findings += await _guild(client, guild_id, application.id)
         return findings
     except discord.LoginFailure:
-        mend = "Reset the token on the application's Bot page and put it into DISCORD_TOKEN."
-        return [CheckResult("Discord token", False, "Discord does not accept it", mend)]
+        hint = "Reset the token on the application's Bot page and put it into DISCORD_TOKEN."
+        return [CheckResult("Discord token", False, "Discord does not accept it", hint)]
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
-        mend = "Check the network, and [discord] api_base if it is set."
-        return [CheckResult("Discord", False, f"cannot be asked: {error}", mend)]
+        hint = "Check the network, and [discord] api_base if it is set."
+        return [CheckResult("Discord", False, f"cannot be asked: {error}", hint)]
     finally:
         await client.close()
 
@@ -75,8 +75,8 @@ async def _guild(client: discord.Client, guild_id: int, application_id: int) -> 
         channels = await guild.fetch_channels()
         me = await guild.fetch_member(client.user.id)
     except (discord.Forbidden, discord.NotFound):
-        mend = f"Open {invite_url(application_id)} and choose this server, or remove its id."
-        return [CheckResult(what, False, "the bot is not on it", mend)]
+        hint = f"Open {invite_url(application_id)} and choose this server, or remove its id."
+        return [CheckResult(what, False, "the bot is not on it", hint)]
     findings = [CheckResult(what, True, guild.name)]
     for channel in channels:
         if not isinstance(channel, discord.TextChannel):
@@ -89,8 +89,8 @@ async def _guild(client: discord.Client, guild_id: int, application_id: int) -> 
         ]
         place = f"#{channel.name}"
         if missing:
-            mend = "Allow it for the bot's role in the channel's settings, Permissions."
-            findings.append(CheckResult(place, False, f"lacks {', '.join(missing)}", mend))
+            hint = "Allow it for the bot's role in the channel's settings, Permissions."
+            findings.append(CheckResult(place, False, f"lacks {', '.join(missing)}", hint))
         else:
             findings.append(CheckResult(place, True, "all permissions"))
     return findings

@@ -39,11 +39,11 @@ AnyCommand: TypeAlias = (
 ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
 
 
-def load_commands(desk: BotContext) -> tuple[AnyCommand, ...]:
+def load_commands(context: BotContext) -> tuple[AnyCommand, ...]:
     """Every command, built for this desk, by module name."""
     found: list[AnyCommand] = []
     for module in _modules():
-        built = module.build(desk)
+        built = module.build(context)
         found.extend(built if isinstance(built, tuple) else (built,))
     return tuple(found)
 
@@ -265,7 +265,7 @@ class GridbrushClient(ContextClient):
     async def setup_hook(self) -> None:
         """Build commands and buttons, and tell Discord if they changed; may run again."""
         places: Any = [discord.Object(guild) for guild in self._guilds]
-        for command in load_commands(self.desk):
+        for command in load_commands(self.context):
             if places:
                 self.tree.add_command(command, guilds=places, override=True)
             else:
@@ -278,7 +278,7 @@ class GridbrushClient(ContextClient):
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
         """Start the watch; what the library passes on to nobody is answered here."""
         self._acks.start(interaction.id)
-        self.desk.opened(0, interaction.user.id)
+        self.context.opened(0, interaction.user.id)
         if not await handle_modal_submit(interaction):
             await refuse_unknown(interaction, self._items)
 

@@ -96,17 +96,17 @@ async def open_image(interaction: discord.Interaction[Any], press: CustomId, job
     cell = await selected_image(interaction, press, job)
     if cell is None:
         return
-    desk = get_context(interaction)
+    context = get_context(interaction)
     await defer(interaction, thinking=True)
     row, column = cell
     seed = job.request.row_seed(row)
     text = f"Row {row}, image {column} · seed {seed}"
     rows: tuple[ActionRow, ...] = ()
-    if desk.upscaling and job.request.origin is None:
+    if context.upscaling and job.request.origin is None:
         rows = ((ButtonSpec("Upscale", custom_id(ComponentAction.UPSCALE, job, row, column)),),)
 
     async def make(limit: int) -> tuple[FileUpload, int]:
-        path = await desk.prints.image(job, row, column, limit)
+        path = await context.renditions.image(job, row, column, limit)
         name = f"gridbrush-{short_id(job.id)}-row-{row:02}-img-{column:02}{path.suffix}"
         size = (await asyncio.to_thread(path.stat)).st_size
         return FileUpload(path, name, alt_text(job.request, row, column)), size
@@ -117,13 +117,17 @@ async def open_image(interaction: discord.Interaction[Any], press: CustomId, job
 
     place = interaction.guild_id or 0
     believed = min(interaction.filesize_limit, REQUEST_LIMIT)
-    limit = desk.sizes.limit(place, believed, desk.now())
+    limit = context.sizes.limit(place, believed, context.now())
     try:
-        await upload_within_limit(limit, make, post, learn=learning(desk, place))
+        await upload_within_limit(limit, make, post, learn=learning(context, place))
     except ArtifactMissing as error:
         raise RequestError(_AWAY) from error
     except TooLarge:
-        links = public_links(job, plain=desk.rows == "links") if desk.rows != "attachments" else ()
+        links = (
+            public_links(job, plain=context.rows == "links")
+            if context.rows != "attachments"
+            else ()
+        )
         link = next((link.url for link in links if link.row == row), None)
         way = f"Its row is [here]({link})." if link else _NO_FILES
         await edit_deferred(interaction, f"{text}\nDiscord does not take this picture here. {way}")
@@ -146,15 +150,15 @@ async def confirm_delete(interaction: discord.Interaction[Any], press: CustomId,
 async def delete_result(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
     """Delete the message that ``press`` names, and the rows below it. Raises RequestError."""
     require_delete_permission(interaction, job)
-    desk = get_context(interaction)
+    context = get_context(interaction)
     if interaction.channel_id is None or len(press.numbers) != 1:
         raise RequestError(NO_MESSAGE)
     message = MessageRef(interaction.channel_id, press.numbers[0])
     await defer(interaction)
     text = "Deleted."
     try:
-        await check_removable(interaction.client, desk, job, message)
-        await _remove_rows(interaction.client, desk, job, message)
+        await check_removable(interaction.client, context, job, message)
+        await _remove_rows(interaction.client, context, job, message)
         await messages.delete(interaction.client, message)
     except MessageNotFound as error:
         if isinstance(error.__cause__, discord.Forbidden):
@@ -164,7 +168,7 @@ async def delete_result(interaction: discord.Interaction[Any], press: CustomId, 
         text = "It was gone already."
     except DeliveryError as error:
         raise RequestError("Discord did not delete it. Please try again in a minute.") from error
-    await desk.posts.record_deletion(job, message.message_id, interaction.user.id)
+    await context.messages.record_deletion(job, message.message_id, interaction.user.id)
     log.info("a result was removed by %d", interaction.user.id, extra={"job": job.id})
     await edit_deferred(interaction, text)
 
@@ -177,10 +181,10 @@ def require_delete_permission(interaction: discord.Interaction[Any], job: Job) -
 
 
 async def _remove_rows(
-    client: discord.Client, desk: BotContext, job: Job, message: MessageRef
+    client: discord.Client, context: BotContext, job: Job, message: MessageRef
 ) -> None:
     """Delete the rows below a message, if they are there; the empty thread stays behind."""
-    first = await desk.posts.thread(job.id)
+    first = await context.messages.thread(job.id)
     if first is None or first.channel_id != message.message_id or client.user is None:
         return
     thread = client.get_partial_messageable(first.channel_id)
@@ -270,40 +274,40 @@ async def refuse_unknown(interaction: discord.Interaction[Any], items: Iterable[
 
 
 async def _cancel(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    desk = get_context(interaction)
-    member = actor_of(interaction, desk.moderator_role)
+    context = get_context(interaction)
+    member = actor_of(interaction, context.moderator_role)
     await defer(interaction)
     over = job.state.terminal
     try:
-        job = await desk.queue.cancel(press.job_id, member)
+        job = await context.queue.cancel(press.job_id, member)
     except BackendError as error:
         raise RequestError(_UNHEARD) from error
     if job.state.terminal:
-        await _settle_pressed(interaction, desk, job, over=over)
+        await _settle_pressed(interaction, context, job, over=over)
 
 
 async def _settle_pressed(
-    interaction: discord.Interaction[Any], desk: BotContext, job: Job, *, over: bool
+    interaction: discord.Interaction[Any], context: BotContext, job: Job, *, over: bool
 ) -> None:
     """Let the message that offered Cancel say how the job has ended, whichever message it is.
 
     ``over``: it had ended before the press, so its card should have said so.
     """
-    card = await desk.posts.status_message(job.id)
+    card = await context.messages.status_message(job.id)
     message = interaction.message
     if message is None or (card is not None and card.message.message_id == message.id):
         if over:
-            desk.settling.on_card(job)
+            context.settling.on_card(job)
     elif is_card(interaction.client, message, job):
         # A copy that nobody wrote down, or what /show has said: the press's own token edits it.
-        ended = job_message(job, desk.now())
+        ended = job_message(job, context.now())
         if job.result is not None and job.delivery_method != DIRECT:
             guild_id = job.request.place.guild_id
             result = job.result
             ended = posted_elsewhere(job, jump_link(guild_id, result.channel_id, result.message_id))
         edit = interaction.edit_original_response
         edited = await insist(
-            lambda: edit(embed=to_embed(ended), view=to_view(ended.controls)), desk.sleep
+            lambda: edit(embed=to_embed(ended), view=to_view(ended.controls)), context.sleep
         )
         log.info("a copy of the card was settled: %s", edited.outcome, extra={"job": job.id})
 
@@ -363,9 +367,11 @@ async def _upscale(interaction: discord.Interaction[Any], press: CustomId, job: 
 
 
 async def _details(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    desk = get_context(interaction)
-    credits = await desk.queue.jobs.credits(job.id)
-    await send_ephemeral(interaction, "", card=details_message(job, credits, desk.limits.painter))
+    context = get_context(interaction)
+    credits = await context.queue.jobs.credits(job.id)
+    await send_ephemeral(
+        interaction, "", card=details_message(job, credits, context.limits.painter)
+    )
 
 
 def _double_click(interaction: discord.Interaction[Any]) -> bool:

@@ -63,10 +63,10 @@ class BotContext:
 
     queue: JobQueue
     limits: RequestLimits
-    collector: ResultFetcher
-    posts: MessageStore
-    prints: RenditionCache
-    allowances: QuotaService
+    fetcher: ResultFetcher
+    messages: MessageStore
+    renditions: RenditionCache
+    quotas: QuotaService
     privacy: PrivacyService
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
@@ -76,7 +76,7 @@ class BotContext:
     checks: tuple[SubmissionCheck, ...] = ()
     notice: Callable[[], str] = lambda: ""
     opened: Callable[[int, int], None] = lambda _guild_id, _author_id: None
-    pens: KeyedLock = field(default_factory=KeyedLock)
+    locks: KeyedLock = field(default_factory=KeyedLock)
     clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
     sizes: SizeLimits = field(default_factory=SizeLimits)
     settling: Settling = field(default_factory=Settling)
@@ -95,47 +95,47 @@ class ContextClient(discord.Client):
     engine; so ``desk`` is set last, before the client signs in and before anything is dispatched.
     """
 
-    desk: BotContext
+    context: BotContext
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was invited (back)."""
-        self.desk.opened(guild.id, 0)
+        self.context.opened(guild.id, 0)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
         """A server is there again after an outage."""
-        self.desk.opened(guild.id, 0)
+        self.context.opened(guild.id, 0)
 
     async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
         """A channel is new, or can be seen from now on."""
-        self.desk.opened(channel.guild.id, 0)
+        self.context.opened(channel.guild.id, 0)
 
     async def on_guild_channel_update(
         self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel
     ) -> None:
         """Perhaps its permissions have changed."""
-        self.desk.opened(after.guild.id, 0)
+        self.context.opened(after.guild.id, 0)
 
     async def on_guild_role_update(self, before: discord.Role, after: discord.Role) -> None:
         """A role may do something else than before."""
         if before.permissions != after.permissions:
-            self.desk.opened(after.guild.id, 0)
+            self.context.opened(after.guild.id, 0)
 
     async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
         """The bot has other roles; no other member is heard of."""
-        self.desk.opened(after.guild.id, 0)
+        self.context.opened(after.guild.id, 0)
 
     async def on_raw_thread_update(self, thread: discord.RawThreadUpdateEvent) -> None:
         """Perhaps a thread was unlocked."""
-        self.desk.opened(thread.guild_id, 0)
+        self.context.opened(thread.guild_id, 0)
 
     async def on_resumed(self) -> None:
         """Nobody has told what has happened while the bot was not connected."""
-        self.desk.opened(0, 0)
+        self.context.opened(0, 0)
 
 
 def get_context(interaction: discord.Interaction[discord.Client]) -> BotContext:
     """The desk behind whatever was typed or pressed."""
-    return client_of(interaction).desk
+    return client_of(interaction).context
 
 
 def client_of(interaction: discord.Interaction[discord.Client]) -> ContextClient:

@@ -67,7 +67,7 @@ class DiscordDelivery:
         self._waiting: set[str] = set()
         self._closing = False
 
-    async def aclose(self, patience: float = POSTING_SECONDS) -> None:
+    async def aclose(self, timeouts: float = POSTING_SECONDS) -> None:
         """Begin nothing more; rows on their way get some seconds, the next bot posts the rest.
 
         Rows that wait for Discord get none.
@@ -76,20 +76,20 @@ class DiscordDelivery:
         tasks = tuple(self._afterwards.values())
         posting = [task for one, task in self._afterwards.items() if one not in self._waiting]
         if posting:
-            await asyncio.wait(posting, timeout=patience)
+            await asyncio.wait(posting, timeout=timeouts)
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     async def resume_pending_rows(self) -> None:
         """Post the rows that a stop or a crash has left behind their grid."""
-        desk = self._client.desk
-        for job_id in await desk.posts.pending_rows():
-            job = await desk.queue.jobs.get(job_id)
+        context = self._client.context
+        for job_id in await context.messages.pending_rows():
+            job = await context.queue.jobs.get(job_id)
             if job is None or not job.state.terminal:
                 continue  # they follow when its grid is found or posted
             if job.result is None:
-                await desk.posts.complete_rows(job_id, "the grid was never posted")
+                await context.messages.complete_rows(job_id, "the grid was never posted")
                 continue
             await self._follow_up(job, job.delivery_method, job.result)
 
@@ -98,43 +98,45 @@ class DiscordDelivery:
         if not job.request.place.channel_id:
             return ()
         post = await self._card(job)
-        if post is not None and post.is_token_valid(self._client.desk.now()):
+        if post is not None and post.is_token_valid(self._client.context.now()):
             return INTERACTION, CHANNEL, DIRECT
         return CHANNEL, DIRECT
 
-    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
+    async def send(
+        self, method: str, job: Job, package: JobResult, nonce: str
+    ) -> MessageRef | None:
         """Post the grid; its full-size rows follow by themselves where they have to be files.
 
         Raises DeliveryUnavailable if it cannot be posted now or nobody can say whether it was, any
         other DeliveryError if this rung refuses it, ArtifactMissing if there is nothing to post.
         """
-        desk = self._client.desk
-        guild_id = 0 if rung == DIRECT else job.request.place.guild_id
+        context = self._client.context
+        guild_id = 0 if method == DIRECT else job.request.place.guild_id
 
         async def post(picture: ResultMessage) -> MessageRef:
-            rows = needs_row_uploads(desk, job, picture)
+            rows = needs_row_uploads(context, job, picture)
             if rows:
-                await desk.posts.enqueue_rows(job.id)
-            if rung == INTERACTION:
+                await context.messages.enqueue_rows(job.id)
+            if method == INTERACTION:
                 message = await self._edit(job, picture)
             else:
-                message = await self._send(rung, job, picture, nonce)
+                message = await self._send(method, job, picture, nonce)
             if rows:
-                await self._follow_up(job, rung, message)
+                await self._follow_up(job, method, message)
             return message
 
         return await post_picture(self._client, job, guild_id, post)
 
     async def _edit(self, job: Job, picture: ResultMessage) -> MessageRef:
         """Let the card become the result, by its interaction's token."""
-        desk = self._client.desk
-        post = await desk.posts.status_message(job.id)
+        context = self._client.context
+        post = await context.messages.status_message(job.id)
         if post is None or post.interaction is None:
             raise MessageNotFound("there is no card to become the result")
-        if not post.is_token_valid(desk.now()):
+        if not post.is_token_valid(context.now()):
             raise InteractionExpired("the token of the card has expired meanwhile")
         reference, uploads = post.interaction, picture.uploads
-        async with desk.pens.acquire(job.id):
+        async with context.locks.acquire(job.id):
             try:
                 return await messages.opening_thread(
                     self._client,
@@ -151,22 +153,22 @@ class DiscordDelivery:
                 return message
 
     async def find_sent(
-        self, rung: str, job: Job, nonce: str, since: datetime
+        self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
         """The result that an attempt, first made at ``since``, left behind; None if it left none.
 
         Raises DeliveryUnavailable if that cannot be seen now, any other DeliveryError if never.
         """
-        message = await self._find(rung, job, since)
-        if message is not None and job.id in await self._client.desk.posts.pending_rows():
-            await self._follow_up(job, rung, message)
+        message = await self._find(method, job, since)
+        if message is not None and job.id in await self._client.context.messages.pending_rows():
+            await self._follow_up(job, method, message)
         return message
 
-    async def _find(self, rung: str, job: Job, since: datetime) -> MessageRef | None:
-        if rung == INTERACTION:
+    async def _find(self, method: str, job: Job, since: datetime) -> MessageRef | None:
+        if method == INTERACTION:
             return await self._find_card(job)
-        channel = await self._channel(rung, job.request.place.channel_id, job.request.author.id)
-        asked = await self._client.desk.queue.jobs.interaction(job.id)
+        channel = await self._channel(method, job.request.place.channel_id, job.request.author.id)
+        asked = await self._client.context.queue.jobs.interaction(job.id)
         after = discord.Object(discord.utils.time_snowflake(since - CLOCKS_DIFFER))
         with map_discord_errors():
             async for message in channel.history(limit=None, after=after):
@@ -179,13 +181,13 @@ class DiscordDelivery:
 
     async def _find_card(self, job: Job) -> MessageRef | None:
         """The card, if it shows the result; by the token, which sees what the bot may not."""
-        desk = self._client.desk
-        post = await desk.posts.status_message(job.id)
+        context = self._client.context
+        post = await context.messages.status_message(job.id)
         if post is None:
             return None
         reference = post.interaction
         try:
-            if reference is not None and reference.expires_at > desk.now():
+            if reference is not None and reference.expires_at > context.now():
                 try:
                     message = await messages.fetch_answer(self._client, reference)
                 except InteractionExpired:
@@ -198,24 +200,24 @@ class DiscordDelivery:
 
     async def _card(self, job: Job) -> StatusMessage | None:
         """The job's card; a picture can be ready before the answer that announces it is posted."""
-        desk = self._client.desk
+        context = self._client.context
         waited = 0.0
         while True:
-            post = await desk.posts.status_message(job.id)
+            post = await context.messages.status_message(job.id)
             if post is not None:
                 return post
-            age = (desk.now() - job.created_at).total_seconds()
+            age = (context.now() - job.created_at).total_seconds()
             late = waited >= CARD_SECONDS or age > CARD_SECONDS
-            if late or desk.settling.under_way(job.id):
+            if late or context.settling.under_way(job.id):
                 return await find_card(self._client, job)
             await self._sleep(LOOK_EVERY)
             waited += LOOK_EVERY
 
-    async def _send(self, rung: str, job: Job, picture: ResultMessage, nonce: str) -> MessageRef:
+    async def _send(self, method: str, job: Job, picture: ResultMessage, nonce: str) -> MessageRef:
         author_id = job.request.author.id
         place = job.request.place
-        channel = await self._channel(rung, place.channel_id, author_id)
-        if rung == CHANNEL:
+        channel = await self._channel(method, place.channel_id, author_id)
+        if method == CHANNEL:
             content = f"<@{author_id}> Your picture is ready."
         else:
             content = (
@@ -228,20 +230,26 @@ class DiscordDelivery:
             content=content,
             uploads=picture.uploads,
             nonce=nonce,
-            mentioning=author_id if rung == CHANNEL else None,
+            mentioning=author_id if method == CHANNEL else None,
         )
         return MessageRef(sent.channel.id, sent.id)
 
-    async def _channel(self, rung: str, channel_id: int, author_id: int) -> discord.abc.Messageable:
-        if rung == CHANNEL:
+    async def _channel(
+        self, method: str, channel_id: int, author_id: int
+    ) -> discord.abc.Messageable:
+        if method == CHANNEL:
             return self._client.get_partial_messageable(channel_id)
         if not author_id:
             raise MessageNotFound("nobody asked for it")
         with map_discord_errors():
             return await self._client.create_dm(discord.Object(author_id))
 
-    async def _follow_up(self, job: Job, rung: str, message: MessageRef) -> None:
-        card = await self._client.desk.posts.status_message(job.id) if rung == INTERACTION else None
+    async def _follow_up(self, job: Job, method: str, message: MessageRef) -> None:
+        card = (
+            await self._client.context.messages.status_message(job.id)
+            if method == INTERACTION
+            else None
+        )
         # Looked at after the last wait: nothing may begin once aclose has counted what there is.
         if self._closing or job.id in self._afterwards:
             return
@@ -271,7 +279,7 @@ class DiscordDelivery:
                 log.info("the rows wait %.1f s: %s", pause, what, extra={"job": job.id})
             except DeliveryError as error:
                 log.warning("the rows could not be posted: %s", error, extra={"job": job.id})
-                await self._client.desk.posts.complete_rows(job.id, str(error))
+                await self._client.context.messages.complete_rows(job.id, str(error))
                 return
             except Exception:
                 log.exception("posting the rows broke off", extra={"job": job.id})
@@ -280,7 +288,7 @@ class DiscordDelivery:
                 if defects == MOST_DEFECTS:
                     return  # still owed: the next start tries again
             else:
-                await self._client.desk.posts.complete_rows(job.id)
+                await self._client.context.messages.complete_rows(job.id)
                 return
             self._waiting.add(job.id)
             await self._sleep(pause)

@@ -111,7 +111,7 @@ class QueueInfo:
     ``live``: the card is kept up to date, so that it may count down to a moment.
     """
 
-    standing: QueuePosition | None = None
+    position: QueuePosition | None = None
     left: int | None = None
     notice: str = ""
     live: bool = True
@@ -143,13 +143,13 @@ def job_message(
 def queued(job: Job, at: datetime, waiting: QueueInfo) -> MessageContent:
     """In line: the place, the reason, when it should start, and what it takes of the quota."""
     lines = [_prompt(job), ""]
-    standing = waiting.standing
-    if standing is None:
+    position = waiting.position
+    if position is None:
         lines.append("It starts at any moment.")
     else:
-        place, _, reason = standing.reason.partition(": ")
+        place, _, reason = position.reason.partition(": ")
         lines.append(f"**{as_sentence(place)}** {as_sentence(reason)}".rstrip())
-        lines += _start(standing, waiting, at)
+        lines += _start(position, waiting, at)
     lines.append(_price(job, waiting.left))
     lines += _notice(waiting)
     return MessageContent(
@@ -334,19 +334,19 @@ def _asked_by(job: Job) -> str:
     return f"for <@{author}>" if author else "for the operator"
 
 
-def _start(standing: QueuePosition, waiting: QueueInfo, at: datetime) -> list[str]:
-    if not standing.position:
+def _start(position: QueuePosition, waiting: QueueInfo, at: datetime) -> list[str]:
+    if not position.position:
         return []
-    if standing.starts_in is None:
+    if position.starts_in is None:
         return ["There is no estimate yet: nothing like it was measured."]
-    seconds = standing.starts_in.total_seconds()
+    seconds = position.starts_in.total_seconds()
     if seconds >= SOON_SECONDS:
         if waiting.live:
-            return [f"It should start {timestamp(at + standing.starts_in)}."]
+            return [f"It should start {timestamp(at + position.starts_in)}."]
         return [f"It should start in about {format_duration(seconds)}."]
     if waiting.notice:
         return []  # it says what is being waited for
-    why = "; what runs now takes longer than usual" if standing.late else ""
+    why = "; what runs now takes longer than usual" if position.late else ""
     return [f"It should start at any moment{why}."]
 
 

@@ -63,18 +63,18 @@ async def answer_accepted(
             log.exception("the card could not be given", extra={"job": job.id})
         return await _settle(client, job.id)
 
-    await client.desk.settling.settle(job.id, answer)
+    await client.context.settling.settle(job.id, answer)
 
 
 async def find_card(client: ContextClient, job: Job) -> StatusMessage | None:
     """Return the job's card, found or posted if need be; None if there is and will be none."""
-    return await client.desk.settling.settle(job.id, lambda: _settle(client, job.id))
+    return await client.context.settling.settle(job.id, lambda: _settle(client, job.id))
 
 
 async def resume(client: ContextClient) -> None:
     """Begin to settle every card that a stop or a crash has left unknown."""
-    for job_id in await client.desk.posts.cards_owed():
-        client.desk.settling.begin(job_id, lambda job_id=job_id: _settle(client, job_id))  # type: ignore[misc]
+    for job_id in await client.context.messages.cards_owed():
+        client.context.settling.begin(job_id, lambda job_id=job_id: _settle(client, job_id))  # type: ignore[misc]
 
 
 async def _answer(
@@ -84,23 +84,23 @@ async def _answer(
     left: int | None,
     note: str,
 ) -> StatusMessage | None:
-    desk = client.desk
-    standing = await desk.queue.position(job)
-    card = job_message(job, desk.now(), QueueInfo(standing, left, desk.notice()))
+    context = client.context
+    position = await context.queue.position(job)
+    card = job_message(job, context.now(), QueueInfo(position, left, context.notice()))
     for form in _forms(job, card, note):
-        made = await insist(lambda form=form: _respond(interaction, form), desk.sleep)  # type: ignore[misc]
+        made = await insist(lambda form=form: _respond(interaction, form), context.sleep)  # type: ignore[misc]
         if made.outcome is not Outcome.REFUSED:
             break
         log.warning("Discord refused the card: %s", made.error, extra={"job": job.id})
     if made.outcome is Outcome.GIVEN and made.value is not None:
-        await desk.posts.save_status_message(
+        await context.messages.save_status_message(
             job.id, MessageRef(job.request.place.channel_id, made.value)
         )
-        await _tell(desk, job.id)
-        return await desk.posts.status_message(job.id)
+        await _tell(context, job.id)
+        return await context.messages.status_message(job.id)
     log.info("the card is looked for: %s", made.error, extra={"job": job.id})
     if made.outcome is Outcome.UNKNOWN:
-        await desk.sleep(ANSWER_SECONDS)  # an attempt on its way takes effect now or never
+        await context.sleep(ANSWER_SECONDS)  # an attempt on its way takes effect now or never
     return await _settle(client, job.id, look=False)
 
 
@@ -133,42 +133,44 @@ async def _settle(client: ContextClient, job_id: str, *, look: bool = True) -> S
             # The root of this task: the member is still to be told.
             log.exception("looking for the card broke off", extra={"job": job_id})
         look = True
-        await client.desk.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries))
+        await client.context.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries))
         tries += 1
 
 
 async def _settle_now(client: ContextClient, job_id: str, *, look: bool) -> StatusMessage | None:
     """Find or post the card. Raises NotKnownYetError."""
-    desk = client.desk
-    job = await desk.queue.jobs.get(job_id)
-    if job is None or not await desk.posts.card_owed(job_id):
-        return await desk.posts.status_message(job_id)
-    interaction = await desk.queue.jobs.interaction(job_id)
-    if interaction is not None and interaction.expires_at > desk.now():
+    context = client.context
+    job = await context.queue.jobs.get(job_id)
+    if job is None or not await context.messages.card_owed(job_id):
+        return await context.messages.status_message(job_id)
+    interaction = await context.queue.jobs.interaction(job_id)
+    if interaction is not None and interaction.expires_at > context.now():
         message = await _original(client, job, interaction)
         if message is not None:
-            return await _keep(desk, job, message, answer=True)
+            return await _keep(context, job, message, answer=True)
     for channel in await _places(client, job) if look else ():
         message = await _in_history(client, channel, job)
         if message is not None:
-            return await _keep(desk, job, message, answer=False)
+            return await _keep(context, job, message, answer=False)
     return await _post(client, job_id)
 
 
 async def _keep(
-    desk: BotContext, job: Job, message: discord.Message, *, answer: bool
+    context: BotContext, job: Job, message: discord.Message, *, answer: bool
 ) -> StatusMessage | None:
     place = MessageRef(message.channel.id, message.id)
-    await desk.posts.save_status_message(job.id, place, posted_at=message.created_at, answer=answer)
+    await context.messages.save_status_message(
+        job.id, place, posted_at=message.created_at, answer=answer
+    )
     log.info("the card was found", extra={"job": job.id})
-    await _tell(desk, job.id)
-    return await desk.posts.status_message(job.id)
+    await _tell(context, job.id)
+    return await context.messages.status_message(job.id)
 
 
-async def _tell(desk: BotContext, job_id: str) -> None:
-    job = await desk.queue.jobs.get(job_id)
+async def _tell(context: BotContext, job_id: str) -> None:
+    job = await context.queue.jobs.get(job_id)
     if job is not None and job.state is not JobState.DELIVERING:
-        desk.settling.on_card(job)
+        context.settling.on_card(job)
 
 
 async def _original(
@@ -226,7 +228,7 @@ async def _in_history(
         async for message in channel.history(limit=LOOK_BACK, after=since, oldest_first=True):
             # The short id that cards show can be another job's, too.
             like = message.id != result and is_card(client, message, job)
-            if like and await client.desk.posts.job_of(message.id) is None:
+            if like and await client.context.messages.job_of(message.id) is None:
                 return message
         return None
 
@@ -239,26 +241,26 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
 
     Raises NotKnownYetError.
     """
-    desk = client.desk
-    async with desk.pens.acquire(job_id):
-        job = await desk.queue.jobs.get(job_id)
+    context = client.context
+    async with context.locks.acquire(job_id):
+        job = await context.queue.jobs.get(job_id)
         assert job is not None, "jobs are kept"
         if job.state in (JobState.DELIVERING, JobState.FINISHED):
-            await desk.posts.no_card(job_id, "the result was ready first")
+            await context.messages.no_card(job_id, "the result was ready first")
             return None
-        standing = await desk.queue.position(job)
-        card = job_message(job, desk.now(), QueueInfo(standing, notice=desk.notice()))
+        position = await context.queue.position(job)
+        card = job_message(job, context.now(), QueueInfo(position, notice=context.notice()))
         for channel in await _places(client, job):
             message = await _send(channel, job, card)
             if message is not None:
                 place = MessageRef(message.channel.id, message.id)
-                await desk.posts.save_status_message(job_id, place, answer=False)
+                await context.messages.save_status_message(job_id, place, answer=False)
                 break
         else:
-            await desk.posts.no_card(job_id, "refused everywhere")
+            await context.messages.no_card(job_id, "refused everywhere")
             return None
-    await _tell(desk, job_id)
-    return await desk.posts.status_message(job_id)
+    await _tell(context, job_id)
+    return await context.messages.status_message(job_id)
 
 
 async def _send(

@@ -29,12 +29,12 @@ PAUSES: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 STABLE_AFTER_S: Final = 600.0
 """Whoever was connected for so long starts again with the shortest pause."""
 
-_TOKEN_MEND: Final = (
+_TOKEN_HINT: Final = (
     "Copy the token anew from https://discord.com/developers/applications, Bot, Reset Token, and "
     "put it into the environment variable DISCORD_TOKEN."
 )
 _CLOSED_FOR_GOOD: Final = {
-    4004: ("[discord] token", "Discord does not accept it", _TOKEN_MEND),
+    4004: ("[discord] token", "Discord does not accept it", _TOKEN_HINT),
     4010: ("[discord] gateway_url", "Discord refused the shard", "Point it at Discord itself."),
     4011: (
         "[discord]",
@@ -108,8 +108,8 @@ async def _sign_in(
         try:
             await client.login(token)
         except discord.LoginFailure as error:
-            where, problem, mend = _CLOSED_FOR_GOOD[4004]
-            raise ConfigError(where, problem, mend) from error
+            where, problem, hint = _CLOSED_FOR_GOOD[4004]
+            raise ConfigError(where, problem, hint) from error
         except ConfigError:
             raise
         except Exception as error:

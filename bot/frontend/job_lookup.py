@@ -29,7 +29,7 @@ def can_access(job: Job, member: Actor, guild_id: int | None) -> bool:
     return member.moderator and guild_id is not None and job.request.place.guild_id == guild_id
 
 
-async def find_job(desk: BotContext, typed: str, member: Actor, guild_id: int | None) -> Job:
+async def find_job(context: BotContext, typed: str, member: Actor, guild_id: int | None) -> Job:
     """The job whose id begins as ``typed``.
 
     Raises RequestError if there is none or more than one, NotAllowed if it is somebody else's.
@@ -43,7 +43,7 @@ async def find_job(desk: BotContext, typed: str, member: Actor, guild_id: int | 
         )
     found = [
         job
-        for job in await desk.queue.jobs.prefix(wanted)
+        for job in await context.queue.jobs.prefix(wanted)
         # What another server asks for is nobody's business here, not even that it exists.
         if job.request.author.id == member.id or job.request.place.guild_id == guild_id
     ]

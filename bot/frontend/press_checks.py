@@ -51,14 +51,14 @@ async def pressed_job(
 
     ``press`` is what was read from ``custom_id``.
     """
-    desk = get_context(interaction)
-    job = await desk.queue.jobs.get(press.job_id)
+    context = get_context(interaction)
+    job = await context.queue.jobs.get(press.job_id)
     if job is None or not is_here(job, interaction.guild_id, interaction.user.id):
         raise RequestError(UNKNOWN_JOB)
     message = interaction.message
     if message is None:
         return job  # a form need not come from a message
-    if not await _shows(desk, message, job):
+    if not await _shows(context, message, job):
         raise RequestError(FOREIGN)
     pressed = interaction.type is discord.InteractionType.component
     if pressed and not carries(message, custom_id):
@@ -67,13 +67,13 @@ async def pressed_job(
 
 
 async def check_removable(
-    client: discord.Client, desk: BotContext, job: Job, place: MessageRef
+    client: discord.Client, context: BotContext, job: Job, place: MessageRef
 ) -> None:
     """Check that a message may be removed as the job's own.
 
     Raises RequestError if it is not, Gone if it is not there, DeliveryError if nobody can say.
     """
-    owner = await desk.posts.job_of(place.message_id)
+    owner = await context.messages.job_of(place.message_id)
     if owner == job.id or place == job.result:
         return
     if owner is None:
@@ -85,9 +85,9 @@ async def check_removable(
     raise RequestError(NO_MESSAGE)
 
 
-async def _shows(desk: BotContext, message: discord.Message, job: Job) -> bool:
+async def _shows(context: BotContext, message: discord.Message, job: Job) -> bool:
     """Whether a message is the job's: written down as its own, or with controls for it alone."""
-    owner = await desk.posts.job_of(message.id)
+    owner = await context.messages.job_of(message.id)
     return owner in (None, job.id) and named_jobs(message) <= {job.id}
 
 

@@ -239,10 +239,10 @@ async def _apology(interaction: discord.Interaction[Any]) -> str:
     """What is true of a press that failed; nothing if its card says it: the job was accepted."""
     if not interaction.extras.get(SUBMITTED):
         return INTERNAL_ERROR_MESSAGE
-    desk = get_context(interaction)
+    context = get_context(interaction)
     try:
         async with asyncio.timeout(CHECK_SECONDS):
-            job = await desk.queue.jobs.by_interaction(interaction.id)
+            job = await context.queue.jobs.by_interaction(interaction.id)
     except Exception:
         # The root of an apology: the store may be what went wrong.
         log.warning("interaction %s: whether it was accepted is not known", interaction.id)

@@ -52,7 +52,7 @@ def byte_limit(client: ContextClient, guild_id: int) -> int:
     """How many bytes one file may have on this server; 0 is a direct message."""
     guild = client.get_guild(guild_id) if guild_id else None
     believed = min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
-    return client.desk.sizes.limit(guild_id, believed, client.desk.now())
+    return client.context.sizes.limit(guild_id, believed, client.context.now())
 
 
 async def post_picture(
@@ -66,62 +66,62 @@ async def post_picture(
     Raises TooLarge where it takes neither the smallest picture nor are there links, ArtifactMissing
     if the files are gone, and what ``post`` raises.
     """
-    desk = client.desk
+    context = client.context
 
     async def make(limit: int) -> tuple[ResultMessage, int]:
-        picture = await build_result(desk, job, limit)
+        picture = await build_result(context, job, limit)
         return picture, picture.size
 
     try:
         return await upload_within_limit(
-            byte_limit(client, guild_id), make, post, learn=learning(desk, guild_id)
+            byte_limit(client, guild_id), make, post, learn=learning(context, guild_id)
         )
     except TooLarge:
-        if not _published(desk, job):
+        if not _published(context, job):
             raise
-        return await post(without_picture(desk, job))
+        return await post(without_picture(context, job))
 
 
-def learning(desk: BotContext, guild_id: int) -> Callable[[int], None]:
+def learning(context: BotContext, guild_id: int) -> Callable[[int], None]:
     """What remembers a limit that was found to hold on a server; 0 is all direct messages."""
-    return lambda limit: desk.sizes.learn(guild_id, limit, desk.now())
+    return lambda limit: context.sizes.learn(guild_id, limit, context.now())
 
 
-def without_picture(desk: BotContext, job: Job) -> ResultMessage:
+def without_picture(context: BotContext, job: Job) -> ResultMessage:
     """The result as a card without a picture, for a place that takes no file."""
-    links = _published(desk, job)
+    links = _published(context, job)
     how = "open its rows with the buttons below" if links else "open its images with the menu below"
     note = f"Discord does not take the grid here, however small: {how}."
-    card = result(job, image="", links=links, upscaling=desk.upscaling, note=note)
+    card = result(job, image="", links=links, upscaling=context.upscaling, note=note)
     return ResultMessage(card, None, links, shrunk=True)
 
 
 async def build_result(
-    desk: BotContext, job: Job, limit: int, *, links: Sequence[Link] = (), note: str = ""
+    context: BotContext, job: Job, limit: int, *, links: Sequence[Link] = (), note: str = ""
 ) -> ResultMessage:
     """The result of a job that was collected. Raises ArtifactMissing if its files are gone.
 
     ``links`` are used where the rows are not public by themselves.
     """
-    path = await desk.prints.grid(job, limit)
-    known = tuple(links) or _published(desk, job)
+    path = await context.renditions.grid(job, limit)
+    known = tuple(links) or _published(context, job)
     name = f"gridbrush-{short_id(job.id)}{path.suffix}"
-    card = result(job, image=name, links=known, upscaling=desk.upscaling, note=note)
+    card = result(job, image=name, links=known, upscaling=context.upscaling, note=note)
     # The collector's own file has its own name; whatever was made to fit has another.
-    shrunk = path != desk.collector.result(job).grid
+    shrunk = path != context.fetcher.result(job).grid
     size = (await asyncio.to_thread(path.stat)).st_size
     return ResultMessage(card, FileUpload(path, name, alt_text(job.request)), known, shrunk, size)
 
 
-def _published(desk: BotContext, job: Job) -> tuple[Link, ...]:
-    return () if desk.rows == "attachments" else public_links(job, plain=desk.rows == "links")
+def _published(context: BotContext, job: Job) -> tuple[Link, ...]:
+    return () if context.rows == "attachments" else public_links(job, plain=context.rows == "links")
 
 
-async def build_preview(desk: BotContext, job: Job) -> FileUpload | None:
+async def build_preview(context: BotContext, job: Job) -> FileUpload | None:
     """The rows so far in one small picture; None if there is nothing to see."""
     if job.state not in _PREVIEWED or not job.ready_rows:
         return None
-    path = await desk.prints.preview(job)
+    path = await context.renditions.preview(job)
     if path is None:
         return None
     return FileUpload(
@@ -129,8 +129,8 @@ async def build_preview(desk: BotContext, job: Job) -> FileUpload | None:
     )
 
 
-def needs_row_uploads(desk: BotContext, job: Job, picture: ResultMessage) -> bool:
+def needs_row_uploads(context: BotContext, job: Job, picture: ResultMessage) -> bool:
     """Whether the full-size rows must be posted as files, for want of links to them."""
-    if desk.rows == "links" or len(picture.links) == len(job.fetched_rows):
+    if context.rows == "links" or len(picture.links) == len(job.fetched_rows):
         return False
     return len(job.fetched_rows) > 1 or picture.shrunk

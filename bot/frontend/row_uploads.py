@@ -53,7 +53,7 @@ async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> N
 
     May be done again from the start. Raises DeliveryUnavailable, DeliveryError.
     """
-    desk = client.desk
+    context = client.context
     # A direct message has its own limit, whatever server the request came from.
     place = job.request.place
     here = post.message.channel_id == place.channel_id
@@ -69,9 +69,9 @@ async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> N
         log.info("no thread for the rows: %s", error, extra={"job": job.id})
         await _beside(client, job, post, files, limit)
         return
-    picture = await build_result(desk, job, limit, links=links)
-    async with desk.pens.acquire(job.id):
-        await messages.edit_status_message(client, post, picture.card, desk.now())
+    picture = await build_result(context, job, limit, links=links)
+    async with context.locks.acquire(job.id):
+        await messages.edit_status_message(client, post, picture.card, context.now())
 
 
 async def _row_files(
@@ -80,7 +80,7 @@ async def _row_files(
     files = []
     for row in job.fetched_rows if rows is None else rows:
         try:
-            path = await client.desk.prints.row(job, row, limit)
+            path = await client.context.renditions.row(job, row, limit)
             size = path.stat().st_size
         except (ArtifactMissing, FileNotFoundError) as error:
             log.warning("row %d cannot be posted: %s", row, error, extra={"job": job.id})
@@ -105,7 +105,7 @@ async def _in_thread(
             posted = await _send_pack(client, job, thread, pack, f"r{number}-{job.id}")
             posted_id = posted.id
         if not links:
-            await client.desk.posts.save_thread(job.id, MessageRef(thread_id, posted_id))
+            await client.context.messages.save_thread(job.id, MessageRef(thread_id, posted_id))
         url = jump_link(guild_id, thread_id, posted_id)
         links += [Link(one.row, url) for one in pack]
     return tuple(links)
@@ -137,7 +137,7 @@ async def _send_pack(
     first = max(_weight(pack), byte_limit(client, guild_id))
     single = len(pack) == 1
     return await upload_within_limit(
-        first, make, post, learn=learning(client.desk, guild_id) if single else lambda _: None
+        first, make, post, learn=learning(client.context, guild_id) if single else lambda _: None
     )
 
 
@@ -197,11 +197,11 @@ async def _beside(
     client: ContextClient, job: Job, post: StatusMessage, files: Sequence[_RowFile], limit: int
 ) -> None:
     """Attach to the grid's own message as many rows as there is room for."""
-    desk = client.desk
+    context = client.context
 
     async def make(most: int) -> tuple[tuple[MessageContent, list[FileUpload]], int]:
         each = min(limit, most)
-        picture = await build_result(desk, job, each)
+        picture = await build_result(context, job, each)
         fitting = files if each == limit else await _row_files(client, job, each)
         room = most - picture.size
         beside: list[_RowFile] = []
@@ -214,14 +214,14 @@ async def _beside(
         if left:
             what = f"Rows {join_numbers(left)} do" if len(left) > 1 else f"Row {left[0]} does"
             note = f"{what} not fit here: open its images with the menu below."
-        noted = await build_result(desk, job, each, note=note)
+        noted = await build_result(context, job, each, note=note)
         uploads = [*picture.uploads, *(file.upload for file in beside)]
         return (noted.card, uploads), picture.size + _weight(beside)
 
     async def put(made: tuple[MessageContent, list[FileUpload]]) -> None:
         card, uploads = made
-        async with desk.pens.acquire(job.id):
-            await messages.edit_status_message(client, post, card, desk.now(), uploads=uploads)
+        async with context.locks.acquire(job.id):
+            await messages.edit_status_message(client, post, card, context.now(), uploads=uploads)
 
     await upload_within_limit(REQUEST_LIMIT, make, put)
 

@@ -52,7 +52,7 @@ class Priority(Enum):
 
 
 @dataclass(frozen=True, slots=True)
-class _Wish:
+class _Edit:
     since: float
     urgency: Priority
 
@@ -67,7 +67,7 @@ class EditSchedule:
     def __init__(self, *, every: float = EVERY, per_second: float = PER_SECOND) -> None:
         self._every = every
         self._per_second = per_second
-        self._wishes: dict[str, _Wish] = {}
+        self._edits: dict[str, _Edit] = {}
         self._written: dict[str, float] = {}
         self._budget = per_second
         self._counted_at = 0.0
@@ -77,16 +77,16 @@ class EditSchedule:
 
         False if nothing has changed by that.
         """
-        known = self._wishes.get(job_id)
+        known = self._edits.get(job_id)
         if known is not None and urgency.value >= known.urgency.value:
             return False
         since = at if known is None else min(at, known.since)
-        self._wishes[job_id] = _Wish(since, urgency)
+        self._edits[job_id] = _Edit(since, urgency)
         return True
 
     def cancel(self, job_id: str) -> None:
         """The card need not be written any more."""
-        self._wishes.pop(job_id, None)
+        self._edits.pop(job_id, None)
         self._written.pop(job_id, None)
 
     def reschedule(self, job_id: str, urgency: Priority, at: float) -> None:
@@ -98,15 +98,15 @@ class EditSchedule:
         """The card to write now; None if none is due. ``busy`` ones are still being written."""
         self._refill(at)
         due = [
-            (wish.rank, job_id)
-            for job_id, wish in self._wishes.items()
-            if job_id not in busy and self._due_at(job_id, wish) <= at
+            (edit.rank, job_id)
+            for job_id, edit in self._edits.items()
+            if job_id not in busy and self._due_at(job_id, edit) <= at
         ]
         if not due:
             return None
         _, job_id = min(due)
-        wish = self._wishes.pop(job_id)
-        if wish.urgency is not Priority.FINAL:
+        edit = self._edits.pop(job_id)
+        if edit.urgency is not Priority.FINAL:
             self._budget -= 1
         self._written[job_id] = at
         return job_id
@@ -115,19 +115,17 @@ class EditSchedule:
         """Seconds until a card may be due; None while nothing is wanted that is not busy."""
         self._refill(at)
         moments = [
-            self._due_at(job_id, wish)
-            for job_id, wish in self._wishes.items()
-            if job_id not in busy
+            self._due_at(job_id, edit) for job_id, edit in self._edits.items() if job_id not in busy
         ]
         return max(0.0, min(moments) - at) if moments else None
 
-    def _due_at(self, job_id: str, wish: _Wish) -> float:
-        if wish.urgency is Priority.FINAL:
-            return wish.since
+    def _due_at(self, job_id: str, edit: _Edit) -> float:
+        if edit.urgency is Priority.FINAL:
+            return edit.since
         lacking = max(0.0, 1.0 - self._budget) / self._per_second
         return max(
-            wish.since,
-            self._written.get(job_id, wish.since - self._every) + self._every,
+            edit.since,
+            self._written.get(job_id, edit.since - self._every) + self._every,
             self._counted_at + lacking,
         )
 
@@ -166,7 +164,7 @@ class _StatusState:
     post: StatusMessage | None = None
     shown: MessageContent | None = None
     preview: str = ""
-    standing: QueuePosition | None = None
+    position: QueuePosition | None = None
     said: tuple[int, str, bool, float | None] | None = None
     looks: tuple[int, int] = (0, 0)
     tries: int = 0
@@ -184,15 +182,15 @@ class StatusUpdater:
         *,
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        agenda: EditSchedule | None = None,
+        schedule: EditSchedule | None = None,
         line_every: float = LINE_EVERY,
         edit_seconds: float = EDIT_SECONDS,
     ) -> None:
         self._client = client
         self._clock = clock
         self._sleep = sleep
-        self._agenda = agenda or EditSchedule()
-        self._sheets: dict[str, _StatusState] = {}
+        self._schedule = schedule or EditSchedule()
+        self._states: dict[str, _StatusState] = {}
         self._writing: dict[str, asyncio.Task[None]] = {}
         self._woken = asyncio.Event()
         self._line_moved = False
@@ -206,12 +204,12 @@ class StatusUpdater:
     @property
     def tracked(self) -> int:
         """Cards that are kept in mind."""
-        return len(self._sheets)
+        return len(self._states)
 
     @property
     def busy(self) -> bool:
         """Whether a card is being written, or is to be."""
-        return bool(self._writing) or self._agenda.next_delay(self._clock()) is not None
+        return bool(self._writing) or self._schedule.next_delay(self._clock()) is not None
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
         """Remember the state; it is written when its turn comes."""
@@ -222,7 +220,7 @@ class StatusUpdater:
         if job.state is JobState.FINISHED and job.delivery_method == INTERACTION:
             self._forget(job.id)
         else:
-            self._sheets.setdefault(job.id, _StatusState()).job = job
+            self._states.setdefault(job.id, _StatusState()).job = job
             # What hundreds of running jobs say wakes nobody while their cards wait for a turn.
             at_once = isinstance(event, CancelRequested)
             if not self._want(job, at_once=at_once) and not self._line_moved:
@@ -231,9 +229,9 @@ class StatusUpdater:
 
     def refresh_queue(self) -> None:
         """Something that waiting cards say has changed for all of them."""
-        for sheet in self._sheets.values():
-            if sheet.job is not None:
-                self._want(sheet.job)  # what is being handed over waits for the machines, too
+        for state in self._states.values():
+            if state.job is not None:
+                self._want(state.job)  # what is being handed over waits for the machines, too
         self._all_changed = True
         self._line_moved = True
         self._woken.set()
@@ -242,44 +240,44 @@ class StatusUpdater:
         """Write a card that has become known, if it was given up or its job has ended meanwhile."""
         if job.state is JobState.FINISHED and job.delivery_method == INTERACTION:
             return  # it is the result
-        sheet = self._sheets.get(job.id)
-        if sheet is None and not job.state.terminal:
+        state = self._states.get(job.id)
+        if state is None and not job.state.terminal:
             return  # nothing has been missed
-        if sheet is not None and not sheet.gone and not sheet.tries:
+        if state is not None and not state.gone and not state.tries:
             return  # it is written in its turn
-        if sheet is None or sheet.gone:
-            sheet = self._sheets[job.id] = _StatusState(sheet.job if sheet else None)
-        sheet.job = sheet.job or job
-        sheet.tries = sheet.refused = 0
-        self._agenda.cancel(job.id)  # it was put off, for want of a card
-        self._want(sheet.job)
+        if state is None or state.gone:
+            state = self._states[job.id] = _StatusState(state.job if state else None)
+        state.job = state.job or job
+        state.tries = state.refused = 0
+        self._schedule.cancel(job.id)  # it was put off, for want of a card
+        self._want(state.job)
         self._woken.set()
 
     def reopen(self) -> None:
         """Write once more the cards that the bot was not permitted to write."""
         closed, self._closed = self._closed, {}
         for job_id in closed:
-            sheet = self._sheets.setdefault(job_id, _StatusState())
-            sheet.gone, sheet.refused, sheet.bare = False, 0, False
-            self._agenda.schedule(job_id, Priority.RUNNING, self._clock())
+            state = self._states.setdefault(job_id, _StatusState())
+            state.gone, state.refused, state.bare = False, 0, False
+            self._schedule.schedule(job_id, Priority.RUNNING, self._clock())
         if closed:
             self._woken.set()
 
     async def resume(self) -> None:
         """Write anew the cards of jobs that were under way when the bot stopped, or just ended."""
-        desk = self._client.desk
-        jobs = desk.queue.jobs
+        context = self._client.context
+        jobs = context.queue.jobs
         under_way = [flight.job_id for flight in await jobs.running()]
-        for job_id in (*under_way, *await desk.posts.stale_status_messages(INTERACTION)):
+        for job_id in (*under_way, *await context.messages.stale_status_messages(INTERACTION)):
             job = await jobs.get(job_id)
             if job is not None and job.request.place.channel_id:
-                self._sheets.setdefault(job.id, _StatusState()).job = job
+                self._states.setdefault(job.id, _StatusState()).job = job
         self.refresh_queue()
 
     @property
     def _next_look(self) -> float:
         """Estimates pass even when nothing happens, but only on cards that exist."""
-        return self._look_by if self._sheets else math.inf
+        return self._look_by if self._states else math.inf
 
     async def run(self) -> None:
         """Write for ever."""
@@ -288,7 +286,7 @@ class StatusUpdater:
                 self._woken.clear()
                 if self._clock() >= (self._line_due if self._line_moved else self._next_look):
                     await self._look_at_line()
-                while (job_id := self._agenda.pop_due(self._clock(), self._writing)) is not None:
+                while (job_id := self._schedule.pop_due(self._clock(), self._writing)) is not None:
                     self._begin(job_id)
                 await self._pause()
         finally:
@@ -300,20 +298,20 @@ class StatusUpdater:
     def _want(self, job: Job, *, at_once: bool = False) -> bool:
         """Put the card on the agenda, or take it off; whether there is something new to do."""
         if job.state is JobState.DELIVERING:
-            self._agenda.cancel(job.id)
+            self._schedule.cancel(job.id)
             return False
         urgency = Priority.FINAL if job.state.terminal or at_once else Priority.RUNNING
         if job.state is JobState.QUEUED:
             urgency = Priority.WAITING
-        return self._agenda.schedule(job.id, urgency, self._clock())
+        return self._schedule.schedule(job.id, urgency, self._clock())
 
     def _forget(self, job_id: str) -> None:
-        self._sheets.pop(job_id, None)
-        self._agenda.cancel(job_id)
+        self._states.pop(job_id, None)
+        self._schedule.cancel(job_id)
 
     async def _pause(self) -> None:
         """Until something is due or something new is said."""
-        delays = [self._agenda.next_delay(self._clock(), self._writing)]
+        delays = [self._schedule.next_delay(self._clock(), self._writing)]
         due = self._line_due if self._line_moved else self._next_look
         if due < math.inf:
             delays.append(max(0.0, due - self._clock()))
@@ -337,25 +335,25 @@ class StatusUpdater:
         self._line_due = self._clock() + self._line_every
         self._look_by = self._clock() + LOOK_AT_LEAST
         try:
-            standings = await self._client.desk.queue.positions()
+            positions = await self._client.context.queue.positions()
         except Exception:
             # The root of this look: the cards of running jobs do not depend on the line.
             log.exception("the line cannot be read")
             return
         everyone, self._all_changed = self._all_changed, False
-        at = self._client.desk.now().timestamp()
-        for job_id, standing in standings.items():
-            sheet = self._sheets.setdefault(job_id, _StatusState())
-            if sheet.job is not None and sheet.job.state is not JobState.QUEUED:
+        at = self._client.context.now().timestamp()
+        for job_id, position in positions.items():
+            state = self._states.setdefault(job_id, _StatusState())
+            if state.job is not None and state.job.state is not JobState.QUEUED:
                 continue
-            sheet.standing = standing
-            said = _says(standing, at)
-            if everyone or _differs(sheet.said, said):
-                sheet.said = said
-                self._agenda.schedule(job_id, Priority.WAITING, self._clock())
-        for job_id, sheet in self._sheets.items():
-            if sheet.shown is not None and _promised(sheet.shown) < at + MARGIN:
-                self._agenda.schedule(job_id, Priority.WAITING, self._clock())
+            state.position = position
+            said = _says(position, at)
+            if everyone or _differs(state.said, said):
+                state.said = said
+                self._schedule.schedule(job_id, Priority.WAITING, self._clock())
+        for job_id, state in self._states.items():
+            if state.shown is not None and _promised(state.shown) < at + MARGIN:
+                self._schedule.schedule(job_id, Priority.WAITING, self._clock())
 
     def _begin(self, job_id: str) -> None:
         task = asyncio.get_running_loop().create_task(self._write(job_id), name=f"card {job_id}")
@@ -366,66 +364,66 @@ class StatusUpdater:
             self._woken.set()
             if not done.cancelled() and (error := done.exception()) is not None:
                 log.error("a card could not be written", exc_info=error, extra={"job": job_id})
-                sheet = self._sheets.setdefault(job_id, _StatusState())
-                sheet.refused += 1
-                if sheet.refused < MOST_TRIES and isinstance(error, Exception):
-                    self._put_back(job_id, sheet, error)
+                state = self._states.setdefault(job_id, _StatusState())
+                state.refused += 1
+                if state.refused < MOST_TRIES and isinstance(error, Exception):
+                    self._put_back(job_id, state, error)
                 else:
                     self._forget(job_id)
 
         task.add_done_callback(ended)
 
     async def _write(self, job_id: str) -> None:
-        sheet = self._sheets.get(job_id)
-        if sheet is None:
+        state = self._states.get(job_id)
+        if state is None:
             return
-        desk = self._client.desk
-        written = sheet.job
+        context = self._client.context
+        written = state.job
         try:
-            async with desk.pens.acquire(job_id), asyncio.timeout(self._edit_seconds):
-                written = await self._write_now(job_id, sheet)
+            async with context.locks.acquire(job_id), asyncio.timeout(self._edit_seconds):
+                written = await self._write_now(job_id, state)
         except NotPermitted as error:
             # What the card says next, and above all how its job has ended, is tried all the same.
             log.info("the card may not be written: %s", error, extra={"job": job_id})
-            sheet.refused += 1
+            state.refused += 1
             self._close(job_id)
         except MessageNotFound as error:
             log.info("the card is not kept up: %s", error, extra={"job": job_id})
-            sheet.gone = True
+            state.gone = True
         except (DeliveryUnavailable, OSError) as error:
-            self._put_back(job_id, sheet, error)
+            self._put_back(job_id, state, error)
             return
         except DeliveryError as error:
-            sheet.bare = sheet.bare or isinstance(error, TooLarge)
-            sheet.refused += 1
-            if sheet.refused < MOST_TRIES or not self._over(sheet):
-                self._put_back(job_id, sheet, error)
+            state.bare = state.bare or isinstance(error, TooLarge)
+            state.refused += 1
+            if state.refused < MOST_TRIES or not self._over(state):
+                self._put_back(job_id, state, error)
                 return
             log.warning("the card is given up: %s", error, extra={"job": job_id})
-            sheet.gone = True
+            state.gone = True
             self._close(job_id)
         else:
-            if written is not None and written.state.terminal and sheet.post and not sheet.gone:
+            if written is not None and written.state.terminal and state.post and not state.gone:
                 # Outside of the pen and its time limit: the store may be unavailable for long.
-                await desk.posts.save_status_message(job_id, sheet.post.message)
+                await context.messages.save_status_message(job_id, state.post.message)
         # While one state was written the next may have come, whose turn is still to come.
-        if written is sheet.job and written is not None and written.state.terminal:
+        if written is state.job and written is not None and written.state.terminal:
             self._forget(job_id)
 
     @staticmethod
-    def _over(sheet: _StatusState) -> bool:
-        return sheet.job is not None and sheet.job.state.terminal
+    def _over(state: _StatusState) -> bool:
+        return state.job is not None and state.job.state.terminal
 
-    def _put_back(self, job_id: str, sheet: _StatusState, error: Exception) -> None:
+    def _put_back(self, job_id: str, state: _StatusState, error: Exception) -> None:
         """Want it once more, each time a little later."""
         log.info("the card is written again later: %s", error, extra={"job": job_id})
         # An exponent of 9 is beyond the longest pause.
-        delay = min(LONGEST_RETRY, RETRY_SECONDS * 2 ** min(sheet.tries, 9))
-        sheet.tries += 1
+        delay = min(LONGEST_RETRY, RETRY_SECONDS * 2 ** min(state.tries, 9))
+        state.tries += 1
         if isinstance(error, DeliveryUnavailable):
             delay = min(LONGEST_RETRY, max(delay, error.retry_after))
-        urgency = Priority.FINAL if self._over(sheet) else Priority.RUNNING
-        self._agenda.reschedule(job_id, urgency, self._clock() + delay)
+        urgency = Priority.FINAL if self._over(state) else Priority.RUNNING
+        self._schedule.reschedule(job_id, urgency, self._clock() + delay)
 
     def _close(self, job_id: str) -> None:
         """Remember a card for the moment when somebody gives the right to write it."""
@@ -433,62 +431,62 @@ class StatusUpdater:
         if len(self._closed) > MOST_CLOSED:
             del self._closed[next(iter(self._closed))]
 
-    async def _write_now(self, job_id: str, sheet: _StatusState) -> Job | None:
+    async def _write_now(self, job_id: str, state: _StatusState) -> Job | None:
         """Holding the pen: what is true now, if the card does not say it already."""
-        desk = self._client.desk
-        stored = await desk.queue.jobs.get(job_id) if sheet.job is None else None
+        context = self._client.context
+        stored = await context.queue.jobs.get(job_id) if state.job is None else None
         # What was reported meanwhile is newer than what was read.
-        job = sheet.job = sheet.job or stored
+        job = state.job = state.job or stored
         if job is None or not job.request.place.channel_id:
-            sheet.gone = True
-        if job is None or sheet.gone or job.state is JobState.DELIVERING:
+            state.gone = True
+        if job is None or state.gone or job.state is JobState.DELIVERING:
             return job
-        if sheet.refused >= MOST_TRIES and not job.state.terminal:
+        if state.refused >= MOST_TRIES and not job.state.terminal:
             return job
-        if sheet.post is None:
-            sheet.post = await desk.posts.status_message(job_id)
-        if sheet.post is None:
+        if state.post is None:
+            state.post = await context.messages.status_message(job_id)
+        if state.post is None:
             # It is just being posted, or a crash came in between and it never will be.
             raise DeliveryError("there is no card yet")
         # A place that refuses even a preview's few bytes, or any, takes no file.
-        picture = None if sheet.bare else await build_preview(desk, job)
+        picture = None if state.bare else await build_preview(context, job)
         preview = picture is not None
-        card = self._card(job, sheet, preview=preview)
+        card = self._card(job, state, preview=preview)
         uploads: list[FileUpload] | None = None
-        if picture is not None and picture.path.name != sheet.preview:
+        if picture is not None and picture.path.name != state.preview:
             uploads = [picture]
         elif picture is None and job.state.terminal:
             uploads = []
-        elif card == sheet.shown:
+        elif card == state.shown:
             return job
-        at = desk.now()
+        at = context.now()
         try:
-            sheet.post = await messages.edit_status_message(
-                self._client, sheet.post, card, at, uploads=uploads
+            state.post = await messages.edit_status_message(
+                self._client, state.post, card, at, uploads=uploads
             )
         except NotPermitted:
             if not uploads:
                 raise
             # Files may be forbidden where words are not.
-            sheet.bare = True
-            return await self._write_now(job_id, sheet)
-        sheet.preview = picture.path.name if picture is not None else ""
-        sheet.shown = card
-        sheet.tries = sheet.refused = 0
-        self._look_again(job, sheet)
+            state.bare = True
+            return await self._write_now(job_id, state)
+        state.preview = picture.path.name if picture is not None else ""
+        state.shown = card
+        state.tries = state.refused = 0
+        self._look_again(job, state)
         return job
 
-    def _look_again(self, job: Job, sheet: _StatusState) -> None:
+    def _look_again(self, job: Job, state: _StatusState) -> None:
         """A row is announced before its file is here: come back for its picture a few times."""
         ready = len(job.ready_rows)
-        seen, looks = sheet.looks
+        seen, looks = state.looks
         looks = looks + 1 if seen == ready else 0
-        sheet.looks = ready, looks
+        state.looks = ready, looks
         if ready and looks < MOST_LOOKS and job.state is JobState.RUNNING:
-            self._agenda.schedule(job.id, Priority.RUNNING, self._clock() + LOOK_SECONDS)
+            self._schedule.schedule(job.id, Priority.RUNNING, self._clock() + LOOK_SECONDS)
 
-    def _card(self, job: Job, sheet: _StatusState, *, preview: bool) -> MessageContent:
-        desk = self._client.desk
+    def _card(self, job: Job, state: _StatusState, *, preview: bool) -> MessageContent:
+        context = self._client.context
         if (
             job.state is JobState.FINISHED
             and job.delivery_method == CHANNEL
@@ -497,15 +495,15 @@ class StatusUpdater:
             place = job.request.place
             link = jump_link(place.guild_id, job.result.channel_id, job.result.message_id)
             return posted_elsewhere(job, link)
-        waiting = QueueInfo(sheet.standing, notice=desk.notice())
-        return job_message(job, desk.now(), waiting, preview=preview)
+        waiting = QueueInfo(state.position, notice=context.notice())
+        return job_message(job, context.now(), waiting, preview=preview)
 
 
-def _says(standing: QueuePosition, at: float) -> tuple[int, str, bool, float | None]:
+def _says(position: QueuePosition, at: float) -> tuple[int, str, bool, float | None]:
     """What a reader would notice of a standing; the start as a moment."""
-    starts = standing.starts_in
+    starts = position.starts_in
     moment = None if starts is None else at + starts.total_seconds()
-    return standing.position, standing.reason, standing.late, moment
+    return position.position, position.reason, position.late, moment
 
 
 def _differs(

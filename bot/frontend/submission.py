@@ -77,20 +77,20 @@ async def submit_request(
 
     ``note`` stands above the card for as long as it exists. None if the request was refused.
     """
-    desk = get_context(interaction)
-    member = actor_of(interaction, desk.moderator_role)
+    context = get_context(interaction)
+    member = actor_of(interaction, context.moderator_role)
     asker = RequestFactory(
         Author(member.id, member.name),
         ChannelRef(interaction.guild_id or 0, interaction.channel_id or 0),
-        random_seed(desk.entropy(4)),
-        desk.limits,
+        random_seed(context.entropy(4)),
+        context.limits,
     )
     try:
         request = make(asker)
-        for check in desk.checks:
+        for check in context.checks:
             await check(request, member)
         interaction.extras[SUBMITTED] = True
-        receipt = await desk.queue.submit(request, member, interaction_ref(interaction))
+        receipt = await context.queue.submit(request, member, interaction_ref(interaction))
     except StoreUnavailable:
         # It was withdrawn: it was not accepted, and will not be.
         interaction.extras.pop(SUBMITTED)
@@ -99,7 +99,7 @@ async def submit_request(
         await send_error(interaction, refusal)
         return None
     # A repeated event is answered only if the first one was not, as after a crash in between.
-    if receipt.created or await desk.posts.status_message(receipt.job.id) is None:
+    if receipt.created or await context.messages.status_message(receipt.job.id) is None:
         await answer_accepted(interaction, receipt.job, left=receipt.images_left, note=note)
     return receipt
 

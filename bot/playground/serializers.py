@@ -25,7 +25,7 @@ from bot.playground.state.models import (
 from bot.playground.validation.components import FILE, GALLERY, THUMBNAIL
 
 
-def channel_payload(realm: GuildState, channel: Channel) -> Json:
+def channel_payload(guild: GuildState, channel: Channel) -> Json:
     """Render ``GuildChannelResponse``, ``ThreadResponse`` or ``PrivateChannelResponse``."""
     last = None if channel.last_message_id is None else str(channel.last_message_id)
     body: Json = {"id": str(channel.id), "type": channel.type, "flags": 0, "last_message_id": last}
@@ -60,7 +60,7 @@ def channel_payload(realm: GuildState, channel: Channel) -> Json:
     }
 
 
-def guild_payload(realm: GuildState) -> Json:
+def guild_payload(guild: GuildState) -> Json:
     """Render ``GuildResponse`` with counts."""
     nothing = (
         "icon description home_header splash discovery_splash banner application_id afk_channel_id "
@@ -73,10 +73,10 @@ def guild_payload(realm: GuildState) -> Json:
     )
     body: Json = dict.fromkeys(nothing.split()) | dict.fromkeys(zero.split(), 0)
     return body | {
-        "id": str(realm.guild_id),
-        "name": realm.guild_name,
-        "owner_id": str(realm.owner_id),
-        "roles": [role.payload() for role in realm.roles.values()],
+        "id": str(guild.guild_id),
+        "name": guild.guild_name,
+        "owner_id": str(guild.owner_id),
+        "roles": [role.payload() for role in guild.roles.values()],
         "emojis": [],
         "stickers": [],
         "features": [],
@@ -89,25 +89,25 @@ def guild_payload(realm: GuildState) -> Json:
         "max_stage_video_channel_users": 50,
         "premium_progress_bar_enabled": False,
         "nsfw": False,
-        "approximate_member_count": len(realm.members),
-        "approximate_presence_count": len(realm.members),
+        "approximate_member_count": len(guild.members),
+        "approximate_presence_count": len(guild.members),
     }
 
 
-def guild_create_payload(realm: GuildState) -> Json:
+def guild_create_payload(guild: GuildState) -> Json:
     """Render GUILD_CREATE: the server with its channels, threads and the bot's own membership.
 
     Without the privileged members intent only the bot itself is certain to be listed.
     """
-    channels = [one for one in realm.channels.values() if one.guild_id == realm.guild_id]
-    return guild_payload(realm) | {
-        "joined_at": format_timestamp(realm.members[realm.application_id].joined_at),
+    channels = [one for one in guild.channels.values() if one.guild_id == guild.guild_id]
+    return guild_payload(guild) | {
+        "joined_at": format_timestamp(guild.members[guild.application_id].joined_at),
         "large": False,
         "unavailable": False,
-        "member_count": len(realm.members),
-        "members": [realm.members[realm.application_id].payload()],
-        "channels": [channel_payload(realm, one) for one in channels if not one.is_thread],
-        "threads": [channel_payload(realm, one) for one in channels if one.is_thread],
+        "member_count": len(guild.members),
+        "members": [guild.members[guild.application_id].payload()],
+        "channels": [channel_payload(guild, one) for one in channels if not one.is_thread],
+        "threads": [channel_payload(guild, one) for one in channels if one.is_thread],
         "voice_states": [],
         "presences": [],
         "stage_instances": [],
@@ -116,10 +116,10 @@ def guild_create_payload(realm: GuildState) -> Json:
     }
 
 
-def message_payload(realm: GuildState, message: Message) -> Json:
+def message_payload(guild: GuildState, message: Message) -> Json:
     """Render ``MessageResponse``."""
     named = {one.filename: one for one in message.attachments}
-    embeds = [_embed(realm, embed, named) for embed in message.embeds]
+    embeds = [_embed(guild, embed, named) for embed in message.embeds]
     shown_in_embeds = {
         str(embed[key].get("url")).removeprefix("attachment://")
         for embed in message.embeds
@@ -140,16 +140,16 @@ def message_payload(realm: GuildState, message: Message) -> Json:
         "pinned": False,
         "flags": message.flags,
         "mention_everyone": message.mention_everyone,
-        "mentions": [realm.users[one].payload() for one in message.mentions],
+        "mentions": [guild.users[one].payload() for one in message.mentions],
         "mention_roles": [str(one) for one in message.mention_roles],
         # A picture shown inside an embed is not listed a second time.
         "attachments": [
-            attachment_payload(realm, one)
+            attachment_payload(guild, one)
             for one in message.attachments
             if one.filename not in shown_in_embeds
         ],
         "embeds": embeds,
-        "components": _components(realm, message, named),
+        "components": _components(guild, message, named),
     }
     if message.nonce is not None:
         body["nonce"] = message.nonce
@@ -159,14 +159,14 @@ def message_payload(realm: GuildState, message: Message) -> Json:
             "channel_id": str(message.channel_id),
             "message_id": str(message.reference_id),
         }
-        referenced = realm.messages.get(message.reference_id)
+        referenced = guild.messages.get(message.reference_id)
         body["referenced_message"] = (
-            None if referenced is None else message_payload(realm, referenced)
+            None if referenced is None else message_payload(guild, referenced)
         )
         if referenced is not None:
             body["referenced_message"].pop("referenced_message", None)
     if message.interaction is not None:
-        body["application_id"] = body["webhook_id"] = str(realm.application_id)
+        body["application_id"] = body["webhook_id"] = str(guild.application_id)
         body["interaction_metadata"] = interaction_metadata(message.interaction)
         if message.interaction.kind == COMMAND:
             body["interaction"] = {
@@ -175,15 +175,15 @@ def message_payload(realm: GuildState, message: Message) -> Json:
                 "name": message.interaction.command_name,
                 "user": message.interaction.user.payload(),
             }
-    if message.thread_id is not None and message.thread_id in realm.channels:
-        body["thread"] = channel_payload(realm, realm.channels[message.thread_id])
+    if message.thread_id is not None and message.thread_id in guild.channels:
+        body["thread"] = channel_payload(guild, guild.channels[message.thread_id])
     return body
 
 
-def message_for_page(realm: GuildState, message: Message) -> Json:
+def message_for_page(guild: GuildState, message: Message) -> Json:
     """Render a message for the page: Discord's JSON and whom an ephemeral one is for."""
     only = None if message.ephemeral_for is None else str(message.ephemeral_for)
-    return message_payload(realm, message) | {"ephemeral_for": only}
+    return message_payload(guild, message) | {"ephemeral_for": only}
 
 
 def interaction_metadata(interaction: Interaction) -> Json:
@@ -206,12 +206,12 @@ def integration_owners(interaction: Interaction) -> Json:
     return {"0": str(interaction.guild_id or 0)}
 
 
-def _embed(realm: GuildState, embed: Json, named: dict[str, Attachment]) -> Json:
+def _embed(guild: GuildState, embed: Json, named: dict[str, Attachment]) -> Json:
     body: Json = {"type": "rich"} | copy.deepcopy(embed)
     for key in ("image", "thumbnail"):
         attachment = named.get(str((body.get(key) or {}).get("url")).removeprefix("attachment://"))
         if attachment is not None:
-            stored = attachment_payload(realm, attachment)
+            stored = attachment_payload(guild, attachment)
             body[key] = {
                 part: stored[part]
                 for part in ("url", "proxy_url", "width", "height", "content_type", "description")
@@ -222,26 +222,26 @@ def _embed(realm: GuildState, embed: Json, named: dict[str, Attachment]) -> Json
     return {key: value for key, value in body.items() if value is not None}
 
 
-def _components(realm: GuildState, message: Message, named: dict[str, Attachment]) -> list[Json]:
+def _components(guild: GuildState, message: Message, named: dict[str, Attachment]) -> list[Json]:
     components = copy.deepcopy(message.components)
     for node in iter_components(components):
         if node["type"] in (THUMBNAIL, GALLERY):
             for holder in node["items"] if node["type"] == GALLERY else [node]:
-                holder["media"] = _unfurled(realm, holder["media"], named)
+                holder["media"] = _unfurled(guild, holder["media"], named)
         if node["type"] == FILE:
             attachment = named.get(_referenced(node["file"]))
-            node["file"] = _unfurled(realm, node["file"], named)
+            node["file"] = _unfurled(guild, node["file"], named)
             node["name"] = attachment.filename if attachment else None
             node["size"] = len(attachment.content) if attachment else None
     return components
 
 
-def _unfurled(realm: GuildState, media: Json, named: dict[str, Attachment]) -> Json:
+def _unfurled(guild: GuildState, media: Json, named: dict[str, Attachment]) -> Json:
     url = str(media["url"])
     attachment = named.get(_referenced(media))
     if attachment is None:
         return {"id": "0", "url": url, "proxy_url": url, "width": None, "height": None}
-    stored = attachment_payload(realm, attachment)
+    stored = attachment_payload(guild, attachment)
     return {
         "id": stored["id"],
         "attachment_id": stored["id"],
@@ -262,21 +262,21 @@ FILE_LIMIT = 10 * 1024 * 1024
 GUILD, BOT_DM = 0, 1
 
 
-def interaction_payload(realm: GuildState, interaction: Interaction) -> Json:
+def interaction_payload(guild: GuildState, interaction: Interaction) -> Json:
     """Render an interaction; the keys differ between the server and direct messages."""
-    channel = realm.channel(interaction.channel_id)
-    held = realm.permissions(interaction.user, channel)
+    channel = guild.channel(interaction.channel_id)
+    held = guild.permissions(interaction.user, channel)
     body: Json = {
         "id": str(interaction.id),
-        "application_id": str(realm.application_id),
+        "application_id": str(guild.application_id),
         "type": interaction.kind,
         "token": interaction.token,
         "version": 1,
         "data": interaction.data,
         "channel_id": str(channel.id),
-        "channel": channel_payload(realm, channel) | {"permissions": str(held)},
+        "channel": channel_payload(guild, channel) | {"permissions": str(held)},
         "locale": "en-US",
-        "app_permissions": str(realm.permissions(realm.application_id, channel)),
+        "app_permissions": str(guild.permissions(guild.application_id, channel)),
         "attachment_size_limit": FILE_LIMIT,
         "entitlements": [],
         "authorizing_integration_owners": integration_owners(interaction),
@@ -285,11 +285,11 @@ def interaction_payload(realm: GuildState, interaction: Interaction) -> Json:
     if interaction.guild_id is None:
         body["user"] = interaction.user.payload()
     else:
-        member = realm.member(interaction.user)
+        member = guild.member(interaction.user)
         body["guild_id"] = str(interaction.guild_id)
         body["guild_locale"] = "en-US"
         body["guild"] = {"id": str(interaction.guild_id), "locale": "en-US", "features": []}
         body["member"] = member.payload() | {"permissions": str(held)}
-    if interaction.message_id is not None and interaction.message_id in realm.messages:
-        body["message"] = message_payload(realm, realm.messages[interaction.message_id])
+    if interaction.message_id is not None and interaction.message_id in guild.messages:
+        body["message"] = message_payload(guild, guild.messages[interaction.message_id])
     return body

@@ -42,7 +42,7 @@ __all__ = ["InteractionRef", "MessageStore", "StatusMessage", "is_erased"]
 log = logging.getLogger(__name__)
 
 ATTEMPT_SECONDS = 120.0
-LADDER_SECONDS = 5.0
+METHODS_SECONDS = 5.0
 
 
 class DeliveryTransport(Protocol):
@@ -52,7 +52,9 @@ class DeliveryTransport(Protocol):
         """The rungs worth trying now, best first; ``kept`` need not be named."""
         ...
 
-    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
+    async def send(
+        self, method: str, job: Job, package: JobResult, nonce: str
+    ) -> MessageRef | None:
         """Post the package.
 
         Raises DeliveryUnavailable or OSError if it cannot be done now, or if nobody can say
@@ -61,7 +63,7 @@ class DeliveryTransport(Protocol):
         ...
 
     async def find_sent(
-        self, rung: str, job: Job, nonce: str, since: datetime
+        self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
         """The message that an attempt, first made at ``since``, has posted after all, or None.
 
@@ -77,7 +79,7 @@ class DeliveryService:
     def __init__(
         self,
         database: Database,
-        courier: DeliveryTransport,
+        transport: DeliveryTransport,
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -86,7 +88,7 @@ class DeliveryService:
     ) -> None:
         self._database = database
         self._reader = deliveries.DeliveryRepository(database)
-        self._courier = courier
+        self._transport = transport
         self._now = now
         self._sleep = sleep
         self._chance = chance
@@ -109,7 +111,7 @@ class DeliveryService:
         level = logging.INFO if again else logging.WARNING
         pauses = _Pauses(job, Backoff(chance=self._chance), self._sleep, waits)
         attempts = {
-            attempt.rung: attempt
+            attempt.method: attempt
             for attempt in await self._reader.attempts(job.id)
             if attempt.nonce == nonce
         }
@@ -118,34 +120,34 @@ class DeliveryService:
                 continue
             # A restore writes attempts down later than they were made, if they were.
             since = attempt.attempted_at if again else job.created_at
-            message = await self._look(attempt.rung, job, nonce, since, pauses)
+            message = await self._look(attempt.method, job, nonce, since, pauses)
             if message is not None or attempt.delivered:
-                return await self._done(job, attempt.rung, nonce, message)
-        for rung in await self._ladder(job, waits):
-            earlier = attempts.get(rung)
+                return await self._done(job, attempt.method, nonce, message)
+        for method in await self._methods(job, waits):
+            earlier = attempts.get(method)
             if earlier is not None and earlier.delivered is False and not again:
                 continue
             at = self._now()
             await self._database.write(
-                lambda link, rung=rung, at=at: deliveries.record_attempt(  # type: ignore[misc]
-                    link, job.id, rung, nonce, at=at
+                lambda link, method=method, at=at: deliveries.record_attempt(  # type: ignore[misc]
+                    link, job.id, method, nonce, at=at
                 )
             )
             try:
-                message = await self._attempt(rung, job, package, nonce, at, pauses)
+                message = await self._attempt(method, job, package, nonce, at, pauses)
             except DeliveryError as error:
-                log.log(level, "delivery by %s failed: %s", rung, error, extra={"job": job.id})
-                await self._note(job, rung, nonce, delivered=False, detail=str(error))
+                log.log(level, "delivery by %s failed: %s", method, error, extra={"job": job.id})
+                await self._note(job, method, nonce, delivered=False, detail=str(error))
                 continue
-            return await self._done(job, rung, nonce, message)
+            return await self._done(job, method, nonce, message)
         log.log(level, "the result is kept for the author's history", extra={"job": job.id})
         return Delivered(KEPT)
 
-    async def _ladder(self, job: Job, waits: Callable[[], None]) -> tuple[str, ...]:
+    async def _methods(self, job: Job, waits: Callable[[], None]) -> tuple[str, ...]:
         """The rungs, once the courier knows them; while Discord is away the card may be unknown."""
-        asking = asyncio.ensure_future(self._courier.methods(job))
+        asking = asyncio.ensure_future(self._transport.methods(job))
         try:
-            done, _ = await asyncio.wait({asking}, timeout=LADDER_SECONDS)
+            done, _ = await asyncio.wait({asking}, timeout=METHODS_SECONDS)
             if not done:
                 waits()
             return await asking
@@ -154,7 +156,7 @@ class DeliveryService:
 
     async def _attempt(
         self,
-        rung: str,
+        method: str,
         job: Job,
         package: JobResult,
         nonce: str,
@@ -165,38 +167,40 @@ class DeliveryService:
         while True:
             try:
                 async with asyncio.timeout(self._attempt_seconds):
-                    return await self._courier.send(rung, job, package, nonce)
+                    return await self._transport.send(method, job, package, nonce)
             except (DeliveryUnavailable, OSError) as error:
-                await pauses.after(rung, error)
-            message = await self._look(rung, job, nonce, since, pauses)
+                await pauses.after(method, error)
+            message = await self._look(method, job, nonce, since, pauses)
             if message is not None:
                 return message
 
     async def _look(
-        self, rung: str, job: Job, nonce: str, since: datetime, pauses: _Pauses
+        self, method: str, job: Job, nonce: str, since: datetime, pauses: _Pauses
     ) -> MessageRef | None:
         """What an earlier attempt has left on a rung, as soon as that can be seen."""
         while True:
             try:
                 async with asyncio.timeout(self._attempt_seconds):
-                    return await self._courier.find_sent(rung, job, nonce, since)
+                    return await self._transport.find_sent(method, job, nonce, since)
             except (DeliveryUnavailable, OSError) as error:
-                await pauses.after(rung, error)
+                await pauses.after(method, error)
             except DeliveryError as error:
                 log.info("cannot look for an earlier post: %s", error, extra={"job": job.id})
                 return None
 
-    async def _done(self, job: Job, rung: str, nonce: str, message: MessageRef | None) -> Delivered:
-        await self._note(job, rung, nonce, delivered=True)
-        return Delivered(rung, message)
+    async def _done(
+        self, job: Job, method: str, nonce: str, message: MessageRef | None
+    ) -> Delivered:
+        await self._note(job, method, nonce, delivered=True)
+        return Delivered(method, message)
 
     async def _note(
-        self, job: Job, rung: str, nonce: str, *, delivered: bool, detail: str = ""
+        self, job: Job, method: str, nonce: str, *, delivered: bool, detail: str = ""
     ) -> None:
         at = self._now()
         await self._database.write(
             lambda link: deliveries.finish_attempt(
-                link, job.id, rung, nonce, delivered=delivered, at=at, detail=detail
+                link, job.id, method, nonce, delivered=delivered, at=at, detail=detail
             )
         )
 
@@ -217,14 +221,14 @@ class _Pauses:
         self._waits = waits
         self._level = logging.WARNING
 
-    async def after(self, rung: str, error: DeliveryUnavailable | OSError) -> None:
+    async def after(self, method: str, error: DeliveryUnavailable | OSError) -> None:
         """Wait before the next attempt."""
         at_least = error.retry_after if isinstance(error, DeliveryUnavailable) else 0.0
         pause = self._backoff.pause(at_least)
         log.log(
             self._level,
             "delivery by %s waits, again in %.1f s: %s",
-            rung,
+            method,
             pause,
             str(error) or "no answer in time",
             extra={"job": self._job.id},
@@ -318,12 +322,12 @@ class MessageStore:
             lambda link: deliveries.close_card(link, job_id, at=at, why_not=why_not)
         )
 
-    async def stale_status_messages(self, rung: str) -> tuple[str, ...]:
+    async def stale_status_messages(self, method: str) -> tuple[str, ...]:
         """Jobs of the last day that have ended, and whose card may not say so.
 
         Not those that were delivered on ``rung``, where the card became the result.
         """
-        return await self._deliveries.stale_status_messages(self._now() - _A_DAY, without=rung)
+        return await self._deliveries.stale_status_messages(self._now() - _A_DAY, without=method)
 
     async def enqueue_rows(self, job_id: str) -> None:
         """The rows are to be posted once the grid is."""

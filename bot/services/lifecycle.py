@@ -41,14 +41,14 @@ class JobObserver(Protocol):
 class CompositeObserver:
     """Several reporters as one; an error of one is logged and reaches neither job nor others."""
 
-    def __init__(self, reporters: Iterable[JobObserver] = ()) -> None:
-        self._reporters = tuple(reporters)
+    def __init__(self, observers: Iterable[JobObserver] = ()) -> None:
+        self._observers = tuple(observers)
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
         """Tell everyone."""
-        for reporter in self._reporters:
+        for observer in self._observers:
             try:
-                await reporter.on_event(job, event)
+                await observer.on_event(job, event)
             except asyncio.CancelledError:
                 raise
             except Exception:
@@ -64,11 +64,11 @@ class JobLifecycle:
     """Applies events to stored jobs and tells the reporter what became of them."""
 
     def __init__(
-        self, database: Database, reporter: JobObserver, *, now: Callable[[], datetime]
+        self, database: Database, observer: JobObserver, *, now: Callable[[], datetime]
     ) -> None:
         self._database = database
         self._jobs = JobRepository(database)
-        self._reporter = reporter
+        self._observer = observer
         self._now = now
         # Who wants which live job stopped. Progress is applied to what the runner last saw, which
         # may be older than the wish: without this a card would go back from stopping to painting.
@@ -102,7 +102,7 @@ class JobLifecycle:
             else:
                 self._stopping[job.id] = changed.cancelled_by
         if changed != job:
-            await self._reporter.on_event(changed, event)
+            await self._observer.on_event(changed, event)
         return changed
 
 

@@ -122,22 +122,22 @@ def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, wa
 
 def check_quota(allowance: QuotaStatus, request: Request) -> None:
     """Raises QuotaExceeded, saying when as many images are free."""
-    verdict = quotas.check_quota(allowance.quota, allowance.usage, request.images, allowance.at)
-    if not isinstance(verdict, QuotaDenied):
+    outcome = quotas.check_quota(allowance.quota, allowance.usage, request.images, allowance.at)
+    if not isinstance(outcome, QuotaDenied):
         return
     window = quotas.format_window(allowance.quota.window)
-    have = f"You have {verdict.left} of {allowance.quota.images} images left per {window}"
+    have = f"You have {outcome.left} of {allowance.quota.images} images left per {window}"
     need = f"this needs {request.images}"
-    if verdict.retry_at is None:
+    if outcome.retry_at is None:
         raise QuotaExceeded(
             f"{have}, and {need}, which is more than your quota ever holds. "
             "Ask for fewer rows or samples.",
             retry_at=None,
         )
-    moment = int(verdict.retry_at.timestamp()) + 1
+    moment = int(outcome.retry_at.timestamp()) + 1
     raise QuotaExceeded(
         f"{have}, and {need}. That much is free again <t:{moment}:R> (<t:{moment}:t>).",
-        retry_at=verdict.retry_at,
+        retry_at=outcome.retry_at,
     )
 
 
@@ -198,7 +198,7 @@ class JobQueue:
     def __init__(
         self,
         database: Database,
-        book: JobLifecycle,
+        lifecycle: JobLifecycle,
         limits: QueueLimits,
         *,
         now: Callable[[], datetime],
@@ -208,7 +208,7 @@ class JobQueue:
         stop: Callable[[Job], Awaitable[None]],
     ) -> None:
         self._database = database
-        self._book = book
+        self._lifecycle = lifecycle
         self._limits = limits
         self._now = now
         self._entropy = entropy
@@ -218,7 +218,7 @@ class JobQueue:
         self.jobs = JobRepository(database)
         self._guilds = guilds.GuildRepository(database)
         # Every accepted request asks for its place: in a rush, many at once.
-        self._line = SingleFlight(self._standings)
+        self._line = SingleFlight(self._positions)
         self.gate = SubmissionGate()
 
     async def submit(
@@ -310,9 +310,9 @@ class JobQueue:
             return job
         # The wish first, even in the line: a job whose turn comes at this moment must not be
         # ended here while its runner hands it over.
-        job = await self._book.apply_event(job, CancelRequested(by.id))
+        job = await self._lifecycle.apply_event(job, CancelRequested(by.id))
         if job.state is JobState.QUEUED:
-            cancelled = await self._book.apply_event(job, Cancelled(by.id))
+            cancelled = await self._lifecycle.apply_event(job, Cancelled(by.id))
             self._wake()
             return cancelled
         with disk_faults():
@@ -327,7 +327,7 @@ class JobQueue:
         """The whole line as it would move if nobody joined it, by job id; not to be changed."""
         return await self._line.get()
 
-    async def _standings(self) -> dict[str, QueuePosition]:
+    async def _positions(self) -> dict[str, QueuePosition]:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
@@ -363,14 +363,14 @@ class JobQueue:
                     per_user=per_user,
                     limits=limits,
                 )
-            standings = {
+            positions = {
                 turn.job_id: QueuePosition(position, turn.reason, _after(starts, turn.job_id), late)
                 for position, turn in enumerate(turns, 1)
             }
             for job in waiting:
                 # A limit of 0 leaves a member out of the line: their card must say why.
-                standings.setdefault(job.job_id, QueuePosition(0, _BARRED, None))
-            return standings
+                positions.setdefault(job.job_id, QueuePosition(0, _BARRED, None))
+            return positions
 
         # A long line must not keep the event loop from answering Discord.
         return await asyncio.to_thread(places) if len(waiting) > _SHORT_LINE else places()

@@ -29,10 +29,10 @@ class WorkflowTemplates:
 class WorkflowRenderer:
     """Renders stored jobs. The same job gives the same workflow, before and after a restart."""
 
-    def __init__(self, jobs: JobRepository, backend: Backend, menu: WorkflowTemplates) -> None:
+    def __init__(self, jobs: JobRepository, backend: Backend, templates: WorkflowTemplates) -> None:
         self._jobs = jobs
         self._backend = backend
-        self._menu = menu
+        self._templates = templates
 
     async def mac_key(self, job_id: str) -> bytes:
         """The key that signs the job's markers."""
@@ -50,8 +50,8 @@ class WorkflowRenderer:
         key = await self.mac_key(job.id)
         if job.request.origin is None:
             ticket = RenderContext(job.id, key, upload_url)
-            return render(self._menu.grid, job.request, ticket, self._menu.styles)
-        if self._menu.upscale is None:
+            return render(self._templates.grid, job.request, ticket, self._templates.styles)
+        if self._templates.upscale is None:
             raise ConfigError(
                 "[imagine] upscale_template", "no template upscales", "Name one, or the stock one."
             )
@@ -72,4 +72,4 @@ class WorkflowRenderer:
             input_sha256=strip.sha256,
             input_box=",".join(str(edge) for edge in box),
         )
-        return render(self._menu.upscale, job.request, ticket, self._menu.styles)
+        return render(self._templates.upscale, job.request, ticket, self._templates.styles)

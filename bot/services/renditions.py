@@ -40,11 +40,11 @@ class RenditionCache:
 
     def __init__(
         self,
-        collector: ResultFetcher,
+        fetcher: ResultFetcher,
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._collector = collector
+        self._fetcher = fetcher
         self._sleep = sleep
 
     async def grid(self, job: Job, limit: int) -> Path:
@@ -52,11 +52,11 @@ class RenditionCache:
 
         Raises ArtifactMissing if it is not here (any more).
         """
-        return await self._fitted(job, self._collector.result(job).grid, limit)
+        return await self._fitted(job, self._fetcher.result(job).grid, limit)
 
     async def row(self, job: Job, row: int, limit: int) -> Path:
         """One row's strip in at most ``limit`` bytes. Raises ArtifactMissing."""
-        return await self._fitted(job, self._collector.row_path(job.id, row), limit)
+        return await self._fitted(job, self._fetcher.row_path(job.id, row), limit)
 
     async def image(self, job: Job, row: int, column: int, limit: int) -> Path:
         """One picture at full size, or as large as ``limit`` bytes allow.
@@ -65,7 +65,7 @@ class RenditionCache:
         """
         if job.request.origin is not None:
             return await self.row(job, row, limit)
-        strip = self._collector.row_path(job.id, row)
+        strip = self._fetcher.row_path(job.id, row)
         target = self._folder(job) / file_name("image", row, column)
         # A strip is its grid's row with nothing above it.
         box = grid_geometry(job.request).cell_box(1, column)
@@ -80,7 +80,7 @@ class RenditionCache:
 
     def _preview(self, job: Job) -> Path | None:
         """Blocking."""
-        strips = {row.number: self._collector.row_path(job.id, row.number) for row in job.rows}
+        strips = {row.number: self._fetcher.row_path(job.id, row.number) for row in job.rows}
         here = {number: path for number, path in strips.items() if path.exists()}
         if not here:
             return None
@@ -118,7 +118,7 @@ class RenditionCache:
         )
 
     def _folder(self, job: Job) -> Path:
-        return self._collector.folder(job.id) / _FOLDER
+        return self._fetcher.folder(job.id) / _FOLDER
 
 
 def _fit(job: Job, source: Path, limit: int, folder: Path) -> Path:

@@ -35,9 +35,9 @@ class Scheduler:
     def __init__(
         self,
         database: Database,
-        book: JobLifecycle,
-        runner: JobWorker,
-        circuit: CircuitBreaker,
+        lifecycle: JobLifecycle,
+        worker: JobWorker,
+        breaker: CircuitBreaker,
         *,
         slots: int,
         per_user: int,
@@ -46,15 +46,15 @@ class Scheduler:
     ) -> None:
         self._jobs = JobRepository(database)
         self._guilds = GuildRepository(database)
-        self._book = book
-        self._runner = runner
-        self._circuit = circuit
+        self._lifecycle = lifecycle
+        self._worker = worker
+        self._breaker = breaker
         self._slots = slots
         self._per_user = per_user
         self._now = now
         self._sleep = sleep
         self._woken = asyncio.Event()
-        self._carried: dict[str, asyncio.Task[Job]] = {}
+        self._running_tasks: dict[str, asyncio.Task[Job]] = {}
         self._holding: dict[str, RunningJob] = {}
         self._waiting: set[str] = set()
         self._changed = asyncio.Event()
@@ -79,7 +79,7 @@ class Scheduler:
         flying = [
             job
             for job in found
-            if job is not None and is_from_discord(job) and job.id not in self._carried
+            if job is not None and is_from_discord(job) and job.id not in self._running_tasks
         ]
         for job in flying:
             log.info("taking up a job that is %s", job.state, extra={"job": job.id})
@@ -92,7 +92,7 @@ class Scheduler:
         while True:
             await self._woken.wait()
             self._woken.clear()
-            await self._circuit.wait_closed()
+            await self._breaker.wait_closed()
             while not self._draining and self._has_room() and await self._start_next():
                 pass
 
@@ -102,7 +102,9 @@ class Scheduler:
 
     async def idle(self) -> None:
         """Wait until nothing runs, but for deliveries that wait for Discord."""
-        while busy := [task for one, task in self._carried.items() if one not in self._waiting]:
+        while busy := [
+            task for one, task in self._running_tasks.items() if one not in self._waiting
+        ]:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
             try:
@@ -112,13 +114,13 @@ class Scheduler:
 
     async def aclose(self) -> None:
         """Let go of running jobs; they go on at the backend and are taken up at the next start."""
-        tasks = tuple(self._carried.values())
+        tasks = tuple(self._running_tasks.values())
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
     def _has_room(self) -> bool:
-        busy = len(self._carried) - len(self._waiting)
+        busy = len(self._running_tasks) - len(self._waiting)
         return self.running < self._slots and busy < 2 * self._slots
 
     async def _start_next(self) -> bool:
@@ -138,7 +140,7 @@ class Scheduler:
         if job is None:
             return True
         try:
-            dispatched = await self._book.apply_event(job, Scheduled())
+            dispatched = await self._lifecycle.apply_event(job, Scheduled())
         except IllegalTransition:
             return True  # cancelled or taken a moment ago: ask again
         if dispatched.state is JobState.SUBMITTING:
@@ -160,17 +162,17 @@ class Scheduler:
         task = asyncio.get_running_loop().create_task(
             keep_running(
                 "carrying the job",
-                lambda: self._runner.run(job, run_over, waits),
+                lambda: self._worker.run(job, run_over, waits),
                 sleep=self._sleep,
                 job=job.id,
             ),
             name=job.id,
         )
-        self._carried[job.id] = task
+        self._running_tasks[job.id] = task
         task.add_done_callback(lambda done: self._ended(job.id, done))
 
     def _ended(self, job_id: str, task: asyncio.Task[Job]) -> None:
-        self._carried.pop(job_id, None)
+        self._running_tasks.pop(job_id, None)
         self._holding.pop(job_id, None)
         self._waiting.discard(job_id)
         if not task.cancelled() and (error := task.exception()) is not None:

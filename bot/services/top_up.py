@@ -28,10 +28,10 @@ class Extender:
     """``watching`` one job each, as long as it is at the backend."""
 
     def __init__(
-        self, backend: Backend, purse: BudgetService, *, sleep: Callable[[float], Awaitable[None]]
+        self, backend: Backend, budget: BudgetService, *, sleep: Callable[[float], Awaitable[None]]
     ) -> None:
         self._backend = backend
-        self._purse = purse
+        self._budget = budget
         self._sleep = sleep
         self._seen: dict[str, Job] = {}
 
@@ -70,7 +70,7 @@ class Extender:
                 total = await backend.extension(job.handle)
                 if total is None:
                     continue
-                if await self._purse.extend(job, total):
+                if await self._budget.extend(job, total):
                     await backend.extend(job.handle, total)
                     paid_at = _progress(job)
                     continue

@@ -64,23 +64,23 @@ class JobWorker:
     def __init__(
         self,
         *,
-        book: JobLifecycle,
+        lifecycle: JobLifecycle,
         backend: Backend,
-        kitchen: WorkflowRenderer,
-        collector: ResultFetcher,
-        deliverer: DeliveryService,
-        circuit: CircuitBreaker,
-        purse: BudgetService,
+        renderer: WorkflowRenderer,
+        fetcher: ResultFetcher,
+        delivery: DeliveryService,
+        breaker: CircuitBreaker,
+        budget: BudgetService,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._book = book
+        self._lifecycle = lifecycle
         self._backend = backend
-        self._kitchen = kitchen
-        self._collector = collector
-        self._deliverer = deliverer
-        self._circuit = circuit
-        self._purse = purse
-        self._extender = Extender(backend, purse, sleep=sleep)
+        self._renderer = renderer
+        self._fetcher = fetcher
+        self._delivery = delivery
+        self._breaker = breaker
+        self._budget = budget
+        self._extender = Extender(backend, budget, sleep=sleep)
         self._sleep = sleep
 
     async def run(
@@ -105,7 +105,7 @@ class JobWorker:
                 except StoreDamaged:
                     raise  # it goes on at its backend, and with a sound database here
                 except Exception:
-                    job = await self._book.stored(job)
+                    job = await self._lifecycle.stored(job)
                     progress = job.state, sum(row.is_done for row in job.rows)
                     failures = failures + 1 if progress == seen else 1
                     seen = progress
@@ -120,10 +120,12 @@ class JobWorker:
                         continue
                     # A defect must not keep its slot and its reservation for ever.
                     await self._let_go(job)
-                    job = await self._book.apply_event(job, Failed(FailureReason.INTERNAL, _DEFECT))
+                    job = await self._lifecycle.apply_event(
+                        job, Failed(FailureReason.INTERNAL, _DEFECT)
+                    )
         finally:
-            self._collector.discard(job.id)
-        self._purse.schedule_settlement(job)
+            self._fetcher.discard(job.id)
+        self._budget.schedule_settlement(job)
         return job
 
     async def _step_when_possible(self, job: Job, waits: Callable[[], None]) -> Job:
@@ -131,7 +133,7 @@ class JobWorker:
 
         async def step() -> Job:
             # As it is stored: an attempt before this one may have got it further.
-            current = await self._book.stored(job)
+            current = await self._lifecycle.stored(job)
             if current.state.terminal:
                 return current
             with disk_faults():
@@ -159,40 +161,44 @@ class JobWorker:
             case JobState.COLLECTING:
                 return await self._collect(job)
             case JobState.DELIVERING:
-                package = self._collector.result(job)
-                delivered = await self._deliverer.deliver(job, package, waits=waits)
-                return await self._book.apply_event(job, delivered)
+                package = self._fetcher.result(job)
+                delivered = await self._delivery.deliver(job, package, waits=waits)
+                return await self._lifecycle.apply_event(job, delivered)
             case _:
                 raise IllegalTransition(f"a job that is {job.state} is not carried")
 
     async def _submit(self, job: Job) -> Job:
         try:
             handle = await self._patiently(lambda: self._backend.find(job.id))
-            if handle is None and await self._book.is_cancel_requested(job):
-                return await self._book.apply_event(job, Cancelled(0))
+            if handle is None and await self._lifecycle.is_cancel_requested(job):
+                return await self._lifecycle.apply_event(job, Cancelled(0))
             if handle is None:
-                submission = Submission(job.id, await self._kitchen.render(job))
+                submission = Submission(job.id, await self._renderer.render(job))
                 refusal = await self._patiently(
-                    lambda: self._purse.reserve(job, submission.workflow)
+                    lambda: self._budget.reserve(job, submission.workflow)
                 )
                 if refusal:
-                    return await self._book.apply_event(
+                    return await self._lifecycle.apply_event(
                         job, Failed(FailureReason.OUT_OF_FUNDS, refusal)
                     )
                 handle = await self._find_or_submit(job, submission)
             if handle is None:
-                return await self._book.apply_event(job, Cancelled(0))
+                return await self._lifecycle.apply_event(job, Cancelled(0))
         except (InvalidRequest, WorkflowError, SubmissionRejected) as error:
             log.error("the job was refused: %s", error, extra={"job": job.id})
             sentence = str(error) if isinstance(error, InvalidRequest) else _REFUSED
-            return await self._book.apply_event(job, Failed(FailureReason.REJECTED, sentence))
+            return await self._lifecycle.apply_event(job, Failed(FailureReason.REJECTED, sentence))
         except ArtifactMissing as error:
             log.warning("the picture to start from is gone: %s", error, extra={"job": job.id})
-            return await self._book.apply_event(job, Failed(FailureReason.FILES_MISSING, _NO_INPUT))
+            return await self._lifecycle.apply_event(
+                job, Failed(FailureReason.FILES_MISSING, _NO_INPUT)
+            )
         except InsufficientFunds as error:
             log.error("the job cannot be paid for: %s", error, extra={"job": job.id})
-            return await self._book.apply_event(job, Failed(FailureReason.OUT_OF_FUNDS, _NO_FUNDS))
-        return await self._book.apply_event(job, Accepted(handle))
+            return await self._lifecycle.apply_event(
+                job, Failed(FailureReason.OUT_OF_FUNDS, _NO_FUNDS)
+            )
+        return await self._lifecycle.apply_event(job, Accepted(handle))
 
     async def _find_or_submit(self, job: Job, submission: Submission) -> BackendJobRef | None:
         """Submit; after an outage, during which it may have arrived, ask before doing it again.
@@ -202,7 +208,7 @@ class JobWorker:
 
         async def attempt() -> BackendJobRef | None:
             found = await self._backend.find(job.id)
-            if found is None and await self._book.is_cancel_requested(job):
+            if found is None and await self._lifecycle.is_cancel_requested(job):
                 return None
             return found or await self._backend.submit(submission)
 
@@ -211,7 +217,7 @@ class JobWorker:
     async def _follow(self, job: Job) -> Job:
         handle = job.handle
         assert handle is not None, "a job at the backend has a handle"
-        parser = LogParser(await self._kitchen.mac_key(job.id), len(job.rows))
+        parser = LogParser(await self._renderer.mac_key(job.id), len(job.rows))
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         cursor: str | None = None
         attempt = 0
@@ -225,16 +231,16 @@ class JobWorker:
                         cursor = item.cursor
                         parsed = parser.feed(item.data)
                     else:
-                        self._circuit.record_success()
+                        self._breaker.record_success()
                         parsed = (*parser.close(), item)
                     for event in parsed:
                         if isinstance(event, LogOutput):
                             tail.append(event.text)
                             continue
-                        job = await self._book.apply_event(job, event)
+                        job = await self._lifecycle.apply_event(job, event)
                         self._extender.note(job)
                         if isinstance(event, RowReady) and job.state in ACTIVE_STATES:
-                            self._collector.prefetch_row(job, job.rows[event.row - 1])
+                            self._fetcher.prefetch_row(job, job.rows[event.row - 1])
                     if job.state not in ACTIVE_STATES:
                         if job.state is JobState.FAILED:
                             _log_failure(job, tail)
@@ -244,31 +250,33 @@ class JobWorker:
             except Unavailable as error:
                 # Its log may still be readable: it is followed on, the circuit open or not.
                 log.warning("the service is away: %s", error, extra={"job": job.id})
-                self._circuit.record_failure(str(error))
+                self._breaker.record_failure(str(error))
             await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
             attempt += 1
 
     async def _collect(self, job: Job) -> Job:
         try:
-            rows = await self._collector.fetch_all(job)
+            rows = await self._fetcher.fetch_all(job)
         except (ArtifactMissing, Unavailable) as error:
             log.error("the pictures are lost: %s", error, extra={"job": job.id})
-            return await self._book.apply_event(job, Failed(FailureReason.FILES_MISSING, _NO_FILES))
-        return await self._book.apply_event(job, ResultsFetched(rows))
+            return await self._lifecycle.apply_event(
+                job, Failed(FailureReason.FILES_MISSING, _NO_FILES)
+            )
+        return await self._lifecycle.apply_event(job, ResultsFetched(rows))
 
     async def _patiently(self, act: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Do it; while the service is away, wait and do it again."""
         attempt = 0
         while True:
-            await self._circuit.wait_closed()
+            await self._breaker.wait_closed()
             try:
                 outcome = await act()
             except Unavailable as error:
-                self._circuit.record_failure(str(error))
+                self._breaker.record_failure(str(error))
                 await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
                 attempt += 1
             else:
-                self._circuit.record_success()
+                self._breaker.record_success()
                 return outcome
 
 

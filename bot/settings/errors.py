@@ -77,12 +77,12 @@ def _problem(
     shown = None if field.annotation is SecretStr else _shown(written)
     problem = f"is {shown}, but {must}" if shown else must
     if is_section(field.annotation):
-        mend = f"Write [{'.'.join(trail)}] on a line of its own and the keys below it."
+        hint = f"Write [{'.'.join(trail)}] on a line of its own and the keys below it."
     else:
         default = toml(field.get_default(call_default_factory=True))
         named = f", {default}" if len(default) <= _LONGEST_DEFAULT else ""
-        mend = f"Correct it, or leave it out for the default{named}."
-    return ConfigError(origins.where(trail), entry + problem, mend)
+        hint = f"Correct it, or leave it out for the default{named}."
+    return ConfigError(origins.where(trail), entry + problem, hint)
 
 
 def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[FieldInfo, KeyPath]:

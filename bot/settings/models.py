@@ -79,8 +79,8 @@ class DiscordSection(Section):
     @classmethod
     def _check_guilds(cls, guilds: tuple[int, ...]) -> tuple[int, ...]:
         if not all(0 < guild <= _SNOWFLAKE for guild in guilds):
-            mend = "Copy the server's id in Discord: developer mode, right click, Copy Server ID."
-            raise validation_error("holds a number that is no server's id", mend)
+            hint = "Copy the server's id in Discord: developer mode, right click, Copy Server ID."
+            raise validation_error("holds a number that is no server's id", hint)
         return guilds
 
 
@@ -122,12 +122,12 @@ class ImagineSection(Section):
     def _check_styles(cls, styles: dict[str, str]) -> dict[str, str]:
         for name, words in styles.items():
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
-                mend = "Use up to 32 lower-case letters, digits, - and _, without spaces."
-                raise validation_error("has a style whose name cannot be typed as a flag", mend)
+                hint = "Use up to 32 lower-case letters, digits, - and _, without spaces."
+                raise validation_error("has a style whose name cannot be typed as a flag", hint)
             if not words.strip() or len(words) > _LONGEST_STYLE:
-                mend = f"Write between 1 and {_LONGEST_STYLE} characters."
+                hint = f"Write between 1 and {_LONGEST_STYLE} characters."
                 raise validation_error(
-                    f'has too few or too many words for the style "{name}"', mend
+                    f'has too few or too many words for the style "{name}"', hint
                 )
         return styles
 
@@ -135,8 +135,8 @@ class ImagineSection(Section):
     @classmethod
     def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
         if not models or not all(_NAME.fullmatch(name) for name in models):
-            mend = 'List at least one name of letters, digits and . _ -, as in ["sd-2-1"].'
-            raise validation_error("holds something that is no model's name", mend)
+            hint = 'List at least one name of letters, digits and . _ -, as in ["sd-2-1"].'
+            raise validation_error("holds something that is no model's name", hint)
         return models
 
     @model_validator(mode="after")
@@ -144,8 +144,8 @@ class ImagineSection(Section):
         for name in ("rows", "samples", "steps"):
             value, most = getattr(self, name), getattr(self, f"max_{name}")
             if value > most:
-                mend = f"Lower {name} or raise max_{name}."
-                raise validation_error(f"is {value}, but max_{name} is {most}", mend, name)
+                hint = f"Lower {name} or raise max_{name}."
+                raise validation_error(f"is {value}, but max_{name} is {most}", hint, name)
         pixels = self.width * self.height
         if pixels > self.max_pixels:
             problem = f"times height is {pixels} pixels, but max_pixels is {self.max_pixels}"
@@ -229,8 +229,8 @@ class DeepSquareSection(Section):
     def _check_together(self) -> Self:
         if self.lock_credits > self.max_credits_per_job:
             problem = f"is {self.lock_credits}, but max_credits_per_job is"
-            mend = "Lower lock_credits or raise max_credits_per_job."
-            raise validation_error(f"{problem} {self.max_credits_per_job}", mend, "lock_credits")
+            hint = "Lower lock_credits or raise max_credits_per_job."
+            raise validation_error(f"{problem} {self.max_credits_per_job}", hint, "lock_credits")
         # A result from a host that is not trusted is refused after it has been paid for.
         parts = urlsplit(self.transfer_url)
         if not {parts.netloc.lower(), parts.hostname} & set(self.trusted_hosts):
@@ -265,8 +265,8 @@ class SlurmSection(Section):
     @classmethod
     def _check_gpus(cls, gpus: str) -> str:
         if not re.fullmatch(r"[A-Za-z0-9_.-]+", gpus):
-            mend = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
-            raise validation_error("is no type of GPU", mend)
+            hint = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
+            raise validation_error("is no type of GPU", hint)
         return gpus
 
 

@@ -192,8 +192,8 @@ class Settings(BaseSettings):
             ),
         ]
         return tuple(
-            ConfigError(self._origins.where(trail), "it is needed, but not set", mend)
-            for lacking, trail, mend in needs
+            ConfigError(self._origins.where(trail), "it is needed, but not set", hint)
+            for lacking, trail, hint in needs
             if lacking
         )
 

@@ -167,9 +167,9 @@ def load_toml(path: Path, name: str) -> TomlDocument:
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
-        mend = "Copy config.example.toml there, or start without --config to use the defaults."
+        hint = "Copy config.example.toml there, or start without --config to use the defaults."
         problem = f"the file cannot be read ({error.strerror or type(error).__name__})"
-        raise ConfigError(name, problem, mend) from None
+        raise ConfigError(name, problem, hint) from None
     except UnicodeDecodeError as error:
         line = error.object[: error.start].count(b"\n") + 1
         raise ConfigError(f"{name}:{line}", "this is not UTF-8", "Save it as UTF-8.") from None
@@ -180,9 +180,9 @@ def load_toml(path: Path, name: str) -> TomlDocument:
         problem, _, place = str(error).partition(" (at ")
         numbers = re.findall(r"[0-9]+", place) or [str(text.count("\n") + 1)]
         where = ":".join([name, *numbers])
-        mend = 'Texts stand in "quotes", lists in [brackets], and each key once on its own line.'
+        hint = 'Texts stand in "quotes", lists in [brackets], and each key once on its own line.'
         problem = problem[:1].lower() + problem[1:]
-        raise ConfigError(where, f"this is not TOML: {problem}", mend) from None
+        raise ConfigError(where, f"this is not TOML: {problem}", hint) from None
 
 
 def merge_sources(
@@ -288,18 +288,18 @@ def _remove(values: dict[str, Any], trail: KeyPath) -> None:
 
 
 def _no_json(name: str) -> ConfigError:
-    mend = 'Write a list as ["one", "two"], a table as {"key": "value"}, as JSON does.'
-    return ConfigError(name, "holds no list or table that can be read", mend)
+    hint = 'Write a list as ["one", "two"], a table as {"key": "value"}, as JSON does.'
+    return ConfigError(name, "holds no list or table that can be read", hint)
 
 
 def _unknown_variable(model: type[BaseModel], name: str) -> ConfigError:
     known = {variable_name(trail).removeprefix(PREFIX): trail for trail in keys(model)}
     nearest = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
     if nearest:
-        mend = f"Did you mean {PREFIX}{nearest[0]}?"
+        hint = f"Did you mean {PREFIX}{nearest[0]}?"
     else:
-        mend = f"Names are like {PREFIX}QUEUE__RUNNING, for [queue] running."
-    return ConfigError(name, "there is no such setting", mend)
+        hint = f"Names are like {PREFIX}QUEUE__RUNNING, for [queue] running."
+    return ConfigError(name, "there is no such setting", hint)
 
 
 def _stray(model: type[BaseModel], trail: KeyPath, origins: ValueOrigins) -> ConfigError:
@@ -313,11 +313,11 @@ def _stray(model: type[BaseModel], trail: KeyPath, origins: ValueOrigins) -> Con
     known = [(*above, *nearest)] if nearest else []
     known += [known for known in keys(model) if known[-1] == name.lower()]
     if known:
-        mend = f"Did you mean {_spelling(model, known[0])}?"
+        hint = f"Did you mean {_spelling(model, known[0])}?"
     else:
-        mend = f"There are {', '.join(section.model_fields)}."
+        hint = f"There are {', '.join(section.model_fields)}."
     problem = "there is no such key" if above else "there is no such section"
-    return ConfigError(where, problem, mend)
+    return ConfigError(where, problem, hint)
 
 
 def _spelling(model: type[BaseModel], trail: KeyPath) -> str:
@@ -363,8 +363,8 @@ def template_file(name: str, base: Path, where: str) -> Path:
         if place.is_file():
             return place
     known = sorted({path.stem for folder in _TEMPLATES for path in folder.glob("*.yaml")})
-    mend = f"Write the path of a .yaml file, or one of these names: {', '.join(known)}."
-    raise ConfigError(where, f"there is no file {places[-1]}", mend)
+    hint = f"Write the path of a .yaml file, or one of these names: {', '.join(known)}."
+    raise ConfigError(where, f"there is no file {places[-1]}", hint)
 
 
 def with_private_key(
@@ -401,8 +401,8 @@ def refuse_open_file(path: Path, document: TomlDocument, secrets: Iterable[KeyPa
     mode = path.stat().st_mode
     if held and mode & 0o077:
         problem = f"it holds {key_name(held[0])} and is open to other users"
-        mend = f"Run: chmod 600 {path}, or give the secret by an environment variable."
-        raise ConfigError(document.name, f"{problem} (mode {mode & 0o777:04o})", mend)
+        hint = f"Run: chmod 600 {path}, or give the secret by an environment variable."
+        raise ConfigError(document.name, f"{problem} (mode {mode & 0o777:04o})", hint)
 
 
 def _private_key_in(path: Path, where: str) -> str:
@@ -411,12 +411,12 @@ def _private_key_in(path: Path, where: str) -> str:
         text = path.read_text("ascii", "replace").strip()
     except OSError as error:
         reason = error.strerror or type(error).__name__
-        mend = "Correct the path, or let the bot's own user read the file."
-        raise ConfigError(where, f"{path} cannot be read ({reason})", mend) from None
+        hint = "Correct the path, or let the bot's own user read the file."
+        raise ConfigError(where, f"{path} cannot be read ({reason})", hint) from None
     if mode & 0o077:
         problem = f"{path} is open to other users (mode {mode & 0o777:04o})"
         raise ConfigError(where, problem, f"Run: chmod 600 {path}")
     if not looks_like_private_key(text):
-        mend = "It must hold 0x and 64 hexadecimal digits, and nothing else."
-        raise ConfigError(where, f"{path} holds no private key", mend)
+        hint = "It must hold 0x and 64 hexadecimal digits, and nothing else."
+        raise ConfigError(where, f"{path} holds no private key", hint)
     return text

@@ -29,12 +29,12 @@ _AFFINITY = re.compile(r"([a-z0-9._-]+)(?:\s*(==|!=|<=|>=|=|<|>)\s*|\s+(in)\s+)(
 _PRIVATE_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 
 
-def validation_error(problem: str, mend: str, key: str = "") -> PydanticCustomError:
+def validation_error(problem: str, hint: str, key: str = "") -> PydanticCustomError:
     """What a check raises: ``problem`` goes on from the key's name, ``mend`` is a whole sentence.
 
     ``key`` names one key when the check looked at a whole section.
     """
-    return PydanticCustomError(REFUSAL, "{problem}", {"problem": problem, "mend": mend, "key": key})
+    return PydanticCustomError(REFUSAL, "{problem}", {"problem": problem, "mend": hint, "key": key})
 
 
 def is_loopback(host: str) -> bool:
@@ -99,14 +99,14 @@ def _refuse_truth(value: object) -> object:
 def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
     """The parts of a URL whose scheme is ``schemes[0]``, or ``schemes[1]`` on loopback."""
     safe, plain = schemes
-    mend = f"Write it like {safe}://example.org/path."
+    hint = f"Write it like {safe}://example.org/path."
     try:
         parts = urlsplit(text)
         host, _ = parts.hostname or "", parts.port
     except ValueError:
-        raise validation_error("is not a URL", mend) from None
+        raise validation_error("is not a URL", hint) from None
     if parts.scheme not in schemes or not host or re.search(r"[\s\x00-\x1f]", text):
-        raise validation_error("is not a URL of the right kind", mend)
+        raise validation_error("is not a URL of the right kind", hint)
     if parts.username is not None or parts.password is not None:
         raise validation_error("holds a name or a password", "Leave out the part before the @.")
     if parts.scheme == plain and not is_loopback(host):
@@ -131,8 +131,8 @@ def _check_address(text: str) -> str:
     try:
         split_address(text)
     except ValueError:
-        mend = "Write host:port, such as example.org:443 or [::1]:443."
-        raise validation_error("is not a host with a port", mend) from None
+        hint = "Write host:port, such as example.org:443 or [::1]:443."
+        raise validation_error("is not a host with a port", hint) from None
     return text
 
 
@@ -148,8 +148,8 @@ def _check_trusted_host(text: str) -> str:
         else:
             _host(lowered)
     except ValueError:
-        mend = "Write the bare name, as in transfer.example.org or 127.0.0.1:8080: no https://."
-        raise validation_error("is not a host", mend) from None
+        hint = "Write the bare name, as in transfer.example.org or 127.0.0.1:8080: no https://."
+        raise validation_error("is not a host", hint) from None
     return lowered
 
 
@@ -157,16 +157,16 @@ def _check_label(text: str) -> str:
     try:
         return "=".join(split_label(text.strip().lower()))
     except ValueError:
-        mend = 'Write "key=value", such as "os=linux".'
-        raise validation_error("is not a provider label", mend) from None
+        hint = 'Write "key=value", such as "os=linux".'
+        raise validation_error("is not a provider label", hint) from None
 
 
 def _check_affinity(text: str) -> str:
     try:
         return " ".join(split_affinity(text.strip().lower()))
     except ValueError:
-        mend = 'Write "key operator value" with one of == != < <= > >= in, "gpu in rtx".'
-        raise validation_error("is not a provider filter", mend) from None
+        hint = 'Write "key operator value" with one of == != < <= > >= in, "gpu in rtx".'
+        raise validation_error("is not a provider filter", hint) from None
 
 
 def _read_window(value: object) -> object:
@@ -191,16 +191,16 @@ def _check_token(secret: SecretStr) -> SecretStr:
             "begins with the word Bot", "Leave the word out; only the token itself."
         )
     if re.search(r"[\s\"'\x00-\x1f]", token) or not token.isascii():
-        mend = "Copy it again from the Bot page of the Discord developer portal."
-        raise validation_error("holds characters that no bot token has", mend)
+        hint = "Copy it again from the Bot page of the Discord developer portal."
+        raise validation_error("holds characters that no bot token has", hint)
     return SecretStr(token)
 
 
 def _check_private_key(secret: SecretStr) -> SecretStr:
     key = secret.get_secret_value().strip()
     if key and not looks_like_private_key(key):
-        mend = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
-        raise validation_error("is not a private key", mend)
+        hint = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
+        raise validation_error("is not a private key", hint)
     return SecretStr(key)
 
 

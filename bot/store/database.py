@@ -122,8 +122,8 @@ def map_sqlite_error(error: sqlite3.Error, path: Path) -> Exception:
     trouble = _TROUBLES.get(kind_of(error))
     if trouble is None:
         return error
-    problem, mend = trouble
-    return ConfigError(str(path), f"{problem} ({error})", mend + ".")
+    problem, hint = trouble
+    return ConfigError(str(path), f"{problem} ({error})", hint + ".")
 
 
 def explain_open(error: sqlite3.Error, path: Path) -> Exception:
@@ -134,9 +134,9 @@ def explain_open(error: sqlite3.Error, path: Path) -> Exception:
     trouble = _TROUBLES.get(kind_of(error))
     if trouble is None:
         return error
-    problem, mend = trouble
+    problem, hint = trouble
     if kind_of(error) in _DAMAGED:
-        return StoreDamaged(str(path), f"{problem} ({error})", mend + ".")
+        return StoreDamaged(str(path), f"{problem} ({error})", hint + ".")
     return StoreUnavailable(problem)
 
 
@@ -280,24 +280,24 @@ class Database:
         self._refuse_if_closed_or_held()
         session = self._writer.begin()
         loop = asyncio.get_running_loop()
-        verdict: asyncio.Future[None] = loop.create_future()
+        outcome: asyncio.Future[None] = loop.create_future()
         try:
             await asyncio.shield(session.begun)
         except BaseException:
             # Cancelled while waiting in line: the writer finds this when the turn comes.
-            session.inbox.put(TransactionEnd(commit=False, future=verdict))
+            session.inbox.put(TransactionEnd(commit=False, future=outcome))
             raise
         holder = asyncio.current_task()
         self._holders.add(holder)
         try:
             yield Transaction(session, loop)
         except BaseException:
-            session.inbox.put(TransactionEnd(commit=False, future=verdict))
-            await _outlast(verdict)
+            session.inbox.put(TransactionEnd(commit=False, future=outcome))
+            await _outlast(outcome)
             raise
         else:
-            session.inbox.put(TransactionEnd(commit=True, future=verdict))
-            await _outlast(verdict)
+            session.inbox.put(TransactionEnd(commit=True, future=outcome))
+            await _outlast(outcome)
         finally:
             self._holders.discard(holder)
 

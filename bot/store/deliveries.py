@@ -29,7 +29,7 @@ class DeliveryAttempt:
     ``delivered`` is None while the outcome is unknown; ``detail`` says what went wrong.
     """
 
-    rung: str
+    method: str
     nonce: str
     attempted_at: datetime
     done_at: datetime | None
@@ -38,7 +38,7 @@ class DeliveryAttempt:
 
 
 def record_attempt(
-    connection: sqlite3.Connection, job_id: str, rung: str, nonce: str, *, at: datetime
+    connection: sqlite3.Connection, job_id: str, method: str, nonce: str, *, at: datetime
 ) -> bool:
     """Write down that ``nonce`` is about to be posted.
 
@@ -52,7 +52,7 @@ def record_attempt(
             SET attempted_at = excluded.attempted_at, done_at = NULL, delivered = NULL, detail = ''
             WHERE delivered = 0
         """,
-        (job_id, rung, nonce, to_timestamp(at)),
+        (job_id, method, nonce, to_timestamp(at)),
     )
     return cursor.rowcount == 1
 
@@ -60,7 +60,7 @@ def record_attempt(
 def finish_attempt(
     connection: sqlite3.Connection,
     job_id: str,
-    rung: str,
+    method: str,
     nonce: str,
     *,
     delivered: bool,
@@ -71,7 +71,7 @@ def finish_attempt(
     cursor = connection.execute(
         "UPDATE deliveries SET done_at = ?, delivered = ?, detail = ? "
         "WHERE job_id = ? AND rung = ? AND nonce = ? AND done_at IS NULL",
-        (to_timestamp(at), int(delivered), detail, job_id, rung, nonce),
+        (to_timestamp(at), int(delivered), detail, job_id, method, nonce),
     )
     return cursor.rowcount == 1
 
@@ -148,10 +148,10 @@ class DeliveryRepository:
         sql = "SELECT * FROM deliveries WHERE job_id = ? ORDER BY id"
         return await self._database.read(Query(sql, (job_id,), _attempts))
 
-    async def pending_jobs(self, rung: str) -> tuple[str, ...]:
+    async def pending_jobs(self, method: str) -> tuple[str, ...]:
         """The jobs with an attempt on this rung whose outcome is unknown, the first first."""
         sql = "SELECT job_id FROM deliveries WHERE rung = ? AND done_at IS NULL ORDER BY id"
-        return await self._database.read(Query(sql, (rung,), _job_ids))
+        return await self._database.read(Query(sql, (method,), _job_ids))
 
     async def perhaps_posted(self) -> tuple[str, ...]:
         """Jobs that have a result to be looked for, though they are not being delivered.

@@ -178,14 +178,14 @@ def stored_counts(author_id: int) -> Query[StoredJobCounts]:
     return Query(sql, (*UNFINISHED, author_id), lambda rows: StoredJobCounts(*rows[0]))
 
 
-def undelivered(rung: str, since: datetime) -> Query[tuple[Job, ...]]:
+def undelivered(method: str, since: datetime) -> Query[tuple[Job, ...]]:
     """The finished jobs since a moment whose delivery ended on this rung, the oldest first."""
     sql = f"""
         SELECT {COLUMNS} FROM jobs WHERE state = 'finished' AND ended_at >= ?
             AND json_extract(snapshot, '$.rung') = ? AND erased_at IS NULL
         ORDER BY ended_at, id
     """
-    return Query(sql, (to_timestamp(since), rung), _jobs)
+    return Query(sql, (to_timestamp(since), method), _jobs)
 
 
 def ended_ids(author_id: int) -> Query[tuple[str, ...]]:

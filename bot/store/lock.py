@@ -93,8 +93,8 @@ def _locked(path: Path, kind: int) -> Iterator[int | None]:
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:
-        mend = "Name a folder in [data] dir that the bot's user may write to."
-        raise ConfigError(str(path), f"cannot be opened ({error.strerror})", mend) from error
+        hint = "Name a folder in [data] dir that the bot's user may write to."
+        raise ConfigError(str(path), f"cannot be opened ({error.strerror})", hint) from error
     try:
         try:
             fcntl.flock(descriptor, kind | fcntl.LOCK_NB)
@@ -102,8 +102,8 @@ def _locked(path: Path, kind: int) -> Iterator[int | None]:
             yield None
         except OSError as error:
             problem = f"this file system has no locks ({error.strerror})"
-            mend = "Keep [data] dir on a local disk."
-            raise ConfigError(str(path), problem, mend) from error
+            hint = "Keep [data] dir on a local disk."
+            raise ConfigError(str(path), problem, hint) from error
         else:
             yield descriptor
     finally:

@@ -297,16 +297,16 @@ class Writer:
                 answer = (work.future, None, self._translated(error))
             self._tell([answer])
 
-    def _end(self, verdict: TransactionEnd) -> _Answer:
-        if not verdict.commit:
+    def _end(self, outcome: TransactionEnd) -> _Answer:
+        if not outcome.commit:
             self._roll_back()
-            return verdict.future, None, None
+            return outcome.future, None, None
         try:
             self._connection.execute("COMMIT")
         except sqlite3.Error as error:
             self._roll_back()
-            return verdict.future, None, self._explain(error)
-        return verdict.future, None, None
+            return outcome.future, None, self._explain(error)
+        return outcome.future, None, None
 
     def _roll_back(self) -> None:
         try:

@@ -37,7 +37,7 @@ def describe(environment: Mapping[str, str]) -> dict[str, object]:
         try:
             model = read_model(name, environment)
         except Unusable as error:
-            problems.append((error.problem, error.mend))
+            problems.append((error.problem, error.hint))
             model = None
         if model is not None and told["engine"] == DIFFUSERS:
             told |= {

@@ -68,10 +68,10 @@ _CONVERT = (
 class Unusable(UsageError):
     """A model that cannot be painted with: ``problem``, and ``mend``, what helps."""
 
-    def __init__(self, problem: str, mend: str) -> None:
-        super().__init__(f"{problem}. {mend}")
+    def __init__(self, problem: str, hint: str) -> None:
+        super().__init__(f"{problem}. {hint}")
         self.problem = problem
-        self.mend = mend
+        self.hint = hint
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,8 +113,8 @@ def read_model(model: str, environment: Mapping[str, str]) -> Model:
     if (folder := _downloaded(model, environment)) is not None:
         return _read(folder, model)
     if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        mend = "Download it first (hf download NAME), or take HF_HUB_OFFLINE away."
-        raise Unusable(f"{model} is not downloaded, and HF_HUB_OFFLINE is set", mend)
+        hint = "Download it first (hf download NAME), or take HF_HUB_OFFLINE away."
+        raise Unusable(f"{model} is not downloaded, and HF_HUB_OFFLINE is set", hint)
     family = next((key for key, words in _BY_NAME if re.search(words, model, re.I)), "")
     note = "not downloaded yet: the first picture fetches it from the hub"
     return Model(model, family, GUIDANCE.get(family), note=f"{note}; a folder needs its whole path")
@@ -166,16 +166,16 @@ def _sort(folder: Path, name: str, family: str) -> str:
 
 def _weights(part: Path) -> str | None:
     """The variant that the part's weights are saved as, None for plain ones. Raises Unusable."""
-    mend = "Download the model's weights again, whole (with git: git lfs pull)."
+    hint = "Download the model's weights again, whole (with git: git lfs pull)."
     files = [path for path in part.iterdir() if path.suffix in _WEIGHTS]
     if not files:
-        raise Unusable(f"{part} has no weights", mend)
+        raise Unusable(f"{part} has no weights", hint)
     for path in files:
         # A pointer of Git LFS is a text of about 130 bytes.
         if path.stat().st_size < 1024 and (
             not path.stat().st_size or path.read_bytes().startswith(b"version https://git-lfs")
         ):
-            raise Unusable(f"{path} holds no weights, only their name", mend)
+            raise Unusable(f"{path} holds no weights, only their name", hint)
     if all(".fp16." in path.name for path in files):
         return "fp16"
     return None

@@ -117,7 +117,7 @@ def job_with(artifact: Artifact, grid: Artifact | None = None) -> Job:
     return replace(job, rows=(replace(job.rows[0], artifact=artifact, percent=100),), grid=grid)
 
 
-def collector(backend: object, folder: Path, naps: Naps) -> ResultFetcher:
+def fetcher(backend: object, folder: Path, naps: Naps) -> ResultFetcher:
     fetching: Backend = backend  # type: ignore[assignment]  # it is only ever asked for files
     return ResultFetcher(fetching, folder / "pictures", now=lambda: NOW, sleep=naps)
 
@@ -128,7 +128,7 @@ async def test_a_row_that_arrives_damaged_is_fetched_again_and_is_not_lost(
     served: Served, tmp_path: Path, how: str, times: int
 ) -> None:
     naps, backend = Naps(), Fetching(served, [how] * times + [""])
-    rows = await collector(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
+    rows = await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
     assert rows == (1,)
     assert backend.attempts == times + 1
     assert naps.taken == list(DAMAGED_SECONDS[:times])
@@ -141,7 +141,7 @@ async def test_a_row_that_stays_damaged_is_given_up_after_some_minutes(
 ) -> None:
     naps, backend = Naps(), Fetching(served, [how])
     with pytest.raises(ArtifactMissing):
-        await collector(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
+        await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
     assert naps.taken == list(DAMAGED_SECONDS)
     assert 60 <= sum(naps.taken) <= 300
     assert not list((tmp_path / "pictures").rglob("*.p*"))
@@ -153,7 +153,7 @@ async def test_a_grid_that_stays_damaged_is_composed_here_after_some_seconds(
 ) -> None:
     naps, backend = Naps(), Fetching(served, ["", how])
     grid = replace(served.artifact, sha256=hashlib.sha256(b"grid").hexdigest())
-    rows = await collector(backend, tmp_path, naps).fetch_all(job_with(served.artifact, grid))
+    rows = await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact, grid))
     assert rows == (1,)
     assert naps.taken == list(RETRY_SECONDS)
     assert (tmp_path / "pictures" / "job" / "grid.png").is_file()
@@ -175,7 +175,7 @@ async def test_what_is_never_taken_is_not_asked_for_twice(
     artifact = replace(served.artifact, **never)  # type: ignore[arg-type]
     naps, backend = Naps(), Fetching(served, [""])
     with pytest.raises(ArtifactMissing):
-        await collector(backend, tmp_path, naps).fetch_all(job_with(artifact))
+        await fetcher(backend, tmp_path, naps).fetch_all(job_with(artifact))
     assert (naps.taken, backend.attempts) == ([], 1)
 
 
@@ -187,9 +187,9 @@ async def test_what_a_crash_left_under_a_rows_name_is_fetched_anew(
     there.parent.mkdir(parents=True)
     there.write_bytes(left)
     backend = Fetching(served, [""])
-    assert await collector(backend, tmp_path, Naps()).fetch_all(job_with(served.artifact)) == (1,)
+    assert await fetcher(backend, tmp_path, Naps()).fetch_all(job_with(served.artifact)) == (1,)
     assert there.read_bytes() == content()
-    assert await collector(backend, tmp_path, Naps()).fetch_all(job_with(served.artifact)) == (1,)
+    assert await fetcher(backend, tmp_path, Naps()).fetch_all(job_with(served.artifact)) == (1,)
     assert backend.attempts == 1
 
 

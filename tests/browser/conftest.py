@@ -21,7 +21,7 @@ Windows = Callable[..., Chat]
 
 START_SECONDS: Final = 60
 STOP_SECONDS: Final = 30
-PATIENCE_MS: Final = 30_000
+TIMEOUTS_MS: Final = 30_000
 """How long anything that must happen may take on a busy machine."""
 
 # Small pictures, and steps slow enough that rows can be seen to arrive one after the other.
@@ -59,7 +59,7 @@ def chromium() -> Iterator[Browser]:
             if os.environ.get("CI") == "true":
                 pytest.fail(reason)
             pytest.skip(reason)
-        expect.set_options(timeout=PATIENCE_MS)
+        expect.set_options(timeout=TIMEOUTS_MS)
         # Only the playground's own page is loaded, and containers often cannot have the sandbox.
         browser = playwright.chromium.launch(executable_path=program, args=["--no-sandbox"])
         yield browser
@@ -130,7 +130,7 @@ def windows(chromium: Browser, tmp_path: Path) -> Iterator[Windows]:
             viewport={"width": width, "height": height}, locale="en-GB", **options
         )
         contexts.append(context)
-        context.set_default_timeout(PATIENCE_MS)
+        context.set_default_timeout(TIMEOUTS_MS)
         page = context.new_page()
         page.on(
             "console",

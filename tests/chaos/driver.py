@@ -289,7 +289,7 @@ async def run(
     events: int | None = None,
     kills: int | None = None,
     seconds: float | None = None,
-    patience: float = 60.0,
+    timeouts: float = 60.0,
 ) -> Outcome:
     """Play one schedule in ``folder`` until so many events, kills or seconds have passed.
 
@@ -327,19 +327,19 @@ async def run(
         asking.cancel()
         await asyncio.gather(asking, return_exceptions=True)
         stage.note("calm")
-        history, problems = await _calm(stage, patience)
+        history, problems = await _calm(stage, timeouts)
         stage.note("end")
         log = await asyncio.to_thread(log_of(folder).read_text, "utf-8", "replace")
         return Outcome(seed, chosen, tuple(stage.done), history, problems, stage.kills, log)
 
 
-async def _calm(stage: Stage, patience: float) -> tuple[History, tuple[str, ...]]:
+async def _calm(stage: Stage, timeouts: float) -> tuple[History, tuple[str, ...]]:
     """Break nothing any more, wait until all is well or patience is over, and stop the bot."""
     world = stage.playground.world
     world.faults.clear()
     world.invite_bot()
     world.restore("imagine")
-    ends = time.monotonic() + patience
+    ends = time.monotonic() + timeouts
     history = History()
     while True:
         await stage.start()

@@ -119,7 +119,7 @@ def _results(history: History) -> Iterator[str]:
         match job.state:
             case "finished":
                 if shown != 1:
-                    yield f"job {job.id} is finished and has {shown} results: {_verdict(shown)}"
+                    yield f"job {job.id} is finished and has {shown} results: {_outcome(shown)}"
                 # Of a single row the result itself is the picture; it needs no message of its own.
                 least = 0 if job.images == job.samples else 1
                 for row in job.rows:
@@ -134,7 +134,7 @@ def _results(history: History) -> Iterator[str]:
                 yield f"job {job.id} hangs: {job.state}"
 
 
-def _verdict(shown: int) -> str:
+def _outcome(shown: int) -> str:
     return "lost" if shown == 0 else "doubled"
 
 

@@ -18,7 +18,7 @@ pytestmark = pytest.mark.xdist_group("chaos")
 
 SEED = 9
 SECONDS = 30.0
-PATIENCE = 120.0
+TIMEOUTS = 120.0
 """Only a busy machine, or a bot that has not set all right, takes so long."""
 BORNE = ("kill", "restart", "limited", "cut_after", "lock", "full")
 """What is mixed unless something else is named."""
@@ -38,7 +38,7 @@ async def test_trouble_of_every_kind_loses_doubles_and_charges_nothing(tmp_path:
     seed = int(os.environ.get("GRIDBRUSH_CHAOS_SEED", SEED))
     seconds = float(os.environ.get("GRIDBRUSH_CHAOS_SECONDS", SECONDS))
     outcome = await run(
-        tmp_path, seed=seed, ingredients=wanted(), seconds=seconds, patience=PATIENCE
+        tmp_path, seed=seed, ingredients=wanted(), seconds=seconds, timeouts=TIMEOUTS
     )
     assert not outcome.problems, f"{outcome.told()}\n\n{outcome.log[-20_000:]}"
     assert outcome.history.jobs, outcome.told()

@@ -36,7 +36,7 @@ async def _engine(folder: Path, recording: str = "") -> AsyncIterator[tuple[Appl
         await asyncio.to_thread((folder / "run.jsonl").write_text, recording)
         environ["GRIDBRUSH_BACKEND__SCRIPTED__RECORDING"] = str(folder / "run.jsonl")
     settings = Settings.load(None, environ, base=folder)
-    async with open_application(settings, courier=FolderDelivery(None)) as engine:
+    async with open_application(settings, transport=FolderDelivery(None)) as engine:
         yield (
             engine,
             await engine.queue.submit_immediate(read_request(engine, "a fox", RequestOptions())),
@@ -93,11 +93,11 @@ async def test_results_are_copied_whole_and_a_folder_that_is_none_is_refused(
     async with _engine(tmp_path) as (engine, job):
         ended = await run_job(engine, job, _nothing)
         package: JobResult = engine.results.result(ended)
-        courier = FolderDelivery(tmp_path / "out")
-        assert await courier.methods(ended) == ("files",)
-        assert await courier.find_sent("files", ended, "nonce", ended.created_at) is None
+        transport = FolderDelivery(tmp_path / "out")
+        assert await transport.methods(ended) == ("files",)
+        assert await transport.find_sent("files", ended, "nonce", ended.created_at) is None
         for _ in range(2):
-            await courier.send("files", ended, package, "nonce")
+            await transport.send("files", ended, package, "nonce")
         copied = {path.name: path.read_bytes() for path in (tmp_path / "out").iterdir()}
         originals = (package.grid, package.metadata, *(path for _, path in package.rows))
         assert copied == {path.name: path.read_bytes() for path in originals}

@@ -65,7 +65,7 @@ def _carried(desk: Desk, requests: list[Request]) -> list[Job]:
 
     async def carry() -> list[Job]:
         settings = Settings.load(desk.folder / "config.toml", {})
-        async with open_application(settings, courier=FolderDelivery(None)) as engine:
+        async with open_application(settings, transport=FolderDelivery(None)) as engine:
             jobs = [await engine.queue.submit_immediate(request) for request in requests]
             return list(await asyncio.gather(*(engine.worker.run(job) for job in jobs)))
 

@@ -23,7 +23,7 @@ def _left_behind(desk: Desk, *prompts: str, channel: int = 0, rows: int = 2) -> 
 
     async def take() -> list[Job]:
         settings = Settings.load(desk.folder / "config.toml", SCRIPTED)
-        async with open_application(settings, courier=FolderDelivery(None)) as engine:
+        async with open_application(settings, transport=FolderDelivery(None)) as engine:
             plain = Request(
                 prompt="",
                 seed=7,

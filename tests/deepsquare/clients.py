@@ -33,25 +33,25 @@ IMPATIENT = Timeouts(
 def grid_options(
     grid: TestGrid,
     data_dir: Path,
-    patience: Timeouts = IMPATIENT,
+    timeouts: Timeouts = IMPATIENT,
     customer: Customer | None = None,
     **changed: Any,
 ) -> dict[str, object]:
     """The grid's options with a test's patience."""
     options = dict(grid.options(data_dir, customer))
     del options["poll_seconds"]
-    return options | {"patience": patience, **changed}
+    return options | {"patience": timeouts, **changed}
 
 
 async def open_client(
     grid: TestGrid,
     data_dir: Path,
-    patience: Timeouts = IMPATIENT,
+    timeouts: Timeouts = IMPATIENT,
     customer: Customer | None = None,
     **changed: Any,
 ) -> DeepSquareBackend:
     """A backend over the grid, as a new process would open it."""
-    return await deepsquare.open(grid_options(grid, data_dir, patience, customer, **changed))
+    return await deepsquare.open(grid_options(grid, data_dir, timeouts, customer, **changed))
 
 
 class Clients:
@@ -63,10 +63,10 @@ class Clients:
         self._opened: list[DeepSquareBackend] = []
 
     async def open(
-        self, patience: Timeouts = IMPATIENT, *, folder: str = "data", **changed: Any
+        self, timeouts: Timeouts = IMPATIENT, *, folder: str = "data", **changed: Any
     ) -> DeepSquareBackend:
         """One more of them; they share ``folder`` unless told otherwise."""
-        backend = await open_client(self._grid, self._data_dir / folder, patience, **changed)
+        backend = await open_client(self._grid, self._data_dir / folder, timeouts, **changed)
         self._opened.append(backend)
         return backend
 

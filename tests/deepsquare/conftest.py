@@ -25,7 +25,7 @@ async def grid(tmp_path: Path, setup: Setup) -> AsyncIterator[TestGrid]:
 
 
 @pytest.fixture
-async def desk(grid: TestGrid) -> Desk:
+async def submitter(grid: TestGrid) -> Desk:
     """A grid in which nobody acts of their own accord."""
     accounts = [str(text) for text in await grid.chain.rpc("eth_accounts")]
     provider = grid.operation.supervisors[0].address

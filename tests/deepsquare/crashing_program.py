@@ -27,7 +27,7 @@ from bot.backends.deepsquare.state_store import StateStore
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT
 
-PATIENCE = replace(IMPATIENT, tail=0.1, rebroadcast=0.05)
+TIMEOUTS = replace(IMPATIENT, tail=0.1, rebroadcast=0.05)
 
 
 class Mortal(StateStore):
@@ -57,10 +57,10 @@ class Mortal(StateStore):
 
 async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
     """A job from its beginning, or from where it was left, to its settlement."""
-    chosen = DeepSquareOptions.from_mapping(options | {"patience": PATIENCE})
-    journal = Mortal(chosen.folder, fatal)
-    journal.prepare(chosen.now())
-    backend = DeepSquareBackend(chosen, journal, [])
+    chosen = DeepSquareOptions.from_mapping(options | {"patience": TIMEOUTS})
+    store = Mortal(chosen.folder, fatal)
+    store.prepare(chosen.now())
+    backend = DeepSquareBackend(chosen, store, [])
     handle = await backend.find(job_id)
     if handle is None:
         handle = await backend.submit(submission(job_id, backend.upload_url(job_id)))
@@ -71,7 +71,7 @@ async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
     assert await backend.final_cost(handle) is not None
     assert backend.slots() == ()
     await backend.aclose()
-    return journal.moments
+    return store.moments
 
 
 def in_child(options: dict[str, Any], job_id: str, fatal: int) -> int:

@@ -13,21 +13,21 @@ from tests.deepsquare.testnet.scheduler_service import Desk, key, selector, topi
     [(304, 5, 42440), (62, 16, 100_000), (62, 17, 8488), (62, 0, 8488), (0, 1, 8488)],
 )
 async def test_the_bill_is_that_of_the_vectors(
-    desk: Desk, seconds: int, reported: int, cost: int
+    submitter: Desk, seconds: int, reported: int, cost: int
 ) -> None:
-    job = await desk.request()
-    before = await desk.grid.bank.balance(desk.grid.customer.address)
-    await desk.run(job)
-    await desk.chain.rpc("evm_increaseTime", seconds)
-    receipt = await desk.report(job, Status.FINISHED, reported)
+    job = await submitter.request()
+    before = await submitter.grid.bank.balance(submitter.grid.customer.address)
+    await submitter.run(job)
+    await submitter.chain.rpc("evm_increaseTime", seconds)
+    receipt = await submitter.report(job, Status.FINISHED, reported)
     final = cost * CREDIT // 100
-    ended = await desk.again(job)
+    ended = await submitter.again(job)
     assert (ended.status, ended.final_cost) == (Status.FINISHED, final)
-    assert await desk.grid.bank.balance(desk.provider) == final * 80 // 100
-    assert await desk.grid.bank.balance(desk.contracts.scheduler) == final * 20 // 100
-    after = await desk.grid.bank.balance(desk.grid.customer.address)
+    assert await submitter.grid.bank.balance(submitter.provider) == final * 80 // 100
+    assert await submitter.grid.bank.balance(submitter.contracts.scheduler) == final * 20 // 100
+    after = await submitter.grid.bank.balance(submitter.grid.customer.address)
     assert after - before == 1000 * CREDIT - final
-    assert await desk.grid.bank.unaccounted() == 0
+    assert await submitter.grid.bank.unaccounted() == 0
     seen = topics(receipt)
     assert seen[-1] == "0bba917f"
     assert ("17e65314" in seen) is (reported == 17)
@@ -39,79 +39,81 @@ async def test_the_bill_is_that_of_the_vectors(
     ("lock", "minutes"), [(1000 * CREDIT, 11), (100 * CREDIT, 1), (849 * CREDIT, 10)]
 )
 async def test_a_claim_says_how_many_minutes_the_lock_buys(
-    desk: Desk, lock: int, minutes: int
+    submitter: Desk, lock: int, minutes: int
 ) -> None:
-    job = await desk.request(lock)
-    await desk.serve("metaSchedule(bytes32,address)", key(job), desk.provider)
-    receipt = await desk.serve("claimNextJob()")
+    job = await submitter.request(lock)
+    await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
+    receipt = await submitter.serve("claimNextJob()")
     logs = receipt["logs"]
     assert isinstance(logs, list)
     claim = next(entry for entry in logs if entry["topics"][0][2:10] == "c8d7c7c2")
     assert int(claim["data"][2 + 3 * 64 : 2 + 4 * 64], 16) == minutes
 
 
-async def test_a_job_that_fails_before_it_ran_costs_nothing(desk: Desk) -> None:
-    job = await desk.request()
-    await desk.serve("metaSchedule(bytes32,address)", key(job), desk.provider)
-    await desk.serve("claimNextJob()")
-    await desk.report(job, Status.FAILED)
-    ended = await desk.again(job)
+async def test_a_job_that_fails_before_it_ran_costs_nothing(submitter: Desk) -> None:
+    job = await submitter.request()
+    await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
+    await submitter.serve("claimNextJob()")
+    await submitter.report(job, Status.FAILED)
+    ended = await submitter.again(job)
     assert (ended.status, ended.final_cost) == (Status.FAILED, 0)
     assert ended.started == ended.ended
-    assert await desk.grid.bank.unaccounted() == 0
+    assert await submitter.grid.bank.unaccounted() == 0
 
 
-async def test_a_panic_is_refunded_in_full(desk: Desk) -> None:
-    job = await desk.request()
-    await desk.run(job)
-    await desk.serve("panicJob(bytes32,string)", key(job), "maintenance")
-    ended = await desk.again(job)
+async def test_a_panic_is_refunded_in_full(submitter: Desk) -> None:
+    job = await submitter.request()
+    await submitter.run(job)
+    await submitter.serve("panicJob(bytes32,string)", key(job), "maintenance")
+    ended = await submitter.again(job)
     assert (ended.status, ended.final_cost) == (Status.PANICKED, 0)
     assert ended.last_error == "maintenance"
-    assert await desk.grid.bank.balance(desk.grid.customer.address) == 100_000 * CREDIT
+    assert await submitter.grid.bank.balance(submitter.grid.customer.address) == 100_000 * CREDIT
 
 
-async def test_a_top_up_raises_the_lock_and_the_rest_is_refunded(desk: Desk) -> None:
-    job = await desk.request(100 * CREDIT)
-    await desk.run(job)
-    await desk.customer("topUpJob(bytes32,uint256)", key(job), 100 * CREDIT)
-    topped = await desk.again(job)
+async def test_a_top_up_raises_the_lock_and_the_rest_is_refunded(submitter: Desk) -> None:
+    job = await submitter.request(100 * CREDIT)
+    await submitter.run(job)
+    await submitter.customer("topUpJob(bytes32,uint256)", key(job), 100 * CREDIT)
+    topped = await submitter.again(job)
     assert (topped.max_cost, topped.pending_top_up) == (200 * CREDIT, 100 * CREDIT)
-    assert topics(await desk.serve("claimNextTopUpJob()")) == ["a42f2b4a"]
-    assert (await desk.again(job)).pending_top_up == 0
-    await desk.report(job, Status.FINISHED, 2)
-    assert (await desk.again(job)).final_cost == 16976 * CREDIT // 100
-    assert await desk.grid.bank.unaccounted() == 0
+    assert topics(await submitter.serve("claimNextTopUpJob()")) == ["a42f2b4a"]
+    assert (await submitter.again(job)).pending_top_up == 0
+    await submitter.report(job, Status.FINISHED, 2)
+    assert (await submitter.again(job)).final_cost == 16976 * CREDIT // 100
+    assert await submitter.grid.bank.unaccounted() == 0
 
 
-async def test_only_an_authority_lets_others_top_up(desk: Desk) -> None:
-    job = await desk.request()
-    await desk.run(job)
-    to, signature = desk.contracts.scheduler, "topUpJobDelegate(bytes32)"
+async def test_only_an_authority_lets_others_top_up(submitter: Desk) -> None:
+    job = await submitter.request()
+    await submitter.run(job)
+    to, signature = submitter.contracts.scheduler, "topUpJobDelegate(bytes32)"
     with pytest.raises(Reverted) as denied:
-        await desk.chain.attempt(desk.provider, to, signature, key(job))
+        await submitter.chain.attempt(submitter.provider, to, signature, key(job))
     assert denied.value.data == selector("NoSpendingAuthority()")
-    await desk.customer("setDelegateSpendingAuthority(bytes32,bool)", key(job), True)
-    await desk.serve(signature, key(job))
-    topped = await desk.again(job)
+    await submitter.customer("setDelegateSpendingAuthority(bytes32,bool)", key(job), True)
+    await submitter.serve(signature, key(job))
+    topped = await submitter.again(job)
     assert topped.max_cost == 1000 * CREDIT + 30 * 8488 * CREDIT // 100
     with pytest.raises(Reverted) as early:
-        await desk.chain.attempt(desk.provider, to, signature, key(job))
+        await submitter.chain.attempt(submitter.provider, to, signature, key(job))
     assert early.value.data[:4].hex() == "9003b68a"
 
 
-async def test_providers_can_be_listed_with_prices_and_labels(desk: Desk) -> None:
-    manager, provider = desk.contracts.providers, desk.provider
-    page = await desk.chain.call(
+async def test_providers_can_be_listed_with_prices_and_labels(submitter: Desk) -> None:
+    manager, provider = submitter.contracts.providers, submitter.provider
+    page = await submitter.chain.call(
         manager, "fetchPage(uint256,uint256)", 0, 10, returns="bytes32[],uint256,uint256"
     )
     assert page == ((bytes(12) + bytes.fromhex(provider[2:]),), 1, 1)
     prices = "getProviderPrices(address)"
-    assert await desk.chain.call(
+    assert await submitter.chain.call(
         manager, prices, provider, returns="(uint256,uint256,uint256)"
     ) == (85 * 10**17, 95 * 10**16, 8 * 10**13)
     valid = "isValidForScheduling(address)"
-    assert await desk.chain.call(manager, valid, provider, returns="bool")
+    assert await submitter.chain.call(manager, valid, provider, returns="bool")
     with pytest.raises(Reverted) as nobody:
-        await desk.chain.call(manager, "getProvider(address)", "0x" + "00" * 20, returns="bytes")
+        await submitter.chain.call(
+            manager, "getProvider(address)", "0x" + "00" * 20, returns="bytes"
+        )
     assert nobody.value.data == selector("NoProvider()")

@@ -21,10 +21,10 @@ from tests.deepsquare.testnet.scheduler_service import (
 DIAGRAM = {0: {1, 4, 8}, 1: {0, 2, 4, 8}, 2: {0, 3, 4, 6, 8}, 3: {4, 5, 6, 7, 8}}
 
 
-async def test_all_81_moves_of_a_status_are_as_in_the_diagram(desk: Desk) -> None:
+async def test_all_81_moves_of_a_status_are_as_in_the_diagram(submitter: Desk) -> None:
     for before in range(9):
         for after in range(9):
-            data = await refusal_of_move(desk, before, after)
+            data = await refusal_of_move(submitter, before, after)
             if before == after:
                 assert data == selector("SameStatusError()")
             elif before >= Status.CANCELLED:
@@ -36,10 +36,10 @@ async def test_all_81_moves_of_a_status_are_as_in_the_diagram(desk: Desk) -> Non
                 assert data is None
 
 
-async def test_a_new_job_leaves_three_logs_in_their_order(desk: Desk) -> None:
+async def test_a_new_job_leaves_three_logs_in_their_order(submitter: Desk) -> None:
     definition = DEFINITION_VECTOR
-    receipt = await desk.customer(REQUEST, definition, 1000 * CREDIT, b"sd-grid 42", False)
-    parts = desk.contracts
+    receipt = await submitter.customer(REQUEST, definition, 1000 * CREDIT, b"sd-grid 42", False)
+    parts = submitter.contracts
     logs = receipt["logs"]
     assert isinstance(logs, list)
     assert [(entry["address"], entry["topics"][0][2:10]) for entry in logs] == [
@@ -47,20 +47,20 @@ async def test_a_new_job_leaves_three_logs_in_their_order(desk: Desk) -> None:
         (parts.credit.lower(), "ddf252ad"),
         (parts.scheduler.lower(), "1b831e90"),
     ]
-    job = await desk.chain.job(parts.jobs, logs[0]["data"])
+    job = await submitter.chain.job(parts.jobs, logs[0]["data"])
     assert (job.status, job.name, job.uses) == (0, "sd-grid 42", (("os", "linux"),))
-    assert (job.max_cost, job.customer) == (1000 * CREDIT, desk.grid.customer.address)
-    assert await desk.grid.bank.balance(parts.scheduler) == 1000 * CREDIT
-    assert await desk.grid.bank.allowance(desk.grid.customer) == 99_000 * CREDIT
+    assert (job.max_cost, job.customer) == (1000 * CREDIT, submitter.grid.customer.address)
+    assert await submitter.grid.bank.balance(parts.scheduler) == 1000 * CREDIT
+    assert await submitter.grid.bank.allowance(submitter.grid.customer) == 99_000 * CREDIT
 
 
-async def test_a_job_comes_back_as_one_dynamic_tuple(desk: Desk) -> None:
-    job = await desk.request()
-    request = {"to": desk.contracts.jobs, "data": calldata("get(bytes32)", key(job))}
-    answer = bytes.fromhex((await desk.chain.rpc("eth_call", request, "latest"))[2:])
+async def test_a_job_comes_back_as_one_dynamic_tuple(submitter: Desk) -> None:
+    job = await submitter.request()
+    request = {"to": submitter.contracts.jobs, "data": calldata("get(bytes32)", key(job))}
+    answer = bytes.fromhex((await submitter.chain.rpc("eth_call", request, "latest"))[2:])
     assert len(answer) == 1280
     assert answer[:32] == (32).to_bytes(32, "big")
-    times = (job.submitted, 0, 0, job.submitted, await desk.chain.block_number(), 0)
+    times = (job.submitted, 0, 0, job.submitted, await submitter.chain.block_number(), 0)
     fields = (key(job), 0, job.customer, job.provider, DEFINITION_VECTOR)
     cost = (1000 * CREDIT, 0, 0, False)
     name = b"sd-grid 42".ljust(32, b"\0")
@@ -79,36 +79,36 @@ async def test_a_job_comes_back_as_one_dynamic_tuple(desk: Desk) -> None:
     ],
 )
 async def test_what_may_not_be_requested_is_refused(
-    desk: Desk, change: dict[str, object], lock: int, refusal: str
+    submitter: Desk, change: dict[str, object], lock: int, refusal: str
 ) -> None:
     with pytest.raises(Reverted) as caught:
-        await desk.request(lock, **change)
+        await submitter.request(lock, **change)
     assert caught.value.data[:4].hex() == refusal
 
 
-async def test_nothing_can_be_requested_of_a_retired_contract(desk: Desk) -> None:
-    await desk.grid.retire()
+async def test_nothing_can_be_requested_of_a_retired_contract(submitter: Desk) -> None:
+    await submitter.grid.retire()
     with pytest.raises(Reverted) as caught:
-        await desk.request()
+        await submitter.request()
     assert caught.value.data == selector("NewJobRequestDisabled()")
 
 
-async def test_refusals_carry_the_bytes_of_the_vectors(desk: Desk) -> None:
+async def test_refusals_carry_the_bytes_of_the_vectors(submitter: Desk) -> None:
     with pytest.raises(Reverted) as too_little:
-        await desk.request(99 * CREDIT)
+        await submitter.request(99 * CREDIT)
     assert too_little.value.data.hex() == (
         "03eb8b540000000000000000000000000000000000000000000000055de6a779bbac0000"
         "0000000000000000000000000000000000000000000000056bc75e2d63100000"
     )
-    job = await desk.request()
-    await desk.run(job)
-    await desk.report(job, Status.FINISHED, 1)
+    job = await submitter.request()
+    await submitter.run(job)
+    await submitter.report(job, Status.FINISHED, 1)
     with pytest.raises(Reverted) as over:
-        await desk.customer("cancelJob(bytes32)", key(job))
+        await submitter.customer("cancelJob(bytes32)", key(job))
     assert over.value.data.hex() == "8c6824c2" + "5".rjust(64, "0")
-    await desk.grid.bank.approve(desk.grid.customer, 0)
+    await submitter.grid.bank.approve(submitter.grid.customer, 0)
     with pytest.raises(Reverted) as unapproved:
-        await desk.request()
+        await submitter.request()
     assert unapproved.value.data.hex() == (
         "08c379a0"
         "0000000000000000000000000000000000000000000000000000000000000020"
@@ -117,91 +117,91 @@ async def test_refusals_carry_the_bytes_of_the_vectors(desk: Desk) -> None:
     )
 
 
-async def test_an_empty_purse_is_refused_in_openzeppelins_words(desk: Desk) -> None:
-    await desk.grid.bank.approve(desk.grid.customer, 300_000)
+async def test_an_empty_purse_is_refused_in_openzeppelins_words(submitter: Desk) -> None:
+    await submitter.grid.bank.approve(submitter.grid.customer, 300_000)
     with pytest.raises(Reverted) as caught:
-        await desk.request(200_000 * CREDIT)
+        await submitter.request(200_000 * CREDIT)
     assert b"ERC20: transfer amount exceeds balance" in caught.value.data
 
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
 async def test_a_job_that_does_not_run_yet_is_cancelled_at_once_and_refunded(
-    desk: Desk, stage: int
+    submitter: Desk, harness: int
 ) -> None:
-    job = await desk.request()
-    if stage > 0:
-        await desk.serve("metaSchedule(bytes32,address)", key(job), desk.provider)
-    if stage > 1:
-        await desk.serve("claimNextJob()")
-    receipt = await desk.customer("cancelJob(bytes32)", key(job))
+    job = await submitter.request()
+    if harness > 0:
+        await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
+    if harness > 1:
+        await submitter.serve("claimNextJob()")
+    receipt = await submitter.customer("cancelJob(bytes32)", key(job))
     assert topics(receipt) == ["ddf252ad", "0bba917f"]
-    ended = await desk.again(job)
+    ended = await submitter.again(job)
     assert (ended.status, ended.final_cost) == (Status.CANCELLED, 0)
-    assert await desk.grid.bank.balance(desk.grid.customer.address) == 100_000 * CREDIT
+    assert await submitter.grid.bank.balance(submitter.grid.customer.address) == 100_000 * CREDIT
     # The lock went through the allowance, and a refund does not restore it.
-    assert await desk.grid.bank.allowance(desk.grid.customer) == 99_000 * CREDIT
+    assert await submitter.grid.bank.allowance(submitter.grid.customer) == 99_000 * CREDIT
 
 
-async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(desk: Desk) -> None:
-    first, second = await desk.request(), await desk.request()
+async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(submitter: Desk) -> None:
+    first, second = await submitter.request(), await submitter.request()
     for job in (first, second):
-        await desk.serve("metaSchedule(bytes32,address)", key(job), desk.provider)
-    await desk.customer("cancelJob(bytes32)", key(first))
-    assert topics(await desk.serve("claimNextJob()")) == []
-    assert "c8d7c7c2" in topics(await desk.serve("claimNextJob()"))
+        await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
+    await submitter.customer("cancelJob(bytes32)", key(first))
+    assert topics(await submitter.serve("claimNextJob()")) == []
+    assert "c8d7c7c2" in topics(await submitter.serve("claimNextJob()"))
     with pytest.raises(Reverted) as caught:
-        await desk.serve("claimNextJob()")
+        await submitter.serve("claimNextJob()")
     assert caught.value.data == selector("NoJob()")
-    assert (await desk.again(second)).status is Status.SCHEDULED
+    assert (await submitter.again(second)).status is Status.SCHEDULED
 
 
-async def test_cancelling_a_running_job_is_only_a_request(desk: Desk) -> None:
-    job = await desk.request()
-    await desk.run(job)
-    assert topics(await desk.customer("cancelJob(bytes32)", key(job))) == []
-    asked = await desk.again(job)
+async def test_cancelling_a_running_job_is_only_a_request(submitter: Desk) -> None:
+    job = await submitter.request()
+    await submitter.run(job)
+    assert topics(await submitter.customer("cancelJob(bytes32)", key(job))) == []
+    asked = await submitter.again(job)
     assert (asked.status, asked.cancel_requested) == (Status.RUNNING, True)
-    await desk.customer("cancelJob(bytes32)", key(job))
-    assert topics(await desk.serve("claimNextCancellingJob()")) == ["290fa751"]
-    await desk.report(job, Status.CANCELLED, 0)
-    ended = await desk.again(job)
+    await submitter.customer("cancelJob(bytes32)", key(job))
+    assert topics(await submitter.serve("claimNextCancellingJob()")) == ["290fa751"]
+    await submitter.report(job, Status.CANCELLED, 0)
+    ended = await submitter.again(job)
     assert (ended.status, ended.final_cost) == (Status.CANCELLED, 8488 * CREDIT // 100)
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-async def test_a_job_can_be_sent_back_to_the_start(desk: Desk, stage: int) -> None:
-    job = await desk.request()
-    await desk.serve("metaSchedule(bytes32,address)", key(job), desk.provider)
-    if stage == 2:
-        await desk.serve("claimNextJob()")
-    assert topics(await desk.serve("refuseJob(bytes32)", key(job))) == ["0bba917f", "50d9c3fa"]
-    back = await desk.again(job)
+async def test_a_job_can_be_sent_back_to_the_start(submitter: Desk, harness: int) -> None:
+    job = await submitter.request()
+    await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
+    if harness == 2:
+        await submitter.serve("claimNextJob()")
+    assert topics(await submitter.serve("refuseJob(bytes32)", key(job))) == ["0bba917f", "50d9c3fa"]
+    back = await submitter.again(job)
     assert (back.status, int(back.provider, 16)) == (Status.PENDING, 0)
-    await desk.serve("metaSchedule(bytes32,address)", key(job), desk.provider)
-    await desk.serve("timeoutJob(bytes32)", key(job))
-    assert (await desk.again(job)).status is Status.PENDING
+    await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
+    await submitter.serve("timeoutJob(bytes32)", key(job))
+    assert (await submitter.again(job)).status is Status.PENDING
     with pytest.raises(Reverted) as caught:
-        await desk.serve("timeoutJob(bytes32)", key(job))
+        await submitter.serve("timeoutJob(bytes32)", key(job))
     assert caught.value.data[:4].hex() == "090713fe"
 
 
-async def test_strangers_may_not_touch_a_job(desk: Desk) -> None:
-    job = await desk.request()
-    to = desk.contracts.scheduler
-    stranger = desk.scheduler
+async def test_strangers_may_not_touch_a_job(submitter: Desk) -> None:
+    job = await submitter.request()
+    to = submitter.contracts.scheduler
+    stranger = submitter.scheduler
     with pytest.raises(Reverted) as cancelling:
-        await desk.chain.attempt(stranger, to, "cancelJob(bytes32)", key(job))
+        await submitter.chain.attempt(stranger, to, "cancelJob(bytes32)", key(job))
     addresses = encode(["address", "address"], [stranger, job.customer])
     assert cancelling.value.data == selector("CustomerOnly(address,address)") + addresses
     with pytest.raises(Reverted) as reporting:
-        await desk.chain.attempt(stranger, to, SET_STATUS, key(job), 3, 0, "", 0)
+        await submitter.chain.attempt(stranger, to, SET_STATUS, key(job), 3, 0, "", 0)
     assert reporting.value.data[:4].hex() == "32e3065c"
     with pytest.raises(Reverted) as role:
-        await desk.chain.attempt(desk.provider, to, "timeoutJob(bytes32)", key(job))
+        await submitter.chain.attempt(submitter.provider, to, "timeoutJob(bytes32)", key(job))
     assert b"AccessControl" in role.value.data
     with pytest.raises(Reverted) as topping:
-        await desk.chain.attempt(stranger, to, "topUpJob(bytes32,uint256)", key(job), 1)
+        await submitter.chain.attempt(stranger, to, "topUpJob(bytes32,uint256)", key(job), 1)
     assert topping.value.data[:4].hex() == "ed3e2aad"
     with pytest.raises(Reverted) as unknown:
-        await desk.chain.attempt(stranger, to, "cancelJob(bytes32)", bytes(31) + b"\x63")
+        await submitter.chain.attempt(stranger, to, "cancelJob(bytes32)", bytes(31) + b"\x63")
     assert unknown.value.data == selector("InvalidJob()")

@@ -51,18 +51,18 @@ SLOT = NonceRecord(
 )
 
 
-def journal(folder: Path, now: datetime = NOW) -> StateStore:
+def store(folder: Path, now: datetime = NOW) -> StateStore:
     opened = StateStore(folder / "179188-0xme")
     opened.prepare(now)
     return opened
 
 
 def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
-    kept = journal(tmp_path)
+    kept = store(tmp_path)
     kept.save_job(RECORD)
     kept.save_slot(SLOT)
     kept.save_note("cursor", {"block": 5})
-    again = journal(tmp_path)
+    again = store(tmp_path)
     assert again.job("job-a") == RECORD
     assert list(again.jobs()) == [RECORD]
     assert again.slots() == (SLOT,)
@@ -78,14 +78,14 @@ def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
 def test_slots_come_in_the_order_of_their_nonces(
     tmp_path_factory: pytest.TempPathFactory, nonces: list[int]
 ) -> None:
-    kept = journal(tmp_path_factory.mktemp("journal"))
+    kept = store(tmp_path_factory.mktemp("journal"))
     for nonce in nonces:
         kept.save_slot(replace(SLOT, nonce=nonce))
     assert [slot.nonce for slot in kept.slots()] == sorted(nonces)
 
 
 def test_only_the_owner_can_read_what_is_kept(tmp_path: Path) -> None:
-    kept = journal(tmp_path)
+    kept = store(tmp_path)
     kept.save_job(RECORD)
     kept.save_slot(SLOT)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
@@ -95,7 +95,7 @@ def test_only_the_owner_can_read_what_is_kept(tmp_path: Path) -> None:
 
 
 def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> None:
-    kept = journal(tmp_path)
+    kept = store(tmp_path)
     kept.save_job(RECORD)
     with pytest.raises(TypeError):
         kept.save_job(replace(RECORD, workflow={"not": object()}))
@@ -103,7 +103,7 @@ def test_a_record_that_cannot_be_written_leaves_the_old_one(tmp_path: Path) -> N
 
 
 def test_a_damaged_record_is_named_and_never_taken_for_a_missing_one(tmp_path: Path) -> None:
-    kept = journal(tmp_path)
+    kept = store(tmp_path)
     kept.save_job(RECORD)
     (tmp_path / "179188-0xme" / "jobs" / "job-a.json").write_text('{"job_id": "job-a"')
     with pytest.raises(ConfigError, match=r"job-a\.json"):
@@ -111,7 +111,7 @@ def test_a_damaged_record_is_named_and_never_taken_for_a_missing_one(tmp_path: P
 
 
 def test_a_damaged_note_costs_only_time(tmp_path: Path) -> None:
-    kept = journal(tmp_path)
+    kept = store(tmp_path)
     (tmp_path / "179188-0xme" / "cursor.json").write_text("[]")
     assert kept.read_note("cursor") is None
     (tmp_path / "179188-0xme" / "cursor.json").write_text("{")
@@ -121,18 +121,18 @@ def test_a_damaged_note_costs_only_time(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", ["", "../up", "a" * 33, "Große", "a/b", ".hidden"])
 def test_a_job_cannot_be_named_like_a_path(tmp_path: Path, name: str) -> None:
     with pytest.raises(SubmissionRejected):
-        journal(tmp_path).job(name)
+        store(tmp_path).job(name)
 
 
 def test_what_was_settled_long_ago_is_forgotten_and_nothing_else(tmp_path: Path) -> None:
-    kept = journal(tmp_path)
+    kept = store(tmp_path)
     kept.save_job(RECORD)
     kept.save_job(replace(RECORD, job_id="open", attempts=(replace(ATTEMPT, cost=None),)))
     kept.save_job(replace(RECORD, job_id="fresh", created_at=NOW + timedelta(days=25)))
     lock = tmp_path / "179188-0xme" / "jobs" / "gone.lock"
     lock.touch()
     os.utime(lock, (NOW.timestamp(), NOW.timestamp()))
-    kept = journal(tmp_path, NOW + KEPT + timedelta(days=1))
+    kept = store(tmp_path, NOW + KEPT + timedelta(days=1))
     assert [record.job_id for record in kept.jobs()] == ["fresh", "open"]
     assert not lock.exists()
 
@@ -140,7 +140,7 @@ def test_what_was_settled_long_ago_is_forgotten_and_nothing_else(tmp_path: Path)
 def test_a_folder_that_cannot_be_made_is_a_question_of_configuration(tmp_path: Path) -> None:
     (tmp_path / "179188-0xme").touch()
     with pytest.raises(ConfigError, match="data"):
-        journal(tmp_path)
+        store(tmp_path)
 
 
 async def test_two_journals_of_one_folder_never_hold_a_lock_together(tmp_path: Path) -> None:
@@ -156,12 +156,12 @@ async def test_two_journals_of_one_folder_never_hold_a_lock_together(tmp_path: P
                 await asyncio.sleep(0)
                 holding -= 1
 
-    await asyncio.gather(*(work(journal(tmp_path)) for _ in range(2)), work(journal(tmp_path)))
+    await asyncio.gather(*(work(store(tmp_path)) for _ in range(2)), work(store(tmp_path)))
     assert most == 1
 
 
 async def test_who_is_cancelled_while_waiting_for_a_lock_does_not_keep_it(tmp_path: Path) -> None:
-    first, second = journal(tmp_path), journal(tmp_path)
+    first, second = store(tmp_path), store(tmp_path)
 
     async def wait() -> None:
         async with second.job_lock("job-a"):

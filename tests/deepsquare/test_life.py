@@ -186,8 +186,8 @@ async def test_a_provider_that_vanishes_is_cancelled_and_at_last_given_up(
     def now() -> datetime:
         return datetime.now(UTC) + moved
 
-    patience = replace(IMPATIENT, cancel=300.0, overdue=600.0, lost=900.0)
-    backend = await clients.open(patience, now=now)
+    timeouts = replace(IMPATIENT, cancel=300.0, overdue=600.0, lost=900.0)
+    backend = await clients.open(timeouts, now=now)
     handle = await begin(grid, backend, Conduct(vanishes_after=3, ignores_cancel=True), "slow")
     stream = backend.follow(handle)
     async for item in stream:

@@ -49,7 +49,7 @@ def open_service(address: str, key: str = vectors.PRIVATE_KEY) -> LogClient:
         address,
         tls=False,
         wallet=Wallet(key),
-        patience=IMPATIENT,
+        timeouts=IMPATIENT,
         now=lambda: datetime.now(UTC),
         chance=lambda: 0.5,
     )
@@ -298,7 +298,7 @@ async def test_tls_is_spoken_unless_it_is_switched_off(server: LoggerServer) -> 
         server.address,
         tls=True,
         wallet=Wallet(vectors.PRIVATE_KEY),
-        patience=IMPATIENT,
+        timeouts=IMPATIENT,
         now=lambda: datetime.now(UTC),
         chance=lambda: 0.5,
     )

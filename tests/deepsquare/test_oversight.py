@@ -26,7 +26,7 @@ def later(**time: float) -> datetime:
     return BEGUN + timedelta(**time)
 
 
-def oversight(attempt: ChainAttempt = ATTEMPT, per_minute: int | None = 50 * CREDIT) -> Watchdog:
+def watchdog(attempt: ChainAttempt = ATTEMPT, per_minute: int | None = 50 * CREDIT) -> Watchdog:
     return Watchdog(attempt, Timeouts(), BEGUN, per_minute)
 
 
@@ -45,7 +45,7 @@ def look(
 
 
 def test_pending_for_long_is_told_at_two_minutes_and_cancelled_at_ten() -> None:
-    watch = oversight()
+    watch = watchdog()
     assert look(watch, Status.PENDING, later(seconds=119)) == []
     assert look(watch, Status.PENDING, later(seconds=120)) == ["Remark"]
     assert look(watch, Status.PENDING, later(seconds=599)) == []
@@ -54,7 +54,7 @@ def test_pending_for_long_is_told_at_two_minutes_and_cancelled_at_ten() -> None:
 
 
 def test_meta_scheduled_for_long_is_told_and_waited_out_until_the_script_is_old() -> None:
-    watch = oversight()
+    watch = watchdog()
     assert look(watch, Status.META_SCHEDULED, later(seconds=121)) == ["Remark"]
     assert look(watch, Status.META_SCHEDULED, later(minutes=49)) == []
     assert look(watch, Status.META_SCHEDULED, later(minutes=50)) == [CancelReason.SCRIPT_OLD]
@@ -62,17 +62,17 @@ def test_meta_scheduled_for_long_is_told_and_waited_out_until_the_script_is_old(
 
 def test_at_fifty_minutes_since_the_submit_a_waiting_job_is_withdrawn_however_it_waits() -> None:
     old = replace(ATTEMPT, script_at=BEGUN - timedelta(minutes=50))
-    assert look(oversight(old), Status.PENDING, later(seconds=1)) == [CancelReason.SCRIPT_OLD]
+    assert look(watchdog(old), Status.PENDING, later(seconds=1)) == [CancelReason.SCRIPT_OLD]
 
 
 def test_a_claimed_job_waits_in_its_providers_line_without_limit() -> None:
-    watch = oversight()
+    watch = watchdog()
     for hours in range(1, 20):
         assert look(watch, Status.SCHEDULED, later(hours=hours)) == []
 
 
 def test_status_back_to_pending_is_counted_and_the_third_time_it_is_cancelled() -> None:
-    watch = oversight()
+    watch = watchdog()
     for _ in range(2):
         watch.note_rejection()
         assert look(watch, Status.META_SCHEDULED, later(seconds=5)) == []
@@ -82,7 +82,7 @@ def test_status_back_to_pending_is_counted_and_the_third_time_it_is_cancelled() 
 
 
 def test_each_return_to_the_line_waits_anew() -> None:
-    watch = oversight()
+    watch = watchdog()
     assert look(watch, Status.PENDING, later(minutes=8)) == ["Remark"]
     assert look(watch, Status.META_SCHEDULED, later(minutes=9)) == []
     assert look(watch, Status.PENDING, later(minutes=11)) == []
@@ -91,7 +91,7 @@ def test_each_return_to_the_line_waits_anew() -> None:
 
 
 def test_no_log_at_all_while_running_reopens_the_stream_every_ten_minutes() -> None:
-    watch = oversight(per_minute=None)
+    watch = watchdog(per_minute=None)
     heard = BEGUN
     assert look(watch, Status.RUNNING, later(seconds=599), heard) == []
     assert look(watch, Status.RUNNING, later(seconds=600), heard) == ["Remark", "Reopen"]
@@ -101,7 +101,7 @@ def test_no_log_at_all_while_running_reopens_the_stream_every_ten_minutes() -> N
 
 
 def test_cancel_while_running_is_asked_again_after_five_minutes() -> None:
-    watch = oversight()
+    watch = watchdog()
 
     def asked(seconds: int) -> list[str]:
         return look(watch, Status.RUNNING, later(seconds=seconds), cancel_requested=True)
@@ -113,7 +113,7 @@ def test_cancel_while_running_is_asked_again_after_five_minutes() -> None:
 
 
 def test_running_past_what_was_paid_is_told_cancelled_and_at_last_given_up() -> None:
-    watch = oversight()  # 500 credits at 50 a minute: ten minutes, and 20 more of grace
+    watch = watchdog()  # 500 credits at 50 a minute: ten minutes, and 20 more of grace
     assert look(watch, Status.RUNNING, later(minutes=29)) == []
     assert look(watch, Status.RUNNING, later(minutes=30)) == ["Remark", CancelReason.OVERDUE]
     assert look(watch, Status.RUNNING, later(minutes=59)) == []
@@ -121,11 +121,11 @@ def test_running_past_what_was_paid_is_told_cancelled_and_at_last_given_up() -> 
 
 
 def test_a_job_that_is_over_is_left_alone() -> None:
-    assert look(oversight(), Status.FINISHED, later(days=1)) == []
+    assert look(watchdog(), Status.FINISHED, later(days=1)) == []
 
 
 def test_a_job_that_was_claimed_at_the_last_moment_may_have_to_be_cancelled_later() -> None:
-    watch = oversight()
+    watch = watchdog()
     assert look(watch, Status.PENDING, later(minutes=10)) == [CancelReason.NOBODY_TOOK_IT]
     watch.reset()
     assert look(watch, Status.SCHEDULED, later(minutes=10)) == []
@@ -134,7 +134,7 @@ def test_a_job_that_was_claimed_at_the_last_moment_may_have_to_be_cancelled_late
 
 
 def test_a_job_that_was_topped_up_may_run_for_what_was_paid_since() -> None:
-    watch = oversight()
+    watch = watchdog()
     more = 1000 * CREDIT
     assert look(watch, Status.RUNNING, later(minutes=39), max_cost=more) == []
     late = look(watch, Status.RUNNING, later(minutes=40), max_cost=more)

@@ -120,8 +120,8 @@ async def test_a_submission_that_takes_too_long_is_found_later_and_not_repeated(
 async def test_a_request_with_an_old_script_is_replaced_on_the_same_nonce(
     grid: TestGrid, clients: Clients
 ) -> None:
-    patience = replace(SHORT, script_resend=0.1, rebroadcast=0.05)
-    backend = await clients.open(patience)
+    timeouts = replace(SHORT, script_resend=0.1, rebroadcast=0.05)
+    backend = await clients.open(timeouts)
     work = job("stale", grid)
     before = await count(grid)
     await grid.hold_blocks()
@@ -141,8 +141,8 @@ async def test_a_request_with_an_old_script_is_replaced_on_the_same_nonce(
 async def test_a_request_that_is_not_mined_is_offered_at_a_better_price(
     grid: TestGrid, clients: Clients
 ) -> None:
-    patience = replace(SHORT, fee_bump_after=0.1, rebroadcast=0.05)
-    backend = await clients.open(patience)
+    timeouts = replace(SHORT, fee_bump_after=0.1, rebroadcast=0.05)
+    backend = await clients.open(timeouts)
     before = await count(grid)
     await grid.hold_blocks()
     with pytest.raises(Unavailable):
@@ -200,8 +200,8 @@ async def test_a_lost_transaction_of_a_dead_process_does_not_hold_up_the_others(
 async def test_an_abandoned_request_with_an_old_script_is_voided_and_its_job_sent_anew(
     grid: TestGrid, clients: Clients
 ) -> None:
-    patience = replace(SHORT, rebroadcast=9.0)
-    dead = await clients.open(patience)
+    timeouts = replace(SHORT, rebroadcast=9.0)
+    dead = await clients.open(timeouts)
     work = job("abandoned", grid)
     grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
     with pytest.raises(Unavailable):

@@ -172,9 +172,9 @@ async def test_killed_before_and_after_each_record_a_job_is_topped_up_once(
     while not over:
         lock += 10
         chosen = DeepSquareOptions.from_mapping(grid_options(grid, tmp_path / "data"))
-        journal = Mortal(chosen.folder)
-        journal.fatal = fatal
-        dying = DeepSquareBackend(chosen, journal, [])
+        store = Mortal(chosen.folder)
+        store.fatal = fatal
+        dying = DeepSquareBackend(chosen, store, [])
         try:
             await dying.extend(handle, Decimal(lock))
             over = True

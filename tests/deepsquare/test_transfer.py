@@ -30,9 +30,9 @@ async def server() -> AsyncIterator[TransferServer]:
 
 
 @asynccontextmanager
-async def host(*trusted: str, patience: Timeouts = IMPATIENT) -> AsyncIterator[ArtifactDownloader]:
+async def host(*trusted: str, timeouts: Timeouts = IMPATIENT) -> AsyncIterator[ArtifactDownloader]:
     async with httpx.AsyncClient(verify=False) as http:
-        yield ArtifactDownloader(trusted, patience, http=http)
+        yield ArtifactDownloader(trusted, timeouts, http=http)
 
 
 async def put(server: TransferServer, content: bytes = CONTENT) -> Artifact:
@@ -123,8 +123,8 @@ async def test_a_file_without_end_is_cut_off(server: TransferServer, tmp_path: P
 async def test_a_host_that_drips_is_given_up(server: TransferServer, tmp_path: Path) -> None:
     artifact = await put(server)
     server.every_download = TransferFault("slow", seconds=0.5)
-    patience = replace(IMPATIENT, download=0.05)
-    async with host(server.service.host, patience=patience) as files:
+    timeouts = replace(IMPATIENT, download=0.05)
+    async with host(server.service.host, timeouts=timeouts) as files:
         with pytest.raises(Unavailable, match="too long"):
             await files.fetch(artifact, tmp_path / "row.png")
 

@@ -28,7 +28,7 @@ def service(moment: float) -> LogClient:
         "127.0.0.1:1",
         tls=False,
         wallet=Wallet(vectors.PRIVATE_KEY),
-        patience=Timeouts(),
+        timeouts=Timeouts(),
         now=lambda: datetime.fromtimestamp(moment, UTC),
         chance=lambda: 0.5,
     )

@@ -133,15 +133,15 @@ def test_a_row_or_picture_that_is_not_in_the_grid_has_no_box() -> None:
 def test_every_encoding_fits_the_side_and_each_is_smaller_than_the_last(
     geometry: GridGeometry, side: int
 ) -> None:
-    ladder = encodings(geometry, side)
-    for encoding in ladder:
+    methods = encodings(geometry, side)
+    for encoding in methods:
         width, height = encoding.size(geometry.size)
         assert 1 <= width <= min(side, WEBP_SIDE, geometry.size[0])
         assert 1 <= height <= min(side, WEBP_SIDE, geometry.size[1])
-    assert ladder[0].format == "png"
-    assert ladder[0].quality is None
-    assert [encoding.format for encoding in ladder[1:]] == ["jpeg"] + ["webp"] * (len(ladder) - 2)
-    for larger, smaller in pairwise(ladder[1:]):
+    assert methods[0].format == "png"
+    assert methods[0].quality is None
+    assert [encoding.format for encoding in methods[1:]] == ["jpeg"] + ["webp"] * (len(methods) - 2)
+    for larger, smaller in pairwise(methods[1:]):
         assert (smaller.scale, smaller.quality or 0) < (larger.scale, larger.quality or 0)
 
 

@@ -99,7 +99,7 @@ def test_every_life_keeps_the_promises_of_its_state(
             assert not job.state.terminal
             continue
         if before.delivery_method == KEPT and isinstance(event, Redelivered):
-            assert job == replace(before, delivery_method=event.rung, result=event.message)
+            assert job == replace(before, delivery_method=event.method, result=event.message)
         elif before.state.terminal:
             assert job == before
         elif not job.state.terminal and not isinstance(event, Requeued):

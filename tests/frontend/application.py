@@ -41,8 +41,8 @@ class Bot:
     others: list[asyncio.Task[None]]
 
     @property
-    def desk(self) -> BotContext:
-        return self.client.desk
+    def context(self) -> BotContext:
+        return self.client.context
 
     def dispatch(self) -> None:
         loop = asyncio.get_running_loop()
@@ -85,7 +85,7 @@ class Bot:
         return message
 
 
-def desk_for(
+def context_for(
     engine: Application,
     settings: Settings,
     clock: Clock,
@@ -95,10 +95,10 @@ def desk_for(
     return BotContext(
         queue=engine.queue,
         limits=engine.limits,
-        collector=engine.results,
-        posts=MessageStore(database, now=clock),
-        prints=RenditionCache(engine.results),
-        allowances=QuotaService(database, settings.default_quota(), now=clock),
+        fetcher=engine.results,
+        messages=MessageStore(database, now=clock),
+        renditions=RenditionCache(engine.results),
+        quotas=QuotaService(database, settings.default_quota(), now=clock),
         privacy=PrivacyService(
             database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
         ),
@@ -125,19 +125,19 @@ async def running(
         acknowledged=acknowledged.append,
         guild_ready_timeout=0.05,
     )
-    courier = DiscordDelivery(client)
-    reporter = StatusUpdater(
-        client, agenda=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
+    transport = DiscordDelivery(client)
+    observer = StatusUpdater(
+        client, schedule=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
     )
     async with open_application(
-        settings, courier=courier, reporters=[reporter], now=clock
+        settings, transport=transport, observers=[observer], now=clock
     ) as engine:
-        client.desk = desk_for(engine, settings, clock, sleep)
-        client.desk.settling.on_card = reporter.take_up
+        client.context = context_for(engine, settings, clock, sleep)
+        client.context.settling.on_card = observer.take_up
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))
-            others = [asyncio.create_task(reporter.run())]
+            others = [asyncio.create_task(observer.run())]
             try:
                 online = asyncio.create_task(playground.online())
                 await asyncio.wait({online, connection}, return_when=asyncio.FIRST_COMPLETED)
@@ -147,8 +147,8 @@ async def running(
                 await client.wait_until_ready()
                 yield Bot(playground, clock, client, engine, acknowledged, connection, others)
             finally:
-                await courier.aclose()
-                await client.desk.settling.aclose()
+                await transport.aclose()
+                await client.context.settling.aclose()
                 tasks = [*others, connection]
                 for task in tasks:
                     task.cancel()

@@ -52,7 +52,7 @@ from tests.playground.bots import pointed_at
 from tests.playground.clock import Clock
 
 QUOTA_IMAGES = 40
-PATIENCE = 0.5
+TIMEOUTS = 0.5
 LIMITS = RequestLimits(
     rows=2, samples=2, width=64, height=64, steps=4, max_pixels=128 * 128, max_rows=8, max_samples=4
 )
@@ -120,7 +120,7 @@ class Naps:
         await asyncio.sleep(0.005)  # but long enough for Discord to answer
 
 
-class StageClient(ContextClient):
+class HarnessClient(ContextClient):
     """Nothing but ``/imagine`` with flags, the buttons and the form."""
 
     def __init__(self) -> None:
@@ -129,9 +129,9 @@ class StageClient(ContextClient):
             allowed_mentions=discord.AllowedMentions.none(),
             guild_ready_timeout=0.05,
         )
-        self.tree: app_commands.CommandTree[StageClient] = app_commands.CommandTree(self)
+        self.tree: app_commands.CommandTree[HarnessClient] = app_commands.CommandTree(self)
 
-        async def imagine(interaction: discord.Interaction[StageClient], prompt: str) -> None:
+        async def imagine(interaction: discord.Interaction[HarnessClient], prompt: str) -> None:
             await submit_request(interaction, lambda asker: asker.parse(prompt))
 
         command: app_commands.Command[Any, ..., None] = app_commands.Command(
@@ -144,28 +144,28 @@ class StageClient(ContextClient):
         await self.tree.sync()
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
-        self.desk.opened(0, interaction.user.id)
+        self.context.opened(0, interaction.user.id)
         if not await handle_modal_submit(interaction):
             await refuse_unknown(interaction, DYNAMIC_ITEMS)
 
 
 @dataclass(slots=True)
-class Stage:
+class Harness:
     """Everything a test may want to touch."""
 
     playground: Playground
     clock: Clock
-    client: StageClient
+    client: HarnessClient
     backend: Backend
     database: Database
     queue: JobQueue
-    posts: MessageStore
-    dispatcher: Scheduler
-    deliverer: DeliveryService
-    collector: ResultFetcher
-    book: JobLifecycle
-    reporter: StatusUpdater
-    courier: DiscordDelivery
+    messages: MessageStore
+    scheduler: Scheduler
+    delivery: DeliveryService
+    fetcher: ResultFetcher
+    lifecycle: JobLifecycle
+    observer: StatusUpdater
+    transport: DiscordDelivery
     kept: KeptResults
 
     def member(self, name: str = "Ada") -> MemberDriver:
@@ -185,7 +185,7 @@ class Stage:
 
     async def ended(self, asked: Invocation) -> Job:
         """The job, once nothing runs any more."""
-        await self.dispatcher.idle()
+        await self.scheduler.idle()
         return await self.job(asked)
 
     async def reached(self, asked: Invocation, state: JobState) -> Job:
@@ -200,7 +200,7 @@ class Stage:
     async def forgotten(self) -> None:
         """Wait until the reporter keeps no card in mind."""
         async for _ in turns():
-            if not self.reporter.tracked:
+            if not self.observer.tracked:
                 return
         raise AssertionError("the reporter still follows a card")
 
@@ -251,7 +251,7 @@ def stock(submission: Submission) -> Recording:
 
 
 @asynccontextmanager
-async def open_stage(
+async def open_harness(
     playground: Playground,
     folder: Path,
     clock: Clock,
@@ -266,42 +266,42 @@ async def open_stage(
     forbidden: str = "",
     notice: Callable[[], str] = lambda: "",
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-) -> AsyncIterator[Stage]:
+) -> AsyncIterator[Harness]:
     """Raise the curtain: signed in, nothing dispatched by anybody but the dispatcher.
 
     ``hurry``: the reporter waits for nothing but Discord's answers. ``naps``: nor does a delivery,
     and no answer takes longer than PATIENCE.
     """
-    menu = await asyncio.to_thread(load_templates, Settings())
+    templates = await asyncio.to_thread(load_templates, Settings())
     quota = Quota(images=QUOTA_IMAGES, window=timedelta(days=1), running=1, waiting=5)
     async with AsyncExitStack() as stack:
         database = await Database.open(folder / "gridbrush.sqlite3", now=clock)
         stack.push_async_callback(database.aclose)
         backend = Backend(folder / "scripted", stock)
-        client = StageClient()
+        client = HarnessClient()
         hours = Hurry()
-        reporter = StatusUpdater(
+        observer = StatusUpdater(
             client,
-            agenda=pace or EditSchedule(every=0.0, per_second=1000.0),
+            schedule=pace or EditSchedule(every=0.0, per_second=1000.0),
             line_every=0.01,
             clock=hours.clock if hurry or naps else time.monotonic,
             sleep=hours.sleep if hurry or naps else asyncio.sleep,
-            edit_seconds=PATIENCE if naps else EDIT_SECONDS,
+            edit_seconds=TIMEOUTS if naps else EDIT_SECONDS,
         )
         nap = naps or asyncio.sleep
-        courier = DiscordDelivery(
-            client, sleep=nap, rows_seconds=PATIENCE if naps else ROWS_SECONDS
+        transport = DiscordDelivery(
+            client, sleep=nap, rows_seconds=TIMEOUTS if naps else ROWS_SECONDS
         )
 
         async def redeliver(job: Job) -> Job:
-            done = await deliverer.deliver(job, collector.result(job), again=True)
-            return await book.apply_event(job, Redelivered(done.method, done.message))
+            done = await delivery.deliver(job, fetcher.result(job), again=True)
+            return await lifecycle.apply_event(job, Redelivered(done.method, done.message))
 
         years = Hurry()
         kept = KeptResults(database, redeliver, now=clock, clock=years.clock, sleep=years.sleep)
-        book = JobLifecycle(database, CompositeObserver([reporter, kept]), now=clock)
-        circuit = CircuitBreaker(backend.health)
-        collector = ResultFetcher(backend, folder / "jobs", now=clock)
+        lifecycle = JobLifecycle(database, CompositeObserver([observer, kept]), now=clock)
+        breaker = CircuitBreaker(backend.health)
+        fetcher = ResultFetcher(backend, folder / "jobs", now=clock)
 
         async def stop(job: Job) -> None:
             if job.handle is not None:
@@ -309,11 +309,11 @@ async def open_stage(
 
         queue = JobQueue(
             database,
-            book,
+            lifecycle,
             QueueLimits(slots, 100, quota),
             now=clock,
             entropy=os.urandom,
-            wake=lambda: dispatcher.wake(),
+            wake=lambda: scheduler.wake(),
             stop=stop,
         )
 
@@ -321,44 +321,46 @@ async def open_stage(
             if forbidden and forbidden in request.prompt:
                 raise RequestError("Not that word, please.")
 
-        deliverer = DeliveryService(
+        delivery = DeliveryService(
             database,
-            courier,
+            transport,
             now=clock,
             sleep=nap,
-            attempt_seconds=PATIENCE if naps else ATTEMPT_SECONDS,
+            attempt_seconds=TIMEOUTS if naps else ATTEMPT_SECONDS,
         )
-        purse = BudgetService(
+        budget = BudgetService(
             database, backend, BudgetLimits(total=None, per_server=None), now=clock
         )
-        stack.push_async_callback(purse.aclose)
-        runner = JobWorker(
-            book=book,
+        stack.push_async_callback(budget.aclose)
+        worker = JobWorker(
+            lifecycle=lifecycle,
             backend=backend,
-            kitchen=WorkflowRenderer(queue.jobs, backend, menu),
-            collector=collector,
-            deliverer=deliverer,
-            circuit=circuit,
-            purse=purse,
+            renderer=WorkflowRenderer(queue.jobs, backend, templates),
+            fetcher=fetcher,
+            delivery=delivery,
+            breaker=breaker,
+            budget=budget,
         )
-        dispatcher = Scheduler(database, book, runner, circuit, slots=slots, per_user=1, now=clock)
-        stack.push_async_callback(dispatcher.aclose)
-        posts = MessageStore(database, now=clock)
+        scheduler = Scheduler(
+            database, lifecycle, worker, breaker, slots=slots, per_user=1, now=clock
+        )
+        stack.push_async_callback(scheduler.aclose)
+        messages = MessageStore(database, now=clock)
 
         def opened(guild_id: int, author_id: int) -> None:
             kept.opened(guild_id=guild_id, author_id=author_id)
             if not author_id:
-                reporter.reopen()
+                observer.reopen()
 
-        client.desk = BotContext(
+        client.context = BotContext(
             queue=queue,
-            limits=replace(limits, negative=True, styles=dict(menu.styles)),
-            collector=collector,
-            posts=posts,
-            prints=RenditionCache(collector),
-            allowances=QuotaService(database, quota, now=clock),
+            limits=replace(limits, negative=True, styles=dict(templates.styles)),
+            fetcher=fetcher,
+            messages=messages,
+            renditions=RenditionCache(fetcher),
+            quotas=QuotaService(database, quota, now=clock),
             privacy=PrivacyService(
-                database, collector.folder, forget=backend.delete_job_data, now=clock
+                database, fetcher.folder, forget=backend.delete_job_data, now=clock
             ),
             now=clock,
             entropy=os.urandom,
@@ -369,36 +371,36 @@ async def open_stage(
             sleep=sleep,
             opened=opened,
         )
-        client.desk.settling.on_card = reporter.take_up
-        stack.push_async_callback(courier.aclose)
+        client.context.settling.on_card = observer.take_up
+        stack.push_async_callback(transport.aclose)
         with pointed_at(playground):
             tasks = [
                 asyncio.create_task(client.start(playground.token)),
-                asyncio.create_task(reporter.run()),
-                asyncio.create_task(dispatcher.run()),
+                asyncio.create_task(observer.run()),
+                asyncio.create_task(scheduler.run()),
             ]
             try:
                 await playground.online()
                 await client.wait_until_ready()
-                yield Stage(
+                yield Harness(
                     playground,
                     clock,
                     client,
                     backend,
                     database,
                     queue,
-                    posts,
-                    dispatcher,
-                    deliverer,
-                    collector,
-                    book,
-                    reporter,
-                    courier,
+                    messages,
+                    scheduler,
+                    delivery,
+                    fetcher,
+                    lifecycle,
+                    observer,
+                    transport,
                     kept,
                 )
             finally:
-                await courier.aclose()
-                await client.desk.settling.aclose()
+                await transport.aclose()
+                await client.context.settling.aclose()
                 for task in tasks[1:]:
                     task.cancel()
                 await client.close()

@@ -9,91 +9,91 @@ from bot.frontend.status_updater import EditSchedule, Priority
 
 
 def test_a_card_is_written_at_most_once_in_its_interval() -> None:
-    agenda = EditSchedule(every=2.5, per_second=100)
-    agenda.schedule("a", Priority.RUNNING, 0.0)
-    assert agenda.pop_due(0.0) == "a"
+    schedule = EditSchedule(every=2.5, per_second=100)
+    schedule.schedule("a", Priority.RUNNING, 0.0)
+    assert schedule.pop_due(0.0) == "a"
 
-    agenda.schedule("a", Priority.RUNNING, 0.1)
+    schedule.schedule("a", Priority.RUNNING, 0.1)
 
-    assert agenda.pop_due(1.0) is None
-    assert agenda.next_delay(1.0) == 1.5
-    assert agenda.pop_due(2.5) == "a"
+    assert schedule.pop_due(1.0) is None
+    assert schedule.next_delay(1.0) == 1.5
+    assert schedule.pop_due(2.5) == "a"
 
 
 def test_whoever_waits_longest_comes_first_and_many_wishes_are_one() -> None:
-    agenda = EditSchedule(every=1.0, per_second=100)
-    agenda.schedule("a", Priority.RUNNING, 0.0)
-    agenda.schedule("b", Priority.RUNNING, 0.1)
-    agenda.schedule("a", Priority.RUNNING, 0.2)
+    schedule = EditSchedule(every=1.0, per_second=100)
+    schedule.schedule("a", Priority.RUNNING, 0.0)
+    schedule.schedule("b", Priority.RUNNING, 0.1)
+    schedule.schedule("a", Priority.RUNNING, 0.2)
 
-    assert [agenda.pop_due(0.3), agenda.pop_due(0.3), agenda.pop_due(0.3)] == ["a", "b", None]
-    assert agenda.next_delay(0.3) is None
+    assert [schedule.pop_due(0.3), schedule.pop_due(0.3), schedule.pop_due(0.3)] == ["a", "b", None]
+    assert schedule.next_delay(0.3) is None
 
 
 def test_all_cards_together_keep_to_the_budget() -> None:
-    agenda = EditSchedule(every=0.0, per_second=4)
+    schedule = EditSchedule(every=0.0, per_second=4)
     for number in range(20):
-        agenda.schedule(f"card {number}", Priority.RUNNING, 0.0)
+        schedule.schedule(f"card {number}", Priority.RUNNING, 0.0)
 
-    assert sum(agenda.pop_due(0.0) is not None for _ in range(20)) == 4
-    assert agenda.next_delay(0.0) == 0.25
-    assert agenda.pop_due(0.25) is not None
-    assert agenda.pop_due(0.25) is None
+    assert sum(schedule.pop_due(0.0) is not None for _ in range(20)) == 4
+    assert schedule.next_delay(0.0) == 0.25
+    assert schedule.pop_due(0.25) is not None
+    assert schedule.pop_due(0.25) is None
 
 
 def test_an_end_waits_for_nobody() -> None:
-    agenda = EditSchedule(every=5.0, per_second=1)
+    schedule = EditSchedule(every=5.0, per_second=1)
     for name in ("a", "b", "c"):
-        agenda.schedule(name, Priority.RUNNING, 0.0)
-    assert agenda.pop_due(0.0) == "a"
+        schedule.schedule(name, Priority.RUNNING, 0.0)
+    assert schedule.pop_due(0.0) == "a"
 
-    agenda.schedule("c", Priority.FINAL, 0.0)
-    agenda.schedule("a", Priority.FINAL, 0.0)
+    schedule.schedule("c", Priority.FINAL, 0.0)
+    schedule.schedule("a", Priority.FINAL, 0.0)
 
-    assert {agenda.pop_due(0.0), agenda.pop_due(0.0)} == {"a", "c"}
-    assert agenda.pop_due(0.0) is None
+    assert {schedule.pop_due(0.0), schedule.pop_due(0.0)} == {"a", "c"}
+    assert schedule.pop_due(0.0) is None
 
 
 def test_those_in_line_let_the_running_go_first_but_not_for_ever() -> None:
-    agenda = EditSchedule(every=0.0, per_second=100)
-    agenda.schedule("waiting", Priority.WAITING, 0.0)
-    agenda.schedule("running", Priority.RUNNING, 5.0)
-    assert agenda.pop_due(5.0) == "running"
+    schedule = EditSchedule(every=0.0, per_second=100)
+    schedule.schedule("waiting", Priority.WAITING, 0.0)
+    schedule.schedule("running", Priority.RUNNING, 5.0)
+    assert schedule.pop_due(5.0) == "running"
 
-    agenda.schedule("running", Priority.RUNNING, 11.0)
+    schedule.schedule("running", Priority.RUNNING, 11.0)
 
-    assert agenda.pop_due(11.0) == "waiting"
+    assert schedule.pop_due(11.0) == "waiting"
 
 
 def test_a_card_that_is_being_written_or_dropped_is_not_handed_out() -> None:
-    agenda = EditSchedule(every=0.0, per_second=100)
-    agenda.schedule("a", Priority.FINAL, 0.0)
+    schedule = EditSchedule(every=0.0, per_second=100)
+    schedule.schedule("a", Priority.FINAL, 0.0)
 
-    assert agenda.pop_due(0.0, busy={"a"}) is None
-    assert agenda.next_delay(0.0, busy={"a"}) is None
-    agenda.cancel("a")
-    assert agenda.pop_due(0.0) is None
+    assert schedule.pop_due(0.0, busy={"a"}) is None
+    assert schedule.next_delay(0.0, busy={"a"}) is None
+    schedule.cancel("a")
+    assert schedule.pop_due(0.0) is None
 
 
 def test_a_wish_for_later_moves_up_when_the_end_comes() -> None:
-    agenda = EditSchedule(every=0.0, per_second=100)
-    agenda.schedule("a", Priority.RUNNING, 60.0)
-    assert agenda.pop_due(1.0) is None
+    schedule = EditSchedule(every=0.0, per_second=100)
+    schedule.schedule("a", Priority.RUNNING, 60.0)
+    assert schedule.pop_due(1.0) is None
 
-    agenda.schedule("a", Priority.FINAL, 1.0)
+    schedule.schedule("a", Priority.FINAL, 1.0)
 
-    assert agenda.pop_due(1.0) == "a"
+    assert schedule.pop_due(1.0) == "a"
 
 
 def test_what_could_not_be_written_does_not_wait_for_the_interval() -> None:
-    agenda = EditSchedule(every=60.0, per_second=100)
-    agenda.schedule("a", Priority.RUNNING, 0.0)
-    assert agenda.pop_due(0.0) == "a"
+    schedule = EditSchedule(every=60.0, per_second=100)
+    schedule.schedule("a", Priority.RUNNING, 0.0)
+    assert schedule.pop_due(0.0) == "a"
 
-    agenda.reschedule("a", Priority.RUNNING, 0.5)
+    schedule.reschedule("a", Priority.RUNNING, 0.5)
 
-    assert agenda.pop_due(0.4) is None
-    assert agenda.pop_due(0.5) == "a"
+    assert schedule.pop_due(0.4) is None
+    assert schedule.pop_due(0.5) == "a"
 
 
 @given(
@@ -103,22 +103,22 @@ def test_what_could_not_be_written_does_not_wait_for_the_interval() -> None:
 )
 @settings(deadline=None, max_examples=80)
 def test_every_wish_is_served_and_progress_never_too_fast(
-    wishes: list[tuple[str, Priority, float]],
+    edits: list[tuple[str, Priority, float]],
 ) -> None:
-    agenda = EditSchedule(every=2.5, per_second=2)
+    schedule = EditSchedule(every=2.5, per_second=2)
     at = 0.0
     taken: list[float] = []
     wanted: set[str] = set()
-    for job_id, urgency, passed in wishes:
+    for job_id, urgency, passed in edits:
         at += passed
-        agenda.schedule(job_id, urgency, at)
+        schedule.schedule(job_id, urgency, at)
         wanted.add(job_id)
-        if (job := agenda.pop_due(at)) is not None:
+        if (job := schedule.pop_due(at)) is not None:
             wanted.discard(job)
             taken.append(at)
-    while (delay := agenda.next_delay(at)) is not None:
+    while (delay := schedule.next_delay(at)) is not None:
         at += delay + 1e-6
-        job = agenda.pop_due(at)
+        job = schedule.pop_due(at)
         assert job is not None
         wanted.discard(job)
     assert not wanted

@@ -11,13 +11,13 @@ import pytest
 from bot.frontend.components import CustomId
 from bot.playground.server import Playground
 from bot.playground.state.models import MODAL_SUBMIT, Json, Message
-from tests.frontend.harness import Stage, open_stage
+from tests.frontend.harness import Harness, open_harness
 from tests.playground.clock import Clock
 
 
 @pytest.fixture
-async def stage(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Stage]:
-    async with open_stage(playground, tmp_path, clock) as opened:
+async def harness(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Harness]:
+    async with open_harness(playground, tmp_path, clock) as opened:
         yield opened
 
 
@@ -35,15 +35,15 @@ def relabel(message: Message, label: str, verb: str, numbers: str = "") -> None:
 
 
 async def test_an_answer_that_is_too_late_is_only_noted(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = await stage.result()
+    message = await harness.result()
     caplog.set_level(logging.INFO, "bot.frontend.responses")
-    stage.playground.world.faults.refuse("POST", "/callback", 40060)
+    harness.playground.world.faults.refuse("POST", "/callback", 40060)
 
-    await stage.member().press(message, "Details")
-    await stage.playground.requested("POST", "/callback", 2)
-    again = await stage.member().press(message, "Details")
+    await harness.member().press(message, "Details")
+    await harness.playground.requested("POST", "/callback", 2)
+    again = await harness.member().press(message, "Details")
     await again.answered()
 
     assert "an answer came too late" in caplog.text
@@ -51,95 +51,95 @@ async def test_an_answer_that_is_too_late_is_only_noted(
 
 
 async def test_an_answer_that_discord_refuses_is_logged(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = await stage.result()
-    stage.playground.world.faults.answer("POST", "/callback", 400, times=2)
+    message = await harness.result()
+    harness.playground.world.faults.answer("POST", "/callback", 400, times=2)
 
-    await stage.member().press(message, "Details")
-    await stage.playground.requested("POST", "/callback", 3)
-    again = await stage.member().press(message, "Details")
+    await harness.member().press(message, "Details")
+    await harness.playground.requested("POST", "/callback", 3)
+    again = await harness.member().press(message, "Details")
     await again.answered()
 
     assert "could not be answered" in caplog.text
 
 
 async def test_a_press_that_is_acknowledged_too_late_is_carried_out_all_the_same(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    stage.backend.hold("done ok=")
-    asked = await stage.imagine()
-    card = await stage.shows(asked, "Painting")
-    stage.playground.world.faults.refuse("POST", "/callback", 10062)
+    harness.backend.hold("done ok=")
+    asked = await harness.imagine()
+    card = await harness.shows(asked, "Painting")
+    harness.playground.world.faults.refuse("POST", "/callback", 10062)
 
-    await stage.member().press(card, "Cancel")
+    await harness.member().press(card, "Cancel")
 
-    await stage.shows(asked, "Cancelled by")
+    await harness.shows(asked, "Cancelled by")
 
 
 async def test_an_image_for_somebody_who_waited_too_long_is_not_a_defect(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = await stage.result()
+    message = await harness.result()
     caplog.set_level(logging.INFO, "bot.frontend.responses")
-    stage.playground.world.faults.refuse("PATCH", "@original", 50027)
+    harness.playground.world.faults.refuse("PATCH", "@original", 50027)
 
-    await stage.member().select(message, "Open an image …", ["cell:1:1"])
-    await stage.playground.until(
-        lambda _: any(call.status == 401 for call in stage.playground.requests)
+    await harness.member().select(message, "Open an image …", ["cell:1:1"])
+    await harness.playground.until(
+        lambda _: any(call.status == 401 for call in harness.playground.requests)
     )
-    again = await stage.member().select(message, "Open an image …", ["cell:1:1"])
+    again = await harness.member().select(message, "Open an image …", ["cell:1:1"])
     await again.answered()
 
     assert "an answer came too late" in caplog.text
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
-async def test_what_is_upscaled_already_is_not_upscaled_again(stage: Stage) -> None:
-    message = await stage.result()
-    pressed = await stage.member().select(message, "Upscale an image …", ["cell:1:1"])
-    upscaled = await stage.shows(pressed, "Upscaled")
+async def test_what_is_upscaled_already_is_not_upscaled_again(harness: Harness) -> None:
+    message = await harness.result()
+    pressed = await harness.member().select(message, "Upscale an image …", ["cell:1:1"])
+    upscaled = await harness.shows(pressed, "Upscaled")
     relabel(upscaled, "Details", "upscale", ":1:1")
 
-    refused = await (await stage.member().press(upscaled, "Details")).answered()
+    refused = await (await harness.member().press(upscaled, "Details")).answered()
 
     assert "upscaled already" in refused.content
 
 
-async def test_an_upscale_that_failed_is_tried_again_as_it_was(stage: Stage) -> None:
-    message = await stage.result()
-    first = await stage.member().select(message, "Upscale an image …", ["cell:2:1"])
-    await stage.shows(first, "Upscaled")
-    stage.backend.faults.reject = "no such thing"
-    again = await stage.member().select(message, "Upscale an image …", ["cell:2:1"])
-    failed = await stage.shows(again, "That did not work")
-    stage.backend.faults.reject = ""
+async def test_an_upscale_that_failed_is_tried_again_as_it_was(harness: Harness) -> None:
+    message = await harness.result()
+    first = await harness.member().select(message, "Upscale an image …", ["cell:2:1"])
+    await harness.shows(first, "Upscaled")
+    harness.backend.faults.reject = "no such thing"
+    again = await harness.member().select(message, "Upscale an image …", ["cell:2:1"])
+    failed = await harness.shows(again, "That did not work")
+    harness.backend.faults.reject = ""
 
-    retried = await stage.member("Ben").press(failed, "Try again")
+    retried = await harness.member("Ben").press(failed, "Try again")
 
-    await stage.shows(retried, "Upscaled")
-    request = (await stage.job(retried)).request
-    assert request.origin == (await stage.job(first)).request.origin
+    await harness.shows(retried, "Upscaled")
+    request = (await harness.job(retried)).request
+    assert request.origin == (await harness.job(first)).request.origin
     assert request.author.name == "Ben"
 
 
 async def test_a_bot_without_a_workflow_for_it_says_that_it_cannot_upscale(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, upscaling=False) as stage:
-        message = await stage.result()
+    async with open_harness(playground, tmp_path, clock, upscaling=False) as harness:
+        message = await harness.result()
         relabel(message, "Details", "upscale", ":1:1")
 
-        refused = await (await stage.member().press(message, "Details")).answered()
+        refused = await (await harness.member().press(message, "Details")).answered()
 
         assert "no workflow for upscaling" in refused.content
 
 
-async def test_a_removal_that_names_no_message_is_refused(stage: Stage) -> None:
-    message = await stage.result()
+async def test_a_removal_that_names_no_message_is_refused(harness: Harness) -> None:
+    message = await harness.result()
     relabel(message, "Details", "remove")
 
-    refused = await (await stage.member().press(message, "Details")).answered()
+    refused = await (await harness.member().press(message, "Details")).answered()
 
     assert "cannot be found any more" in refused.content
 
@@ -147,15 +147,15 @@ async def test_a_removal_that_names_no_message_is_refused(stage: Stage) -> None:
 async def test_rows_that_are_gone_do_not_stop_a_removal(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        message = await stage.result()
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+        message = await harness.result()
         await playground.until(
             lambda _: len([one for one in message.controls() if "url" in one]) == 2
         )
-        asked = await (await stage.member().press(message, "Delete")).answered()
+        asked = await (await harness.member().press(message, "Delete")).answered()
         playground.world.faults.refuse("GET", "/messages$", 10003)
 
-        await stage.member().press(asked, "Delete for good")
+        await harness.member().press(asked, "Delete for good")
 
         await playground.until(lambda _: asked.content == "Deleted.")
         assert message.id not in playground.world.messages
@@ -164,13 +164,13 @@ async def test_rows_that_are_gone_do_not_stop_a_removal(
 async def test_a_request_that_a_check_refuses_is_not_taken_in(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, forbidden="dragon") as stage:
-        asked = await stage.member().slash("imagine", "imagine", prompt="a dragon")
+    async with open_harness(playground, tmp_path, clock, forbidden="dragon") as harness:
+        asked = await harness.member().slash("imagine", "imagine", prompt="a dragon")
         message = await asked.answered()
 
         assert message.ephemeral
         assert message.content == "Not that word, please."
-        assert await stage.queue.jobs.by_interaction(asked.id) is None
+        assert await harness.queue.jobs.by_interaction(asked.id) is None
 
 
 @pytest.mark.parametrize(
@@ -182,29 +182,29 @@ async def test_a_request_that_a_check_refuses_is_not_taken_in(
     ],
 )
 async def test_forms_are_read_however_they_are_nested(
-    stage: Stage, components: list[Json], answer: str
+    harness: Harness, components: list[Json], answer: str
 ) -> None:
-    message = await stage.result()
-    job_id = await stage.posts.job_of(message.id)
-    world = stage.playground.world
+    message = await harness.result()
+    job_id = await harness.messages.job_of(message.id)
+    world = harness.playground.world
     data = {"custom_id": f"gb:edit:{job_id}", "components": components}
 
     handed = world.interactions.open(
-        MODAL_SUBMIT, stage.member().user, world.channel("imagine"), data, message=message
+        MODAL_SUBMIT, harness.member().user, world.channel("imagine"), data, message=message
     )
 
-    await stage.playground.until(lambda _: handed.original_id)
+    await harness.playground.until(lambda _: handed.original_id)
     assert answer in world.messages[handed.original_id or 0].content
 
 
-async def test_a_form_that_nobody_knows_is_answered(stage: Stage) -> None:
-    message = await stage.result()
-    world = stage.playground.world
+async def test_a_form_that_nobody_knows_is_answered(harness: Harness) -> None:
+    message = await harness.result()
+    world = harness.playground.world
     data: Json = {"custom_id": "somebody:else", "components": []}
 
     handed = world.interactions.open(
-        MODAL_SUBMIT, stage.member().user, world.channel("imagine"), data, message=message
+        MODAL_SUBMIT, harness.member().user, world.channel("imagine"), data, message=message
     )
 
-    await stage.playground.until(lambda _: handed.original_id)
+    await harness.playground.until(lambda _: handed.original_id)
     assert "another version of the bot" in world.messages[handed.original_id or 0].content

@@ -14,13 +14,13 @@ from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.store import jobs as job_table
 from bot.store.audit import AuditRepository
-from tests.frontend.harness import LIMITS, Stage, open_stage
+from tests.frontend.harness import LIMITS, Harness, open_harness
 from tests.playground.clock import Clock
 
 
 @pytest.fixture
-async def stage(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Stage]:
-    async with open_stage(playground, tmp_path, clock) as opened:
+async def harness(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Harness]:
+    async with open_harness(playground, tmp_path, clock) as opened:
         yield opened
 
 
@@ -31,47 +31,47 @@ async def whispered(pressed: Invocation) -> str:
     return message.text
 
 
-async def test_a_reroll_is_the_same_with_another_seed_for_whoever_pressed(stage: Stage) -> None:
-    message = await stage.result("a lighthouse --seed 7 --no fog")
+async def test_a_reroll_is_the_same_with_another_seed_for_whoever_pressed(harness: Harness) -> None:
+    message = await harness.result("a lighthouse --seed 7 --no fog")
 
-    pressed = await stage.member("Ben").press(message, "Re-roll")
-    await stage.shows(pressed, "Done")
+    pressed = await harness.member("Ben").press(message, "Re-roll")
+    await harness.shows(pressed, "Done")
 
-    job = await stage.job(pressed)
+    job = await harness.job(pressed)
     assert (job.request.prompt, job.request.negative) == ("a lighthouse", "fog")
     assert job.request.seed != 7
     assert job.request.author.name == "Ben"
     assert pressed.response is not None
-    assert f"Re-rolled by <@{stage.member('Ben').id}> from [this one]" in pressed.response.content
+    assert f"Re-rolled by <@{harness.member('Ben').id}> from [this one]" in pressed.response.content
     assert f"/{message.id})" in pressed.response.content
     assert not pressed.response.mentions
 
 
-async def test_the_form_is_filled_in_and_what_is_handed_in_is_made(stage: Stage) -> None:
-    message = await stage.result("a lighthouse --seed 7 --no fog")
+async def test_the_form_is_filled_in_and_what_is_handed_in_is_made(harness: Harness) -> None:
+    message = await harness.result("a lighthouse --seed 7 --no fog")
 
-    pressed = await stage.member("Ben").press(message, "Edit & run again")
+    pressed = await harness.member("Ben").press(message, "Edit & run again")
     await pressed.acked()
     assert pressed.modal is not None
     fields = [label["component"] for label in pressed.modal["components"]]
     assert fields[0]["value"].startswith("a lighthouse --size 64x64 --rows 2")
     assert "fog" not in fields[0]["value"]
     assert fields[1]["value"] == "fog"
-    handed = await stage.member("Ben").submit_modal(
+    handed = await harness.member("Ben").submit_modal(
         pressed, {"prompt": "a castle --rows 1", "negative": ""}
     )
 
-    await stage.shows(handed, "Done")
-    request = (await stage.job(handed)).request
+    await harness.shows(handed, "Done")
+    request = (await harness.job(handed)).request
     assert (request.prompt, request.rows, request.negative) == ("a castle", 1, "")
 
 
-async def test_a_form_with_a_mistake_is_answered_privately(stage: Stage) -> None:
-    message = await stage.result()
-    pressed = await stage.member().press(message, "Edit & run again")
+async def test_a_form_with_a_mistake_is_answered_privately(harness: Harness) -> None:
+    message = await harness.result()
+    pressed = await harness.member().press(message, "Edit & run again")
     await pressed.acked()
 
-    handed = await stage.member().submit_modal(pressed, {"prompt": "x --steps 9999"})
+    handed = await harness.member().submit_modal(pressed, {"prompt": "x --steps 9999"})
 
     assert "--steps must be a whole number" in await whispered(handed)
 
@@ -79,24 +79,24 @@ async def test_a_form_with_a_mistake_is_answered_privately(stage: Stage) -> None
 async def test_buttons_and_forms_work_after_a_restart(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock) as stage:
-        message = await stage.result("a lighthouse")
-        await stage.dispatcher.idle()
-        opened = await stage.member().press(message, "Edit & run again")
+    async with open_harness(playground, tmp_path, clock) as harness:
+        message = await harness.result("a lighthouse")
+        await harness.scheduler.idle()
+        opened = await harness.member().press(message, "Edit & run again")
         await opened.acked()
 
-    async with open_stage(playground, tmp_path, clock) as stage:
-        handed = await stage.member().submit_modal(opened, {"prompt": "a castle"})
-        await stage.shows(handed, "Done")
-        pressed = await stage.member().press(message, "Re-roll")
-        await stage.shows(pressed, "Done")
+    async with open_harness(playground, tmp_path, clock) as harness:
+        handed = await harness.member().submit_modal(opened, {"prompt": "a castle"})
+        await harness.shows(handed, "Done")
+        pressed = await harness.member().press(message, "Re-roll")
+        await harness.shows(pressed, "Done")
 
 
-async def test_one_image_is_opened_at_full_size_and_upscaled_from_there(stage: Stage) -> None:
-    message = await stage.result("a lighthouse --seed 7")
-    await stage.dispatcher.idle()
+async def test_one_image_is_opened_at_full_size_and_upscaled_from_there(harness: Harness) -> None:
+    message = await harness.result("a lighthouse --seed 7")
+    await harness.scheduler.idle()
 
-    pressed = await stage.member("Ben").select(message, "Open an image …", ["cell:2:1"])
+    pressed = await harness.member("Ben").select(message, "Open an image …", ["cell:2:1"])
     opened = await pressed.answered()
 
     assert opened.ephemeral
@@ -105,9 +105,9 @@ async def test_one_image_is_opened_at_full_size_and_upscaled_from_there(stage: S
     assert file.filename.endswith("-row-02-img-01.png")
     assert file.description == "Picture 1 of row 2: a lighthouse"
     assert opened.content == "Row 2, image 1 · seed 8"
-    upscaling = await stage.member("Ben").press(opened, "Upscale")
-    done = await stage.shows(upscaling, "Upscaled")
-    job = await stage.job(upscaling)
+    upscaling = await harness.member("Ben").press(opened, "Upscale")
+    done = await harness.shows(upscaling, "Upscaled")
+    job = await harness.job(upscaling)
     assert job.request.author.name == "Ben"
     assert job.request.origin is not None
     assert (job.request.origin.row, job.request.origin.column) == (2, 1)
@@ -116,12 +116,12 @@ async def test_one_image_is_opened_at_full_size_and_upscaled_from_there(stage: S
     assert f"/{message.id})" in done.content
 
 
-async def test_an_image_is_upscaled_from_the_menu_and_opened(stage: Stage) -> None:
-    message = await stage.result("a lighthouse --seed 7")
+async def test_an_image_is_upscaled_from_the_menu_and_opened(harness: Harness) -> None:
+    message = await harness.result("a lighthouse --seed 7")
 
-    pressed = await stage.member().select(message, "Upscale an image …", ["cell:1:2"])
-    done = await stage.shows(pressed, "Upscaled")
-    opened = await stage.member().press(done, "Open full size")
+    pressed = await harness.member().select(message, "Upscale an image …", ["cell:1:2"])
+    done = await harness.shows(pressed, "Upscaled")
+    opened = await harness.member().press(done, "Open full size")
 
     (file,) = (await opened.answered()).attachments
     assert file.width == done.attachments[0].width
@@ -130,104 +130,106 @@ async def test_an_image_is_upscaled_from_the_menu_and_opened(stage: Stage) -> No
 async def test_a_large_grid_is_chosen_from_by_row(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock) as stage:
-        message = await stage.result("a lighthouse --rows 8 --samples 4")
+    async with open_harness(playground, tmp_path, clock) as harness:
+        message = await harness.result("a lighthouse --rows 8 --samples 4")
 
-        pressed = await stage.member().select(message, "Open an image: which row? …", ["rows:3:3"])
+        pressed = await harness.member().select(
+            message, "Open an image: which row? …", ["rows:3:3"]
+        )
         asked = await pressed.answered()
         assert asked.content == "Which image shall I open?"
         menu = asked.controls()[0]
         assert [option["value"] for option in menu["options"]] == [
             f"cell:3:{column}" for column in (1, 2, 3, 4)
         ]
-        chosen = await stage.member().select(asked, menu["custom_id"], ["cell:3:4"])
+        chosen = await harness.member().select(asked, menu["custom_id"], ["cell:3:4"])
 
         opened = await chosen.answered()
         assert opened.content.startswith("Row 3, image 4")
 
 
-async def test_pictures_that_are_gone_are_said_to_be_gone(stage: Stage) -> None:
-    message = await stage.result()
-    for file in stage.collector.folder((await _only_job(stage)).id).glob("row-*.png"):
+async def test_pictures_that_are_gone_are_said_to_be_gone(harness: Harness) -> None:
+    message = await harness.result()
+    for file in harness.fetcher.folder((await _only_job(harness)).id).glob("row-*.png"):
         file.unlink()
 
-    pressed = await stage.member().select(message, "Open an image …", ["cell:1:1"])
+    pressed = await harness.member().select(message, "Open an image …", ["cell:1:1"])
 
     assert "not stored any more" in await whispered(pressed)
 
 
-async def test_details_are_private_and_can_be_copied(stage: Stage) -> None:
-    message = await stage.result("a lighthouse --seed 7")
+async def test_details_are_private_and_can_be_copied(harness: Harness) -> None:
+    message = await harness.result("a lighthouse --seed 7")
 
-    said = await whispered(await stage.member("Ben").press(message, "Details"))
+    said = await whispered(await harness.member("Ben").press(message, "Details"))
 
     assert "a lighthouse --size 64x64" in said
     assert "row 1: 7, row 2: 8" in said
 
 
-async def test_a_result_is_deleted_by_its_author_after_asking(stage: Stage) -> None:
-    message = await stage.result()
+async def test_a_result_is_deleted_by_its_author_after_asking(harness: Harness) -> None:
+    message = await harness.result()
 
-    pressed = await stage.member().press(message, "Delete")
+    pressed = await harness.member().press(message, "Delete")
     asked = await pressed.answered()
     assert asked.ephemeral
-    assert message.id in stage.playground.world.messages
-    confirmed = await stage.member().press(asked, "Delete for good")
+    assert message.id in harness.playground.world.messages
+    confirmed = await harness.member().press(asked, "Delete for good")
     await confirmed.acked()
 
-    await stage.playground.until(lambda world: message.id not in world.messages)
-    await stage.playground.until(lambda _: asked.content == "Deleted.")
+    await harness.playground.until(lambda world: message.id not in world.messages)
+    await harness.playground.until(lambda _: asked.content == "Deleted.")
     assert not asked.controls()
-    job = await _only_job(stage)
-    assert await stage.posts.status_message(job.id) is None
+    job = await _only_job(harness)
+    assert await harness.messages.status_message(job.id) is None
 
 
-async def test_a_stranger_deletes_nothing_and_a_moderator_leaves_a_record(stage: Stage) -> None:
-    message = await stage.result()
+async def test_a_stranger_deletes_nothing_and_a_moderator_leaves_a_record(harness: Harness) -> None:
+    message = await harness.result()
 
-    refused = await whispered(await stage.member("Ben").press(message, "Delete"))
+    refused = await whispered(await harness.member("Ben").press(message, "Delete"))
     assert "Only its author or a moderator" in refused
-    asked = await (await stage.member("Mo").press(message, "Delete")).answered()
-    await stage.member("Mo").press(asked, "Delete for good")
+    asked = await (await harness.member("Mo").press(message, "Delete")).answered()
+    await harness.member("Mo").press(asked, "Delete for good")
 
-    await stage.playground.until(lambda _: asked.content == "Deleted.")
-    (entry,) = await AuditRepository(stage.database).entries(stage.playground.world.guild_id)
+    await harness.playground.until(lambda _: asked.content == "Deleted.")
+    (entry,) = await AuditRepository(harness.database).entries(harness.playground.world.guild_id)
     assert entry.action == "removed"
-    assert entry.actor_id == stage.member("Mo").id
+    assert entry.actor_id == harness.member("Mo").id
     assert entry.detail["prompt"] == "a lighthouse"
 
 
-async def test_deleting_twice_is_harmless(stage: Stage) -> None:
-    message = await stage.result()
-    first = await (await stage.member().press(message, "Delete")).answered()
-    second = await (await stage.member().press(message, "Delete")).answered()
+async def test_deleting_twice_is_harmless(harness: Harness) -> None:
+    message = await harness.result()
+    first = await (await harness.member().press(message, "Delete")).answered()
+    second = await (await harness.member().press(message, "Delete")).answered()
 
-    await stage.member().press(first, "Delete for good")
-    await stage.playground.until(lambda _: first.content == "Deleted.")
-    await stage.member().press(second, "Delete for good")
+    await harness.member().press(first, "Delete for good")
+    await harness.playground.until(lambda _: first.content == "Deleted.")
+    await harness.member().press(second, "Delete for good")
 
-    await stage.playground.until(lambda _: second.content == "It was gone already.")
+    await harness.playground.until(lambda _: second.content == "It was gone already.")
 
 
-async def test_what_discord_does_not_let_the_bot_delete_is_said(stage: Stage) -> None:
-    message = await stage.result()
-    world = stage.playground.world
-    asked = await (await stage.member().press(message, "Delete")).answered()
+async def test_what_discord_does_not_let_the_bot_delete_is_said(harness: Harness) -> None:
+    message = await harness.result()
+    world = harness.playground.world
+    asked = await (await harness.member().press(message, "Delete")).answered()
 
     world.faults.refuse("DELETE", "/messages/", 50013)
-    forbidden = await stage.member().press(asked, "Delete for good")
+    forbidden = await harness.member().press(asked, "Delete for good")
     (said,) = await forbidden.followed_up()
     assert "I may not delete messages here" in said.content
     world.faults.answer("DELETE", "/messages/", 400)
-    broken = await stage.member().press(asked, "Delete for good")
+    broken = await harness.member().press(asked, "Delete for good")
     (said,) = await broken.followed_up()
     assert "try again in a minute" in said.content
 
 
-async def test_two_presses_are_two_requests_and_the_limits_hold(stage: Stage) -> None:
-    message = await stage.result("a lighthouse --rows 8 --samples 4")
+async def test_two_presses_are_two_requests_and_the_limits_hold(harness: Harness) -> None:
+    message = await harness.result("a lighthouse --rows 8 --samples 4")
 
-    pressed = await stage.member().press(message, "Re-roll")
+    pressed = await harness.member().press(message, "Re-roll")
 
     assert "You have 8 of 40 images left" in await whispered(pressed)
 
@@ -235,47 +237,51 @@ async def test_two_presses_are_two_requests_and_the_limits_hold(stage: Stage) ->
 async def test_a_request_beyond_todays_limits_is_not_made_again(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock) as stage:
-        message = await stage.result("a lighthouse --rows 8 --samples 1")
-        await stage.dispatcher.idle()
+    async with open_harness(playground, tmp_path, clock) as harness:
+        message = await harness.result("a lighthouse --rows 8 --samples 1")
+        await harness.scheduler.idle()
 
-    async with open_stage(playground, tmp_path, clock, limits=replace(LIMITS, max_rows=4)) as stage:
-        pressed = await stage.member().press(message, "Re-roll")
+    async with open_harness(
+        playground, tmp_path, clock, limits=replace(LIMITS, max_rows=4)
+    ) as harness:
+        pressed = await harness.member().press(message, "Re-roll")
         assert "--rows must be a whole number from 1 to 4" in await whispered(pressed)
 
 
-async def test_what_was_erased_is_not_made_again(stage: Stage) -> None:
-    message = await stage.result()
-    await stage.dispatcher.idle()
-    author, at = stage.member().id, stage.clock()
+async def test_what_was_erased_is_not_made_again(harness: Harness) -> None:
+    message = await harness.result()
+    await harness.scheduler.idle()
+    author, at = harness.member().id, harness.clock()
 
     def erase(link: sqlite3.Connection) -> None:
         job_table.erase_author_data(link, author, at=at)
 
-    await stage.database.write(erase)
+    await harness.database.write(erase)
 
     for label in ("Re-roll", "Edit & run again"):
-        pressed = await stage.member("Ben").press(message, label)
+        pressed = await harness.member("Ben").press(message, label)
         assert "erased" in await whispered(pressed)
 
 
-async def test_a_button_of_an_unknown_job_says_so(stage: Stage) -> None:
-    message = await stage.result()
+async def test_a_button_of_an_unknown_job_says_so(harness: Harness) -> None:
+    message = await harness.result()
     for control in message.controls():
         if control.get("label") == "Details":
             control["custom_id"] = "gb:details:" + "a" * 16
 
-    pressed = await stage.member().press(message, "Details")
+    pressed = await harness.member().press(message, "Details")
 
     assert "not known here any more" in await whispered(pressed)
 
 
-async def test_only_what_failed_is_tried_again_and_only_results_are_opened(stage: Stage) -> None:
-    done = await stage.result()
-    job = await _only_job(stage)
-    asked = await stage.imagine("hopeless")
-    failed = await stage.shows(asked, "That did not work")
-    other = await stage.job(asked)
+async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
+    harness: Harness,
+) -> None:
+    done = await harness.result()
+    job = await _only_job(harness)
+    asked = await harness.imagine("hopeless")
+    failed = await harness.shows(asked, "That did not work")
+    other = await harness.job(asked)
     for message, before, after in (
         (done, f"gb:details:{job.id}", f"gb:retry:{job.id}"),
         (failed, f"gb:retry:{other.id}", f"gb:open:{other.id}:1:1"),
@@ -284,52 +290,52 @@ async def test_only_what_failed_is_tried_again_and_only_results_are_opened(stage
             if control.get("custom_id") == before:
                 control["custom_id"] = after
 
-    retried = await stage.member().press(done, "Details")
-    opened = await stage.member().press(failed, "Try again")
+    retried = await harness.member().press(done, "Details")
+    opened = await harness.member().press(failed, "Try again")
 
     assert "did not fail" in await whispered(retried)
     assert "no pictures to choose from" in await whispered(opened)
 
 
-async def test_a_picture_that_the_result_does_not_have_is_refused(stage: Stage) -> None:
-    message = await stage.result("a lighthouse")
-    job = await _only_job(stage)
+async def test_a_picture_that_the_result_does_not_have_is_refused(harness: Harness) -> None:
+    message = await harness.result("a lighthouse")
+    job = await _only_job(harness)
     presses = {"9:1": "no image 1 in row 9", "1": "from an older version"}
     for numbers, words in presses.items():
         for control in message.controls():
             if control.get("label") == "Details":
                 original = control["custom_id"]
                 control["custom_id"] = f"gb:open:{job.id}:{numbers}"
-                pressed = await stage.member().press(message, "Details")
+                pressed = await harness.member().press(message, "Details")
                 control["custom_id"] = original
         assert words in await whispered(pressed)
 
 
-async def test_machines_that_do_not_hear_a_cancel_are_told_again(stage: Stage) -> None:
-    stage.backend.hold("done ok=")
-    asked = await stage.imagine()
-    message = await stage.shows(asked, "Painting")
-    stage.backend.deaf = True
+async def test_machines_that_do_not_hear_a_cancel_are_told_again(harness: Harness) -> None:
+    harness.backend.hold("done ok=")
+    asked = await harness.imagine()
+    message = await harness.shows(asked, "Painting")
+    harness.backend.deaf = True
 
-    pressed = await stage.member().press(message, "Cancel")
+    pressed = await harness.member().press(message, "Cancel")
     (said,) = await pressed.followed_up()
     assert "Press Cancel again in a minute" in said.content
-    await stage.shows(asked, "Stopping")
-    stage.backend.deaf = False
-    await stage.member().press(message, "Cancel")
+    await harness.shows(asked, "Stopping")
+    harness.backend.deaf = False
+    await harness.member().press(message, "Cancel")
 
-    await stage.shows(asked, "Cancelled by")
-    assert (await stage.ended(asked)).state is JobState.CANCELLED
+    await harness.shows(asked, "Cancelled by")
+    assert (await harness.ended(asked)).state is JobState.CANCELLED
 
 
 async def test_a_defect_is_answered_with_an_apology_and_a_number(
-    stage: Stage, caplog: pytest.LogCaptureFixture
+    harness: Harness, caplog: pytest.LogCaptureFixture
 ) -> None:
-    message = await stage.result()
-    await stage.dispatcher.idle()
-    await stage.database.write(_break_the_job)
+    message = await harness.result()
+    await harness.scheduler.idle()
+    await harness.database.write(_break_the_job)
 
-    pressed = await stage.member().press(message, "Details")
+    pressed = await harness.member().press(message, "Details")
 
     assert str(pressed.id) in await whispered(pressed)
     assert str(pressed.id) in caplog.text
@@ -339,7 +345,7 @@ def _break_the_job(link: sqlite3.Connection) -> None:
     link.execute("UPDATE jobs SET snapshot = '{}'")
 
 
-async def _only_job(stage: Stage) -> Job:
-    await stage.dispatcher.idle()
-    (job,) = await stage.queue.jobs.history(stage.member().id)
+async def _only_job(harness: Harness) -> Job:
+    await harness.scheduler.idle()
+    (job,) = await harness.queue.jobs.history(harness.member().id)
     return job

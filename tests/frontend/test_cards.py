@@ -84,11 +84,11 @@ def labels(card: MessageContent) -> list[str]:
 
 
 def test_a_waiting_card_says_place_reason_estimate_and_price() -> None:
-    standing = QueuePosition(
+    position = QueuePosition(
         2, "2nd in line: starts after 1 other member's request", timedelta(minutes=3)
     )
 
-    card = job_message(a_job(), NOW, QueueInfo(standing, left=108, notice="The machines are away."))
+    card = job_message(a_job(), NOW, QueueInfo(position, left=108, notice="The machines are away."))
 
     assert "**2nd in line.** Starts after 1 other member's request." in card.description
     assert f"<t:{int(NOW.timestamp()) + 180}:R>" in card.description
@@ -111,10 +111,10 @@ def test_a_waiting_card_promises_nothing_that_was_not_measured() -> None:
 @pytest.mark.parametrize("seconds", [0, 1, 14.9, 15, 60, 4000])
 @pytest.mark.parametrize("late", [False, True])
 def test_an_answer_that_nobody_edits_says_how_long_and_not_when(seconds: float, late: bool) -> None:
-    standing = QueuePosition(2, "2nd in line", timedelta(seconds=seconds), late)
-    live = job_message(a_job(), NOW, QueueInfo(standing)).description
-    still = job_message(a_job(), NOW, QueueInfo(standing, live=False)).description
-    lines = own_lines([a_job()], {a_job().id: standing})[0]
+    position = QueuePosition(2, "2nd in line", timedelta(seconds=seconds), late)
+    live = job_message(a_job(), NOW, QueueInfo(position)).description
+    still = job_message(a_job(), NOW, QueueInfo(position, live=False)).description
+    lines = own_lines([a_job()], {a_job().id: position})[0]
 
     assert "<t:" not in still + lines
     assert ("at any moment" in still) == ("at any moment" in lines) == (seconds < 15)
@@ -300,8 +300,8 @@ def test_an_upscale_that_failed_can_only_be_tried_again() -> None:
 
 
 def test_a_result_elsewhere_leaves_a_pointer() -> None:
-    kept = job_message(a_job(JobState.FINISHED, rung="kept"), NOW)
-    direct = job_message(a_job(JobState.FINISHED, rung="direct"), NOW)
+    kept = job_message(a_job(JobState.FINISHED, method="kept"), NOW)
+    direct = job_message(a_job(JobState.FINISHED, method="direct"), NOW)
 
     assert "`/show abcdefgh`" in kept.description
     assert "sent separately" in direct.description

@@ -183,8 +183,8 @@ async def test_a_moderators_word_counts_on_their_own_server_only(bot: Bot) -> No
 
 
 async def test_the_machines_being_away_is_said_above_the_line(bot: Bot) -> None:
-    bot.client.desk = replace(bot.desk, notice=lambda: "the machines are away")
+    bot.client.context = replace(bot.context, notice=lambda: "the machines are away")
     bot.client.tree.clear_commands(guild=None)
-    for command in load_commands(bot.desk):
+    for command in load_commands(bot.context):
         bot.client.tree.add_command(command)
     assert "The machines are away." in said(await bot.ask("queue"))

@@ -30,7 +30,7 @@ async def test_help_names_every_command_and_the_moderators_own_only_to_them(bot:
 
 async def test_every_command_is_registered_within_discords_limits(bot: Bot) -> None:
     registered = {command["name"] for command in bot.playground.world.commands.all()}
-    built = {command.name for command in load_commands(bot.desk)}
+    built = {command.name for command in load_commands(bot.context)}
     assert registered == built
     assert {"imagine", "queue", "cancel", "history", "show", "quota", "quota-admin"} <= built
     templates = [item.__discord_ui_compiled_template__.pattern for item in load_dynamic_items()]

@@ -50,8 +50,8 @@ async def test_whoever_is_no_moderator_is_refused_in_code(bot: Bot, words: list[
     assert answer.ephemeral
     assert "Only moderators of this server" in answer.content
     guild = bot.playground.world.guild_id
-    assert await bot.desk.allowances.rules(guild) == ()
-    assert await bot.desk.allowances.changes(guild) == ()
+    assert await bot.context.quotas.rules(guild) == ()
+    assert await bot.context.quotas.changes(guild) == ()
 
 
 async def test_discord_does_not_even_offer_it_to_members(bot: Bot) -> None:
@@ -165,7 +165,7 @@ async def test_values_out_of_range_are_refused_with_what_is_allowed(
     answer = await bot.ask(f"quota-admin {command}", who="Mo", **options)
     assert answer.ephemeral
     assert complaint in answer.content
-    assert await bot.desk.allowances.rules(bot.playground.world.guild_id) == ()
+    assert await bot.context.quotas.rules(bot.playground.world.guild_id) == ()
 
 
 async def test_member_and_role_together_are_refused(bot: Bot) -> None:

@@ -17,172 +17,176 @@ from bot.frontend.messages import MessageNotFound
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from tests.frontend.harness import LIMITS, Stage, open_stage
+from tests.frontend.harness import LIMITS, Harness, open_harness
 from tests.playground.clock import Clock
 
 
 @pytest.fixture
-async def stage(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Stage]:
-    async with open_stage(playground, tmp_path, clock) as opened:
+async def harness(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Harness]:
+    async with open_harness(playground, tmp_path, clock) as opened:
         yield opened
 
 
-async def outlived(stage: Stage, minutes: float = 15) -> Invocation:
+async def outlived(harness: Harness, minutes: float = 15) -> Invocation:
     """A job whose picture is ready after the token has died."""
-    end = stage.backend.hold("done ok=")
-    asked = await stage.imagine("a lighthouse")
-    await stage.shows(asked, "Painting")
-    stage.clock.pass_time(minutes=minutes)
+    end = harness.backend.hold("done ok=")
+    asked = await harness.imagine("a lighthouse")
+    await harness.shows(asked, "Painting")
+    harness.clock.pass_time(minutes=minutes)
     end.set()
     return asked
 
 
 async def test_after_the_token_has_died_the_bot_posts_and_calls_the_author_once(
-    stage: Stage,
+    harness: Harness,
 ) -> None:
-    asked = await outlived(stage)
+    asked = await outlived(harness)
 
-    message = await stage.posted("Your picture is ready.")
-    card = await stage.shows(asked, "Go to the picture")
+    message = await harness.posted("Your picture is ready.")
+    card = await harness.shows(asked, "Go to the picture")
 
-    assert message.mentions == [stage.member().id]
+    assert message.mentions == [harness.member().id]
     assert message.nonce is not None
     assert len(message.attachments) == 1
     assert f"/{message.id})" in card.text
     assert not card.attachments
     assert not card.controls()
-    assert not [call for call in stage.playground.requests if call.status == 401]
-    assert (await stage.ended(asked)).delivery_method == CHANNEL
+    assert not [call for call in harness.playground.requests if call.status == 401]
+    assert (await harness.ended(asked)).delivery_method == CHANNEL
 
 
-async def test_the_token_is_left_alone_in_its_last_minute(stage: Stage) -> None:
-    asked = await outlived(stage, minutes=14.5)
+async def test_the_token_is_left_alone_in_its_last_minute(harness: Harness) -> None:
+    asked = await outlived(harness, minutes=14.5)
 
-    await stage.posted("Your picture is ready.")
+    await harness.posted("Your picture is ready.")
 
-    assert (await stage.ended(asked)).delivery_method == CHANNEL
+    assert (await harness.ended(asked)).delivery_method == CHANNEL
 
 
-async def test_where_the_bot_may_not_post_the_author_gets_a_direct_message(stage: Stage) -> None:
-    stage.playground.world.faults.refuse("POST", r"/channels/\d+/messages$", 50013)
-    asked = await outlived(stage)
+async def test_where_the_bot_may_not_post_the_author_gets_a_direct_message(
+    harness: Harness,
+) -> None:
+    harness.playground.world.faults.refuse("POST", r"/channels/\d+/messages$", 50013)
+    asked = await outlived(harness)
 
-    job = await _ended(stage, asked)
+    job = await _ended(harness, asked)
 
     assert job.delivery_method == DIRECT
     assert job.result is not None
-    message = stage.playground.world.messages[job.result.message_id]
+    message = harness.playground.world.messages[job.result.message_id]
     assert "could not be posted there" in message.content
     assert len(message.attachments) == 1
-    await stage.shows(asked, "sent separately")
+    await harness.shows(asked, "sent separately")
 
 
-async def test_what_nobody_takes_is_kept_and_the_card_says_so(stage: Stage) -> None:
-    stage.playground.world.faults.refuse("POST", r"/channels/\d+/messages$", 50013)
-    stage.playground.world.user("Ada").takes_dms = False
-    asked = await outlived(stage)
+async def test_what_nobody_takes_is_kept_and_the_card_says_so(harness: Harness) -> None:
+    harness.playground.world.faults.refuse("POST", r"/channels/\d+/messages$", 50013)
+    harness.playground.world.user("Ada").takes_dms = False
+    asked = await outlived(harness)
 
-    await stage.shows(asked, "could not be posted")
+    await harness.shows(asked, "could not be posted")
 
-    assert (await stage.ended(asked)).delivery_method == "kept"
+    assert (await harness.ended(asked)).delivery_method == "kept"
 
 
-async def test_a_card_that_was_deleted_is_replaced_by_a_message(stage: Stage) -> None:
-    end = stage.backend.hold("done ok=")
-    asked = await stage.imagine("a lighthouse")
-    card = await stage.shows(asked, "Painting")
-    stage.playground.world.delete_message(card)
+async def test_a_card_that_was_deleted_is_replaced_by_a_message(harness: Harness) -> None:
+    end = harness.backend.hold("done ok=")
+    asked = await harness.imagine("a lighthouse")
+    card = await harness.shows(asked, "Painting")
+    harness.playground.world.delete_message(card)
 
     end.set()
 
-    await stage.posted("Your picture is ready.")
-    assert (await stage.ended(asked)).delivery_method == CHANNEL
+    await harness.posted("Your picture is ready.")
+    assert (await harness.ended(asked)).delivery_method == CHANNEL
 
 
-async def test_an_interrupted_attempt_is_found_on_every_rung(stage: Stage) -> None:
-    asked = await stage.imagine("a lighthouse")
-    await stage.shows(asked, "Done")
-    job = await stage.ended(asked)
-    package = stage.collector.result(job)
+async def test_an_interrupted_attempt_is_found_on_every_rung(harness: Harness) -> None:
+    asked = await harness.imagine("a lighthouse")
+    await harness.shows(asked, "Done")
+    job = await harness.ended(asked)
+    package = harness.fetcher.result(job)
     nonce = f"job-{job.id}"
 
-    assert await stage.courier.find_sent(INTERACTION, job, nonce, job.created_at) == job.result
-    for rung in (CHANNEL, DIRECT):
-        if rung == CHANNEL:
+    assert await harness.transport.find_sent(INTERACTION, job, nonce, job.created_at) == job.result
+    for method in (CHANNEL, DIRECT):
+        if method == CHANNEL:
             assert asked.response is not None
-            stage.playground.world.delete_message(asked.response)
-        assert await stage.courier.find_sent(rung, job, nonce, job.created_at) is None
-        posted = await stage.courier.send(rung, job, package, nonce)
-        assert await stage.courier.find_sent(rung, job, nonce, job.created_at) == posted
-    assert await stage.courier.find_sent(INTERACTION, job, nonce, job.created_at) is None
+            harness.playground.world.delete_message(asked.response)
+        assert await harness.transport.find_sent(method, job, nonce, job.created_at) is None
+        posted = await harness.transport.send(method, job, package, nonce)
+        assert await harness.transport.find_sent(method, job, nonce, job.created_at) == posted
+    assert await harness.transport.find_sent(INTERACTION, job, nonce, job.created_at) is None
 
 
-async def test_the_same_nonce_posts_nothing_new(stage: Stage) -> None:
-    asked = await stage.imagine("a lighthouse")
-    await stage.shows(asked, "Done")
-    job = await stage.ended(asked)
-    package = stage.collector.result(job)
+async def test_the_same_nonce_posts_nothing_new(harness: Harness) -> None:
+    asked = await harness.imagine("a lighthouse")
+    await harness.shows(asked, "Done")
+    job = await harness.ended(asked)
+    package = harness.fetcher.result(job)
 
-    first = await stage.courier.send(CHANNEL, job, package, f"job-{job.id}")
-    second = await stage.courier.send(CHANNEL, job, package, f"job-{job.id}")
+    first = await harness.transport.send(CHANNEL, job, package, f"job-{job.id}")
+    second = await harness.transport.send(CHANNEL, job, package, f"job-{job.id}")
 
     assert first == second
 
 
-async def test_an_unfinished_card_is_no_result(stage: Stage) -> None:
-    stage.backend.hold("done ok=")
-    asked = await stage.imagine("a lighthouse")
-    await stage.shows(asked, "Painting")
-    job = await stage.job(asked)
+async def test_an_unfinished_card_is_no_result(harness: Harness) -> None:
+    harness.backend.hold("done ok=")
+    asked = await harness.imagine("a lighthouse")
+    await harness.shows(asked, "Painting")
+    job = await harness.job(asked)
 
-    assert await stage.courier.find_sent(INTERACTION, job, "n", job.created_at) is None
-    assert await stage.courier.find_sent(INTERACTION, _elsewhere(job), "n", job.created_at) is None
+    assert await harness.transport.find_sent(INTERACTION, job, "n", job.created_at) is None
+    assert (
+        await harness.transport.find_sent(INTERACTION, _elsewhere(job), "n", job.created_at) is None
+    )
 
 
-async def test_jobs_of_the_command_line_have_no_ladder_here(stage: Stage) -> None:
-    job = await _finished(stage)
-    package = stage.collector.result(job)
+async def test_jobs_of_the_command_line_have_no_ladder_here(harness: Harness) -> None:
+    job = await _finished(harness)
+    package = harness.fetcher.result(job)
     nobodys = replace(_elsewhere(job), id=job.id)
 
-    assert await stage.courier.methods(nobodys) == ()
+    assert await harness.transport.methods(nobodys) == ()
     with pytest.raises(MessageNotFound):
-        await stage.courier.send(DIRECT, nobodys, package, "n")
+        await harness.transport.send(DIRECT, nobodys, package, "n")
 
 
-async def test_without_a_card_nothing_can_become_the_result(stage: Stage) -> None:
-    job = await _finished(stage)
+async def test_without_a_card_nothing_can_become_the_result(harness: Harness) -> None:
+    job = await _finished(harness)
     assert job.result is not None
-    await stage.posts.forget(job.result.message_id)
+    await harness.messages.forget(job.result.message_id)
 
     with pytest.raises(MessageNotFound):
-        await stage.courier.send(INTERACTION, job, stage.collector.result(job), "n")
+        await harness.transport.send(INTERACTION, job, harness.fetcher.result(job), "n")
 
 
-async def test_discord_being_away_is_a_delivery_error(stage: Stage) -> None:
-    job = await _finished(stage)
-    stage.playground.world.faults.answer("POST", r"/messages$", 400, message="no")
+async def test_discord_being_away_is_a_delivery_error(harness: Harness) -> None:
+    job = await _finished(harness)
+    harness.playground.world.faults.answer("POST", r"/messages$", 400, message="no")
 
     with pytest.raises(DeliveryError, match="400"):
-        await stage.courier.send(CHANNEL, job, stage.collector.result(job), "n")
+        await harness.transport.send(CHANNEL, job, harness.fetcher.result(job), "n")
 
 
-async def test_a_result_waits_for_the_card_that_is_just_being_posted(stage: Stage) -> None:
-    gate = stage.playground.world.faults.hold("POST", "/callback", carried_out=True)
-    asked = await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
+async def test_a_result_waits_for_the_card_that_is_just_being_posted(harness: Harness) -> None:
+    gate = harness.playground.world.faults.hold("POST", "/callback", carried_out=True)
+    asked = await harness.member().slash("imagine", "imagine", prompt="a lighthouse")
     await gate.reached.wait()
     await asyncio.sleep(0.1)
 
     gate.open()
 
-    await stage.shows(asked, "Done")
-    assert (await stage.ended(asked)).delivery_method == INTERACTION
+    await harness.shows(asked, "Done")
+    assert (await harness.ended(asked)).delivery_method == INTERACTION
 
 
 async def test_rows_without_public_links_come_in_a_thread(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        message = await stage.result("a lighthouse --seed 7")
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+        message = await harness.result("a lighthouse --seed 7")
         await playground.until(lambda _: len(_links(message)) == 2)
 
         assert message.thread_id is None or message.thread_id == message.id
@@ -198,8 +202,8 @@ async def test_rows_without_public_links_come_in_a_thread(
         ]
         assert len(message.attachments) == 1
 
-        asked = await (await stage.member().press(message, "Delete")).answered()
-        await stage.member().press(asked, "Delete for good")
+        asked = await (await harness.member().press(message, "Delete")).answered()
+        await harness.member().press(asked, "Delete for good")
         await playground.until(lambda _: asked.content == "Deleted.")
         assert playground.world.messages_in(playground.world.channels[message.id]) == []
 
@@ -207,10 +211,10 @@ async def test_rows_without_public_links_come_in_a_thread(
 async def test_a_thread_that_is_there_already_is_used(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, rows="attachments") as stage:
-        end = stage.backend.hold("done ok=")
-        asked = await stage.imagine("a lighthouse")
-        card = await stage.shows(asked, "Painting")
+    async with open_harness(playground, tmp_path, clock, rows="attachments") as harness:
+        end = harness.backend.hold("done ok=")
+        asked = await harness.imagine("a lighthouse")
+        card = await harness.shows(asked, "Painting")
         world = playground.world
         world.message_board.open_thread(world.channel("imagine"), world.bot, "talk", message=card)
 
@@ -222,40 +226,40 @@ async def test_a_thread_that_is_there_already_is_used(
 async def test_rows_that_a_stop_left_behind_are_posted_by_the_next_bot(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
         opening = playground.world.faults.hold("POST", "/threads$")
-        message = await stage.result("a lighthouse")
+        message = await harness.result("a lighthouse")
         await opening.reached.wait()
-        await stage.dispatcher.idle()
-        await stage.courier.aclose(0)
+        await harness.scheduler.idle()
+        await harness.transport.aclose(0)
         playground.world.faults.clear()
     for _ in range(2):
-        async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-            await stage.courier.resume_pending_rows()
+        async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+            await harness.transport.resume_pending_rows()
             await playground.until(lambda _: len(_links(message)) == 2)
-            await stage.courier.aclose()
-            assert await stage.posts.pending_rows() == ()
+            await harness.transport.aclose()
+            assert await harness.messages.pending_rows() == ()
         assert len(playground.world.messages_in(playground.world.channels[message.id])) == 2
 
 
 async def test_rows_that_were_posted_before_a_crash_are_not_posted_again(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
         opening = playground.world.faults.hold("POST", "/threads$")
-        message = await stage.result("a lighthouse")
+        message = await harness.result("a lighthouse")
         await opening.reached.wait()
-        await stage.dispatcher.idle()
+        await harness.scheduler.idle()
         linking = playground.world.faults.hold("PATCH", "@original")
         opening.open()
         await linking.reached.wait()
-        await stage.courier.aclose(0)
+        await harness.transport.aclose(0)
         playground.world.faults.clear()
     rows = playground.world.messages_in(playground.world.channels[message.id])
     assert len(rows) == 2
     clock.pass_time(minutes=30)  # Discord has forgotten their nonces
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        await stage.courier.resume_pending_rows()
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+        await harness.transport.resume_pending_rows()
         await playground.until(lambda _: len(_links(message)) == 2)
     assert playground.world.messages_in(playground.world.channels[message.id]) == rows
     assert [url.rpartition("/")[2] for url in _links(message)] == [str(row.id) for row in rows]
@@ -264,16 +268,16 @@ async def test_rows_that_were_posted_before_a_crash_are_not_posted_again(
 async def test_a_grid_that_is_found_after_a_crash_gets_its_rows(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
         opening = playground.world.faults.hold("POST", "/threads$")
-        asked = await stage.imagine("a lighthouse")
+        asked = await harness.imagine("a lighthouse")
         await opening.reached.wait()
-        job = await stage.ended(asked)
-        await stage.courier.aclose(0)
+        job = await harness.ended(asked)
+        await harness.transport.aclose(0)
         playground.world.faults.clear()
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
-        assert await stage.courier.find_sent(INTERACTION, job, "", job.created_at) == job.result
-        card = await stage.shows(asked, "Done")
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+        assert await harness.transport.find_sent(INTERACTION, job, "", job.created_at) == job.result
+        card = await harness.shows(asked, "Done")
         await playground.until(lambda _: len(_links(card)) == 2)
 
 
@@ -281,63 +285,63 @@ async def test_without_threads_the_rows_lie_beside_the_grid_as_far_as_they_fit(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
     limits = replace(LIMITS, max_rows=12)
-    async with open_stage(playground, tmp_path, clock, rows="auto", limits=limits) as stage:
+    async with open_harness(playground, tmp_path, clock, rows="auto", limits=limits) as harness:
         playground.world.faults.refuse("POST", "/threads$", 50013, times=2)
-        message = await stage.result("a lighthouse")
+        message = await harness.result("a lighthouse")
         await playground.until(lambda _: len(message.attachments) == 3)
         assert message.embeds[0]["image"]["url"] == (
             f"attachment://{message.attachments[0].filename}"
         )
-        await stage.dispatcher.idle()
+        await harness.scheduler.idle()
 
-        many = await stage.result("a tower --rows 12 --samples 1")
+        many = await harness.result("a tower --rows 12 --samples 1")
         await playground.until(lambda _: len(many.attachments) == 10)
         await playground.until(lambda _: "Rows 10, 11 and 12 do not fit here" in many.text)
 
 
-async def test_links_only_means_no_files(stage: Stage) -> None:
-    message = await stage.result()
-    await stage.dispatcher.idle()
-    await stage.courier.aclose()
+async def test_links_only_means_no_files(harness: Harness) -> None:
+    message = await harness.result()
+    await harness.scheduler.idle()
+    await harness.transport.aclose()
 
     assert len(message.attachments) == 1
-    assert message.id not in stage.playground.world.channels
+    assert message.id not in harness.playground.world.channels
 
 
 async def test_rows_that_cannot_be_posted_cost_nothing(
     playground: Playground, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, rows="auto") as stage:
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
         opening = playground.world.faults.hold("POST", "/threads$")
-        asked = await stage.imagine("a lighthouse")
+        asked = await harness.imagine("a lighthouse")
         await opening.reached.wait()
         playground.world.faults.answer("PATCH", "@original", 400)
         opening.open()
-        job = await stage.ended(asked)
-        await stage.courier.aclose()
+        job = await harness.ended(asked)
+        await harness.transport.aclose()
 
         assert job.delivery_method == INTERACTION
         assert "the rows could not be posted" in caplog.text
-        await stage.shows(asked, "Done")
+        await harness.shows(asked, "Done")
 
 
 def _links(message: Message) -> list[str]:
     return [one["url"] for one in message.controls() if "url" in one]
 
 
-async def _ended(stage: Stage, asked: Invocation) -> Job:
+async def _ended(harness: Harness, asked: Invocation) -> Job:
     def over(_: object) -> bool:
-        return stage.dispatcher.running == 0
+        return harness.scheduler.running == 0
 
-    await stage.shows(asked, "Done")
-    await stage.playground.until(over)
-    return await stage.ended(asked)
+    await harness.shows(asked, "Done")
+    await harness.playground.until(over)
+    return await harness.ended(asked)
 
 
-async def _finished(stage: Stage) -> Job:
-    asked = await stage.imagine("a lighthouse")
-    await stage.shows(asked, "Done")
-    return await stage.ended(asked)
+async def _finished(harness: Harness) -> Job:
+    asked = await harness.imagine("a lighthouse")
+    await harness.shows(asked, "Done")
+    return await harness.ended(asked)
 
 
 def _elsewhere(job: Job) -> Job:

@@ -21,7 +21,7 @@ from bot.playground.client.driver import Invocation
 from bot.playground.rest.faults import Faults, Gate
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from tests.frontend.harness import Naps, Stage, open_stage, turns
+from tests.frontend.harness import Harness, Naps, open_harness, turns
 from tests.playground.clock import Clock
 
 LONG = 8  # so often Discord fails; with the pauses between, that is more than a minute
@@ -108,7 +108,7 @@ CALLS: dict[str, Call] = {
 class Play:
     """A job that is ready to be delivered, as soon as ``end`` is set."""
 
-    stage: Stage
+    harness: Harness
     asked: Invocation
     end: asyncio.Event
 
@@ -118,63 +118,63 @@ class Play:
         return self.asked.response
 
     def path(self, pattern: str) -> str:
-        world = self.stage.playground.world
+        world = self.harness.playground.world
         return pattern.replace("{card}", str(self.card.id)).replace(
             "{imagine}", str(world.channel("imagine").id)
         )
 
 
 @asynccontextmanager
-async def opened(playground: Playground, folder: Path, clock: Clock) -> AsyncIterator[Stage]:
-    async with open_stage(playground, folder, clock, rows="auto", naps=Naps()) as stage:
-        yield stage
+async def opened(playground: Playground, folder: Path, clock: Clock) -> AsyncIterator[Harness]:
+    async with open_harness(playground, folder, clock, rows="auto", naps=Naps()) as harness:
+        yield harness
 
 
-async def begun(stage: Stage, call: Call, patch: pytest.MonkeyPatch) -> Play:
+async def begun(harness: Harness, call: Call, patch: pytest.MonkeyPatch) -> Play:
     """Paint; nothing is edited any more, so that what follows is the delivery's."""
-    end = stage.backend.hold("done ok=")
-    asked = await stage.imagine("a lighthouse --seed 7")
-    play = Play(stage, asked, end)
-    await stage.shows(asked, "Painting")
+    end = harness.backend.hold("done ok=")
+    asked = await harness.imagine("a lighthouse --seed 7")
+    play = Play(harness, asked, end)
+    await harness.shows(asked, "Painting")
     if call.at == ("start", ""):
         return play
-    tell = stage.reporter.on_event
+    tell = harness.observer.on_event
 
     async def only_ends(job: Job, event: JobEvent) -> None:
         if job.state.terminal:
             await tell(job, event)
 
-    patch.setattr(stage.reporter, "report", only_ends)
+    patch.setattr(harness.observer, "report", only_ends)
     async for _ in turns():
-        if not stage.reporter.busy:
+        if not harness.observer.busy:
             break
     if call.way != INTERACTION:
-        stage.clock.pass_time(minutes=15)
+        harness.clock.pass_time(minutes=15)
     if call.way == DIRECT:
-        stage.playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
+        harness.playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
     return play
 
 
 def spoiled(play: Play, call: Call, spoil: Spoil) -> Gate | None:
-    faults = play.stage.playground.world.faults
+    faults = play.harness.playground.world.faults
     if call.lost is not None:
         method, path = call.lost
         faults.drop(method, play.path(path), carried_out=True)
     return spoil(faults, call.method, play.path(call.path))
 
 
-async def settled(stage: Stage, play: Play, way: str) -> Job:
+async def settled(harness: Harness, play: Play, way: str) -> Job:
     """The job, once everything about it has been posted."""
-    job = await stage.job(play.asked)
+    job = await harness.job(play.asked)
     async for _ in turns(20):
-        job = await stage.job(play.asked)
+        job = await harness.job(play.asked)
         card_is_done = way == INTERACTION or not play.card.controls()
-        if job.state.terminal and card_is_done and await stage.posts.pending_rows() == ():
+        if job.state.terminal and card_is_done and await harness.messages.pending_rows() == ():
             assert (job.state, job.delivery_method) == (JobState.FINISHED, way)
             return job
         await asyncio.sleep(0.01)
     raise AssertionError(
-        f"{job.state} {job.delivery_method}, rows owed: {await stage.posts.pending_rows()}"
+        f"{job.state} {job.delivery_method}, rows owed: {await harness.messages.pending_rows()}"
     )
 
 
@@ -225,8 +225,8 @@ async def test_whatever_goes_wrong_with_a_call_it_is_delivered_once(
     call: Call,
     spoil: Spoil,
 ) -> None:
-    async with opened(playground, tmp_path, clock) as stage:
-        play = await begun(stage, call, monkeypatch)
+    async with opened(playground, tmp_path, clock) as harness:
+        play = await begun(harness, call, monkeypatch)
         faults = playground.world.faults
         gate: Gate | None = None
         if call.at is None or call.at == ("start", ""):
@@ -240,7 +240,7 @@ async def test_whatever_goes_wrong_with_a_call_it_is_delivered_once(
             gate = spoiled(play, call, spoil)
             before.open()
 
-        job = await settled(stage, play, call.way)
+        job = await settled(harness, play, call.way)
         check(playground, job, play.card)
         if gate is not None:
             # What was given up is carried out after all, late.
@@ -268,20 +268,20 @@ async def test_a_bot_that_is_stopped_in_the_middle_goes_on_after_the_restart(
 ) -> None:
     call = CALLS[name]
     faults = playground.world.faults
-    async with opened(playground, tmp_path, clock) as stage:
-        play = await begun(stage, call, monkeypatch)
+    async with opened(playground, tmp_path, clock) as harness:
+        play = await begun(harness, call, monkeypatch)
         gate = spoiled(play, call, fault("hold", carried_out=carried_out))
         assert gate is not None
         play.end.set()
         async with asyncio.timeout(20):
             await gate.reached.wait()
-        await stage.courier.aclose(0)
-        await stage.dispatcher.aclose()
+        await harness.transport.aclose(0)
+        await harness.scheduler.aclose()
     faults._faults.clear()  # the request that was held stays so: its connection is gone
     clock.pass_time(minutes=10)  # Discord has forgotten every nonce
-    async with opened(playground, tmp_path, clock) as stage:
-        await stage.dispatcher.resume_jobs()
-        await stage.reporter.resume()
-        await stage.courier.resume_pending_rows()
-        job = await settled(stage, play, call.way)
+    async with opened(playground, tmp_path, clock) as harness:
+        await harness.scheduler.resume_jobs()
+        await harness.observer.resume()
+        await harness.transport.resume_pending_rows()
+        job = await settled(harness, play, call.way)
         check(playground, job, play.card)

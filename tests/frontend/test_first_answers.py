@@ -27,7 +27,7 @@ from bot.playground.state.models import Message
 from bot.settings import Settings
 from bot.store.ledger import LedgerRepository
 from tests.frontend.application import Bot, running
-from tests.frontend.harness import Stage, open_stage, turns
+from tests.frontend.harness import Harness, open_harness, turns
 from tests.playground.clock import Clock
 
 CALLBACK = r"/callback$"
@@ -63,43 +63,43 @@ async def quick(seconds: float) -> None:
     await asyncio.sleep(0)
 
 
-async def imagine(stage: Stage, fault: Callable[[], Any]) -> Invocation:
+async def imagine(harness: Harness, fault: Callable[[], Any]) -> Invocation:
     fault()
-    return await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
+    return await harness.member().slash("imagine", "imagine", prompt="a lighthouse")
 
 
-async def reroll(stage: Stage, fault: Callable[[], Any]) -> Invocation:
-    message = await stage.result("a lighthouse")
-    await stage.dispatcher.idle()
+async def reroll(harness: Harness, fault: Callable[[], Any]) -> Invocation:
+    message = await harness.result("a lighthouse")
+    await harness.scheduler.idle()
     fault()
-    return await stage.member().press(message, "Re-roll")
+    return await harness.member().press(message, "Re-roll")
 
 
-async def retry(stage: Stage, fault: Callable[[], Any]) -> Invocation:
-    asked = await stage.imagine("hopeless")
-    failed = await stage.shows(asked, "That did not work")
-    await stage.dispatcher.idle()
+async def retry(harness: Harness, fault: Callable[[], Any]) -> Invocation:
+    asked = await harness.imagine("hopeless")
+    failed = await harness.shows(asked, "That did not work")
+    await harness.scheduler.idle()
     fault()
-    return await stage.member().press(failed, "Try again")
+    return await harness.member().press(failed, "Try again")
 
 
-async def upscale(stage: Stage, fault: Callable[[], Any]) -> Invocation:
-    message = await stage.result("a lighthouse")
-    await stage.dispatcher.idle()
+async def upscale(harness: Harness, fault: Callable[[], Any]) -> Invocation:
+    message = await harness.result("a lighthouse")
+    await harness.scheduler.idle()
     fault()
-    return await stage.member().select(message, "Upscale an image …", ["cell:1:1"])
+    return await harness.member().select(message, "Upscale an image …", ["cell:1:1"])
 
 
-async def edit(stage: Stage, fault: Callable[[], Any]) -> Invocation:
-    message = await stage.result("a lighthouse")
-    await stage.dispatcher.idle()
-    opened = await stage.member().press(message, "Edit & run again")
+async def edit(harness: Harness, fault: Callable[[], Any]) -> Invocation:
+    message = await harness.result("a lighthouse")
+    await harness.scheduler.idle()
+    opened = await harness.member().press(message, "Edit & run again")
     await opened.acked()
     fault()
-    return await stage.member().submit_modal(opened, {"prompt": "a castle"})
+    return await harness.member().submit_modal(opened, {"prompt": "a castle"})
 
 
-Way = Callable[[Stage, Callable[[], Any]], Awaitable[Invocation]]
+Way = Callable[[Harness, Callable[[], Any]], Awaitable[Invocation]]
 WAYS: dict[str, Way] = {
     "/imagine": imagine,
     "re-roll": reroll,
@@ -109,11 +109,11 @@ WAYS: dict[str, Way] = {
 }
 
 
-def about(stage: Stage, job: Job) -> list[Message]:
+def about(harness: Harness, job: Job) -> list[Message]:
     """Every message that tells of the job, wherever it is."""
     return [
         message
-        for message in stage.playground.world.messages.values()
+        for message in harness.playground.world.messages.values()
         if short_id(job.id) in message.text or job.id in str(message.controls())
     ]
 
@@ -123,29 +123,29 @@ def live(messages: list[Message]) -> list[Message]:
     return [one for one in messages if "gb:cancel:" in str(one.controls())]
 
 
-async def accepted(stage: Stage, asked: Invocation) -> Job:
+async def accepted(harness: Harness, asked: Invocation) -> Job:
     async for _ in turns(60):
-        job = await stage.queue.jobs.by_interaction(asked.id)
+        job = await harness.queue.jobs.by_interaction(asked.id)
         if job is not None:
             return job
     raise AssertionError("the request was not accepted")
 
 
-async def settled(stage: Stage, job: Job) -> None:
+async def settled(harness: Harness, job: Job) -> None:
     async for _ in turns(30):
-        under_way = stage.client.desk.settling.under_way(job.id)
-        if not under_way and not await stage.posts.card_owed(job.id):
+        under_way = harness.client.context.settling.under_way(job.id)
+        if not under_way and not await harness.messages.card_owed(job.id):
             return
     raise AssertionError("the card is still looked for")
 
 
-def assert_nobody_reads_that_it_failed(stage: Stage) -> None:
-    said = [message.text for message in stage.playground.world.messages.values()]
+def assert_nobody_reads_that_it_failed(harness: Harness) -> None:
+    said = [message.text for message in harness.playground.world.messages.values()]
     assert [text for text in said if "went wrong" in text or "nothing was charged" in text] == []
 
 
-async def assert_charged_once(stage: Stage, job: Job) -> None:
-    ledger = LedgerRepository(stage.database)
+async def assert_charged_once(harness: Harness, job: Job) -> None:
+    ledger = LedgerRepository(harness.database)
     assert await ledger.check() == ()
     entries = await ledger.history(job.request.place.guild_id, job.request.author.id)
     kinds = sorted(entry.kind for entry in entries if entry.job_id == job.id)
@@ -157,32 +157,32 @@ async def assert_charged_once(stage: Stage, job: Job) -> None:
 async def test_an_accepted_request_is_said_to_be_accepted_once(
     playground: Playground, tmp_path: Path, clock: Clock, way: str, fault: str
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
+    async with open_harness(playground, tmp_path, clock, sleep=quick, hurry=True) as harness:
         gate = asyncio.Event()
 
         def break_it() -> None:
             nonlocal gate
             clock.pass_time(seconds=60)
-            gate = stage.backend.hold("done ok=")
+            gate = harness.backend.hold("done ok=")
             FAULTS[fault](playground.world.faults)
 
-        before = len(await stage.queue.jobs.history(stage.member().id))
-        asked = await WAYS[way](stage, break_it)
-        job = await accepted(stage, asked)
-        await settled(stage, job)
-        assert len(live(about(stage, job))) == 1, [one.text for one in about(stage, job)]
-        assert len(about(stage, job)) == 1
-        assert_nobody_reads_that_it_failed(stage)
+        before = len(await harness.queue.jobs.history(harness.member().id))
+        asked = await WAYS[way](harness, break_it)
+        job = await accepted(harness, asked)
+        await settled(harness, job)
+        assert len(live(about(harness, job))) == 1, [one.text for one in about(harness, job)]
+        assert len(about(harness, job)) == 1
+        assert_nobody_reads_that_it_failed(harness)
         playground.world.faults.clear()
 
         gate.set()
-        await stage.dispatcher.idle()
-        await stage.forgotten()
+        await harness.scheduler.idle()
+        await harness.forgotten()
 
-        job = await stage.job(asked)
+        job = await harness.job(asked)
         failed = way == "retry"
         assert job.state is (JobState.FAILED if failed else JobState.FINISHED)
-        left = about(stage, job)
+        left = about(harness, job)
         assert live(left) == []
         results = [one for one in left if one.attachments]
         assert len(results) == (0 if failed else 1)
@@ -190,9 +190,9 @@ async def test_an_accepted_request_is_said_to_be_accepted_once(
             assert job.delivery_method == (CHANNEL if fault in ELSEWHERE else INTERACTION)
         if fault not in ELSEWHERE:
             assert left == [asked.response]
-        assert_nobody_reads_that_it_failed(stage)
-        await assert_charged_once(stage, job)
-        made = len(await stage.queue.jobs.history(stage.member().id)) - before
+        assert_nobody_reads_that_it_failed(harness)
+        await assert_charged_once(harness, job)
+        made = len(await harness.queue.jobs.history(harness.member().id)) - before
         assert made == (1 if way == "/imagine" else 2)
 
 
@@ -202,32 +202,32 @@ async def test_what_a_stop_interrupts_the_next_bot_takes_up(
     playground: Playground, tmp_path: Path, clock: Clock, *, carried_out: bool, finished: bool
 ) -> None:
     """The bot is stopped between the acceptance and the receipt of its first answer."""
-    async with open_stage(playground, tmp_path, clock, sleep=quick) as stage:
+    async with open_harness(playground, tmp_path, clock, sleep=quick) as harness:
         answer = playground.world.faults.hold("POST", CALLBACK, carried_out=carried_out)
-        asked = await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
+        asked = await harness.member().slash("imagine", "imagine", prompt="a lighthouse")
         await answer.reached.wait()
-        job = await accepted(stage, asked)
+        job = await accepted(harness, asked)
     # What was cut off before it took effect never takes effect.
     playground.world.faults.clear()
     if not carried_out:
         playground.world.ack_life *= 0
     clock.pass_time(minutes=16 if finished else 1)
 
-    async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
-        gate = stage.backend.hold("done ok=")
-        await first_response.resume(stage.client)
-        await stage.dispatcher.resume_jobs()
-        await settled(stage, job)
-        assert len(about(stage, job)) == 1
+    async with open_harness(playground, tmp_path, clock, sleep=quick, hurry=True) as harness:
+        gate = harness.backend.hold("done ok=")
+        await first_response.resume(harness.client)
+        await harness.scheduler.resume_jobs()
+        await settled(harness, job)
+        assert len(about(harness, job)) == 1
         gate.set()
-        await stage.dispatcher.idle()
-        await stage.forgotten()
+        await harness.scheduler.idle()
+        await harness.forgotten()
 
-        job = await stage.job(asked)
+        job = await harness.job(asked)
         assert job.state is JobState.FINISHED
-        assert live(about(stage, job)) == []
-        assert len([one for one in about(stage, job) if one.attachments]) == 1
-        await assert_charged_once(stage, job)
+        assert live(about(harness, job)) == []
+        assert len([one for one in about(harness, job) if one.attachments]) == 1
+        await assert_charged_once(harness, job)
 
 
 @pytest.mark.parametrize("fault", ["cut after", "500 after", "no answer after", "too late"])
@@ -235,20 +235,20 @@ async def test_a_result_that_is_ready_first_is_still_one_message(
     playground: Playground, tmp_path: Path, clock: Clock, fault: str
 ) -> None:
     """The pictures are there before anybody knows which message the card is."""
-    async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
+    async with open_harness(playground, tmp_path, clock, sleep=quick, hurry=True) as harness:
         look = playground.world.faults.hold("GET", "@original")
         FAULTS[fault](playground.world.faults)
-        asked = await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
-        job = await accepted(stage, asked)
-        await stage.reached(asked, JobState.DELIVERING)
+        asked = await harness.member().slash("imagine", "imagine", prompt="a lighthouse")
+        job = await accepted(harness, asked)
+        await harness.reached(asked, JobState.DELIVERING)
         look.open()
 
-        await stage.dispatcher.idle()
-        await settled(stage, job)
-        await stage.forgotten()
+        await harness.scheduler.idle()
+        await settled(harness, job)
+        await harness.forgotten()
 
-        job = await stage.job(asked)
-        (result,) = about(stage, job)
+        job = await harness.job(asked)
+        (result,) = about(harness, job)
         assert result.attachments
         assert job.delivery_method == (CHANNEL if fault == "too late" else INTERACTION)
 
@@ -258,29 +258,29 @@ async def test_a_card_that_an_earlier_version_has_lost_is_settled_at_the_start(
     playground: Playground, tmp_path: Path, clock: Clock, *, token_lives: bool
 ) -> None:
     """It still offers Cancel, though its job has ended and was delivered beside it."""
-    async with open_stage(playground, tmp_path, clock, sleep=quick) as stage:
-        stage.backend.hold("done ok=")
-        asked = await stage.imagine()
-        job = await stage.job(asked)
-        await settled(stage, job)
-        await stage.shows(asked, "Painting")
+    async with open_harness(playground, tmp_path, clock, sleep=quick) as harness:
+        harness.backend.hold("done ok=")
+        asked = await harness.imagine()
+        job = await harness.job(asked)
+        await settled(harness, job)
+        await harness.shows(asked, "Painting")
 
     def lose(link: sqlite3.Connection) -> None:
         link.execute("DELETE FROM messages")
         link.execute("DELETE FROM deliveries")
 
     clock.pass_time(minutes=1 if token_lives else 20)
-    async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
-        await stage.database.write(lose)
-        stage.backend.faults.reject = "no such thing"
-        await first_response.resume(stage.client)
-        await stage.dispatcher.resume_jobs()
-        await settled(stage, job)
-        await stage.dispatcher.idle()
-        await stage.forgotten()
+    async with open_harness(playground, tmp_path, clock, sleep=quick, hurry=True) as harness:
+        await harness.database.write(lose)
+        harness.backend.faults.reject = "no such thing"
+        await first_response.resume(harness.client)
+        await harness.scheduler.resume_jobs()
+        await settled(harness, job)
+        await harness.scheduler.idle()
+        await harness.forgotten()
 
-        assert live(about(stage, job)) == []
-        assert len(about(stage, job)) == (1 if token_lives else 2)
+        assert live(about(harness, job)) == []
+        assert len(about(harness, job)) == (1 if token_lives else 2)
 
 
 ONCE = [
@@ -386,7 +386,7 @@ async def test_a_press_on_cancel_is_carried_out_whatever_becomes_of_its_answer(
     job = await bot.imagine("a heron")
     post = None
     async for _ in turns(60):
-        post = await bot.desk.posts.status_message(job.id)
+        post = await bot.context.messages.status_message(job.id)
         if post is not None:
             break
     assert post is not None
@@ -462,38 +462,38 @@ async def test_whoever_can_be_told_nowhere_still_gets_the_result(
 ) -> None:
     """No answer, no channel, no direct message: the job goes on, and /show brings it out."""
     caplog.set_level(logging.INFO)
-    async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
+    async with open_harness(playground, tmp_path, clock, sleep=quick, hurry=True) as harness:
         playground.world.faults.answer("POST", CALLBACK, 400, code=50035, times=MANY)
         playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
         playground.world.user("Ada").takes_dms = False
 
-        asked = await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
+        asked = await harness.member().slash("imagine", "imagine", prompt="a lighthouse")
 
-        job = await accepted(stage, asked)
-        await settled(stage, job)
-        await stage.dispatcher.idle()
-        job = await stage.job(asked)
+        job = await accepted(harness, asked)
+        await settled(harness, job)
+        await harness.scheduler.idle()
+        job = await harness.job(asked)
         assert job.state is JobState.FINISHED
-        assert about(stage, job) == []
+        assert about(harness, job) == []
         assert "Discord refused the card" in caplog.text
 
 
 async def test_a_direct_message_says_it_where_the_channel_cannot(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, sleep=quick, hurry=True) as stage:
-        stage.backend.hold("done ok=")
+    async with open_harness(playground, tmp_path, clock, sleep=quick, hurry=True) as harness:
+        harness.backend.hold("done ok=")
         playground.world.faults.refuse("POST", CALLBACK, 10062, times=MANY)
         playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
 
-        asked = await stage.member().slash("imagine", "imagine", prompt="a lighthouse")
+        asked = await harness.member().slash("imagine", "imagine", prompt="a lighthouse")
 
-        job = await accepted(stage, asked)
-        await settled(stage, job)
-        (card,) = about(stage, job)
+        job = await accepted(harness, asked)
+        await settled(harness, job)
+        (card,) = about(harness, job)
         assert card.channel_id == playground.world.direct_channel("Ada").id
         playground.world.faults.clear()
-        await stage.playground.until(lambda _: "Painting" in card.text)
-        pressed = await stage.member().press(card, "Cancel")
+        await harness.playground.until(lambda _: "Painting" in card.text)
+        pressed = await harness.member().press(card, "Cancel")
         await pressed.acked()
-        await stage.playground.until(lambda _: "Cancelled by" in card.text)
+        await harness.playground.until(lambda _: "Cancelled by" in card.text)

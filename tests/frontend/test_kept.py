@@ -16,14 +16,14 @@ from bot.playground.server import Playground
 from bot.playground.state.guild import Event
 from bot.playground.state.models import Message
 from bot.playground.state.world import World
-from tests.frontend.harness import Naps, Stage, open_stage, turns
+from tests.frontend.harness import Harness, Naps, open_harness, turns
 from tests.playground.clock import Clock
 
 
 @asynccontextmanager
-async def serving(stage: Stage) -> AsyncIterator[None]:
+async def serving(harness: Harness) -> AsyncIterator[None]:
     """Kept results are looked after until the block ends."""
-    task = asyncio.create_task(stage.kept.run())
+    task = asyncio.create_task(harness.kept.run())
     try:
         yield
     finally:
@@ -31,19 +31,19 @@ async def serving(stage: Stage) -> AsyncIterator[None]:
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def kept(stage: Stage, where: str | int = "imagine") -> tuple[Invocation, Job]:
+async def kept(harness: Harness, where: str | int = "imagine") -> tuple[Invocation, Job]:
     """A job whose result nobody takes: the token has expired, the channel and Ada are closed."""
-    world = stage.playground.world
-    end = stage.backend.hold("done ok=")
-    asked = await stage.member("Ada").slash(where, "imagine", prompt="a lighthouse")
+    world = harness.playground.world
+    end = harness.backend.hold("done ok=")
+    asked = await harness.member("Ada").slash(where, "imagine", prompt="a lighthouse")
     await asked.answered()
-    await stage.shows(asked, "Painting")
-    stage.clock.pass_time(minutes=15)
+    await harness.shows(asked, "Painting")
+    harness.clock.pass_time(minutes=15)
     world.add_deny_overwrite("imagine", "SEND_MESSAGES", "SEND_MESSAGES_IN_THREADS")
     world.user("Ada").takes_dms = False
     end.set()
-    await stage.shows(asked, "could not be posted")
-    return asked, await stage.ended(asked)
+    await harness.shows(asked, "could not be posted")
+    return asked, await harness.ended(asked)
 
 
 def results(world: World, job: Job) -> list[Message]:
@@ -52,86 +52,89 @@ def results(world: World, job: Job) -> list[Message]:
     ]
 
 
-async def delivered(stage: Stage, job: Job, rung: str) -> Message:
+async def delivered(harness: Harness, job: Job, method: str) -> Message:
     """The one message with the result, once the job says where it is."""
     stored = job
     async for _ in turns():
-        found = await stage.queue.jobs.get(job.id)
+        found = await harness.queue.jobs.get(job.id)
         assert found is not None
         stored = found
-        if stored.delivery_method == rung and len(stage.kept) == 0:
+        if stored.delivery_method == method and len(harness.kept) == 0:
             break
-    assert (stored.state, stored.delivery_method) == (JobState.FINISHED, rung)
-    (message,) = results(stage.playground.world, job)
+    assert (stored.state, stored.delivery_method) == (JobState.FINISHED, method)
+    (message,) = results(harness.playground.world, job)
     assert stored.result is not None
     assert stored.result.message_id == message.id
     assert stored.ended_at == job.ended_at
-    assert len(stage.kept) == 0
+    assert len(harness.kept) == 0
     return message
 
 
-def give_permission(stage: Stage) -> str:
-    stage.playground.world.restore("imagine")
+def give_permission(harness: Harness) -> str:
+    harness.playground.world.restore("imagine")
     return CHANNEL
 
 
-def invite_back(stage: Stage) -> str:
-    world = stage.playground.world
+def invite_back(harness: Harness) -> str:
+    world = harness.playground.world
     world._overwrites.clear() if hasattr(world, "_overwrites") else None
     world.channel("imagine").overwrites.clear()
-    stage.client.dispatch("guild_join", stage.client.guilds[0])
+    harness.client.dispatch("guild_join", harness.client.guilds[0])
     return CHANNEL
 
 
-def open_direct_messages(stage: Stage) -> str:
-    stage.playground.world.user("Ada").takes_dms = True  # nobody is told: tried by the hour
+def open_direct_messages(harness: Harness) -> str:
+    harness.playground.world.user("Ada").takes_dms = True  # nobody is told: tried by the hour
     return DIRECT
 
 
-OPENINGS: list[Callable[[Stage], str]] = [give_permission, invite_back, open_direct_messages]
+OPENINGS: list[Callable[[Harness], str]] = [give_permission, invite_back, open_direct_messages]
 
 
 @pytest.mark.parametrize("opening", OPENINGS)
 async def test_a_kept_result_comes_by_itself_once_a_way_is_open(
-    playground: Playground, tmp_path: Path, clock: Clock, opening: Callable[[Stage], str]
+    playground: Playground, tmp_path: Path, clock: Clock, opening: Callable[[Harness], str]
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, naps=Naps()) as stage, serving(stage):
-        asked, job = await kept(stage)
-        assert len(stage.kept) == 1
-        rung = opening(stage)
+    async with open_harness(playground, tmp_path, clock, naps=Naps()) as harness, serving(harness):
+        asked, job = await kept(harness)
+        assert len(harness.kept) == 1
+        method = opening(harness)
 
-        message = await delivered(stage, job, rung)
+        message = await delivered(harness, job, method)
 
         pings = [f"<@{job.request.author.id}>" in one.content for one in [message]]
-        assert pings == [rung == CHANNEL]
-        if rung == CHANNEL:
-            card = await stage.shows(asked, "Go to the picture")
+        assert pings == [method == CHANNEL]
+        if method == CHANNEL:
+            card = await harness.shows(asked, "Go to the picture")
             assert f"/{message.id})" in card.text
 
 
 @pytest.mark.parametrize("opening", [*OPENINGS])
 async def test_after_a_restart_kept_results_are_tried_at_once(
-    playground: Playground, tmp_path: Path, clock: Clock, opening: Callable[[Stage], str]
+    playground: Playground, tmp_path: Path, clock: Clock, opening: Callable[[Harness], str]
 ) -> None:
-    async with open_stage(playground, tmp_path, clock, naps=Naps()) as stage:
-        _, job = await kept(stage)
-        rung = opening(stage)
+    async with open_harness(playground, tmp_path, clock, naps=Naps()) as harness:
+        _, job = await kept(harness)
+        method = opening(harness)
     for _ in range(2):
-        async with open_stage(playground, tmp_path, clock, naps=Naps()) as stage, serving(stage):
-            await delivered(stage, job, rung)
+        async with (
+            open_harness(playground, tmp_path, clock, naps=Naps()) as harness,
+            serving(harness),
+        ):
+            await delivered(harness, job, method)
 
 
 async def test_a_kept_result_is_tried_when_its_author_is_there_again(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock) as stage, serving(stage):
-        _, job = await kept(stage)
+    async with open_harness(playground, tmp_path, clock) as harness, serving(harness):
+        _, job = await kept(harness)
         playground.world.user("Ada").takes_dms = True
 
         clock.pass_time(seconds=1)
-        await stage.imagine("another lighthouse")
+        await harness.imagine("another lighthouse")
 
-        message = await delivered(stage, job, DIRECT)
+        message = await delivered(harness, job, DIRECT)
         assert "could not be posted there" in message.content
 
 
@@ -139,28 +142,28 @@ async def test_a_kept_result_in_a_thread_comes_when_the_thread_is_unlocked(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
     world = playground.world
-    async with open_stage(playground, tmp_path, clock, naps=Naps()) as stage, serving(stage):
+    async with open_harness(playground, tmp_path, clock, naps=Naps()) as harness, serving(harness):
         thread = world.message_board.open_thread(
             world.channel("imagine"), world.user("Ada"), "talk"
         )
-        end = stage.backend.hold("done ok=")
-        asked = await stage.member("Ada").slash(thread.id, "imagine", prompt="a lighthouse")
+        end = harness.backend.hold("done ok=")
+        asked = await harness.member("Ada").slash(thread.id, "imagine", prompt="a lighthouse")
         await asked.answered()
-        await stage.shows(asked, "Painting")
+        await harness.shows(asked, "Painting")
         clock.pass_time(minutes=15)
         world.user("Ada").takes_dms = False
         assert thread.thread is not None
         thread.thread.locked = thread.thread.archived = True
         world.emit(Event("THREAD_UPDATE", channel=thread))
         end.set()
-        job = await stage.ended(asked)
+        job = await harness.ended(asked)
         assert job.delivery_method == "kept"
 
         thread.thread.locked = thread.thread.archived = False
         world.emit(Event("THREAD_UPDATE", channel=thread))
 
-        await delivered(stage, job, CHANNEL)
-        await stage.shows(asked, "Go to the picture")
+        await delivered(harness, job, CHANNEL)
+        await harness.shows(asked, "Go to the picture")
 
 
 @pytest.mark.parametrize("carried_out", [False, True])
@@ -168,23 +171,23 @@ async def test_a_crash_in_the_middle_of_a_late_delivery_doubles_nothing(
     playground: Playground, tmp_path: Path, clock: Clock, carried_out: bool
 ) -> None:
     faults = playground.world.faults
-    async with open_stage(playground, tmp_path, clock, naps=Naps()) as stage, serving(stage):
-        _, job = await kept(stage)
+    async with open_harness(playground, tmp_path, clock, naps=Naps()) as harness, serving(harness):
+        _, job = await kept(harness)
         gate = faults.hold("POST", r"/channels/\d+/messages$", carried_out=carried_out)
-        give_permission(stage)
+        give_permission(harness)
         await gate.reached.wait()
     faults._faults.clear()
     clock.pass_time(minutes=10)
-    async with open_stage(playground, tmp_path, clock, naps=Naps()) as stage, serving(stage):
-        await delivered(stage, job, CHANNEL)
+    async with open_harness(playground, tmp_path, clock, naps=Naps()) as harness, serving(harness):
+        await delivered(harness, job, CHANNEL)
 
 
 async def test_a_way_that_stays_closed_is_tried_seldom_and_seldomer(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_stage(playground, tmp_path, clock) as stage:
-        _, job = await kept(stage)
-        _, other = await kept(stage)
+    async with open_harness(playground, tmp_path, clock) as harness:
+        _, job = await kept(harness)
+        _, other = await kept(harness)
         slept: list[float] = []
 
         async def sleep(seconds: float) -> None:
@@ -194,8 +197,8 @@ async def test_a_way_that_stays_closed_is_tried_seldom_and_seldomer(
             await asyncio.sleep(0)
 
         now = 0.0
-        results_kept = type(stage.kept)(
-            stage.database, _never, now=clock, clock=lambda: now + sum(slept), sleep=sleep
+        results_kept = type(harness.kept)(
+            harness.database, _never, now=clock, clock=lambda: now + sum(slept), sleep=sleep
         )
         task = asyncio.create_task(results_kept.run())
         async for _ in turns():
@@ -206,7 +209,9 @@ async def test_a_way_that_stays_closed_is_tried_seldom_and_seldomer(
         long = [round(one / 3600) for one in slept if one > 60]
         assert long == [1, 2, 4, 8, 16, 24][: len(long)]
         assert len(long) >= 5
-        assert {job.id, other.id} == {one.id for one in await stage.queue.jobs.kept(job.created_at)}
+        assert {job.id, other.id} == {
+            one.id for one in await harness.queue.jobs.kept(job.created_at)
+        }
 
 
 async def _never(job: Job) -> Job:

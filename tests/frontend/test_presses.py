@@ -371,13 +371,13 @@ async def test_a_copy_of_a_card_says_how_the_job_has_ended_once_it_is_pressed(
     job = await bot.imagine("a heron")
     channel = bot.client.get_partial_messageable(job.request.place.channel_id)
     async for _ in turns():
-        known = await bot.desk.posts.status_message(job.id)
+        known = await bot.context.messages.status_message(job.id)
         if known is not None:
             break
     first = bot.playground.world.message(known.message.message_id if known else 0)
 
     other = await channel.send("another card")
-    await bot.desk.posts.save_status_message(job.id, MessageRef(other.channel.id, other.id))
+    await bot.context.messages.save_status_message(job.id, MessageRef(other.channel.id, other.id))
 
     await bot.member().press(first, "Cancel")
 

@@ -23,7 +23,7 @@ from bot.playground.rest.faults import FOREVER, Faults
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from tests.frontend.application import Bot
-from tests.frontend.harness import LIMITS, Stage, open_stage
+from tests.frontend.harness import LIMITS, Harness, open_harness
 from tests.playground.clock import Clock
 
 NOON = datetime(2026, 11, 23, 12, tzinfo=UTC)
@@ -64,8 +64,8 @@ def big(rows: str, **more: object) -> dict[str, object]:
 
 
 @pytest.fixture
-async def stage(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Stage]:
-    async with open_stage(playground, tmp_path, clock, **big("attachments")) as opened:  # type: ignore[arg-type]
+async def harness(playground: Playground, tmp_path: Path, clock: Clock) -> AsyncIterator[Harness]:
+    async with open_harness(playground, tmp_path, clock, **big("attachments")) as opened:  # type: ignore[arg-type]
         yield opened
 
 
@@ -73,69 +73,69 @@ def sizes(message: Message) -> list[int]:
     return [len(attachment.content) for attachment in message.attachments]
 
 
-async def to_interaction(stage: Stage, fault: Fault) -> Message:
-    fault(stage.playground.world.faults, "@original")
-    asked = await stage.imagine("a lighthouse")
-    message = await stage.shows(asked, "Done")
-    assert (await stage.ended(asked)).delivery_method == INTERACTION
+async def to_interaction(harness: Harness, fault: Fault) -> Message:
+    fault(harness.playground.world.faults, "@original")
+    asked = await harness.imagine("a lighthouse")
+    message = await harness.shows(asked, "Done")
+    assert (await harness.ended(asked)).delivery_method == INTERACTION
     return message
 
 
-async def to_channel(stage: Stage, fault: Fault) -> Message:
-    return await late(stage, fault, CHANNEL)
+async def to_channel(harness: Harness, fault: Fault) -> Message:
+    return await late(harness, fault, CHANNEL)
 
 
-async def to_direct(stage: Stage, fault: Fault) -> Message:
-    channel = stage.playground.world.channel("imagine").id
-    stage.playground.world.faults.answer(
+async def to_direct(harness: Harness, fault: Fault) -> Message:
+    channel = harness.playground.world.channel("imagine").id
+    harness.playground.world.faults.answer(
         "POST", rf"/channels/{channel}/messages$", 403, code=50013, times=99
     )
-    return await late(stage, fault, DIRECT)
+    return await late(harness, fault, DIRECT)
 
 
-async def late(stage: Stage, fault: Fault, rung: str) -> Message:
+async def late(harness: Harness, fault: Fault, method: str) -> Message:
     """A result that comes after the token has died, so that the bot posts by its own right."""
-    end = stage.backend.hold("done ok=")
-    asked = await stage.imagine("a lighthouse")
-    await stage.shows(asked, "Painting")
-    fault(stage.playground.world.faults, r"/messages(/\d+)?$")
-    stage.clock.pass_time(minutes=15)
+    end = harness.backend.hold("done ok=")
+    asked = await harness.imagine("a lighthouse")
+    await harness.shows(asked, "Painting")
+    fault(harness.playground.world.faults, r"/messages(/\d+)?$")
+    harness.clock.pass_time(minutes=15)
     end.set()
-    job = await stage.ended(asked)
-    assert job.delivery_method == rung
+    job = await harness.ended(asked)
+    assert job.delivery_method == method
     assert job.result is not None
-    return stage.playground.world.messages[job.result.message_id]
+    return harness.playground.world.messages[job.result.message_id]
 
 
-async def to_thread(stage: Stage, fault: Fault) -> Message:
-    fault(stage.playground.world.faults, r"/channels/\d+/messages$")
-    grid = await stage.result("a lighthouse")
+async def to_thread(harness: Harness, fault: Fault) -> Message:
+    fault(harness.playground.world.faults, r"/channels/\d+/messages$")
+    grid = await harness.result("a lighthouse")
 
     def rows(_: object) -> list[Message]:
-        found = stage.playground.world.messages_in(grid.id) if grid.thread_id else []
+        found = harness.playground.world.messages_in(grid.id) if grid.thread_id else []
         return found if len(found) == 2 else []
 
-    messages = await stage.playground.until(rows)
+    messages = await harness.playground.until(rows)
     assert all(message.attachments for message in messages)
     return max(messages, key=lambda message: max(sizes(message)))
 
 
-async def to_beside(stage: Stage, fault: Fault) -> Message:
-    faults = stage.playground.world.faults
+async def to_beside(harness: Harness, fault: Fault) -> Message:
+    faults = harness.playground.world.faults
     faults.answer("POST", r"/threads$", 403, code=50013, times=9)
-    asked = await stage.imagine("a lighthouse --rows 2")
+    asked = await harness.imagine("a lighthouse --rows 2")
     fault(faults, "@original")
-    message = await stage.shows(asked, "Done")
-    await stage.ended(asked)
-    await stage.courier.aclose()
+    message = await harness.shows(asked, "Done")
+    await harness.ended(asked)
+    await harness.transport.aclose()
     assert len(message.attachments) > 1 or "not fit here" in message.text
     return message
 
 
-async def to_one_image(stage: Stage, fault: Fault) -> Message:
-    grid = await stage.result("a lighthouse --samples 1 --rows 2 --size 384x384")
-    fault(stage.playground.world.faults, "@original")
-    press = await stage.member().select(grid, "Open an image …", ["cell:1:1"])
+async def to_one_image(harness: Harness, fault: Fault) -> Message:
+    grid = await harness.result("a lighthouse --samples 1 --rows 2 --size 384x384")
+    fault(harness.playground.world.faults, "@original")
+    press = await harness.member().select(grid, "Open an image …", ["cell:1:1"])
     answer = await press.answered()
 
     def opened(_: object) -> Message | None:
@@ -143,10 +143,10 @@ async def to_one_image(stage: Stage, fault: Fault) -> Message:
         return message if message is not None and message.attachments else None
 
     assert answer.ephemeral
-    return await stage.playground.until(opened)
+    return await harness.playground.until(opened)
 
 
-PLACES: Mapping[str, Callable[[Stage, Fault], Awaitable[Message]]] = {
+PLACES: Mapping[str, Callable[[Harness, Fault], Awaitable[Message]]] = {
     "interaction": to_interaction,
     "channel": to_channel,
     "direct message": to_direct,
@@ -159,28 +159,28 @@ PLACES: Mapping[str, Callable[[Stage, Fault], Awaitable[Message]]] = {
 @every_fault
 @pytest.mark.parametrize("place", PLACES.values(), ids=PLACES)
 async def test_what_is_refused_for_its_size_arrives_smaller(
-    stage: Stage, place: Callable[[Stage, Fault], Awaitable[Message]], fault: Fault
+    harness: Harness, place: Callable[[Harness, Fault], Awaitable[Message]], fault: Fault
 ) -> None:
-    message = await place(stage, fault)
+    message = await place(harness, fault)
 
     assert message.attachments
     assert fault is FAULTS["once"] or sum(sizes(message)) <= MOST
     assert INTERNAL_ERROR_MESSAGE[:30] not in message.text
-    assert [call for call in stage.playground.requests if call.status in (400, 413)]
+    assert [call for call in harness.playground.requests if call.status in (400, 413)]
 
 
-async def test_what_a_place_takes_is_remembered_for_a_while(stage: Stage) -> None:
-    faults = stage.playground.world.faults
+async def test_what_a_place_takes_is_remembered_for_a_while(harness: Harness) -> None:
+    faults = harness.playground.world.faults
     fault = faults.limit_files(MOST, "@original")
-    await stage.result("a lighthouse")
+    await harness.result("a lighthouse")
     refused = fault.hits
     assert refused > 0
 
     faults.remove(fault)
-    smaller = await stage.result("a second lighthouse", "Ben")
+    smaller = await harness.result("a second lighthouse", "Ben")
     assert 0 < max(sizes(smaller)) <= MOST
-    stage.clock.pass_time(hours=2)
-    again = await stage.result("a third lighthouse")
+    harness.clock.pass_time(hours=2)
+    again = await harness.result("a third lighthouse")
     assert max(sizes(again)) > MOST
 
 
@@ -189,45 +189,45 @@ async def test_a_place_that_takes_no_file_gets_links_where_there_are_any(
 ) -> None:
     link = Link(1, "https://example.org/row-01.png")
     monkeypatch.setattr("bot.frontend.result_files.public_links", lambda job, *, plain: (link,))
-    async with open_stage(playground, tmp_path, clock, **big("links")) as stage:  # type: ignore[arg-type]
+    async with open_harness(playground, tmp_path, clock, **big("links")) as harness:  # type: ignore[arg-type]
         playground.world.faults.limit_files(0)
-        asked = await stage.imagine("a lighthouse")
-        message = await stage.shows(asked, "Done")
-        assert (await stage.ended(asked)).delivery_method == INTERACTION
+        asked = await harness.imagine("a lighthouse")
+        message = await harness.shows(asked, "Done")
+        assert (await harness.ended(asked)).delivery_method == INTERACTION
 
         assert not message.attachments
         assert "Discord does not take the grid here" in message.text
         assert "https://example.org/row-01.png" in str(message.components)
 
 
-async def test_where_neither_file_nor_link_is_taken_the_result_is_kept(stage: Stage) -> None:
-    stage.playground.world.faults.limit_files(0)
-    asked = await stage.imagine("a lighthouse")
-    await stage.shows(asked, "could not be posted")
-    assert (await stage.ended(asked)).delivery_method == "kept"
+async def test_where_neither_file_nor_link_is_taken_the_result_is_kept(harness: Harness) -> None:
+    harness.playground.world.faults.limit_files(0)
+    asked = await harness.imagine("a lighthouse")
+    await harness.shows(asked, "could not be posted")
+    assert (await harness.ended(asked)).delivery_method == "kept"
 
 
-async def test_an_image_that_no_size_fits_is_answered_in_words(stage: Stage) -> None:
-    grid = await stage.result("a lighthouse")
-    stage.playground.world.faults.limit_files(0)
-    press = await stage.member().select(grid, "Open an image …", ["cell:1:1"])
+async def test_an_image_that_no_size_fits_is_answered_in_words(harness: Harness) -> None:
+    grid = await harness.result("a lighthouse")
+    harness.playground.world.faults.limit_files(0)
+    press = await harness.member().select(grid, "Open an image …", ["cell:1:1"])
 
     def said(_: object) -> bool:
         message = press.response
         return message is not None and "Discord does not take this picture here." in message.text
 
-    await stage.playground.until(said)
+    await harness.playground.until(said)
 
 
-async def test_a_card_whose_preview_is_refused_goes_on_without_it(stage: Stage) -> None:
-    end = stage.backend.hold("done ok=")
-    stage.playground.world.faults.limit_files(0, "@original")
-    asked = await stage.imagine("a lighthouse")
-    card = await stage.shows(asked, "**100 %**")
+async def test_a_card_whose_preview_is_refused_goes_on_without_it(harness: Harness) -> None:
+    end = harness.backend.hold("done ok=")
+    harness.playground.world.faults.limit_files(0, "@original")
+    asked = await harness.imagine("a lighthouse")
+    card = await harness.shows(asked, "**100 %**")
     assert not card.attachments
-    stage.playground.world.faults.clear()
+    harness.playground.world.faults.clear()
     end.set()
-    await stage.shows(asked, "Done")
+    await harness.shows(asked, "Done")
 
 
 @pytest.mark.parametrize("over", [None, 300_000, 100])

@@ -69,7 +69,7 @@ class Api:
         )
 
 
-def refusal(response: httpx.Response) -> tuple[int, int]:
+def error(response: httpx.Response) -> tuple[int, int]:
     """Return a refusal's HTTP status and Discord's code."""
     return response.status_code, response.json()["code"]
 

@@ -19,7 +19,7 @@ from bot.playground.validation.components import number_components
 from bot.playground.validation.message_body import BodyKind, parse_message_body
 from tests.playground.bots import png
 from tests.playground.clock import Clock
-from tests.playground.raw import calling, refusal
+from tests.playground.raw import calling, error
 
 CHOICES = [{"label": one, "value": one} for one in ("a", "b")]
 
@@ -245,15 +245,15 @@ async def test_old_messages_are_not_deleted_in_bulk_nor_others_threads_edited(
     async with calling(playground) as api:
         body = {"messages": [str(one.id) for one in old]}
         path = f"/channels/{imagine.id}/messages/bulk-delete"
-        assert refusal(await api.call("POST", path, body)) == (400, 50035)
-        assert refusal(await api.call("PATCH", f"/channels/{theirs.id}", {"name": "x"})) == (
+        assert error(await api.call("POST", path, body)) == (400, 50035)
+        assert error(await api.call("PATCH", f"/channels/{theirs.id}", {"name": "x"})) == (
             403,
             50013,
         )
         forum = world.add_channel("forum", kind=15)
         post = world.say("Mo", forum, "x")
         inside = f"/channels/{forum.id}/messages/{post.id}/threads"
-        assert refusal(await api.call("POST", inside, {"name": "t"})) == (403, 50024)
+        assert error(await api.call("POST", inside, {"name": "t"})) == (403, 50024)
         direct = world.direct_channel("Ada")
         typing = await api.call("POST", f"/channels/{direct.id}/typing")
         assert typing.status_code == 204

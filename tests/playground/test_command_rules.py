@@ -8,7 +8,7 @@ import pytest
 
 from bot.playground.server import Playground
 from tests.playground.clock import Clock
-from tests.playground.raw import Api, calling, refusal
+from tests.playground.raw import Api, calling, error
 
 
 def command(name: str = "paint", **change: Any) -> dict[str, Any]:
@@ -88,17 +88,17 @@ async def test_a_proper_command_is_registered(playground: Playground, body: Any)
 @pytest.mark.parametrize("body", BAD)
 async def test_an_improper_command_is_refused(playground: Playground, body: Any) -> None:
     async with calling(playground) as api:
-        assert refusal(await api.call("PUT", base(api), [body])) == (400, 50035)
+        assert error(await api.call("PUT", base(api), [body])) == (400, 50035)
     assert playground.world.commands.all() == []
 
 
 async def test_lists_are_bounded_and_names_unique(playground: Playground) -> None:
     async with calling(playground) as api:
         many = [command(f"c{one}") for one in range(101)]
-        assert refusal(await api.call("PUT", base(api), many)) == (400, 50035)
-        assert refusal(await api.call("PUT", base(api), [command()] * 2)) == (400, 50035)
+        assert error(await api.call("PUT", base(api), many)) == (400, 50035)
+        assert error(await api.call("PUT", base(api), [command()] * 2)) == (400, 50035)
         menus = [{"name": f"m{one}", "type": 3} for one in range(16)]
-        assert refusal(await api.call("PUT", base(api), menus)) == (400, 50035)
+        assert error(await api.call("PUT", base(api), menus)) == (400, 50035)
         assert (await api.call("PUT", base(api), many[:100] + menus[:15])).status_code == 200
 
 
@@ -114,7 +114,7 @@ async def test_names_that_stay_keep_their_ids(playground: Playground) -> None:
         at = f"{base(api)}/{made.json()['id']}"
         assert (await api.call("GET", at)).json()["description"] == "new"
         assert (await api.call("DELETE", at)).status_code == 204
-        assert refusal(await api.call("GET", at)) == (404, 10063)
+        assert error(await api.call("GET", at)) == (404, 10063)
         listed = (await api.call("GET", base(api))).json()
         assert [one["name"] for one in listed] == ["b", "c"]
 
@@ -127,8 +127,8 @@ async def test_servers_have_their_own_commands(playground: Playground) -> None:
         assert here[0]["guild_id"] == str(world.guild_id)
         assert [one["name"] for one in world.commands.listing(None)] == ["everywhere"]
         stranger = f"/applications/{world.application_id}/guilds/1/commands"
-        assert refusal(await api.call("PUT", stranger, [])) == (403, 50001)
-        assert refusal(await api.call("GET", "/applications/1/commands")) == (403, 50001)
+        assert error(await api.call("PUT", stranger, [])) == (403, 50001)
+        assert error(await api.call("GET", "/applications/1/commands")) == (403, 50001)
     ada, imagine = world.user("Ada"), world.channel("imagine")
     assert world.client.command("here", 1, imagine)["guild_id"]
     assert len(world.client.visible_commands(ada, imagine)) == 2
@@ -143,7 +143,7 @@ async def test_two_hundred_new_names_a_day_and_no_more(
             names = [command(f"{batch}{one}") for one in range(100)]
             assert (await api.call("PUT", base(api), names)).status_code == 200
         assert (await api.call("PUT", base(api), names)).status_code == 200
-        assert refusal(await api.call("POST", base(api), command("more"))) == (400, 30034)
+        assert error(await api.call("POST", base(api), command("more"))) == (400, 30034)
         clock.pass_time(hours=25)
         await api.call("PUT", base(api), [])
         assert (await api.call("POST", base(api), command("more"))).status_code == 201
@@ -156,10 +156,10 @@ async def test_the_server_and_its_people_are_described(playground: Playground) -
         assert guild["name"] == "Gridbrush Arts"
         channels = (await api.call("GET", f"/guilds/{world.guild_id}/channels")).json()
         assert len(channels) == 5
-        assert refusal(await api.call("GET", "/guilds/1")) == (403, 50001)
-        assert refusal(await api.call("GET", "/users/1")) == (404, 10013)
-        assert refusal(await api.call("GET", "/channels/1")) == (404, 10003)
-        assert refusal(await api.call("GET", "/channels/imagine")) == (404, 10003)
+        assert error(await api.call("GET", "/guilds/1")) == (403, 50001)
+        assert error(await api.call("GET", "/users/1")) == (404, 10013)
+        assert error(await api.call("GET", "/channels/1")) == (404, 10003)
+        assert error(await api.call("GET", "/channels/imagine")) == (404, 10003)
 
 
 @pytest.mark.parametrize(
@@ -192,19 +192,19 @@ async def test_threads_follow_their_own_permission_and_lock(playground: Playgrou
         world.add_deny_overwrite("imagine", "SEND_MESSAGES")
         assert (await api.post(thread, content="x")).status_code == 200
         world.add_deny_overwrite("imagine", "SEND_MESSAGES_IN_THREADS")
-        assert refusal(await api.post(thread, content="x")) == (403, 50013)
+        assert error(await api.post(thread, content="x")) == (403, 50013)
         world.restore("imagine")
         locked = await api.call("PATCH", path, {"locked": True, "name": "closed"})
         assert locked.json()["thread_metadata"]["locked"]
-        assert refusal(await api.post(thread, content="x")) == (400, 50083)
-        assert refusal(await api.call("PATCH", path, {"name": ""})) == (400, 50035)
-        assert refusal(await api.call("PATCH", f"/channels/{parent.id}", {})) == (403, 50024)
+        assert error(await api.post(thread, content="x")) == (400, 50083)
+        assert error(await api.call("PATCH", path, {"name": ""})) == (400, 50035)
+        assert error(await api.call("PATCH", f"/channels/{parent.id}", {})) == (403, 50024)
         inner = await api.call("POST", f"{path}/threads", {"name": "t", "type": 11})
-        assert refusal(inner) == (403, 50024)
-        assert refusal(await api.call("DELETE", path)) == (403, 50013)
+        assert error(inner) == (403, 50024)
+        assert error(await api.call("DELETE", path)) == (403, 50013)
         world.overwrite("imagine", world.bot, allow=1 << 34)
         assert (await api.call("DELETE", path)).status_code == 200
-        assert refusal(await api.call("GET", path)) == (404, 10003)
+        assert error(await api.call("GET", path)) == (404, 10003)
 
 
 async def test_direct_messages_are_opened_with_people_only(playground: Playground) -> None:
@@ -212,4 +212,4 @@ async def test_direct_messages_are_opened_with_people_only(playground: Playgroun
     async with calling(playground) as api:
         for who, expected in ((1, (404, 10013)), (world.application_id, (403, 50007))):
             reply = await api.call("POST", "/users/@me/channels", {"recipient_id": str(who)})
-            assert refusal(reply) == expected
+            assert error(reply) == expected

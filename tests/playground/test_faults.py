@@ -11,7 +11,7 @@ import pytest
 
 from bot.playground.server import Playground
 from tests.playground.bots import Bot, running
-from tests.playground.raw import calling, refusal
+from tests.playground.raw import calling, error
 
 Reply = discord.Interaction[discord.Client]
 SEND = r"/channels/\d+/messages$"
@@ -103,11 +103,11 @@ async def test_a_gate_holds_a_call_or_its_answer(playground: Playground) -> None
 async def test_who_calls_is_checked(playground: Playground) -> None:
     async with calling(playground) as api:
         api.client.headers["Authorization"] = "Bot wrong"
-        assert refusal(await api.call("GET", "/users/@me")) == (401, 0)
+        assert error(await api.call("GET", "/users/@me")) == (401, 0)
         api.client.headers["User-Agent"] = "curl"
-        assert refusal(await api.call("GET", "/users/@me")) == (403, 40333)
+        assert error(await api.call("GET", "/users/@me")) == (403, 40333)
         assert (await api.call("GET", "/gateway")).json() == {"url": playground.gateway_url}
-        assert refusal(await api.call("GET", "/nothing/here")) == (404, 0)
+        assert error(await api.call("GET", "/nothing/here")) == (404, 0)
     assert playground.requests[-1].status == 404
 
 
@@ -133,13 +133,13 @@ async def test_broken_bodies_are_refused(playground: Playground) -> None:
 
         async def post(content: bytes, kind: str) -> tuple[int, int]:
             headers = {"Content-Type": kind}
-            return refusal(await api.client.post(url, content=content, headers=headers))
+            return error(await api.client.post(url, content=content, headers=headers))
 
         assert await post(b"{", "application/json") == (400, 50109)
         assert await post(b"\xff\xfe", "application/json") == (400, 50109)
         assert await post(b"a=b", "application/x-www-form-urlencoded") == (400, 50035)
         assert await post(b"[]", "application/json") == (400, 50035)
         parts = {"surprise": ("a.txt", b"x", "text/plain")}
-        assert refusal(await api.client.post(url, files=parts)) == (400, 50035)
+        assert error(await api.client.post(url, files=parts)) == (400, 50035)
         nested = b"--x\r\nContent-Type: multipart/mixed; boundary=y\r\n\r\n--y--\r\n--x--\r\n"
         assert await post(nested, "multipart/form-data; boundary=x") == (400, 50035)

@@ -9,7 +9,7 @@ import pytest
 from bot.playground.server import Playground
 from bot.playground.state.models import AUTOCOMPLETE, MODAL_SUBMIT, Interaction
 from tests.playground.clock import Clock
-from tests.playground.raw import calling, refusal
+from tests.playground.raw import calling, error
 
 REPLY = {"type": 4, "data": {"content": "x"}}
 FIELD = {"type": 18, "label": "l", "component": {"type": 4, "custom_id": "f", "style": 1}}
@@ -36,14 +36,14 @@ async def test_the_second_answer_and_the_late_one_are_refused(
     async with calling(playground) as api:
         pressed = api.press()
         assert (await api.respond(pressed, REPLY)).status_code == 200
-        assert refusal(await api.respond(pressed, REPLY)) == (400, 40060)
+        assert error(await api.respond(pressed, REPLY)) == (400, 40060)
         late = api.press()
         clock.pass_time(seconds=3.1)
-        assert refusal(await api.respond(late, REPLY)) == (404, 10062)
+        assert error(await api.respond(late, REPLY)) == (404, 10062)
         stranger = api.press()
         stranger_path = f"/interactions/{stranger.id}/wrong/callback"
-        assert refusal(await api.call("POST", stranger_path, REPLY)) == (404, 10062)
-        assert refusal(await api.call("POST", "/interactions/1/x/callback", REPLY)) == (404, 10062)
+        assert error(await api.call("POST", stranger_path, REPLY)) == (404, 10062)
+        assert error(await api.call("POST", "/interactions/1/x/callback", REPLY)) == (404, 10062)
 
 
 async def test_a_callback_is_silent_unless_a_response_is_asked_for(playground: Playground) -> None:
@@ -57,24 +57,24 @@ async def test_a_callback_is_silent_unless_a_response_is_asked_for(playground: P
         assert (await api.call("GET", by_id)).json()["content"] == "more"
         assert (await api.call("PATCH", by_id, {"content": "less"})).json()["content"] == "less"
         assert (await api.call("DELETE", by_id)).status_code == 204
-        assert refusal(await api.call("GET", by_id)) == (404, 10008)
-        assert refusal(await api.call("GET", f"{hook}/messages/1")) == (404, 10008)
+        assert error(await api.call("GET", by_id)) == (404, 10008)
+        assert error(await api.call("GET", f"{hook}/messages/1")) == (404, 10008)
 
 
 async def test_a_token_dies_after_fifteen_minutes(playground: Playground, clock: Clock) -> None:
     world = playground.world
     async with calling(playground) as api:
         pressed = api.press()
-        assert refusal(await api.original(pressed, "GET")) == (404, 10015)
+        assert error(await api.original(pressed, "GET")) == (404, 10015)
         await api.respond(pressed, REPLY)
         clock.pass_time(minutes=14, seconds=59)
         assert (await api.original(pressed, body={"content": "y"})).status_code == 200
         clock.pass_time(seconds=2)
-        assert refusal(await api.original(pressed, body={"content": "z"})) == (401, 50027)
+        assert error(await api.original(pressed, body={"content": "z"})) == (401, 50027)
         path = f"/channels/{pressed.channel_id}/messages/{pressed.original_id}"
         assert (await api.call("PATCH", path, {"content": "by the bot"})).status_code == 200
         other = f"/webhooks/{world.guild_id}/{pressed.token}/messages/@original"
-        assert refusal(await api.call("GET", other)) == (401, 50027)
+        assert error(await api.call("GET", other)) == (401, 50027)
 
 
 async def test_a_deferral_never_finished_fails_with_its_token(
@@ -99,9 +99,9 @@ async def test_the_bots_token_does_not_reach_ephemeral_messages(playground: Play
         await api.respond(pressed, {"type": 4, "data": {"content": "x", "flags": 64}})
         path = f"/channels/{pressed.channel_id}/messages/{pressed.original_id}"
         for method, body in (("GET", None), ("PATCH", {"content": "y"}), ("DELETE", None)):
-            assert refusal(await api.call(method, path, body)) == (404, 10008)
+            assert error(await api.call(method, path, body)) == (404, 10008)
         threads = f"{path}/threads"
-        assert refusal(await api.call("POST", threads, {"name": "t"})) == (404, 10008)
+        assert error(await api.call("POST", threads, {"name": "t"})) == (404, 10008)
         listing = await api.call("GET", f"/channels/{pressed.channel_id}/messages")
         assert str(pressed.original_id) not in [one["id"] for one in listing.json()]
         edited = await api.original(pressed, body={"content": "y"})
@@ -112,7 +112,7 @@ async def test_a_refused_answer_leaves_the_interaction_open(playground: Playgrou
     async with calling(playground) as api:
         pressed = api.press()
         wrong = await api.respond(pressed, {"type": 4, "data": {"content": "x" * 2001}})
-        assert refusal(wrong) == (400, 50035)
+        assert error(wrong) == (400, 50035)
         assert "content" in wrong.json()["errors"]["data"]
         assert (await api.respond(pressed, REPLY)).status_code == 200
 
@@ -120,14 +120,14 @@ async def test_a_refused_answer_leaves_the_interaction_open(playground: Playgrou
 async def test_only_fitting_kinds_of_answer_are_taken(playground: Playground) -> None:
     world = playground.world
     async with calling(playground) as api:
-        assert refusal(await api.respond(api.press(), {"type": 8})) == (400, 50035)
-        assert refusal(await api.respond(api.press(), {})) == (400, 50035)
+        assert error(await api.respond(api.press(), {"type": 8})) == (400, 50035)
+        assert error(await api.respond(api.press(), {})) == (400, 50035)
         asked = typing_in(playground)
-        assert refusal(await api.respond(asked, REPLY)) == (400, 50035)
+        assert error(await api.respond(asked, REPLY)) == (400, 50035)
         ada, channel = world.user("Ada"), world.channel("imagine")
         submitted = world.interactions.open(MODAL_SUBMIT, ada, channel, {"custom_id": "c"})
-        assert refusal(await api.respond(submitted, modal())) == (400, 50035)
-        assert refusal(await api.respond(submitted, {"type": 6})) == (400, 50035)
+        assert error(await api.respond(submitted, modal())) == (400, 50035)
+        assert error(await api.respond(submitted, {"type": 6})) == (400, 50035)
         assert (await api.respond(api.press(), {"type": 6})).status_code == 200
 
 
@@ -139,7 +139,7 @@ async def test_a_deferred_update_makes_the_message_the_original(playground: Play
         original = (await api.original(pressed, "GET")).json()
         assert original["content"] == "press me"
         playground.world.delete_message(int(original["id"]))
-        assert refusal(await api.original(pressed, "GET")) == (404, 10008)
+        assert error(await api.original(pressed, "GET")) == (404, 10008)
 
 
 @pytest.mark.parametrize(
@@ -193,4 +193,4 @@ async def test_a_deleted_channel_takes_no_answer(playground: Playground) -> None
     async with calling(playground) as api:
         pressed = api.press()
         playground.world.delete_channel("imagine")
-        assert refusal(await api.respond(pressed, REPLY)) == (404, 10003)
+        assert error(await api.respond(pressed, REPLY)) == (404, 10003)

@@ -15,7 +15,7 @@ from bot.playground.server import Playground
 from bot.playground.state.world import World
 from tests.playground.bots import running
 from tests.playground.clock import Clock
-from tests.playground.raw import Api, calling, refusal
+from tests.playground.raw import Api, calling, error
 
 SEND = r"/channels/\d+/messages$"
 Start = Callable[[Faults, float | None], Fault]
@@ -163,7 +163,7 @@ async def test_files_over_a_size_are_refused_in_one_place_or_everywhere(
         if page:
             assert refused.headers["content-type"].startswith("text/html")
         else:
-            assert refusal(refused) == (413, 40005)
+            assert error(refused) == (413, 40005)
         world.faults.remove(fault)
         assert (await send("imagine", 101)).status_code == 200
 
@@ -223,7 +223,7 @@ async def test_what_is_taken_from_the_bot_can_be_given_back(
         assert (await api.post(place, content="x")).status_code == 200
         for _ in range(2):
             take(world)
-        assert refusal(await api.post(place, content="x")) == expected
+        assert error(await api.post(place, content="x")) == expected
         for _ in range(2):
             give_back(world)
         assert (await api.post(place, content="x")).status_code == 200

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from bot.playground.server import Playground
-from tests.playground.raw import calling, refusal
+from tests.playground.raw import calling, error
 
 V2 = 1 << 15
 
@@ -237,7 +237,7 @@ async def test_what_does_not_fit_is_refused_where_it_is_wrong(
 ) -> None:
     async with calling(playground) as api:
         reply = await api.post("imagine", **body)
-    assert refusal(reply) == (400, 50035)
+    assert error(reply) == (400, 50035)
     assert place in places(reply.json()["errors"])
     assert playground.world.messages_in("imagine") == []
 
@@ -249,4 +249,4 @@ async def test_a_message_without_anything_to_see_is_refused(
     playground: Playground, body: dict[str, Any]
 ) -> None:
     async with calling(playground) as api:
-        assert refusal(await api.post("imagine", **body)) == (400, 50006)
+        assert error(await api.post("imagine", **body)) == (400, 50006)

@@ -17,7 +17,7 @@ from bot.playground.validation.errors import ApiError, ErrorCollector
 from bot.playground.validation.message_body import BodyKind, parse_message_body
 from bot.playground.validation.modals import validate_modal
 from tests.playground.clock import Clock
-from tests.playground.raw import calling, refusal
+from tests.playground.raw import calling, error
 
 KEYS = [
     "content",
@@ -134,14 +134,14 @@ def test_options_are_sent_or_refused(options: Any) -> None:
 async def test_bad_queries_are_refused(playground: Playground, query: str) -> None:
     path = f"/channels/{playground.world.channel('imagine').id}/messages?{query}"
     async with calling(playground) as api:
-        assert refusal(await api.call("GET", path)) == (400, 50035)
+        assert error(await api.call("GET", path)) == (400, 50035)
 
 
 @pytest.mark.parametrize("body", [{"type": 5, "data": {"flags": "x"}}, {"type": [4]}, {"type": {}}])
 async def test_bad_answers_are_refused(playground: Playground, body: Any) -> None:
     async with calling(playground) as api:
         reply = await api.respond(api.press(), body)
-    assert refusal(reply) == (400, 50035)
+    assert error(reply) == (400, 50035)
 
 
 @pytest.mark.parametrize(

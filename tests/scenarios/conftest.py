@@ -15,10 +15,10 @@ from bot.playground.server import Playground
 from bot.playground.state.world import World
 from tests.playground.clock import Clock
 from tests.playground.schema import assert_valid_request
-from tests.scenarios.harness import House, open_house
+from tests.scenarios.harness import Harness, open_harness
 from tests.scenarios.log_capture import Journal, listening
 
-Opener = Callable[..., AbstractAsyncContextManager[House]]
+Opener = Callable[..., AbstractAsyncContextManager[Harness]]
 
 
 @pytest.fixture
@@ -62,14 +62,14 @@ def journal(playground: Playground) -> Iterator[Journal]:
 def open_bot(playground: Playground, tmp_path: Path, clock: Clock) -> Opener:
     """Opens the whole bot; sections of its settings are arguments."""
 
-    def opened(**sections: dict[str, Any]) -> AbstractAsyncContextManager[House]:
-        return open_house(playground, tmp_path, clock, **sections)
+    def opened(**sections: dict[str, Any]) -> AbstractAsyncContextManager[Harness]:
+        return open_harness(playground, tmp_path, clock, **sections)
 
     return opened
 
 
 @pytest.fixture
-async def house(open_bot: Opener) -> AsyncIterator[House]:
+async def harness(open_bot: Opener) -> AsyncIterator[Harness]:
     """The whole bot with two slots and machines that need no time."""
     async with open_bot() as opened:
         yield opened

@@ -30,7 +30,7 @@ from bot.store.ledger import LedgerRepository
 from tests.playground.clock import Clock
 
 
-class Witness:
+class Recorder:
     """A reporter: told right after each saved change, it remembers, and can hold a job there.
 
     Each change takes a moment of the clock, so that no two have the same time.
@@ -77,13 +77,13 @@ async def _briefly(seconds: float) -> None:
 
 
 @dataclass(slots=True)
-class House:
+class Harness:
     """A running bot, and everything a scenario may want to touch."""
 
     playground: Playground
     clock: Clock
     service: Runtime
-    witness: Witness
+    recorder: Recorder
 
     @property
     def backend(self) -> ScriptedBackend:
@@ -127,7 +127,7 @@ class House:
 
     async def reached(self, asked: Invocation, *states: JobState) -> Job:
         """The job, as it was when it reached one of these states."""
-        return await self.witness.reached((await self.job(asked)).id, *states)
+        return await self.recorder.reached((await self.job(asked)).id, *states)
 
     async def ended(self, asked: Invocation) -> Job:
         """The job, once it has ended."""
@@ -196,24 +196,26 @@ def replaying(recording: Path, speed: float = 0) -> dict[str, Any]:
 
 
 @asynccontextmanager
-async def open_house(
+async def open_harness(
     playground: Playground, folder: Path, clock: Clock, **sections: dict[str, Any]
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Harness]:
     """The bot, connected and dispatching until the block ends; then the ledger is checked."""
-    async with open_with(settings_for(playground, folder, **sections), playground, clock) as house:
-        yield house
+    async with open_with(
+        settings_for(playground, folder, **sections), playground, clock
+    ) as harness:
+        yield harness
 
 
 @asynccontextmanager
 async def open_with(
     settings: Settings, playground: Playground, clock: Clock
-) -> AsyncIterator[House]:
+) -> AsyncIterator[Harness]:
     """The same with settings from elsewhere."""
-    witness = Witness(clock)
+    recorder = Recorder(clock)
     async with open_runtime(
-        settings, reporters=[witness], now=clock, sleep=_briefly, guild_ready_timeout=0.05
+        settings, observers=[recorder], now=clock, sleep=_briefly, guild_ready_timeout=0.05
     ) as service:
-        dispatcher = service.engine.scheduler
+        scheduler = service.engine.scheduler
         connected = asyncio.create_task(run_client(service.client, playground.token))
         tasks = [connected]
         try:
@@ -224,14 +226,14 @@ async def open_with(
                 await connected
             await playground.online()
             await service.client.wait_until_ready()
-            await settle_posted(service.engine, service.courier)
+            await settle_posted(service.engine, service.transport)
             await first_response.resume(service.client)
-            await dispatcher.resume_jobs()
+            await scheduler.resume_jobs()
             await service.status_updater.resume()
-            await service.courier.resume_pending_rows()
+            await service.transport.resume_pending_rows()
             tasks.append(asyncio.create_task(service.engine.kept.run()))
-            tasks.append(asyncio.create_task(dispatcher.run()))
-            yield House(playground, clock, service, witness)
+            tasks.append(asyncio.create_task(scheduler.run()))
+            yield Harness(playground, clock, service, recorder)
             assert await LedgerRepository(service.engine.database).check() == ()
         finally:
             # The dispatcher first, the connection last, as when the bot is stopped.

@@ -17,7 +17,7 @@ from bot.playground.client.driver import Invocation
 from bot.playground.state.models import Message
 from bot.playground.state.world import World
 from tests.scenarios.conftest import Opener
-from tests.scenarios.harness import House
+from tests.scenarios.harness import Harness
 from tests.scenarios.log_capture import Journal
 
 KEPT = "kept"
@@ -28,16 +28,16 @@ IMAGINE = "imagine"
 class Painted:
     """A job whose picture is ready; it is delivered once the trouble has been made."""
 
-    house: House
+    harness: Harness
     asked: Invocation
     gate: asyncio.Event
 
     @property
     def world(self) -> World:
-        return self.house.playground.world
+        return self.harness.playground.world
 
     def outlive_token(self) -> None:
-        self.house.clock.pass_time(minutes=15)
+        self.harness.clock.pass_time(minutes=15)
 
     def close_direct_messages(self) -> None:
         self.world.user("Ada").takes_dms = False
@@ -45,23 +45,23 @@ class Painted:
     async def delivered(self) -> tuple[Job, list[Message]]:
         """Let it go; the job as it ended, and every message with its picture."""
         self.gate.set()
-        job = await self.house.ended(self.asked)
-        return job, self.house.results(job)
+        job = await self.harness.ended(self.asked)
+        return job, self.harness.results(job)
 
 
 @pytest.fixture
-async def painted(house: House) -> Painted:
-    gate = house.witness.hold(JobState.DELIVERING)
-    asked = await house.imagine()
-    await house.reached(asked, JobState.DELIVERING)
-    return Painted(house, asked, gate)
+async def painted(harness: Harness) -> Painted:
+    gate = harness.recorder.hold(JobState.DELIVERING)
+    asked = await harness.imagine()
+    await harness.reached(asked, JobState.DELIVERING)
+    return Painted(harness, asked, gate)
 
 
-async def expect_shown(house: House, job: Job, who: str, channel: str | int = "random") -> None:
+async def expect_shown(harness: Harness, job: Job, who: str, channel: str | int = "random") -> None:
     """``/show`` brings the picture out again."""
-    shown = await house.ask("show", who, channel, id=job.id)
+    shown = await harness.ask("show", who, channel, id=job.id)
     assert [one.filename.startswith("gridbrush-") for one in shown.attachments] == [True]
-    assert shown in house.results(job)
+    assert shown in harness.results(job)
 
 
 async def test_a_deleted_card_is_replaced_by_a_message(painted: Painted, journal: Journal) -> None:
@@ -69,7 +69,7 @@ async def test_a_deleted_card_is_replaced_by_a_message(painted: Painted, journal
     painted.world.delete_message(painted.asked.response)
     job, (result,) = await painted.delivered()
     assert job.delivery_method == CHANNEL
-    assert painted.house.called(result) == [job.request.author.id]
+    assert painted.harness.called(result) == [job.request.author.id]
     assert "delivery by interaction failed" in journal.text
 
 
@@ -84,9 +84,9 @@ async def test_when_the_channel_is_deleted_the_author_gets_a_direct_message(
     assert job.delivery_method == DIRECT
     assert result.channel_id == painted.world.direct_channel("Ada").id
     assert "delivery by channel failed: Discord says 10003" in journal.text
-    history = await painted.house.ask("history")
+    history = await painted.harness.ask("history")
     assert f"/channels/@me/{result.channel_id}/{result.id}" in history.text
-    await expect_shown(painted.house, job, "Ada")
+    await expect_shown(painted.harness, job, "Ada")
 
 
 @pytest.mark.parametrize("permission", ["SEND_MESSAGES", "ATTACH_FILES", "EMBED_LINKS"])
@@ -117,10 +117,10 @@ async def test_a_result_that_nobody_takes_is_kept_for_history_and_show(
     job, results = await painted.delivered()
     assert (job.delivery_method, results) == (KEPT, [])
     assert "the result is kept for the author's history" in journal.text
-    card = await painted.house.shows(painted.asked, "could not be posted")
+    card = await painted.harness.shows(painted.asked, "could not be posted")
     assert f"/show {job.id[:8]}" in card.text
-    assert "4 images, kept for you" in (await painted.house.ask("history")).text
-    await expect_shown(painted.house, job, "Ada")
+    assert "4 images, kept for you" in (await painted.harness.ask("history")).text
+    await expect_shown(painted.harness, job, "Ada")
 
 
 async def test_the_picture_of_a_member_who_left_is_kept(painted: Painted, journal: Journal) -> None:
@@ -132,10 +132,10 @@ async def test_the_picture_of_a_member_who_left_is_kept(painted: Painted, journa
     job, results = await painted.delivered()
     assert (job.delivery_method, results) == (KEPT, [])
     assert "delivery by direct failed: Discord says 50007" in journal.text
-    await expect_shown(painted.house, job, "Mo")
+    await expect_shown(painted.harness, job, "Mo")
     painted.world.members[left.id] = left
-    assert "kept for you" in (await painted.house.ask("history")).text
-    await expect_shown(painted.house, job, "Ada", channel=painted.world.direct_channel(left).id)
+    assert "kept for you" in (await painted.harness.ask("history")).text
+    await expect_shown(painted.harness, job, "Ada", channel=painted.world.direct_channel(left).id)
 
 
 async def test_a_member_who_left_still_gets_the_card_that_is_there(painted: Painted) -> None:
@@ -148,18 +148,18 @@ async def test_a_member_who_left_still_gets_the_card_that_is_there(painted: Pain
 async def test_a_channel_that_goes_while_jobs_wait_and_run_stops_nobody_elses(
     open_bot: Opener,
 ) -> None:
-    async with open_bot(queue={"running": 1}) as house:
-        gate = house.witness.hold(JobState.RUNNING)
-        running = await house.imagine("runs", "Ada")
-        waiting = await house.imagine("waits", "Ben")
-        elsewhere = await house.member("Mo").slash("random", "imagine", prompt="elsewhere")
+    async with open_bot(queue={"running": 1}) as harness:
+        gate = harness.recorder.hold(JobState.RUNNING)
+        running = await harness.imagine("runs", "Ada")
+        waiting = await harness.imagine("waits", "Ben")
+        elsewhere = await harness.member("Mo").slash("random", "imagine", prompt="elsewhere")
         await elsewhere.answered()
-        await house.reached(running, JobState.RUNNING)
-        house.playground.world.delete_channel(IMAGINE)
+        await harness.reached(running, JobState.RUNNING)
+        harness.playground.world.delete_channel(IMAGINE)
         gate.set()
-        jobs = [await house.ended(one) for one in (running, waiting, elsewhere)]
+        jobs = [await harness.ended(one) for one in (running, waiting, elsewhere)]
         assert [job.delivery_method for job in jobs] == [DIRECT, DIRECT, INTERACTION]
-        assert [len(house.results(job)) for job in jobs] == [1, 1, 1]
+        assert [len(harness.results(job)) for job in jobs] == [1, 1, 1]
 
 
 async def test_everything_at_once_and_later_than_every_token(
@@ -171,5 +171,5 @@ async def test_everything_at_once_and_later_than_every_token(
     painted.close_direct_messages()
     job, results = await painted.delivered()
     assert (job.delivery_method, results) == (KEPT, [])
-    for rung in (CHANNEL, DIRECT):
-        assert f"delivery by {rung} failed" in journal.text
+    for method in (CHANNEL, DIRECT):
+        assert f"delivery by {method} failed" in journal.text

@@ -15,7 +15,7 @@ from bot.playground.server import Playground
 from bot.playground.state import permissions
 from bot.playground.state.models import Json
 from tests.scenarios.conftest import Opener
-from tests.scenarios.harness import House, replaying
+from tests.scenarios.harness import Harness, replaying
 from tests.scenarios.log_capture import Journal
 from tests.scenarios.scenarios import NEVER, write_play
 
@@ -92,15 +92,15 @@ def markdown(message: Json) -> Iterator[str]:
             yield from (entry["name"], entry["value"])
 
 
-def expect_tame(house: House) -> None:
+def expect_tame(harness: Harness) -> None:
     """Check every message and every edit that the bot has ever sent."""
-    world = house.playground.world
+    world = harness.playground.world
     people = frozenset(f"<@{user_id}>" for user_id in world.users)
     ben = f"<@{world.user('Ben').id}>"
     # The place of a picture that came as a direct message is the bot's own word.
     own = people - {ben} | {f"<#{world.channel('imagine').id}>"}
     checked = 0
-    for call in house.playground.requests:
+    for call in harness.playground.requests:
         if call.path.endswith("/commands"):
             continue
         for message in bodies(call):
@@ -124,53 +124,55 @@ def expect_tame(house: House) -> None:
 
 
 async def test_the_prompt_is_shown_letter_for_letter_in_line_while_painting_and_when_done(
-    house: House, tricks: str
+    harness: Harness, tricks: str
 ) -> None:
-    gate = house.witness.hold(JobState.RUNNING)
-    first = await house.imagine(tricks, negative=tricks)
-    second = await house.imagine(tricks)
-    await house.shows(second, "In line")
-    await house.shows(first, "Painting")
-    await house.ask("queue", "Ada", channel="imagine")
+    gate = harness.recorder.hold(JobState.RUNNING)
+    first = await harness.imagine(tricks, negative=tricks)
+    second = await harness.imagine(tricks)
+    await harness.shows(second, "In line")
+    await harness.shows(first, "Painting")
+    await harness.ask("queue", "Ada", channel="imagine")
     gate.set()
     for asked in (first, second):
-        job = await house.ended(asked)
-        (result,) = house.results(job)
+        job = await harness.ended(asked)
+        (result,) = harness.results(job)
         # Unescaped it is what was typed; the alternative text is plain and needs no escaping.
         shown = re.sub(r"\\(.)", r"\1", result.embeds[0]["description"])
         assert job.request.prompt in shown
         assert job.request.prompt.split()[0] == "@everyone"
         assert (result.attachments[0].description or "").endswith(job.request.prompt)
-    expect_tame(house)
+    expect_tame(harness)
 
 
-async def test_buttons_history_details_and_forms_show_it_as_text(house: House, tricks: str) -> None:
-    asked = await house.imagine(tricks)
-    job = await house.ended(asked)
-    card = await house.shows(asked, "Done")
-    ada = house.member()
+async def test_buttons_history_details_and_forms_show_it_as_text(
+    harness: Harness, tricks: str
+) -> None:
+    asked = await harness.imagine(tricks)
+    job = await harness.ended(asked)
+    card = await harness.shows(asked, "Done")
+    ada = harness.member()
     await (await ada.press(card, "Details")).answered()
-    house.clock.pass_time(seconds=5)
+    harness.clock.pass_time(seconds=5)
     again = await ada.press(card, "Re-roll")
     await again.answered()
-    await house.ended(again)
+    await harness.ended(again)
     form = await ada.press(card, "Edit & run again")
     await form.acked()
     edited = await ada.submit_modal(form, {})
     await edited.answered()
-    await house.ended(edited)
+    await harness.ended(edited)
     opened = await ada.select(card, "Open an image …", ["cell:1:1"])
     await opened.acked()
     await (await ada.press(card, "Delete")).answered()
-    history = await house.ask("history")
-    await house.ask("show", id=job.id)
+    history = await harness.ask("history")
+    await harness.ask("show", id=job.id)
     assert await ada.autocomplete("random", "show", "id", job.id[:8])
     chosen = await ada.select(history, "Bring one out again, here …", [job.id])
     await chosen.answered()
-    await house.ask("cancel", what=job.id)
-    jobs = await house.jobs()
+    await harness.ask("cancel", what=job.id)
+    jobs = await harness.jobs()
     assert [one.request.prompt for one in jobs] == [job.request.prompt] * 3
-    expect_tame(house)
+    expect_tame(harness)
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled", "partial"])
@@ -182,59 +184,59 @@ async def test_so_do_the_cards_of_jobs_that_ended_badly(
         journal.expect("the job failed")
     at = NEVER if ending == "cancelled" else None
     play = write_play(tmp_path / "play.jsonl", failing=failing, ends_at=at)
-    async with open_bot(backend=replaying(play, speed=1)) as house:
-        asked = await house.imagine(tricks)
+    async with open_bot(backend=replaying(play, speed=1)) as harness:
+        asked = await harness.imagine(tricks)
         if ending == "cancelled":
-            await house.reached(asked, JobState.RUNNING)
-            said = await house.ask("cancel", what=(await house.job(asked)).id)
+            await harness.reached(asked, JobState.RUNNING)
+            said = await harness.ask("cancel", what=(await harness.job(asked)).id)
             assert WORDS in said.content or "stopped" in said.content
-        await house.ended(asked)
+        await harness.ended(asked)
         wanted = {"failed": "did not work", "cancelled": "Cancelled by", "partial": "Incomplete"}
-        await house.shows(asked, wanted[ending])
-        expect_tame(house)
+        await harness.shows(asked, wanted[ending])
+        expect_tame(harness)
 
 
 @pytest.mark.parametrize("rung", ["channel", "direct", "kept"])
-async def test_so_do_results_on_every_rung(house: House, tricks: str, rung: str) -> None:
-    gate = house.witness.hold(JobState.DELIVERING)
-    asked = await house.imagine(tricks)
-    await house.reached(asked, JobState.DELIVERING)
-    house.clock.pass_time(minutes=15)
-    if rung != "channel":
-        house.playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
-    house.playground.world.user("Ada").takes_dms = rung != "kept"
+async def test_so_do_results_on_every_rung(harness: Harness, tricks: str, method: str) -> None:
+    gate = harness.recorder.hold(JobState.DELIVERING)
+    asked = await harness.imagine(tricks)
+    await harness.reached(asked, JobState.DELIVERING)
+    harness.clock.pass_time(minutes=15)
+    if method != "channel":
+        harness.playground.world.add_deny_overwrite("imagine", "SEND_MESSAGES")
+    harness.playground.world.user("Ada").takes_dms = method != "kept"
     gate.set()
-    job = await house.ended(asked)
-    assert job.delivery_method == rung
-    await house.shows(asked, "Done")
-    if rung == "channel":
+    job = await harness.ended(asked)
+    assert job.delivery_method == method
+    await harness.shows(asked, "Done")
+    if method == "channel":
         # The author alone is called, once, by the bot's own words.
-        (result,) = house.results(job)
-        assert house.called(result) == [house.member().id]
-    expect_tame(house)
+        (result,) = harness.results(job)
+        assert harness.called(result) == [harness.member().id]
+    expect_tame(harness)
 
 
 @pytest.mark.parametrize(
     "flags",
     ["--rows [x](https://evil.example)", "--style ||@everyone||", "--seed <@&1>", "--ar `@here`"],
 )
-async def test_refusals_call_nobody(house: House, tricks: str, flags: str) -> None:
-    asked = await house.imagine(f"{tricks} {flags}")
+async def test_refusals_call_nobody(harness: Harness, tricks: str, flags: str) -> None:
+    asked = await harness.imagine(f"{tricks} {flags}")
     assert asked.response is not None
     assert asked.response.ephemeral
-    assert await house.jobs() == []
-    expect_tame(house)
+    assert await harness.jobs() == []
+    expect_tame(harness)
 
 
 async def test_what_moderators_write_down_about_members_is_text_too(
-    house: House, tricks: str
+    harness: Harness, tricks: str
 ) -> None:
-    ada = house.member()
-    house.playground.world.user("Ada").global_name = "[Ada](https://evil.example) ||x||"
-    await house.ask("quota-admin grant", "Mo", member=ada, images=3, reason=tricks[:190])
+    ada = harness.member()
+    harness.playground.world.user("Ada").global_name = "[Ada](https://evil.example) ||x||"
+    await harness.ask("quota-admin grant", "Mo", member=ada, images=3, reason=tricks[:190])
     for command in ("history", "show"):
-        await house.ask(f"quota-admin {command}", "Mo", member=ada)
-    expect_tame(house)
+        await harness.ask(f"quota-admin {command}", "Mo", member=ada)
+    expect_tame(harness)
 
 
 def test_the_check_itself_finds_what_it_is_for() -> None:

@@ -20,7 +20,7 @@ from bot.domain.job import JobState
 from bot.playground.server import Playground
 from bot.restore import restoring
 from tests.playground.clock import Clock
-from tests.scenarios.harness import House, open_house, settings_for
+from tests.scenarios.harness import Harness, open_harness, settings_for
 
 STATES = (
     JobState.SUBMITTING,
@@ -49,14 +49,14 @@ def restore(folder: Path, playground: Playground, backup: Path) -> str:
     return report
 
 
-async def settled(house: House, *job_ids: str) -> None:
+async def settled(harness: Harness, *job_ids: str) -> None:
     """Wait until the jobs have ended; what ended before this bot began is not reported."""
-    jobs = house.service.engine.queue.jobs
+    jobs = harness.service.engine.queue.jobs
     for job_id in job_ids:
         job = await jobs.get(job_id)
         assert job is not None
         if not job.state.terminal:
-            await house.witness.reached(job_id, JobState.FINISHED)
+            await harness.recorder.reached(job_id, JobState.FINISHED)
 
 
 @pytest.mark.parametrize(
@@ -80,21 +80,21 @@ async def test_nothing_is_computed_charged_or_posted_twice(
     minutes: int,
 ) -> None:
     data = tmp_path / "data"
-    async with open_house(playground, tmp_path, clock) as house:
+    async with open_harness(playground, tmp_path, clock) as harness:
         held = JobState.RUNNING if state is JobState.QUEUED else state
-        gate = house.witness.hold(held)
-        asked = [await house.imagine("a fox in the snow")]
-        await house.reached(asked[0], held)
+        gate = harness.recorder.hold(held)
+        asked = [await harness.imagine("a fox in the snow")]
+        await harness.reached(asked[0], held)
         # One runs for each member: this one waits.
-        asked.append(await house.imagine("an owl at night"))
+        asked.append(await harness.imagine("an owl at night"))
         backup, summary = make_backup(data, None, AT)
         assert (summary.jobs, summary.unfinished) == (2, 2)
         clock.pass_time(minutes=minutes)
         gate.set()
-        jobs = [await house.ended(one) for one in asked]
-        later = await house.ended(await house.imagine("made after the backup"))
+        jobs = [await harness.ended(one) for one in asked]
+        later = await harness.ended(await harness.imagine("made after the backup"))
         assert {job.state for job in (*jobs, later)} == {JobState.FINISHED}
-        posted = {job.id: [one.id for one in house.results(job)] for job in (*jobs, later)}
+        posted = {job.id: [one.id for one in harness.results(job)] for job in (*jobs, later)}
     if "forgot" in backend:
         shutil.rmtree(data / "scripted")
     if backend in ("alone knows", "forgot, pictures gone"):
@@ -105,52 +105,52 @@ async def test_nothing_is_computed_charged_or_posted_twice(
     assert "2 not ended" in report
     if backend != "forgot, pictures gone":  # where nothing is left there is nothing to tell
         assert f"Newer than the backup: 1 request ({later.id})" in report
-    async with open_house(playground, tmp_path, clock) as house:
-        await settled(house, *(job.id for job in jobs))
-        assert house.backend.submitted == []
+    async with open_harness(playground, tmp_path, clock) as harness:
+        await settled(harness, *(job.id for job in jobs))
+        assert harness.backend.submitted == []
         for job in jobs:
-            found = await house.service.engine.queue.jobs.get(job.id)
+            found = await harness.service.engine.queue.jobs.get(job.id)
             assert found is not None
             assert found.state is JobState.FINISHED
-            assert [one.id for one in house.results(found)] == posted[job.id]
-        assert [one.id for one in house.results(later)] == posted[later.id]
+            assert [one.id for one in harness.results(found)] == posted[job.id]
+        assert [one.id for one in harness.results(later)] == posted[later.id]
     assert all(len(ids) == 1 for ids in posted.values())
 
 
 async def test_what_was_cancelled_since_is_not_run(
     playground: Playground, clock: Clock, tmp_path: Path
 ) -> None:
-    async with open_house(playground, tmp_path, clock) as house:
-        gate = house.witness.hold(JobState.RUNNING)
-        first = await house.imagine("a fox in the snow")
-        await house.reached(first, JobState.RUNNING)
-        waiting = await house.imagine("not this one")
+    async with open_harness(playground, tmp_path, clock) as harness:
+        gate = harness.recorder.hold(JobState.RUNNING)
+        first = await harness.imagine("a fox in the snow")
+        await harness.reached(first, JobState.RUNNING)
+        waiting = await harness.imagine("not this one")
         backup, _ = make_backup(tmp_path / "data", None, AT)
-        job = await house.job(waiting)
-        await house.ask("cancel", what=job.id)
-        await house.witness.reached(job.id, JobState.CANCELLED)
+        job = await harness.job(waiting)
+        await harness.ask("cancel", what=job.id)
+        await harness.recorder.reached(job.id, JobState.CANCELLED)
         gate.set()
-        await house.ended(first)
+        await harness.ended(first)
     report = restore(tmp_path, playground, backup.path)
     assert "2 requests" in report
     assert "ended after the backup" in report
-    async with open_house(playground, tmp_path, clock) as house:
-        found = await house.service.engine.queue.jobs.get(job.id)
+    async with open_harness(playground, tmp_path, clock) as harness:
+        found = await harness.service.engine.queue.jobs.get(job.id)
         assert found is not None
         assert found.state is JobState.CANCELLED
-        assert house.backend.submitted == []
+        assert harness.backend.submitted == []
 
 
 async def test_pictures_that_are_not_whole_are_not_believed(
     playground: Playground, clock: Clock, tmp_path: Path
 ) -> None:
-    async with open_house(playground, tmp_path, clock) as house:
-        gate = house.witness.hold(JobState.RUNNING)
-        asked = await house.imagine()
-        job = await house.reached(asked, JobState.RUNNING)
+    async with open_harness(playground, tmp_path, clock) as harness:
+        gate = harness.recorder.hold(JobState.RUNNING)
+        asked = await harness.imagine()
+        job = await harness.reached(asked, JobState.RUNNING)
         backup, _ = make_backup(tmp_path / "data", None, AT)
         gate.set()
-        await house.ended(asked)
+        await harness.ended(asked)
     folder = tmp_path / "data" / "jobs" / job.id
     digests = json.loads((folder / "metadata.json").read_text())["sha256"]
     assert "row-01.png" in digests

@@ -5,40 +5,47 @@ from __future__ import annotations
 import logging
 
 from bot.domain.job import JobState
-from tests.scenarios.harness import House
+from tests.scenarios.harness import Harness
 from tests.scenarios.log_capture import Journal, listening
 
 
-async def test_no_repr_of_what_is_passed_around_shows_a_token(house: House) -> None:
-    gate = house.witness.hold(JobState.RUNNING)
-    asked = await house.imagine()
-    job = await house.reached(asked, JobState.RUNNING)
-    await house.shows(asked, "Painting")
-    post = await house.service.client.desk.posts.status_message(job.id)
-    settings = house.service.engine.settings
+async def test_no_repr_of_what_is_passed_around_shows_a_token(harness: Harness) -> None:
+    gate = harness.recorder.hold(JobState.RUNNING)
+    asked = await harness.imagine()
+    job = await harness.reached(asked, JobState.RUNNING)
+    await harness.shows(asked, "Painting")
+    post = await harness.service.client.context.messages.status_message(job.id)
+    settings = harness.service.engine.settings
     assert post is not None
     assert post.interaction is not None
     assert post.interaction.token == asked.token
-    for thing in (post, job, settings, settings.discord, house.service, house.service.client.desk):
+    for thing in (
+        post,
+        job,
+        settings,
+        settings.discord,
+        harness.service,
+        harness.service.client.context,
+    ):
         for shown in (repr(thing), str(thing)):
             assert asked.token not in shown
-            assert house.playground.token not in shown
+            assert harness.playground.token not in shown
     gate.set()
-    await house.ended(asked)
+    await harness.ended(asked)
 
 
 async def test_errors_of_discord_carry_no_token_into_the_log(
-    house: House, journal: Journal
+    harness: Harness, journal: Journal
 ) -> None:
-    gate = house.witness.hold(JobState.DELIVERING)
-    asked = await house.imagine()
-    await house.reached(asked, JobState.DELIVERING)
-    world = house.playground.world
+    gate = harness.recorder.hold(JobState.DELIVERING)
+    asked = await harness.imagine()
+    await harness.reached(asked, JobState.DELIVERING)
+    world = harness.playground.world
     world.faults.answer("PATCH", "@original", 400, code=50035, message="Invalid Form Body")
     world.faults.answer("POST", r"/channels/\d+/messages$", 403, code=50013)
     world.faults.drop("POST", "/users/@me/channels")
     gate.set()
-    job = await house.ended(asked)
+    job = await harness.ended(asked)
     assert job.delivery_method == "direct"
     # Both spellings are in what the libraries say, or nothing would have been masked.
     assert any(asked.token in line for _, line in journal.lines)
@@ -47,12 +54,12 @@ async def test_errors_of_discord_carry_no_token_into_the_log(
 
 
 async def test_a_command_that_breaks_tells_the_member_a_number_and_the_log_no_token(
-    house: House, journal: Journal
+    harness: Harness, journal: Journal
 ) -> None:
-    house.playground.world.faults.answer(
+    harness.playground.world.faults.answer(
         "POST", "/callback", 400, code=50035, message="Invalid Form Body"
     )
-    broken = await house.member().slash("random", "quota")
+    broken = await harness.member().slash("random", "quota")
     journal.expect(f"interaction {broken.id} failed")
     answer = await broken.answered()
     assert f"tell a moderator the number {broken.id}" in answer.text

@@ -17,7 +17,7 @@ from bot.playground.client.driver import Invocation
 from bot.playground.state.world import World
 from bot.store.deliveries import DeliveryRepository
 from tests.scenarios.conftest import Opener
-from tests.scenarios.harness import House, open_house, replaying
+from tests.scenarios.harness import Harness, open_harness, replaying
 from tests.scenarios.log_capture import Journal
 from tests.scenarios.scenarios import NEVER, write_play
 from tests.store.outages import OUTAGES, FullDisk, Outage, small_disk
@@ -35,24 +35,24 @@ def outage(request: pytest.FixtureRequest, journal: Journal) -> Outage:
     return kind()
 
 
-async def ready(house: House) -> tuple[int, dict[str, Any]]:
+async def ready(harness: Harness) -> tuple[int, dict[str, Any]]:
     async with httpx.AsyncClient() as client:
-        answer = await client.get(f"{house.service.metrics_url}/readyz", timeout=10)
+        answer = await client.get(f"{harness.service.metrics_url}/readyz", timeout=10)
     return answer.status_code, answer.json()
 
 
-async def figures(house: House) -> str:
+async def figures(harness: Harness) -> str:
     async with httpx.AsyncClient() as client:
-        return (await client.get(f"{house.service.metrics_url}/metrics", timeout=10)).text
+        return (await client.get(f"{harness.service.metrics_url}/metrics", timeout=10)).text
 
 
 @asynccontextmanager
-async def away(house: House, outage: Outage) -> AsyncIterator[None]:
-    outage.begin(house.service.engine.database)
+async def away(harness: Harness, outage: Outage) -> AsyncIterator[None]:
+    outage.begin(harness.service.engine.database)
     try:
         yield
     finally:
-        outage.end(house.service.engine.database)
+        outage.end(harness.service.engine.database)
 
 
 def has_rows(world: World, job_id: str) -> bool:
@@ -86,30 +86,30 @@ async def test_whatever_a_job_is_at_it_waits_and_goes_on(
         "metrics": METRICS,
         "delivery": {"rows": "attachments"},
     }
-    async with open_bot(**sections) as house:
-        gate = house.witness.hold(state)
-        first = await house.imagine("first", "Ada")
-        await house.reached(first, state)
-        waiting = await house.imagine("waiting", "Ben")
-        async with away(house, outage):
+    async with open_bot(**sections) as harness:
+        gate = harness.recorder.hold(state)
+        first = await harness.imagine("first", "Ada")
+        await harness.reached(first, state)
+        waiting = await harness.imagine("waiting", "Ben")
+        async with away(harness, outage):
             gate.set()
-            status, parts = await ready(house)
+            status, parts = await ready(harness)
             assert (status, parts["database"]) == (503, False)
             assert outage.cause in str(parts["cause"])
             async with asyncio.timeout(20):
                 # Another program may hold it for a moment before that counts.
-                while "gridbrush_store_unavailable 1.0" not in await figures(house):
+                while "gridbrush_store_unavailable 1.0" not in await figures(harness):
                     pass
-        jobs = [await house.ended(one) for one in (first, waiting)]
+        jobs = [await harness.ended(one) for one in (first, waiting)]
 
         assert [job.state for job in jobs] == [JobState.FINISHED] * 2
-        assert house.backend.submitted == [job.id for job in jobs]
+        assert harness.backend.submitted == [job.id for job in jobs]
         for job in jobs:
-            await house.playground.until(partial(has_rows, job_id=job.id))
-            assert len(house.results(job)) == 1
-        status, parts = await ready(house)
+            await harness.playground.until(partial(has_rows, job_id=job.id))
+            assert len(harness.results(job)) == 1
+        status, parts = await ready(harness)
         assert (status, parts.get("cause")) == (200, None)
-        text = await figures(house)
+        text = await figures(harness)
         assert "gridbrush_store_unavailable 0.0" in text
         assert "gridbrush_store_outages_total 1.0" in text
         assert journal.text.count("the store is unavailable") == 1
@@ -120,15 +120,15 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
     open_bot: Opener, journal: Journal, outage: Outage, tmp_path: Path
 ) -> None:
     play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
-    async with open_bot(backend=replaying(play, speed=1), metrics=METRICS) as house:
-        painting = await house.imagine("painting", "Ada")
-        card = await house.shows(painting, "Painting")
-        ada, ben, mo = (house.member(name) for name in ("Ada", "Ben", "Mo"))
+    async with open_bot(backend=replaying(play, speed=1), metrics=METRICS) as harness:
+        painting = await harness.imagine("painting", "Ada")
+        card = await harness.shows(painting, "Painting")
+        ada, ben, mo = (harness.member(name) for name in ("Ada", "Ben", "Mo"))
         begin = asyncio.get_running_loop().time()
 
         async def told(asked: Invocation) -> str:
             """What the member reads, whether as the answer or as what follows it."""
-            message = await house.playground.until(
+            message = await harness.playground.until(
                 lambda _: next(
                     (
                         one
@@ -141,7 +141,7 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
             assert asyncio.get_running_loop().time() - begin < IN_TIME
             return message.text
 
-        async with away(house, outage):
+        async with away(harness, outage):
             asked = [
                 await ben.slash("imagine", "imagine", prompt="a cat"),
                 await ada.press(card, "Cancel"),
@@ -151,14 +151,14 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
             for words in await asyncio.gather(*(told(one) for one in asked)):
                 assert outage.cause in words
                 assert "Nothing was charged" in words
-        await house.service.engine.database.try_out()
+        await harness.service.engine.database.try_out()
 
         # What was refused has not happened, and does not.
-        assert [job.state for job in await house.jobs()] == [JobState.RUNNING]
-        assert "0 of 120 images used" in (await house.ask("quota", "Ben")).text
+        assert [job.state for job in await harness.jobs()] == [JobState.RUNNING]
+        assert "0 of 120 images used" in (await harness.ask("quota", "Ben")).text
         again = await ada.press(card, "Cancel")
         await again.acked()
-        job = await house.ended(painting)
+        job = await harness.ended(painting)
         assert job.state is JobState.CANCELLED
         assert job.cancelled_by == ada.id
 
@@ -168,21 +168,22 @@ async def test_cards_and_the_queue_say_it_while_it_lasts(
 ) -> None:
     play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
     sections = {"backend": replaying(play, speed=1), "queue": {"running": 1}, "metrics": METRICS}
-    async with open_bot(**sections) as house:
-        painting = await house.imagine("painting", "Ada")
-        await house.shows(painting, "Painting")
-        waiting = await house.imagine("waiting", "Ben")
-        job = await house.job(waiting)
+    async with open_bot(**sections) as harness:
+        painting = await harness.imagine("painting", "Ada")
+        await harness.shows(painting, "Painting")
+        waiting = await harness.imagine("waiting", "Ben")
+        job = await harness.job(waiting)
         while (
-            await DeliveryRepository(house.service.engine.database).message(job.id, "card") is None
+            await DeliveryRepository(harness.service.engine.database).message(job.id, "card")
+            is None
         ):
             pass  # the card is there, and will be known in a moment
-        async with away(house, outage):
-            assert (await ready(house))[0] == 503
+        async with away(harness, outage):
+            assert (await ready(harness))[0] == 503
             for asked in (painting, waiting):
-                assert outage.cause in (await house.shows(asked, SAID)).text
-            assert SAID in (await house.ask("queue", "Mo")).text
-        await house.playground.until(
+                assert outage.cause in (await harness.shows(asked, SAID)).text
+            assert SAID in (await harness.ask("queue", "Mo")).text
+        await harness.playground.until(
             lambda _: all(
                 asked.response is not None and SAID not in asked.response.text
                 for asked in (painting, waiting)
@@ -199,15 +200,15 @@ async def test_a_full_disk_keeps_pictures_waiting_too(
     playground, clock = (request.getfixturevalue(name) for name in ("playground", "clock"))
     outage = FullDisk()
     with small_disk(tmp_path) as disk:
-        async with open_house(playground, disk, clock, metrics=METRICS) as house:
-            gate = house.witness.hold(state)
-            asked = await house.imagine("a fox", "Ada", aspect="1:1")
-            await house.reached(asked, state)
-            async with away(house, outage):
+        async with open_harness(playground, disk, clock, metrics=METRICS) as harness:
+            gate = harness.recorder.hold(state)
+            asked = await harness.imagine("a fox", "Ada", aspect="1:1")
+            await harness.reached(asked, state)
+            async with away(harness, outage):
                 gate.set()
-                assert (await ready(house))[0] == 503
-            job = await house.ended(asked)
+                assert (await ready(harness))[0] == 503
+            job = await harness.ended(asked)
             assert job.state is JobState.FINISHED
             assert job.fetched_rows == (1, 2)
-            assert len(house.results(job)) == 1
-            assert house.backend.submitted == [job.id]
+            assert len(harness.results(job)) == 1
+            assert harness.backend.submitted == [job.id]

@@ -9,7 +9,7 @@ import pytest
 from bot.domain.job import JobState
 from bot.frontend.delivery import CHANNEL, INTERACTION
 from tests.scenarios.conftest import Opener
-from tests.scenarios.harness import House
+from tests.scenarios.harness import Harness
 from tests.scenarios.log_capture import Journal
 
 MEMBERS = ("Ada", "Ben", "Mo")
@@ -20,71 +20,73 @@ EDIT = r"/webhooks/.*/messages/@original$"
 async def test_tokens_that_live_5_s_and_jobs_that_take_20_s_lose_no_result(
     open_bot: Opener, slots: int
 ) -> None:
-    async with open_bot(queue={"running": slots}) as house:
-        house.playground.world.token_life = timedelta(seconds=5)
-        painted = house.witness.hold(JobState.COLLECTING)
-        asked = [await house.imagine(f"for {who}", who) for who in MEMBERS]
-        await house.reached(asked[0], JobState.COLLECTING)
-        house.clock.pass_time(seconds=20)
+    async with open_bot(queue={"running": slots}) as harness:
+        harness.playground.world.token_life = timedelta(seconds=5)
+        painted = harness.recorder.hold(JobState.COLLECTING)
+        asked = [await harness.imagine(f"for {who}", who) for who in MEMBERS]
+        await harness.reached(asked[0], JobState.COLLECTING)
+        harness.clock.pass_time(seconds=20)
         painted.set()
         for one in asked:
-            job = await house.ended(one)
-            (result,) = house.results(job)
+            job = await harness.ended(one)
+            (result,) = harness.results(job)
             assert job.delivery_method == CHANNEL
-            assert house.called(result) == [job.request.author.id]
-            card = await house.shows(one, "Go to the picture")
+            assert harness.called(result) == [job.request.author.id]
+            card = await harness.shows(one, "Go to the picture")
             assert str(result.id) in card.text
             assert not card.attachments
 
 
-async def test_the_bots_own_clock_saves_it_from_trying_a_dead_token(house: House) -> None:
-    painted = house.witness.hold(JobState.COLLECTING)
-    asked = await house.imagine()
-    await house.reached(asked, JobState.COLLECTING)
-    house.clock.pass_time(minutes=15)
+async def test_the_bots_own_clock_saves_it_from_trying_a_dead_token(harness: Harness) -> None:
+    painted = harness.recorder.hold(JobState.COLLECTING)
+    asked = await harness.imagine()
+    await harness.reached(asked, JobState.COLLECTING)
+    harness.clock.pass_time(minutes=15)
     painted.set()
-    job = await house.ended(asked)
+    job = await harness.ended(asked)
     assert job.delivery_method == CHANNEL
-    assert len(house.results(job)) == 1
-    await house.shows(asked, "Go to the picture")
-    assert [call.path for call in house.playground.requests if call.status == 401] == []
+    assert len(harness.results(job)) == 1
+    await harness.shows(asked, "Go to the picture")
+    assert [call.path for call in harness.playground.requests if call.status == 401] == []
 
 
 @pytest.mark.parametrize("code", [50027, 10015, 10008, 10062])
 async def test_what_the_server_says_counts_more_than_the_clock(
-    house: House, journal: Journal, code: int
+    harness: Harness, journal: Journal, code: int
 ) -> None:
-    painted = house.witness.hold(JobState.DELIVERING)
-    asked = await house.imagine()
-    await house.reached(asked, JobState.DELIVERING)
-    fault = house.playground.world.faults.refuse("PATCH", EDIT, code, times=1000)
+    painted = harness.recorder.hold(JobState.DELIVERING)
+    asked = await harness.imagine()
+    await harness.reached(asked, JobState.DELIVERING)
+    fault = harness.playground.world.faults.refuse("PATCH", EDIT, code, times=1000)
     painted.set()
-    job = await house.ended(asked)
+    job = await harness.ended(asked)
     assert fault.hits
     assert job.delivery_method == CHANNEL
-    assert len(house.results(job)) == 1
+    assert len(harness.results(job)) == 1
     assert "delivery by interaction failed" in journal.text
 
 
-async def test_an_answer_that_was_lost_on_its_way_is_not_taken_for_a_refusal(house: House) -> None:
-    painted = house.witness.hold(JobState.DELIVERING)
-    asked = await house.imagine()
-    await house.reached(asked, JobState.DELIVERING)
-    fault = house.playground.world.faults.drop("PATCH", EDIT, carried_out=True)
+async def test_an_answer_that_was_lost_on_its_way_is_not_taken_for_a_refusal(
+    harness: Harness,
+) -> None:
+    painted = harness.recorder.hold(JobState.DELIVERING)
+    asked = await harness.imagine()
+    await harness.reached(asked, JobState.DELIVERING)
+    fault = harness.playground.world.faults.drop("PATCH", EDIT, carried_out=True)
     painted.set()
-    job = await house.ended(asked)
+    job = await harness.ended(asked)
     assert fault.hits
-    assert len(house.results(job)) == 1
+    assert len(harness.results(job)) == 1
     assert job.delivery_method == INTERACTION
 
 
-async def test_a_message_whose_receipt_was_lost_is_not_posted_again(house: House) -> None:
-    painted = house.witness.hold(JobState.DELIVERING)
-    asked = await house.imagine()
-    await house.reached(asked, JobState.DELIVERING)
-    house.clock.pass_time(minutes=15)
-    house.playground.world.faults.drop("POST", r"/channels/\d+/messages$", carried_out=True)
+async def test_a_message_whose_receipt_was_lost_is_not_posted_again(harness: Harness) -> None:
+    painted = harness.recorder.hold(JobState.DELIVERING)
+    asked = await harness.imagine()
+    await harness.reached(asked, JobState.DELIVERING)
+    harness.clock.pass_time(minutes=15)
+    harness.playground.world.faults.drop("POST", r"/channels/\d+/messages$", carried_out=True)
     painted.set()
-    job = await house.ended(asked)
-    assert len(house.results(job)) == 1
+    job = await harness.ended(asked)
+    assert len(harness.results(job)) == 1
     assert job.delivery_method == CHANNEL

@@ -78,7 +78,7 @@ class Diary:
 class Postman:
     """A courier whose rungs break on demand, and who remembers what was posted."""
 
-    rungs: tuple[str, ...] = ("interaction", "channel", "direct")
+    accepted_methods: tuple[str, ...] = ("interaction", "channel", "direct")
     broken: dict[str, Exception] = field(default_factory=dict)
     there: dict[str, MessageRef] = field(default_factory=dict)
     blind: bool = False
@@ -86,22 +86,24 @@ class Postman:
     looked: list[str] = field(default_factory=list)
 
     async def methods(self, job: Job) -> tuple[str, ...]:
-        return self.rungs
+        return self.accepted_methods
 
-    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
-        if rung in self.broken:
-            raise self.broken[rung]
+    async def send(
+        self, method: str, job: Job, package: JobResult, nonce: str
+    ) -> MessageRef | None:
+        if method in self.broken:
+            raise self.broken[method]
         assert await asyncio.to_thread(package.grid.is_file)
-        self.posted.append((rung, job.id))
+        self.posted.append((method, job.id))
         return MessageRef(CHANNEL, 1000 + len(self.posted))
 
     async def find_sent(
-        self, rung: str, job: Job, nonce: str, since: datetime
+        self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
-        self.looked.append(rung)
+        self.looked.append(method)
         if self.blind:
             raise DeliveryError("the channel is gone")
-        return self.there.get(rung)
+        return self.there.get(method)
 
 
 class GatedBackend(ScriptedBackend):

@@ -31,7 +31,7 @@ from tests.services.fakes import CHANNEL, GUILD, NOW, Clock, Diary, Dice, Naps, 
 
 
 @dataclass
-class Room:
+class Harness:
     """Everything that is wired up, for a test to reach into."""
 
     database: Database
@@ -40,14 +40,14 @@ class Room:
     diary: Diary
     clock: Clock
     naps: Naps
-    book: JobLifecycle
-    circuit: CircuitBreaker
-    collector: ResultFetcher
-    kitchen: WorkflowRenderer
-    runner: JobWorker
-    dispatcher: Scheduler
+    lifecycle: JobLifecycle
+    breaker: CircuitBreaker
+    fetcher: ResultFetcher
+    renderer: WorkflowRenderer
+    worker: JobWorker
+    scheduler: Scheduler
     queue: JobQueue
-    purse: BudgetService
+    budget: BudgetService
     outage: asyncio.Event
 
     async def ended(self, *job_ids: str) -> list[Job]:
@@ -115,28 +115,28 @@ def a_press(number: int) -> InteractionRef:
     return InteractionRef(number, 99, f"token-{number}", NOW + timedelta(minutes=15))
 
 
-def stock_menu(folder: Path) -> WorkflowTemplates:
+def stock_templates(folder: Path) -> WorkflowTemplates:
     """The packaged templates."""
     return load_templates(Settings.load(None, {}, base=folder))
 
 
 @asynccontextmanager
-async def open_room(
+async def open_harness(
     folder: Path,
     *,
     backend: ScriptedBackend | None = None,
     postman: DeliveryTransport | None = None,
-    reporters: Iterable[JobObserver] = (),
+    observers: Iterable[JobObserver] = (),
     slots: int = 4,
     running: int = 1,
     waiting: int = 5,
     waiting_of_all: int = 1000,
     images: int = 10_000,
-    menu: WorkflowTemplates | None = None,
+    templates: WorkflowTemplates | None = None,
     ceilings: BudgetLimits | None = None,
     clock: Clock | None = None,
     dispatching: bool = True,
-) -> AsyncIterator[Room]:
+) -> AsyncIterator[Harness]:
     """An engine in ``folder``; a second one later in the same folder is the bot after a restart."""
     database_file = folder / "gridbrush.sqlite3"
     # A restart is a minute later.
@@ -146,14 +146,14 @@ async def open_room(
     postman = postman or Postman()
     quota = Quota(images, timedelta(hours=24), running, waiting)
     async with await Database.open(database_file, now=clock) as database:
-        book = JobLifecycle(database, CompositeObserver([diary, *reporters]), now=clock)
+        lifecycle = JobLifecycle(database, CompositeObserver([diary, *observers]), now=clock)
         outage = asyncio.Event()
-        circuit = CircuitBreaker(
+        breaker = CircuitBreaker(
             backend.health,
             sleep=naps,
             on_change=lambda is_open, _: outage.set() if is_open else None,
         )
-        collector = ResultFetcher(backend, folder / "jobs", now=clock, sleep=naps)
+        fetcher = ResultFetcher(backend, folder / "jobs", now=clock, sleep=naps)
 
         async def stop(job: Job) -> None:
             if job.handle is not None:
@@ -161,46 +161,53 @@ async def open_room(
 
         queue = JobQueue(
             database,
-            book,
+            lifecycle,
             QueueLimits(slots, waiting_of_all, quota),
             now=clock,
             entropy=Dice(),
-            wake=lambda: dispatcher.wake(),
+            wake=lambda: scheduler.wake(),
             stop=stop,
         )
-        kitchen = WorkflowRenderer(queue.jobs, backend, menu or stock_menu(folder))
-        purse = BudgetService(database, backend, ceilings or BudgetLimits(), now=clock, sleep=naps)
-        deliverer = DeliveryService(database, postman, now=clock, sleep=naps)
-        runner = JobWorker(
-            book=book,
+        renderer = WorkflowRenderer(queue.jobs, backend, templates or stock_templates(folder))
+        budget = BudgetService(database, backend, ceilings or BudgetLimits(), now=clock, sleep=naps)
+        delivery = DeliveryService(database, postman, now=clock, sleep=naps)
+        worker = JobWorker(
+            lifecycle=lifecycle,
             backend=backend,
-            kitchen=kitchen,
-            collector=collector,
-            deliverer=deliverer,
-            circuit=circuit,
-            purse=purse,
+            renderer=renderer,
+            fetcher=fetcher,
+            delivery=delivery,
+            breaker=breaker,
+            budget=budget,
             sleep=naps,
         )
-        dispatcher = Scheduler(
-            database, book, runner, circuit, slots=slots, per_user=running, now=clock, sleep=naps
+        scheduler = Scheduler(
+            database,
+            lifecycle,
+            worker,
+            breaker,
+            slots=slots,
+            per_user=running,
+            now=clock,
+            sleep=naps,
         )
-        dispatch = asyncio.create_task(dispatcher.run()) if dispatching else None
+        dispatch = asyncio.create_task(scheduler.run()) if dispatching else None
         try:
-            yield Room(
+            yield Harness(
                 database,
                 backend,
                 postman,
                 diary,
                 clock,
                 naps,
-                book,
-                circuit,
-                collector,
-                kitchen,
-                runner,
-                dispatcher,
+                lifecycle,
+                breaker,
+                fetcher,
+                renderer,
+                worker,
+                scheduler,
                 queue,
-                purse,
+                budget,
                 outage,
             )
         finally:
@@ -208,7 +215,7 @@ async def open_room(
                 dispatch.cancel()
                 with suppress(asyncio.CancelledError):
                     await dispatch
-            await dispatcher.aclose()
-            await purse.aclose()
-            await circuit.aclose()
+            await scheduler.aclose()
+            await budget.aclose()
+            await breaker.aclose()
             await backend.aclose()

@@ -43,7 +43,7 @@ async def database(tmp_path: Path) -> AsyncIterator[Database]:
 
 
 @pytest.fixture
-def allowances(database: Database) -> QuotaService:
+def quotas(database: Database) -> QuotaService:
     return QuotaService(database, DEFAULT, now=lambda: NOW)
 
 
@@ -73,11 +73,11 @@ async def accept(database: Database, job_id: str, member: Actor, guild: int = GU
 
 
 async def test_a_member_without_rules_has_the_default(
-    allowances: QuotaService, database: Database
+    quotas: QuotaService, database: Database
 ) -> None:
     await accept(database, "a" * 16, ADA)
-    account = await allowances.show(GUILD, ADA)
-    assert account.allowance.quota == allowances.default == DEFAULT
+    account = await quotas.show(GUILD, ADA)
+    assert account.allowance.quota == quotas.default == DEFAULT
     assert (account.allowance.used, account.allowance.left) == (12, 108)
     assert (account.allowance.waiting, account.allowance.running) == (1, 0)
     assert account.allowance.resets_at == NOW + timedelta(hours=24)
@@ -85,76 +85,74 @@ async def test_a_member_without_rules_has_the_default(
 
 
 async def test_an_account_names_the_rules_and_grants_it_comes_from(
-    allowances: QuotaService,
+    quotas: QuotaService,
 ) -> None:
-    own = await allowances.set_rule(GUILD, OF_ADA, QuotaRuleChange(waiting=2), by=MO)
-    role = await allowances.set_rule(
-        GUILD, QuotaSubject("role", 6), QuotaRuleChange(images=50), by=MO
-    )
-    server = await allowances.set_rule(GUILD, SERVER, QuotaRuleChange(images=10), by=MO)
-    await allowances.set_rule(GUILD, QuotaSubject("role", 7), QuotaRuleChange(images=999), by=MO)
-    await allowances.set_rule(GUILD, QuotaSubject("member", 2), QuotaRuleChange(images=999), by=MO)
-    grant = await allowances.grant(
+    own = await quotas.set_rule(GUILD, OF_ADA, QuotaRuleChange(waiting=2), by=MO)
+    role = await quotas.set_rule(GUILD, QuotaSubject("role", 6), QuotaRuleChange(images=50), by=MO)
+    server = await quotas.set_rule(GUILD, SERVER, QuotaRuleChange(images=10), by=MO)
+    await quotas.set_rule(GUILD, QuotaSubject("role", 7), QuotaRuleChange(images=999), by=MO)
+    await quotas.set_rule(GUILD, QuotaSubject("member", 2), QuotaRuleChange(images=999), by=MO)
+    grant = await quotas.grant(
         GUILD, ADA.id, images=5, lasts=timedelta(days=7), reason="a prize", by=MO
     )
-    account = await allowances.show(GUILD, ADA)
+    account = await quotas.show(GUILD, ADA)
     assert account.rules == (server, role, own)
     assert account.grants == (grant,) == (QuotaGrant(5, NOW + timedelta(days=7)),)
     assert account.allowance.left == 55
     assert account.allowance.quota.waiting == 2
-    assert len(await allowances.rules(GUILD)) == 5
-    assert await allowances.rules(11) == ()
+    assert len(await quotas.rules(GUILD)) == 5
+    assert await quotas.rules(11) == ()
 
 
-async def test_terms_change_only_what_they_name(allowances: QuotaService) -> None:
-    await allowances.set_rule(
+async def test_terms_change_only_what_they_name(quotas: QuotaService) -> None:
+    await quotas.set_rule(
         GUILD, OF_ADA, QuotaRuleChange(images=12, window=timedelta(hours=1)), by=MO
     )
-    rule = await allowances.set_rule(GUILD, OF_ADA, QuotaRuleChange(running=3), by=MO)
+    rule = await quotas.set_rule(GUILD, OF_ADA, QuotaRuleChange(running=3), by=MO)
     assert rule == QuotaRule("member", ADA.id, 12, timedelta(hours=1), 3, None)
-    assert await allowances.rule(GUILD, OF_ADA) == rule
-    assert await allowances.rule(GUILD, SERVER) is None
+    assert await quotas.rule(GUILD, OF_ADA) == rule
+    assert await quotas.rule(GUILD, SERVER) is None
 
 
-async def test_a_rule_is_removed_once(allowances: QuotaService) -> None:
-    rule = await allowances.set_rule(GUILD, OF_ADA, QuotaRuleChange(images=0), by=MO)
-    assert await allowances.remove_rule(GUILD, OF_ADA, by=MO) == rule
+async def test_a_rule_is_removed_once(quotas: QuotaService) -> None:
+    rule = await quotas.set_rule(GUILD, OF_ADA, QuotaRuleChange(images=0), by=MO)
+    assert await quotas.remove_rule(GUILD, OF_ADA, by=MO) == rule
     with pytest.raises(RequestError, match="no rule to remove"):
-        await allowances.remove_rule(GUILD, OF_ADA, by=MO)
-    assert await allowances.rules(GUILD) == ()
-    changes = await allowances.changes(GUILD)
+        await quotas.remove_rule(GUILD, OF_ADA, by=MO)
+    assert await quotas.rules(GUILD) == ()
+    changes = await quotas.changes(GUILD)
     assert [change.action for change in changes] == ["quota-remove", "quota-set"]
 
 
-async def test_every_change_is_on_record_with_who_made_it(allowances: QuotaService) -> None:
-    await allowances.set_rule(GUILD, SERVER, QuotaRuleChange(images=10), by=MO)
-    await allowances.set_rule(GUILD, SERVER, QuotaRuleChange(window=timedelta(hours=3)), by=MO)
-    await allowances.grant(GUILD, ADA.id, images=5, lasts=None, reason=" a\nprize ", by=MO)
-    await allowances.reset(GUILD, ADA.id, reason="", by=MO)
-    reset, grant, changed, made = await allowances.changes(GUILD)
+async def test_every_change_is_on_record_with_who_made_it(quotas: QuotaService) -> None:
+    await quotas.set_rule(GUILD, SERVER, QuotaRuleChange(images=10), by=MO)
+    await quotas.set_rule(GUILD, SERVER, QuotaRuleChange(window=timedelta(hours=3)), by=MO)
+    await quotas.grant(GUILD, ADA.id, images=5, lasts=None, reason=" a\nprize ", by=MO)
+    await quotas.reset(GUILD, ADA.id, reason="", by=MO)
+    reset, grant, changed, made = await quotas.changes(GUILD)
     assert {entry.actor_id for entry in (reset, grant, changed, made)} == {MO.id}
     assert (reset.action, reset.subject) == ("quota-reset", "user:1")
     assert grant.detail == {"images": 5, "until": None, "reason": "a prize"}
     assert made.detail == {"was": None, "is": {"images": 10}}
     assert changed.detail == {"was": {"images": 10}, "is": {"images": 10, "window": "3h"}}
-    assert await allowances.changes(GUILD, OF_ADA) == (reset, grant)
-    assert await allowances.changes(GUILD, SERVER, limit=1) == (changed,)
-    assert await allowances.changes(11) == ()
+    assert await quotas.changes(GUILD, OF_ADA) == (reset, grant)
+    assert await quotas.changes(GUILD, SERVER, limit=1) == (changed,)
+    assert await quotas.changes(11) == ()
 
 
 async def test_a_grant_counts_at_once_and_a_reset_ends_it(
-    allowances: QuotaService, database: Database
+    quotas: QuotaService, database: Database
 ) -> None:
     await accept(database, "a" * 16, ADA)
-    await allowances.grant(GUILD, ADA.id, images=30, lasts=None, reason="", by=MO)
-    assert (await allowances.show(GUILD, ADA)).allowance.left == 138
-    await allowances.reset(GUILD, ADA.id, reason="a fresh start", by=MO)
-    account = await allowances.show(GUILD, ADA)
+    await quotas.grant(GUILD, ADA.id, images=30, lasts=None, reason="", by=MO)
+    assert (await quotas.show(GUILD, ADA)).allowance.left == 138
+    await quotas.reset(GUILD, ADA.id, reason="a fresh start", by=MO)
+    account = await quotas.show(GUILD, ADA)
     assert (account.allowance.left, account.grants) == (120, ())
-    entries = await allowances.history(GUILD, ADA.id)
+    entries = await quotas.history(GUILD, ADA.id)
     assert [entry.kind for entry in entries] == ["reset", "grant", "reserve"]
-    assert await allowances.history(GUILD, ADA.id, 1, before=entries[0].id) == entries[1:2]
-    (balance,) = await allowances.balances(GUILD)
+    assert await quotas.history(GUILD, ADA.id, 1, before=entries[0].id) == entries[1:2]
+    (balance,) = await quotas.balances(GUILD)
     assert (balance.user_id, balance.held, balance.granted) == (ADA.id, 12, 30)
 
 
@@ -176,40 +174,38 @@ async def test_a_grant_counts_at_once_and_a_reset_ends_it(
     ],
 )
 async def test_terms_out_of_range_are_refused_and_nothing_is_written(
-    allowances: QuotaService, terms: QuotaRuleChange, said: str
+    quotas: QuotaService, terms: QuotaRuleChange, said: str
 ) -> None:
     with pytest.raises(RequestError, match=said):
-        await allowances.set_rule(GUILD, OF_ADA, terms, by=MO)
-    assert await allowances.rules(GUILD) == ()
-    assert await allowances.changes(GUILD) == ()
+        await quotas.set_rule(GUILD, OF_ADA, terms, by=MO)
+    assert await quotas.rules(GUILD) == ()
+    assert await quotas.changes(GUILD) == ()
 
 
-async def test_a_grant_out_of_range_is_refused(allowances: QuotaService) -> None:
+async def test_a_grant_out_of_range_is_refused(quotas: QuotaService) -> None:
     for images in (0, -5, MAX_IMAGES + 1):
         with pytest.raises(InvalidRequest, match="from 1 to 100000"):
-            await allowances.grant(GUILD, 1, images=images, lasts=None, reason="", by=MO)
+            await quotas.grant(GUILD, 1, images=images, lasts=None, reason="", by=MO)
     with pytest.raises(InvalidRequest, match="expires must be from 1s"):
-        await allowances.grant(GUILD, 1, images=1, lasts=timedelta(0), reason="", by=MO)
+        await quotas.grant(GUILD, 1, images=1, lasts=timedelta(0), reason="", by=MO)
     with pytest.raises(InvalidRequest, match="reason has 201 characters"):
-        await allowances.reset(GUILD, 1, reason="x" * 201, by=MO)
-    assert await allowances.history(GUILD, 1) == ()
+        await quotas.reset(GUILD, 1, reason="x" * 201, by=MO)
+    assert await quotas.history(GUILD, 1) == ()
 
 
-async def test_a_server_has_only_so_many_rules(
-    allowances: QuotaService, database: Database
-) -> None:
+async def test_a_server_has_only_so_many_rules(quotas: QuotaService, database: Database) -> None:
     def fill(link: sqlite3.Connection) -> None:
         for number in range(1, 501):
             guilds.set_rule(link, GUILD, QuotaRule("member", number, 1))
 
     await database.write(fill)
     with pytest.raises(RequestError, match="500 quota rules"):
-        await allowances.set_rule(GUILD, SERVER, QuotaRuleChange(images=1), by=MO)
-    assert (await allowances.set_rule(GUILD, OF_ADA, QuotaRuleChange(images=2), by=MO)).images == 2
+        await quotas.set_rule(GUILD, SERVER, QuotaRuleChange(images=1), by=MO)
+    assert (await quotas.set_rule(GUILD, OF_ADA, QuotaRuleChange(images=2), by=MO)).images == 2
 
 
 async def test_how_many_run_at_once_follows_the_member_then_the_server(
-    allowances: QuotaService, database: Database
+    quotas: QuotaService, database: Database
 ) -> None:
     ben, cleo = Actor(2, "Ben"), Actor(3, "Cleo")
     await accept(database, "a" * 16, ADA)
@@ -217,9 +213,9 @@ async def test_how_many_run_at_once_follows_the_member_then_the_server(
     await accept(database, "c" * 16, cleo, guild=11)
     reading = GuildRepository(database)
     assert await reading.running_limits() == {}
-    await allowances.set_rule(GUILD, SERVER, QuotaRuleChange(running=2), by=MO)
-    await allowances.set_rule(GUILD, OF_ADA, QuotaRuleChange(running=4), by=MO)
-    await allowances.set_rule(11, QuotaSubject("member", ADA.id), QuotaRuleChange(running=9), by=MO)
+    await quotas.set_rule(GUILD, SERVER, QuotaRuleChange(running=2), by=MO)
+    await quotas.set_rule(GUILD, OF_ADA, QuotaRuleChange(running=4), by=MO)
+    await quotas.set_rule(11, QuotaSubject("member", ADA.id), QuotaRuleChange(running=9), by=MO)
     assert await reading.running_limits() == {ADA.id: 4, ben.id: 2}
     await accept(database, "d" * 16, ADA, guild=11)
     assert await database.write(guilds.running_limits) == {ADA.id: 9, ben.id: 2}
@@ -249,9 +245,9 @@ def test_the_store_and_the_domain_agree_on_how_many_run_at_once(
 
 
 async def test_the_roles_of_the_last_request_count(
-    allowances: QuotaService, database: Database
+    quotas: QuotaService, database: Database
 ) -> None:
-    await allowances.set_rule(GUILD, QuotaSubject("role", 6), QuotaRuleChange(running=3), by=MO)
+    await quotas.set_rule(GUILD, QuotaSubject("role", 6), QuotaRuleChange(running=3), by=MO)
     await accept(database, "a" * 16, ADA)
     assert await GuildRepository(database).running_limits() == {ADA.id: 3}
     await accept(database, "b" * 16, Actor(ADA.id, "Ada"))

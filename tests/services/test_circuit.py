@@ -26,49 +26,49 @@ class Service:
 
 
 async def test_one_failure_is_no_outage() -> None:
-    circuit = CircuitBreaker(Service(0).health)
-    circuit.record_failure("reset")
-    circuit.record_success()
-    circuit.record_failure("reset")
-    assert not circuit.open
-    await asyncio.wait_for(circuit.wait_closed(), 1)
-    await circuit.aclose()
+    breaker = CircuitBreaker(Service(0).health)
+    breaker.record_failure("reset")
+    breaker.record_success()
+    breaker.record_failure("reset")
+    assert not breaker.open
+    await asyncio.wait_for(breaker.wait_closed(), 1)
+    await breaker.aclose()
 
 
 async def test_failures_in_a_row_open_it_until_a_probe_succeeds() -> None:
     service, naps, changes = Service(away=3), Naps(), list[tuple[bool, str]]()
-    circuit = CircuitBreaker(
+    breaker = CircuitBreaker(
         service.health, sleep=naps, on_change=lambda is_open, why: changes.append((is_open, why))
     )
-    circuit.record_failure("reset")
-    circuit.record_failure("refused")
-    assert (circuit.open, circuit.detail) == (True, "refused")
-    circuit.record_failure("a third one changes nothing")
-    await asyncio.wait_for(circuit.wait_closed(), 5)
-    assert (circuit.open, circuit.detail) == (False, "away at probe 3")
+    breaker.record_failure("reset")
+    breaker.record_failure("refused")
+    assert (breaker.open, breaker.detail) == (True, "refused")
+    breaker.record_failure("a third one changes nothing")
+    await asyncio.wait_for(breaker.wait_closed(), 5)
+    assert (breaker.open, breaker.detail) == (False, "away at probe 3")
     assert service.probes == 4
     assert naps.taken == list(PROBE_DELAYS_S[:4])
     assert changes == [(True, "refused"), (False, "there")]
-    await circuit.aclose()
+    await breaker.aclose()
 
 
 async def test_probing_slows_down_and_never_stops() -> None:
     service, naps = Service(away=9), Naps()
-    circuit = CircuitBreaker(service.health, sleep=naps, trips_at=1)
-    circuit.record_failure("refused")
-    await asyncio.wait_for(circuit.wait_closed(), 5)
+    breaker = CircuitBreaker(service.health, sleep=naps, trips_at=1)
+    breaker.record_failure("refused")
+    await asyncio.wait_for(breaker.wait_closed(), 5)
     assert naps.taken == [*PROBE_DELAYS_S, *[PROBE_DELAYS_S[-1]] * 5]
-    await circuit.aclose()
+    await breaker.aclose()
 
 
 async def test_after_an_outage_it_counts_afresh() -> None:
-    circuit = CircuitBreaker(Service(0).health, sleep=Naps())
-    circuit.record_failure("refused")
-    circuit.record_failure("refused")
-    await circuit.wait_closed()
-    circuit.record_failure("refused")
-    assert not circuit.open
-    await circuit.aclose()
+    breaker = CircuitBreaker(Service(0).health, sleep=Naps())
+    breaker.record_failure("refused")
+    breaker.record_failure("refused")
+    await breaker.wait_closed()
+    breaker.record_failure("refused")
+    assert not breaker.open
+    await breaker.aclose()
 
 
 async def test_closing_stops_the_probing() -> None:
@@ -76,10 +76,10 @@ async def test_closing_stops_the_probing() -> None:
         await asyncio.Event().wait()
 
     service = Service(0)
-    circuit = CircuitBreaker(service.health, sleep=never, trips_at=1)
-    circuit.record_failure("refused")
-    await circuit.aclose()
-    assert circuit.open
+    breaker = CircuitBreaker(service.health, sleep=never, trips_at=1)
+    breaker.record_failure("refused")
+    await breaker.aclose()
+    assert breaker.open
     assert service.probes == 0
     with pytest.raises(TimeoutError):
-        await asyncio.wait_for(circuit.wait_closed(), 0)
+        await asyncio.wait_for(breaker.wait_closed(), 0)

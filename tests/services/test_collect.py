@@ -17,11 +17,11 @@ from bot.domain.errors import ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from bot.domain.grid import grid_geometry
 from bot.domain.job import Job, JobState
-from tests.services.harness import Room, open_room
+from tests.services.harness import Harness, open_harness
 
 
-async def _made(room: Room) -> Job:
-    (job,) = await room.ended((await room.submit(rows=3)).id)
+async def _made(harness: Harness) -> Job:
+    (job,) = await harness.ended((await harness.submit(rows=3)).id)
     return job
 
 
@@ -30,9 +30,9 @@ def _gridless(job: Submission) -> Recording:
 
 
 async def test_a_result_is_a_grid_its_rows_and_what_there_is_to_know(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        job = await _made(room)
-        package = room.collector.result(job)
+    async with open_harness(tmp_path) as harness:
+        job = await _made(harness)
+        package = harness.fetcher.result(job)
         with Image.open(package.grid) as grid:
             assert grid.size == grid_geometry(job.request).size
         assert [number for number, _ in package.rows] == [1, 2, 3]
@@ -58,10 +58,10 @@ async def test_a_grid_that_is_not_there_is_composed_from_the_rows(tmp_path: Path
         backend = ScriptedBackend(tmp_path / "scripted", recording=_gridless, speed=0)
     else:
         backend.faults.missing = frozenset({"grid.png"})
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await _made(harness)
         assert job.state is JobState.FINISHED
-        package = room.collector.result(job)
+        package = harness.fetcher.result(job)
         strips = [Image.open(path) for _, path in package.rows]
         with Image.open(package.grid) as grid:
             assert grid.size == grid_geometry(job.request).size
@@ -76,34 +76,34 @@ async def test_a_grid_that_is_not_there_is_composed_from_the_rows(tmp_path: Path
 async def test_a_row_that_is_lost_on_the_way_is_left_out(tmp_path: Path) -> None:
     backend = ScriptedBackend(tmp_path / "scripted", speed=0)
     backend.faults.missing = frozenset({"row-02.png"})
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await _made(harness)
         assert job.fetched_rows == (1, 3)
-        package = room.collector.result(job)
+        package = harness.fetcher.result(job)
         with Image.open(package.grid) as grid:
             assert grid.height == 2 * grid_geometry(job.request).strip_size[1]
         known = json.loads(package.metadata.read_text(encoding="utf-8"))
         assert known["missing_rows"] == [2]
         assert known["row_seeds"] == {"1": 7, "3": 9}
-        assert await room.faults() == ()
+        assert await harness.faults() == ()
 
 
 async def test_a_row_that_was_painted_again_is_fetched_as_it_was_announced_last(
     tmp_path: Path,
 ) -> None:
-    async with open_room(tmp_path) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path) as harness:
+        job = await _made(harness)
         row = job.rows[0]
         assert row.artifact is not None
-        room.collector.row_path(job.id, 1).unlink()
+        harness.fetcher.row_path(job.id, 1).unlink()
         # What an earlier run announced lies under the same name, and is not that any more.
         earlier = replace(row, artifact=replace(row.artifact, sha256="0" * 64))
-        lost = room.collector.prefetch_row(job, earlier)
-        path = await room.collector.prefetch_row(job, row)
+        lost = harness.fetcher.prefetch_row(job, earlier)
+        path = await harness.fetcher.prefetch_row(job, row)
         assert path.exists()
         with pytest.raises(asyncio.CancelledError):
             await lost
-        room.collector.discard(job.id)
+        harness.fetcher.discard(job.id)
 
 
 class Slow(ScriptedBackend):
@@ -126,20 +126,20 @@ async def test_a_row_that_was_painted_again_does_not_wait_for_the_first_fetch(
     tmp_path: Path,
 ) -> None:
     backend = Slow(tmp_path / "scripted")
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await _made(harness)
         row = job.rows[0]
         assert row.artifact is not None
-        room.collector.row_path(job.id, 1).unlink()
+        harness.fetcher.row_path(job.id, 1).unlink()
         earlier = replace(row, artifact=replace(row.artifact, sha256="0" * 64))
-        waiting = room.collector.prefetch_row(job, earlier)
+        waiting = harness.fetcher.prefetch_row(job, earlier)
         await backend.asked.wait()
         async with asyncio.timeout(10):
-            path = await room.collector.prefetch_row(job, row)
+            path = await harness.fetcher.prefetch_row(job, row)
         assert path.exists()
         assert waiting.cancelled()
-        assert await room.collector.fetch_all(job) == (1, 2, 3)
-        assert not list(room.collector.folder(job.id).glob(".*"))
+        assert await harness.fetcher.fetch_all(job) == (1, 2, 3)
+        assert not list(harness.fetcher.folder(job.id).glob(".*"))
 
 
 class Painterly(ScriptedBackend):
@@ -159,13 +159,13 @@ async def test_a_picture_of_the_wrong_size_is_dropped(
 ) -> None:
     backend = Painterly(tmp_path / "scripted", speed=0)
     backend.wrong = wrong
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await _made(harness)
         assert job.fetched_rows == here
-        with Image.open(room.collector.result(job).grid) as grid:
+        with Image.open(harness.fetcher.result(job).grid) as grid:
             size = replace(grid_geometry(job.request), rows=len(here)).size
             assert grid.size == size
-        assert room.collector.row_path(job.id, 2).exists() == (2 in here)
+        assert harness.fetcher.row_path(job.id, 2).exists() == (2 in here)
 
 
 class Flaky(ScriptedBackend):
@@ -183,46 +183,46 @@ class Flaky(ScriptedBackend):
 
 
 async def test_a_file_server_that_is_away_is_asked_again(tmp_path: Path) -> None:
-    async with open_room(tmp_path, backend=Flaky(tmp_path / "scripted", speed=0)) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=Flaky(tmp_path / "scripted", speed=0)) as harness:
+        job = await _made(harness)
         assert job.fetched_rows == (1, 2, 3)
-        assert room.naps.taken
+        assert harness.naps.taken
 
 
 async def test_a_file_server_that_is_away_for_minutes_costs_no_picture(tmp_path: Path) -> None:
     backend = Flaky(tmp_path / "scripted", speed=0)
     backend.away = 30  # fewer than one row alone would wait for
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await _made(harness)
         assert job.fetched_rows == (1, 2, 3)
-        assert 60.0 in room.naps.taken
+        assert 60.0 in harness.naps.taken
 
 
 async def test_a_file_server_that_stays_away_loses_the_pictures(tmp_path: Path) -> None:
     backend = Flaky(tmp_path / "scripted", speed=0)
     backend.away = 1000
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await _made(harness)
         assert job.state is JobState.FAILED
-        assert await room.faults() == ()
+        assert await harness.faults() == ()
 
 
 async def test_each_file_is_fetched_once(tmp_path: Path) -> None:
     backend = Flaky(tmp_path / "scripted", speed=0)
     backend.away = 0
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await _made(harness)
         assert backend.fetched == 4
-        assert await room.collector.fetch_all(job) == (1, 2, 3)
+        assert await harness.fetcher.fetch_all(job) == (1, 2, 3)
         assert backend.fetched == 4
 
 
 async def test_begun_twice_is_fetched_once_and_forgotten_is_stopped(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        job = await _made(room)
-        first = room.collector.prefetch_row(job, job.rows[0])
-        assert room.collector.prefetch_row(job, job.rows[0]) is first
-        room.collector.discard(job.id)
+    async with open_harness(tmp_path) as harness:
+        job = await _made(harness)
+        first = harness.fetcher.prefetch_row(job, job.rows[0])
+        assert harness.fetcher.prefetch_row(job, job.rows[0]) is first
+        harness.fetcher.discard(job.id)
         await asyncio.wait([first])
         assert first.cancelled()
 
@@ -232,16 +232,16 @@ async def test_a_foreign_error_is_not_swallowed(tmp_path: Path) -> None:
         async def fetch(self, artifact: Artifact, target: Path) -> None:
             raise BrokenPipeError(32, "Broken pipe")
 
-    async with open_room(tmp_path, backend=Broken(tmp_path / "scripted", speed=0)) as room:
-        job = await _made(room)
+    async with open_harness(tmp_path, backend=Broken(tmp_path / "scripted", speed=0)) as harness:
+        job = await _made(harness)
         assert job.state is JobState.FAILED
         with pytest.raises(BrokenPipeError):
-            await room.collector.fetch_all(replace(job, grid=None))
-        assert await room.faults() == ()
+            await harness.fetcher.fetch_all(replace(job, grid=None))
+        assert await harness.faults() == ()
 
 
 async def test_a_job_without_rows_has_nothing_to_collect(tmp_path: Path) -> None:
-    async with open_room(tmp_path, dispatching=False) as room:
-        job = await room.submit()
+    async with open_harness(tmp_path, dispatching=False) as harness:
+        job = await harness.submit()
         with pytest.raises(ArtifactMissing, match="none of the announced rows"):
-            await room.collector.fetch_all(job)
+            await harness.fetcher.fetch_all(job)

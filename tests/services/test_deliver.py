@@ -17,7 +17,7 @@ from bot.services.results import JobResult
 from bot.store import deliveries
 from bot.store.deliveries import DeliveryRepository
 from tests.services.fakes import NOW, Naps, Postman
-from tests.services.harness import Room, open_room
+from tests.services.harness import Harness, open_harness
 
 ALL = ("interaction", "channel", "direct")
 THERE = MessageRef(2, 500)
@@ -25,73 +25,73 @@ THERE = MessageRef(2, 500)
 
 @pytest.mark.parametrize("broken", range(4))
 async def test_each_rung_that_breaks_leaves_it_to_the_next(tmp_path: Path, broken: int) -> None:
-    postman = Postman(broken={rung: DeliveryError("Missing Access") for rung in ALL[:broken]})
-    async with open_room(tmp_path, postman=postman) as room:
-        job = await room.submit()
-        (ended,) = await room.ended(job.id)
+    postman = Postman(broken={method: DeliveryError("Missing Access") for method in ALL[:broken]})
+    async with open_harness(tmp_path, postman=postman) as harness:
+        job = await harness.submit()
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         held = (*ALL, "kept")[broken]
         assert ended.delivery_method == held
         assert postman.posted == ([(held, job.id)] if held != "kept" else [])
-        attempts = await DeliveryRepository(room.database).attempts(job.id)
-        assert [(attempt.rung, attempt.delivered) for attempt in attempts] == [
-            *((rung, False) for rung in ALL[:broken]),
-            *((rung, True) for rung in ALL[broken : broken + 1]),
+        attempts = await DeliveryRepository(harness.database).attempts(job.id)
+        assert [(attempt.method, attempt.delivered) for attempt in attempts] == [
+            *((method, False) for method in ALL[:broken]),
+            *((method, True) for method in ALL[broken : broken + 1]),
         ]
         assert {attempt.detail for attempt in attempts} <= {"", "Missing Access"}
         assert postman.looked == []
 
 
 async def test_a_result_that_nobody_takes_is_kept_and_charged(tmp_path: Path) -> None:
-    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.delivery_method, ended.result) == (
             JobState.FINISHED,
             "kept",
             None,
         )
-        assert room.collector.result(ended).grid.is_file()
+        assert harness.fetcher.result(ended).grid.is_file()
 
 
 async def _deliver(
-    room: Room, postman: Postman, *, again: bool = False, **options: Any
+    harness: Harness, postman: Postman, *, again: bool = False, **options: Any
 ) -> Delivered:
     """Deliver again, as after a crash, a result that lies in its folder."""
-    deliverer = DeliveryService(room.database, postman, now=room.clock, **options)
-    (job,) = await room.queue.jobs.history(7)
-    grid = room.collector.row_path(job.id, 1)
-    return await deliverer.deliver(job, JobResult(grid.parent, grid, ()), again=again)
+    delivery = DeliveryService(harness.database, postman, now=harness.clock, **options)
+    (job,) = await harness.queue.jobs.history(7)
+    grid = harness.fetcher.row_path(job.id, 1)
+    return await delivery.deliver(job, JobResult(grid.parent, grid, ()), again=again)
 
 
-async def _one_made(room: Room) -> str:
-    job = await room.submit()
-    await room.ended(job.id)
+async def _one_made(harness: Harness) -> str:
+    job = await harness.submit()
+    await harness.ended(job.id)
     return job.id
 
 
-async def _note(room: Room, job_id: str, rung: str, delivered: bool | None) -> None:
+async def _note(harness: Harness, job_id: str, method: str, delivered: bool | None) -> None:
     nonce = f"job-{job_id}"
 
     def write(link: object) -> None:
-        deliveries.record_attempt(link, job_id, rung, nonce, at=NOW)  # type: ignore[arg-type]
+        deliveries.record_attempt(link, job_id, method, nonce, at=NOW)  # type: ignore[arg-type]
         if delivered is not None:
             deliveries.finish_attempt(
                 link,  # type: ignore[arg-type]
                 job_id,
-                rung,
+                method,
                 nonce,
                 delivered=delivered,
                 at=NOW,
             )
 
-    await room.database.write(write)
+    await harness.database.write(write)
 
 
 async def test_after_an_attempt_of_unknown_outcome_what_was_posted_is_found(tmp_path: Path) -> None:
-    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
-        await _note(room, await _one_made(room), "channel", None)
+    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+        await _note(harness, await _one_made(harness), "channel", None)
         postman = Postman(there={"channel": THERE})
-        assert await _deliver(room, postman) == Delivered("channel", THERE)
+        assert await _deliver(harness, postman) == Delivered("channel", THERE)
         assert postman.looked == ["channel"]
         assert postman.posted == []
 
@@ -100,21 +100,21 @@ async def test_after_an_attempt_of_unknown_outcome_what_was_posted_is_found(tmp_
 async def test_after_an_attempt_of_unknown_outcome_that_is_not_found_it_is_made_again(
     tmp_path: Path, blind: bool
 ) -> None:
-    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
-        job_id = await _one_made(room)
-        await _note(room, job_id, "channel", None)
-        postman = Postman(rungs=("channel",), blind=blind)
-        delivered = await _deliver(room, postman)
+    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+        job_id = await _one_made(harness)
+        await _note(harness, job_id, "channel", None)
+        postman = Postman(accepted_methods=("channel",), blind=blind)
+        delivered = await _deliver(harness, postman)
         assert delivered.method == "channel"
         assert postman.looked == ["channel"]
         assert postman.posted == [("channel", job_id)]
 
 
 async def test_a_rung_that_broke_before_a_crash_is_not_tried_again(tmp_path: Path) -> None:
-    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
-        await _note(room, await _one_made(room), "interaction", False)
+    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+        await _note(harness, await _one_made(harness), "interaction", False)
         postman = Postman()
-        assert (await _deliver(room, postman)).method == "channel"
+        assert (await _deliver(harness, postman)).method == "channel"
         assert postman.looked == []
 
 
@@ -122,10 +122,10 @@ async def test_a_rung_that_broke_before_a_crash_is_not_tried_again(tmp_path: Pat
 async def test_a_delivery_that_was_written_down_is_never_made_again(
     tmp_path: Path, there: dict[str, MessageRef]
 ) -> None:
-    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
-        await _note(room, await _one_made(room), "channel", True)
+    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+        await _note(harness, await _one_made(harness), "channel", True)
         postman = Postman(there=there)
-        assert await _deliver(room, postman) == Delivered("channel", there.get("channel"))
+        assert await _deliver(harness, postman) == Delivered("channel", there.get("channel"))
         assert postman.posted == []
 
 
@@ -141,10 +141,10 @@ NOT_NOW = [
 async def test_a_post_whose_answer_was_lost_is_looked_for_before_anything_else(
     tmp_path: Path, error: Exception
 ) -> None:
-    postman = Postman(broken={"channel": error}, rungs=("channel", "direct"))
+    postman = Postman(broken={"channel": error}, accepted_methods=("channel", "direct"))
     postman.there["channel"] = THERE
-    async with open_room(tmp_path, postman=postman) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, postman=postman) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.delivery_method, ended.result) == ("channel", THERE)
         assert postman.posted == []
 
@@ -153,22 +153,24 @@ class Absent(Postman):
     """Nobody is at home for so many attempts, and looks, at one rung."""
 
     def __init__(self, error: Exception, *, posts: int = 0, looks: int = 0) -> None:
-        super().__init__(rungs=("channel", "direct"))
+        super().__init__(accepted_methods=("channel", "direct"))
         self.error, self.posts, self.looks = error, posts, looks
 
-    async def send(self, rung: str, job: Job, package: JobResult, nonce: str) -> MessageRef | None:
+    async def send(
+        self, method: str, job: Job, package: JobResult, nonce: str
+    ) -> MessageRef | None:
         self.posts -= 1
         if self.posts >= 0:
             raise self.error
-        return await super().send(rung, job, package, nonce)
+        return await super().send(method, job, package, nonce)
 
     async def find_sent(
-        self, rung: str, job: Job, nonce: str, since: datetime
+        self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
         self.looks -= 1
         if self.looks >= 0:
             raise self.error
-        return await super().find_sent(rung, job, nonce, since)
+        return await super().find_sent(method, job, nonce, since)
 
 
 @pytest.mark.parametrize("error", NOT_NOW)
@@ -176,15 +178,15 @@ async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
     tmp_path: Path, error: Exception
 ) -> None:
     postman = Absent(error, posts=300, looks=20)
-    async with open_room(tmp_path, postman=postman) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, postman=postman) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.delivery_method == "channel"
         assert len(postman.posted) == 1
         assert len(postman.looked) == 300  # after each attempt, once that was possible
-        assert [one.rung for one in await DeliveryRepository(room.database).attempts(ended.id)] == [
-            "channel"
-        ]
-        waited = room.naps.taken
+        assert [
+            one.method for one in await DeliveryRepository(harness.database).attempts(ended.id)
+        ] == ["channel"]
+        waited = harness.naps.taken
         assert sum(waited) > 3 * 3600
         assert max(waited) <= 60
         assert min(waited) >= (7 if "429" in str(error) else 0.25)
@@ -193,8 +195,8 @@ async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
 async def test_a_refusal_after_an_outage_leads_to_the_next_rung(tmp_path: Path) -> None:
     postman = Absent(DeliveryUnavailable("Discord says 503"), posts=3)
     postman.broken["channel"] = DeliveryError("Missing Access")
-    async with open_room(tmp_path, postman=postman) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, postman=postman) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.delivery_method == "direct"
         assert postman.posted == [("direct", ended.id)]
 
@@ -202,26 +204,26 @@ async def test_a_refusal_after_an_outage_leads_to_the_next_rung(tmp_path: Path) 
 async def test_an_attempt_that_takes_too_long_is_not_now(tmp_path: Path) -> None:
     class Slow(Postman):
         async def send(
-            self, rung: str, job: Job, package: JobResult, nonce: str
+            self, method: str, job: Job, package: JobResult, nonce: str
         ) -> MessageRef | None:
             if not self.looked:
                 await asyncio.Event().wait()
-            return await super().send(rung, job, package, nonce)
+            return await super().send(method, job, package, nonce)
 
-    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
-        await _one_made(room)
+    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+        await _one_made(harness)
         naps = Naps()
-        delivered = await _deliver(room, Slow(), sleep=naps, attempt_seconds=0.01)
+        delivered = await _deliver(harness, Slow(), sleep=naps, attempt_seconds=0.01)
         assert delivered.method == "interaction"
         assert len(naps.taken) == 1
 
 
 async def test_a_result_that_was_kept_is_tried_again_on_every_rung(tmp_path: Path) -> None:
-    async with open_room(tmp_path, postman=Postman(rungs=())) as room:
-        job_id = await _one_made(room)
-        for rung in ALL:
-            await _note(room, job_id, rung, False)
+    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+        job_id = await _one_made(harness)
+        for method in ALL:
+            await _note(harness, job_id, method, False)
         postman = Postman()
-        assert (await _deliver(room, postman)).method == "kept"
-        assert (await _deliver(room, postman, again=True)).method == "interaction"
+        assert (await _deliver(harness, postman)).method == "kept"
+        assert (await _deliver(harness, postman, again=True)).method == "interaction"
         assert postman.posted == [("interaction", job_id)]

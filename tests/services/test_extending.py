@@ -17,7 +17,7 @@ from bot.domain.job import JobState
 from bot.domain.workflow.document import Workflow
 from bot.services.budget import BudgetLimits
 from bot.services.top_up import LOOK_SECONDS, REFUSED_SECONDS
-from tests.services.harness import Room, open_room
+from tests.services.harness import Harness, open_harness
 
 PRICE, MORE = Decimal(10), Decimal(25)
 
@@ -36,7 +36,7 @@ class Metered(ScriptedBackend):
         self.extended: list[Decimal] = []
         self.promised: list[Decimal | None] = []
         self.gate, self.paid = asyncio.Event(), asyncio.Event()
-        self.room: Room | None = None
+        self.harness: Harness | None = None
 
     async def price(self, workflow: Workflow) -> PriceQuote:
         return PriceQuote(PRICE)
@@ -56,8 +56,8 @@ class Metered(ScriptedBackend):
         return self.wanted
 
     async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
-        assert self.room is not None
-        self.promised.append((await self.room.queue.jobs.credits(handle.id)).price)
+        assert self.harness is not None
+        self.promised.append((await self.harness.queue.jobs.credits(handle.id)).price)
         if self.error is not None:
             raise self.error
         self.extended.append(total)
@@ -69,14 +69,16 @@ class Metered(ScriptedBackend):
 
 async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_path: Path) -> None:
     backend = Metered(tmp_path / "scripted")
-    async with open_room(tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)) as room:
-        backend.room = room
-        job = await room.submit()
-        (ended,) = await room.ended(job.id)
+    async with open_harness(
+        tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)
+    ) as harness:
+        backend.harness = harness
+        job = await harness.submit()
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert backend.extended == [MORE]
         assert backend.promised == [MORE]
-        assert LOOK_SECONDS in room.naps.taken
+        assert LOOK_SECONDS in harness.naps.taken
 
 
 @pytest.mark.parametrize(
@@ -88,16 +90,16 @@ async def test_a_ceiling_of_the_day_is_not_passed_to_go_on(
     tmp_path: Path, ceilings: BudgetLimits
 ) -> None:
     backend = Metered(tmp_path / "scripted")
-    async with open_room(tmp_path, backend=backend, ceilings=ceilings) as room:
-        backend.room = room
-        job = await room.submit()
+    async with open_harness(tmp_path, backend=backend, ceilings=ceilings) as harness:
+        backend.harness = harness
+        job = await harness.submit()
         for _ in range(3):
             await backend.asked.acquire()
         assert (backend.extended, backend.promised) == ([], [])
-        assert (await room.queue.jobs.credits(job.id)).price == PRICE
-        assert REFUSED_SECONDS in room.naps.taken
+        assert (await harness.queue.jobs.credits(job.id)).price == PRICE
+        assert REFUSED_SECONDS in harness.naps.taken
         backend.gate.set()
-        await room.ended(job.id)
+        await harness.ended(job.id)
 
 
 @pytest.mark.parametrize(
@@ -108,46 +110,48 @@ async def test_a_payment_that_fails_is_tried_again_without_a_second_promise(
 ) -> None:
     backend = Metered(tmp_path / "scripted")
     backend.error = error
-    async with open_room(tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)) as room:
-        backend.room = room
-        job = await room.submit()
+    async with open_harness(
+        tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)
+    ) as harness:
+        backend.harness = harness
+        job = await harness.submit()
         for _ in range(3):
             await backend.asked.acquire()
         assert set(backend.promised) == {MORE}
         assert len(backend.promised) >= 2
         backend.error = None
-        (ended,) = await room.ended(job.id)
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert backend.extended == [MORE]
-        assert (await room.queue.jobs.credits(job.id)).price == MORE
+        assert (await harness.queue.jobs.credits(job.id)).price == MORE
 
 
 async def test_a_job_that_paints_nothing_yet_is_not_paid_for_longer(tmp_path: Path) -> None:
     backend = Metered(tmp_path / "scripted")
     backend.stops_at = b""
-    async with open_room(tmp_path, backend=backend) as room:
-        backend.room = room
-        job = await room.submit()
-        await room.reaches(job.id, JobState.PENDING)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        backend.harness = harness
+        job = await harness.submit()
+        await harness.reaches(job.id, JobState.PENDING)
         for _ in range(200):
             await asyncio.sleep(0)
         assert backend.asked.locked()
         assert backend.extended == []
         backend.gate.set()
-        await room.ended(job.id)
+        await harness.ended(job.id)
 
 
 async def test_a_job_that_has_not_moved_since_is_not_paid_for_again(tmp_path: Path) -> None:
     backend = Metered(tmp_path / "scripted")
     backend.opens = False
-    async with open_room(tmp_path, backend=backend) as room:
-        backend.room = room
-        job = await room.submit()
+    async with open_harness(tmp_path, backend=backend) as harness:
+        backend.harness = harness
+        job = await harness.submit()
         await backend.paid.wait()
-        looked = len(room.naps.taken)
+        looked = len(harness.naps.taken)
         for _ in range(50):
             await asyncio.sleep(0)
-        assert len(room.naps.taken) > looked
+        assert len(harness.naps.taken) > looked
         assert backend.extended == [MORE]
         backend.gate.set()
-        await room.ended(job.id)
+        await harness.ended(job.id)

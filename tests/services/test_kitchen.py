@@ -12,7 +12,7 @@ from bot.domain.grid import grid_geometry
 from bot.domain.job import Job
 from bot.domain.request import SourceImage
 from bot.domain.workflow.document import Workflow
-from tests.services.harness import Room, a_member, open_room, stock_menu
+from tests.services.harness import Harness, a_member, open_harness, stock_templates
 
 
 def _env(workflow: Workflow) -> dict[str, str]:
@@ -20,12 +20,12 @@ def _env(workflow: Workflow) -> dict[str, str]:
 
 
 async def test_the_same_job_gives_the_same_workflow_after_a_restart(tmp_path: Path) -> None:
-    async with open_room(tmp_path, dispatching=False) as room:
-        job = await room.submit(negative="fog", style="oil")
-        before = await room.kitchen.render(job)
-        key = await room.kitchen.mac_key(job.id)
-    async with open_room(tmp_path, dispatching=False) as room:
-        assert await room.kitchen.render(await room.stored(job.id)) == before
+    async with open_harness(tmp_path, dispatching=False) as harness:
+        job = await harness.submit(negative="fog", style="oil")
+        before = await harness.renderer.render(job)
+        key = await harness.renderer.mac_key(job.id)
+    async with open_harness(tmp_path, dispatching=False) as harness:
+        assert await harness.renderer.render(await harness.stored(job.id)) == before
     env = _env(before)
     assert env["MAC_KEY"] == key.hex()
     assert env["SEED_BASE"] == "7"
@@ -35,23 +35,23 @@ async def test_the_same_job_gives_the_same_workflow_after_a_restart(tmp_path: Pa
 
 
 async def test_every_job_has_a_key_of_its_own(tmp_path: Path) -> None:
-    async with open_room(tmp_path, dispatching=False) as room:
-        first, second = await room.submit(), await room.submit()
-        assert await room.kitchen.mac_key(first.id) != await room.kitchen.mac_key(second.id)
+    async with open_harness(tmp_path, dispatching=False) as harness:
+        first, second = await harness.submit(), await harness.submit()
+        assert await harness.renderer.mac_key(first.id) != await harness.renderer.mac_key(second.id)
         with pytest.raises(BotError, match="there is no job"):
-            await room.kitchen.mac_key("nothing")
+            await harness.renderer.mac_key("nothing")
 
 
-async def _upscale(room: Room, parent: Job, row: int, column: int) -> Workflow:
+async def _upscale(harness: Harness, parent: Job, row: int, column: int) -> Workflow:
     request = parent.request.upscale_of(parent.id, row, column)
-    receipt = await room.queue.submit(request, a_member())
-    return await room.kitchen.render(receipt.job)
+    receipt = await harness.queue.submit(request, a_member())
+    return await harness.renderer.render(receipt.job)
 
 
 async def test_an_upscale_starts_from_the_right_box_of_the_right_strip(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        (parent,) = await room.ended((await room.submit()).id)
-        env = _env(await _upscale(room, parent, 2, 2))
+    async with open_harness(tmp_path) as harness:
+        (parent,) = await harness.ended((await harness.submit()).id)
+        env = _env(await _upscale(harness, parent, 2, 2))
         strip = parent.rows[1].artifact
         assert strip is not None
         assert strip.url in env.values()
@@ -61,10 +61,10 @@ async def test_an_upscale_starts_from_the_right_box_of_the_right_strip(tmp_path:
 
 
 async def test_an_upscale_of_what_was_never_there_is_refused(tmp_path: Path) -> None:
-    async with open_room(tmp_path, dispatching=False) as room:
-        parent = await room.submit()
+    async with open_harness(tmp_path, dispatching=False) as harness:
+        parent = await harness.submit()
         with pytest.raises(ArtifactMissing, match="never published"):
-            await _upscale(room, parent, 1, 1)
+            await _upscale(harness, parent, 1, 1)
         for origin in (
             SourceImage("nothing", 1, 1),
             SourceImage(parent.id, 3, 1),
@@ -72,12 +72,12 @@ async def test_an_upscale_of_what_was_never_there_is_refused(tmp_path: Path) -> 
         ):
             orphan = replace(parent, request=replace(parent.request, origin=origin))
             with pytest.raises(ArtifactMissing, match="there is no row"):
-                await room.kitchen.render(orphan)
+                await harness.renderer.render(orphan)
 
 
 async def test_without_a_template_that_upscales_the_operator_is_told(tmp_path: Path) -> None:
-    menu = replace(stock_menu(tmp_path), upscale=None)
-    async with open_room(tmp_path, menu=menu, dispatching=False) as room:
-        parent = await room.submit()
+    templates = replace(stock_templates(tmp_path), upscale=None)
+    async with open_harness(tmp_path, templates=templates, dispatching=False) as harness:
+        parent = await harness.submit()
         with pytest.raises(ConfigError, match="no template upscales"):
-            await _upscale(room, parent, 1, 1)
+            await _upscale(harness, parent, 1, 1)

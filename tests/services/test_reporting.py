@@ -11,7 +11,7 @@ from bot.domain.events import JobEvent, Scheduled
 from bot.domain.job import Job, JobState, new_job
 from bot.services.lifecycle import CompositeObserver
 from tests.services.fakes import NOW, Diary
-from tests.services.harness import a_request, open_room
+from tests.services.harness import a_request, open_harness
 
 
 class Clumsy:
@@ -28,11 +28,11 @@ async def test_a_reporter_that_fails_hurts_neither_job_nor_other_reporters(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
     last = Diary()
-    async with open_room(tmp_path, reporters=[Clumsy(KeyError("card")), last]) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, observers=[Clumsy(KeyError("card")), last]) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.state is JobState.FINISHED
         assert last.of(Scheduled) == [ended.id]
-        assert [event for _, event in last.entries] == [event for _, event in room.diary.entries]
+        assert [event for _, event in last.entries] == [event for _, event in harness.diary.entries]
     assert "a reporter failed on Dispatched" in caplog.text
 
 

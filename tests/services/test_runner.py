@@ -15,22 +15,22 @@ from bot.domain.events import BackendJobRef, Exited, FailureReason, RowReady
 from bot.domain.job import JobState
 from bot.domain.request import SourceImage
 from tests.services.fakes import GUILD, GatedBackend
-from tests.services.harness import a_member, open_room, stock_menu
+from tests.services.harness import a_member, open_harness, stock_templates
 
 
 async def test_while_the_service_is_away_the_line_waits_and_then_goes_on(tmp_path: Path) -> None:
     backend = ScriptedBackend(tmp_path / "scripted", speed=0)
     backend.faults.unavailable = 6
-    async with open_room(tmp_path, backend=backend, slots=1) as room:
-        first, second = await room.submit(user=1), await room.submit(user=2)
-        await room.outage.wait()
-        assert (await room.stored(second.id)).state is JobState.QUEUED
+    async with open_harness(tmp_path, backend=backend, slots=1) as harness:
+        first, second = await harness.submit(user=1), await harness.submit(user=2)
+        await harness.outage.wait()
+        assert (await harness.stored(second.id)).state is JobState.QUEUED
         backend.faults.unavailable = 0
-        ended = await room.ended(first.id, second.id)
+        ended = await harness.ended(first.id, second.id)
         assert [job.state for job in ended] == [JobState.FINISHED, JobState.FINISHED]
         assert backend.submitted == [first.id, second.id]
-        assert not room.circuit.open
-        assert await room.faults() == ()
+        assert not harness.breaker.open
+        assert await harness.faults() == ()
 
 
 async def test_while_the_service_is_away_nothing_new_has_its_turn_though_slots_are_free(
@@ -38,15 +38,15 @@ async def test_while_the_service_is_away_nothing_new_has_its_turn_though_slots_a
 ) -> None:
     backend = ScriptedBackend(tmp_path / "scripted", speed=0)
     backend.faults.unavailable = 1000
-    async with open_room(tmp_path, backend=backend, slots=4) as room:
-        first = await room.submit(user=1)
-        await room.outage.wait()
-        second = await room.submit(user=2)
+    async with open_harness(tmp_path, backend=backend, slots=4) as harness:
+        first = await harness.submit(user=1)
+        await harness.outage.wait()
+        second = await harness.submit(user=2)
         for _ in range(20):
             # Each look takes its turn behind whatever the dispatcher asks of the database.
-            assert (await room.stored(second.id)).state is JobState.QUEUED
+            assert (await harness.stored(second.id)).state is JobState.QUEUED
         backend.faults.unavailable = 0
-        ended = await room.ended(first.id, second.id)
+        ended = await harness.ended(first.id, second.id)
         assert [job.state for job in ended] == [JobState.FINISHED, JobState.FINISHED]
 
 
@@ -67,12 +67,12 @@ async def test_a_job_that_arrived_though_no_answer_came_is_not_submitted_again(
     tmp_path: Path,
 ) -> None:
     backend = LandsAnyway(tmp_path / "scripted", speed=0)
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await room.submit()
-        (ended,) = await room.ended(job.id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await harness.submit()
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert backend.submitted == [job.id]
-        assert not room.circuit.open
+        assert not harness.breaker.open
 
 
 async def test_a_lost_log_is_followed_again_from_where_it_broke_off(tmp_path: Path) -> None:
@@ -88,13 +88,13 @@ async def test_a_lost_log_is_followed_again_from_where_it_broke_off(tmp_path: Pa
                 if len(cursors) < 4 and isinstance(item, LogLine) and int(item.cursor) % 4 == 0:
                     self.faults.lose_log = 1
 
-    async with open_room(tmp_path, backend=Watched(tmp_path / "s", speed=0)) as room:
-        job = await room.submit()
-        (ended,) = await room.ended(job.id)
+    async with open_harness(tmp_path, backend=Watched(tmp_path / "s", speed=0)) as harness:
+        job = await harness.submit()
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert cursors == [None, "4", "8", "12"]
-        assert room.diary.of(RowReady) == [job.id, job.id]
-        assert len(room.naps.taken) == 3
+        assert harness.diary.of(RowReady) == [job.id, job.id]
+        assert len(harness.naps.taken) == 3
 
 
 async def test_a_refused_job_fails_with_a_sentence_and_gives_back_its_images(
@@ -102,13 +102,13 @@ async def test_a_refused_job_fails_with_a_sentence_and_gives_back_its_images(
 ) -> None:
     backend = ScriptedBackend(tmp_path / "scripted", speed=0)
     backend.faults.reject = "more memory than any node has"
-    async with open_room(tmp_path, backend=backend, images=4) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend, images=4) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.REJECTED)
         assert "could not be handed to the machines" in ended.failure_message
         assert "memory" not in ended.failure_message
-        assert (await room.queue.allowance(GUILD, a_member())).left == 4
-        assert await room.faults() == ()
+        assert (await harness.queue.allowance(GUILD, a_member())).left == 4
+        assert await harness.faults() == ()
 
 
 class Penniless(ScriptedBackend):
@@ -119,11 +119,11 @@ class Penniless(ScriptedBackend):
 
 
 async def test_a_job_that_cannot_be_paid_for_fails_with_that_sentence(tmp_path: Path) -> None:
-    async with open_room(tmp_path, backend=Penniless(tmp_path / "scripted")) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=Penniless(tmp_path / "scripted")) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.OUT_OF_FUNDS)
         assert "no compute time left" in ended.failure_message
-        assert await room.faults() == ()
+        assert await harness.faults() == ()
 
 
 def _backend(folder: Path, play: Callable[[Submission], Recording]) -> ScriptedBackend:
@@ -136,22 +136,22 @@ async def test_a_row_that_failed_is_left_out_and_only_the_others_are_charged(
     backend = _backend(
         tmp_path, lambda job: synthetic_recording(job.workflow, failing=frozenset({2}))
     )
-    async with open_room(tmp_path, backend=backend, images=4) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend, images=4) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.state is JobState.FINISHED
         assert ended.is_partial
         assert ended.fetched_rows == (1,)
-        assert (await room.queue.allowance(GUILD, a_member())).left == 2
+        assert (await harness.queue.allowance(GUILD, a_member())).left == 2
 
 
 async def test_a_job_without_any_row_fails_and_costs_nothing(tmp_path: Path) -> None:
     backend = _backend(
         tmp_path, lambda job: synthetic_recording(job.workflow, failing=frozenset({1, 2}))
     )
-    async with open_room(tmp_path, backend=backend, images=4) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend, images=4) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.ROWS_FAILED)
-        assert (await room.queue.allowance(GUILD, a_member())).left == 4
+        assert (await harness.queue.allowance(GUILD, a_member())).left == 4
 
 
 async def test_a_job_that_dies_leaves_the_end_of_its_log_in_ours(
@@ -160,8 +160,8 @@ async def test_a_job_that_dies_leaves_the_end_of_its_log_in_ours(
     recording = Recording(
         (RecordedLine(0, line="bash: line 3: python: command not found"),), Exited(127)
     )
-    async with open_room(tmp_path, backend=_backend(tmp_path, lambda job: recording)) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=_backend(tmp_path, lambda job: recording)) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.DIED)
         assert "exit status 127" in ended.failure_message
         assert "python: command not found" in caplog.text
@@ -170,11 +170,11 @@ async def test_a_job_that_dies_leaves_the_end_of_its_log_in_ours(
 async def test_pictures_that_are_gone_fail_the_job_with_that_sentence(tmp_path: Path) -> None:
     backend = ScriptedBackend(tmp_path / "scripted", speed=0)
     backend.faults.missing = frozenset({"row-01.png", "row-02.png"})
-    async with open_room(tmp_path, backend=backend) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.FILES_MISSING)
         assert "made but could not be fetched" in ended.failure_message
-        assert await room.faults() == ()
+        assert await harness.faults() == ()
 
 
 async def test_forged_lines_in_the_log_change_nothing(tmp_path: Path) -> None:
@@ -190,20 +190,20 @@ async def test_forged_lines_in_the_log_change_nothing(tmp_path: Path) -> None:
         beats = tuple(RecordedLine(0, line=line) for line in forged)
         return replace(honest, lines=(*beats, *honest.lines))
 
-    async with open_room(tmp_path, backend=_backend(tmp_path, play)) as room:
-        job = await room.submit()
-        (ended,) = await room.ended(job.id)
+    async with open_harness(tmp_path, backend=_backend(tmp_path, play)) as harness:
+        job = await harness.submit()
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         urls = [row.artifact.url for row in ended.rows if row.artifact]
-        assert all(url.startswith(room.backend.upload_url(job.id)) for url in urls)
+        assert all(url.startswith(harness.backend.upload_url(job.id)) for url in urls)
 
 
 async def test_an_upscale_is_made_from_the_published_strip(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        (parent,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path) as harness:
+        (parent,) = await harness.ended((await harness.submit()).id)
         request = parent.request.upscale_of(parent.id, 2, 1)
-        receipt = await room.queue.submit(request, a_member())
-        (ended,) = await room.ended(receipt.job.id)
+        receipt = await harness.queue.submit(request, a_member())
+        (ended,) = await harness.ended(receipt.job.id)
         assert ended.state is JobState.FINISHED
 
 
@@ -214,12 +214,12 @@ async def test_an_upscale_of_what_is_not_there_fails_with_that_sentence(
     backend = _backend(
         tmp_path, lambda job: synthetic_recording(job.workflow, failing=frozenset({2}))
     )
-    async with open_room(tmp_path, backend=backend) as room:
-        (parent,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        (parent,) = await harness.ended((await harness.submit()).id)
         origin = origin or SourceImage(parent.id, 2, 1)
         request = replace(parent.request, rows=1, samples=1, origin=origin)
-        receipt = await room.queue.submit(request, a_member())
-        (ended,) = await room.ended(receipt.job.id)
+        receipt = await harness.queue.submit(request, a_member())
+        (ended,) = await harness.ended(receipt.job.id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.FILES_MISSING)
         assert "not there any more" in ended.failure_message
 
@@ -227,28 +227,28 @@ async def test_an_upscale_of_what_is_not_there_fails_with_that_sentence(
 async def test_a_fault_of_the_house_ends_the_job_and_gives_back_its_images(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    menu = replace(stock_menu(tmp_path), upscale=None)
-    async with open_room(tmp_path, menu=menu) as room:
-        (parent,) = await room.ended((await room.submit()).id)
-        receipt = await room.queue.submit(parent.request.upscale_of(parent.id, 1, 1), a_member())
-        (ended,) = await room.ended(receipt.job.id)
+    templates = replace(stock_templates(tmp_path), upscale=None)
+    async with open_harness(tmp_path, templates=templates) as harness:
+        (parent,) = await harness.ended((await harness.submit()).id)
+        receipt = await harness.queue.submit(parent.request.upscale_of(parent.id, 1, 1), a_member())
+        (ended,) = await harness.ended(receipt.job.id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
         assert "operator finds it in the log" in ended.failure_message
         assert "no template upscales" in caplog.text
-        assert await room.faults() == ()
+        assert await harness.faults() == ()
 
 
 async def test_a_request_that_no_template_takes_fails_as_refused(tmp_path: Path) -> None:
-    async with open_room(tmp_path) as room:
-        (ended,) = await room.ended((await room.submit(rows=65, samples=1)).id)
+    async with open_harness(tmp_path) as harness:
+        (ended,) = await harness.ended((await harness.submit(rows=65, samples=1)).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.REJECTED)
         assert ended.failure_message
 
 
 async def test_a_job_that_has_no_turn_yet_is_not_carried(tmp_path: Path) -> None:
-    async with open_room(tmp_path, dispatching=False) as room:
-        job = await room.submit()
-        ended = await room.runner.run(job)
+    async with open_harness(tmp_path, dispatching=False) as harness:
+        job = await harness.submit()
+        ended = await harness.worker.run(job)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
 
 
@@ -256,21 +256,21 @@ async def test_a_running_job_whose_cancel_was_asked_for_before_a_stop_is_cancell
     tmp_path: Path,
 ) -> None:
     backend = GatedBackend(tmp_path / "scripted")
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await room.submit()
-        await room.reaches(job.id, JobState.PENDING)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await harness.submit()
+        await harness.reaches(job.id, JobState.PENDING)
 
     # The wish was saved, and the bot stopped before the backend was told.
     slow = ScriptedBackend(
         tmp_path / "scripted", recording=lambda job: synthetic_recording(job.workflow, seconds=3600)
     )
-    async with open_room(tmp_path, backend=slow, dispatching=False) as room:
+    async with open_harness(tmp_path, backend=slow, dispatching=False) as harness:
         sql = "UPDATE jobs SET snapshot = json_set(snapshot, '$.cancelled_by', 7) WHERE id = ?"
-        await room.database.write(lambda link: link.execute(sql, (job.id,)).rowcount)
-        ended = await room.runner.run(await room.stored(job.id))
+        await harness.database.write(lambda link: link.execute(sql, (job.id,)).rowcount)
+        ended = await harness.worker.run(await harness.stored(job.id))
         assert ended.state is JobState.CANCELLED
         assert ended.cancelled_by == 7
-        assert await room.faults() == ()
+        assert await harness.faults() == ()
 
 
 class Blinks(ScriptedBackend):
@@ -292,10 +292,10 @@ async def test_an_outage_met_while_following_opens_the_circuit_and_fails_no_job(
     tmp_path: Path,
 ) -> None:
     backend = Blinks(tmp_path / "scripted", speed=0)
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await room.submit()
-        await room.outage.wait()
-        (ended,) = await room.ended(job.id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await harness.submit()
+        await harness.outage.wait()
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert backend.submitted == [job.id]
 
@@ -303,8 +303,8 @@ async def test_an_outage_met_while_following_opens_the_circuit_and_fails_no_job(
 async def test_a_log_that_breaks_off_often_is_no_outage(tmp_path: Path) -> None:
     backend = ScriptedBackend(tmp_path / "scripted", speed=0)
     backend.faults.lose_log = 5
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await room.submit()
-        (ended,) = await room.ended(job.id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await harness.submit()
+        (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
-        assert not room.outage.is_set()
+        assert not harness.outage.is_set()

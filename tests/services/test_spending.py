@@ -17,7 +17,7 @@ from bot.domain.workflow.document import Workflow
 from bot.services.budget import BudgetLimits
 from bot.store.job_queries import JobCost
 from tests.services.fakes import CHANNEL, Clock
-from tests.services.harness import open_room
+from tests.services.harness import open_harness
 
 
 class PaidBackend(ScriptedBackend):
@@ -43,41 +43,43 @@ class PaidBackend(ScriptedBackend):
 
 async def test_a_job_is_priced_before_and_its_cost_written_down_after(tmp_path: Path) -> None:
     backend = PaidBackend(tmp_path / "scripted")
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await room.submit()
-        await room.ended(job.id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await harness.submit()
+        await harness.ended(job.id)
         await backend.paid.wait()
-        await room.purse.idle()
-        assert await room.queue.jobs.credits(job.id) == JobCost(Decimal(10), Decimal(4), Decimal(6))
-        assert await room.queue.jobs.credits("no such job") == JobCost()
-        await room.purse.recover()
-        await room.purse.idle()
+        await harness.budget.idle()
+        assert await harness.queue.jobs.credits(job.id) == JobCost(
+            Decimal(10), Decimal(4), Decimal(6)
+        )
+        assert await harness.queue.jobs.credits("no such job") == JobCost()
+        await harness.budget.recover()
+        await harness.budget.idle()
         assert backend.settled == [job.id]
 
 
 async def test_a_settlement_that_cannot_be_had_is_asked_for_again(tmp_path: Path) -> None:
     backend = PaidBackend(tmp_path / "scripted")
     backend.closed = 3
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await room.submit()
-        await room.ended(job.id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await harness.submit()
+        await harness.ended(job.id)
         await backend.paid.wait()
-        await room.purse.idle()
-        assert (await room.queue.jobs.credits(job.id)).cost == 4
-        assert await room.queue.jobs.unsettled() == ()
+        await harness.budget.idle()
+        assert (await harness.queue.jobs.credits(job.id)).cost == 4
+        assert await harness.queue.jobs.unsettled() == ()
 
 
 async def test_a_settlement_interrupted_by_a_restart_is_taken_up(tmp_path: Path) -> None:
     backend = PaidBackend(tmp_path / "scripted")
     backend.closed = 10**6
-    async with open_room(tmp_path, backend=backend) as room:
-        job = await room.submit()
-        await room.ended(job.id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        job = await harness.submit()
+        await harness.ended(job.id)
     backend.closed = 0
-    async with open_room(tmp_path, backend=backend) as room:
-        await room.purse.recover()
-        await room.purse.idle()
-        assert (await room.queue.jobs.credits(job.id)).cost == 4
+    async with open_harness(tmp_path, backend=backend) as harness:
+        await harness.budget.recover()
+        await harness.budget.idle()
+        assert (await harness.queue.jobs.credits(job.id)).cost == 4
 
 
 async def test_a_ceiling_stops_before_it_is_passed_and_starts_afresh_at_midnight(
@@ -86,9 +88,9 @@ async def test_a_ceiling_stops_before_it_is_passed_and_starts_afresh_at_midnight
     backend, clock = PaidBackend(tmp_path / "scripted"), Clock()
     backend.closed = 10**6
     ceilings = BudgetLimits(total=Decimal(25))
-    async with open_room(tmp_path, backend=backend, ceilings=ceilings, clock=clock) as room:
-        ids = [(await room.submit(user=user)).id for user in (1, 2, 3)]
-        ended = await room.ended(*ids)
+    async with open_harness(tmp_path, backend=backend, ceilings=ceilings, clock=clock) as harness:
+        ids = [(await harness.submit(user=user)).id for user in (1, 2, 3)]
+        ended = await harness.ended(*ids)
         states = sorted(job.state for job in ended)
         assert states == [JobState.FAILED, JobState.FINISHED, JobState.FINISHED]
         refused = next(job for job in ended if job.state is JobState.FAILED)
@@ -96,19 +98,19 @@ async def test_a_ceiling_stops_before_it_is_passed_and_starts_afresh_at_midnight
         assert "midnight" in refused.failure_message
         assert refused.id not in backend.submitted
         clock.at += timedelta(days=1)
-        tomorrow = await room.submit(user=4)
-        assert (await room.ended(tomorrow.id))[0].state is JobState.FINISHED
-        assert await room.faults() == ()
+        tomorrow = await harness.submit(user=4)
+        assert (await harness.ended(tomorrow.id))[0].state is JobState.FINISHED
+        assert await harness.faults() == ()
 
 
 async def test_one_server_cannot_spend_what_is_anothers(tmp_path: Path) -> None:
     backend = PaidBackend(tmp_path / "scripted")
     backend.closed = 10**6
     ceilings = BudgetLimits(per_server=Decimal(10))
-    async with open_room(tmp_path, backend=backend, ceilings=ceilings) as room:
+    async with open_harness(tmp_path, backend=backend, ceilings=ceilings) as harness:
         ids = []
         for user, guild in ((1, 1), (2, 1), (3, 2)):
-            ids.append((await room.submit(user=user, place=ChannelRef(guild, CHANNEL))).id)
-            await room.ended(ids[-1])
-        states = [(await room.stored(job_id)).state for job_id in ids]
+            ids.append((await harness.submit(user=user, place=ChannelRef(guild, CHANNEL))).id)
+            await harness.ended(ids[-1])
+        states = [(await harness.stored(job_id)).state for job_id in ids]
         assert states == [JobState.FINISHED, JobState.FAILED, JobState.FINISHED]

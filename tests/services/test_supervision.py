@@ -24,7 +24,7 @@ from bot.services.results import ResultFetcher
 from bot.services.supervision import PAUSES, STEADY_SECONDS, keep_running
 from bot.services.worker import MAX_FAILURES
 from tests.services.fakes import GUILD, Naps, Postman
-from tests.services.harness import a_member, open_room
+from tests.services.harness import a_member, open_harness
 
 
 class Stumbles:
@@ -125,14 +125,14 @@ DOORS = ["find", "price", "submit", "submitted", "follow", "following", "fetch"]
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_step_that_breaks_off_is_done_again(tmp_path: Path, door: str, times: int) -> None:
     backend = Clumsy(tmp_path / "scripted", door, Stumbles(times))
-    async with open_room(tmp_path, backend=backend) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.state is JobState.FINISHED
         assert ended.fetched_rows == (1, 2)
         assert backend.submitted == [ended.id]
         assert backend.cancelled == []
-        assert room.diary.of(Delivered) == [ended.id]
-        assert await room.faults() == ()
+        assert harness.diary.of(Delivered) == [ended.id]
+        assert await harness.faults() == ()
 
 
 # What was submitted is found, however often the answer is lost.
@@ -141,12 +141,12 @@ async def test_a_step_that_never_works_fails_the_job_and_gives_back_its_images(
     tmp_path: Path, door: str
 ) -> None:
     backend = Clumsy(tmp_path / "scripted", door, Stumbles(10_000))
-    async with open_room(tmp_path, backend=backend, images=4) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend, images=4) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
         assert "again and again" in ended.failure_message
-        assert (await room.queue.allowance(GUILD, a_member())).left == 4
-        assert await room.faults() == ()
+        assert (await harness.queue.allowance(GUILD, a_member())).left == 4
+        assert await harness.faults() == ()
 
 
 DISK = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.EFBIG]
@@ -158,8 +158,8 @@ async def test_a_disk_that_refuses_is_waited_out_for_as_long_as_it_takes(
     tmp_path: Path, door: str, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
     backend = Clumsy(tmp_path / "scripted", door, Stumbles(40, OSError(number, "refused")))
-    async with open_room(tmp_path, backend=backend) as room:
-        (ended,) = await room.ended((await room.submit()).id)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.state is JobState.FINISHED
         assert ended.fetched_rows == (1, 2)
         assert backend.submitted == [ended.id]
@@ -181,17 +181,17 @@ async def test_a_job_whose_task_died_is_picked_up_again(
 
     class Late(Postman):
         async def methods(self, job: Job) -> tuple[str, ...]:
-            room.collector.__class__ = Forgetful  # its defect ends the task itself
+            harness.fetcher.__class__ = Forgetful  # its defect ends the task itself
             return await super().methods(job)
 
-    async with open_room(tmp_path, postman=Late()) as room:
-        (ended,) = await room.ended((await room.submit()).id)
-        await room.dispatcher.idle()
+    async with open_harness(tmp_path, postman=Late()) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
+        await harness.scheduler.idle()
         assert ended.state is JobState.FINISHED
         assert stumbles.left == 0
         assert caplog.text.count("carrying the job broke off") == 3
-        assert room.dispatcher.running == 0
-        assert room.diary.of(Delivered) == [ended.id]
+        assert harness.scheduler.running == 0
+        assert harness.diary.of(Delivered) == [ended.id]
 
 
 async def test_probing_goes_on_after_a_defect_of_the_backend() -> None:
@@ -205,12 +205,12 @@ async def test_probing_goes_on_after_a_defect_of_the_backend() -> None:
         if away:
             raise ValueError("whoever is told has a defect, too")
 
-    circuit = CircuitBreaker(health, sleep=naps, trips_at=1, on_change=told)
+    breaker = CircuitBreaker(health, sleep=naps, trips_at=1, on_change=told)
     with pytest.raises(ValueError, match="too"):
-        circuit.record_failure("reset")
+        breaker.record_failure("reset")
     async with asyncio.timeout(20):
-        await circuit.wait_closed()
-    await circuit.aclose()
+        await breaker.wait_closed()
+    await breaker.aclose()
 
 
 async def test_settling_goes_on_after_a_defect_of_the_backend(tmp_path: Path) -> None:
@@ -224,8 +224,8 @@ async def test_settling_goes_on_after_a_defect_of_the_backend(tmp_path: Path) ->
             stumbles.step()
             return FinalCost(Decimal(40), Decimal(60))
 
-    async with open_room(tmp_path, backend=Paid(tmp_path / "scripted", speed=0)) as room:
-        (ended,) = await room.ended((await room.submit()).id)
-        await room.purse.idle()
-        credits = await room.queue.jobs.credits(ended.id)
+    async with open_harness(tmp_path, backend=Paid(tmp_path / "scripted", speed=0)) as harness:
+        (ended,) = await harness.ended((await harness.submit()).id)
+        await harness.budget.idle()
+        credits = await harness.queue.jobs.credits(ended.id)
         assert (credits.cost, credits.refund) == (Decimal(40), Decimal(60))

@@ -217,7 +217,7 @@ async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_
         del options[usual]
     backend = await open_backend("slurm", options)
     away = asyncio.Event()
-    circuit = CircuitBreaker(
+    breaker = CircuitBreaker(
         backend.health, on_change=lambda is_open, _: away.set() if is_open else None
     )
 
@@ -228,7 +228,7 @@ async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_
                 async for _ in backend.follow(handle):
                     pass
             except Unavailable as error:
-                circuit.record_failure(str(error))
+                breaker.record_failure(str(error))
                 await asyncio.sleep(PAUSES[0])
 
     handle = await backend.submit(submission("alone", backend.upload_url("alone"), "slow"))
@@ -240,5 +240,5 @@ async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_
     assert time.monotonic() - began < 5
     carrying.cancel()
     await asyncio.gather(carrying, return_exceptions=True)
-    await circuit.aclose()
+    await breaker.aclose()
     await backend.aclose()

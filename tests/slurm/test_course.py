@@ -12,13 +12,13 @@ from bot.backends.slurm.job_tracker import PULSES, STOPPED_SECONDS, JobTracker, 
 from bot.backends.slurm.squeue import SqueueRecord
 from bot.domain.events import Cancelled, Exited, Failed, FailureReason, Requeued, Started
 
-SETTLE, PATIENCE = 10.0, 60.0
+SETTLE, TIMEOUTS = 10.0, 60.0
 DONE = FolderState(code=0, log_bytes=100, complete=True)
 STOPPED = FolderState(code=143, log_bytes=100, complete=True)
 
 
 def course() -> JobTracker:
-    return JobTracker(settle_seconds=SETTLE, hopeless_seconds=PATIENCE)
+    return JobTracker(settle_seconds=SETTLE, hopeless_seconds=TIMEOUTS)
 
 
 def sight(state: str, began: float, reason: str = "None", restarts: int = 0) -> SqueueObservation:
@@ -174,12 +174,12 @@ def test_a_job_that_slurm_will_never_start_is_given_up_after_a_while() -> None:
     watched.update(FolderState(), sight("PENDING", 0, "PartitionNodeLimit"), 1)
     watched.update(FolderState(), sight("PENDING", 2, "Resources"), 3)
     watched.update(FolderState(), sight("PENDING", 4, "PartitionNodeLimit"), 5)
-    watched.update(FolderState(), sight("PENDING", 6, "PartitionNodeLimit"), 4 + PATIENCE)
+    watched.update(FolderState(), sight("PENDING", 6, "PartitionNodeLimit"), 4 + TIMEOUTS)
     assert not watched.hopeless
-    watched.update(FolderState(), sight("PENDING", 8, "PartitionNodeLimit"), 5 + PATIENCE)
+    watched.update(FolderState(), sight("PENDING", 8, "PartitionNodeLimit"), 5 + TIMEOUTS)
     assert "fewer rows" in watched.hopeless
     held = course()
-    for now in (1, 1 + PATIENCE):
+    for now in (1, 1 + TIMEOUTS):
         held.update(FolderState(), sight("PENDING", 0, "launch_failed_requeued_held"), now)
     assert "operator" in held.hopeless
 
@@ -235,9 +235,9 @@ def test_a_job_that_slurm_does_not_know_lives_as_long_as_its_folder_moves(
     for number, traces in enumerate(alternating, 1):
         assert watched.update(traces, gone, number * SETTLE * 0.9) == ()
     last = len(alternating) * SETTLE * 0.9
-    patience = SETTLE * (PULSES if alternating[-1].pulse else 1)
-    assert watched.update(alternating[-1], gone, last + patience - 0.1) == ()
-    (end,) = watched.update(alternating[-1], gone, last + patience)
+    timeouts = SETTLE * (PULSES if alternating[-1].pulse else 1)
+    assert watched.update(alternating[-1], gone, last + timeouts - 0.1) == ()
+    (end,) = watched.update(alternating[-1], gone, last + timeouts)
     assert isinstance(end, Exited)
     assert end.code is None
 

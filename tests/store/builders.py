@@ -116,6 +116,6 @@ jobs = st.builds(
     sentence=texts,
     cancelled_by=st.none() | snowflakes,
     collected=st.lists(counts, max_size=8).map(tuple),
-    rung=texts,
+    method=texts,
     result=st.none() | st.builds(MessageRef, snowflakes, snowflakes),
 )

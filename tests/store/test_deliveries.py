@@ -22,16 +22,16 @@ async def posts(database: Database) -> DeliveryRepository:
     return DeliveryRepository(database)
 
 
-async def attempt(database: Database, rung: str, nonce: str = "job-abc") -> bool:
+async def attempt(database: Database, method: str, nonce: str = "job-abc") -> bool:
     return await database.write(
-        lambda connection: deliveries.record_attempt(connection, "abc", rung, nonce, at=NOW)
+        lambda connection: deliveries.record_attempt(connection, "abc", method, nonce, at=NOW)
     )
 
 
-async def finish(database: Database, rung: str, *, delivered: bool, detail: str = "") -> bool:
+async def finish(database: Database, method: str, *, delivered: bool, detail: str = "") -> bool:
     return await database.write(
         lambda connection: deliveries.finish_attempt(
-            connection, "abc", rung, "job-abc", delivered=delivered, at=NOW, detail=detail
+            connection, "abc", method, "job-abc", delivered=delivered, at=NOW, detail=detail
         )
     )
 

@@ -169,16 +169,16 @@ MISTAKES: dict[str, tuple[Lay, str, str]] = {
 
 @pytest.mark.parametrize("name", MISTAKES)
 def test_what_is_no_model_is_named_with_what_helps(tmp_path: Path, name: str) -> None:
-    lay, problem, mend = MISTAKES[name]
+    lay, problem, hint = MISTAKES[name]
     lay(tmp_path / name)
     with pytest.raises(Unusable) as caught:
         read_model(str(tmp_path / name), {})
     assert problem in caught.value.problem
-    assert mend in caught.value.mend
+    assert hint in caught.value.hint
     found = describe({"PAINTER_ENGINE": "diffusers", "PAINTER_MODEL": str(tmp_path / name)})
     problems = found["problems"]
     assert isinstance(problems, list)
-    assert problems[0] == (caught.value.problem, caught.value.mend)
+    assert problems[0] == (caught.value.problem, caught.value.hint)
 
 
 @pytest.mark.parametrize(

@@ -21,7 +21,7 @@ __all__ = ["DeepSquareBackend", "open"]
 async def open(options: Mapping[str, object]) -> DeepSquareBackend:
     """Open the backend; the network is not asked yet. Raises ConfigError that names the key."""
     chosen = DeepSquareOptions.from_mapping(options)
-    journal = StateStore(chosen.folder)
-    await asyncio.to_thread(journal.prepare, chosen.now())
-    records = await asyncio.to_thread(lambda: list(journal.jobs()))
-    return DeepSquareBackend(chosen, journal, records)
+    store = StateStore(chosen.folder)
+    await asyncio.to_thread(store.prepare, chosen.now())
+    records = await asyncio.to_thread(lambda: list(store.jobs()))
+    return DeepSquareBackend(chosen, store, records)

@@ -59,17 +59,17 @@ class DeepSquareBackend:
     name = NAME
 
     def __init__(
-        self, options: DeepSquareOptions, journal: StateStore, records: list[JobRecord]
+        self, options: DeepSquareOptions, store: StateStore, records: list[JobRecord]
     ) -> None:
         """``records`` is what the journal holds: past run times size future locks."""
         self._options = options
-        patience, now, sleep = options.patience, options.now, options.sleep
+        timeouts, now, sleep = options.timeouts, options.now, options.sleep
         wallet = options.wallet
-        self._journal = journal
+        self._store = store
         self._http = httpx.AsyncClient(follow_redirects=False)
-        self._rpc = RpcClient(options.rpc_url, patience, sleep)
+        self._rpc = RpcClient(options.rpc_url, timeouts, sleep)
         chain = ContractReader(self._rpc, options.meta_scheduler, options.chain_id, wallet.address)
-        market = ProviderDirectory(chain, journal, now=now, keep=patience.prices)
+        market = ProviderDirectory(chain, store, now=now, keep=timeouts.prices)
         runs = [(each.shape, each.minutes) for each in records if each.minutes is not None]
         terms = PricingPolicy(
             wei_of(options.lock_credits),
@@ -79,52 +79,52 @@ class DeepSquareBackend:
         )
         self._quotes = QuoteService(chain, market, terms, RuntimeSamples(runs))
         self._scripts = SbatchClient(
-            options.sbatch_url, options.sbatch_health, patience, http=self._http, sleep=sleep
+            options.sbatch_url, options.sbatch_health, timeouts, http=self._http, sleep=sleep
         )
         sender = TransactionSender(
             rpc=self._rpc,
             wallet=wallet,
-            journal=journal,
+            store=store,
             chain_id=options.chain_id,
-            patience=patience,
+            timeouts=timeouts,
             now=now,
             sleep=sleep,
         )
-        self._desk = JobSubmitter(
+        self._submitter = JobSubmitter(
             chain=chain,
             quotes=self._quotes,
             scripts=self._scripts,
             sender=sender,
-            journal=journal,
+            store=store,
             now=now,
         )
-        self._cashier = JobSettlement(
+        self._settlement = JobSettlement(
             chain=chain,
             sender=sender,
-            journal=journal,
+            store=store,
             runtimes=self._quotes.runtimes,
             now=now,
             afford=self._quotes.check_funds,
         )
-        self._watcher = Watcher(chain, journal, patience, now=now, sleep=sleep)
+        self._watcher = Watcher(chain, store, timeouts, now=now, sleep=sleep)
         self._logs = LogClient(
             options.logger_address,
             tls=options.logger_tls,
             wallet=wallet,
-            patience=patience,
+            timeouts=timeouts,
             now=now,
             sleep=sleep,
             chance=options.jitter,
         )
         self._files = ArtifactDownloader(
-            options.trusted_hosts, patience, http=self._http, sleep=sleep
+            options.trusted_hosts, timeouts, http=self._http, sleep=sleep
         )
         self._follower = Follower(
-            desk=self._desk,
-            cashier=self._cashier,
+            submitter=self._submitter,
+            settlement=self._settlement,
             watcher=self._watcher,
             logs=self._logs,
-            patience=patience,
+            timeouts=timeouts,
             now=now,
             quotes=self._quotes,
         )
@@ -157,13 +157,13 @@ class DeepSquareBackend:
     async def submit(self, submission: Submission) -> BackendJobRef:
         """Submit the script, lock the credits, and wait until the chain has the job."""
         await self._chain.contracts()
-        record = await self._desk.submit(submission)
+        record = await self._submitter.submit(submission)
         return BackendJobRef(NAME, record.job_id)
 
     async def find(self, job_id: str) -> BackendJobRef | None:
         """By our records, taken up where they end, and by the chain's."""
         try:
-            record = await self._desk.find(job_id)
+            record = await self._submitter.find(job_id)
         except SubmissionRejected:
             # No job can have a name like that.
             return None
@@ -181,21 +181,21 @@ class DeepSquareBackend:
 
     async def cancel(self, handle: BackendJobRef) -> None:
         """Ask the chain to cancel: at once while the job waits, within minutes while it runs."""
-        record = await self._cashier.cancel_job(handle.id)
+        record = await self._settlement.cancel_job(handle.id)
         numbers = record.numbers if record is not None else ()
         if record is None or not numbers or record.settled:
             return
         job = await self._chain.job(numbers[-1])
         if job is None or job.status.terminal or job.cancel_requested:
             return
-        await self._cashier.cancel_attempt(handle.id, numbers[-1])
+        await self._settlement.cancel_attempt(handle.id, numbers[-1])
         with contextlib.suppress(Unavailable):
             await self._watcher.read(numbers[-1])
 
     async def extension(self, handle: BackendJobRef) -> Decimal | None:
         """What a running job should lock in all: more when its paid minutes run out, up to
         ``max_credits_per_job``. Raises Unavailable."""
-        record = self._journal.job(handle.id)
+        record = self._store.job(handle.id)
         attempt = record.attempt if record is not None else None
         if record is None or attempt is None or attempt.number is None or attempt.settled:
             return None
@@ -220,7 +220,7 @@ class DeepSquareBackend:
             raise SubmissionRejected(
                 f"no more than max_credits_per_job, {format_credits(most)} credits, is paid for a job"
             )
-        await self._cashier.extend(handle.id, wei_of(total))
+        await self._settlement.extend(handle.id, wei_of(total))
 
     async def delete_job_data(self, job_id: str) -> None:
         """Nothing to do: the record of a settled job holds no word of it, and is kept for its cost.
@@ -230,15 +230,15 @@ class DeepSquareBackend:
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         """Wait until every attempt is over on the chain; what they cost together."""
-        record = self._journal.job(handle.id)
+        record = self._store.job(handle.id)
         if record is None:
             return None
-        await self._cashier.finish_top_up(handle.id)
+        await self._settlement.finish_top_up(handle.id)
         for attempt in record.attempts:
             if attempt.number is not None and not attempt.settled:
                 await self._settled(handle.id, attempt.number)
-        await self._cashier.close_record(handle.id)
-        record = self._journal.job(handle.id) or record
+        await self._settlement.close_record(handle.id)
+        record = self._store.job(handle.id) or record
         over = [attempt for attempt in record.attempts if attempt.settled]
         cost = sum(attempt.cost or 0 for attempt in over)
         refund = sum(attempt.refund for attempt in over)
@@ -251,18 +251,18 @@ class DeepSquareBackend:
     async def health(self) -> Health:
         """Three short questions: the chain, the contract, the script service."""
         try:
-            async with asyncio.timeout(self._options.patience.probe):
+            async with asyncio.timeout(self._options.timeouts.probe):
                 await self._chain.contracts()
                 alive = await self._chain.takes_jobs()
                 trouble = await self._scripts.healthy()
         except TimeoutError:
-            mend = f"Check [backend.deepsquare] rpc_url. {checks.NETWORK}"
-            return Health(False, "the chain does not answer in time", mend)
+            hint = f"Check [backend.deepsquare] rpc_url. {checks.NETWORK}"
+            return Health(False, "the chain does not answer in time", hint)
         except BackendError as error:
             return Health(False, str(error), checks.NETWORK)
         if not alive:
-            mend = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
-            return Health(False, f"the MetaScheduler {self._chain.scheduler} is retired", mend)
+            hint = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
+            return Health(False, f"the MetaScheduler {self._chain.scheduler} is retired", hint)
         if trouble:
             return Health(False, trouble, checks.NETWORK)
         return Health(True, f"chain {self._options.chain_id}, wallet {self._chain.me}")
@@ -276,7 +276,7 @@ class DeepSquareBackend:
 
         Raises OutOfFunds (gas), Unavailable.
         """
-        await self._cashier.approve(wei_of(amount))
+        await self._settlement.approve(wei_of(amount))
 
     async def painter(self) -> Painter:
         """Return the image's own script: it paints with the model that each request names."""
@@ -288,11 +288,11 @@ class DeepSquareBackend:
 
     def records(self) -> tuple[JobRecord, ...]:
         """What is kept of all jobs, the oldest first. Blocking."""
-        return tuple(self._journal.jobs())
+        return tuple(self._store.jobs())
 
     def slots(self) -> tuple[NonceRecord, ...]:
         """The transactions that are under way, by nonce. Blocking."""
-        return self._journal.slots()
+        return self._store.slots()
 
     async def aclose(self) -> None:
         """Close all connections; jobs run on."""
@@ -309,10 +309,10 @@ class DeepSquareBackend:
                 woken.clear()
                 away = self._watcher.away_since
                 now = self._options.now()
-                patience = self._options.patience
-                if away is not None and (now - away).total_seconds() >= patience.receipt:
+                timeouts = self._options.timeouts
+                if away is not None and (now - away).total_seconds() >= timeouts.receipt:
                     raise Unavailable("the chain cannot be read, so the job cannot be settled")
                 with contextlib.suppress(TimeoutError):
-                    async with asyncio.timeout(patience.poll):
+                    async with asyncio.timeout(timeouts.poll):
                         await woken.wait()
-            await self._cashier.settle(job_id, watch.job)
+            await self._settlement.settle(job_id, watch.job)

@@ -53,15 +53,15 @@ class Watcher:
     def __init__(
         self,
         chain: ContractReader,
-        journal: StateStore,
-        patience: Timeouts,
+        store: StateStore,
+        timeouts: Timeouts,
         *,
         now: Callable[[], datetime],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._chain = chain
-        self._journal = journal
-        self._patience = patience
+        self._store = store
+        self._timeouts = timeouts
         self._now = now
         self._sleep = sleep
         self._watches: dict[int, list[JobSubscription]] = {}
@@ -116,7 +116,7 @@ class Watcher:
             await asyncio.gather(task, return_exceptions=True)
 
     async def _run(self) -> None:
-        pause = self._patience.poll
+        pause = self._timeouts.poll
         while True:
             await self._sleep(pause)
             try:
@@ -125,7 +125,7 @@ class Watcher:
                 if self.away_since is None:
                     self.away_since = self._now()
                     log.warning("the chain cannot be read, the logs go on: %s", error)
-                pause = min(2 * pause, max(self._patience.outage, self._patience.poll))
+                pause = min(2 * pause, max(self._timeouts.outage, self._timeouts.poll))
             except Exception:
                 # Everybody who follows a job depends on this task: it goes on whatever happens.
                 log.exception("a look at the chain failed in a way that nobody foresaw")
@@ -133,7 +133,7 @@ class Watcher:
                 if self.away_since is not None:
                     log.warning("the chain can be read again")
                 self.away_since = None
-                pause = self._patience.poll
+                pause = self._timeouts.poll
 
     async def look(self) -> None:
         """One look for everybody: two questions, and one more for each job with news."""
@@ -163,13 +163,13 @@ class Watcher:
         ages: list[tuple[float, int]] = []
         for number, watches in self._watches.items():
             read_at = min((watch.read_at for watch in watches if watch.read_at), default=None)
-            age = (now - read_at).total_seconds() if read_at else self._patience.state_refresh
-            if age >= self._patience.state_refresh and number not in news:
+            age = (now - read_at).total_seconds() if read_at else self._timeouts.state_refresh
+            if age >= self._timeouts.state_refresh and number not in news:
                 ages.append((-age, number))
         return [number for _, number in sorted(ages)[:REFRESHES_PER_POLL]]
 
     def _resume(self, head: int) -> int:
-        note = self._journal.read_note(self._note_name) or {}
+        note = self._store.read_note(self._note_name) or {}
         noted = int(note.get("block", head))
         return max(min(noted, head), head - MAX_BACKLOG_BLOCKS)
 
@@ -178,7 +178,7 @@ class Watcher:
         horizon = head - 2 * OVERLAP
         self._seen = {key: block for key, block in self._seen.items() if block >= horizon}
         if abs(head - self._noted) >= SAVED_EVERY:
-            self._journal.save_note(self._note_name, {"block": head})
+            self._store.save_note(self._note_name, {"block": head})
             self._noted = head
 
     @property

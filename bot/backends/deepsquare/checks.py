@@ -80,9 +80,9 @@ async def run_checks(parts: CheckTargets, workflow: Workflow | None) -> list[Che
 
 async def _chain(parts: CheckTargets) -> CheckResult:
     served = await parts.chain.rpc.chain_id()
-    mend = "Set [backend.deepsquare] rpc_url and chain_id to the same chain."
+    hint = "Set [backend.deepsquare] rpc_url and chain_id to the same chain."
     return CheckResult(
-        "chain", served == parts.chain_id, f"the endpoint serves chain {served}", mend
+        "chain", served == parts.chain_id, f"the endpoint serves chain {served}", hint
     )
 
 
@@ -90,33 +90,33 @@ async def _contract(parts: CheckTargets) -> CheckResult:
     await parts.chain.contracts()
     alive = await parts.chain.takes_jobs()
     detail = f"{parts.chain.scheduler} {'takes jobs' if alive else 'is retired'}"
-    mend = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
-    return CheckResult("contract", alive, detail, mend)
+    hint = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
+    return CheckResult("contract", alive, detail, hint)
 
 
 async def _coins(parts: CheckTargets) -> CheckResult:
     held = await parts.chain.native_balance()
-    mend = f"Send some of the chain's own coin to {parts.chain.me}: every transaction needs it."
-    return CheckResult("coin for gas", held >= LOW_BALANCE_WEI, f"{format_credits(held)}", mend)
+    hint = f"Send some of the chain's own coin to {parts.chain.me}: every transaction needs it."
+    return CheckResult("coin for gas", held >= LOW_BALANCE_WEI, f"{format_credits(held)}", hint)
 
 
 async def _credits(parts: CheckTargets) -> CheckResult:
     held, least = await parts.chain.credit_balance(), await parts.chain.minimum()
-    mend = f"A job locks at least {format_credits(least)} credits: get some for {parts.chain.me}."
-    return CheckResult("credits", held >= least, format_credits(held), mend)
+    hint = f"A job locks at least {format_credits(least)} credits: get some for {parts.chain.me}."
+    return CheckResult("credits", held >= least, format_credits(held), hint)
 
 
 async def _allowance(parts: CheckTargets) -> CheckResult:
     allowed, least = await parts.chain.allowance(), await parts.chain.minimum()
-    mend = "Every job uses up as much of it as it locks; raise it with `gridbrush wallet`."
-    return CheckResult("allowance", allowed >= least, format_credits(allowed), mend)
+    hint = "Every job uses up as much of it as it locks; raise it with `gridbrush wallet`."
+    return CheckResult("allowance", allowed >= least, format_credits(allowed), hint)
 
 
 async def _providers(parts: CheckTargets) -> CheckResult:
     known = await parts.market.providers()
     gpus = sum(each.gpus for each in known)
-    mend = f"Nobody would compute now. {NETWORK}"
-    return CheckResult("providers", bool(known), f"{len(known)} with {gpus} GPUs", mend)
+    hint = f"Nobody would compute now. {NETWORK}"
+    return CheckResult("providers", bool(known), f"{len(known)} with {gpus} GPUs", hint)
 
 
 async def _price(parts: CheckTargets, workflow: Workflow) -> CheckResult:
@@ -125,15 +125,15 @@ async def _price(parts: CheckTargets, workflow: Workflow) -> CheckResult:
         await parts.quotes.lock_amount(workflow),
     )
     detail = f"a default grid costs up to {format_credits(per_minute)} credits a minute, locks {format_credits(lock)}"
-    mend = "Raise the allowance or get credits: one grid locks more than there is."
+    hint = "Raise the allowance or get credits: one grid locks more than there is."
     enough = lock <= min(await parts.chain.credit_balance(), await parts.chain.allowance())
-    return CheckResult("price", enough, detail, mend)
+    return CheckResult("price", enough, detail, hint)
 
 
 async def _scripts(parts: CheckTargets) -> CheckResult:
     trouble = await parts.scripts.healthy()
-    mend = f"Check [backend.deepsquare] sbatch_url. {NETWORK}"
-    return CheckResult("script service", not trouble, trouble or "answers", mend)
+    hint = f"Check [backend.deepsquare] sbatch_url. {NETWORK}"
+    return CheckResult("script service", not trouble, trouble or "answers", hint)
 
 
 async def _logger(parts: CheckTargets) -> CheckResult:
@@ -143,5 +143,5 @@ async def _logger(parts: CheckTargets) -> CheckResult:
 
 async def _files(parts: CheckTargets) -> CheckResult:
     trouble = await parts.files.reachable(parts.transfer_url)
-    mend = f"Check [backend.deepsquare] transfer_url. {NETWORK}"
-    return CheckResult("file host", not trouble, trouble or "answers", mend)
+    hint = f"Check [backend.deepsquare] transfer_url. {NETWORK}"
+    return CheckResult("file host", not trouble, trouble or "answers", hint)

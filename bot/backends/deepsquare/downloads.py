@@ -33,13 +33,13 @@ class ArtifactDownloader:
     def __init__(
         self,
         trusted: Iterable[str],
-        patience: Timeouts,
+        timeouts: Timeouts,
         *,
         http: httpx.AsyncClient,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._trusted = frozenset(trusted)
-        self._patience = patience
+        self._timeouts = timeouts
         self._http = http
         self._sleep = sleep
 
@@ -78,9 +78,9 @@ class ArtifactDownloader:
         url = self.address(artifact.url)
         if artifact.size > MAX_BYTES:
             raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
-        for pause in (*self._patience.retries, None):
+        for pause in (*self._timeouts.retries, None):
             try:
-                async with asyncio.timeout(self._patience.download):
+                async with asyncio.timeout(self._timeouts.download):
                     await self._download(url, artifact, target)
                 return
             except TimeoutError as error:
@@ -93,7 +93,7 @@ class ArtifactDownloader:
     async def reachable(self, url: str) -> str:
         """An empty text if the host at ``url`` answers at all, or what is wrong."""
         try:
-            answer = await self._http.get(url, timeout=self._patience.probe)
+            answer = await self._http.get(url, timeout=self._timeouts.probe)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
             return f"{url} does not answer: {type(error).__name__}"
         return "" if answer.status_code < 500 else f"{url}: HTTP status {answer.status_code}"
@@ -108,7 +108,7 @@ class ArtifactDownloader:
             part.unlink(missing_ok=True)
 
     async def _receive(self, url: str, artifact: Artifact, part: Path) -> None:
-        timeout = httpx.Timeout(self._patience.read, connect=self._patience.connect)
+        timeout = httpx.Timeout(self._timeouts.read, connect=self._timeouts.connect)
         # Not compressed: a small answer must not unfold into a large one.
         headers = {"accept": "*/*", "accept-encoding": "identity"}
         digest, size = hashlib.sha256(), 0

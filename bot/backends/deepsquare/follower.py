@@ -61,19 +61,19 @@ class Follower:
     def __init__(
         self,
         *,
-        desk: JobSubmitter,
-        cashier: JobSettlement,
+        submitter: JobSubmitter,
+        settlement: JobSettlement,
         watcher: Watcher,
         logs: LogClient,
-        patience: Timeouts,
+        timeouts: Timeouts,
         now: Callable[[], datetime],
         quotes: QuoteService,
     ) -> None:
-        self.desk = desk
-        self.cashier = cashier
+        self.submitter = submitter
+        self.settlement = settlement
         self.watcher = watcher
         self.logs = logs
-        self.patience = patience
+        self.timeouts = timeouts
         self.now = now
         self._quotes = quotes
 
@@ -81,7 +81,7 @@ class Follower:
         self, job_id: str, cursor: str | None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """As ``Backend.follow`` says. An attempt that cost nothing may be followed by another."""
-        record = await self.desk.load_confirmed(job_id)
+        record = await self.submitter.load_confirmed(job_id)
         position = LogCursor.read(cursor)
         while True:
             count = len(record.attempts)
@@ -91,19 +91,19 @@ class Follower:
                 while not part.over:
                     for item in await part.more():
                         yield item
-            verdict = await self._settled(record, part)
-            if not verdict.retryable or count > self.patience.resubmissions:
+            outcome = await self._settled(record, part)
+            if not outcome.retryable or count > self.timeouts.resubmissions:
                 break
             try:
-                renewed = await self.desk.resubmit(job_id, count)
+                renewed = await self.submitter.resubmit(job_id, count)
             except (SubmissionRejected, InsufficientFunds) as error:
                 log.warning("it is not handed over again: %s", error, extra={"job": job_id})
                 break
             log.warning("it is handed over again", extra={"job": job_id})
             record = renewed
             yield Requeued()
-        await self.cashier.close_record(job_id)
-        yield verdict.ending
+        await self.settlement.close_record(job_id)
+        yield outcome.ending
 
     async def _per_minute(self, record: JobRecord) -> int | None:
         """What the job costs at most, if that can be known now."""
@@ -118,16 +118,16 @@ class Follower:
         job = part.job
         if part.given_up or job is None:
             return JobOutcome(Failed(FailureReason.DIED, OVERDUE))
-        kept = await self.cashier.settle(record.job_id, job) or record
+        kept = await self.settlement.settle(record.job_id, job) or record
         attempt = kept.attempts[len(record.attempts) - 1]
         bought = attempt.lock // part.per_minute if part.per_minute else None
-        verdict = classify_outcome(job, attempt, bought)
-        if verdict.operator_note:
+        outcome = classify_outcome(job, attempt, bought)
+        if outcome.operator_note:
             text = "Grid job %d: %s"
-            log.warning(text, job.number, verdict.operator_note, extra={"job": record.job_id})
-        if kept.stopped and (verdict.retryable or job.status is Status.CANCELLED):
+            log.warning(text, job.number, outcome.operator_note, extra={"job": record.job_id})
+        if kept.stopped and (outcome.retryable or job.status is Status.CANCELLED):
             return JobOutcome(Cancelled(by=0))
-        return verdict
+        return outcome
 
 
 class _AttemptStream:
@@ -139,13 +139,13 @@ class _AttemptStream:
         attempt = record.attempts[-1]
         assert attempt.number is not None, "only what is on the chain is followed"
         self._follower = follower
-        self._patience = follower.patience
+        self._timeouts = follower.timeouts
         self._record = record
         self._number = attempt.number
         self._script = attempt.script
         self._start = start
         self.per_minute = per_minute
-        self._oversight = Watchdog(attempt, self._patience, follower.now(), per_minute)
+        self._watchdog = Watchdog(attempt, self._timeouts, follower.now(), per_minute)
         self._woken = asyncio.Event()
         self._running = False
         self._over_at: datetime | None = None
@@ -198,10 +198,10 @@ class _AttemptStream:
         transitions, watch.transitions = watch.transitions, []
         for transition in transitions:
             if transition.after == Status.PENDING:
-                self._oversight.note_rejection()
+                self._watchdog.note_rejection()
                 self._running = False
                 text = "Grid job %d went back to the line, for the %d. time"
-                times = self._oversight.refusals
+                times = self._watchdog.refusals
                 log.info(text, self._number, times, extra={"job": self._record.job_id})
                 news.append(Requeued())
         self.job = watch.job
@@ -224,7 +224,7 @@ class _AttemptStream:
         if job.status.terminal:
             self._over_at = self._over_at or now
             return
-        for finding in self._oversight.check(job, reading.moved_at, now):
+        for finding in self._watchdog.check(job, reading.moved_at, now):
             match finding:
                 case LogMessage(level, text):
                     extra = {"job": self._record.job_id}
@@ -244,31 +244,31 @@ class _AttemptStream:
     async def _look_elsewhere(self, now: datetime) -> None:
         """The chain has no such job, or another one under its number: its block was replaced."""
         self._missing_since = self._missing_since or now
-        if (now - self._missing_since).total_seconds() >= self._patience.lost:
+        if (now - self._missing_since).total_seconds() >= self._timeouts.lost:
             self.given_up = True
         searched = self._searched_at
-        if searched and (now - searched).total_seconds() < self._patience.outage:
+        if searched and (now - searched).total_seconds() < self._timeouts.outage:
             return
         self._searched_at = now
         job_id = self._record.job_id
         log.warning("Grid job %d is gone from the chain", self._number, extra={"job": job_id})
-        record = await self._follower.desk.relocate(job_id)
+        record = await self._follower.submitter.relocate(job_id)
         if record is not None and record.attempts[-1].number not in (None, self._number):
             raise LogStreamLost(f"Grid job {self._number} has another number now")
 
     def _hurry(self, job: ChainJob, now: datetime) -> None:
         """Look at a job that somebody wants stopped every second, and see that the chain heard."""
         if self._looked_at is not None:
-            if (now - self._looked_at).total_seconds() < self._patience.stopping:
+            if (now - self._looked_at).total_seconds() < self._timeouts.stopping:
                 return
             if self._looking is not None and not self._looking.done():
                 return
         self._looked_at = now
-        if not self._follower.cashier.stopped(self._record.job_id):
+        if not self._follower.settlement.stopped(self._record.job_id):
             return
         self._stopped_at = self._stopped_at or now
         waited = (now - self._stopped_at).total_seconds()
-        if not job.cancel_requested and waited >= 10 * self._patience.stopping:
+        if not job.cancel_requested and waited >= 10 * self._timeouts.stopping:
             # The chain was away when it was told: it is told again.
             self._wanted = self._wanted or RepeatCancel()
         self._looking = asyncio.create_task(self._look())
@@ -284,7 +284,7 @@ class _AttemptStream:
             acted.result()
         rested = (
             self._acted_at is None
-            or (now - self._acted_at).total_seconds() >= self._patience.receipt_poll
+            or (now - self._acted_at).total_seconds() >= self._timeouts.receipt_poll
         )
         if self._wanted is not None and self._acting is None and rested:
             self._acted_at = now
@@ -296,11 +296,11 @@ class _AttemptStream:
         try:
             job = await watcher.read(self._number)
             if reason is None or (job is not None and job.status in _STILL_WANTED[reason]):
-                await self._follower.cashier.cancel_attempt(job_id, self._number, reason)
+                await self._follower.settlement.cancel_attempt(job_id, self._number, reason)
                 await watcher.read(self._number)
             else:
                 # Claimed at the last moment: it is let run, and may have to wait again.
-                self._oversight.reset()
+                self._watchdog.reset()
         except BackendError as error:
             log.warning("Grid job %d: %s", self._number, error, extra={"job": job_id})
         else:
@@ -317,20 +317,20 @@ class _AttemptStream:
         over = (now - self._over_at).total_seconds()
         quiet = (now - reading.moved_at).total_seconds()
         # Anybody can write into a log, for ever too.
-        if over >= (self._patience.stopped_tail if self._stopped(job) else self._patience.flood):
+        if over >= (self._timeouts.stopped_tail if self._stopped(job) else self._timeouts.flood):
             return True
         if not reading.waiting.empty():
             return False
         if job.never_ran or reading.denied:
             return True
         if self._stopped(job):
-            return quiet >= self._patience.quiet_period
+            return quiet >= self._timeouts.quiet_period
         if reading.broken:
-            return over >= self._patience.logger_outage
+            return over >= self._timeouts.logger_outage
         if reading.ended:
             # Not at once: anybody can write the platform's last line, in the middle too.
-            return quiet >= self._patience.quiet_period
-        return min(over, quiet) >= self._patience.tail
+            return quiet >= self._timeouts.quiet_period
+        return min(over, quiet) >= self._timeouts.tail
 
     def _stopped(self, job: ChainJob) -> bool:
         """Whether it ended because somebody wanted it to, and not for a reason of our own."""
@@ -338,7 +338,7 @@ class _AttemptStream:
         return asked and not self._withdrawn
 
     async def _wait(self) -> None:
-        tick = min(1.0, self._patience.poll, self._patience.quiet_period)
+        tick = min(1.0, self._timeouts.poll, self._timeouts.quiet_period)
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(tick):
                 await self._woken.wait()

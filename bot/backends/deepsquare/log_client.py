@@ -79,7 +79,7 @@ class LogClient:
         *,
         tls: bool,
         wallet: Wallet,
-        patience: Timeouts,
+        timeouts: Timeouts,
         now: Callable[[], datetime],
         sleep: Sleep = asyncio.sleep,
         chance: Callable[[], float],
@@ -87,7 +87,7 @@ class LogClient:
         self._address = address
         self._tls = tls
         self._wallet = wallet
-        self._patience = patience
+        self._timeouts = timeouts
         self._now = now
         self._sleep = sleep
         self._chance = chance
@@ -115,7 +115,7 @@ class LogClient:
         request = log_pb2.WatchListRequest(address=address, timestamp=moment, signed_hash=signature)
         stream = self._stream("WatchList", request, log_pb2.WatchListResponse)
         try:
-            async with asyncio.timeout(self._patience.connect):
+            async with asyncio.timeout(self._timeouts.connect):
                 async for _ in self._answers(stream):
                     return
         except TimeoutError as error:
@@ -153,7 +153,7 @@ class LogClient:
 
     def pause(self, attempt: int) -> float:
         """How long to wait before the stream is opened for the ``attempt``-th time again."""
-        steps = self._patience.backoff
+        steps = self._timeouts.backoff
         step = steps[min(attempt, len(steps) - 1)]
         return step * (0.9 + 0.2 * self._chance())
 

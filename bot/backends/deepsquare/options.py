@@ -47,7 +47,7 @@ class DeepSquareOptions:
     max_credits_per_job: Decimal = Decimal(1000)
     uses: tuple[tuple[str, str], ...] = ()
     affinity: tuple[tuple[str, str, str], ...] = ()
-    patience: Timeouts = field(default_factory=Timeouts)
+    timeouts: Timeouts = field(default_factory=Timeouts)
     now: Callable[[], datetime] = utc_now
     sleep: Sleep = asyncio.sleep
     jitter: Callable[[], float] = random.random
@@ -60,13 +60,13 @@ class DeepSquareOptions:
         }
         key = str(options.get("private_key") or "")
         if not key:
-            mend = "Set DEEPSQUARE_PRIVATE_KEY, or private_key_file to a file only you can read."
-            raise ConfigError(f"{SECTION} private_key", "is missing", mend)
-        patience = given.pop("patience", Timeouts())
+            hint = "Set DEEPSQUARE_PRIVATE_KEY, or private_key_file to a file only you can read."
+            raise ConfigError(f"{SECTION} private_key", "is missing", hint)
+        timeouts = given.pop("patience", Timeouts())
         if "poll_seconds" in options:
-            patience = replace(patience, poll=float(str(options["poll_seconds"])))
+            timeouts = replace(timeouts, poll=float(str(options["poll_seconds"])))
         given["data_dir"] = Path(str(options["data_dir"]))
-        return cls(wallet=Wallet(key), patience=patience, **given)
+        return cls(wallet=Wallet(key), timeouts=timeouts, **given)
 
     @property
     def folder(self) -> Path:

@@ -31,13 +31,13 @@ class ProviderDirectory:
     def __init__(
         self,
         chain: ContractReader,
-        journal: StateStore,
+        store: StateStore,
         *,
         now: Callable[[], datetime],
         keep: float,
     ) -> None:
         self._chain = chain
-        self._journal = journal
+        self._store = store
         self._now = now
         self._keep = timedelta(seconds=keep)
         self._known: tuple[Provider, ...] = ()
@@ -83,7 +83,7 @@ class ProviderDirectory:
         """Everybody who ever asked for approval; where the last look ended is kept on disk."""
         contracts = await self._chain.contracts()
         name = f"providers-{contracts.providers.lower()}"
-        note = self._journal.read_note(name) or {}
+        note = self._store.read_note(name) or {}
         known = [str(address) for address in note.get("addresses", ())]
         head = await self._chain.rpc.head()
         block = int(note.get("block", 0))
@@ -96,7 +96,7 @@ class ProviderDirectory:
             if address not in known:
                 known.append(address)
         if note.get("addresses") != known or head - block >= OVERLAP:
-            self._journal.save_note(name, {"block": head, "addresses": known})
+            self._store.save_note(name, {"block": head, "addresses": known})
         return known
 
     async def _provider(self, address: str) -> Provider | None:

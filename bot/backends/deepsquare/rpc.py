@@ -91,16 +91,16 @@ def map_rpc_errors() -> Iterator[None]:
 class RpcClient:
     """One endpoint. Reads are tried again through short faults; sending is never."""
 
-    def __init__(self, url: str, patience: Timeouts, sleep: Sleep = asyncio.sleep) -> None:
+    def __init__(self, url: str, timeouts: Timeouts, sleep: Sleep = asyncio.sleep) -> None:
         provider = AsyncHTTPProvider(
             url,
-            request_kwargs={"timeout": aiohttp.ClientTimeout(total=patience.request)},
+            request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeouts.request)},
             exception_retry_configuration=None,
         )
         # Avalanche's block headers are longer than Ethereum's; nothing else is to be guessed here.
         self._web3 = AsyncWeb3(provider, middleware=[ExtraDataToPOAMiddleware])
         self._eth = self._web3.eth
-        self._retries = patience.retries
+        self._retries = timeouts.retries
         self._sleep = sleep
         self._gate = asyncio.Semaphore(CONNECTIONS)
 

@@ -35,14 +35,14 @@ class SbatchClient:
         self,
         url: str,
         health_url: str,
-        patience: Timeouts,
+        timeouts: Timeouts,
         *,
         http: httpx.AsyncClient,
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._url = url
         self._health_url = health_url
-        self._patience = patience
+        self._timeouts = timeouts
         self._http = http
         self._sleep = sleep
 
@@ -57,7 +57,7 @@ class SbatchClient:
             {"query": MUTATION, "variables": {"job": document}, "operationName": "Submit"}
         )
         internal_errors = 0
-        for pause in (*self._patience.retries, None):
+        for pause in (*self._timeouts.retries, None):
             try:
                 return _read(await self._post(body), document)
             except Unavailable:
@@ -77,13 +77,13 @@ class SbatchClient:
     async def healthy(self) -> str:
         """An empty text if the service answers, or what is wrong."""
         try:
-            answer = await self._http.get(self._health_url, timeout=self._patience.probe)
+            answer = await self._http.get(self._health_url, timeout=self._timeouts.probe)
         except httpx.HTTPError as error:
             return f"{self._health_url} does not answer: {type(error).__name__}"
         return "" if answer.status_code < 400 else f"{self._health_url}: {answer.status_code}"
 
     async def _post(self, body: str) -> Any:
-        timeout = httpx.Timeout(self._patience.submit_request, connect=self._patience.connect)
+        timeout = httpx.Timeout(self._timeouts.submit_request, connect=self._timeouts.connect)
         headers = {"content-type": "application/json", "accept": "application/json"}
         try:
             async with self._http.stream(

@@ -43,7 +43,7 @@ class JobSettlement:
         *,
         chain: ContractReader,
         sender: TransactionSender,
-        journal: StateStore,
+        store: StateStore,
         runtimes: RuntimeSamples,
         now: Callable[[], datetime],
         afford: Callable[[int], Awaitable[None]],
@@ -51,23 +51,23 @@ class JobSettlement:
         """``afford`` raises OutOfFunds where the wallet cannot pay so many wei."""
         self._chain = chain
         self._sender = sender
-        self._journal = journal
+        self._store = store
         self._runtimes = runtimes
         self._now = now
         self._afford = afford
 
     async def cancel_job(self, job_id: str) -> JobRecord | None:
         """Keep that somebody wants the job stopped: no further attempt is begun."""
-        async with self._journal.job_lock(job_id):
-            record = self._journal.job(job_id)
+        async with self._store.job_lock(job_id):
+            record = self._store.job(job_id)
             if record is not None and not record.stopped:
                 record = replace(record, stopped=True)
-                self._journal.save_job(record)
+                self._store.save_job(record)
             return record
 
     def stopped(self, job_id: str) -> bool:
         """Return whether somebody wants the job stopped."""
-        record = self._journal.job(job_id)
+        record = self._store.job(job_id)
         return record is not None and record.stopped
 
     async def cancel_attempt(
@@ -91,7 +91,7 @@ class JobSettlement:
             raise Unavailable(f"Grid job {number} cannot be cancelled: {error}") from error
         except InsufficientFunds as error:
             raise Unavailable(f"Grid job {number} cannot be cancelled: {error}") from error
-        self._journal.close_slot(slot.nonce)
+        self._store.close_slot(slot.nonce)
         job = await self._chain.job(number)
         if job is not None and not job.status.terminal and not job.cancel_requested:
             raise Unavailable(f"the cancellation of Grid job {number} was not taken")
@@ -103,8 +103,8 @@ class JobSettlement:
         saved before it is forgotten. A call that finds one under way brings that to its end and
         begins no other. Raises OutOfFunds, SubmissionRejected (it does not run), Unavailable.
         """
-        async with self._journal.job_lock(job_id):
-            record = self._journal.job(job_id)
+        async with self._store.job_lock(job_id):
+            record = self._store.job(job_id)
             attempt = record.attempt if record is not None else None
             if record is None or attempt is None or attempt.number is None:
                 raise SubmissionRejected(f"the job {job_id} was never handed over")
@@ -124,7 +124,7 @@ class JobSettlement:
                 ) from error
             paid = mined is not None and mined.receipt.ok and not mined.signed.void
             self._end_top_up(job_id, paid=paid)
-            self._journal.close_slot(slot.nonce)
+            self._store.close_slot(slot.nonce)
         if not paid:
             raise SubmissionRejected(f"Grid job {attempt.number} could not be topped up")
 
@@ -139,19 +139,19 @@ class JobSettlement:
             if attempt.lock_target:
                 self._end_top_up(record.job_id, paid=False)
             return None
-        self._journal.save_job(record.with_attempt(replace(attempt, lock_target=total)))
+        self._store.save_job(record.with_attempt(replace(attempt, lock_target=total)))
         await self._afford(total - have)
         data = abi.TOP_UP_JOB.data(abi.job_bytes(number), total - have)
         return await self._sender.send(Purpose.TOP_UP, record.job_id, self._chain.scheduler, data)
 
     def _end_top_up(self, job_id: str, *, paid: bool) -> None:
         """Keep what a top-up came to: before its transaction is forgotten."""
-        record = self._journal.job(job_id)
+        record = self._store.job(job_id)
         attempt = record.attempt if record is not None else None
         if record is None or attempt is None:
             return
         lock = max(attempt.lock, attempt.lock_target) if paid else attempt.lock
-        self._journal.save_job(record.with_attempt(replace(attempt, lock=lock, lock_target=0)))
+        self._store.save_job(record.with_attempt(replace(attempt, lock=lock, lock_target=0)))
         if paid:
             text = "Grid job %s was topped up to %s credits"
             log.info(text, attempt.number, format_credits(lock), extra={"job": job_id})
@@ -172,14 +172,14 @@ class JobSettlement:
             await self._sender.outcome(slot)
         except ContractReverted as error:
             raise to_backend_error(error.revert) from error
-        self._journal.close_slot(slot.nonce)
+        self._store.close_slot(slot.nonce)
         if await self._chain.allowance() != wei:
             raise Unavailable("the allowance is not what was just set; another program sets it too")
 
     async def settle(self, job_id: str, job: ChainJob) -> JobRecord | None:
         """Keep what a job that is over has cost, and how long it ran."""
-        async with self._journal.job_lock(job_id):
-            record = self._journal.job(job_id)
+        async with self._store.job_lock(job_id):
+            record = self._store.job(job_id)
             attempt = _numbered(record, job.number)
             if record is None or attempt is None or attempt.settled or not job.status.terminal:
                 return record
@@ -195,7 +195,7 @@ class JobSettlement:
                 self._runtimes.add(record.shape, minutes)
             attempts = tuple(changed if each is attempt else each for each in record.attempts)
             record = replace(record, attempts=attempts, minutes=minutes)
-            self._journal.save_job(record)
+            self._store.save_job(record)
         cost, locked = format_credits(job.final_cost), format_credits(job.max_cost)
         text = "Grid job %d is settled: %s of the %s credits locked were spent"
         log.info(text, job.number, cost, locked, extra={"job": job_id})
@@ -203,18 +203,18 @@ class JobSettlement:
 
     async def close_record(self, job_id: str) -> None:
         """Nothing more will be done for the job: forget the member's words and the job's key."""
-        async with self._journal.job_lock(job_id):
-            record = self._journal.job(job_id)
+        async with self._store.job_lock(job_id):
+            record = self._store.job(job_id)
             if record is not None and record.workflow is not None:
-                self._journal.save_job(replace(record, workflow=None))
+                self._store.save_job(replace(record, workflow=None))
 
     async def _note(self, job_id: str, number: int, reason: CancelReason) -> None:
-        async with self._journal.job_lock(job_id):
-            record = self._journal.job(job_id)
+        async with self._store.job_lock(job_id):
+            record = self._store.job(job_id)
             attempt = _numbered(record, number)
             if record is not None and attempt is not None and attempt is record.attempt:
                 changed = replace(attempt, withdrawal=reason, cancelled_at=self._now())
-                self._journal.save_job(record.with_attempt(changed))
+                self._store.save_job(record.with_attempt(changed))
 
 
 def _numbered(record: JobRecord | None, number: int) -> ChainAttempt | None:

@@ -165,8 +165,8 @@ class StateStore:
         try:
             return load(json.loads(text))
         except (ValueError, TypeError, KeyError) as error:
-            mend = "Move it away only when its job, or its transaction, is known to be over."
-            raise ConfigError(str(file), f"is damaged ({type(error).__name__})", mend) from error
+            hint = "Move it away only when its job, or its transaction, is known to be over."
+            raise ConfigError(str(file), f"is damaged ({type(error).__name__})", hint) from error
 
     def _write(self, file: Path, document: dict[str, Any]) -> None:
         part = file.with_suffix(f".{os.getpid()}.part")

@@ -37,9 +37,9 @@ DEPTH = 500
 class ChainJobFinder:
     """``by_name`` looks once for what others may have left; ``by_script`` looks every time."""
 
-    def __init__(self, chain: ContractReader, journal: StateStore) -> None:
+    def __init__(self, chain: ContractReader, store: StateStore) -> None:
         self._chain = chain
-        self._journal = journal
+        self._store = store
         self._strangers: list[ChainJob] | None = None
         self._looking = asyncio.Lock()
 
@@ -47,7 +47,7 @@ class ChainJobFinder:
         """A record for a job that the chain knows by our id and our own records do not."""
         async with self._looking:
             if self._strangers is None:
-                ours = {number for record in self._journal.jobs() for number in record.numbers}
+                ours = {number for record in self._store.jobs() for number in record.numbers}
                 self._strangers = await self._jobs(lambda number: number not in ours)
         name = job_name(job_id)
         found = sorted(
@@ -92,26 +92,26 @@ class JobSubmitter:
         quotes: QuoteService,
         scripts: SbatchClient,
         sender: TransactionSender,
-        journal: StateStore,
+        store: StateStore,
         now: Callable[[], datetime],
     ) -> None:
         self._chain = chain
         self._quotes = quotes
         self._scripts = scripts
         self._sender = sender
-        self._journal = journal
+        self._store = store
         self._now = now
-        self._search = ChainJobFinder(chain, journal)
+        self._search = ChainJobFinder(chain, store)
 
     async def find(self, job_id: str) -> JobRecord | None:
         """The job's record if the chain has the job. Raises Unavailable."""
-        async with self._journal.job_lock(job_id):
+        async with self._store.job_lock(job_id):
             record = await self._taken_up(job_id) or await self._found(job_id)
         return record if record is not None and record.numbers else None
 
     async def submit(self, submission: Submission) -> JobRecord:
         """Hand the job over, unless it is already. Raises as ``Backend.submit`` does."""
-        async with self._journal.job_lock(submission.job_id):
+        async with self._store.job_lock(submission.job_id):
             record = await self._taken_up(submission.job_id)
             if record is not None and record.numbers:
                 return record
@@ -123,7 +123,7 @@ class JobSubmitter:
 
         Raises SubmissionRejected for one that never was, Unavailable.
         """
-        async with self._journal.job_lock(job_id):
+        async with self._store.job_lock(job_id):
             record = await self._taken_up(job_id) or await self._found(job_id)
             if record is None or not record.numbers:
                 raise SubmissionRejected(f"the job {job_id} was never handed over")
@@ -131,7 +131,7 @@ class JobSubmitter:
                 return record
             # Between two attempts: the first is settled, the second never came to be.
             record = replace(record, attempts=record.attempts[:-1])
-            self._journal.save_job(record)
+            self._store.save_job(record)
             return record
 
     async def resubmit(self, job_id: str, after: int) -> JobRecord:
@@ -139,7 +139,7 @@ class JobSubmitter:
 
         Raises as ``submit`` does, SubmissionRejected for a job that was stopped.
         """
-        async with self._journal.job_lock(job_id):
+        async with self._store.job_lock(job_id):
             record = await self._taken_up(job_id)
             if record is None:
                 raise SubmissionRejected(f"the job {job_id} was never handed over")
@@ -154,8 +154,8 @@ class JobSubmitter:
 
     async def relocate(self, job_id: str) -> JobRecord | None:
         """After its block was replaced: the job by its script, wherever it is now."""
-        async with self._journal.job_lock(job_id):
-            record = self._journal.job(job_id)
+        async with self._store.job_lock(job_id):
+            record = self._store.job(job_id)
             if record is None or record.attempt is None:
                 return record
             attempt = record.attempt
@@ -163,14 +163,14 @@ class JobSubmitter:
             if number is not None and number != attempt.number:
                 log.warning("Grid job %s is now %d", attempt.number, number, extra={"job": job_id})
                 record = record.with_attempt(replace(attempt, number=number))
-                self._journal.save_job(record)
+                self._store.save_job(record)
             return record
 
     async def _found(self, job_id: str) -> JobRecord | None:
         """A record made from what the chain knows, where ours is lost; kept from now on."""
         record = await self._search.by_name(job_id, self._now())
         if record is not None:
-            self._journal.save_job(record)
+            self._store.save_job(record)
         return record
 
     async def _begin(self, record: JobRecord, workflow: Workflow) -> JobRecord:
@@ -181,12 +181,12 @@ class JobSubmitter:
         await self._quotes.check_funds(lock)
         kept = record.attempts
         record = replace(record, shape=workload_key(workflow), workflow=workflow.to_dict())
-        self._journal.save_job(record)
+        self._store.save_job(record)
         try:
             script = await self._scripts.submit(workflow)
             attempt = ChainAttempt(script, self._now(), lock)
             record = replace(record, attempts=(*kept, attempt))
-            self._journal.save_job(record)
+            self._store.save_job(record)
             definition = self._quotes.definition(workflow, script)
             slot = await self._sender.send(
                 Purpose.REQUEST,
@@ -209,13 +209,13 @@ class JobSubmitter:
 
     async def _taken_up(self, job_id: str) -> JobRecord | None:
         """The job's record after whatever was under way has been brought to its end."""
-        record = self._journal.job(job_id)
+        record = self._store.job(job_id)
         slot = self._sender.pending_nonce(Purpose.REQUEST, job_id)
         if record is None or slot is None:
             return record
         if record.attempt is not None and record.attempt.number is not None:
             # Saved, and then it crashed before the transaction was forgotten.
-            self._journal.close_slot(slot.nonce)
+            self._store.close_slot(slot.nonce)
             return record
         try:
             await self._sender.resend(slot)
@@ -223,7 +223,7 @@ class JobSubmitter:
         except (InsufficientFunds, SubmissionRejected) as error:
             log.warning("an earlier request failed: %s", error, extra={"job": job_id})
             done = None
-        return done or self._journal.job(job_id)
+        return done or self._store.job(job_id)
 
     async def _resolved(self, record: JobRecord, slot: NonceRecord) -> JobRecord | None:
         """Wait for the request's end and keep it. None if it came to nothing.
@@ -231,7 +231,7 @@ class JobSubmitter:
         Raises what a request that was mined and refused means.
         """
         mined = await self._sender.outcome(slot, self._renewal(record))
-        current = self._journal.slot(slot.nonce) or slot
+        current = self._store.slot(slot.nonce) or slot
         if mined is None:
             # By its nonce it cannot be mined any more. Before anything is paid anew, the chain
             # is asked for the job itself.
@@ -267,7 +267,7 @@ class JobSubmitter:
         attempt = record.attempt
         assert attempt is not None, "a request belongs to an attempt"
         if number is None:
-            self._journal.close_slot(slot.nonce)
+            self._store.close_slot(slot.nonce)
             self._drop(record, record.attempts[:-1])
             return None
         signed = next((each for each in slot.signed if each.script == script), slot.newest)
@@ -281,8 +281,8 @@ class JobSubmitter:
                 requested_at=self._now(),
             )
         )
-        self._journal.save_job(record)
-        self._journal.close_slot(slot.nonce)
+        self._store.save_job(record)
+        self._store.close_slot(slot.nonce)
         locked = format_credits(attempt.lock)
         log.info("Grid job %d: %s credits locked", number, locked, extra={"job": record.job_id})
         return record
@@ -292,9 +292,9 @@ class JobSubmitter:
         if self._sender.pending_nonce(Purpose.REQUEST, record.job_id) is not None:
             return  # something may still come of it: the record stays, and says so
         if kept:
-            self._journal.save_job(replace(record, attempts=kept))
+            self._store.save_job(replace(record, attempts=kept))
         else:
-            self._journal.forget_job(record.job_id)
+            self._store.forget_job(record.job_id)
 
     async def _why(self, slot: NonceRecord, mined: MinedTransaction) -> ContractReverted:
         """Ask for the reason of a refusal that was mined, where it was mined."""

@@ -54,23 +54,23 @@ class TransactionSender:
         *,
         rpc: RpcClient,
         wallet: Wallet,
-        journal: StateStore,
+        store: StateStore,
         chain_id: int,
-        patience: Timeouts,
+        timeouts: Timeouts,
         now: Callable[[], datetime],
         sleep: Sleep = asyncio.sleep,
     ) -> None:
         self._rpc = rpc
         self._wallet = wallet
-        self._journal = journal
+        self._store = store
         self._chain_id = chain_id
-        self._patience = patience
+        self._timeouts = timeouts
         self._now = now
         self._sleep = sleep
 
     def pending_nonce(self, purpose: Purpose, job_id: str) -> NonceRecord | None:
         """The job's transaction of that purpose that is not resolved yet."""
-        found = (slot for slot in self._journal.slots() if slot.job_id == job_id)
+        found = (slot for slot in self._store.slots() if slot.job_id == job_id)
         return next((slot for slot in found if slot.purpose is purpose), None)
 
     async def send(
@@ -88,7 +88,7 @@ class TransactionSender:
         Raises Reverted if the contract would refuse it, OutOfFunds if its gas cannot be paid;
         nothing was sent then. After Unavailable nothing was sent either, or the slot is saved.
         """
-        async with self._journal.wallet_lock():
+        async with self._store.wallet_lock():
             estimate = await self._rpc.estimate(to, data, self._wallet.address)
             gas = min(estimate * 3 // 2, MAX_GAS)
             price = await self._rpc.gas_price() * 5 // 4
@@ -104,7 +104,7 @@ class TransactionSender:
             signed = self._sign(bare, price, script, script_at or moment)
             slot = bare.with_signed(signed)
             # From here on the intent is known to whoever comes after a crash.
-            self._journal.save_slot(slot)
+            self._store.save_slot(slot)
             await self._offer(slot)
             return slot
 
@@ -121,8 +121,8 @@ class TransactionSender:
         begun = nudged = self._now()
         looks = 0
         trouble = "it is not mined"
-        while (self._now() - begun).total_seconds() < self._patience.receipt:
-            current = self._journal.slot(slot.nonce)
+        while (self._now() - begun).total_seconds() < self._timeouts.receipt:
+            current = self._store.slot(slot.nonce)
             if current is None:
                 return None
             try:
@@ -132,15 +132,15 @@ class TransactionSender:
                 used = await self._rpc.count(self._wallet.address, "latest")
                 # Endpoints with several nodes may know the count before they know the receipt.
                 looks = looks + 1 if used > slot.nonce else 0
-                if looks >= self._patience.max_missed_polls:
+                if looks >= self._timeouts.max_missed_polls:
                     return None
                 waited = (self._now() - nudged).total_seconds()
-                if looks == 0 and waited >= self._patience.rebroadcast:
+                if looks == 0 and waited >= self._timeouts.rebroadcast:
                     nudged = self._now()
                     await self._nudge(slot.nonce, renew)
             except Unavailable as error:
                 trouble = str(error)
-            await self._sleep(self._patience.receipt_poll)
+            await self._sleep(self._timeouts.receipt_poll)
         raise Unavailable(f"transaction {slot.nonce} of the wallet is not settled: {trouble}")
 
     async def resend(self, slot: NonceRecord) -> None:
@@ -148,8 +148,8 @@ class TransactionSender:
 
         Raises OutOfFunds if there is no money for it: the slot is then closed.
         """
-        async with self._journal.wallet_lock():
-            current = self._journal.slot(slot.nonce)
+        async with self._store.wallet_lock():
+            current = self._store.slot(slot.nonce)
             if current is not None and not await self._rpc.knows(current.newest.hash):
                 await self._offer(current)
 
@@ -162,21 +162,21 @@ class TransactionSender:
 
     async def _next_nonce(self) -> int:
         used = await self._rpc.count(self._wallet.address, "latest")
-        for slot in self._journal.slots():
+        for slot in self._store.slots():
             # Nobody waits for the outcome of what may be done twice: its use of the nonce is all.
             careless = slot.purpose in (Purpose.APPROVE, Purpose.CANCEL, Purpose.VOID)
             if careless and slot.nonce < used:
-                self._journal.close_slot(slot.nonce)
+                self._store.close_slot(slot.nonce)
         pending = await self._rpc.count(self._wallet.address, "pending")
-        return max(pending, *(slot.nonce + 1 for slot in self._journal.slots()), 0)
+        return max(pending, *(slot.nonce + 1 for slot in self._store.slots()), 0)
 
     async def _nudge(self, nonce: int, renew: Renewal | None) -> None:
         """Do what can be done for ``nonce`` to be used: for itself, and for what is before it."""
         # The service is asked before the wallet is locked: it may take its time.
         renewed = await self._renewed(nonce, renew)
-        async with self._journal.wallet_lock():
+        async with self._store.wallet_lock():
             used = await self._rpc.count(self._wallet.address, "latest")
-            open_slots = {slot.nonce: slot for slot in self._journal.slots()}
+            open_slots = {slot.nonce: slot for slot in self._store.slots()}
             own, first = open_slots.get(nonce), open_slots.get(used)
             if own is not None and renewed is not None:
                 await self._replace(own, *renewed, fresh=True)
@@ -192,7 +192,7 @@ class TransactionSender:
                 await self._replace(hole, void=True)
 
     async def _renewed(self, nonce: int, renew: Renewal | None) -> tuple[str, bytes] | None:
-        slot = self._journal.slot(nonce)
+        slot = self._store.slot(nonce)
         if renew is None or slot is None or not self._stale(slot):
             return None
         return await renew()
@@ -202,7 +202,7 @@ class TransactionSender:
         if slot.purpose is not Purpose.REQUEST or slot.newest.void:
             return False
         age = (self._now() - slot.newest.script_at).total_seconds()
-        return age >= self._patience.script_resend
+        return age >= self._timeouts.script_resend
 
     async def _push(self, slot: NonceRecord) -> None:
         """The next one to be mined is not: send it again, or at a better price."""
@@ -210,7 +210,7 @@ class TransactionSender:
         if self._stale(slot):
             # Whoever it belongs to is not there to renew it; it must neither cost nor block.
             await self._replace(slot, void=True)
-        elif (self._now() - newest.signed_at).total_seconds() >= self._patience.fee_bump_after:
+        elif (self._now() - newest.signed_at).total_seconds() >= self._timeouts.fee_bump_after:
             await self._replace(slot, newest.script, slot.data, void=newest.void)
         elif not await self._rpc.knows(newest.hash):
             await self._offer(slot)
@@ -235,7 +235,7 @@ class TransactionSender:
             script_at = script_at if fresh else slot.newest.script_at
         changed = slot if void else replace(slot, data=data)
         changed = changed.with_signed(self._sign(changed, price, script, script_at, void=void))
-        self._journal.save_slot(changed)
+        self._store.save_slot(changed)
         await self._offer(changed)
 
     def _sign(
@@ -279,7 +279,7 @@ class TransactionSender:
         used = await self._rpc.count(self._wallet.address, "latest")
         if any(known) or used > slot.nonce:
             return
-        self._journal.close_slot(slot.nonce)
+        self._store.close_slot(slot.nonce)
         raise InsufficientFunds(
             f"the wallet {self._wallet.address} cannot pay for a transaction's gas"
         ) from error

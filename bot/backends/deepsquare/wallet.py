@@ -30,9 +30,9 @@ class Wallet:
             account = Account.from_key(private_key)
         # The library's texts hold the key itself: neither they nor their cause may be seen.
         except (ValueError, TypeError, ValidationError):
-            mend = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
+            hint = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
             raise ConfigError(
-                "[backend.deepsquare] private_key", "is not a private key", mend
+                "[backend.deepsquare] private_key", "is not a private key", hint
             ) from None
         self.address: str = account.address
         self._sign_message = account.sign_message

@@ -53,11 +53,11 @@ class Watchdog:
     """Of one attempt, from ``begun`` on, that costs ``per_minute`` at the most."""
 
     def __init__(
-        self, attempt: ChainAttempt, patience: Timeouts, begun: datetime, per_minute: int | None
+        self, attempt: ChainAttempt, timeouts: Timeouts, begun: datetime, per_minute: int | None
     ) -> None:
         self._script_at = attempt.script_at
         self._per_minute = per_minute
-        self._patience = patience
+        self._timeouts = timeouts
         self._status: Status | None = None
         self._since = attempt.requested_at or begun
         self._reopened_at = begun
@@ -90,46 +90,46 @@ class Watchdog:
         return []
 
     def _waiting(self, status: Status, waited: float, script_age: float) -> list[WatchdogAction]:
-        patience = self._patience
-        if self.refusals >= patience.refusals:
+        timeouts = self._timeouts
+        if self.refusals >= timeouts.refusals:
             return self._once("withdraw", CancelAttempt(CancelReason.REFUSED))
-        if script_age >= patience.script_renew:
+        if script_age >= timeouts.script_renew:
             return self._once("withdraw", CancelAttempt(CancelReason.SCRIPT_OLD))
         if status is Status.META_SCHEDULED:
-            if waited >= patience.claim_warning:
+            if waited >= timeouts.claim_warning:
                 text = "its provider does not take it up; is the provider's supervisor down?"
                 return self._once("claim", LogMessage(logging.WARNING, text))
             return []
-        if waited >= patience.pending:
+        if waited >= timeouts.pending:
             return self._once("withdraw", CancelAttempt(CancelReason.NOBODY_TOOK_IT))
-        if waited >= patience.pending_warn:
+        if waited >= timeouts.pending_warn:
             text = "no provider has been found for it; are there any with these labels and size?"
             return self._once("wait", LogMessage(logging.WARNING, text))
         return []
 
     def _running(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[WatchdogAction]:
-        patience = self._patience
+        timeouts = self._timeouts
         found: list[WatchdogAction] = []
         silent = (now - max(heard_at, self._reopened_at)).total_seconds()
-        if silent >= patience.log_silence:
+        if silent >= timeouts.log_silence:
             self._reopened_at = now
             text = "it runs, and its log says nothing; opening the log anew"
             found += [LogMessage(logging.WARNING, text), ReopenLog()]
         if job.cancel_requested:
             self._asked_at = self._asked_at or now
-            if (now - self._asked_at).total_seconds() >= patience.cancel:
+            if (now - self._asked_at).total_seconds() >= timeouts.cancel:
                 self._asked_at = now
                 text = "its provider was told to stop it, and does not; telling it again"
                 found += [LogMessage(logging.WARNING, text), RepeatCancel()]
         if self._per_minute:
             # As the chain has it: a job may have been topped up since it was handed over.
-            allowed = 60.0 * (job.max_cost // self._per_minute) + patience.overdue
+            allowed = 60.0 * (job.max_cost // self._per_minute) + timeouts.overdue
             ran = (now - self._since).total_seconds()
             if ran >= allowed:
                 text = "it runs longer than was paid for; its provider must have lost it"
                 found += self._once("overdue", LogMessage(logging.ERROR, text))
                 found += self._once("withdraw", CancelAttempt(CancelReason.OVERDUE))
-            if ran >= allowed + patience.lost:
+            if ran >= allowed + timeouts.lost:
                 found += self._once("lost", AbandonJob())
         return found
 

@@ -91,13 +91,13 @@ def partition_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> He
     """Whether the partition is there and takes jobs."""
     mine = eligible_nodes(groups, options)
     names = ", ".join(sorted({group.partition for group in groups})) or "none"
-    mend = f"Set [backend.slurm] partition to one of: {names}."
+    hint = f"Set [backend.slurm] partition to one of: {names}."
     if not mine:
         what = f"no partition {options.partition}" if options.partition else "no default partition"
-        return Health(False, f"there is {what}", mend)
+        return Health(False, f"there is {what}", hint)
     if not any(group.up for group in mine):
         up = f"scontrol update PartitionName={mine[0].partition} State=UP"
-        return Health(False, f"the partition {mine[0].partition} is down", f"{mend} Or: {up}")
+        return Health(False, f"the partition {mine[0].partition} is down", f"{hint} Or: {up}")
     shown = ", ".join(f"{group.count} {group.state}" for group in mine)
     return Health(True, f"{mine[0].partition}, nodes: {shown}")
 
@@ -113,10 +113,10 @@ def gpu_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
     if options.gpus in types:
         return Health(True, options.gpus)
     if not types:
-        mend = 'Choose a partition that has some, or set [backend.slurm] gpus = "none".'
-        return Health(False, "the partition has no GPUs", mend)
-    mend = f'Set [backend.slurm] gpus to "any"{" or one of: " + shown if shown else ""}.'
-    return Health(False, f"the partition has no GPUs of type {options.gpus}", mend)
+        hint = 'Choose a partition that has some, or set [backend.slurm] gpus = "none".'
+        return Health(False, "the partition has no GPUs", hint)
+    hint = f'Set [backend.slurm] gpus to "any"{" or one of: " + shown if shown else ""}.'
+    return Health(False, f"the partition has no GPUs of type {options.gpus}", hint)
 
 
 class ClusterChecks:
@@ -166,16 +166,16 @@ class ClusterChecks:
         try:
             return read_description(self._described).findings("[backend.slurm]")
         except ValueError as error:
-            mend = "See that the nodes have the same version of Gridbrush as this machine."
-            return (CheckResult(FINDING, False, str(error), mend),)
+            hint = "See that the nodes have the same version of Gridbrush as this machine."
+            return (CheckResult(FINDING, False, str(error), hint),)
 
     def _programs(self) -> Health:
         path = self._options.environment["PATH"]
         missing = [name for name in PROGRAMS if shutil.which(name, path=path) is None]
         if not missing:
             return Health(True, ", ".join(PROGRAMS))
-        mend = "Install Slurm's client programs (Debian: slurm-client), of the cluster's version."
-        return Health(False, f"not on the PATH: {', '.join(missing)}", mend)
+        hint = "Install Slurm's client programs (Debian: slurm-client), of the cluster's version."
+        return Health(False, f"not on the PATH: {', '.join(missing)}", hint)
 
     def _folder_here(self) -> Health:
         folder = self._options.shared_dir
@@ -185,8 +185,8 @@ class ClusterChecks:
                 probe.flush()
                 fcntl.flock(probe, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError as error:
-            mend = "Mount it with write permission and file locks (Lustre: the option flock)."
-            return Health(False, f"{folder}: {error.strerror}", mend)
+            hint = "Mount it with write permission and file locks (Lustre: the option flock)."
+            return Health(False, f"{folder}: {error.strerror}", hint)
         return Health(True, str(folder))
 
     async def _submission(self) -> Health:
@@ -196,8 +196,8 @@ class ClusterChecks:
         try:
             await self._clients.run("sbatch", "--test-only", *words, "--wrap=true")
         except SubmissionRejected as error:
-            mend = "Change partition, account, gpus or extra_args in [backend.slurm]; ask with: "
-            return Health(False, str(error), mend + f"sbatch --test-only {shlex.join(words)}")
+            hint = "Change partition, account, gpus or extra_args in [backend.slurm]; ask with: "
+            return Health(False, str(error), hint + f"sbatch --test-only {shlex.join(words)}")
         return Health(True, "the default grid would be taken")
 
     async def _test_job(self) -> Health:
@@ -231,8 +231,8 @@ class ClusterChecks:
                 await self._clients.run("scancel", *words, number)
 
     async def _await_answer(self, folder: Path, number: str) -> Health:
-        patience = self._options.inspect_seconds
-        give_up = time.monotonic() + patience
+        timeouts = self._options.inspect_seconds
+        give_up = time.monotonic() + timeouts
         record: SqueueRecord | None = None
         while time.monotonic() < give_up:
             text = await asyncio.to_thread(_read, folder, "answer")
@@ -247,10 +247,10 @@ class ClusterChecks:
         if text := await asyncio.to_thread(_read, folder, "answer"):
             return self._judge(text, await asyncio.to_thread(_read, folder, "log"))
         if record is not None and record.waiting:
-            waits = f"the test job still waits after {patience:g} s ({record.reason})"
+            waits = f"the test job still waits after {timeouts:g} s ({record.reason})"
             return Health(True, f"not tried: {waits}")
-        mend = f"See that {self._options.shared_dir} is mounted on every node, writable for you."
-        return Health(False, "the test job ran, but its answer did not arrive here", mend)
+        hint = f"See that {self._options.shared_dir} is mounted on every node, writable for you."
+        return Health(False, "the test job ran, but its answer did not arrive here", hint)
 
     def _script(self, folder: Path) -> str:
         if isinstance(self._containers, ContainerStubs):
@@ -271,11 +271,11 @@ class ClusterChecks:
             return Health(True, f"{host} writes to the shared folder and has what it needs")
         if isinstance(self._containers, ContainerStubs):
             last = (log.splitlines() or ["no output"])[-1]
-            mend = "Set [backend.slurm] python to an interpreter on the nodes that has Gridbrush."
-            return Health(False, f"on {host}, {self._options.interpreter} fails: {last}", mend)
+            hint = "Set [backend.slurm] python to an interpreter on the nodes that has Gridbrush."
+            return Health(False, f"on {host}, {self._options.interpreter} fails: {last}", hint)
         container = self._options.container
-        mend = f'Install {container} on the nodes, or set [backend.slurm] container = "none".'
-        return Health(False, f"{host} has no {container}", mend)
+        hint = f'Install {container} on the nodes, or set [backend.slurm] container = "none".'
+        return Health(False, f"{host} has no {container}", hint)
 
 
 def _finding(what: str, health: Health) -> CheckResult:

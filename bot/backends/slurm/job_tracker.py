@@ -75,7 +75,7 @@ class JobTracker:
 
     def __init__(self, *, settle_seconds: float, hopeless_seconds: float) -> None:
         self._settle = settle_seconds
-        self._patience = hopeless_seconds
+        self._timeouts = hopeless_seconds
         self._running = False
         self._restarts: int | None = None
         # The size of the log when the job was last put back: what is beyond is from this run.
@@ -163,12 +163,12 @@ class JobTracker:
 
         It may have been asked at the wrong moment, or have lost its memory while the job runs on.
         """
-        patience = self._patient(traces)
+        timeouts = self._patient(traces)
         if traces.pulse and not traces.cancelled:
-            patience = max(patience, PULSE_SECONDS) * PULSES
-        if traces.code is not None or not self._settled(now, patience):
+            timeouts = max(timeouts, PULSE_SECONDS) * PULSES
+        if traces.code is not None or not self._settled(now, timeouts):
             return None
-        if now - self._lived_at < patience:
+        if now - self._lived_at < timeouts:
             return None
         if traces.refused:
             return _refusal(traces)
@@ -190,11 +190,11 @@ class JobTracker:
         """For how long files that should be there are waited for."""
         return min(self._settle, STOPPED_SECONDS) if traces.cancelled else self._settle
 
-    def _settled(self, now: float, patience: float) -> bool:
+    def _settled(self, now: float, timeouts: float) -> bool:
         """Whether files that should be there had the time to show up."""
         if self._loose_end_at is None:
             self._loose_end_at = now
-        return now - self._loose_end_at >= patience
+        return now - self._loose_end_at >= timeouts
 
     def _alive(
         self, sight: SqueueObservation, record: SqueueRecord, traces: FolderState, now: float
@@ -223,7 +223,7 @@ class JobTracker:
             return
         if self._hopeless_at is None:
             self._hopeless_at = now
-        if now - self._hopeless_at >= self._patience:
+        if now - self._hopeless_at >= self._timeouts:
             self.hopeless = _TOO_LARGE if record.reason in _TOO_MUCH else _NOT_TAKEN
 
 

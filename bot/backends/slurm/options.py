@@ -61,13 +61,13 @@ class SlurmOptions:
         """Options from settings; unknown ones are left aside. Raises ConfigError."""
         known = {name: options[name] for name in cls.__dataclass_fields__ if name in options}
         if not known.get("shared_dir"):
-            mend = "Name a folder that this machine and every node see under the same path."
-            raise ConfigError("[backend.slurm] shared_dir", "it is needed, but not set", mend)
+            hint = "Name a folder that this machine and every node see under the same path."
+            raise ConfigError("[backend.slurm] shared_dir", "it is needed, but not set", hint)
         known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
         read = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
         if not _GPUS.fullmatch(read.gpus):
-            mend = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
-            raise ConfigError("[backend.slurm] gpus", f"{read.gpus!r} is no GPU type", mend)
+            hint = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
+            raise ConfigError("[backend.slurm] gpus", f"{read.gpus!r} is no GPU type", hint)
         return read
 
     @property

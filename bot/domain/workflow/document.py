@@ -224,14 +224,14 @@ class Run:
     def _shell(self) -> Violation | None:
         if self.shell is None or self.container is not None:
             return None
-        mend = "Leave shell out, or name a container: a command on the node runs in /bin/sh."
-        return Violation("goes only with a container", mend, ("shell",))
+        hint = "Leave shell out, or name a container: a command on the node runs in /bin/sh."
+        return Violation("goes only with a container", hint, ("shell",))
 
     def _dns(self) -> Violation | None:
         if not self.dns or self.network != "host":
             return None
-        mend = "Leave dns out, or set network to slirp4netns or pasta."
-        return Violation("goes only with a network of its own", mend, ("dns",))
+        hint = "Leave dns out, or set network to slirp4netns or pasta."
+        return Violation("goes only with a network of its own", hint, ("dns",))
 
 
 _handle = matches("[A-Za-z0-9_]+", "a handle name", "Use letters, digits and underscores.")
@@ -294,8 +294,8 @@ class For:
             return None
         for where, step in iter_steps(self.steps):
             if step.loop is not None:
-                mend = "Make the outer loop parallel, or write the inner one as a shell loop."
-                return Violation("is a loop inside a sequential loop", mend, (*where, "for"))
+                hint = "Make the outer loop parallel, or write the inner one as a shell loop."
+                return Violation("is a loop inside a sequential loop", hint, (*where, "for"))
         return None
 
 
@@ -391,8 +391,8 @@ def _handles_in_order(steps: tuple[Step, ...]) -> Violation | None:
         for place, handle in enumerate(step.depends_on):
             if handle not in launched:
                 problem = f"nothing before this step in this list was launched as {handle}"
-                mend = "Give an earlier step of the same list launch.handleName."
-                return Violation(problem, mend, (position, "dependsOn", place))
+                hint = "Give an earlier step of the same list launch.handleName."
+                return Violation(problem, hint, (position, "dependsOn", place))
         if step.launch is not None and step.launch.handle_name is not None:
             launched.add(step.launch.handle_name)
     return None

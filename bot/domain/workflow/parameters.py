@@ -80,8 +80,8 @@ def validate_file_text(text: str) -> Violation | None:
     if "\0" in text:
         return Violation("holds a NUL character", "Remove it.")
     if size > MAX_FILE_SIZE:
-        mend = f"At most {MAX_FILE_SIZE} fit into an environment variable."
-        return Violation(f"has {size} bytes", mend)
+        hint = f"At most {MAX_FILE_SIZE} fit into an environment variable."
+        return Violation(f"has {size} bytes", hint)
     return None
 
 
@@ -171,8 +171,8 @@ class Parameter:
         if self.type == "url":
             if not value:
                 return Violation("has no address", "Use this template for jobs that have one.")
-            mend = "Write http://, https:// or file:// and what follows, without spaces."
-            return None if _URL.fullmatch(value) else Violation("is not a URL", mend)
+            hint = "Write http://, https:// or file:// and what follows, without spaces."
+            return None if _URL.fullmatch(value) else Violation("is not a URL", hint)
         if any(unicodedata.category(character) in _FORBIDDEN for character in value):
             return Violation("holds a line break or another control character", "Remove it.")
         return self._measure(len(value), f"text of {len(value)} characters")
@@ -216,8 +216,8 @@ def validate_placeholders(job: object, parameters: Mapping[str, Parameter]) -> N
         used.add(name)
     for name, parameter in parameters.items():
         if not parameter.env and name not in used:
-            mend = f"Remove it or env: false, or write !param {name} somewhere in the job."
-            raise schema_error(("parameters", name), Violation("is used nowhere", mend))
+            hint = f"Remove it or env: false, or write !param {name} somewhere in the job."
+            raise schema_error(("parameters", name), Violation("is used nowhere", hint))
 
 
 def substitute(job: object, values: Mapping[str, Value]) -> object:

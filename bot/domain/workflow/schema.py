@@ -96,8 +96,8 @@ def decode(kind: type[Record], value: object, where: Path = ()) -> Record:
     as a problem at the end of its mapping.
     """
     if not isinstance(value, Mapping):
-        mend = "Write keys and values here."
-        raise schema_error(where, Violation(f"must be a mapping, not {_name_of(value)}", mend))
+        hint = "Write keys and values here."
+        raise schema_error(where, Violation(f"must be a mapping, not {_name_of(value)}", hint))
     schema: Any = kind  # mypy holds that a class is not hashable
     entries = _entries(schema)
     values: dict[str, object] = {}
@@ -251,8 +251,8 @@ def _name_of(value: object) -> str:
 
 def _not(expected: str, value: object) -> Violation:
     quotable = expected == "text" and isinstance(value, int | float)
-    mend = "Put it in quotes." if quotable else f"Write {expected} here."
-    return Violation(f"must be {expected}, not {_name_of(value)}", mend)
+    hint = "Put it in quotes." if quotable else f"Write {expected} here."
+    return Violation(f"must be {expected}, not {_name_of(value)}", hint)
 
 
 def between(minimum: int, maximum: int) -> Rule:
@@ -277,12 +277,12 @@ def one_of(*allowed: str) -> Rule:
     return rule
 
 
-def matches(pattern: str, what: str, mend: str) -> Rule:
+def matches(pattern: str, what: str, hint: str) -> Rule:
     """A rule for text that must match ``pattern`` from its first to its last character."""
     compiled = re.compile(pattern, re.ASCII)
 
     def rule(text: str) -> Violation | None:
-        return None if compiled.fullmatch(text) else Violation(f"is not {what}", mend)
+        return None if compiled.fullmatch(text) else Violation(f"is not {what}", hint)
 
     return rule
 

@@ -144,8 +144,8 @@ class Template:
 
     def _check_workflow(self, workflow: Workflow) -> None:
         if not workflow.enable_logging:
-            mend = "Write true: results are announced in the log."
-            raise schema_error(("job", "enableLogging"), Violation("is not set", mend))
+            hint = "Write true: results are announced in the log."
+            raise schema_error(("job", "enableLogging"), Violation("is not set", hint))
         constants = len(workflow.env) - sum(item.env for item in self.parameters.values())
         for position, variable in enumerate(workflow.env[:constants]):
             where = ("job", "env", position, "key")
@@ -240,8 +240,8 @@ def _read_files(parameters: Mapping[str, Parameter], files: Mapping[str, str]) -
         where = ("parameters", name, "file")
         text = files.get(parameter.file)
         if text is None:
-            mend = "Put it into the template's folder."
-            raise schema_error(where, Violation(f"there is no file {parameter.file}", mend))
+            hint = "Put it into the template's folder."
+            raise schema_error(where, Violation(f"there is no file {parameter.file}", hint))
         if fault := validate_file_text(text):
             raise schema_error(where, fault)
         texts[parameter.file] = text

@@ -63,9 +63,9 @@ def parse_template(text: str, name: str) -> ParsedTemplate:
     return ParsedTemplate(name, content, builder.lines)
 
 
-def _at(name: str, line: int, problem: str, mend: str, where: str = "") -> WorkflowError:
+def _at(name: str, line: int, problem: str, hint: str, where: str = "") -> WorkflowError:
     place = f"{name}, line {line}"
-    return WorkflowError(f"{place}, {where}" if where else place, problem, mend)
+    return WorkflowError(f"{place}, {where}" if where else place, problem, hint)
 
 
 class _Composer(yaml.SafeLoader):
@@ -159,5 +159,5 @@ class _Builder:
         tag = node.tag.replace(_TAG, "!!")
         return self._fault(node, f"the tag {tag} is not known here", "Only !param NAME is.")
 
-    def _fault(self, node: yaml.Node, problem: str, mend: str) -> WorkflowError:
-        return _at(self._name, node.start_mark.line + 1, problem, mend)
+    def _fault(self, node: yaml.Node, problem: str, hint: str) -> WorkflowError:
+        return _at(self._name, node.start_mark.line + 1, problem, hint)

@@ -26,18 +26,18 @@ _NUMBERS: Final = re.compile(r"([0-9]{1,4})(?:\s*[-–—]\s*([0-9]{1,4}))?")
 _PROMPT: Final = 60
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="cancel", description="Stop requests of yours and get images back")
     @app_commands.describe(what="An id, the numbers in /queue such as 2 or 2-4, or all")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def cancel(interaction: discord.Interaction[discord.Client], what: str) -> None:
-        member = actor_of(interaction, desk.moderator_role)
+        member = actor_of(interaction, context.moderator_role)
         # A backend may take longer to let go of a job than Discord waits for an answer.
         await defer(interaction, thinking=True)
-        jobs = await chosen(desk, what, member, interaction.guild_id)
-        first, *others = pages_of(await stop(desk, jobs, member), CONTENT)
+        jobs = await chosen(context, what, member, interaction.guild_id)
+        first, *others = pages_of(await stop(context, jobs, member), CONTENT)
         await send_ephemeral(interaction, "\n".join(first))
         for part in others:
             await add(interaction, "\n".join(part))
@@ -47,7 +47,7 @@ def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
     async def suggest(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
-        mine = await desk.queue.jobs.unfinished_of(interaction.user.id)
+        mine = await context.queue.jobs.unfinished_of(interaction.user.id)
         choices = job_choices(mine, typed)
         if len(mine) > 1 and ALL.startswith(typed.strip().casefold()):
             everything = app_commands.Choice(name=f"all {len(mine)} of mine", value=ALL)
@@ -58,18 +58,18 @@ def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
 
 
 async def chosen(
-    desk: BotContext, what: str, member: Actor, guild_id: int | None
+    context: BotContext, what: str, member: Actor, guild_id: int | None
 ) -> tuple[Job, ...]:
     """The jobs that ``what`` names. Raises RequestError if that is none, or nonsense."""
     wanted = what.strip().casefold()
-    mine = await desk.queue.jobs.unfinished_of(member.id)
+    mine = await context.queue.jobs.unfinished_of(member.id)
     if wanted in (ALL, "*"):
         if not mine:
             raise RequestError("You have nothing to cancel: no request of yours waits or runs.")
         return mine
     numbers = _NUMBERS.fullmatch(wanted)
     if numbers is None:
-        return (await find_job(desk, what, member, guild_id),)
+        return (await find_job(context, what, member, guild_id),)
     waiting = [job for job in mine if job.state is JobState.QUEUED]
     first = int(numbers[1])
     last = int(numbers[2] or first)
@@ -85,7 +85,7 @@ async def chosen(
     return tuple(waiting[first - 1 : last])
 
 
-async def stop(desk: BotContext, jobs: Sequence[Job], member: Actor) -> list[str]:
+async def stop(context: BotContext, jobs: Sequence[Job], member: Actor) -> list[str]:
     """Cancel them and say for each, in a line, what became of it."""
     # The last first, and those under way last of all: nothing that is to go gets a turn meanwhile.
     outcomes: dict[str, str] = {}
@@ -94,7 +94,7 @@ async def stop(desk: BotContext, jobs: Sequence[Job], member: Actor) -> list[str
             outcomes[job.id] = f"had ended already ({job.state})."
             continue
         try:
-            outcomes[job.id] = outcome(await desk.queue.cancel(job.id, member))
+            outcomes[job.id] = outcome(await context.queue.cancel(job.id, member))
         except RequestError as refusal:
             if len(jobs) == 1:
                 raise

@@ -26,14 +26,14 @@ BEGIN = (
 )
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="help", description="How to begin, and what there is")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def help_command(interaction: discord.Interaction[discord.Client]) -> None:
-        member = actor_of(interaction, desk.moderator_role)
-        card = help_card(load_commands(desk), moderator=member.moderator)
+        member = actor_of(interaction, context.moderator_role)
+        card = help_card(load_commands(context), moderator=member.moderator)
         await send_ephemeral(interaction, "", card=card)
 
     return help_command

@@ -95,32 +95,32 @@ class Choose(
         await with_error_response(interaction, self._show)
 
     async def _show(self, interaction: discord.Interaction[Any]) -> None:
-        desk = get_context(interaction)
-        member = actor_of(interaction, desk.moderator_role)
+        context = get_context(interaction)
+        member = actor_of(interaction, context.moderator_role)
         chosen = next(iter(self.item.values), "")
-        job = await find_job(desk, chosen, member, interaction.guild_id)
-        await show_result(interaction, desk, job)
+        job = await find_job(context, chosen, member, interaction.guild_id)
+        await show_result(interaction, context, job)
 
 
 ITEMS: Final = (HistoryPageButton, Choose)
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="history", description="Your earlier pictures and where they are")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def history(interaction: discord.Interaction[discord.Client]) -> None:
-        await send_ephemeral(interaction, "", card=await page(desk, interaction, None))
+        await send_ephemeral(interaction, "", card=await page(context, interaction, None))
 
     return history
 
 
 async def page(
-    desk: BotContext, interaction: discord.Interaction[Any], before: str | None
+    context: BotContext, interaction: discord.Interaction[Any], before: str | None
 ) -> MessageContent:
     """The member's jobs before a certain one, the newest first: here, or (in a DM) everywhere."""
-    jobs = await desk.queue.jobs.history(
+    jobs = await context.queue.jobs.history(
         interaction.user.id, interaction.guild_id, PAGE + 1, before
     )
     shown, more = jobs[:PAGE], len(jobs) > PAGE

@@ -58,9 +58,9 @@ class EditTyped(
 ITEMS: Final = (EditTyped,)
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command, with this bot's limits as Discord's own."""
-    limits = desk.limits
+    limits = context.limits
 
     async def imagine(
         interaction: discord.Interaction[discord.Client],

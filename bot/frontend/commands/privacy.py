@@ -51,16 +51,16 @@ class EraseButton(
         await with_error_response(interaction, self._answer)
 
     async def _answer(self, interaction: discord.Interaction[Any]) -> None:
-        desk = get_context(interaction)
+        context = get_context(interaction)
         user_id = interaction.user.id
         if self._verb == "erase":
             # Deleting many pictures may take longer than Discord waits.
             await defer(interaction)
-            member = actor_of(interaction, desk.moderator_role)
-            erased = await desk.privacy.erase(interaction.guild_id or 0, member)
-            await turn_to(interaction, erased_card(erased, await desk.privacy.report(user_id)))
+            member = actor_of(interaction, context.moderator_role)
+            erased = await context.privacy.erase(interaction.guild_id or 0, member)
+            await turn_to(interaction, erased_card(erased, await context.privacy.report(user_id)))
             return
-        holdings = await desk.privacy.report(user_id)
+        holdings = await context.privacy.report(user_id)
         card = holdings_card(holdings)
         if self._verb == "ask":
             if holdings.jobs == holdings.unfinished and not holdings.files:
@@ -75,13 +75,13 @@ class EraseButton(
 ITEMS: Final = (EraseButton,)
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="privacy", description="What is kept of you, and how to erase it")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def privacy(interaction: discord.Interaction[discord.Client]) -> None:
-        holdings = await desk.privacy.report(interaction.user.id)
+        holdings = await context.privacy.report(interaction.user.id)
         await send_ephemeral(interaction, "", card=holdings_card(holdings))
 
     return privacy

@@ -26,7 +26,7 @@ _NAME: Final = "queue"
 _PROMPT: Final = 70
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="queue", description="Your place in line, and the line itself")
@@ -37,15 +37,15 @@ def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
 
 
 async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
-    desk = get_context(interaction)
-    jobs = desk.queue.jobs
+    context = get_context(interaction)
+    jobs = context.queue.jobs
     mine = await jobs.unfinished_of(interaction.user.id)
     here = await jobs.of_channel(interaction.channel_id or 0, _UNFINISHED)
-    standings = await desk.queue.positions()
+    positions = await context.queue.positions()
     counts = await jobs.counts(interaction.user.id)
     in_all = f"{counts.waiting_of_all} waiting, {counts.in_flight_of_all} under way"
     lines = [f"In all channels together: {in_all}."]
-    notice = desk.queue.gate.closed_reason or desk.notice()
+    notice = context.queue.gate.closed_reason or context.notice()
     if notice:
         lines.append(as_sentence(notice))
     if any(job.state is JobState.QUEUED for job in mine):
@@ -53,8 +53,8 @@ async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listin
     return Listing(
         "The line",
         (
-            Section("Yours", own_lines(mine, standings), "None."),
-            Section("In this channel", channel_lines(here, standings), "None."),
+            Section("Yours", own_lines(mine, positions), "None."),
+            Section("In this channel", channel_lines(here, positions), "None."),
         ),
         "\n".join(lines),
         colour=GREY,
@@ -64,7 +64,7 @@ async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listin
 ITEMS: Final = (turning(_NAME, _listing),)
 
 
-def own_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> list[str]:
+def own_lines(jobs: Sequence[Job], positions: Mapping[str, QueuePosition]) -> list[str]:
     """A member's unfinished requests: first those under way, then the waiting ones, numbered.
 
     Nobody edits this answer later, so it says how long, not when.
@@ -73,12 +73,12 @@ def own_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> li
     waiting = [job for job in jobs if job.state is JobState.QUEUED]
     lines = [f"• {_what(job)}: {_progress(job)}" for job in under_way]
     for number, job in enumerate(waiting, 1):
-        standing = standings.get(job.id)
+        position = positions.get(job.id)
         line = f"{number}. {_what(job)}"
-        if standing is not None:
-            line += f": {standing.reason}"
-            if standing.starts_in is not None:
-                seconds = standing.starts_in.total_seconds()
+        if position is not None:
+            line += f": {position.reason}"
+            if position.starts_in is not None:
+                seconds = position.starts_in.total_seconds()
                 soon = seconds < SOON_SECONDS
                 when = "at any moment" if soon else f"in about {format_duration(seconds)}"
                 line += f"; should start {when}"
@@ -86,17 +86,17 @@ def own_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> li
     return lines
 
 
-def channel_lines(jobs: Sequence[Job], standings: Mapping[str, QueuePosition]) -> list[str]:
+def channel_lines(jobs: Sequence[Job], positions: Mapping[str, QueuePosition]) -> list[str]:
     """A channel's unfinished requests: whose they are, how large, and how far."""
 
     def place(job: Job) -> tuple[bool, int, str]:
-        standing = standings.get(job.id)
-        return (job.state is JobState.QUEUED, standing.position if standing else 0, job.id)
+        position = positions.get(job.id)
+        return (job.state is JobState.QUEUED, position.position if position else 0, job.id)
 
     lines = []
     for job in sorted(jobs, key=place):
-        standing = standings.get(job.id)
-        how_far = standing.reason.partition(":")[0] if standing else _progress(job)
+        position = positions.get(job.id)
+        how_far = position.reason.partition(":")[0] if position else _progress(job)
         size = pluralize(job.request.images, "image")
         lines.append(f"<@{job.request.author.id}>: {size}, {how_far}")
     return lines

@@ -15,7 +15,7 @@ from bot.frontend.quota_embeds import account_listing
 _NAME: Final = "quota"
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="quota", description="How many images you have left, and until when")
@@ -26,9 +26,9 @@ def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
 
 
 async def _listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
-    desk = get_context(interaction)
-    member = actor_of(interaction, desk.moderator_role)
-    account = await desk.allowances.show(interaction.guild_id or 0, member)
+    context = get_context(interaction)
+    member = actor_of(interaction, context.moderator_role)
+    account = await context.quotas.show(interaction.guild_id or 0, member)
     return account_listing(account, "Your quota")
 
 

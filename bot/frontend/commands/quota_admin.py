@@ -45,14 +45,14 @@ _NEWEST: Final = 500
 class QuotaAdmin(app_commands.Group):
     """The subcommands; each first makes sure of a moderator."""
 
-    def __init__(self, desk: BotContext) -> None:
+    def __init__(self, context: BotContext) -> None:
         super().__init__(
             name="quota-admin",
             description="Who may make how many images (moderators)",
             guild_only=True,
             default_permissions=discord.Permissions(manage_guild=True),
         )
-        self._desk = desk
+        self._context = context
 
     @app_commands.command(name="show", description="What a member, a role or the server may make")
     @app_commands.describe(member="Whose quota", role="Or which role's; neither is the server's")
@@ -69,9 +69,9 @@ class QuotaAdmin(app_commands.Group):
             listing = await _account_listing(interaction, str(member.id))
             await answer(interaction, _ACCOUNT, listing, str(member.id))
             return
-        rule = await self._desk.allowances.rule(_guild(interaction), subject)
+        rule = await self._context.quotas.rule(_guild(interaction), subject)
         said = format_rule_values(rule) if rule else "no rule"
-        default = format_quota(self._desk.allowances.default)
+        default = format_quota(self._context.quotas.default)
         whose = format_subject(str(subject))
         text = f"{whose[:1].upper()}{whose[1:]}: {said}.\nThe bot's own default: {default}."
         await send_ephemeral(interaction, text)
@@ -106,10 +106,10 @@ class QuotaAdmin(app_commands.Group):
         if remove:
             if terms != QuotaRuleChange():
                 raise RequestError("Either remove the rule or set values, not both.")
-            gone = await self._desk.allowances.remove_rule(guild_id, subject, by=by)
+            gone = await self._context.quotas.remove_rule(guild_id, subject, by=by)
             await send_ephemeral(interaction, f"Removed. It was: {format_rule(gone)}.")
             return
-        rule = await self._desk.allowances.set_rule(guild_id, subject, terms, by=by)
+        rule = await self._context.quotas.set_rule(guild_id, subject, terms, by=by)
         await send_ephemeral(interaction, f"Set. {_said(rule)}")
 
     @app_commands.command(name="grant", description="Give a member images on top of the quota")
@@ -130,7 +130,7 @@ class QuotaAdmin(app_commands.Group):
         """Images on top, at once."""
         by = self._moderator(interaction)
         lasts = None if expires is None else length_of("expires", expires)
-        grant = await self._desk.allowances.grant(
+        grant = await self._context.quotas.grant(
             _guild(interaction), member.id, images=images, lasts=lasts, reason=reason, by=by
         )
         left = (await self._account(interaction, member)).allowance.left
@@ -146,7 +146,7 @@ class QuotaAdmin(app_commands.Group):
     async def reset(self, interaction: Interaction, member: Somebody, reason: str = "") -> None:
         """What was charged and granted before counts no more."""
         by = self._moderator(interaction)
-        await self._desk.allowances.reset(_guild(interaction), member.id, reason=reason, by=by)
+        await self._context.quotas.reset(_guild(interaction), member.id, reason=reason, by=by)
         left = (await self._account(interaction, member)).allowance.left
         await send_ephemeral(interaction, f"<@{member.id}> starts afresh and has {left} left.")
 
@@ -169,15 +169,15 @@ class QuotaAdmin(app_commands.Group):
         await answer(interaction, _RULES, await _rules_listing(interaction, ""))
 
     def _moderator(self, interaction: Interaction) -> Actor:
-        return require_moderator(interaction, self._desk.moderator_role)
+        return require_moderator(interaction, self._context.moderator_role)
 
     async def _account(self, interaction: Interaction, user: Somebody) -> QuotaReport:
         return await _account_of(interaction, user)
 
 
-def build(desk: BotContext) -> QuotaAdmin:
+def build(context: BotContext) -> QuotaAdmin:
     """The group."""
-    return QuotaAdmin(desk)
+    return QuotaAdmin(context)
 
 
 async def _account_listing(interaction: discord.Interaction[Any], about: str) -> Listing:
@@ -188,30 +188,30 @@ async def _account_listing(interaction: discord.Interaction[Any], about: str) ->
 
 
 async def _history_listing(interaction: discord.Interaction[Any], about: str) -> Listing:
-    desk = get_context(interaction)
-    require_moderator(interaction, desk.moderator_role)
+    context = get_context(interaction)
+    require_moderator(interaction, context.moderator_role)
     scope, _, ident = about.partition("-")
     whole = scope == "server"
-    guild_id, allowances = _guild(interaction), desk.allowances
+    guild_id, quotas = _guild(interaction), context.quotas
     subject = (
         None if whole else QuotaSubject("member" if scope == "user" else "role", _ident(ident))
     )
-    changes = await allowances.changes(guild_id, subject, _NEWEST)
+    changes = await quotas.changes(guild_id, subject, _NEWEST)
     sections = [Section("By moderators", [format_audit_entry(one) for one in changes])]
     if scope == "user":
-        entries = await allowances.history(guild_id, _ident(ident), _NEWEST)
+        entries = await quotas.history(guild_id, _ident(ident), _NEWEST)
         sections.insert(0, Section("Images", [format_entry(one) for one in entries]))
     title = "Quota changes" if subject is None else "History"
     return Listing(title, sections, "" if subject is None else format_subject(str(subject)))
 
 
 async def _rules_listing(interaction: discord.Interaction[Any], _about: str) -> Listing:
-    desk = get_context(interaction)
-    require_moderator(interaction, desk.moderator_role)
-    guild_id, allowances = _guild(interaction), desk.allowances
-    rules = [format_rule(rule) for rule in await allowances.rules(guild_id)]
-    default = f"The bot's own default: {format_quota(allowances.default)}"
-    balances = format_totals(await allowances.balances(guild_id))
+    context = get_context(interaction)
+    require_moderator(interaction, context.moderator_role)
+    guild_id, quotas = _guild(interaction), context.quotas
+    rules = [format_rule(rule) for rule in await quotas.rules(guild_id)]
+    default = f"The bot's own default: {format_quota(quotas.default)}"
+    balances = format_totals(await quotas.balances(guild_id))
     sections = (Section("", rules), Section("Images made in all", balances))
     return Listing("Quota rules", sections, default)
 
@@ -245,7 +245,7 @@ async def _account_of(interaction: discord.Interaction[Any], user: Somebody) -> 
         else frozenset[int]()
     )
     member = Actor(user.id, user.display_name, roles)
-    return await get_context(interaction).allowances.show(_guild(interaction), member)
+    return await get_context(interaction).quotas.show(_guild(interaction), member)
 
 
 ITEMS: Final = (

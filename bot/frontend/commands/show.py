@@ -38,15 +38,17 @@ GONE = (
 )
 
 
-async def show_result(interaction: discord.Interaction[Any], desk: BotContext, job: Job) -> None:
+async def show_result(interaction: discord.Interaction[Any], context: BotContext, job: Job) -> None:
     """Answer with the job as it is now, and what it cost. Raises RequestError if it is gone."""
-    compute = format_cost(await desk.queue.jobs.credits(job.id))
+    compute = format_cost(await context.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
-        standing = await desk.queue.position(job)
-        card = job_message(job, desk.now(), QueueInfo(standing, notice=desk.notice(), live=False))
+        position = await context.queue.position(job)
+        card = job_message(
+            job, context.now(), QueueInfo(position, notice=context.notice(), live=False)
+        )
         await send_ephemeral(interaction, "As it is at this moment:", card=_with(card, compute))
         return
-    grid = desk.collector.result(job).grid
+    grid = context.fetcher.result(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):
         raise RequestError(GONE)
@@ -63,12 +65,12 @@ async def show_result(interaction: discord.Interaction[Any], desk: BotContext, j
             except DeliveryUnconfirmed as error:
                 # It may be shown already, so no apology may take its place.
                 log.info("the picture is shown again: %s", error, extra={"job": job.id})
-                await desk.sleep(pause)
+                await context.sleep(pause)
 
     try:
         await post_picture(client_of(interaction), job, interaction.guild_id or 0, post)
     except TooLarge:
-        await post(without_picture(desk, job))
+        await post(without_picture(context, job))
     except ArtifactMissing:
         # Only a new message can be private now that everybody has seen "is thinking".
         await interaction.delete_original_response()
@@ -88,7 +90,7 @@ ELSEWHERE: Final = (
 )
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="show", description="Bring one of your results out again, here")
@@ -98,19 +100,21 @@ def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
         interaction: discord.Interaction[discord.Client],
         id: str,  # what members read is the option's name
     ) -> None:
-        member = actor_of(interaction, desk.moderator_role)
-        job = await find_job(desk, id, member, interaction.guild_id)
+        member = actor_of(interaction, context.moderator_role)
+        job = await find_job(context, id, member, interaction.guild_id)
         if not is_here(job, interaction.guild_id, member.id):
             # Its buttons would be refused here, and others would read what was asked for there.
             raise RequestError(ELSEWHERE)
-        await show_result(interaction, desk, job)
+        await show_result(interaction, context, job)
 
     @show_job.autocomplete("id")
     @safe_autocomplete
     async def suggest(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
-        mine = await desk.queue.jobs.history(interaction.user.id, interaction.guild_id, limit=100)
+        mine = await context.queue.jobs.history(
+            interaction.user.id, interaction.guild_id, limit=100
+        )
         return job_choices(mine, typed)
 
     return show_job

@@ -15,7 +15,7 @@ _NAME: Final = "styles"
 _WORDS: Final = 400
 
 
-def build(desk: BotContext) -> app_commands.Command[Any, ..., None]:
+def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     """The command."""
 
     @app_commands.command(name="styles", description="Looks that can be added to a prompt")

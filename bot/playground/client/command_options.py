@@ -39,8 +39,8 @@ class ClientError(Exception):
 class ResolvedData:
     """Collects what the ids in an interaction stand for, ``data.resolved``."""
 
-    def __init__(self, realm: GuildState) -> None:
-        self._realm = realm
+    def __init__(self, guild: GuildState) -> None:
+        self._guild = guild
         self.resolved: Json = {}
 
     def _keep(self, kind: str, ident: int, payload: Json) -> None:
@@ -48,43 +48,43 @@ class ResolvedData:
 
     def user(self, ident: int) -> bool:
         """Resolve a user, and the member if they are in the server; False for strangers."""
-        user = self._realm.users.get(ident)
+        user = self._guild.users.get(ident)
         if user is None:
             return False
         self._keep("users", ident, user.payload())
-        member = self._realm.members.get(ident)
+        member = self._guild.members.get(ident)
         if member is not None:
-            held = str(self._realm.base_permissions(member))
+            held = str(self._guild.base_permissions(member))
             self._keep("members", ident, member.payload(with_user=False) | {"permissions": held})
         return True
 
     def role(self, ident: int) -> bool:
         """Resolve a role."""
-        role = self._realm.roles.get(ident)
+        role = self._guild.roles.get(ident)
         if role is not None:
             self._keep("roles", ident, role.payload())
         return role is not None
 
     def channel(self, ident: int, kinds: Iterable[int] | None) -> bool:
         """Resolve a channel, if it is of one of the kinds wanted."""
-        channel = self._realm.channels.get(ident)
+        channel = self._guild.channels.get(ident)
         if channel is None or (kinds and channel.type not in kinds):
             return False
-        payload = channel_payload(self._realm, channel)
+        payload = channel_payload(self._guild, channel)
         partial = {
             key: payload[key]
             for key in ("id", "name", "type", "parent_id", "thread_metadata")
             if key in payload
         }
-        held = self._realm.permissions(self._realm.application_id, channel)
+        held = self._guild.permissions(self._guild.application_id, channel)
         self._keep("channels", ident, partial | {"permissions": str(held)})
         return True
 
     def attachment(self, ident: int) -> bool:
         """Resolve a file a person has uploaded."""
-        stashed = self._realm.stash.get(ident)
+        stashed = self._guild.stash.get(ident)
         if stashed is not None:
-            self._keep("attachments", ident, attachment_payload(self._realm, stashed))
+            self._keep("attachments", ident, attachment_payload(self._guild, stashed))
         return stashed is not None
 
     def entity(self, kind: int, ident: int, kinds: Iterable[int] | None = None) -> bool:
@@ -103,7 +103,7 @@ class ResolvedData:
 
 
 def command_denied_reason(
-    realm: GuildState, command: Json, user: User, channel: Channel
+    guild: GuildState, command: Json, user: User, channel: Channel
 ) -> str | None:
     """Return why a person does not see a command in a channel, or None if they do."""
     name = command["name"]
@@ -114,17 +114,17 @@ def command_denied_reason(
         return None if command.get("dm_permission", True) else f"{name} is for servers only"
     if command.get("contexts") is not None and 0 not in command["contexts"]:
         return f"{name} cannot be used in a server"
-    held = realm.permissions(user, channel)
+    held = guild.permissions(user, channel)
     if not held & permissions.VIEW_CHANNEL:
         return "You cannot see this channel"
     if not held & permissions.USE_APPLICATION_COMMANDS:
         return "You may not use commands in this channel"
     if channel.thread is not None and channel.thread.archived:
         return "Commands cannot be used in an archived thread"
-    if command.get("nsfw") and not realm.age_restricted(channel):
+    if command.get("nsfw") and not guild.age_restricted(channel):
         return f"{name} can only be used in age-restricted channels"
     wanted = command.get("default_member_permissions")
-    if wanted is None or held & permissions.ADMINISTRATOR or user.id == realm.owner_id:
+    if wanted is None or held & permissions.ADMINISTRATOR or user.id == guild.owner_id:
         return None
     if int(wanted) == 0 or held & int(wanted) != int(wanted):
         return f"You do not have permission to use {name}"

@@ -43,26 +43,26 @@ class MemberClient:
 
     def __init__(
         self,
-        realm: GuildState,
+        guild: GuildState,
         board: MessageBoard,
-        desk: InteractionRegistry,
+        interactions: InteractionRegistry,
         commands: CommandRegistry,
     ) -> None:
-        self._realm = realm
+        self._guild = guild
         self._board = board
-        self._desk = desk
+        self._interactions = interactions
         self._commands = commands
 
     def sees(self, user: User, message: Message) -> bool:
         """Whether a message is on a person's screen."""
-        channel = self._realm.channels.get(message.channel_id)
+        channel = self._guild.channels.get(message.channel_id)
         if channel is None or message.ephemeral_for not in (None, user.id):
             return False
         return self.sees_channel(user, channel)
 
     def sees_channel(self, user: User, channel: Channel) -> bool:
         """Whether a channel is in a person's list."""
-        return bool(self._realm.permissions(user, channel) & permissions.VIEW_CHANNEL)
+        return bool(self._guild.permissions(user, channel) & permissions.VIEW_CHANNEL)
 
     def visible_commands(self, user: User, channel: Channel | None = None) -> list[Json]:
         """Return the commands a person is offered; without a channel, anywhere in the server."""
@@ -71,7 +71,7 @@ class MemberClient:
             if channel
             else [
                 one
-                for one in self._realm.channels.values()
+                for one in self._guild.channels.values()
                 if one.type != DIRECT and self.sees_channel(user, one)
             ]
         )
@@ -79,7 +79,7 @@ class MemberClient:
             command
             for command in self._commands.all()
             if any(
-                command_denied_reason(self._realm, command, user, place) is None for place in places
+                command_denied_reason(self._guild, command, user, place) is None for place in places
             )
         ]
 
@@ -98,7 +98,7 @@ class MemberClient:
 
     def say(self, user: User, channel: Channel, content: str) -> Message:
         """Post a person's plain message."""
-        held = self._realm.permissions(user, channel)
+        held = self._guild.permissions(user, channel)
         needed = "SEND_MESSAGES_IN_THREADS" if channel.is_thread else "SEND_MESSAGES"
         if not held & permissions.NAMES[needed]:
             raise ClientError("You do not have permission to send messages in this channel.")
@@ -108,8 +108,8 @@ class MemberClient:
 
     def upload(self, user: User, upload: Upload) -> Attachment:
         """Take a file for an attachment option or a form; its id is the option's value."""
-        kept = store(self._realm, upload, user.id, description=None, ephemeral=True)
-        self._realm.stash[kept.id] = kept
+        kept = store(self._guild, upload, user.id, description=None, ephemeral=True)
+        self._guild.stash[kept.id] = kept
         return kept
 
     def run_command(
@@ -123,33 +123,33 @@ class MemberClient:
     ) -> Interaction:
         """Use a slash command, or (``typing``) ask for suggestions while filling it in."""
         self._allow(user, channel, command)
-        resolver = ResolvedData(self._realm)
+        resolver = ResolvedData(self._guild)
         sent = check_options(resolver, command, options or [], typing=typing)
         if typing and focused_option(sent) is None:
             raise ClientError("No option is being typed in")
         data = self._command_data(command, resolver)
         if sent:
             data["options"] = sent
-        return self._desk.open(AUTOCOMPLETE if typing else COMMAND, user, channel, data)
+        return self._interactions.open(AUTOCOMPLETE if typing else COMMAND, user, channel, data)
 
     def run_context_menu(
         self, user: User, channel: Channel, command: Json, target: int
     ) -> Interaction:
         """Use a context menu command on a message or a user."""
         self._allow(user, channel, command)
-        resolver = ResolvedData(self._realm)
+        resolver = ResolvedData(self._guild)
         if command["type"] == MESSAGE_MENU:
             message = self._visible(user, target)
-            resolver.resolved["messages"] = {str(target): message_payload(self._realm, message)}
+            resolver.resolved["messages"] = {str(target): message_payload(self._guild, message)}
         elif command["type"] != USER_MENU or not resolver.user(target):
             raise ClientError("There is nobody of that name")
         data = self._command_data(command, resolver) | {"target_id": str(target)}
-        return self._desk.open(COMMAND, user, channel, data)
+        return self._interactions.open(COMMAND, user, channel, data)
 
     def click(self, user: User, message_id: int, custom_id: str, values: object) -> Interaction:
         """Press a button (``values`` None) or choose in a select."""
         message = self._visible(user, message_id)
-        channel = self._realm.channel(message.channel_id)
+        channel = self._guild.channel(message.channel_id)
         if channel.thread is not None and channel.thread.archived:
             raise ClientError("This thread is archived")
         controls = [one for one in message.controls() if one.get("custom_id") == custom_id]
@@ -164,11 +164,11 @@ class MemberClient:
             "id": control["id"],
         }
         if control["type"] in SELECTS:
-            resolver = ResolvedData(self._realm)
+            resolver = ResolvedData(self._guild)
             data["values"] = choose(resolver, control, values)
             if resolver.resolved:
                 data["resolved"] = resolver.resolved
-        return self._desk.open(COMPONENT, user, channel, data, message=message)
+        return self._interactions.open(COMPONENT, user, channel, data, message=message)
 
     def submit(
         self, user: User, opened_by: Interaction, custom_id: str, components: list[Json]
@@ -183,7 +183,7 @@ class MemberClient:
             raise ClientError(f"The form is not filled in properly: {error}") from error
         if problem:
             raise ClientError(problem)
-        resolver = ResolvedData(self._realm)
+        resolver = ResolvedData(self._guild)
         handed_in = {one["custom_id"]: one for one in modal_fields({"components": components})}
         for field in modal_fields(modal):
             if field["type"] in (*SELECTS, 19) and field["type"] != STRING_SELECT:
@@ -194,17 +194,19 @@ class MemberClient:
         data: Json = {"custom_id": custom_id, "components": components}
         if resolver.resolved:
             data["resolved"] = resolver.resolved
-        message = self._realm.messages.get(opened_by.message_id or 0)
-        channel = self._realm.channel(opened_by.channel_id)
-        return self._desk.open(MODAL_SUBMIT, user, channel, data, message=message, parent=opened_by)
+        message = self._guild.messages.get(opened_by.message_id or 0)
+        channel = self._guild.channel(opened_by.channel_id)
+        return self._interactions.open(
+            MODAL_SUBMIT, user, channel, data, message=message, parent=opened_by
+        )
 
     def _allow(self, user: User, channel: Channel, command: Json) -> None:
-        reason = command_denied_reason(self._realm, command, user, channel)
+        reason = command_denied_reason(self._guild, command, user, channel)
         if reason is not None:
             raise ClientError(reason)
 
     def _visible(self, user: User, message_id: int) -> Message:
-        message = self._realm.messages.get(message_id)
+        message = self._guild.messages.get(message_id)
         if message is None or not self.sees(user, message):
             raise ClientError("There is no such message")
         return message

@@ -109,11 +109,11 @@ def _forum_post(call: ApiRequest, parent: Channel, body: Json) -> ApiResponse:
     form = ErrorCollector()
     inner = form.at("message").record(body.get("message"))
     form.settle()
-    draft = parse_message_body(inner, call.uploads, BodyKind.CHANNEL, form=form.at("message"))
+    payload = parse_message_body(inner, call.uploads, BodyKind.CHANNEL, form=form.at("message"))
     made = world.message_board.open_thread(parent, world.bot, name, auto_archive=minutes)
-    message = world.message_board.post(made, world.bot, draft)
-    payload = channel_payload(world, made) | {"message": message_payload(world, message)}
-    return ApiResponse(payload, 201)
+    message = world.message_board.post(made, world.bot, payload)
+    thread = channel_payload(world, made) | {"message": message_payload(world, message)}
+    return ApiResponse(thread, 201)
 
 
 def _thread_fields(body: Json) -> tuple[str, int]:

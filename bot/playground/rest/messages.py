@@ -22,10 +22,12 @@ def create(call: ApiRequest) -> ApiResponse:
         raise api_error(40058)
     _may_send(call, channel, body)
     validate_sizes(call.uploads, call.size)
-    draft = parse_message_body(body, call.uploads, BodyKind.CHANNEL)
-    if draft.reference_id is not None:
+    payload = parse_message_body(body, call.uploads, BodyKind.CHANNEL)
+    if payload.reference_id is not None:
         world.require(channel, "READ_MESSAGE_HISTORY")
-    return ApiResponse(message_payload(world, world.message_board.post(channel, world.bot, draft)))
+    return ApiResponse(
+        message_payload(world, world.message_board.post(channel, world.bot, payload))
+    )
 
 
 def _may_send(call: ApiRequest, channel: Channel, body: Json) -> None:
@@ -98,10 +100,10 @@ def edit(call: ApiRequest) -> ApiResponse:
     if call.uploads and channel.type != DIRECT:
         world.require(channel, "ATTACH_FILES")
     validate_sizes(call.uploads, call.size)
-    draft = parse_message_body(
-        body, call.uploads, BodyKind.EDIT, standing=world.message_board.existing(message)
+    payload = parse_message_body(
+        body, call.uploads, BodyKind.EDIT, position=world.message_board.existing(message)
     )
-    return ApiResponse(message_payload(world, world.message_board.edit(message, draft)))
+    return ApiResponse(message_payload(world, world.message_board.edit(message, payload)))
 
 
 def delete(call: ApiRequest) -> ApiResponse:

@@ -22,13 +22,13 @@ UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")
 
 
 def store(
-    realm: GuildState, upload: Upload, channel_id: int, *, description: str | None, ephemeral: bool
+    guild: GuildState, upload: Upload, channel_id: int, *, description: str | None, ephemeral: bool
 ) -> Attachment:
     """Keep an uploaded file; pictures are recognised by their bytes, never by their name."""
     width, height = measure(upload.content)
     kind, _ = mimetypes.guess_type(upload.filename)
     return Attachment(
-        realm.mint.next_id(),
+        guild.mint.next_id(),
         channel_id,
         UNSAFE.sub("_", upload.filename) or "file",
         upload.content,
@@ -54,43 +54,43 @@ def path_of(attachment: Attachment) -> str:
     return f"/attachments/{attachment.channel_id}/{attachment.id}/{quote(attachment.filename)}"
 
 
-def _signature(realm: GuildState, path: str, expires: str, issued: str) -> str:
+def _signature(guild: GuildState, path: str, expires: str, issued: str) -> str:
     text = f"{path}|{expires}|{issued}".encode()
-    return hmac.new(realm.url_secret, text, hashlib.sha256).hexdigest()
+    return hmac.new(guild.url_secret, text, hashlib.sha256).hexdigest()
 
 
-def sign(realm: GuildState, attachment: Attachment) -> str:
+def sign(guild: GuildState, attachment: Attachment) -> str:
     """Return a fresh link, good for ``realm.url_life`` from now."""
-    now = realm.now()
+    now = guild.now()
     issued = f"{int(now.timestamp()):x}"
-    expires = f"{int((now + realm.url_life).timestamp()):x}"
+    expires = f"{int((now + guild.url_life).timestamp()):x}"
     path = path_of(attachment)
-    mark = _signature(realm, path, expires, issued)
-    return f"{realm.site}{path}?ex={expires}&is={issued}&hm={mark}&"
+    mark = _signature(guild, path, expires, issued)
+    return f"{guild.site}{path}?ex={expires}&is={issued}&hm={mark}&"
 
 
-def valid(realm: GuildState, path: str, expires: str, issued: str, mark: str) -> bool:
+def valid(guild: GuildState, path: str, expires: str, issued: str, mark: str) -> bool:
     """Whether a link is one of ours and not yet expired."""
-    expected = _signature(realm, path, expires, issued)
+    expected = _signature(guild, path, expires, issued)
     if not hmac.compare_digest(mark.encode(), expected.encode()):
         return False
-    return int(expires, 16) > realm.now().timestamp()
+    return int(expires, 16) > guild.now().timestamp()
 
 
-def find(realm: GuildState, channel_id: int, attachment_id: int) -> Attachment | None:
+def find(guild: GuildState, channel_id: int, attachment_id: int) -> Attachment | None:
     """Return a file that still hangs on a message, or None: deleting the message deletes it."""
-    if attachment_id in realm.stash:
-        return realm.stash[attachment_id]
-    for message in realm.messages.values():
+    if attachment_id in guild.stash:
+        return guild.stash[attachment_id]
+    for message in guild.messages.values():
         for attachment in message.attachments:
             if attachment.id == attachment_id and attachment.channel_id == channel_id:
                 return attachment
     return None
 
 
-def attachment_payload(realm: GuildState, attachment: Attachment) -> Json:
+def attachment_payload(guild: GuildState, attachment: Attachment) -> Json:
     """Render ``MessageAttachmentResponse`` with a freshly signed link."""
-    url = sign(realm, attachment)
+    url = sign(guild, attachment)
     body: Json = {
         "id": str(attachment.id),
         "filename": attachment.filename,

@@ -49,8 +49,8 @@ NO_RESPONSE_MESSAGE = "The application did not respond"
 class InteractionRegistry:
     """The interactions of one realm, by id and by token."""
 
-    def __init__(self, realm: GuildState, board: MessageBoard, commands: CommandRegistry) -> None:
-        self._realm = realm
+    def __init__(self, guild: GuildState, board: MessageBoard, commands: CommandRegistry) -> None:
+        self._guild = guild
         self._board = board
         self._commands = commands
         self._by_id: dict[int, Interaction] = {}
@@ -80,16 +80,16 @@ class InteractionRegistry:
         parent: Interaction | None = None,
     ) -> Interaction:
         """Open an interaction and hand it to the gateway (event INTERACTION_CREATE)."""
-        realm = self._realm
-        interaction_id = realm.mint.next_id()
-        secret = f"interaction:{interaction_id}:".encode() + realm.rng.randbytes(48)
+        guild = self._guild
+        interaction_id = guild.mint.next_id()
+        secret = f"interaction:{interaction_id}:".encode() + guild.rng.randbytes(48)
         interaction = Interaction(
             interaction_id,
             base64.urlsafe_b64encode(secret).decode().rstrip("="),
             kind,
             user,
             channel.id,
-            realm.now(),
+            guild.now(),
             data,
             guild_id=channel.guild_id,
             message_id=message.id if message else None,
@@ -101,7 +101,7 @@ class InteractionRegistry:
             oldest = next(iter(self._by_id.values()))
             del self._by_id[oldest.id], self._by_token[oldest.token]
             self._pending.pop(oldest.id, None)
-        realm.emit(Event("INTERACTION_CREATE", {"interaction": interaction}, channel=channel))
+        guild.emit(Event("INTERACTION_CREATE", {"interaction": interaction}, channel=channel))
         return interaction
 
     def adopt(self, interaction: Interaction) -> None:
@@ -112,7 +112,7 @@ class InteractionRegistry:
     def fail(self, interaction: Interaction) -> None:
         """Give an interaction up: the person reads that the application did not respond."""
         interaction.failed = True
-        self._realm.emit(
+        self._guild.emit(
             Event(
                 "INTERACTION_FAILED",
                 {"interaction_id": str(interaction.id), "message": NO_RESPONSE_MESSAGE},
@@ -122,14 +122,14 @@ class InteractionRegistry:
 
     def sweep(self) -> None:
         """Give up everything that the clock says was not answered in time."""
-        realm = self._realm
+        guild = self._guild
         for interaction in tuple(self._pending.values()):
-            age = realm.now() - interaction.created_at
-            original = realm.messages.get(interaction.original_id or 0)
+            age = guild.now() - interaction.created_at
+            original = guild.messages.get(interaction.original_id or 0)
             thinking = original is not None and original.loading
             if interaction.callback is not None and not thinking:
                 del self._pending[interaction.id]
-            elif age > (realm.token_life if thinking else realm.ack_life):
+            elif age > (guild.token_life if thinking else guild.ack_life):
                 del self._pending[interaction.id]
                 self.fail(interaction)
 
@@ -151,7 +151,7 @@ class InteractionRegistry:
             raise api_error(10062)
         if interaction.callback is not None:
             raise api_error(40060)
-        if self._realm.now() - interaction.created_at > self._realm.ack_life:
+        if self._guild.now() - interaction.created_at > self._guild.ack_life:
             raise api_error(10062)
         kind = body.get("type")
         form = ErrorCollector()
@@ -159,11 +159,11 @@ class InteractionRegistry:
             form.at("type").add_error(
                 "BASE_TYPE_CHOICES", f"Value must be one of {sorted(self._fitting(interaction))}."
             )
-            raise form.refusal()
+            raise form.error()
         data = form.at("data").record(body.get("data") or {})
         message = self._take(interaction, kind, data, uploads, form.at("data"))
         interaction.callback = kind
-        self._realm.emit(
+        self._guild.emit(
             Event("INTERACTION_ACK", {"interaction": interaction}, only_for=interaction.user.id)
         )
         return message
@@ -182,7 +182,7 @@ class InteractionRegistry:
         uploads: dict[int, Upload],
         form: ErrorCollector,
     ) -> Message | None:
-        realm = self._realm
+        guild = self._guild
         if kind == CHOICES:
             interaction.choices = self._read_choices(interaction, data, form)
             return None
@@ -190,7 +190,7 @@ class InteractionRegistry:
             modal = validate_modal(form, data)
             form.settle()
             interaction.modal = modal
-            realm.emit(
+            guild.emit(
                 Event(
                     "MODAL",
                     {"interaction_id": str(interaction.id), "modal": modal},
@@ -201,24 +201,24 @@ class InteractionRegistry:
         if kind == DEFER_UPDATE:
             return None
         if kind == UPDATE:
-            source = realm.message(interaction.message_id or 0)
-            draft = parse_message_body(
-                data, uploads, BodyKind.EDIT, standing=self._board.existing(source), form=form
+            source = guild.message(interaction.message_id or 0)
+            payload = parse_message_body(
+                data, uploads, BodyKind.EDIT, position=self._board.existing(source), form=form
             )
-            return self._board.edit(source, draft)
-        channel = realm.channel(interaction.channel_id)
+            return self._board.edit(source, payload)
+        channel = guild.channel(interaction.channel_id)
         if kind == DEFER:
             form.at("flags").whole(data.get("flags") or 0, least=0, most=(1 << 31) - 1)
             form.settle()
             flags = LOADING | ((data.get("flags") or 0) & EPHEMERAL)
-            draft = MessageBody(present_keys=frozenset())
+            payload = MessageBody(present_keys=frozenset())
         else:
-            draft, flags = parse_message_body(data, uploads, BodyKind.REPLY, form=form), 0
-        interaction.ephemeral = bool((draft.flags | flags) & EPHEMERAL)
+            payload, flags = parse_message_body(data, uploads, BodyKind.REPLY, form=form), 0
+        interaction.ephemeral = bool((payload.flags | flags) & EPHEMERAL)
         message = self._board.post(
             channel,
-            realm.bot,
-            draft,
+            guild.bot,
+            payload,
             interaction=interaction,
             flags=flags,
             kind=message_type(interaction),
@@ -240,9 +240,9 @@ class InteractionRegistry:
     def by_token(self, application_id: int, token: str) -> Interaction:
         """Return the interaction of a living token: else 50027, or 10015 if not yet answered."""
         interaction = self._by_token.get(token)
-        if interaction is None or application_id != self._realm.application_id:
+        if interaction is None or application_id != self._guild.application_id:
             raise api_error(50027)
-        if self._realm.now() - interaction.created_at > self._realm.token_life:
+        if self._guild.now() - interaction.created_at > self._guild.token_life:
             raise api_error(50027)
         if interaction.callback is None:
             raise api_error(10015)
@@ -261,27 +261,27 @@ class InteractionRegistry:
             mine = {interaction.original_id, interaction.message_id, *interaction.followup_ids}
             if message_id not in mine:
                 raise api_error(10008)
-        return self._realm.message(message_id or 0)
+        return self._guild.message(message_id or 0)
 
     def edit(self, message: Message, body: Json, uploads: dict[int, Upload]) -> Message:
         """Edit one of the interaction's messages; ephemeral ones, too."""
-        self._realm.channel(message.channel_id)
-        draft = parse_message_body(
-            body, uploads, BodyKind.EDIT, standing=self._board.existing(message)
+        self._guild.channel(message.channel_id)
+        payload = parse_message_body(
+            body, uploads, BodyKind.EDIT, position=self._board.existing(message)
         )
-        return self._board.edit(message, draft)
+        return self._board.edit(message, payload)
 
     def follow_up(
         self, interaction: Interaction, body: Json, uploads: dict[int, Upload]
     ) -> Message:
         """Post a follow-up; right after a deferral it is the answer itself (old behaviour)."""
-        channel = self._realm.channel(interaction.channel_id)
-        original = self._realm.messages.get(interaction.original_id or 0)
-        draft = parse_message_body(body, uploads, BodyKind.REPLY)
+        channel = self._guild.channel(interaction.channel_id)
+        original = self._guild.messages.get(interaction.original_id or 0)
+        payload = parse_message_body(body, uploads, BodyKind.REPLY)
         if original is not None and original.loading:
-            draft.flags &= ~EPHEMERAL
-            return self._board.edit(original, draft)
-        message = self._board.post(channel, self._realm.bot, draft, interaction=interaction)
+            payload.flags &= ~EPHEMERAL
+            return self._board.edit(original, payload)
+        message = self._board.post(channel, self._guild.bot, payload, interaction=interaction)
         interaction.followup_ids.append(message.id)
         return message
 

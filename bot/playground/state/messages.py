@@ -38,62 +38,62 @@ ORDINARY, REPLY_TYPE, COMMAND_TYPE, MENU_TYPE = 0, 19, 20, 23
 class MessageBoard:
     """Posts, edits and deletes messages of one realm, and opens threads."""
 
-    def __init__(self, realm: GuildState) -> None:
-        self._realm = realm
+    def __init__(self, guild: GuildState) -> None:
+        self._guild = guild
         self._nonces: dict[tuple[int, int, str], tuple[datetime, int]] = {}
 
     def say(self, author: User, channel: Channel, content: str) -> Message:
         """Post a person's plain message; every mention counts."""
-        draft = MessageBody(present_keys=frozenset({"content"}), content=content)
-        return self.post(channel, author, draft)
+        payload = MessageBody(present_keys=frozenset({"content"}), content=content)
+        return self.post(channel, author, payload)
 
     def post(
         self,
         channel: Channel,
         author: User,
-        draft: MessageBody,
+        payload: MessageBody,
         *,
         interaction: Interaction | None = None,
         flags: int = 0,
         kind: int | None = None,
     ) -> Message:
         """Post a draft; the same nonce in the same channel within minutes is the first message."""
-        realm = self._realm
-        key = (channel.id, author.id, str(draft.nonce))
-        if draft.enforce_nonce and key in self._nonces:
+        guild = self._guild
+        key = (channel.id, author.id, str(payload.nonce))
+        if payload.enforce_nonce and key in self._nonces:
             posted_at, known = self._nonces[key]
-            if realm.now() - posted_at < NONCE_LIFE and known in realm.messages:
-                return realm.messages[known]
-        self._check_reference(channel, draft)
-        flags |= draft.flags
+            if guild.now() - posted_at < NONCE_LIFE and known in guild.messages:
+                return guild.messages[known]
+        self._check_reference(channel, payload)
+        flags |= payload.flags
         ephemeral = bool(flags & EPHEMERAL)
         message = Message(
-            realm.mint.next_id(),
+            guild.mint.next_id(),
             channel.id,
             author,
-            realm.now(),
-            REPLY_TYPE if draft.reference_id is not None else ORDINARY,
-            content=draft.content,
-            embeds=copy.deepcopy(draft.embeds),
-            components=number_components(draft.components),
+            guild.now(),
+            REPLY_TYPE if payload.reference_id is not None else ORDINARY,
+            content=payload.content,
+            embeds=copy.deepcopy(payload.embeds),
+            components=number_components(payload.components),
             flags=flags,
-            tts=draft.tts,
-            nonce=draft.nonce,
-            reference_id=draft.reference_id,
+            tts=payload.tts,
+            nonce=payload.nonce,
+            reference_id=payload.reference_id,
             interaction=interaction,
             ephemeral_for=interaction.user.id if interaction and ephemeral else None,
         )
         if kind is not None:
             message.type = kind
-        message.attachments = self._new_files(draft, message)
-        self._call(message, draft.allowed_mentions, channel)
-        realm.messages[message.id] = message
+        message.attachments = self._new_files(payload, message)
+        self._call(message, payload.allowed_mentions, channel)
+        guild.messages[message.id] = message
         channel.last_message_id = message.id
         if channel.thread is not None:
             channel.thread.messages_sent += 1
             channel.thread.archived = False
-        if draft.enforce_nonce:
-            self._nonces[key] = (realm.now(), message.id)
+        if payload.enforce_nonce:
+            self._nonces[key] = (guild.now(), message.id)
         self._tell("MESSAGE_CREATE", message, channel)
         return message
 
@@ -107,33 +107,33 @@ class MessageBoard:
             bool(message.components),
         )
 
-    def edit(self, message: Message, draft: MessageBody) -> Message:
+    def edit(self, message: Message, payload: MessageBody) -> Message:
         """Change what the draft gives; ``attachments``, if given, lists every file that stays."""
-        realm = self._realm
-        if "content" in draft.present_keys:
-            message.content = draft.content
-        if "embeds" in draft.present_keys:
-            message.embeds = copy.deepcopy(draft.embeds)
-        if "components" in draft.present_keys:
-            message.components = number_components(draft.components)
-        if "flags" in draft.present_keys:
-            message.flags = (message.flags & ~SUPPRESS_EMBEDS) | draft.flags
-        message.attachments = self._kept_files(draft, message) + self._new_files(draft, message)
-        channel = realm.channel(message.channel_id)
-        self._call(message, draft.allowed_mentions, channel)
+        guild = self._guild
+        if "content" in payload.present_keys:
+            message.content = payload.content
+        if "embeds" in payload.present_keys:
+            message.embeds = copy.deepcopy(payload.embeds)
+        if "components" in payload.present_keys:
+            message.components = number_components(payload.components)
+        if "flags" in payload.present_keys:
+            message.flags = (message.flags & ~SUPPRESS_EMBEDS) | payload.flags
+        message.attachments = self._kept_files(payload, message) + self._new_files(payload, message)
+        channel = guild.channel(message.channel_id)
+        self._call(message, payload.allowed_mentions, channel)
         if message.loading:
             # The first edit of a deferred answer is its arrival, not a change.
             message.flags &= ~LOADING
         else:
-            message.edited_at = realm.now()
+            message.edited_at = guild.now()
         message.edits += 1
         self._tell("MESSAGE_UPDATE", message, channel)
         return message
 
     def delete(self, message: Message) -> None:
         """Delete a message and its files."""
-        del self._realm.messages[message.id]
-        channel = self._realm.channels.get(message.channel_id)
+        del self._guild.messages[message.id]
+        channel = self._guild.channels.get(message.channel_id)
         if channel is not None:
             self._tell("MESSAGE_DELETE", message, channel)
 
@@ -148,51 +148,51 @@ class MessageBoard:
         message: Message | None = None,
     ) -> Channel:
         """Open a thread; one from a message has the message's id, and 160004 for a second."""
-        realm = self._realm
-        if message is not None and message.id in realm.channels:
+        guild = self._guild
+        if message is not None and message.id in guild.channels:
             raise api_error(160004)
         thread = Channel(
-            message.id if message is not None else realm.mint.next_id(),
+            message.id if message is not None else guild.mint.next_id(),
             kind,
             name,
             parent_id=parent.id,
-            guild_id=realm.guild_id,
-            thread=ThreadState(owner.id, realm.now(), auto_archive),
+            guild_id=guild.guild_id,
+            thread=ThreadState(owner.id, guild.now(), auto_archive),
         )
-        realm.channels[thread.id] = thread
-        realm.emit(Event("THREAD_CREATE", channel=thread))
+        guild.channels[thread.id] = thread
+        guild.emit(Event("THREAD_CREATE", channel=thread))
         if message is not None:
             message.thread_id = thread.id
             self._tell("MESSAGE_UPDATE", message, parent)
         return thread
 
     def _tell(self, name: str, message: Message, channel: Channel) -> None:
-        self._realm.emit(
+        self._guild.emit(
             Event(name, channel=channel, message=message, only_for=message.ephemeral_for)
         )
 
-    def _check_reference(self, channel: Channel, draft: MessageBody) -> None:
-        if draft.reference_id is None:
+    def _check_reference(self, channel: Channel, payload: MessageBody) -> None:
+        if payload.reference_id is None:
             return
-        target = self._realm.messages.get(draft.reference_id)
+        target = self._guild.messages.get(payload.reference_id)
         if target is not None and target.channel_id == channel.id:
             return
-        if draft.reference_required:
+        if payload.reference_required:
             form = ErrorCollector()
             form.at("message_reference").add_error("MESSAGE_REFERENCE_UNKNOWN", "Unknown message")
             form.settle()
-        draft.reference_id = None
+        payload.reference_id = None
 
-    def _new_files(self, draft: MessageBody, message: Message) -> list[Attachment]:
-        listed = {entry.id: entry for entry in draft.listed or ()}
+    def _new_files(self, payload: MessageBody, message: Message) -> list[Attachment]:
+        listed = {entry.id: entry for entry in payload.listed or ()}
         stored = []
-        for number, upload in sorted(draft.uploads.items()):
+        for number, upload in sorted(payload.uploads.items()):
             entry = listed.get(number)
             if entry is not None and entry.filename:
                 upload.filename = entry.filename
             stored.append(
                 files.store(
-                    self._realm,
+                    self._guild,
                     upload,
                     message.channel_id,
                     description=entry.description if entry else None,
@@ -201,10 +201,10 @@ class MessageBoard:
             )
         return stored
 
-    def _kept_files(self, draft: MessageBody, message: Message) -> list[Attachment]:
-        if draft.listed is None:
+    def _kept_files(self, payload: MessageBody, message: Message) -> list[Attachment]:
+        if payload.listed is None:
             return message.attachments
-        listed = {entry.id: entry for entry in draft.listed}
+        listed = {entry.id: entry for entry in payload.listed}
         kept = [one for one in message.attachments if one.id in listed]
         for attachment in kept:
             if listed[attachment.id].description is not None:
@@ -213,21 +213,21 @@ class MessageBoard:
 
     def _call(self, message: Message, allowed: Json | None, channel: Channel) -> None:
         """Work out whom the message notifies; an edit falls back to the default each time."""
-        realm = self._realm
+        guild = self._guild
         message.allowed_mentions = allowed
         default = DEFAULT_MESSAGE if message.interaction is None else DEFAULT_INTERACTION
-        held = realm.permissions(message.author, channel)
+        held = guild.permissions(message.author, channel)
         text = message.text if message.flags & COMPONENTS_V2 else message.content
         called = find_mentions(text, default if allowed is None else allowed)
         may_call_all = bool(held & permissions.MENTION_EVERYONE)
-        message.mentions = [one for one in called.users if one in realm.users]
+        message.mentions = [one for one in called.users if one in guild.users]
         message.mention_roles = [
             one
             for one in called.roles
-            if one in realm.roles and (may_call_all or realm.roles[one].mentionable)
+            if one in guild.roles and (may_call_all or guild.roles[one].mentionable)
         ]
         message.mention_everyone = called.everyone and may_call_all
-        replied = realm.messages.get(message.reference_id or 0)
+        replied = guild.messages.get(message.reference_id or 0)
         wants_reply = (allowed or DEFAULT_MESSAGE).get("replied_user", False)
         if replied is not None and wants_reply and replied.author.id not in message.mentions:
             message.mentions.append(replied.author.id)

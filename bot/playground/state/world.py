@@ -20,34 +20,34 @@ from bot.playground.state.messages import MessageBoard
 from bot.playground.state.models import Channel, Json, Member, Message, Role, User
 
 
-def seed_guild(realm: GuildState) -> None:
+def seed_guild(guild: GuildState) -> None:
     """Fill an empty realm: four channels and an age-restricted one, Ada, Ben, Mo and the bot."""
-    realm.guild_id = realm.mint.next_id()
-    realm.guild_name = "Gridbrush Arts"
-    everyone = Role(realm.guild_id, "@everyone", permissions.MEMBER)
-    realm.roles[everyone.id] = everyone
-    moderators = realm.add_role("Moderators", permissions.MODERATOR, color=0xE0A458)
-    bots = realm.add_role("Gridbrush", permissions.BOT, color=0x6C8CFF)
+    guild.guild_id = guild.mint.next_id()
+    guild.guild_name = "Gridbrush Arts"
+    everyone = Role(guild.guild_id, "@everyone", permissions.MEMBER)
+    guild.roles[everyone.id] = everyone
+    moderators = guild.add_role("Moderators", permissions.MODERATOR, color=0xE0A458)
+    bots = guild.add_role("Gridbrush", permissions.BOT, color=0x6C8CFF)
     bots.managed = True
 
-    owner = realm.add_member("keeper", "Keeper")
-    realm.owner_id = owner.id
-    realm.add_member("ada", "Ada")
-    realm.add_member("ben", "Ben")
-    realm.add_member("mo", "Mo", moderators)
+    owner = guild.add_member("keeper", "Keeper")
+    guild.owner_id = owner.id
+    guild.add_member("ada", "Ada")
+    guild.add_member("ben", "Ben")
+    guild.add_member("mo", "Mo", moderators)
 
-    bot = User(realm.mint.next_id(), "Gridbrush", bot=True)
-    realm.users[bot.id] = bot
-    realm.members[bot.id] = Member(bot, realm.now(), [bots.id])
-    realm.application_id = bot.id
+    bot = User(guild.mint.next_id(), "Gridbrush", bot=True)
+    guild.users[bot.id] = bot
+    guild.members[bot.id] = Member(bot, guild.now(), [bots.id])
+    guild.application_id = bot.id
     # Three parts like the real thing, so that code which looks at its shape is content.
-    realm.token = ".".join(f"{realm.rng.getrandbits(80):020x}" for _ in range(3))
+    guild.token = ".".join(f"{guild.rng.getrandbits(80):020x}" for _ in range(3))
 
-    realm.add_channel("welcome", topic="Start here")
-    realm.add_channel("imagine", topic="Type /imagine and describe a picture")
-    realm.add_channel("gallery", topic="The best of what was made")
-    realm.add_channel("random", topic="Anything else")
-    realm.add_channel("after-dark", topic="Adults only", nsfw=True)
+    guild.add_channel("welcome", topic="Start here")
+    guild.add_channel("imagine", topic="Type /imagine and describe a picture")
+    guild.add_channel("gallery", topic="The best of what was made")
+    guild.add_channel("random", topic="Anything else")
+    guild.add_channel("after-dark", topic="Adults only", nsfw=True)
 
 
 def utc_now() -> datetime:

@@ -137,9 +137,9 @@ class ErrorCollector:
     def settle(self) -> None:
         """Raise the refusal, if there is a complaint."""
         if not self.clean:
-            raise self.refusal()
+            raise self.error()
 
-    def refusal(self) -> ApiError:
+    def error(self) -> ApiError:
         """Return 50035 with every complaint nested by field."""
         errors: Json = {}
         wrong = {path for path, _ in self._complaints}

@@ -94,7 +94,7 @@ def parse_message_body(
     uploads: dict[int, Upload],
     kind: BodyKind,
     *,
-    standing: ExistingMessage | None = None,
+    position: ExistingMessage | None = None,
     form: ErrorCollector | None = None,
 ) -> MessageBody:
     """Check a message body; ``standing`` is the message it edits, None for a new one.
@@ -102,35 +102,35 @@ def parse_message_body(
     Raises 50035 with every wrong field, or 50006 when nothing would be left to see.
     """
     form = form or ErrorCollector()
-    draft = MessageBody(present_keys=frozenset(body), uploads=uploads)
+    payload = MessageBody(present_keys=frozenset(body), uploads=uploads)
     if body.get("content") is not None and form.at("content").text(
         body["content"], most=MOST_CONTENT
     ):
-        draft.content = body["content"]
-    draft.flags = _read_flags(form.at("flags"), body.get("flags"), kind)
-    draft.tts = bool(body.get("tts"))
-    draft.allowed_mentions = check_allowed_mentions(
+        payload.content = body["content"]
+    payload.flags = _read_flags(form.at("flags"), body.get("flags"), kind)
+    payload.tts = bool(body.get("tts"))
+    payload.allowed_mentions = check_allowed_mentions(
         form.at("allowed_mentions"), body.get("allowed_mentions")
     )
-    draft.listed = _read_attachments(form.at("attachments"), body, uploads, standing)
-    draft.embeds = validate_embeds(form.at("embeds"), body.get("embeds") or [])
+    payload.listed = _read_attachments(form.at("attachments"), body, uploads, position)
+    payload.embeds = validate_embeds(form.at("embeds"), body.get("embeds") or [])
     for unknown in ("poll", "sticker_ids", "stickers"):
         if body.get(unknown):
             form.at(unknown).add_error("BASE_TYPE_BAD", "The playground has no such thing.")
-    _read_nonce(form, body, draft)
-    _read_reference(form.at("message_reference"), body.get("message_reference"), draft)
-    had_v2 = standing is not None and bool(standing.flags & COMPONENTS_V2)
-    v2 = had_v2 or bool(draft.flags & COMPONENTS_V2)
+    _read_nonce(form, body, payload)
+    _read_reference(form.at("message_reference"), body.get("message_reference"), payload)
+    had_v2 = position is not None and bool(position.flags & COMPONENTS_V2)
+    v2 = had_v2 or bool(payload.flags & COMPONENTS_V2)
     if body.get("components"):
-        check = ComponentValidator(_filenames(draft, standing))
+        check = ComponentValidator(_filenames(payload, position))
         check.message(form.at("components"), body["components"], v2=v2)
-        draft.components = body["components"]
+        payload.components = body["components"]
     if v2:
-        _check_v2(form, body, standing if not had_v2 else None)
+        _check_v2(form, body, position if not had_v2 else None)
     form.settle()
-    if not _leaves_something(draft, standing):
+    if not _leaves_something(payload, position):
         raise api_error(50006)
-    return draft
+    return payload
 
 
 def _read_flags(form: ErrorCollector, value: object, kind: BodyKind) -> int:
@@ -144,11 +144,11 @@ def _read_flags(form: ErrorCollector, value: object, kind: BodyKind) -> int:
 
 
 def _read_attachments(
-    form: ErrorCollector, body: Json, uploads: dict[int, Upload], standing: ExistingMessage | None
+    form: ErrorCollector, body: Json, uploads: dict[int, Upload], position: ExistingMessage | None
 ) -> list[AttachmentEntry] | None:
     if body.get("attachments") is None:
         return [] if "attachments" in body else None
-    kept = {attachment.id for attachment in standing.attachments} if standing else set()
+    kept = {attachment.id for attachment in position.attachments} if position else set()
     listed = []
     for index, value in enumerate(form.listing(body["attachments"], most=MOST_FILES)):
         entry = form.at(index).record(value)
@@ -214,29 +214,29 @@ def _check_texts(form: ErrorCollector, record: Json, limits: tuple[tuple[str, in
     return total
 
 
-def _read_nonce(form: ErrorCollector, body: Json, draft: MessageBody) -> None:
+def _read_nonce(form: ErrorCollector, body: Json, payload: MessageBody) -> None:
     nonce = body.get("nonce")
     if nonce is None:
         return
     if isinstance(nonce, int) or form.at("nonce").text(nonce, most=25):
-        draft.nonce = nonce
-        draft.enforce_nonce = bool(body.get("enforce_nonce"))
+        payload.nonce = nonce
+        payload.enforce_nonce = bool(body.get("enforce_nonce"))
 
 
-def _read_reference(form: ErrorCollector, value: object, draft: MessageBody) -> None:
+def _read_reference(form: ErrorCollector, value: object, payload: MessageBody) -> None:
     if value is None:
         return
     reference = form.record(value)
-    draft.reference_id = read_snowflake(reference.get("message_id"))
-    draft.reference_required = bool(reference.get("fail_if_not_exists", True))
-    if draft.reference_id is None:
+    payload.reference_id = read_snowflake(reference.get("message_id"))
+    payload.reference_required = bool(reference.get("fail_if_not_exists", True))
+    if payload.reference_id is None:
         form.at("message_id").add_error("NUMBER_TYPE_COERCE", "A value is not snowflake.")
 
 
-def _filenames(draft: MessageBody, standing: ExistingMessage | None) -> set[str]:
-    names = {upload.filename for upload in draft.uploads.values()}
-    listed = None if draft.listed is None else {one.id for one in draft.listed}
-    for attachment in standing.attachments if standing else ():
+def _filenames(payload: MessageBody, position: ExistingMessage | None) -> set[str]:
+    names = {upload.filename for upload in payload.uploads.values()}
+    listed = None if payload.listed is None else {one.id for one in payload.listed}
+    for attachment in position.attachments if position else ():
         if listed is None or attachment.id in listed:
             names.add(attachment.filename)
     return names
@@ -251,15 +251,17 @@ def _check_v2(form: ErrorCollector, body: Json, turning: ExistingMessage | None)
             form.at(key).add_error("MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", message)
 
 
-def _leaves_something(draft: MessageBody, standing: ExistingMessage | None) -> bool:
+def _leaves_something(payload: MessageBody, position: ExistingMessage | None) -> bool:
     """Whether anything can be seen afterwards; components count only by their V2 flag."""
-    before = standing or ExistingMessage((), 0, False, False, False)
-    v2 = bool((draft.flags | before.flags) & COMPONENTS_V2)
-    content = bool(draft.content) if "content" in draft.present_keys else before.content
-    embeds = bool(draft.embeds) if "embeds" in draft.present_keys else before.embeds
-    components = bool(draft.components) if "components" in draft.present_keys else before.components
-    if draft.listed is None:
-        files = bool(before.attachments) or bool(draft.uploads)
+    before = position or ExistingMessage((), 0, False, False, False)
+    v2 = bool((payload.flags | before.flags) & COMPONENTS_V2)
+    content = bool(payload.content) if "content" in payload.present_keys else before.content
+    embeds = bool(payload.embeds) if "embeds" in payload.present_keys else before.embeds
+    components = (
+        bool(payload.components) if "components" in payload.present_keys else before.components
+    )
+    if payload.listed is None:
+        files = bool(before.attachments) or bool(payload.uploads)
     else:
-        files = bool(draft.listed) or bool(draft.uploads)
+        files = bool(payload.listed) or bool(payload.uploads)
     return content or embeds or files or (v2 and components)

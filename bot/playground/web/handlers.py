@@ -207,8 +207,8 @@ class WebHandlers:
         made = client.run_command(user, channel, command, data.get("options") or [], typing=typing)
         if not typing:
             return _answer({"id": str(made.id)})
-        patience = self._world.ack_life.total_seconds() + 1
-        await self._watch.until(lambda _: made.callback or made.failed, within=patience)
+        timeouts = self._world.ack_life.total_seconds() + 1
+        await self._watch.until(lambda _: made.callback or made.failed, within=timeouts)
         if made.choices is None:
             return _answer({"message": "Loading options failed"}, 409)
         return _answer({"choices": made.choices})

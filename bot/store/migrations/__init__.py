@@ -71,11 +71,11 @@ def statements(script: str) -> Iterator[str]:
 
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Read the whole file once; raises ConfigError if pages or records are damaged."""
-    verdict = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
-    if verdict != ["ok"]:
+    outcome = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+    if outcome != ["ok"]:
         raise ConfigError(
             str(path),
-            f"the database is damaged ({'; '.join(verdict)})",
+            f"the database is damaged ({'; '.join(outcome)})",
             f"{RESTORE}.",
         )
 
@@ -146,11 +146,11 @@ def apply_missing(
 
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
     """Raise ConfigError if the file is another program's."""
-    mend = "Name another folder in [data] dir."
+    hint = "Name another folder in [data] dir."
     program = identity.application(connection)
     if program not in (0, identity.APPLICATION_ID):  # 0: made before it was written down
         problem = f"this database belongs to another program (application id {program:#x})"
-        raise ConfigError(str(path), problem, mend)
+        raise ConfigError(str(path), problem, hint)
     tables = {
         row[0] for row in connection.execute("SELECT name FROM sqlite_schema WHERE type = 'table'")
     }
@@ -158,7 +158,7 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(
             str(path),
             f"this database belongs to another program (it has a table {min(tables)})",
-            mend,
+            hint,
         )
 
 
@@ -199,13 +199,13 @@ def _apply(connection: sqlite3.Connection, path: Path, migration: Migration, at:
 
 def check_sound(connection: sqlite3.Connection, path: Path) -> None:
     """Read every page, index and reference; raises ConfigError if anything is damaged."""
-    verdict = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+    outcome = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
     orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
     if orphan is not None:
-        verdict.append(f"a row in {orphan[0]} refers to nothing")
-    if verdict != ["ok"]:
+        outcome.append(f"a row in {orphan[0]} refers to nothing")
+    if outcome != ["ok"]:
         raise ConfigError(
-            str(path), f"the database is damaged ({'; '.join(verdict)})", f"{RESTORE}."
+            str(path), f"the database is damaged ({'; '.join(outcome)})", f"{RESTORE}."
         )
 
 

@@ -126,7 +126,7 @@ class Chain:
 
     url: str
     session: aiohttp.ClientSession
-    patience_seconds: float = 0.005
+    timeouts_seconds: float = 0.005
     _locks: dict[str, asyncio.Lock] = field(default_factory=dict)
 
     async def rpc(self, method: str, *params: Any) -> Any:
@@ -168,7 +168,7 @@ class Chain:
             receipt = await self.rpc("eth_getTransactionReceipt", digest)
             if receipt is not None:
                 break
-            await asyncio.sleep(self.patience_seconds)
+            await asyncio.sleep(self.timeouts_seconds)
         if int(receipt["status"], 16) == 0:
             before = hex(int(receipt["blockNumber"], 16) - 1)
             await self.rpc("eth_call", request, before)

@@ -22,7 +22,7 @@ class Customer:
 
 
 @dataclass(frozen=True, slots=True)
-class Purse:
+class Budget:
     """What a customer starts with: whole credits, an allowance of them, whole SQUARE for gas."""
 
     credits: int = 100_000
@@ -38,14 +38,14 @@ class Bank:
         self._contracts = contracts
         self._admin = admin
 
-    async def new_customer(self, purse: Purse) -> Customer:
+    async def new_customer(self, budget: Budget) -> Customer:
         """A fresh account. An allowance of 0 is not approved at all."""
         account = Account.create()
         customer = Customer(account.address, "0x" + account.key.hex().removeprefix("0x"))
-        await self.set_square(customer, purse.square)
-        await self.give_credits(customer, purse.credits)
-        if purse.allowance:
-            await self.approve(customer, purse.allowance)
+        await self.set_square(customer, budget.square)
+        await self.give_credits(customer, budget.credits)
+        if budget.allowance:
+            await self.approve(customer, budget.allowance)
         return customer
 
     async def set_square(self, customer: Customer, square: int) -> None:

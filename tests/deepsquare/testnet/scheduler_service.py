@@ -80,11 +80,11 @@ def topics(receipt: dict[str, object]) -> list[str]:
     return [entry["topics"][0][2:10] for entry in logs]
 
 
-async def refusal_of_move(desk: Desk, before: int, after: int) -> bytes | None:
+async def refusal_of_move(submitter: Desk, before: int, after: int) -> bytes | None:
     """What the repository says against a move; None if it is allowed."""
     check = "checkTransition(uint8,uint8)"
     try:
-        await desk.chain.call(desk.contracts.jobs, check, before, after, returns="bool")
+        await submitter.chain.call(submitter.contracts.jobs, check, before, after, returns="bool")
     except Reverted as error:
         return error.data
     return None

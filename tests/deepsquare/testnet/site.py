@@ -20,7 +20,7 @@ from eth_utils.address import to_checksum_address
 from tests.deepsquare.testnet.anvil import CHAIN_ID, Anvil
 from tests.deepsquare.testnet.behaviour import Conduct
 from tests.deepsquare.testnet.chain import Chain, Contracts, GridJob, Status
-from tests.deepsquare.testnet.credit_token import Bank, Customer, Purse
+from tests.deepsquare.testnet.credit_token import Bank, Budget, Customer
 from tests.deepsquare.testnet.deploy import Offer, deploy, join
 from tests.deepsquare.testnet.logger import LoggerServer
 from tests.deepsquare.testnet.matcher import Matcher
@@ -54,7 +54,7 @@ class Setup:
     offers: tuple[Offer, ...] = (Offer(),)
     speed: float = 1.0
     tail_seconds: float = 0.0
-    purse: Purse = field(default_factory=Purse)
+    budget: Budget = field(default_factory=Budget)
     logger_key: bytes = b""
     logger_certificate: bytes = b""
     usual: Conduct = field(default_factory=Conduct)
@@ -119,7 +119,7 @@ class TestGrid:
         self._admin, self._scheduler = admin, scheduler
         self.contracts = await deploy(chain, admin, scheduler)
         self.bank = Bank(chain, self.contracts, admin)
-        self.customer = await self.bank.new_customer(setup.purse)
+        self.customer = await self.bank.new_customer(setup.budget)
         operation = self._operation = Operation(chain, self.contracts.jobs, setup.usual)
         offers: dict[str, Offer] = dict(zip(providers, setup.offers, strict=False))
         for provider, offer in offers.items():

@@ -171,14 +171,14 @@ class Supervisor:
     async def _start_queued(self) -> None:
         """First come, first served: a large job is not overtaken by small ones."""
         for job in list(self._queue.values()):
-            if not self._has_room(job):
+            if not self._has_harness(job):
                 return
             del self._queue[job.job_id]
             if await self._report(job, Status.RUNNING, 0, 0):
                 self._busy[job.job_id] = job
                 self.runs[job.job_id].task = asyncio.create_task(self._carry_out(job))
 
-    def _has_room(self, job: GridJob) -> bool:
+    def _has_harness(self, job: GridJob) -> bool:
         busy = [*self._busy.values(), job]
         gpus = sum(other.gpus for other in busy)
         cpus = sum(other.tasks * other.cpus_per_task for other in busy)
@@ -235,7 +235,7 @@ class Supervisor:
             await self._tell_the_end(job, run, run.ended, conduct)
 
     async def _tell_the_end(self, job: GridJob, run: Run, ended: Ended, conduct: Conduct) -> None:
-        status, minutes = _verdict(ended), int(run.elapsed // self.minute_seconds)
+        status, minutes = _outcome(ended), int(run.elapsed // self.minute_seconds)
         if ended.cause == LIMIT:
             minutes = run.minutes
         if ended.cause == LOST:
@@ -271,7 +271,7 @@ class Supervisor:
         self.logger.write(job.customer, job.job_id, line)
 
 
-def _verdict(ended: Ended) -> Status:
+def _outcome(ended: Ended) -> Status:
     if ended.cause == EXIT:
         return Status.FAILED if ended.code else Status.FINISHED
     return {CANCEL: Status.CANCELLED, LIMIT: Status.OUT_OF_CREDITS, LOST: Status.PANICKED}[
