@@ -110,7 +110,7 @@ async def job_of(harness: Harness, left: LeftBehind, prompt: str) -> Job:
 
 async def finished(harness: Harness, job_id: str) -> None:
     """Wait until a job has ended well."""
-    job = await harness.witness.reached(job_id, *(state for state in JobState if state.terminal))
+    job = await harness.recorder.reached(job_id, *(state for state in JobState if state.terminal))
     assert job.state is JobState.FINISHED, job.failure_message
 
 
@@ -199,7 +199,7 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
     async with open_bot() as harness:
         for job_id in (running, first, second):
             await finished(harness, job_id)
-        assert harness.witness.starts == [first, second]
+        assert harness.recorder.starts == [first, second]
         # The card, which the release had posted, has become the result: its token lives still.
         cards = {one["id"] for one in left.discord["messages"]}
         for job_id in (running, first, second):
@@ -308,7 +308,7 @@ async def pressed(
         same = made is not None and made.request.prompt == prompt
         return "opens a form" if same else answer.text
     if control == "Cancel":
-        job = await harness.witness.reached(left.job_id(prompt), JobState.CANCELLED)
+        job = await harness.recorder.reached(left.job_id(prompt), JobState.CANCELLED)
         return f"{job.state.removesuffix('led')}s"
     answer = await asked.answered()
     if control == "Delete":
