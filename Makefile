@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PROMPT ?= an astronaut in space
 export PROMPT
 
-.PHONY: help play play-deepsquare play-slurm imagine test check lint format bench pin clean
+.PHONY: help play play-deepsquare play-slurm imagine test check lint format docs wheel bench pin clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -37,6 +37,14 @@ lint: $(VENV)/.installed-dev ## style and types only
 format: $(VENV)/.installed-dev ## put the code into shape
 	$(BIN)/ruff check --fix . && $(BIN)/ruff format .
 
+docs: $(VENV)/.installed ## the documentation as a web site, in site/
+	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
+	$(BIN)/python scripts/settings_reference.py
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict --quiet
+
+wheel: ## build the wheel, and try it in a bare virtual environment
+	PYTHON=$(PYTHON) scripts/check-wheel dist
+
 bench: $(VENV)/.installed-dev ## measure, as ratios in one run
 	$(BIN)/python -m benchmarks
 
@@ -44,7 +52,7 @@ pin: $(VENV)/.installed-dev ## write constraints.txt anew from what is installed
 	VENV=$(VENV) scripts/pin
 
 clean: ## remove what the targets above made, but no data
-	rm -rf $(VENV) build dist htmlcov .coverage* .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) build dist site htmlcov .coverage* .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
