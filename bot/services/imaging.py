@@ -18,7 +18,7 @@ from PIL import Image
 from bot.domain.errors import ArtifactMissing
 from bot.domain.grid import Encoding, GridGeometry, Size, encodings_within
 from bot.services.decoding import FAULTS, opened, size_of, to_rgb
-from bot.store.database import disk_faults, explain_disk
+from bot.store.sqlite_errors import disk_faults, explain_disk
 
 MAX_PIXELS = 150_000_000
 """More than the largest grid that can be asked for, and less than Pillow refuses by itself."""

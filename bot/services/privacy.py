@@ -19,7 +19,8 @@ from bot.domain.errors import BackendError
 from bot.services.queue import Actor
 from bot.store import audit, job_queries
 from bot.store import jobs as job_table
-from bot.store.database import Database, disk_faults
+from bot.store.database import Database
+from bot.store.sqlite_errors import disk_faults
 
 log = logging.getLogger(__name__)
 

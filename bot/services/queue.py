@@ -25,9 +25,10 @@ from bot.domain.scheduling import RunningJob, queue_order, seconds_left, start_t
 from bot.services.lifecycle import JobLifecycle
 from bot.store import audit, deliveries, guilds, ledger, moderation
 from bot.store import jobs as job_table
-from bot.store.database import Database, disk_faults
+from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import JobRepository
+from bot.store.sqlite_errors import disk_faults
 from bot.store.wait_limits import limit_waits, waits_limited
 
 __all__ = [

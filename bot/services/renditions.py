@@ -21,7 +21,7 @@ from bot.domain.job import Job
 from bot.services import imaging
 from bot.services.decoding import FAULTS, opened, size_of, to_rgb
 from bot.services.results import ResultFetcher
-from bot.store.database import disk_faults
+from bot.store.sqlite_errors import disk_faults
 from bot.store.wait_limits import outlast
 
 Made = TypeVar("Made")

@@ -26,7 +26,7 @@ from bot.domain.events import Artifact
 from bot.domain.grid import GridGeometry, file_name, grid_geometry
 from bot.domain.job import Job, Row
 from bot.services import imaging
-from bot.store.database import disk_faults
+from bot.store.sqlite_errors import disk_faults
 from bot.store.wait_limits import outlast
 
 log = logging.getLogger(__name__)

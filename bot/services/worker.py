@@ -45,7 +45,7 @@ from bot.services.lifecycle import JobLifecycle
 from bot.services.rendering import WorkflowRenderer
 from bot.services.results import ResultFetcher
 from bot.services.top_up import Extender
-from bot.store.database import disk_faults
+from bot.store.sqlite_errors import disk_faults
 from bot.store.wait_limits import outlast
 
 log = logging.getLogger(__name__)

@@ -16,8 +16,9 @@ from pathlib import Path
 from bot.domain.errors import ConfigError
 from bot.domain.job import TERMINAL
 from bot.store import identity, migrations
-from bot.store.database import map_sqlite_error, placeholders
+from bot.store.database import placeholders
 from bot.store.serialization import parse_timestamp
+from bot.store.sqlite_errors import map_sqlite_error
 
 _ANOTHER = "Use another backup; `gridbrush restore` lists them."
 STAMP = "%Y%m%dT%H%M%S%fZ"

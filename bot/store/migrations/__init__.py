@@ -19,8 +19,8 @@ from pathlib import Path
 
 from bot.domain.errors import ConfigError
 from bot.store import identity
-from bot.store.database import RESTORE
 from bot.store.serialization import to_timestamp
+from bot.store.sqlite_errors import RESTORE_HINT
 
 _NAME = re.compile(r"(\d{4})_[a-z0-9_]+\.sql")
 _TRIES = 5
@@ -76,7 +76,7 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
         raise ConfigError(
             str(path),
             f"the database is damaged ({'; '.join(outcome)})",
-            f"{RESTORE}.",
+            f"{RESTORE_HINT}.",
         )
 
 
@@ -205,7 +205,7 @@ def check_sound(connection: sqlite3.Connection, path: Path) -> None:
         outcome.append(f"a row in {orphan[0]} refers to nothing")
     if outcome != ["ok"]:
         raise ConfigError(
-            str(path), f"the database is damaged ({'; '.join(outcome)})", f"{RESTORE}."
+            str(path), f"the database is damaged ({'; '.join(outcome)})", f"{RESTORE_HINT}."
         )
 
 

@@ -1,0 +1,116 @@
+"""Translate SQLite's and the disk's errors into the bot's own.
+
+ConfigError while a database is opened; StoreUnavailable or StoreDamaged once it is open.
+"""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
+
+RESTORE_HINT = (
+    "Stop the bot and run `gridbrush restore`: it lists the backups and puts one in place"
+)
+_TROUBLES = {
+    sqlite3.SQLITE_BUSY: (
+        "the database is held by another program",
+        "End the other program (a second bot, a SQLite shell with an open transaction)",
+    ),
+    sqlite3.SQLITE_LOCKED: (
+        "the database is held by another program",
+        "End the other program (a second bot, a SQLite shell with an open transaction)",
+    ),
+    sqlite3.SQLITE_PROTOCOL: (
+        "the database is held by another program",
+        "End the other program (a second bot, a SQLite shell with an open transaction)",
+    ),
+    sqlite3.SQLITE_READONLY: (
+        "the database cannot be written to",
+        "Give the bot's user write permission on this file and on its folder",
+    ),
+    sqlite3.SQLITE_PERM: (
+        "the database cannot be written to",
+        "Give the bot's user write permission on this file and on its folder",
+    ),
+    sqlite3.SQLITE_CANTOPEN: (
+        "the database cannot be opened",
+        "Check that [data] dir is a folder the bot's user may write to",
+    ),
+    sqlite3.SQLITE_FULL: ("the disk is full", "Free some space; nothing that was saved is lost"),
+    sqlite3.SQLITE_IOERR: (
+        "the disk could not be read or written",
+        "Check the disk and the system log",
+    ),
+    sqlite3.SQLITE_CORRUPT: ("the database is damaged", RESTORE_HINT),
+    sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", RESTORE_HINT),
+}
+_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DISK = {
+    errno.ENOSPC: "the disk is full",
+    errno.EDQUOT: "the disk quota is used up",
+    errno.EFBIG: "a file may not grow any further",
+    errno.EROFS: "the disk is read-only",
+    errno.EACCES: "the data folder cannot be written to",
+    errno.EPERM: "the data folder cannot be written to",
+    errno.EIO: "the disk could not be read or written",
+    errno.ESTALE: "the disk could not be read or written",
+    errno.EMFILE: "too many files are open",
+    errno.ENFILE: "too many files are open",
+}
+
+
+def kind_of(error: sqlite3.Error) -> int:
+    """Return the primary result code: the low byte; the rest tells variants apart."""
+    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
+
+
+def is_held(error: sqlite3.Error) -> bool:
+    """Return whether another connection holds the database, which is normal for a moment."""
+    return kind_of(error) in _HELD
+
+
+def map_sqlite_error(error: sqlite3.Error, path: Path) -> Exception:
+    """The ConfigError to raise in place of ``error``, or ``error`` itself if it is a defect."""
+    trouble = _TROUBLES.get(kind_of(error))
+    if trouble is None:
+        return error
+    problem, hint = trouble
+    return ConfigError(str(path), f"{problem} ({error})", hint + ".")
+
+
+def explain_open(error: sqlite3.Error, path: Path) -> Exception:
+    """Return what to raise in place of ``error`` once the database is open.
+
+    StoreUnavailable for what passes, StoreDamaged for what does not, ``error`` itself for a defect.
+    """
+    trouble = _TROUBLES.get(kind_of(error))
+    if trouble is None:
+        return error
+    problem, hint = trouble
+    if kind_of(error) in _DAMAGED:
+        return StoreDamaged(str(path), f"{problem} ({error})", hint + ".")
+    return StoreUnavailable(problem)
+
+
+def explain_disk(error: OSError) -> StoreUnavailable | None:
+    """Return StoreUnavailable if the disk or the folder is the trouble, None for anything else."""
+    cause = _DISK.get(error.errno or 0)
+    return None if cause is None else StoreUnavailable(cause)
+
+
+@contextmanager
+def disk_faults() -> Iterator[None]:
+    """Raise StoreUnavailable in place of an OSError that waiting can help."""
+    try:
+        yield
+    except OSError as error:
+        fault = explain_disk(error)
+        if fault is None:
+            raise
+        raise fault from error
