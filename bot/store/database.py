@@ -13,25 +13,24 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import sqlite3
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterator, Sequence
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Awaitable, Callable, Sequence
 from contextvars import Context
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Generic, TypeAlias, TypeVar
+from typing import Generic, TypeAlias, TypeVar
 
 import aiosqlite
 
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
-from bot.store import backups, identity
+from bot.store import identity
 from bot.store import migrations as schema
+from bot.store.sqlite_errors import explain_open, map_sqlite_error
 from bot.store.wait_limits import max_wait_s, pause_after
-from bot.store.writer import Later, OpenTransaction, TransactionEnd, Writer, WriteRequest
+from bot.store.writer import Later, Writer
 
 log = logging.getLogger(__name__)
 
@@ -57,107 +56,6 @@ def placeholders(count: int) -> str:
     return ", ".join("?" * count)
 
 
-RESTORE = "Stop the bot and run `gridbrush restore`: it lists the backups and puts one in place"
-_TROUBLES = {
-    sqlite3.SQLITE_BUSY: (
-        "the database is held by another program",
-        "End the other program (a second bot, a SQLite shell with an open transaction)",
-    ),
-    sqlite3.SQLITE_LOCKED: (
-        "the database is held by another program",
-        "End the other program (a second bot, a SQLite shell with an open transaction)",
-    ),
-    sqlite3.SQLITE_PROTOCOL: (
-        "the database is held by another program",
-        "End the other program (a second bot, a SQLite shell with an open transaction)",
-    ),
-    sqlite3.SQLITE_READONLY: (
-        "the database cannot be written to",
-        "Give the bot's user write permission on this file and on its folder",
-    ),
-    sqlite3.SQLITE_PERM: (
-        "the database cannot be written to",
-        "Give the bot's user write permission on this file and on its folder",
-    ),
-    sqlite3.SQLITE_CANTOPEN: (
-        "the database cannot be opened",
-        "Check that [data] dir is a folder the bot's user may write to",
-    ),
-    sqlite3.SQLITE_FULL: ("the disk is full", "Free some space; nothing that was saved is lost"),
-    sqlite3.SQLITE_IOERR: (
-        "the disk could not be read or written",
-        "Check the disk and the system log",
-    ),
-    sqlite3.SQLITE_CORRUPT: ("the database is damaged", RESTORE),
-    sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", RESTORE),
-}
-_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_DISK = {
-    errno.ENOSPC: "the disk is full",
-    errno.EDQUOT: "the disk quota is used up",
-    errno.EFBIG: "a file may not grow any further",
-    errno.EROFS: "the disk is read-only",
-    errno.EACCES: "the data folder cannot be written to",
-    errno.EPERM: "the data folder cannot be written to",
-    errno.EIO: "the disk could not be read or written",
-    errno.ESTALE: "the disk could not be read or written",
-    errno.EMFILE: "too many files are open",
-    errno.ENFILE: "too many files are open",
-}
-
-
-def kind_of(error: sqlite3.Error) -> int:
-    """Return the primary result code: the low byte; the rest tells variants apart."""
-    return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
-
-
-def is_held(error: sqlite3.Error) -> bool:
-    """Return whether another connection holds the database, which is normal for a moment."""
-    return kind_of(error) in _HELD
-
-
-def map_sqlite_error(error: sqlite3.Error, path: Path) -> Exception:
-    """The ConfigError to raise in place of ``error``, or ``error`` itself if it is a defect."""
-    trouble = _TROUBLES.get(kind_of(error))
-    if trouble is None:
-        return error
-    problem, hint = trouble
-    return ConfigError(str(path), f"{problem} ({error})", hint + ".")
-
-
-def explain_open(error: sqlite3.Error, path: Path) -> Exception:
-    """Return what to raise in place of ``error`` once the database is open.
-
-    StoreUnavailable for what passes, StoreDamaged for what does not, ``error`` itself for a defect.
-    """
-    trouble = _TROUBLES.get(kind_of(error))
-    if trouble is None:
-        return error
-    problem, hint = trouble
-    if kind_of(error) in _DAMAGED:
-        return StoreDamaged(str(path), f"{problem} ({error})", hint + ".")
-    return StoreUnavailable(problem)
-
-
-def explain_disk(error: OSError) -> StoreUnavailable | None:
-    """Return StoreUnavailable if the disk or the folder is the trouble, None for anything else."""
-    cause = _DISK.get(error.errno or 0)
-    return None if cause is None else StoreUnavailable(cause)
-
-
-@contextmanager
-def disk_faults() -> Iterator[None]:
-    """Raise StoreUnavailable in place of an OSError that waiting can help."""
-    try:
-        yield
-    except OSError as error:
-        fault = explain_disk(error)
-        if fault is None:
-            raise
-        raise fault from error
-
-
 _BUSY_SECONDS = 10.0
 """How long opening waits for another program."""
 
@@ -166,20 +64,6 @@ _WRITER_BUSY_MS = 200
 _READER_BUSY_MS = 100
 _TRIAL = Query("SELECT count(*) FROM schema_version", (), lambda rows: int(rows[0][0]))
 _TRIAL_BYTES = 16_384
-
-
-class Transaction:
-    """A transaction over several awaits, made by ``Database.transaction``."""
-
-    def __init__(self, session: OpenTransaction, loop: asyncio.AbstractEventLoop) -> None:
-        self._session = session
-        self._loop = loop
-
-    async def run(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run ``function`` in the writer's thread, inside this transaction."""
-        future: asyncio.Future[Result] = self._loop.create_future()
-        self._session.inbox.put(WriteRequest(function, future))
-        return await future
 
 
 class Database:
@@ -208,7 +92,6 @@ class Database:
         self._reader = reader
         self._on_change = on_change
         self._sleep = sleep
-        self._holders: set[asyncio.Task[Any] | None] = set()
         self._open = True
         self._writing_cause = ""
         self._reading_cause = ""
@@ -266,40 +149,10 @@ class Database:
         in a task whose waits are limited it raises StoreUnavailable when they are over, and then
         nothing is or will be done. Raises StoreDamaged.
         """
-        self._refuse_if_closed_or_held()
+        if not self._open:
+            raise RuntimeError("the database is closed")
         result: Result = await self._writer.submit(function, max_wait_s())
         return result
-
-    @asynccontextmanager
-    async def transaction(self) -> AsyncIterator[Transaction]:
-        """A transaction over several awaits; every other writer waits until it ends.
-
-        Commits when the block ends, rolls back when it raises or is cancelled. Prefer ``write``;
-        inside the block wait for nothing but this transaction.
-        """
-        self._refuse_if_closed_or_held()
-        session = self._writer.begin()
-        loop = asyncio.get_running_loop()
-        outcome: asyncio.Future[None] = loop.create_future()
-        try:
-            await asyncio.shield(session.begun)
-        except BaseException:
-            # Cancelled while waiting in line: the writer finds this when the turn comes.
-            session.inbox.put(TransactionEnd(commit=False, future=outcome))
-            raise
-        holder = asyncio.current_task()
-        self._holders.add(holder)
-        try:
-            yield Transaction(session, loop)
-        except BaseException:
-            session.inbox.put(TransactionEnd(commit=False, future=outcome))
-            await _outlast(outcome)
-            raise
-        else:
-            session.inbox.put(TransactionEnd(commit=True, future=outcome))
-            await _outlast(outcome)
-        finally:
-            self._holders.discard(holder)
 
     async def read(self, query: Query[Result]) -> Result:
         """The answer as of the last commit, without waiting for the writer.
@@ -332,13 +185,6 @@ class Database:
         """Write and read for a trial; leaves nothing behind. Raises like ``write``."""
         await self.write(_trial_write)
         await self.read(_TRIAL)
-
-    async def backup(self, target: Path) -> None:
-        """Copy the database, while it is in use, to ``target``, which must not exist.
-
-        Raises ConfigError naming ``target`` if that fails; then nothing is left behind.
-        """
-        await asyncio.to_thread(backups.back_up, self.path, target)
 
     async def aclose(self) -> None:
         """Finish what was submitted and let go of the file; may be called twice."""
@@ -395,13 +241,6 @@ class Database:
         if after != before:
             self._on_change(after)
 
-    def _refuse_if_closed_or_held(self) -> None:
-        if not self._open:
-            raise RuntimeError("the database is closed")
-        if asyncio.current_task() in self._holders:
-            # It would wait for its own transaction to end, for ever.
-            raise RuntimeError("this task holds a transaction: write through it")
-
 
 def _trial_write(connection: sqlite3.Connection) -> None:
     """Take some new pages and give them back: a full disk refuses that, even if not the rest."""
@@ -410,15 +249,6 @@ def _trial_write(connection: sqlite3.Connection) -> None:
         ("x" * _TRIAL_BYTES,),
     )
     connection.execute("DELETE FROM schema_version WHERE version = -1")
-
-
-async def _outlast(future: asyncio.Future[None]) -> None:
-    """Wait for ``future`` even if cancelled meanwhile, and be cancelled only then."""
-    try:
-        await asyncio.shield(future)
-    except asyncio.CancelledError:
-        await asyncio.wait({future})
-        raise
 
 
 def create(path: Path, now: Callable[[], datetime]) -> None:

@@ -21,10 +21,10 @@ from threading import Event, Lock, Thread
 from typing import Any, TypeAlias
 
 from bot.domain.errors import StoreUnavailable
-from bot.store.database import is_held
+from bot.store.sqlite_errors import is_held
 from bot.store.wait_limits import pause_after
 
-_MOST_PER_COMMIT = 128
+_MAX_CALLS_PER_COMMIT = 128
 _HELD_TRIES = 5
 """Another program may hold the database for so many attempts before that counts as a trouble."""
 _NO_ANSWER = "the database does not answer"
@@ -46,27 +46,11 @@ class WriteRequest:
     expired: bool = False
 
 
-@dataclass(frozen=True, slots=True, eq=False)
-class OpenTransaction:
-    """A transaction held open over several calls; its inbox ends with a verdict (commit or not)."""
-
-    inbox: SimpleQueue[WriteRequest | TransactionEnd]
-    begun: asyncio.Future[Any]
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class TransactionEnd:
-    """How a session ends."""
-
-    commit: bool
-    future: asyncio.Future[Any]
-
-
 class _Stop:
     """The last thing in the inbox."""
 
 
-_Work: TypeAlias = tuple[WriteRequest, ...] | OpenTransaction | _Stop
+_Work: TypeAlias = tuple[WriteRequest, ...] | _Stop
 _Answer: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
@@ -122,13 +106,6 @@ class Writer:
             future.add_done_callback(lambda _: timer.cancel())
         return future
 
-    def begin(self) -> OpenTransaction:
-        """Open a transaction of several calls; ``session.begun`` resolves when its turn comes."""
-        self._flush()
-        session = OpenTransaction(SimpleQueue(), self._loop.create_future())
-        self._inbox.put(session)
-        return session
-
     async def aclose(self) -> None:
         """Finish what was submitted, then close the connection.
 
@@ -141,8 +118,8 @@ class Writer:
 
     def _flush(self) -> None:
         # In slices, so that one flood cannot delay every answer in it until its very end.
-        for start in range(0, len(self._gathered), _MOST_PER_COMMIT):
-            self._inbox.put(tuple(self._gathered[start : start + _MOST_PER_COMMIT]))
+        for start in range(0, len(self._gathered), _MAX_CALLS_PER_COMMIT):
+            self._inbox.put(tuple(self._gathered[start : start + _MAX_CALLS_PER_COMMIT]))
         self._gathered.clear()
 
     def _expire(self, call: WriteRequest) -> None:
@@ -156,30 +133,23 @@ class Writer:
     # From here on everything runs in the writer's thread.
 
     def _serve(self) -> None:
-        held: _Work | None = None
-        while True:
-            work = held or self._inbox.get()
-            held = None
-            match work:
-                case _Stop():
-                    self._connection.close()
-                    return
-                case OpenTransaction():
-                    self._hold(work)
-                case _:
-                    held = self._commit(work)
+        stopping = False
+        while not stopping:
+            work = self._inbox.get()
+            stopping = isinstance(work, _Stop) or self._commit(work)
+        self._connection.close()
 
-    def _commit(self, first: tuple[WriteRequest, ...]) -> _Work | None:
-        """Commit these calls and those that wait by now, however many attempts that takes.
+    def _commit(self, first: tuple[WriteRequest, ...]) -> bool:
+        """Commit ``first`` and what is queued by now, retrying for as long as it takes.
 
-        Returns the other work that ended the search for calls.
+        Return whether the stop request was reached.
         """
-        calls, held = self._gather(first)
+        calls, stopping = self._gather(first)
         attempt = 0
         while True:
             taken = self._take(calls)
             if not taken and attempt == 0:
-                return held  # nobody wants it any more
+                return stopping  # every caller was cancelled or has timed out
             try:
                 answers = self._commit_together(taken)
             except Exception as error:
@@ -187,7 +157,7 @@ class Writer:
                 reason = self._translated(error)
                 if not isinstance(reason, StoreUnavailable):
                     self._tell([(call.future, None, reason) for call in taken])
-                    return held
+                    return stopping
                 calls = self._put_back(taken, reason)
                 held_by_another = isinstance(error, sqlite3.Error) and is_held(error)
                 if not held_by_another or attempt + 1 >= _HELD_TRIES:
@@ -196,14 +166,14 @@ class Writer:
                 self._cause = ""
                 self._tell(answers)
                 self._announce("")
-                return held
+                return stopping
             if self._closing.is_set() and attempt:
                 self._tell([(call.future, None, reason) for call in calls])
-                return held
+                return stopping
             self._closing.wait(pause_after(attempt))
             attempt += 1
-            if held is None:
-                more, held = self._gather(())
+            if not stopping:
+                more, stopping = self._gather(())
                 calls += more
 
     def _take(self, calls: Sequence[WriteRequest]) -> list[WriteRequest]:
@@ -233,18 +203,18 @@ class Writer:
         self._announced = cause
         self._in_loop(self._on_change, cause)
 
-    def _gather(self, first: tuple[WriteRequest, ...]) -> tuple[list[WriteRequest], _Work | None]:
-        """All calls that wait by now, up to a limit, and the other work that ended the search."""
+    def _gather(self, first: tuple[WriteRequest, ...]) -> tuple[list[WriteRequest], bool]:
+        """Return the queued calls, up to a limit, and whether the stop request was reached."""
         calls = list(first)
-        while len(calls) < _MOST_PER_COMMIT:
+        while len(calls) < _MAX_CALLS_PER_COMMIT:
             try:
                 work = self._inbox.get_nowait()
             except Empty:
                 break
-            if not isinstance(work, tuple):
-                return calls, work
+            if isinstance(work, _Stop):
+                return calls, True
             calls.extend(work)
-        return calls, None
+        return calls, False
 
     def _commit_together(self, calls: Sequence[WriteRequest]) -> list[_Answer]:
         """Raises what concerns all of them; then nothing of the batch may be kept."""
@@ -273,40 +243,6 @@ class Writer:
             return call.future, None, reason
         self._connection.execute("RELEASE one")
         return call.future, result, None
-
-    def _hold(self, session: OpenTransaction) -> None:
-        try:
-            self._connection.execute("BEGIN IMMEDIATE")
-        except sqlite3.Error as error:
-            self._tell([(session.begun, None, self._explain(error))])
-            return
-        self._tell([(session.begun, None, None)])
-        while True:
-            work = session.inbox.get()
-            if isinstance(work, TransactionEnd):
-                self._tell([self._end(work)])
-                return
-            try:
-                if not self._connection.in_transaction:
-                    # What follows would otherwise be committed statement by statement.
-                    raise sqlite3.OperationalError(
-                        "the transaction was dropped by an earlier error"
-                    )
-                answer: _Answer = (work.future, work.function(self._connection), None)
-            except Exception as error:
-                answer = (work.future, None, self._translated(error))
-            self._tell([answer])
-
-    def _end(self, outcome: TransactionEnd) -> _Answer:
-        if not outcome.commit:
-            self._roll_back()
-            return outcome.future, None, None
-        try:
-            self._connection.execute("COMMIT")
-        except sqlite3.Error as error:
-            self._roll_back()
-            return outcome.future, None, self._explain(error)
-        return outcome.future, None, None
 
     def _roll_back(self) -> None:
         try:

@@ -5,8 +5,10 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 
-from bot.store.database import Query
+from bot.store.database import Database, Query
 
 
 def left_in(connection: sqlite3.Connection, name: str = "purse") -> int | None:
@@ -39,3 +41,21 @@ class Gate:
 
     def open(self) -> None:
         self._opened.set()
+
+
+@asynccontextmanager
+async def half_done(database: Database, sql: str) -> AsyncIterator[None]:
+    """Hold a transaction open that has run ``sql``; it commits when the block ends."""
+    gate = Gate()
+
+    def write(connection: sqlite3.Connection) -> None:
+        connection.execute(sql)
+        gate.wait()
+
+    writing = asyncio.create_task(database.write(write))
+    await gate.reached()
+    try:
+        yield
+    finally:
+        gate.open()
+        await writing

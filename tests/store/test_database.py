@@ -11,10 +11,12 @@ import pytest
 
 from bot.domain.errors import ConfigError
 from bot.store import jobs
+from bot.store.backups import back_up
 from bot.store.database import Database, Query
 from bot.store.job_queries import JobCost
 from bot.store.jobs import JobRepository
 from bot.store.migrations import Migration, enable_wal, load_migrations, statements
+from tests.store.accounts import half_done
 from tests.store.builders import KEY, a_job, fixed_now
 
 NEXT = load_migrations()[-1].number + 1
@@ -75,8 +77,7 @@ async def test_what_was_committed_survives_a_power_cut(tmp_path: Path) -> None:
     cut.mkdir()
     async with await Database.open(path, now=fixed_now) as database:
         await fill(database, 3)
-        async with database.transaction() as transaction:
-            await transaction.run(lambda connection: connection.execute("DELETE FROM jobs"))
+        async with half_done(database, "DELETE FROM jobs"):
             # The disk as it is at this moment: the log not folded in, a transaction half done.
             for name in (path.name, path.name + "-wal"):
                 shutil.copy(tmp_path / name, cut / name)
@@ -258,9 +259,8 @@ async def test_a_backup_is_whole_while_the_database_is_in_use(
 ) -> None:
     await fill(database, 5)
     target = tmp_path / "backup.sqlite3"
-    async with database.transaction() as transaction:
-        await transaction.run(lambda connection: connection.execute("DELETE FROM jobs"))
-        await database.backup(target)
+    async with half_done(database, "DELETE FROM jobs"):
+        await asyncio.to_thread(back_up, database.path, target)
     async with await Database.open(target, now=fixed_now) as copy:
         assert len(await JobRepository(copy).unfinished()) == 5
     assert target.stat().st_mode & 0o077 == 0
@@ -270,7 +270,7 @@ async def test_a_backup_overwrites_nothing(database: Database, tmp_path: Path) -
     target = tmp_path / "backup.sqlite3"
     target.write_text("precious")
     with pytest.raises(ConfigError, match="backup cannot be written") as caught:
-        await database.backup(target)
+        back_up(database.path, target)
     assert caught.value.location == str(target)
     assert target.read_text() == "precious"
 
@@ -279,10 +279,10 @@ async def test_a_backup_that_fails_leaves_nothing_behind(
     database: Database, tmp_path: Path
 ) -> None:
     with pytest.raises(ConfigError, match="backup cannot be written"):
-        await database.backup(tmp_path / "no such folder" / "backup.sqlite3")
+        back_up(database.path, tmp_path / "no such folder" / "backup.sqlite3")
     database.path.rename(tmp_path / "gone.sqlite3")
     with pytest.raises(ConfigError, match="cannot be opened"):
-        await database.backup(tmp_path / "backup.sqlite3")
+        back_up(database.path, tmp_path / "backup.sqlite3")
     assert not list(tmp_path.glob("backup*"))
 
 

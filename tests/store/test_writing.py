@@ -8,8 +8,8 @@ from pathlib import Path
 import pytest
 
 from bot.store.database import Database
-from bot.store.writer import TransactionEnd, Writer, WriteRequest
-from tests.store.accounts import Gate, add, balance, left_in
+from bot.store.writer import Writer
+from tests.store.accounts import Gate, add, balance, half_done, left_in
 from tests.store.builders import fixed_now
 
 
@@ -125,8 +125,7 @@ async def test_a_cancelled_write_whose_turn_has_not_come_is_not_done(account: Da
 
 
 async def test_a_reader_does_not_wait_for_the_writer(account: Database) -> None:
-    async with account.transaction() as transaction:
-        await transaction.run(lambda connection: connection.execute("UPDATE account SET left = 0"))
+    async with half_done(account, "UPDATE account SET left = 0"):
         assert await account.read(balance()) == 100
     assert await account.read(balance()) == 0
 
@@ -166,11 +165,9 @@ def test_a_writer_outlives_the_loop_it_answers_to(tmp_path: Path) -> None:
     loop = asyncio.new_event_loop()
     writer = Writer(connection, loop, lambda error: error)
     gate = Gate()
-    session = writer.begin()
-    session.inbox.put(WriteRequest(lambda _: gate.wait(), loop.create_future()))
-    create = "CREATE TABLE kept (a)"
-    session.inbox.put(WriteRequest(lambda inside: inside.execute(create), loop.create_future()))
-    session.inbox.put(TransactionEnd(commit=True, future=loop.create_future()))
+    writer.submit(lambda _: gate.wait())
+    writer.submit(lambda inside: inside.execute("CREATE TABLE kept (a)"))
+    loop.run_until_complete(asyncio.sleep(0))  # both are with the writer now
     loop.close()
     gate.open()
     asyncio.run(writer.aclose())
