@@ -21,7 +21,7 @@ from bot.domain.grid import alt_text
 from bot.domain.job import Job, JobState
 from bot.domain.request import Request
 from bot.frontend import messages
-from bot.frontend.client import ItemType
+
 from bot.frontend.components import (
     CUSTOM_ID_PATTERN,
     ComponentAction,
@@ -58,6 +58,7 @@ from bot.frontend.upload_limits import upload_within_limit
 from bot.services.delivery import is_erased
 from bot.services.queue import limit_waits
 
+ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
 log = logging.getLogger(__name__)
 
 _NO_FILES: Final = "Try again later, or in a direct message with `/show`."

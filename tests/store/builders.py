@@ -113,9 +113,9 @@ jobs = st.builds(
     started_at=st.none() | moments,
     ended_at=st.none() | moments,
     cause=st.none() | st.sampled_from(FailureReason),
-    sentence=texts,
+    failure_message=texts,
     cancelled_by=st.none() | snowflakes,
-    collected=st.lists(counts, max_size=8).map(tuple),
-    method=texts,
+    fetched_rows=st.lists(counts, max_size=8).map(tuple),
+    delivery_method=texts,
     result=st.none() | st.builds(MessageRef, snowflakes, snowflakes),
 )
