@@ -27,10 +27,10 @@ from bot.domain.events import Delivered, JobEvent, Redelivered, Scheduled, Start
 from bot.domain.job import Job, JobState
 from bot.services.supervision import keep_running
 
-_WAITS = (1, 5, 15, 60, 300, 900, 3600, 14400)
-_ANSWERS = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
-_RUNS = (1, 5, 15, 30, 60, 120, 300, 900, 3600)
-STALL_TICK_SECONDS = 0.1
+_WAIT_BUCKETS_S = (1, 5, 15, 60, 300, 900, 3600, 14400)
+_ACK_BUCKETS_S = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2, 3)
+_RUN_BUCKETS_S = (1, 5, 15, 30, 60, 120, 300, 900, 3600)
+LAG_INTERVAL_SECONDS = 0.1
 
 
 class Metrics:
@@ -43,41 +43,44 @@ class Metrics:
         self._ended = Counter(
             "gridbrush_jobs_ended", "Jobs that ended.", ["state", "cause"], registry=registry
         )
-        self._images = Counter(
-            "gridbrush_images_delivered", "Images handed over.", registry=registry
-        )
+        self._images = Counter("gridbrush_images_delivered", "Images delivered.", registry=registry)
         self._credits = Counter(
             "gridbrush_credits_spent", "Credits that jobs have cost.", registry=registry
         )
         self._refunds = Counter(
             "gridbrush_credits_refunded",
-            "Credits locked for jobs and given back.",
+            "Credits reserved for jobs and refunded.",
             registry=registry,
         )
         self._deliveries = Counter(
-            "gridbrush_deliveries", "Results by rung of the ladder.", ["rung"], registry=registry
+            "gridbrush_deliveries", "Results by delivery method.", ["method"], registry=registry
         )
         self._wait = Histogram(
-            "gridbrush_wait_seconds",
-            "From accepted to its turn.",
-            buckets=_WAITS,
+            "gridbrush_job_wait_seconds",
+            "From accepted to scheduled.",
+            buckets=_WAIT_BUCKETS_S,
             registry=registry,
         )
         self._run = Histogram(
-            "gridbrush_run_seconds", "From started to delivered.", buckets=_RUNS, registry=registry
-        )
-        self._acknowledged = Histogram(
-            "gridbrush_acknowledge_seconds",
-            "From an interaction's arrival to its first answer.",
-            buckets=_ANSWERS,
+            "gridbrush_job_run_seconds",
+            "From started to delivered.",
+            buckets=_RUN_BUCKETS_S,
             registry=registry,
         )
-        self._waiting = Gauge("gridbrush_jobs_waiting", "Jobs in the line.", registry=registry)
-        self._running = Gauge("gridbrush_jobs_running", "Jobs that hold a slot.", registry=registry)
-        self._away = Gauge(
-            "gridbrush_backend_away", "1 while the circuit is open.", registry=registry
+        self._ack = Histogram(
+            "gridbrush_interaction_ack_seconds",
+            "From receiving an interaction to its first response.",
+            buckets=_ACK_BUCKETS_S,
+            registry=registry,
         )
-        self._unavailable = Gauge(
+        self._waiting = Gauge("gridbrush_jobs_waiting", "Jobs in the queue.", registry=registry)
+        self._running = Gauge("gridbrush_jobs_running", "Jobs that hold a slot.", registry=registry)
+        self._backend_unavailable = Gauge(
+            "gridbrush_backend_unavailable",
+            "1 while the backend is unavailable.",
+            registry=registry,
+        )
+        self._store_unavailable = Gauge(
             "gridbrush_store_unavailable",
             "1 while the database cannot be written or read.",
             registry=registry,
@@ -90,12 +93,14 @@ class Metrics:
             "Seconds for which the store was unavailable, counted at the end of each time.",
             registry=registry,
         )
-        self._unavailable_since: datetime | None = None
-        self._limited = Counter(
-            "gridbrush_discord_429", "Answers of Discord that said: too fast.", registry=registry
+        self._outage_since: datetime | None = None
+        self._rate_limited = Counter(
+            "gridbrush_discord_rate_limited", "Responses 429 from Discord.", registry=registry
         )
-        self._stall = Gauge(
-            "gridbrush_loop_stall_seconds_max", "The longest stall so far.", registry=registry
+        self._lag = Gauge(
+            "gridbrush_event_loop_lag_seconds_max",
+            "Longest lag of the event loop so far.",
+            registry=registry,
         )
         self._success = Gauge(
             "gridbrush_last_success_timestamp_seconds", "Last delivered grid.", registry=registry
@@ -108,7 +113,7 @@ class Metrics:
         self._backup_failures = Counter(
             "gridbrush_backup_failures", "Scheduled backups that failed.", registry=registry
         )
-        self.longest_stall = 0.0
+        self.max_lag_s = 0.0
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
         """Count one event."""
@@ -116,7 +121,7 @@ class Metrics:
         if isinstance(event, Scheduled):
             self._wait.observe((now - job.created_at).total_seconds())
         if isinstance(event, Started) and job.state is JobState.RUNNING:
-            self._away.set(0)
+            self._backend_unavailable.set(0)
         if isinstance(event, Delivered):
             self._deliveries.labels(event.method).inc()
             self._images.inc(len(job.fetched_rows) * job.request.samples)
@@ -135,15 +140,15 @@ class Metrics:
 
     def observe_ack_latency(self, seconds: float) -> None:
         """An interaction got its first answer so long after it arrived."""
-        self._acknowledged.observe(seconds)
+        self._ack.observe(seconds)
 
     def count_rate_limit(self) -> None:
         """Discord answered 429."""
-        self._limited.inc()
+        self._rate_limited.inc()
 
-    def set_backend_available(self, away: bool, _detail: str) -> None:
-        """The backend went away or came back."""
-        self._away.set(int(away))
+    def set_backend_unavailable(self, unavailable: bool, _detail: str) -> None:
+        """Record whether the backend is unavailable."""
+        self._backend_unavailable.set(int(unavailable))
 
     def backed_up(self, at: datetime) -> None:
         """The database was backed up."""
@@ -155,14 +160,14 @@ class Metrics:
 
     def store_changed(self, cause: str) -> None:
         """The store became unavailable for this cause, or ("") is available again."""
-        self._unavailable.set(int(bool(cause)))
-        if cause and self._unavailable_since is None:
-            self._unavailable_since = self._now()
+        self._store_unavailable.set(int(bool(cause)))
+        if cause and self._outage_since is None:
+            self._outage_since = self._now()
             self._outages.inc()
-        elif not cause and self._unavailable_since is not None:
-            spent = (self._now() - self._unavailable_since).total_seconds()
+        elif not cause and self._outage_since is not None:
+            spent = (self._now() - self._outage_since).total_seconds()
             self._outage_seconds.inc(max(0.0, spent))
-            self._unavailable_since = None
+            self._outage_since = None
 
     def set_queue_depth(self, *, waiting: int, running: int) -> None:
         """How long the line is now."""
@@ -173,12 +178,12 @@ class Metrics:
         """Measure for ever how late the event loop wakes this task: that is how long it stalled."""
         loop = asyncio.get_running_loop()
         while True:
-            due = loop.time() + STALL_TICK_SECONDS
-            await asyncio.sleep(STALL_TICK_SECONDS)
-            stall = loop.time() - due
-            if stall > self.longest_stall:
-                self.longest_stall = stall
-                self._stall.set(stall)
+            due = loop.time() + LAG_INTERVAL_SECONDS
+            await asyncio.sleep(LAG_INTERVAL_SECONDS)
+            lag = loop.time() - due
+            if lag > self.max_lag_s:
+                self.max_lag_s = lag
+                self._lag.set(lag)
 
 
 def _only_called_by(host: str) -> Middleware:

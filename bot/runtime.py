@@ -108,7 +108,7 @@ async def open_runtime(
         cards = StatusUpdater(client)
 
         def breaker_changed(away: bool, detail: str) -> None:
-            metrics.set_backend_available(away, detail)
+            metrics.set_backend_unavailable(away, detail)
             if settings.queue.when_paused == "refuse":
                 engine.queue.gate.closed_reason = (
                     f"{BACKEND_UNAVAILABLE_NOTICE} Try again later." if away else ""

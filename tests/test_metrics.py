@@ -39,9 +39,10 @@ async def test_events_become_figures() -> None:
     failed = replace(job(), state=JobState.FAILED, cause=FailureReason.DIED)
     await metrics.on_event(failed, Failed(FailureReason.DIED, "It died."))
     metrics.count_rate_limit()
+    metrics.observe_ack_latency(0.2)
     metrics.observe_cost(Decimal("4.5"), Decimal("95.5"))
     metrics.set_queue_depth(waiting=4, running=2)
-    metrics.set_backend_available(True, "away")
+    metrics.set_backend_unavailable(True, "away")
     async with (
         serve_metrics(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base,
         httpx.AsyncClient() as client,
@@ -51,15 +52,18 @@ async def test_events_become_figures() -> None:
         assert (await client.get(f"{base}/readyz")).status_code == 200
     text = answer.text
     assert answer.headers["content-type"].startswith("text/plain")
-    assert 'gridbrush_deliveries_total{rung="channel"} 1.0' in text
+    assert 'gridbrush_deliveries_total{method="channel"} 1.0' in text
     assert 'gridbrush_jobs_ended_total{cause="died",state="failed"} 1.0' in text
     assert "gridbrush_images_delivered_total 6.0" in text
-    assert "gridbrush_discord_429_total 1.0" in text
+    assert "gridbrush_discord_rate_limited_total 1.0" in text
     assert "gridbrush_credits_spent_total 4.5" in text
     assert "gridbrush_credits_refunded_total 95.5" in text
     assert "gridbrush_jobs_waiting 4.0" in text
-    assert "gridbrush_backend_away 1.0" in text
-    assert 'gridbrush_wait_seconds_bucket{le="60.0"} 1.0' in text
+    assert "gridbrush_backend_unavailable 1.0" in text
+    assert 'gridbrush_job_wait_seconds_bucket{le="60.0"} 1.0' in text
+    assert "gridbrush_job_run_seconds_count 1.0" in text
+    assert "gridbrush_interaction_ack_seconds_count 1.0" in text
+    assert "gridbrush_event_loop_lag_seconds_max" in text
 
 
 async def test_what_is_not_ready_is_named() -> None:
