@@ -46,7 +46,7 @@ class JobFact:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A message of the bot: which job's grid and rows it shows, whom it called, what can be pressed.
+    """A message of the bot: which grid and rows it shows, whom it called, what can be pressed.
 
     ``job`` is the job's id, or empty where nothing tells it.
     """
