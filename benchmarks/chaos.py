@@ -35,6 +35,9 @@ async def _rounds(kills: int, seed: int, others: list[str]) -> list[Outcome]:
                 timeouts=TIMEOUTS,
             )
         outcomes.append(outcome)
+        so_far = sum(one.kills for one in outcomes)
+        wrong = len(outcome.problems)
+        print(f"  seed {outcome.seed}: {so_far} of {kills} kills, {wrong} wrong", flush=True)
         if outcome.problems:
             print(outcome.told(), flush=True)
     return outcomes

@@ -114,12 +114,13 @@ def _posts(messages: Iterable[Message], jobs: Iterable[str]) -> tuple[Post, ...]
         pressed = str(message.components)
         named = _BUTTON.search(pressed) or _NONCE.search(str(message.nonce))
         job = named[1] if named else owners.get(message.channel_id, "")
-        grid, row = False, None
+        grid = False
+        rows: list[int] = []
         for file in message.attachments:
             if match := _GRID.match(file.filename):
                 grid = True
             elif match := _ROW.match(file.filename):
-                row = int(match[2])
+                rows.append(int(match[2]))
             if match and not job:
                 alike = [one for one in known if one.startswith(match[1])]
                 job = alike[0] if len(alike) == 1 else match[1]
@@ -131,7 +132,7 @@ def _posts(messages: Iterable[Message], jobs: Iterable[str]) -> tuple[Post, ...]
                 message.id,
                 job,
                 grid,
-                row,
+                tuple(rows),
                 tuple(message.mentions),
                 message.interaction.id if message.interaction else None,
                 cancels[1] if cancels else "",

@@ -46,7 +46,7 @@ class JobFact:
 
 @dataclass(frozen=True, slots=True)
 class Post:
-    """A message of the bot: which job's grid or row it shows, whom it called, what can be pressed.
+    """A message of the bot: which grid and rows it shows, whom it called, what can be pressed.
 
     ``job`` is the job's id, or empty where nothing tells it.
     """
@@ -54,7 +54,7 @@ class Post:
     id: int
     job: str = ""
     grid: bool = False
-    row: int | None = None
+    rows: tuple[int, ...] = ()
     called: tuple[int, ...] = ()
     interaction: int | None = None
     cancels: str = ""
@@ -113,7 +113,7 @@ def _asks(history: History) -> Iterator[str]:
 
 def _results(history: History) -> Iterator[str]:
     grids = Counter(post.job for post in history.posts if post.grid)
-    rows = Counter((post.job, post.row) for post in history.posts if post.row is not None)
+    rows = Counter((post.job, row) for post in history.posts for row in post.rows)
     for job in history.jobs:
         shown = grids[job.id]
         match job.state:
@@ -146,7 +146,7 @@ def _posts(history: History) -> Iterator[str]:
     for post in history.posts:
         if post.cancels in ended:
             yield f"job {post.cancels} has ended, and message {post.id} can still cancel it"
-        if (post.grid or post.row is not None) and post.job not in jobs:
+        if (post.grid or post.rows) and post.job not in jobs:
             yield f"message {post.id} shows a picture of no job: {post.job}"
         for member in post.called:
             called[member] += 1

@@ -1,8 +1,8 @@
 """Half a minute of trouble, then calm: nothing lost, doubled, hanging or charged wrongly.
 
-``GRIDBRUSH_CHAOS_SEED`` plays another schedule, ``GRIDBRUSH_CHAOS`` names what may go wrong
-(``kill,away``, or ``all``), ``GRIDBRUSH_CHAOS_SECONDS`` says for how long. A failure prints how to
-play it again, what was done when, and what came of it.
+``GRIDBRUSH_CHAOS_SEED`` plays another schedule, ``GRIDBRUSH_CHAOS`` names what may go wrong (all,
+or ``kill,away``), ``GRIDBRUSH_CHAOS_SECONDS`` says for how long. A failure prints how to play it
+again, what was done when, and what came of it.
 """
 
 from __future__ import annotations
@@ -20,14 +20,12 @@ SEED = 9
 SECONDS = 30.0
 TIMEOUTS = 120.0
 """Only a busy machine, or a bot that has not set all right, takes so long."""
-BORNE = ("kill", "restart", "limited", "cut_after", "lock", "full")
-"""What is mixed unless something else is named."""
 
 
 def wanted() -> list[str]:
     """What may go wrong in this run; what this machine cannot do is left out, and said."""
     named = os.environ.get("GRIDBRUSH_CHAOS", "")
-    chosen = list(INGREDIENTS) if named == "all" else named.split(",") if named else list(BORNE)
+    chosen = named.split(",") if named else list(INGREDIENTS)
     without = {name: why for name in chosen if (why := lacking(name))}
     for name, why in without.items():
         print(f"without {name}: {why}")

@@ -22,8 +22,8 @@ GOOD = History(
     jobs=(FOX, OWL),
     posts=(
         Post(101, FOX.id, grid=True, called=(ADA,), interaction=11),
-        Post(102, FOX.id, row=1),
-        Post(103, FOX.id, row=2),
+        Post(102, FOX.id, rows=(1,)),
+        Post(103, FOX.id, rows=(2,)),
         Post(104, interaction=12),
     ),
     ledger=(
@@ -58,7 +58,7 @@ BROKEN: dict[str, tuple[History, str]] = {
     "a result is lost": (without(0), "has 0 results: lost"),
     "a result is doubled": (more(Post(9, FOX.id, grid=True)), "has 2 results: doubled"),
     "a row is lost": (without(1), "has row 1 0 times"),
-    "a row is doubled": (more(Post(9, FOX.id, row=2)), "has row 2 2 times"),
+    "a row is doubled": (more(Post(9, FOX.id, rows=(2,))), "has row 2 2 times"),
     "two pings": (more(Post(9, FOX.id, called=(ADA,))), "called its author 2 times"),
     "two pings that name no job": (
         more(Post(9, called=(ADA,))),
@@ -139,8 +139,17 @@ def test_a_single_row_needs_no_message_of_its_own() -> None:
         starts={cat.id: 1},
     )
     assert broken(history) == ()
-    twice = (*history.posts, Post(2, "catcatcatcatcatc", row=1), Post(3, "catcatcatcatcatc", row=1))
+    twice = (
+        *history.posts,
+        Post(2, "catcatcatcatcatc", rows=(1,)),
+        Post(3, "catcatcatcatcatc", rows=(1,)),
+    )
     assert broken(replace(history, posts=twice)) == ("job catcatcatcatcatc has row 1 2 times",)
+
+
+def test_rows_may_share_a_message_and_lie_beside_the_result() -> None:
+    beside = (replace(GOOD.posts[0], rows=(1, 2)), GOOD.posts[3])
+    assert broken(replace(GOOD, posts=beside)) == ()
 
 
 def test_a_good_history_is_well() -> None:
