@@ -27,7 +27,9 @@ def explanations(example: str) -> dict[tuple[str, str], str]:
     Keys that follow one another share the comment above the first.
     """
     found: dict[tuple[str, str], str] = {}
-    section, text, fresh = "", [], False
+    section = ""
+    text: list[str] = []
+    fresh = False
     for line in example.splitlines():
         if header := re.fullmatch(r"#?\[([a-z_.]+)\]", line):
             section, text, fresh = header[1], [], False

@@ -84,7 +84,7 @@ def test_deepsquare_paints_with_the_script_of_its_image() -> None:
 
 @pytest.mark.parametrize("text", ["", "rubbish", "[]", "{}", "null", '{"engine": "x"}'])
 def test_an_answer_that_is_none_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"in what bot\.painter\.describe said"):
+    with pytest.raises(ValueError, match=r"in what bot\.txt2img\.describe said"):
         read_description(text)
 
 
