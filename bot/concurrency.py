@@ -1,66 +1,112 @@
-"""One answer for all who ask while the one before is being worked out.
-
-For questions that everybody asks at once and that cost more the longer the line is. Knows neither
-the question nor the answer.
-"""
+"""Small asyncio tools: shared calls, locks by key, delays between attempts, stopping tasks."""
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+import random
+from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Generic, TypeVar
+from typing import Any, Final, Generic, TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
+
+EXPONENTIAL_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 
 
-class SingleFlight(Generic[Answer]):
-    """``find`` is run once at a time; ``ask`` gives an answer that was begun after the asking."""
+class SingleFlight(Generic[Result]):
+    """Run ``call`` once at a time and share its result among all who wait for it.
 
-    def __init__(self, find: Callable[[], Awaitable[Answer]]) -> None:
-        self._find = find
-        self._current: asyncio.Task[Answer] | None = None
-        self._next: asyncio.Task[Answer] | None = None
+    For queries that many ask at once and that get slower the more ask.
+    """
 
-    async def get(self) -> Answer:
-        """The answer as of now or a little later. Raises what ``find`` raises."""
+    def __init__(self, call: Callable[[], Awaitable[Result]]) -> None:
+        self._call = call
+        self._current: asyncio.Task[Result] | None = None
+        self._next: asyncio.Task[Result] | None = None
+
+    async def get(self) -> Result:
+        """Return the result of a call that began after this one. Raises what the call raises."""
         if self._next is None:
-            # In a context of its own: the time of the one who asked first is not everybody's.
+            # In a context of its own: the time limit of the first caller is not everybody's.
             self._next = asyncio.get_running_loop().create_task(
-                self._after(self._current), context=Context()
+                self._call_after(self._current), context=Context()
             )
-            # Everyone who asked may have been cancelled; then nobody has to know how it ended.
+            # All callers may have been cancelled: then nobody reads the task's exception.
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # Shared: one who is cancelled must not take the answer from the others.
+        # Shielded: a caller that is cancelled must not cancel the call for the others.
         return await asyncio.shield(self._next)
 
-    async def _after(self, earlier: asyncio.Task[Answer] | None) -> Answer:
+    async def _call_after(self, earlier: asyncio.Task[Result] | None) -> Result:
         if earlier is not None:
             await asyncio.wait({earlier})
         self._current, self._next = self._next, None
-        return await self._find()
+        return await self._call()
 
 
 class KeyedLock:
-    """Locks by job id that exist only while somebody holds or awaits them."""
+    """Locks by key that exist only while somebody holds or awaits them."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}
         self._users: dict[str, int] = {}
 
     @asynccontextmanager
-    async def acquire(self, job_id: str) -> AsyncIterator[None]:
-        """The card of this job is the caller's until the block ends."""
-        lock = self._locks.setdefault(job_id, asyncio.Lock())
-        self._users[job_id] = self._users.get(job_id, 0) + 1
+    async def acquire(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of ``key`` until the block ends."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        self._users[key] = self._users.get(key, 0) + 1
         try:
             async with lock:
                 yield
         finally:
-            self._users[job_id] -= 1
-            if not self._users[job_id]:
-                del self._users[job_id], self._locks[job_id]
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._users[key], self._locks[key]
 
     def __len__(self) -> int:
         return len(self._locks)
+
+
+def delay_after(delays: Sequence[float], attempt: int) -> float:
+    """Return the delay after the failed ``attempt``, counted from 0; the last delay repeats."""
+    return delays[min(attempt, len(delays) - 1)]
+
+
+class Backoff:
+    """The delays between attempts, in seconds; the last one repeats. The caller does the waiting.
+
+    ``jitter`` is the share of each delay, from 0 to 1, that is left to chance, so that many callers
+    do not try again at the same moment. ``chance`` returns a number from 0 up to 1.
+    """
+
+    def __init__(
+        self,
+        delays: Sequence[float] = EXPONENTIAL_DELAYS_S,
+        *,
+        jitter: float = 0.0,
+        chance: Callable[[], float] = random.random,
+    ) -> None:
+        self._delays = delays
+        self._jitter = jitter
+        self._chance = chance
+        self._attempt = 0
+
+    def next(self, at_least: float = 0.0) -> float:
+        """Return the seconds to wait now: at least ``at_least``, at most the last delay."""
+        delay = delay_after(self._delays, self._attempt)
+        self._attempt += 1
+        delay *= 1 - self._jitter * (1 - self._chance()) if self._jitter else 1
+        return min(self._delays[-1], max(at_least, delay))
+
+    def reset(self) -> None:
+        """Begin with the first delay again."""
+        self._attempt = 0
+
+
+async def cancel_and_wait(*tasks: asyncio.Future[Any] | None) -> None:
+    """Cancel tasks and wait until all have ended, however they end. None is skipped. Idempotent."""
+    given = [task for task in tasks if task is not None]
+    for task in given:
+        task.cancel()
+    await asyncio.gather(*given, return_exceptions=True)

@@ -17,7 +17,7 @@ from typing import Final
 
 OTHERS: Final = 0o077
 _OURS: Final = (
-    *("gridbrush*.sqlite3*", "*.lock", "commands.json", ".commands.json.part"),
+    *("gridbrush*.sqlite3*", "*.lock", "commands.json", ".commands.json*.part"),
     *("jobs", "backups", "local", "slurm", "scripted", "deepsquare", "play"),
 )
 

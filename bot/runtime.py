@@ -23,6 +23,7 @@ from typing import Any
 
 from bot.backups import ScheduledBackups
 from bot.bootstrap import DATABASE, Application, ensure_data_dir, open_application, utc_now
+from bot.concurrency import cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import StoreDamaged, StoreUnavailable
 from bot.file_modes import private_umask
@@ -78,7 +79,7 @@ class Runtime:
         await self.engine.scheduler.aclose()
         await self.transport.aclose()
         await self.client.context.settling.aclose()
-        await _stop(self.updater_task)
+        await cancel_and_wait(self.updater_task)
 
 
 @asynccontextmanager
@@ -181,7 +182,7 @@ async def open_runtime(
         writing = asyncio.get_running_loop().create_task(
             keep_running("writing cards", write_cards), name="cards"
         )
-        stack.push_async_callback(_stop, writing)
+        stack.push_async_callback(cancel_and_wait, writing)
         yield Runtime(engine, client, cards, transport, writing, metrics, url)
 
 
@@ -227,9 +228,9 @@ async def run_until_stopped(
             await _drain(service)
         finally:
             for task in (stopping, working, backups):
-                await _stop(task)
+                await cancel_and_wait(task)
             await service.shut_down_delivery()
-            await _stop(connected)
+            await cancel_and_wait(connected)
 
 
 async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event | None) -> bool:
@@ -340,11 +341,6 @@ async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> str:
     except TimeoutError:
         return "the disk does not answer"
     return ""
-
-
-async def _stop(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:
-    task.cancel()
-    await asyncio.gather(task, return_exceptions=True)
 
 
 async def check_discord(settings: Settings) -> list[CheckResult]:

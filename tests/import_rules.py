@@ -10,14 +10,18 @@ from tests.source_tree import Module, imports, names_of, within
 
 MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
     "bot.domain": (),
-    "bot.store": ("bot.domain",),
+    "bot.store": ("bot.domain", "bot.concurrency", "bot.files"),
     "bot.settings": ("bot.domain",),
-    "bot.backends": ("bot.domain",),
-    "bot.services": ("bot.domain", "bot.store", "bot.backends.base"),
-    "bot.frontend": ("bot.domain", "bot.services"),
+    "bot.backends": ("bot.domain", "bot.concurrency", "bot.files"),
+    "bot.services": (
+        *("bot.domain", "bot.store", "bot.backends.base", "bot.concurrency", "bot.files"),
+    ),
+    "bot.frontend": ("bot.domain", "bot.services", "bot.concurrency", "bot.files"),
     "bot.txt2img": (),
     "bot.playground": (),
     "bot.log_config": (),
+    "bot.concurrency": (),
+    "bot.files": (),
     "bot.file_modes": (),
     "bot.metrics": ("bot.domain", "bot.services.lifecycle", "bot.services.supervision"),
     "bot.cli": (
@@ -27,6 +31,7 @@ MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
             "bot.backups",
             "bot.checks",
             "bot.file_modes",
+            "bot.files",
             "bot.restore",
             "bot.runtime",
             "bot.services",

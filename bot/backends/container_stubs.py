@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.domain.workflow.bash import ContainerStubs
+from bot.files import PRIVATE_PROGRAM, atomic_write
 
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
 """The folder that holds the package ``bot``."""
@@ -78,7 +79,5 @@ def write_container_stubs(programs: Path, interpreter: str) -> None:
     }
     for name, text in files.items():
         # Two bots may start at once: each writes a file of its own and moves it into place.
-        part = programs / f".{name}.{os.getpid()}.part"
-        part.write_text(text, encoding="utf-8")
-        part.chmod(0o700)
-        part.replace(programs / name)
+        with atomic_write(programs / name, mode=PRIVATE_PROGRAM) as part:
+            part.write_text(text, encoding="utf-8")

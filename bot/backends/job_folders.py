@@ -26,6 +26,7 @@ from bot.domain.errors import (
     Unavailable,
 )
 from bot.domain.events import Artifact
+from bot.files import atomic_write
 
 KEEP_DAYS = 7
 READ_BYTES = 1 << 18
@@ -168,9 +169,8 @@ def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) ->
     if artifact.size > MAX_BYTES:
         raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
     digest, size = hashlib.sha256(), 0
-    part = target.with_name(f".{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
-    try:
+    with atomic_write(target) as part:
         with part.open("wb") as out:
             for chunk in chunks:
                 size += len(chunk)
@@ -178,13 +178,8 @@ def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) ->
                     raise ArtifactDamaged(f"more bytes than the {artifact.size} announced")
                 digest.update(chunk)
                 out.write(chunk)
-            out.flush()
-            os.fsync(out.fileno())
         if size != artifact.size or digest.hexdigest() != artifact.sha256:
             raise ArtifactDamaged(f"{artifact.url!r} is not the file that was announced")
-        os.replace(part, target)
-    finally:
-        part.unlink(missing_ok=True)
 
 
 def _chunks(source: Path) -> Iterator[bytes]:

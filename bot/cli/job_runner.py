@@ -15,6 +15,7 @@ from bot.bootstrap import Application
 from bot.domain.errors import DeliveryError, RequestError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
+from bot.files import atomic_write
 from bot.services.queue import Actor
 from bot.services.results import JobResult
 
@@ -53,11 +54,10 @@ class FolderDelivery:
         assert self._out is not None, "only asked to copy when a folder is named"
         self._out.mkdir(parents=True, exist_ok=True)
         for path in (package.grid, package.metadata, *(path for _, path in package.rows)):
-            part = self._out / f".{path.name}.part"
-            shutil.copyfile(path, part)
             # Not private like the original: as open as the folder that the operator has named.
-            part.chmod(self._out.stat().st_mode & 0o666)
-            part.replace(self._out / path.name)
+            mode = self._out.stat().st_mode & 0o666
+            with atomic_write(self._out / path.name, mode=mode) as part:
+                shutil.copyfile(path, part)
 
 
 @contextlib.contextmanager

@@ -22,6 +22,7 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import NotAllowed, RequestError
+from bot.files import atomic_write
 from bot.frontend import commands
 from bot.frontend.ack_latency import AckLatency
 from bot.frontend.component_handlers import DYNAMIC_ITEMS, refuse_unknown
@@ -143,10 +144,9 @@ class CommandSync:
 
     def _write(self, known: dict[str, dict[str, str]]) -> None:
         """Blocking. What cannot be written costs one more call at the next start, and no more."""
-        part = self._path.with_name(f".{self._path.name}.part")
         try:
-            part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
-            part.replace(self._path)
+            with atomic_write(self._path) as part:
+                part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             log.warning(
                 "cannot write %s (%s): the commands are registered again at the next start",

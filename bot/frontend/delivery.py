@@ -19,6 +19,7 @@ from typing import Final
 
 import discord
 
+from bot.concurrency import Backoff, cancel_and_wait
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
@@ -30,7 +31,6 @@ from bot.frontend.formatting import short_id
 from bot.frontend.messages import InteractionExpired, MessageNotFound, map_discord_errors
 from bot.frontend.result_files import ResultMessage, needs_row_uploads, post_picture
 from bot.frontend.row_uploads import upload_rows
-from bot.services.backoff import Backoff
 from bot.services.delivery import StatusMessage
 from bot.services.results import JobResult
 
@@ -77,9 +77,7 @@ class DiscordDelivery:
         posting = [task for one, task in self._afterwards.items() if one not in self._waiting]
         if posting:
             await asyncio.wait(posting, timeout=timeouts)
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*tasks)
 
     async def resume_pending_rows(self) -> None:
         """Post the rows that a stop or a crash has left behind their grid."""
@@ -267,14 +265,14 @@ class DiscordDelivery:
 
     async def _rows(self, job: Job, post: StatusMessage) -> None:
         """Post the rows, as often as it takes; what is there already is not posted again."""
-        backoff = Backoff()
+        backoff = Backoff(jitter=0.5)
         defects = 0
         while True:
             try:
                 async with asyncio.timeout(self._rows_seconds):
                     await upload_rows(self._client, job, post)
             except (DeliveryUnavailable, OSError) as error:
-                pause = backoff.pause(getattr(error, "retry_after", 0.0))
+                pause = backoff.next(getattr(error, "retry_after", 0.0))
                 what = str(error) or "no answer in time"
                 log.info("the rows wait %.1f s: %s", pause, what, extra={"job": job.id})
             except DeliveryError as error:
@@ -283,7 +281,7 @@ class DiscordDelivery:
                 return
             except Exception:
                 log.exception("posting the rows broke off", extra={"job": job.id})
-                pause = backoff.pause()
+                pause = backoff.next()
                 defects += 1
                 if defects == MOST_DEFECTS:
                     return  # still owed: the next start tries again

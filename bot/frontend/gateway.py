@@ -19,6 +19,7 @@ import yarl
 from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
+from bot.concurrency import Backoff
 from bot.domain.errors import ConfigError
 
 log = logging.getLogger(__name__)
@@ -74,7 +75,7 @@ async def run_client(
     tell_time = clock or asyncio.get_running_loop().time
     try:
         await _sign_in(client, token, sleep)
-        failures = 0
+        backoff = Backoff(PAUSES)
         while not client.is_closed():
             began = tell_time()
             try:
@@ -90,10 +91,9 @@ async def run_client(
             except Exception:
                 # The root of everything that comes from Discord: one event must not end the bot.
                 if tell_time() - began >= STABLE_AFTER_S:
-                    failures = 0
-                pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                    backoff.reset()
+                pause = backoff.next()
                 log.exception("the connection to Discord broke; joining again in %g s", pause)
-                failures += 1
                 await _hang_up(client.ws)
                 await sleep(pause)
     finally:
@@ -103,7 +103,7 @@ async def run_client(
 async def _sign_in(
     client: discord.Client, token: str, sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    failures = 0
+    backoff = Backoff(PAUSES)
     while True:
         try:
             await client.login(token)
@@ -119,7 +119,7 @@ async def _sign_in(
                     f"Discord refuses to set the bot up ({error})",
                     "Check that the token and api_base belong together; the log says more.",
                 ) from error
-            pause = PAUSES[min(failures, len(PAUSES) - 1)]
+            pause = backoff.next()
             foreseen = isinstance(
                 error, discord.HTTPException | aiohttp.ClientError | TimeoutError | OSError
             )
@@ -129,7 +129,6 @@ async def _sign_in(
             log.warning(
                 "%s (%s); again in %g s", what, error, pause, exc_info=None if foreseen else error
             )
-            failures += 1
             # The library opens a new session each time, on the same connector unless it is gone.
             await client.http.close()
             client.http.connector = discord.utils.MISSING

@@ -11,6 +11,7 @@ from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any
 
+from bot.concurrency import cancel_and_wait
 from bot.domain.job import Job
 from bot.services.delivery import StatusMessage
 
@@ -59,7 +60,4 @@ class Settling:
     async def aclose(self) -> None:
         """Begin nothing more and stop; the next bot takes up what is not settled."""
         self._closed = True
-        tasks = tuple(self._tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*self._tasks.values())

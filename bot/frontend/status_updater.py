@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from enum import Enum
 from typing import Final
 
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import CancelRequested, JobEvent, Scheduled
 from bot.domain.job import Job, JobState
@@ -290,10 +291,7 @@ class StatusUpdater:
                     self._begin(job_id)
                 await self._pause()
         finally:
-            tasks = tuple(self._writing.values())
-            for task in tasks:
-                task.cancel()
-            await asyncio.gather(*tasks, return_exceptions=True)
+            await cancel_and_wait(*self._writing.values())
 
     def _want(self, job: Job, *, at_once: bool = False) -> bool:
         """Put the card on the agenda, or take it off; whether there is something new to do."""

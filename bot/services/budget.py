@@ -16,6 +16,7 @@ from datetime import datetime
 from decimal import Decimal
 
 from bot.backends.base import Backend
+from bot.concurrency import Backoff, cancel_and_wait
 from bot.domain.errors import BackendError
 from bot.domain.events import FailureReason
 from bot.domain.job import Job
@@ -35,7 +36,7 @@ _BUDGET = "{whose} compute budget for today is used up; it is free again at midn
 _NEVER_SENT = frozenset(
     {None, FailureReason.OUT_OF_FUNDS, FailureReason.REJECTED, FailureReason.FILES_MISSING}
 )
-PAUSES = (1.0, 5.0, 30.0, 120.0, 300.0)
+SETTLE_DELAYS_S = (1.0, 5.0, 30.0, 120.0, 300.0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -161,24 +162,20 @@ class BudgetService:
 
     async def aclose(self) -> None:
         """Let go; the next start takes it up."""
-        tasks = tuple(self._settling.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*self._settling.values())
 
     async def _settle(self, job: Job) -> None:
         if job.handle is None:
             await self._write(job, Decimal(0), Decimal(0))
             return
-        attempt = 0
+        backoff = Backoff(SETTLE_DELAYS_S)
         while True:
             try:
                 settlement = await self._backend.final_cost(job.handle)
                 break
             except BackendError as error:
                 log.warning("the cost is not known yet: %s", error, extra={"job": job.id})
-            await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-            attempt += 1
+            await self._sleep(backoff.next())
         if settlement is None:
             return
         await self._write(job, settlement.cost, settlement.refund)

@@ -12,6 +12,7 @@ import logging
 from collections.abc import Awaitable, Callable
 
 from bot.backends.base import Health
+from bot.concurrency import Backoff, cancel_and_wait
 from bot.services.supervision import keep_running
 
 log = logging.getLogger(__name__)
@@ -70,15 +71,12 @@ class CircuitBreaker:
 
     async def aclose(self) -> None:
         """Stop probing."""
-        if self._probing is not None:
-            self._probing.cancel()
-            await asyncio.gather(self._probing, return_exceptions=True)
+        await cancel_and_wait(self._probing)
 
     async def _probe_until_back(self) -> None:
-        attempt = 0
+        backoff = Backoff(PROBE_DELAYS_S)
         while True:
-            await self._sleep(PROBE_DELAYS_S[min(attempt, len(PROBE_DELAYS_S) - 1)])
-            attempt += 1
+            await self._sleep(backoff.next())
             health = await self._probe()
             if health.ok:
                 break

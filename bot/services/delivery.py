@@ -25,10 +25,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from bot.concurrency import Backoff
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import KEPT, Delivered, MessageRef
 from bot.domain.job import Job
-from bot.services.backoff import Backoff
 from bot.services.results import JobResult
 from bot.store import audit, deliveries, jobs
 from bot.store.database import Database
@@ -109,7 +109,7 @@ class DeliveryService:
         """
         nonce = f"job-{job.id}"
         level = logging.INFO if again else logging.WARNING
-        pauses = _Pauses(job, Backoff(chance=self._chance), self._sleep, waits)
+        pauses = _Pauses(job, Backoff(jitter=0.5, chance=self._chance), self._sleep, waits)
         attempts = {
             attempt.method: attempt
             for attempt in await self._reader.attempts(job.id)
@@ -224,7 +224,7 @@ class _Pauses:
     async def after(self, method: str, error: DeliveryUnavailable | OSError) -> None:
         """Wait before the next attempt."""
         at_least = error.retry_after if isinstance(error, DeliveryUnavailable) else 0.0
-        pause = self._backoff.pause(at_least)
+        pause = self._backoff.next(at_least)
         log.log(
             self._level,
             "delivery by %s waits, again in %.1f s: %s",

@@ -8,7 +8,6 @@ is told by ``bot.services.decoding``.
 from __future__ import annotations
 
 import io
-import os
 import zlib
 from collections.abc import Sequence
 from pathlib import Path
@@ -17,6 +16,7 @@ from PIL import Image
 
 from bot.domain.errors import ArtifactMissing
 from bot.domain.grid import Encoding, GridGeometry, Size, encodings_within
+from bot.files import atomic_write
 from bot.services.decoding import FAULTS, opened, size_of, to_rgb
 from bot.store.sqlite_errors import disk_faults, explain_disk
 
@@ -101,11 +101,10 @@ def crop(source: Path, box: tuple[int, int, int, int], target: Path) -> None:
 
 def _save(picture: Image.Image, target: Path, **how: int) -> None:
     """Write a PNG of pixels alone; ``target`` appears whole."""
-    part = target.with_name(f".{target.name}.part")
     bare = picture.copy() if picture.info else picture
     bare.info = {}
-    bare.save(part, "PNG", **how)
-    os.replace(part, target)
+    with atomic_write(target) as part:
+        bare.save(part, "PNG", **how)
 
 
 def fit_to_size(source: Path, geometry: GridGeometry, limit: int, folder: Path) -> Path:

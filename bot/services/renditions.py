@@ -18,6 +18,7 @@ from PIL import Image
 from bot.domain.errors import ArtifactMissing
 from bot.domain.grid import GridGeometry, file_name, grid_geometry
 from bot.domain.job import Job
+from bot.files import atomic_write
 from bot.services import imaging
 from bot.services.decoding import FAULTS, opened, size_of, to_rgb
 from bot.services.results import ResultFetcher
@@ -101,11 +102,10 @@ class RenditionCache:
                 canvas.paste(small, (0, (number - 1) * strip_size[1]))
         except FAULTS:
             return None  # a row that is not whole is the collector's to judge, not a preview's
-        part = target.with_name(f".{target.name}.part")
         with disk_faults():
             target.parent.mkdir(parents=True, exist_ok=True)
-            canvas.save(part, "WEBP", quality=75, method=2)
-            part.replace(target)
+            with atomic_write(target) as part:
+                canvas.save(part, "WEBP", quality=75, method=2)
         return target
 
     async def _fitted(self, job: Job, source: Path, limit: int) -> Path:

@@ -25,6 +25,7 @@ from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from bot.domain.grid import GridGeometry, file_name, grid_geometry
 from bot.domain.job import Job, Row
+from bot.files import atomic_write, remove_temporary_files
 from bot.services import imaging
 from bot.store.sqlite_errors import disk_faults
 from bot.store.wait_limits import outlast
@@ -247,9 +248,9 @@ class ResultFetcher:
             "collected_at": self._now().isoformat(),
             "sha256": files,
         }
-        part = folder / ".metadata.json.part"
-        part.write_text(json.dumps(metadata, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        part.replace(folder / "metadata.json")
+        text = json.dumps(metadata, indent=2, ensure_ascii=False) + "\n"
+        with atomic_write(folder / "metadata.json") as part:
+            part.write_text(text, encoding="utf-8")
 
 
 def _is_announced(path: Path, artifact: Artifact) -> bool:
@@ -284,6 +285,7 @@ def _remove_places(folder: Path) -> None:
     """Blocking. Remove what fetches have left that were killed."""
     for place in folder.glob(f"{_PLACE}*"):
         shutil.rmtree(place, ignore_errors=True)
+    remove_temporary_files(folder)
 
 
 def _sha256(path: Path) -> str:

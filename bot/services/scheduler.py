@@ -14,6 +14,7 @@ import logging
 from collections.abc import Awaitable, Callable
 from datetime import datetime
 
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import IllegalTransition
 from bot.domain.events import Scheduled
 from bot.domain.job import Job, JobState
@@ -114,10 +115,7 @@ class Scheduler:
 
     async def aclose(self) -> None:
         """Let go of running jobs; they go on at the backend and are taken up at the next start."""
-        tasks = tuple(self._running_tasks.values())
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(*self._running_tasks.values())
 
     def _has_room(self) -> bool:
         busy = len(self._running_tasks) - len(self._waiting)

@@ -11,13 +11,14 @@ import time
 from collections.abc import Awaitable, Callable
 from typing import Final, TypeVar
 
+from bot.concurrency import Backoff
 from bot.domain.errors import StoreDamaged
 
 log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-PAUSES: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
+RESTART_DELAYS_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
 """Seconds before each next start. The last one repeats."""
 
 STEADY_SECONDS: Final = 600.0
@@ -37,7 +38,7 @@ async def keep_running(
     Each is logged with its traceback; ``name`` says there what ended. Raises StoreDamaged, which
     beginning again cannot help.
     """
-    failures = 0
+    backoff = Backoff(RESTART_DELAYS_S)
     while True:
         began = clock()
         try:
@@ -47,9 +48,8 @@ async def keep_running(
         except Exception:
             # The root of a task: a defect in one must not stop the bot, or leave it half dead.
             if clock() - began >= STEADY_SECONDS:
-                failures = 0
-            pause = PAUSES[min(failures, len(PAUSES) - 1)]
+                backoff.reset()
+            pause = backoff.next()
             extra = {"job": job} if job else None
             log.exception("%s broke off; again in %g s", name, pause, extra=extra)
-            failures += 1
         await sleep(pause)

@@ -13,6 +13,7 @@ import logging
 from collections.abc import AsyncIterator, Awaitable, Callable
 
 from bot.backends.base import Backend, Extendable
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import BackendError
 from bot.domain.job import Job, JobState
 from bot.services.budget import BudgetService
@@ -53,11 +54,10 @@ class Extender:
         try:
             yield
         finally:
-            task.cancel()
             del self._seen[job.id]
-            (ended,) = await asyncio.gather(task, return_exceptions=True)
-            if isinstance(ended, Exception):
-                log.error("the job is paid no more", exc_info=ended, extra={"job": job.id})
+            await cancel_and_wait(task)
+            if not task.cancelled() and (error := task.exception()) is not None:
+                log.error("the job is paid no more", exc_info=error, extra={"job": job.id})
 
     async def _keep_paid(self, backend: Extendable, job_id: str) -> None:
         paid_at = (0, 0)

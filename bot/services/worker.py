@@ -16,6 +16,7 @@ from collections.abc import Awaitable, Callable
 from typing import TypeVar
 
 from bot.backends.base import Backend, LogLine, Submission
+from bot.concurrency import Backoff, delay_after
 from bot.domain.errors import (
     ArtifactMissing,
     IllegalTransition,
@@ -50,7 +51,7 @@ from bot.store.wait_limits import outlast
 
 log = logging.getLogger(__name__)
 
-PAUSES = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
+RETRY_DELAYS_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
 TAIL_LINES = 12
 MAX_FAILURES = 5
 
@@ -116,7 +117,7 @@ class JobWorker:
                         extra={"job": job.id},
                     )
                     if failures < MAX_FAILURES:
-                        await self._sleep(PAUSES[failures - 1])
+                        await self._sleep(delay_after(RETRY_DELAYS_S, failures - 1))
                         continue
                     # A defect must not keep its slot and its reservation for ever.
                     await self._let_go(job)
@@ -220,13 +221,13 @@ class JobWorker:
         parser = LogParser(await self._renderer.mac_key(job.id), len(job.rows))
         tail: deque[str] = deque(maxlen=TAIL_LINES)
         cursor: str | None = None
-        attempt = 0
+        backoff = Backoff(RETRY_DELAYS_S)
         if job.cancelled_by is not None:
             await self._patiently(lambda: self._backend.cancel(handle))
         while True:
             try:
                 async for item in self._backend.follow(handle, cursor):
-                    attempt = 0
+                    backoff.reset()
                     if isinstance(item, LogLine):
                         cursor = item.cursor
                         parsed = parser.feed(item.data)
@@ -251,8 +252,7 @@ class JobWorker:
                 # Its log may still be readable: it is followed on, the circuit open or not.
                 log.warning("the service is away: %s", error, extra={"job": job.id})
                 self._breaker.record_failure(str(error))
-            await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-            attempt += 1
+            await self._sleep(backoff.next())
 
     async def _collect(self, job: Job) -> Job:
         try:
@@ -266,15 +266,14 @@ class JobWorker:
 
     async def _patiently(self, act: Callable[[], Awaitable[Outcome]]) -> Outcome:
         """Do it; while the service is away, wait and do it again."""
-        attempt = 0
+        backoff = Backoff(RETRY_DELAYS_S)
         while True:
             await self._breaker.wait_closed()
             try:
                 outcome = await act()
             except Unavailable as error:
                 self._breaker.record_failure(str(error))
-                await self._sleep(PAUSES[min(attempt, len(PAUSES) - 1)])
-                attempt += 1
+                await self._sleep(backoff.next())
             else:
                 self._breaker.record_success()
                 return outcome

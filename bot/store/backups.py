@@ -15,6 +15,7 @@ from pathlib import Path
 
 from bot.domain.errors import ConfigError
 from bot.domain.job import TERMINAL
+from bot.files import fsync_path
 from bot.store import identity, migrations
 from bot.store.database import placeholders
 from bot.store.serialization import parse_timestamp
@@ -98,14 +99,14 @@ def exchange(path: Path, prepared: Path, at: datetime) -> tuple[Path, ...]:
             new = old.with_name(f"{path.stem}-replaced-{at.strftime(STAMP)}{ending}")
             old.rename(new)
             aside.append(new)
-    migrations.sync(path.parent)
+    fsync_path(path.parent)
     with closing(
         sqlite3.connect(migrations.read_only(prepared, unused=True), uri=True)
     ) as connection:
         number = int(connection.execute("PRAGMA user_version").fetchone()[0])
     prepared.replace(path)
     identity.note(path, number)
-    migrations.sync(path.parent)
+    fsync_path(path.parent)
     return tuple(aside)
 
 

@@ -25,6 +25,7 @@ from typing import Generic, TypeAlias, TypeVar
 
 import aiosqlite
 
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 from bot.store import identity
 from bot.store import migrations as schema
@@ -191,9 +192,7 @@ class Database:
         if not self._open:
             return
         self._open = False
-        if self._trial is not None:
-            self._trial.cancel()
-            await asyncio.gather(self._trial, return_exceptions=True)
+        await cancel_and_wait(self._trial)
         await self._reader.close()
         await self._writer.aclose()
 

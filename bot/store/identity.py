@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.domain.errors import ConfigError
+from bot.files import atomic_write
 
 APPLICATION_ID: Final = 0x47726264
 """``Grbd``."""
@@ -73,12 +74,8 @@ def note(path: Path, number: int) -> None:
     """Write ``number`` beside the database at ``path``, whole or not at all."""
     if _number_beside(path) == number:
         return
-    file = beside(path)
-    part = file.with_name(f"{file.name}.{os.getpid()}.part")
-    descriptor = os.open(part, os.O_CREAT | os.O_WRONLY | os.O_TRUNC, 0o600)
-    with open(descriptor, "w", encoding="ascii") as out:
-        out.write(f"{number}\n")
-    part.replace(file)
+    with atomic_write(beside(path)) as part:
+        part.write_text(f"{number}\n", encoding="ascii")
 
 
 def _number(connection: sqlite3.Connection) -> int:

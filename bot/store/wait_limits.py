@@ -13,6 +13,7 @@ from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Final, TypeVar
 
+from bot.concurrency import delay_after
 from bot.domain.errors import StoreUnavailable
 
 log = logging.getLogger(__name__)
@@ -28,7 +29,7 @@ _max_wait_s: ContextVar[float | None] = ContextVar("max_wait_s", default=None)
 
 def pause_after(attempt: int) -> float:
     """Return the seconds to wait after the failed ``attempt``, counted from 0."""
-    return PAUSES[min(attempt, len(PAUSES) - 1)]
+    return delay_after(PAUSES, attempt)
 
 
 def max_wait_s() -> float | None:

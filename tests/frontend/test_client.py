@@ -71,7 +71,7 @@ async def test_a_memory_that_cannot_be_written_is_named_and_the_bot_goes_on(
 ) -> None:
     settings.data.dir.mkdir()
     # A folder in its place: nobody can write over that, not even root.
-    (settings.data.dir / ".commands.json.part").mkdir()
+    (settings.data.dir / "commands.json").mkdir()
     for start in (1, 2):
         async with running(playground, settings, clock):
             assert len(puts(playground)) == start

@@ -21,7 +21,7 @@ from bot.domain.job import Job, JobState
 from bot.domain.workflow.document import Workflow
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.results import ResultFetcher
-from bot.services.supervision import PAUSES, STEADY_SECONDS, keep_running
+from bot.services.supervision import RESTART_DELAYS_S, STEADY_SECONDS, keep_running
 from bot.services.worker import MAX_FAILURES
 from tests.services.fakes import GUILD, Naps, Postman
 from tests.services.harness import a_member, open_harness
@@ -50,7 +50,7 @@ async def test_what_breaks_off_is_begun_again_with_growing_pauses(
         return "done"
 
     assert await keep_running("the loop", run, sleep=naps, clock=lambda: 0.0) == "done"
-    assert naps.taken == [*PAUSES, PAUSES[-1], PAUSES[-1]]
+    assert naps.taken == [*RESTART_DELAYS_S, RESTART_DELAYS_S[-1], RESTART_DELAYS_S[-1]]
     assert caplog.text.count("the loop broke off") == 7
     assert "ValueError: a defect" in caplog.text
     assert "Traceback" in caplog.text
@@ -63,7 +63,7 @@ async def test_what_ran_for_long_is_begun_again_soon() -> None:
         stumbles.step()
 
     await keep_running("the loop", run, sleep=naps, clock=lambda: float(next(moments)))
-    assert naps.taken == [PAUSES[0]] * 3
+    assert naps.taken == [RESTART_DELAYS_S[0]] * 3
 
 
 async def test_a_damaged_database_ends_it() -> None:

@@ -15,7 +15,7 @@ from bot.backends.base import Backend, LifecycleEvent, LogLine, Submission
 from bot.domain.errors import Unavailable
 from bot.domain.events import BackendJobRef, Cancelled, Exited, RowReady
 from bot.services.circuit_breaker import CircuitBreaker
-from bot.services.worker import PAUSES
+from bot.services.worker import RETRY_DELAYS_S
 from tests.backends.conformance import events
 from tests.backends.jobs import submission
 from tests.slurm.cluster import Cluster
@@ -229,7 +229,7 @@ async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_
                     pass
             except Unavailable as error:
                 breaker.record_failure(str(error))
-                await asyncio.sleep(PAUSES[0])
+                await asyncio.sleep(RETRY_DELAYS_S[0])
 
     handle = await backend.submit(submission("alone", backend.upload_url("alone"), "slow"))
     carrying = asyncio.create_task(carry(handle))

@@ -18,6 +18,7 @@ from bot.backends.deepsquare.contracts import ContractReader, Transition
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.deepsquare.state_store import StateStore
 from bot.backends.deepsquare.timeouts import Timeouts
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
@@ -111,9 +112,7 @@ class Watcher:
     async def aclose(self) -> None:
         """Stop looking."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.gather(task, return_exceptions=True)
+        await cancel_and_wait(task)
 
     async def _run(self) -> None:
         pause = self._timeouts.poll

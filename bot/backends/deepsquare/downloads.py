@@ -10,7 +10,6 @@ from __future__ import annotations
 import asyncio
 import hashlib
 import ipaddress
-import os
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -23,6 +22,7 @@ from bot.backends.deepsquare.timeouts import Timeouts
 from bot.backends.job_folders import CHUNK, MAX_BYTES
 from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
+from bot.files import atomic_write_async
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 
@@ -99,13 +99,9 @@ class ArtifactDownloader:
         return "" if answer.status_code < 500 else f"{url}: HTTP status {answer.status_code}"
 
     async def _download(self, url: str, artifact: Artifact, target: Path) -> None:
-        part = target.with_name(f".{target.name}.part")
-        try:
-            target.parent.mkdir(parents=True, exist_ok=True)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        async with atomic_write_async(target) as part:
             await self._receive(url, artifact, part)
-            os.replace(part, target)
-        finally:
-            part.unlink(missing_ok=True)
 
     async def _receive(self, url: str, artifact: Artifact, part: Path) -> None:
         timeout = httpx.Timeout(self._timeouts.read, connect=self._timeouts.connect)
@@ -124,8 +120,6 @@ class ArtifactDownloader:
                             raise ArtifactDamaged(f"more bytes than the {artifact.size} announced")
                         digest.update(chunk)
                         await asyncio.to_thread(out.write, chunk)
-                    out.flush()
-                    await asyncio.to_thread(os.fsync, out.fileno())
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             raise Unavailable(f"{url}: {type(error).__name__}") from error
         if size != artifact.size or digest.hexdigest() != artifact.sha256:

@@ -33,6 +33,7 @@ from bot.backends.deepsquare.watchdog import (
     RepeatCancel,
     Watchdog,
 )
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import (
     BackendError,
     InsufficientFunds,
@@ -172,10 +173,7 @@ class _AttemptStream:
 
     async def __aexit__(self, *_: object) -> None:
         await self._reading.aclose()
-        tasks = [task for task in (self._acting, self._looking) if task is not None]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await cancel_and_wait(self._acting, self._looking)
         await self._watching.__aexit__()
 
     async def more(self) -> list[LogLine | LifecycleEvent]:

@@ -22,6 +22,7 @@ from bot.backends.deepsquare.abi import log_name
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.deepsquare.timeouts import Timeouts
 from bot.backends.deepsquare.wallet import SIGNATURE_BYTES, Wallet
+from bot.concurrency import delay_after
 from bot.domain.errors import LogStreamLost, Unavailable
 
 log = logging.getLogger(__name__)
@@ -153,9 +154,7 @@ class LogClient:
 
     def pause(self, attempt: int) -> float:
         """How long to wait before the stream is opened for the ``attempt``-th time again."""
-        steps = self._timeouts.backoff
-        step = steps[min(attempt, len(steps) - 1)]
-        return step * (0.9 + 0.2 * self._chance())
+        return delay_after(self._timeouts.backoff, attempt) * (0.9 + 0.2 * self._chance())
 
     async def rest(self, seconds: float) -> None:
         """Wait."""

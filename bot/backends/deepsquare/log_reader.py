@@ -14,6 +14,7 @@ from collections.abc import Callable
 
 from bot.backends.base import LogLine
 from bot.backends.deepsquare.log_client import LogAccessDenied, LogClient, LogCursor
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import LogStreamLost
 from bot.domain.workflow.bash import JOB_ENDED_LINE, JOB_STARTED_LINE
 
@@ -69,8 +70,7 @@ class LogReader:
 
     async def aclose(self) -> None:
         """Stop reading."""
-        self._task.cancel()
-        await asyncio.gather(self._task, return_exceptions=True)
+        await cancel_and_wait(self._task)
 
     async def _run(self) -> None:
         attempt = 0

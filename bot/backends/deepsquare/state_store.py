@@ -28,6 +28,7 @@ from bot.backends.deepsquare.state import (
     SignedTransaction,
 )
 from bot.domain.errors import ConfigError, SubmissionRejected
+from bot.files import atomic_write, fsync_path
 
 KEPT = timedelta(days=30)
 """For so long a settled job's record is kept: its run time sizes later locks."""
@@ -169,26 +170,12 @@ class StateStore:
             raise ConfigError(str(file), f"is damaged ({type(error).__name__})", hint) from error
 
     def _write(self, file: Path, document: dict[str, Any]) -> None:
-        part = file.with_suffix(f".{os.getpid()}.part")
-        descriptor = os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as stream:
-            json.dump(document, stream)
-            stream.flush()
-            os.fsync(stream.fileno())
-        os.replace(part, file)
-        _sync(file.parent)
+        with atomic_write(file) as part:
+            part.write_text(json.dumps(document), encoding="utf-8")
 
     def _remove(self, file: Path) -> None:
         file.unlink(missing_ok=True)
-        _sync(file.parent)
-
-
-def _sync(folder: Path) -> None:
-    descriptor = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+        fsync_path(file.parent)
 
 
 def _plain(value: Any) -> Any:

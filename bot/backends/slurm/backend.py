@@ -44,6 +44,7 @@ from bot.backends.slurm.job_tracker import STOPPED_SECONDS, JobTracker, SqueueOb
 from bot.backends.slurm.options import SlurmOptions, cluster_words
 from bot.backends.slurm.poller import QueuePoller, Snapshot
 from bot.backends.slurm.srun import SrunLauncher
+from bot.concurrency import cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import (
     ConfigError,
@@ -203,9 +204,7 @@ class SlurmBackend:
         except OSError as error:
             raise LogStreamLost(f"cannot read {folder.path}: {error.strerror}") from error
         finally:
-            if looking is not None:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+            await cancel_and_wait(looking)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy a published file, checked, in a thread."""

@@ -23,9 +23,9 @@ from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from bot.backends.job_folders import write_private
 from bot.domain.errors import LogStreamLost
 from bot.domain.workflow.bash import JOB_ENDED_LINE, JOB_STARTED_LINE
+from bot.files import atomic_write
 
 LOCK_SECONDS = 0.05
 TAIL_BYTES = 16_384
@@ -215,6 +215,5 @@ class JobFolder:
             return ""
 
     def _write(self, name: str, text: str) -> None:
-        part = self.path / f".{name}.part"
-        write_private(part, text)
-        part.replace(self.path / name)
+        with atomic_write(self.path / name) as part:
+            part.write_text(text, encoding="utf-8")

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from bot.backends.slurm.commands import SlurmCommands
 from bot.backends.slurm.options import cluster_words
 from bot.backends.slurm.squeue import TEXT_FORMAT, SqueueRecord, parse_json, parse_text
+from bot.concurrency import cancel_and_wait
 from bot.domain.errors import SubmissionRejected, Unavailable
 
 log = logging.getLogger(__name__)
@@ -83,9 +84,7 @@ class QueuePoller:
 
     async def aclose(self) -> None:
         """Ask no more."""
-        if self._asking is not None:
-            self._asking.cancel()
-            await asyncio.gather(self._asking, return_exceptions=True)
+        await cancel_and_wait(self._asking)
 
     async def _ask(self) -> Snapshot | Unavailable:
         """Wait for the turn and ask. An outage is a value: nobody may be left to catch it."""

@@ -18,6 +18,7 @@ from importlib import resources
 from pathlib import Path
 
 from bot.domain.errors import ConfigError
+from bot.files import fsync_path
 from bot.store import identity
 from bot.store.serialization import to_timestamp
 from bot.store.sqlite_errors import RESTORE_HINT
@@ -230,9 +231,9 @@ def backup_copy(source: Path, target: Path, *, unused: bool = False) -> None:
             writer.execute("PRAGMA journal_mode = DELETE")
             identity.renumber(writer)
             check_sound(writer, source)
-        sync(partial)
+        fsync_path(partial)
         partial.replace(target)
-        sync(target.parent)
+        fsync_path(target.parent)
     finally:
         for left in (partial, *identity.companions(partial)):
             left.unlink(missing_ok=True)
@@ -261,12 +262,3 @@ def read_only(path: Path, *, unused: bool = False) -> str:
 def create_private_file(path: Path) -> None:
     """An empty file that only its owner may read: it will hold prompts and interaction tokens."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
-
-
-def sync(path: Path) -> None:
-    """Have the disk keep a file's content, or a folder's list of files. Blocking."""
-    descriptor = os.open(path, os.O_RDONLY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
