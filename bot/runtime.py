@@ -140,7 +140,7 @@ async def open_runtime(
         )
 
         def opened(guild_id: int, author_id: int) -> None:
-            engine.kept.opened(guild_id=guild_id, author_id=author_id)
+            engine.kept.retry_now(guild_id=guild_id, author_id=author_id)
             if not author_id:
                 cards.reopen()
 

@@ -1,1 +1,4 @@
-"""Carries a job from acceptance to delivery. Knows neither Discord nor a concrete backend."""
+"""Application services: they take a job from its request to its delivered result.
+
+They import neither Discord nor a concrete backend.
+"""

@@ -1,8 +1,8 @@
-"""Credits: what jobs may cost before they start, and what they did cost after they ended.
+"""The day's budgets in credits: what jobs may cost at most, and what they did cost.
 
-A price is written down, and held against the ceilings of the day, in the transaction before the
-backend is asked for anything; the cost follows when the backend has settled. A day begins at
-midnight UTC. Where computing is free there is nothing to do here.
+The price of a job is saved, and checked against the limits of the day, in one transaction before
+the job is submitted. Its cost follows when the backend has settled it. A day begins at midnight
+UTC. Backends without prices need none of this.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ __all__ = ["BudgetLimits", "BudgetService", "JobCost", "format_cost", "format_cr
 
 log = logging.getLogger(__name__)
 
-_BUDGET = "{whose} compute budget for today is used up; it is free again at midnight UTC."
-# Without a handle, and ended like this, a job was never given to the backend: None is a cancel.
-_NEVER_SENT = frozenset(
+_BUDGET_USED_UP = "{owner} compute budget for today is used up. It starts again at midnight UTC."
+# A job without a handle that ended like this was never submitted. None: it was cancelled.
+_NEVER_SUBMITTED = frozenset(
     {None, FailureReason.OUT_OF_FUNDS, FailureReason.REJECTED, FailureReason.FILES_MISSING}
 )
 SETTLE_DELAYS_S = (1.0, 5.0, 30.0, 120.0, 300.0)
@@ -41,35 +41,35 @@ SETTLE_DELAYS_S = (1.0, 5.0, 30.0, 120.0, 300.0)
 
 @dataclass(frozen=True, slots=True)
 class BudgetLimits:
-    """The most credits in a day, in all and per server; None for no ceiling."""
+    """The most credits to spend in a day, in all and per server. None: no limit."""
 
     total: Decimal | None = None
     per_server: Decimal | None = None
 
 
 def format_credits(credits: Decimal) -> str:
-    """An amount as people read it: ``1,234.5``, to a ten-thousandth."""
+    """Return an amount as people read it: ``1,234.5``, to a ten-thousandth."""
     return f"{credits:,.4f}".rstrip("0").rstrip(".")
 
 
 def format_cost(credits: JobCost) -> str:
-    """What a job cost and what came back, or the most it may cost; "" where computing is free."""
+    """Return what a job cost and what was refunded, or the most it may cost; "" if it is free."""
     if credits.price is None:
         return ""
     if credits.cost is None:
         return f"at most {format_credits(credits.price)} credits"
-    back = f", {format_credits(credits.refund)} came back" if credits.refund else ""
-    return f"{format_credits(credits.cost)} credits{back}"
+    refund = f", {format_credits(credits.refund)} refunded" if credits.refund else ""
+    return f"{format_credits(credits.cost)} credits{refund}"
 
 
 class BudgetService:
-    """``promise`` before a job is submitted, ``settle`` after it has ended."""
+    """Reserve the price of a job before it is submitted, and save its cost after it has ended."""
 
     def __init__(
         self,
         database: Database,
         backend: Backend,
-        ceilings: BudgetLimits,
+        limits: BudgetLimits,
         *,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -78,90 +78,91 @@ class BudgetService:
         self._database = database
         self._jobs = JobRepository(database)
         self._backend = backend
-        self._ceilings = ceilings
+        self._limits = limits
         self._now = now
         self._sleep = sleep
         self._on_settled = on_settled
         self._settling: dict[str, asyncio.Task[None]] = {}
 
     async def reserve(self, job: Job, workflow: Workflow) -> str:
-        """Write down the most that the job may cost; why not, in words for the member, or "".
+        """Save the most that the job may cost. Return "", or why the budget does not allow it.
 
-        Nothing is promised that would pass a ceiling. Raises BackendError if there is no price.
+        The reason is for the member; then nothing is reserved. Idempotent. Raises BackendError if
+        the backend gives no price.
         """
         credits = (await self._backend.price(workflow)).credits
         if credits is None:
             return ""
 
-        def promise(link: sqlite3.Connection) -> str:
+        def reserve(link: sqlite3.Connection) -> str:
             if job_table.credits_of(link, job.id).price is not None:
-                return ""  # promised before a crash
-            return self._raise_promise(link, job, credits)
+                return ""  # reserved before a crash
+            return self._reserve_up_to(link, job, credits)
 
-        return await self._database.write(promise)
+        return await self._database.write(reserve)
 
     async def extend(self, job: Job, total: Decimal) -> bool:
-        """Write down that a running job may cost ``total`` in all, before it is paid.
+        """Save that a running job may cost ``total`` credits in all, before that is paid.
 
-        False if that would pass a ceiling of the day; nothing is promised then. Repeating it
-        promises nothing more.
+        Return False if that would pass a limit of the day; then nothing is reserved. Idempotent.
         """
 
         def extend(link: sqlite3.Connection) -> bool:
             price = job_table.credits_of(link, job.id).price
             if price is not None and total <= price:
                 return True
-            return not self._raise_promise(link, job, total)
+            return not self._reserve_up_to(link, job, total)
 
         return await self._database.write(extend)
 
-    def _raise_promise(self, link: sqlite3.Connection, job: Job, credits: Decimal) -> str:
-        """Promise the job ``credits`` in all; why not, in words for the member, or ""."""
+    def _reserve_up_to(self, link: sqlite3.Connection, job: Job, credits: Decimal) -> str:
+        """Reserve ``credits`` in all for the job. Return "", or why not, for the member."""
         day = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
-        guild = job.request.place.guild_id
         more = credits - (job_table.credits_of(link, job.id).price or Decimal())
-        for ceiling, server, whose in (
-            (self._ceilings.total, None, "the bot's"),
-            (self._ceilings.per_server, guild, "this server's"),
+        for limit, guild_id, owner in (
+            (self._limits.total, None, "the bot's"),
+            (self._limits.per_server, job.request.place.guild_id, "this server's"),
         ):
-            spent = job_table.spent(link, server, day)
-            if ceiling is not None and spent + more > ceiling:
+            spent = job_table.spent(link, guild_id, day)
+            if limit is not None and spent + more > limit:
                 log.error(
-                    "%s ceiling of %s credits a day is reached: %s are spent or promised, "
+                    "%s limit of %s credits a day is reached: %s are spent or reserved, "
                     "this job may cost %s more",
-                    whose,
-                    ceiling,
+                    owner,
+                    limit,
                     spent,
                     more,
                     extra={"job": job.id},
                 )
-                return _BUDGET.format(whose=f"{whose[:1].upper()}{whose[1:]}")
+                return _BUDGET_USED_UP.format(owner=f"{owner[:1].upper()}{owner[1:]}")
         job_table.set_credits(link, job.id, price=credits)
         return ""
 
     def schedule_settlement(self, job: Job) -> None:
-        """See to it, in the background, that the cost of an ended job is written down."""
-        if job.id in self._settling or (job.handle is None and job.cause not in _NEVER_SENT):
+        """Start saving the cost of an ended job in the background. Idempotent."""
+        if job.id in self._settling or (job.handle is None and job.cause not in _NEVER_SUBMITTED):
             return
         task = asyncio.get_running_loop().create_task(
-            keep_running("settling", lambda: self._settle(job), sleep=self._sleep, job=job.id),
+            keep_running(
+                "settling the cost", lambda: self._settle(job), sleep=self._sleep, job=job.id
+            ),
             name=f"settle {job.id}",
         )
         self._settling[job.id] = task
         task.add_done_callback(lambda _: self._settling.pop(job.id, None))
 
     async def recover(self) -> None:
-        """Take up the settlements that a restart interrupted."""
+        """Resume the settlements that a restart interrupted."""
         for job in await self._jobs.unsettled():
             self.schedule_settlement(job)
 
     async def idle(self) -> None:
-        """Wait until everything is settled."""
+        """Wait until no settlement is running."""
         while self._settling:
             await asyncio.wait(tuple(self._settling.values()))
 
     async def aclose(self) -> None:
-        """Let go; the next start takes it up."""
+        """Cancel the running settlements; the next start resumes them."""
         await cancel_and_wait(*self._settling.values())
 
     async def _settle(self, job: Job) -> None:
@@ -181,7 +182,7 @@ class BudgetService:
         await self._write(job, settlement.cost, settlement.refund)
         self._on_settled(settlement.cost, settlement.refund)
         log.info(
-            "settled: %s credits, %s came back %s",
+            "settled: %s credits, %s refunded %s",
             settlement.cost,
             settlement.refund,
             settlement.detail,
@@ -189,7 +190,7 @@ class BudgetService:
         )
 
     async def _write(self, job: Job, cost: Decimal, refund: Decimal) -> None:
-        """Write the cost of a priced job down; one without a price has none."""
+        """Save the cost of a job that has a price."""
 
         def write(link: sqlite3.Connection) -> None:
             if job_table.credits_of(link, job.id).price is not None:

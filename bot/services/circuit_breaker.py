@@ -1,8 +1,7 @@
-"""The circuit breaker in front of the backend: closed while it answers, open while it is away.
+"""The circuit breaker of the backend: closed while it answers, open while it is unavailable.
 
-An outage is the service's, not a job's: jobs in the line keep their place, those at the backend
-wait. While open, one probe at a time asks for the backend's health; the first good answer closes
-the circuit and wakes everyone.
+An outage fails no job: queued jobs keep their position, submitted ones wait. While the breaker is
+open, one probe at a time asks for the backend's health; the first healthy answer closes it.
 """
 
 from __future__ import annotations
@@ -22,19 +21,22 @@ PROBE_DELAYS_S = (1.0, 2.0, 5.0, 10.0, 30.0)
 
 
 class CircuitBreaker:
-    """``fail()`` counts, ``succeed()`` forgets; ``closed()`` waits until the service is back."""
+    """Open after ``threshold`` failures in a row, and close again when a probe succeeds.
+
+    ``on_change`` is called with whether the breaker is open, and with the reason.
+    """
 
     def __init__(
         self,
         probe: Callable[[], Awaitable[Health]],
         *,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-        trips_at: int = FAILURE_THRESHOLD,
+        threshold: int = FAILURE_THRESHOLD,
         on_change: Callable[[bool, str], None] = lambda _open, _detail: None,
     ) -> None:
         self._probe = probe
         self._sleep = sleep
-        self._trips_at = trips_at
+        self._threshold = threshold
         self._on_change = on_change
         self._failures = 0
         self._closed = asyncio.Event()
@@ -44,36 +46,36 @@ class CircuitBreaker:
 
     @property
     def open(self) -> bool:
-        """Whether the service is taken to be away."""
+        """Whether the backend is considered unavailable."""
         return not self._closed.is_set()
 
     def record_success(self) -> None:
-        """The service answered."""
+        """Reset the count of failures: the backend answered."""
         self._failures = 0
 
     def record_failure(self, detail: str) -> None:
-        """The service did not answer, or answered with an outage."""
+        """Count a failure of the backend; open the breaker at the threshold and start to probe."""
         self._failures += 1
-        if self._failures < self._trips_at or self.open:
+        if self._failures < self._threshold or self.open:
             return
-        log.error("the backend is away: %s; the line waits, probing goes on", detail)
+        log.error("the backend is unavailable: %s; the queue waits until a probe succeeds", detail)
         self.detail = detail
         self._closed.clear()
-        # First of all: whatever else goes wrong, somebody has to find out when it is back.
+        # Before anything else: if the callback fails, a probe must still close the breaker.
         self._probing = asyncio.get_running_loop().create_task(
-            keep_running("probing the backend", self._probe_until_back, sleep=self._sleep)
+            keep_running("probing the backend", self._probe_until_healthy, sleep=self._sleep)
         )
         self._on_change(True, detail)
 
     async def wait_closed(self) -> None:
-        """Wait until the service is back; at once if it is there."""
+        """Wait until the backend is available; return at once if it is."""
         await self._closed.wait()
 
     async def aclose(self) -> None:
-        """Stop probing."""
+        """Stop probing. Idempotent."""
         await cancel_and_wait(self._probing)
 
-    async def _probe_until_back(self) -> None:
+    async def _probe_until_healthy(self) -> None:
         backoff = Backoff(PROBE_DELAYS_S)
         while True:
             await self._sleep(backoff.next())
@@ -81,7 +83,7 @@ class CircuitBreaker:
             if health.ok:
                 break
             self.detail = health.detail
-        log.warning("the backend is back: %s", health.detail)
+        log.warning("the backend is available again: %s", health.detail)
         self._failures = 0
         self._closed.set()
         self._on_change(False, health.detail)

@@ -1,7 +1,7 @@
-"""Picture files of any painter, opened with care and brought to one form: upright 8-bit sRGB.
+"""Decode untrusted image files to one form: upright 8-bit sRGB. Blocking.
 
-Blocking. Only the formats below are read. What a file says beside its pixels is used where it
-changes what the eye sees (profile, gamma, transparency, orientation) and skipped otherwise.
+Only the formats below are read. Metadata is used where it changes what the eye sees (colour
+profile, gamma, transparency, orientation), and skipped otherwise.
 """
 
 from __future__ import annotations
@@ -20,36 +20,36 @@ from bot.services.png import without_texts
 
 FORMATS: Final = ("PNG", "JPEG", "WEBP")
 
-FAULTS: Final = (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError)
-"""What opening or decoding a file that is no whole picture can raise."""
+DECODE_ERRORS: Final = (OSError, SyntaxError, ValueError, TypeError, Image.DecompressionBombError)
+"""What Pillow can raise when it opens or decodes a file that is not a complete image."""
 
 BACKGROUND: Final = (255, 255, 255)
-"""Seen through transparent parts: neither Discord's clients nor JPEG agree on anything better."""
+"""Shown through transparent parts: Discord's clients differ, and JPEG has no transparency."""
 
-_SIDEWAYS = frozenset({5, 6, 7, 8})
+_TURNED_ORIENTATIONS = frozenset({5, 6, 7, 8})
 _GREY_MODES = frozenset({"1", "L", "LA", "La"})
-_USUAL_GAMMA = 1 / 2.2
+_SRGB_GAMMA = 1 / 2.2
 
 
 @contextmanager
-def opened(path: Path) -> Iterator[Image.Image]:
-    """Open a picture without decoding it; texts inside a PNG are not even unpacked.
+def open_image(path: Path) -> Iterator[Image.Image]:
+    """Open an image without decoding it; the texts in a PNG are not unpacked.
 
-    Raises one of FAULTS.
+    Raises one of DECODE_ERRORS.
     """
     with Image.open(io.BytesIO(without_texts(path.read_bytes())), formats=FORMATS) as picture:
         yield picture
 
 
-def size_of(picture: Image.Image) -> Size:
-    """Return width and height as the picture is to be seen, turned if it says so."""
-    return picture.size[::-1] if _orientation(picture) in _SIDEWAYS else picture.size
+def upright_size(picture: Image.Image) -> Size:
+    """Return width and height as the image is shown, after its EXIF orientation."""
+    return picture.size[::-1] if _orientation(picture) in _TURNED_ORIENTATIONS else picture.size
 
 
 def to_rgb(picture: Image.Image) -> Image.Image:
     """Return the first frame in 8-bit sRGB, upright; transparent parts show BACKGROUND.
 
-    Decodes; raises one of FAULTS. A plain RGB picture comes back as it is.
+    Decodes the image. A plain RGB image is returned as it is. Raises one of DECODE_ERRORS.
     """
     turned = _orientation(picture) != 1
     picture.load()
@@ -63,7 +63,7 @@ def to_rgb(picture: Image.Image) -> Image.Image:
     alpha = None
     if picture.mode in ("RGBA", "RGBa", "LA", "La", "PA") or "transparency" in info:
         alpha = picture.convert("RGBA").getchannel("A")
-    picture = _in_srgb(_opaque(picture), info)
+    picture = _to_srgb(_drop_alpha(picture), info)
     if alpha is None:
         return picture
     canvas = Image.new("RGB", picture.size, BACKGROUND)
@@ -72,17 +72,17 @@ def to_rgb(picture: Image.Image) -> Image.Image:
 
 
 def _orientation(picture: Image.Image) -> int:
-    """1 for upright. What stands behind the pixels of a PNG does not count: nobody has read it."""
+    """Return the EXIF orientation, 1 for upright. EXIF behind the pixels of a PNG is not read."""
     if "exif" not in picture.info:
         return 1
     try:
         return int(picture.getexif().get(ExifTags.Base.Orientation, 1))
-    except FAULTS:
-        return 1  # EXIF that nobody can read turns nothing
+    except DECODE_ERRORS:
+        return 1  # unreadable EXIF is ignored
 
 
-def _opaque(picture: Image.Image) -> Image.Image:
-    """The colours alone, in a mode that a colour profile can speak of: L, RGB or CMYK."""
+def _drop_alpha(picture: Image.Image) -> Image.Image:
+    """Return the colours alone, in a mode that a colour profile can apply to: L, RGB or CMYK."""
     if picture.mode in _GREY_MODES:
         return picture.convert("L")
     if picture.mode in ("RGB", "CMYK"):
@@ -91,33 +91,33 @@ def _opaque(picture: Image.Image) -> Image.Image:
     return picture.convert("RGBA").convert("RGB")
 
 
-def _in_srgb(picture: Image.Image, info: dict[Any, Any]) -> Image.Image:
+def _to_srgb(picture: Image.Image, info: dict[Any, Any]) -> Image.Image:
     profile, gamma = info.get("icc_profile"), info.get("gamma")
     if profile:
-        if (converted := _by_profile(picture, profile)) is not None:
+        if (converted := _apply_profile(picture, profile)) is not None:
             return converted
     elif gamma and "srgb" not in info and picture.mode != "CMYK":
-        exponent = _USUAL_GAMMA / gamma
+        exponent = _SRGB_GAMMA / gamma
         if not 0.95 < exponent < 1.05:
             table = [round(255 * (value / 255) ** exponent) for value in range(256)]
             picture = picture.point(table * len(picture.getbands()))
     return picture if picture.mode == "RGB" else picture.convert("RGB")
 
 
-def _by_profile(picture: Image.Image, data: bytes) -> Image.Image | None:
-    """The picture in sRGB; None where the profile is broken, or speaks of another kind of picture.
+def _apply_profile(picture: Image.Image, data: bytes) -> Image.Image | None:
+    """Return the image in sRGB, or None if the profile is broken or is for another mode.
 
-    Then its numbers are taken as they are, as browsers do.
+    The caller then takes the numbers as they are, as browsers do.
     """
     try:
         profile = ImageCms.ImageCmsProfile(io.BytesIO(data))
         if picture.mode == "RGB" and "sRGB" in ImageCms.getProfileDescription(profile):
             return picture  # a conversion would only round
-        return ImageCms.profileToProfile(picture, profile, _srgb(), outputMode="RGB")
+        return ImageCms.profileToProfile(picture, profile, _srgb_profile(), outputMode="RGB")
     except (ImageCms.PyCMSError, OSError, ValueError, TypeError):
         return None
 
 
 @lru_cache(maxsize=1)
-def _srgb() -> ImageCms.ImageCmsProfile:
+def _srgb_profile() -> ImageCms.ImageCmsProfile:
     return ImageCms.ImageCmsProfile(ImageCms.createProfile("sRGB"))

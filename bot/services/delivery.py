@@ -1,17 +1,17 @@
-"""Handing a result over, once, by the first rung of the ladder that holds.
+"""Deliver each result once, by the first delivery method that accepts it.
 
-    interaction   edit the first answer, while its token lives
-    channel       a message of the bot's own
-    direct        a direct message to the author
-    kept          nothing is posted; the result waits until a way is open (``bot.services.redelivery``)
+    interaction   edit the first response, while its token is valid
+    channel       post a message in the channel
+    direct        send a direct message to the author
+    kept          post nothing; ``bot.services.redelivery`` tries again later
 
-Only a definite refusal leads to the next rung. Where a rung cannot be reached, or nobody can say
-whether it took the result, the delivery waits, looks whether the last attempt took effect, and
-tries the same rung again, for hours if need be.
+Only a definite refusal leads to the next method. If a method cannot be reached, or it is unknown
+whether it accepted the result, the delivery waits, looks for the message of the last attempt, and
+tries the same method again, for hours if needed.
 
-Each attempt is written down before it is made and after. An attempt without an outcome, after a
-crash, was perhaps made: the courier is asked to look before it posts again. What a rung means is
-the courier's business; the command line's only rung is a folder.
+Each attempt is saved before and after it is made. After a crash, an attempt without an outcome may
+have been made: the transport looks for its message before it sends again. The transport defines
+the methods; that of the command line has one, a folder.
 """
 
 from __future__ import annotations
@@ -41,40 +41,40 @@ __all__ = ["InteractionRef", "MessageStore", "StatusMessage", "is_erased"]
 
 log = logging.getLogger(__name__)
 
-ATTEMPT_SECONDS = 120.0
-METHODS_SECONDS = 5.0
+ATTEMPT_TIMEOUT_S = 120.0
+METHODS_TIMEOUT_S = 5.0
 
 
 class DeliveryTransport(Protocol):
-    """Knows how to hand a package over."""
+    """Sends results by one or more delivery methods."""
 
     async def methods(self, job: Job) -> tuple[str, ...]:
-        """The rungs worth trying now, best first; ``kept`` need not be named."""
+        """Return the methods to try now, best first; ``kept`` need not be named."""
         ...
 
     async def send(
         self, method: str, job: Job, package: JobResult, nonce: str
     ) -> MessageRef | None:
-        """Post the package.
+        """Send the result and return its message, if there is one.
 
-        Raises DeliveryUnavailable or OSError if it cannot be done now, or if nobody can say
-        whether it was; any other DeliveryError if this rung refuses it.
+        Raises DeliveryUnavailable or OSError if that is not possible now, or if it is unknown
+        whether it was sent; any other DeliveryError if this method refuses it.
         """
         ...
 
     async def find_sent(
         self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
-        """The message that an attempt, first made at ``since``, has posted after all, or None.
+        """Return the message that an attempt, first made at ``since``, has sent, or None.
 
-        Raises DeliveryUnavailable or OSError if that cannot be seen now, any other DeliveryError
-        if it can never be.
+        Raises DeliveryUnavailable or OSError if that cannot be found out now, any other
+        DeliveryError if it never can.
         """
         ...
 
 
 class DeliveryService:
-    """Climbs down the ladder until a rung holds; the last one always does."""
+    """Try the delivery methods in order until one accepts the result; ``kept`` always does."""
 
     def __init__(
         self,
@@ -84,7 +84,7 @@ class DeliveryService:
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         chance: Callable[[], float] = random.random,
-        attempt_seconds: float = ATTEMPT_SECONDS,
+        attempt_seconds: float = ATTEMPT_TIMEOUT_S,
     ) -> None:
         self._database = database
         self._reader = deliveries.DeliveryRepository(database)
@@ -100,16 +100,16 @@ class DeliveryService:
         package: JobResult,
         *,
         again: bool = False,
-        waits: Callable[[], None] = lambda: None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> Delivered:
-        """Hand the result over and say by which rung; never raises for a refused delivery.
+        """Deliver the result and return the method. Never raises for a refused delivery.
 
-        ``again``: rungs that have refused it before are tried, too. ``waits`` is called when it
-        turns out that the delivery has to wait.
+        ``again``: also try the methods that have refused it before. ``on_wait`` is called whenever
+        the delivery has to wait. Idempotent: what was sent before is found, not sent again.
         """
         nonce = f"job-{job.id}"
         level = logging.INFO if again else logging.WARNING
-        pauses = _Pauses(job, Backoff(jitter=0.5, chance=self._chance), self._sleep, waits)
+        delays = _RetryDelays(job, Backoff(jitter=0.5, chance=self._chance), self._sleep, on_wait)
         attempts = {
             attempt.method: attempt
             for attempt in await self._reader.attempts(job.id)
@@ -118,12 +118,12 @@ class DeliveryService:
         for attempt in attempts.values():
             if attempt.delivered is False:
                 continue
-            # A restore writes attempts down later than they were made, if they were.
+            # After a restore, an attempt may have been saved later than it was made.
             since = attempt.attempted_at if again else job.created_at
-            message = await self._look(attempt.method, job, nonce, since, pauses)
+            message = await self._find_sent(attempt.method, job, nonce, since, delays)
             if message is not None or attempt.delivered:
                 return await self._done(job, attempt.method, nonce, message)
-        for method in await self._methods(job, waits):
+        for method in await self._methods(job, on_wait):
             earlier = attempts.get(method)
             if earlier is not None and earlier.delivered is False and not again:
                 continue
@@ -134,67 +134,69 @@ class DeliveryService:
                 )
             )
             try:
-                message = await self._attempt(method, job, package, nonce, at, pauses)
+                message = await self._send(method, job, package, nonce, at, delays)
             except DeliveryError as error:
                 log.log(level, "delivery by %s failed: %s", method, error, extra={"job": job.id})
-                await self._note(job, method, nonce, delivered=False, detail=str(error))
+                await self._finish_attempt(job, method, nonce, delivered=False, detail=str(error))
                 continue
             return await self._done(job, method, nonce, message)
-        log.log(level, "the result is kept for the author's history", extra={"job": job.id})
+        log.log(
+            level, "the result is kept: the author finds it with /history", extra={"job": job.id}
+        )
         return Delivered(KEPT)
 
-    async def _methods(self, job: Job, waits: Callable[[], None]) -> tuple[str, ...]:
-        """The rungs, once the courier knows them; while Discord is away the card may be unknown."""
+    async def _methods(self, job: Job, on_wait: Callable[[], None]) -> tuple[str, ...]:
+        """Return the methods. They can take long to find while Discord is unavailable."""
         asking = asyncio.ensure_future(self._transport.methods(job))
         try:
-            done, _ = await asyncio.wait({asking}, timeout=METHODS_SECONDS)
+            done, _ = await asyncio.wait({asking}, timeout=METHODS_TIMEOUT_S)
             if not done:
-                waits()
+                on_wait()
             return await asking
         finally:
             asking.cancel()
 
-    async def _attempt(
+    async def _send(
         self,
         method: str,
         job: Job,
         package: JobResult,
         nonce: str,
         since: datetime,
-        pauses: _Pauses,
+        delays: _RetryDelays,
     ) -> MessageRef | None:
-        """Post on one rung, as often as it takes. Raises DeliveryError if the rung refuses."""
+        """Send by one method, again until it works. Raises DeliveryError if the method refuses."""
         while True:
             try:
                 async with asyncio.timeout(self._attempt_seconds):
                     return await self._transport.send(method, job, package, nonce)
             except (DeliveryUnavailable, OSError) as error:
-                await pauses.after(method, error)
-            message = await self._look(method, job, nonce, since, pauses)
+                await delays.after(method, error)
+            message = await self._find_sent(method, job, nonce, since, delays)
             if message is not None:
                 return message
 
-    async def _look(
-        self, method: str, job: Job, nonce: str, since: datetime, pauses: _Pauses
+    async def _find_sent(
+        self, method: str, job: Job, nonce: str, since: datetime, delays: _RetryDelays
     ) -> MessageRef | None:
-        """What an earlier attempt has left on a rung, as soon as that can be seen."""
+        """Return the message of an earlier attempt, waiting until that can be found out."""
         while True:
             try:
                 async with asyncio.timeout(self._attempt_seconds):
                     return await self._transport.find_sent(method, job, nonce, since)
             except (DeliveryUnavailable, OSError) as error:
-                await pauses.after(method, error)
+                await delays.after(method, error)
             except DeliveryError as error:
-                log.info("cannot look for an earlier post: %s", error, extra={"job": job.id})
+                log.info("cannot look for an earlier message: %s", error, extra={"job": job.id})
                 return None
 
     async def _done(
         self, job: Job, method: str, nonce: str, message: MessageRef | None
     ) -> Delivered:
-        await self._note(job, method, nonce, delivered=True)
+        await self._finish_attempt(job, method, nonce, delivered=True)
         return Delivered(method, message)
 
-    async def _note(
+    async def _finish_attempt(
         self, job: Job, method: str, nonce: str, *, delivered: bool, detail: str = ""
     ) -> None:
         at = self._now()
@@ -205,67 +207,67 @@ class DeliveryService:
         )
 
 
-class _Pauses:
-    """The waits of one delivery; the first is told to whoever wants to know, and logged loudly."""
+class _RetryDelays:
+    """Wait between the attempts of one delivery. The first wait is logged as a warning."""
 
     def __init__(
         self,
         job: Job,
         backoff: Backoff,
         sleep: Callable[[float], Awaitable[None]],
-        waits: Callable[[], None],
+        on_wait: Callable[[], None],
     ) -> None:
         self._job = job
         self._backoff = backoff
         self._sleep = sleep
-        self._waits = waits
+        self._on_wait = on_wait
         self._level = logging.WARNING
 
     async def after(self, method: str, error: DeliveryUnavailable | OSError) -> None:
-        """Wait before the next attempt."""
+        """Wait before the next attempt, at least as long as Discord asked for."""
         at_least = error.retry_after if isinstance(error, DeliveryUnavailable) else 0.0
         pause = self._backoff.next(at_least)
         log.log(
             self._level,
-            "delivery by %s waits, again in %.1f s: %s",
+            "delivery by %s failed for now, next attempt in %.1f s: %s",
             method,
             pause,
             str(error) or "no answer in time",
             extra={"job": self._job.id},
         )
         self._level = logging.INFO
-        self._waits()
+        self._on_wait()
         await self._sleep(pause)
 
 
 def is_erased(job: Job) -> bool:
-    """Whether the author had the words of this request erased: there is nothing to make again."""
+    """Whether the author had the texts of this request erased; it cannot be repeated then."""
     return job.request.prompt == ERASED_PROMPT
 
 
 @dataclass(frozen=True, slots=True)
 class StatusMessage:
-    """A job's card, and the interaction whose answer it is while that is still known."""
+    """A job's status message, and the interaction it responds to while that is known."""
 
     message: MessageRef
     interaction: InteractionRef | None
 
     def is_token_valid(self, at: datetime) -> bool:
-        """Whether the message can be edited by the interaction's token, one minute to spare."""
-        # Decided by the clock: an expired token answers 401, and too many of those are a ban.
+        """Whether the interaction's token can edit the message, for at least another minute."""
+        # By the clock: Discord answers 401 to an expired token, and bans for too many of those.
         return (
             self.interaction is not None
-            and (self.interaction.expires_at - at).total_seconds() > _SPARE_SECONDS
+            and (self.interaction.expires_at - at).total_seconds() > _TOKEN_MARGIN_S
         )
 
 
-_SPARE_SECONDS = 60.0
-_A_DAY = timedelta(days=1)
-_ROWS = "rows"
+_TOKEN_MARGIN_S = 60.0
+_RECENT = timedelta(days=1)
+_ROWS_METHOD = "rows"
 
 
 class MessageStore:
-    """Remembers messages by job and kind."""
+    """Stores which message shows which job."""
 
     def __init__(self, database: Database, *, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -274,14 +276,14 @@ class MessageStore:
         self._jobs = JobRepository(database)
 
     async def status_message(self, job_id: str) -> StatusMessage | None:
-        """The card that was the first answer; None before it was posted and after it is gone."""
+        """Return the status message; None before it is posted and after it is deleted."""
         message = await self._deliveries.message(job_id, "card")
         if message is None:
             return None
         return StatusMessage(message, await self._jobs.interaction(job_id))
 
     async def thread(self, job_id: str) -> MessageRef | None:
-        """The thread with the rows: its id and that of its first message."""
+        """Return the thread with the rows: its id and that of its first message."""
         return await self._deliveries.message(job_id, "thread")
 
     async def save_status_message(
@@ -292,10 +294,10 @@ class MessageStore:
         posted_at: datetime | None = None,
         answer: bool = True,
     ) -> None:
-        """The card was posted, or says now how the job has ended.
+        """Save that the status message was posted, or now shows how the job has ended.
 
-        ``posted_at``: when it was, if not now. Not an ``answer``: a message of the bot's own, which
-        the interaction's token does not edit.
+        ``posted_at``: when, if not now. Without ``answer`` it is a message that the interaction's
+        token cannot edit.
         """
         at = self._now()
 
@@ -308,61 +310,67 @@ class MessageStore:
         await self._database.write(keep)
 
     async def cards_owed(self) -> tuple[str, ...]:
-        """Jobs of the last day, and older ones under way, whose card was never written down."""
-        return await self._deliveries.cards_owed(self._now() - _A_DAY)
+        """Return the jobs, of the last day or unfinished, whose status message was never saved."""
+        return await self._deliveries.cards_owed(self._now() - _RECENT)
 
     async def card_owed(self, job_id: str) -> bool:
-        """Whether the job's card was never written down, nor that there will be none."""
+        """Whether the job still needs a status message: none was saved, and none was refused."""
         return await self._deliveries.card_owed(job_id)
 
     async def no_card(self, job_id: str, why_not: str) -> None:
-        """There will be no card, for a reason; the job goes on without one."""
+        """Save that the job gets no status message, and why."""
         at = self._now()
         await self._database.write(
             lambda link: deliveries.close_card(link, job_id, at=at, why_not=why_not)
         )
 
     async def stale_status_messages(self, method: str) -> tuple[str, ...]:
-        """Jobs of the last day that have ended, and whose card may not say so.
+        """Return ended jobs of the last day whose status message may not say so.
 
-        Not those that were delivered on ``rung``, where the card became the result.
+        Without those delivered by ``method``, where the status message became the result.
         """
-        return await self._deliveries.stale_status_messages(self._now() - _A_DAY, without=method)
+        return await self._deliveries.stale_status_messages(self._now() - _RECENT, without=method)
 
     async def enqueue_rows(self, job_id: str) -> None:
-        """The rows are to be posted once the grid is."""
+        """Save that the rows are to be posted after the grid."""
         at = self._now()
         await self._database.write(
-            lambda link: deliveries.record_attempt(link, job_id, _ROWS, _ROWS, at=at)
+            lambda link: deliveries.record_attempt(link, job_id, _ROWS_METHOD, _ROWS_METHOD, at=at)
         )
 
     async def pending_rows(self) -> tuple[str, ...]:
-        """The jobs whose rows are still to be posted."""
-        return await self._deliveries.pending_jobs(_ROWS)
+        """Return the jobs whose rows are still to be posted."""
+        return await self._deliveries.pending_jobs(_ROWS_METHOD)
 
     async def complete_rows(self, job_id: str, why_not: str = "") -> None:
-        """The rows were posted or, for a reason, are given up."""
+        """Save that the rows were posted or, with ``why_not``, will not be."""
         at = self._now()
         await self._database.write(
             lambda link: deliveries.finish_attempt(
-                link, job_id, _ROWS, _ROWS, delivered=not why_not, at=at, detail=why_not
+                link,
+                job_id,
+                _ROWS_METHOD,
+                _ROWS_METHOD,
+                delivered=not why_not,
+                at=at,
+                detail=why_not,
             )
         )
 
     async def save_thread(self, job_id: str, first: MessageRef) -> None:
-        """The rows were posted in a thread; ``first`` is the thread and its first message."""
-        await self._keep(job_id, "thread", first)
+        """Save the thread with the rows; ``first`` is the thread and its first message."""
+        await self._save_message(job_id, "thread", first)
 
     async def job_of(self, message_id: int) -> str | None:
-        """The id of the job that a message belongs to."""
+        """Return the id of the job that a message belongs to, if there is one."""
         return await self._deliveries.job_of(message_id)
 
     async def forget(self, message_id: int) -> None:
-        """A message is gone from the channel."""
+        """Forget a message that was deleted. Idempotent."""
         await self._database.write(lambda link: deliveries.forget_message(link, message_id))
 
     async def record_deletion(self, job: Job, message_id: int, by: int) -> None:
-        """``by`` had the message removed: forgotten and, if it was not the author, on record."""
+        """Forget a message that ``by`` deleted, with an audit entry unless that is the author."""
         at = self._now()
 
         def note(link: sqlite3.Connection) -> None:
@@ -386,9 +394,11 @@ class MessageStore:
 
         await self._database.write(note)
 
-    async def _keep(self, job_id: str, kind: deliveries.MessageKind, message: MessageRef) -> None:
+    async def _save_message(
+        self, job_id: str, kind: deliveries.MessageKind, message: MessageRef
+    ) -> None:
         at = self._now()
-        # It is posted, so it is kept, also when the member has his answer long since.
+        # Not limited by the time to answer a member: the message exists.
         with waits_limited(None):
             await self._database.write(
                 lambda link: deliveries.set_message(link, job_id, kind, message, at=at)

@@ -1,8 +1,8 @@
-"""The engine's hand on the store: every change of a job is one transaction, made here.
+"""Apply events to stored jobs: every change of a job is one transaction, made here.
 
-A change reads the job as it is stored, lets the domain decide, and saves job and ledger together;
-so whoever else changed it in between, a member's cancel or another process, is never overwritten.
-Progress within a row is not written down: it is worth nothing after a crash.
+It reads the stored job, applies the domain's rules, and saves job and ledger together, so that a
+change made meanwhile (a member's cancel, another process) is never overwritten. Progress within a
+row is not saved: it is of no use after a crash.
 """
 
 from __future__ import annotations
@@ -31,21 +31,21 @@ log = logging.getLogger(__name__)
 
 
 class JobObserver(Protocol):
-    """Wants to know what happens. Called in order for one job; must return soon."""
+    """Is notified of events, in order for each job. Must return soon."""
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
-        """``event`` has happened, and was saved; ``job`` is what it made of the job."""
+        """Handle an event that was saved; ``job`` is the job after it."""
         ...
 
 
 class CompositeObserver:
-    """Several reporters as one; an error of one is logged and reaches neither job nor others."""
+    """Notify several observers. An error of one is logged and does not reach the others."""
 
     def __init__(self, observers: Iterable[JobObserver] = ()) -> None:
         self._observers = tuple(observers)
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
-        """Tell everyone."""
+        """Notify every observer."""
         for observer in self._observers:
             try:
                 await observer.on_event(job, event)
@@ -53,15 +53,15 @@ class CompositeObserver:
                 raise
             except Exception:
                 log.exception(
-                    "a reporter failed on %s", type(event).__name__, extra={"job": job.id}
+                    "an observer failed on %s", type(event).__name__, extra={"job": job.id}
                 )
 
 
-_NOT_SAVED = (RowProgress, RowStarted)
+_TRANSIENT_EVENTS = (RowProgress, RowStarted)
 
 
 class JobLifecycle:
-    """Applies events to stored jobs and tells the reporter what became of them."""
+    """Apply events to stored jobs and notify the observer of the changes."""
 
     def __init__(
         self, database: Database, observer: JobObserver, *, now: Callable[[], datetime]
@@ -70,37 +70,37 @@ class JobLifecycle:
         self._jobs = JobRepository(database)
         self._observer = observer
         self._now = now
-        # Who wants which live job stopped. Progress is applied to what the runner last saw, which
-        # may be older than the wish: without this a card would go back from stopping to painting.
-        self._stopping: dict[str, int] = {}
+        # Who cancelled which running job. Progress is applied to the job as the worker last saw it,
+        # perhaps before the cancel: its status message must not go back from stopping to running.
+        self._cancelled_by: dict[str, int] = {}
 
     async def is_cancel_requested(self, job: Job) -> bool:
-        """Whether somebody has asked meanwhile for the job to be cancelled."""
+        """Whether a cancel of the job was requested meanwhile."""
         stored = await self._jobs.get(job.id)
         return stored is not None and stored.cancelled_by is not None
 
     async def stored(self, job: Job) -> Job:
-        """Return the job as the store has it now."""
+        """Return the job as it is stored now."""
         return await self._jobs.get(job.id) or job
 
     async def apply_event(self, job: Job, event: JobEvent) -> Job:
-        """The job after ``event``, saved if it changed. Raises IllegalTransition, saving nothing.
+        """Apply ``event`` to the stored job, save it if it changed, and return it.
 
-        ``job`` is what the caller last saw; the stored one is what counts, but for the progress of
-        rows, which is only in memory.
+        ``job`` is the job as the caller last saw it; only the progress of its rows is used, which
+        is not stored. Raises IllegalTransition and saves nothing.
         """
         at = self._now()
-        if isinstance(event, _NOT_SAVED):
-            if job.cancelled_by is None and job.id in self._stopping:
-                job = replace(job, cancelled_by=self._stopping[job.id])
+        if isinstance(event, _TRANSIENT_EVENTS):
+            if job.cancelled_by is None and job.id in self._cancelled_by:
+                job = replace(job, cancelled_by=self._cancelled_by[job.id])
             changed = apply_event(job, event, at)
         else:
             saved = await self._database.write(lambda link: apply_event_in(link, job.id, event, at))
-            changed = _with_progress_of(job, saved)
+            changed = _merge_progress(job, saved)
             if changed.state.terminal or changed.cancelled_by is None:
-                self._stopping.pop(job.id, None)
+                self._cancelled_by.pop(job.id, None)
             else:
-                self._stopping[job.id] = changed.cancelled_by
+                self._cancelled_by[job.id] = changed.cancelled_by
         if changed != job:
             await self._observer.on_event(changed, event)
         return changed
@@ -109,7 +109,10 @@ class JobLifecycle:
 def apply_event_in(
     connection: sqlite3.Connection, job_id: str, event: JobEvent, at: datetime
 ) -> Job:
-    """Apply one event inside a transaction: job, and ledger when the job ends with it."""
+    """Apply an event to a job inside a transaction, and settle the quota if it ends the job.
+
+    Raises BotError if there is no such job, IllegalTransition.
+    """
     stored = job_table.by_id(connection, job_id)
     if stored is None:
         raise BotError(f"there is no job {job_id}")
@@ -122,7 +125,7 @@ def apply_event_in(
 
 
 def settle_quota(connection: sqlite3.Connection, job: Job, at: datetime) -> None:
-    """Charge what was made, or give everything back; does nothing when that was done before."""
+    """Charge the images that were made, or refund all of them. Idempotent."""
     images = charged_images(job)
     if images:
         ledger.settle(connection, job.id, images=images, at=at)
@@ -132,7 +135,7 @@ def settle_quota(connection: sqlite3.Connection, job: Job, at: datetime) -> None
 
 
 def charged_images(job: Job) -> int:
-    """What an ended job costs: the rows that were delivered or, if it was cancelled, were shown.
+    """Return the images to charge: of the delivered rows or, if cancelled, of the ready ones.
 
     A failed job costs nothing.
     """
@@ -142,8 +145,8 @@ def charged_images(job: Job) -> int:
     return len(rows) * job.request.samples
 
 
-def _with_progress_of(seen: Job, saved: Job) -> Job:
-    """``saved`` with the percentages that only ``seen`` has."""
+def _merge_progress(seen: Job, saved: Job) -> Job:
+    """Return ``saved`` with the progress of rows, which only ``seen`` has."""
     if saved.state.terminal or len(seen.rows) != len(saved.rows):
         return saved
     rows = tuple(

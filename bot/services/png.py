@@ -1,8 +1,7 @@
-"""The chunks of a PNG file: which of them a reader of the picture needs.
+"""Remove the chunks of a PNG file that no pixel depends on. Bytes in, bytes out.
 
-Pure bytes in, bytes out. A program that paints may add texts of any length (settings, a prompt, a
-whole graph); no pixel depends on them, and a reader that unpacks them can be made to refuse or to
-fill its memory.
+Image generators add texts of any length (settings, prompts, graphs). A reader that unpacks them
+can be made to fail or to fill its memory.
 """
 
 from __future__ import annotations
@@ -13,7 +12,7 @@ from typing import Final
 SIGNATURE: Final = b"\x89PNG\r\n\x1a\n"
 
 MAX_PROFILE_BYTES: Final = 2**20
-"""Of an unpacked colour profile; a larger one is left out. Pillow unpacks no more than this."""
+"""The largest unpacked colour profile that is kept. Pillow unpacks no more than this."""
 
 _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 
@@ -21,8 +20,8 @@ _TEXTS = frozenset({b"tEXt", b"zTXt", b"iTXt"})
 def without_texts(data: bytes) -> bytes:
     """Return the PNG without its text chunks and without a colour profile that is too large.
 
-    Chunks are cut out whole and not changed, so checksums stay right. Whatever is no PNG, or ends
-    too early, comes back with its faults: a reader of pictures has to find them.
+    Chunks are removed whole, so checksums stay valid. Data that is not a PNG, or is cut off, is
+    returned with its faults, for the decoder to find.
     """
     if not data.startswith(SIGNATURE):
         return data
@@ -38,7 +37,7 @@ def without_texts(data: bytes) -> bytes:
 
 
 def _is_too_large(profile: bytes) -> bool:
-    """Whether an iCCP chunk's content (a name, a zero, the method, zlib) unpacks to too much."""
+    """Whether an iCCP chunk's content (name, zero byte, method, zlib data) unpacks to too much."""
     packed = profile.partition(b"\0")[2][1:]
     try:
         return len(zlib.decompressobj().decompress(packed, MAX_PROFILE_BYTES + 1)) > (

@@ -1,7 +1,7 @@
-"""What is kept of a member, and forgetting it: words in the database, pictures on disk.
+"""Report and erase what is stored about a member: texts in the database, images on disk.
 
-States, times and the count of images stay, since quota and the ledger rest on them. Messages in
-Discord are not touched here: their own buttons delete them.
+States, times and counts of images stay, because quota and ledger need them. Messages in Discord
+stay: their own buttons delete them.
 """
 
 from __future__ import annotations
@@ -27,10 +27,10 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class StoredDataReport:
-    """What is kept of one member, in all servers together.
+    """What is stored about one member, in all servers together.
 
-    ``jobs`` have their prompt (of them ``unfinished`` wait or run), ``erased`` no longer;
-    ``files`` are pictures and their metadata on disk, of so many ``size`` bytes.
+    ``jobs`` still have their prompt (``unfinished`` of them wait or run), ``erased`` have not.
+    ``files`` counts images and metadata on disk, ``size`` is their bytes.
     """
 
     jobs: int
@@ -41,7 +41,10 @@ class StoredDataReport:
 
 
 class PrivacyService:
-    """``folder`` says where a job's pictures lie, ``forget`` has the backend remove its own."""
+    """Report and erase a member's data.
+
+    ``folder`` returns the folder of a job's images, ``forget`` has the backend remove its own data.
+    """
 
     def __init__(
         self,
@@ -57,17 +60,19 @@ class PrivacyService:
         self._now = now
 
     async def report(self, user_id: int) -> StoredDataReport:
-        """Count what is kept of a member."""
+        """Count what is stored about a member."""
         kept = await self._database.read(job_queries.stored_counts(user_id))
         ended = await self._database.read(job_queries.ended_ids(user_id))
-        files, size = await asyncio.to_thread(_weigh, [self._folder(job_id) for job_id in ended])
+        files, size = await asyncio.to_thread(
+            _count_files, [self._folder(job_id) for job_id in ended]
+        )
         return StoredDataReport(kept.jobs, kept.unfinished, kept.erased, files, size)
 
     async def erase(self, guild_id: int, member: Actor) -> int:
-        """Forget a member's ended jobs, everywhere; how many there were.
+        """Erase a member's ended jobs in all servers and return their number.
 
-        Unfinished ones are left alone: cancel them first. Asking again removes what an interrupted
-        attempt has left. ``guild_id`` is where it was asked for, for the audit.
+        Unfinished jobs stay: cancel them first. Idempotent: a second call removes what an
+        interrupted one has left. ``guild_id`` is the server of the request, for the audit.
         """
         at = self._now()
 
@@ -87,26 +92,26 @@ class PrivacyService:
         count = await self._database.write(forget)
         ended = await self._database.read(job_queries.ended_ids(member.id))
         with disk_faults():
-            await asyncio.to_thread(_remove, [self._folder(job_id) for job_id in ended])
+            await asyncio.to_thread(_remove_folders, [self._folder(job_id) for job_id in ended])
         for job_id in ended:
             try:
                 await self._forget(job_id)
             except BackendError as error:
-                log.warning("the backend still has it: %s", error, extra={"job": job_id})
-        log.info("erased %d jobs of a member at their wish", count)
+                log.warning("the backend could not erase the job: %s", error, extra={"job": job_id})
+        log.info("erased %d jobs at the request of their member", count)
         return count
 
 
-def _weigh(folders: Iterable[Path]) -> tuple[int, int]:
-    """Blocking. The number of files and their size in bytes."""
+def _count_files(folders: Iterable[Path]) -> tuple[int, int]:
+    """Return the number of files and their size in bytes. Blocking."""
     sizes = [
         path.stat().st_size for folder in folders for path in folder.glob("**/*") if path.is_file()
     ]
     return len(sizes), sum(sizes)
 
 
-def _remove(folders: Iterable[Path]) -> None:
-    """Blocking. Folders that are not there are no error."""
+def _remove_folders(folders: Iterable[Path]) -> None:
+    """Remove folders that exist. Blocking."""
     for folder in folders:
         if folder.exists():
             shutil.rmtree(folder)

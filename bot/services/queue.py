@@ -1,7 +1,8 @@
-"""The one door: every request enters here, from Discord, the playground or a button.
+"""The job queue: submit, cancel, positions, and the checks on submission.
 
-Accepted means kept: limits, quota, the request, its reservation and its place in line are one
-transaction, committed before anyone reads "queued". The interaction's id makes one press one job.
+Every request enters here. Checks, job, quota reservation and queue position are one transaction,
+committed before the member reads "queued". The interaction's id is an idempotency key: Discord may
+send the same interaction twice, and it makes one job.
 """
 
 from __future__ import annotations
@@ -47,7 +48,7 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """Who acts, as Discord says at this moment; ``moderator`` is already checked."""
+    """The member who acts. ``moderator``: Discord's permissions were already checked."""
 
     id: int
     name: str
@@ -57,7 +58,7 @@ class Actor:
 
 @dataclass(frozen=True, slots=True)
 class QuotaStatus:
-    """A member's quota and what of it is used now."""
+    """A member's quota and what is used of it at one moment."""
 
     quota: Quota
     usage: QuotaUsage
@@ -67,24 +68,24 @@ class QuotaStatus:
 
     @property
     def left(self) -> int:
-        """Images that may still be made now."""
+        """Return the images that may still be made now."""
         return self.usage.left(self.quota, self.at)
 
     @property
     def used(self) -> int:
-        """Images charged in the window."""
+        """Return the images charged in the window."""
         return self.usage.used(self.quota, self.at)
 
     @property
     def resets_at(self) -> datetime | None:
-        """When the oldest charge leaves the window."""
+        """Return when the oldest charge leaves the window."""
         return self.usage.resets_at(self.quota, self.at)
 
 
 def load_quota_status(
     link: sqlite3.Connection, default: Quota, guild_id: int, member: Actor, at: datetime
 ) -> QuotaStatus:
-    """What a member may make on a server, ``default`` where no moderator has said otherwise."""
+    """Return a member's quota status; ``default`` holds where no moderator has set a rule."""
     rules = guilds.rules(link, guild_id)
     quota = quotas.effective_quota(default, rules, member.role_ids, member.id)
     used = ledger.usage(link, guild_id, member.id, at - quota.window)
@@ -93,7 +94,7 @@ def load_quota_status(
 
 
 def check_not_blocked(link: sqlite3.Connection, request: Request, at: datetime) -> None:
-    """Raises NotAllowed for a blocked member, QueueFull while moderators have paused."""
+    """Raise NotAllowed for a blocked member, QueueFull while moderators have paused requests."""
     guild = request.place.guild_id
     blocked = moderation.blocked(link, guild, request.author.id, at)
     if blocked is not None:
@@ -106,7 +107,7 @@ def check_not_blocked(link: sqlite3.Connection, request: Request, at: datetime) 
 
 
 def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, waiting: int) -> None:
-    """Raises QueueFull: too many wait for this member, or ``waiting`` and more in all."""
+    """Raise QueueFull if the member has too many waiting jobs, or ``waiting`` wait in all."""
     counts = job_table.counts(link, member.id)
     if counts.waiting >= quota.waiting:
         count = f"{quota.waiting} request{'s' if quota.waiting != 1 else ''}"
@@ -116,13 +117,13 @@ def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, wa
         )
     if counts.waiting_of_all >= waiting:
         raise QueueFull(
-            f"The line is full: {counts.waiting_of_all} requests are waiting. "
+            f"The queue is full: {counts.waiting_of_all} requests are waiting. "
             "Try again when some of them are done."
         )
 
 
 def check_quota(allowance: QuotaStatus, request: Request) -> None:
-    """Raises QuotaExceeded, saying when as many images are free."""
+    """Raise QuotaExceeded if the quota is too small; it says when that many images are free."""
     outcome = quotas.check_quota(allowance.quota, allowance.usage, request.images, allowance.at)
     if not isinstance(outcome, QuotaDenied):
         return
@@ -131,7 +132,7 @@ def check_quota(allowance: QuotaStatus, request: Request) -> None:
     need = f"this needs {request.images}"
     if outcome.retry_at is None:
         raise QuotaExceeded(
-            f"{have}, and {need}, which is more than your quota ever holds. "
+            f"{have}, and {need}. That is more than your whole quota. "
             "Ask for fewer rows or samples.",
             retry_at=None,
         )
@@ -142,17 +143,17 @@ def check_quota(allowance: QuotaStatus, request: Request) -> None:
     )
 
 
-NOTE_SECONDS = 0.5
+AUDIT_TIMEOUT_S = 0.5
 OPERATOR: Final = 0
-"""The author of jobs from the command line."""
+"""The author id of jobs from the command line."""
 
-_SHORT_LINE = 100
-_BARRED = "not in line: a moderator has set how many of your requests may run at once to 0"
+_MAX_INLINE_JOBS = 100
+_MAY_RUN_NOTHING = "not in the queue: a moderator has set the number of your running requests to 0"
 
 
 @dataclass(frozen=True, slots=True)
 class QueueLimits:
-    """``[queue]``: jobs running in all and per member, and waiting in all."""
+    """The settings ``[queue]``: the most running and waiting jobs in all, and the default quota."""
 
     running: int
     waiting: int
@@ -161,9 +162,9 @@ class QueueLimits:
 
 @dataclass(frozen=True, slots=True)
 class SubmitResult:
-    """What became of a submission. ``created`` is False for a press that was seen before.
+    """The job of a submission. ``created`` is False for an interaction that was seen before.
 
-    ``left`` is how many images the member has left in the window, this job taken off.
+    ``images_left`` is what the member has left in the window after this job.
     """
 
     job: Job
@@ -173,11 +174,11 @@ class SubmitResult:
 
 @dataclass(frozen=True, slots=True)
 class QueuePosition:
-    """A waiting job's place: ``position`` counts from 1, ``reason`` says why in words.
+    """The position of a waiting job, from 1, with the ``reason`` for the member.
 
-    ``position`` is 0 for a job that cannot start: its member may run nothing at all. ``starts_in``
-    is None then, and while nothing was measured. ``late``: a job that runs takes longer than was
-    expected of it.
+    ``position`` is 0 for a job that cannot start because its member may run nothing. ``starts_in``
+    is None then, and while no run times are known. ``late``: a running job takes longer than
+    expected, so the estimate is too early.
     """
 
     position: int
@@ -188,13 +189,13 @@ class QueuePosition:
 
 @dataclass(slots=True)
 class SubmissionGate:
-    """Whether requests are taken at all; a drain or an outage may close it with a reason."""
+    """Whether requests are accepted at all. A drain or an outage closes it with a reason."""
 
     closed_reason: str = field(default="")
 
 
 class JobQueue:
-    """Accepts, cancels, and says who stands where. Knows nothing of slots: see the dispatcher."""
+    """Accept and cancel jobs, and tell their positions. ``Scheduler`` starts them."""
 
     def __init__(
         self,
@@ -218,17 +219,17 @@ class JobQueue:
         self._stop = stop
         self.jobs = JobRepository(database)
         self._guilds = guilds.GuildRepository(database)
-        # Every accepted request asks for its place: in a rush, many at once.
-        self._line = SingleFlight(self._positions)
+        # Every accepted request asks for its position; in a rush, many at once.
+        self._shared_positions = SingleFlight(self._positions)
         self.gate = SubmissionGate()
 
     async def submit(
         self, request: Request, member: Actor, interaction: InteractionRef | None = None
     ) -> SubmitResult:
-        """Take a request in.
+        """Accept a request and queue its job. Idempotent for the same interaction.
 
-        Raises QuotaExceeded, QueueFull, NotAllowed (blocked) or RequestError (paused); then
-        nothing was stored but an audit line.
+        Raises QuotaExceeded, QueueFull (also while paused) or NotAllowed (blocked); then only an
+        audit entry is stored. Raises StoreUnavailable if the caller's waits are limited.
         """
         at = self._now()
         job = new_job(job_id(at, self._entropy(5)), request, at)
@@ -240,12 +241,12 @@ class JobQueue:
                 if known is not None:
                     place = known.request.place
                     return SubmitResult(
-                        known, False, self._allowance(link, place.guild_id, member, at).left
+                        known, False, self._quota_status(link, place.guild_id, member, at).left
                     )
             if self.gate.closed_reason:
                 raise QueueFull(self.gate.closed_reason)
             check_not_blocked(link, request, at)
-            allowance = self._allowance(link, request.place.guild_id, member, at)
+            allowance = self._quota_status(link, request.place.guild_id, member, at)
             check_queue_limits(link, member, allowance.quota, self._limits.waiting)
             check_quota(allowance, request)
             job_table.insert(
@@ -265,20 +266,20 @@ class JobQueue:
             receipt = await self._database.write(accept)
         except RequestError as refusal:
             try:
-                with waits_limited(NOTE_SECONDS):
-                    await self._note_refusal(request, refusal, at)
+                with waits_limited(AUDIT_TIMEOUT_S):
+                    await self._record_refusal(request, refusal, at)
             except StoreUnavailable as fault:
-                # The member waits for the refusal, not for the record of it.
-                log.warning("a refusal could not be put on record: %s", fault)
+                # The member waits for the refusal, not for its audit entry.
+                log.warning("the audit entry of a refusal could not be saved: %s", fault)
             raise
         if receipt.created:
             self._wake()
         return receipt
 
     async def submit_immediate(self, request: Request) -> Job:
-        """The operator's own request, from the command line: no quota, no line, its turn is now.
+        """Accept the operator's request from the command line: without quota, to run at once.
 
-        Whoever calls this carries the job; the dispatcher leaves it alone.
+        The caller runs the job; the scheduler ignores it.
         """
         at = self._now()
         queued = new_job(job_id(at, self._entropy(5)), request, at)
@@ -295,10 +296,10 @@ class JobQueue:
         return job
 
     async def cancel(self, wanted: str, by: Actor) -> Job:
-        """Stop a job, waiting or running, for its author or a moderator of its server.
+        """Cancel a waiting or running job for its author or a moderator of its server.
 
-        A running job is CANCELLED once the backend has stopped it. Raises NotAllowed, and
-        RequestError if there is no such job or its picture is ready already.
+        A running job is CANCELLED once the backend has stopped it; an ended one stays as it is.
+        Raises NotAllowed, and RequestError if there is no such job or its images are ready.
         """
         job = await self.jobs.get(wanted)
         if job is None:
@@ -306,11 +307,11 @@ class JobQueue:
         if by.id != job.request.author.id and not by.moderator:
             raise NotAllowed("Only its author or a moderator can cancel this.")
         if job.state in (JobState.COLLECTING, JobState.DELIVERING):
-            raise RequestError("It is finished already; the pictures are on their way.")
+            raise RequestError("It is finished already; the images are being posted.")
         if job.state.terminal:
             return job
-        # The wish first, even in the line: a job whose turn comes at this moment must not be
-        # ended here while its runner hands it over.
+        # The request to cancel first, even for a waiting job: if the scheduler starts it at this
+        # moment, it must not end here while its worker submits it.
         job = await self._lifecycle.apply_event(job, CancelRequested(by.id))
         if job.state is JobState.QUEUED:
             cancelled = await self._lifecycle.apply_event(job, Cancelled(by.id))
@@ -321,40 +322,40 @@ class JobQueue:
         return await self.jobs.get(wanted) or job
 
     async def position(self, job: Job) -> QueuePosition | None:
-        """Where a waiting job stands; None once its turn has come."""
+        """Return a waiting job's position; None for a job that is not waiting."""
         return (await self.positions()).get(job.id)
 
     async def positions(self) -> dict[str, QueuePosition]:
-        """The whole line as it would move if nobody joined it, by job id; not to be changed."""
-        return await self._line.get()
+        """Return all positions by job id, as if nobody else joined. Shared: do not change it."""
+        return await self._shared_positions.get()
 
     async def _positions(self) -> dict[str, QueuePosition]:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
-        # The command line's own jobs take no slot from anybody.
-        flights = [
-            one
-            for one in await self.jobs.running()
-            if one.state in SLOT_STATES and one.user_id != OPERATOR
+        # Jobs of the command line take no slot.
+        running_jobs = [
+            active
+            for active in await self.jobs.running()
+            if active.state in SLOT_STATES and active.user_id != OPERATOR
         ]
         last_started = await self.jobs.last_started()
         limits = await self._guilds.running_limits()
         times = await self.jobs.run_times()
         at = self._now()
 
-        def places() -> dict[str, QueuePosition]:
-            running = [RunningJob(flight.job_id, flight.user_id) for flight in flights]
+        def compute() -> dict[str, QueuePosition]:
+            running = [RunningJob(active.job_id, active.user_id) for active in running_jobs]
             per_user = self._limits.quota.running
-            turns = queue_order(waiting, running, last_started, per_user=per_user, limits=limits)
+            order = queue_order(waiting, running, last_started, per_user=per_user, limits=limits)
             starts: dict[str, float] = {}
             late = False
             if times.samples:
                 seconds = {job.job_id: times.seconds(job.work) or 0.0 for job in waiting}
-                for flight in flights:
-                    expected = times.seconds(flight.work) or 0.0
-                    seconds[flight.job_id] = seconds_left(expected, flight.dispatched_at, at)
-                    late = late or seconds[flight.job_id] == 0
+                for active in running_jobs:
+                    expected = times.seconds(active.work) or 0.0
+                    seconds[active.job_id] = seconds_left(expected, active.dispatched_at, at)
+                    late = late or seconds[active.job_id] == 0
                 starts = start_times(
                     waiting,
                     running,
@@ -365,29 +366,32 @@ class JobQueue:
                     limits=limits,
                 )
             positions = {
-                turn.job_id: QueuePosition(position, turn.reason, _after(starts, turn.job_id), late)
-                for position, turn in enumerate(turns, 1)
+                turn.job_id: QueuePosition(
+                    position, turn.reason, _starts_in(starts, turn.job_id), late
+                )
+                for position, turn in enumerate(order, 1)
             }
             for job in waiting:
-                # A limit of 0 leaves a member out of the line: their card must say why.
-                positions.setdefault(job.job_id, QueuePosition(0, _BARRED, None))
+                # A limit of 0 keeps a member's jobs out of the order; the position says why.
+                positions.setdefault(job.job_id, QueuePosition(0, _MAY_RUN_NOTHING, None))
             return positions
 
-        # A long line must not keep the event loop from answering Discord.
-        return await asyncio.to_thread(places) if len(waiting) > _SHORT_LINE else places()
+        # A long queue must not block the event loop.
+        return await asyncio.to_thread(compute) if len(waiting) > _MAX_INLINE_JOBS else compute()
 
     async def allowance(self, guild_id: int, member: Actor) -> QuotaStatus:
-        """What a member may make, and has made, on a server."""
-
+        """Return a member's quota and its use on a server."""
         at = self._now()
-        return await self._database.write(lambda link: self._allowance(link, guild_id, member, at))
+        return await self._database.write(
+            lambda link: self._quota_status(link, guild_id, member, at)
+        )
 
-    def _allowance(
+    def _quota_status(
         self, link: sqlite3.Connection, guild_id: int, member: Actor, at: datetime
     ) -> QuotaStatus:
         return load_quota_status(link, self._limits.quota, guild_id, member, at)
 
-    async def _note_refusal(self, request: Request, refusal: RequestError, at: datetime) -> None:
+    async def _record_refusal(self, request: Request, refusal: RequestError, at: datetime) -> None:
         await self._database.write(
             lambda link: audit.record_action(
                 link,
@@ -401,6 +405,6 @@ class JobQueue:
         )
 
 
-def _after(starts: Mapping[str, float], job_id: str) -> timedelta | None:
+def _starts_in(starts: Mapping[str, float], job_id: str) -> timedelta | None:
     seconds = starts.get(job_id)
     return None if seconds is None else timedelta(seconds=seconds)

@@ -1,8 +1,8 @@
-"""Who may make how much, as moderators set it: rules, grants, fresh starts, and the record of them.
+"""Quotas as moderators set them: rules, grants, resets, and their audit entries.
 
-Every change and its audit line are one transaction, and count from the next request on. What a
-member may make under all of it is ``bot.domain.quota``'s to say; that the one who asks for a change
-is a moderator was checked by the caller.
+Every change and its audit entry are one transaction, and hold from the next request on.
+``bot.domain.quota`` computes a member's quota from them. The caller has checked that the actor of a
+change is a moderator.
 """
 
 from __future__ import annotations
@@ -42,12 +42,12 @@ MAX_RUNNING: Final = 100
 MAX_WAITING: Final = 1000
 MAX_REASON_LENGTH: Final = 200
 
-_BARRED = " To let them make nothing at all, set images to 0."
+_TO_FORBID = " To let them make nothing at all, set images to 0."
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaSubject:
-    """Whom a rule is about; the id of a server's rule is the server's own."""
+    """The server, role or member that a rule is for; a server's id is its guild id."""
 
     scope: Scope
     id: int
@@ -59,7 +59,7 @@ class QuotaSubject:
 
 @dataclass(frozen=True, slots=True)
 class QuotaRuleChange:
-    """What a moderator wants changed in a rule; None leaves a field as it is."""
+    """The changes of a moderator to a rule. None leaves a field as it is."""
 
     images: int | None = None
     window: timedelta | None = None
@@ -67,35 +67,35 @@ class QuotaRuleChange:
     waiting: int | None = None
 
     def check(self) -> None:
-        """Raises InvalidRequest for a value out of range, or RequestError if nothing is said."""
+        """Raise InvalidRequest for a value out of range, RequestError if all are None."""
         if self == QuotaRuleChange():
             raise RequestError(
                 "Nothing to set: fill in at least one of images, window, running and waiting."
             )
         validate_count("images", self.images, 0, MAX_IMAGES)
-        validate_count("running", self.running, 1, MAX_RUNNING, _BARRED)
-        validate_count("waiting", self.waiting, 1, MAX_WAITING, _BARRED)
+        validate_count("running", self.running, 1, MAX_RUNNING, _TO_FORBID)
+        validate_count("waiting", self.waiting, 1, MAX_WAITING, _TO_FORBID)
         if self.window is not None:
             validate_window("window", self.window)
 
 
 def validate_window(field: str, length: timedelta) -> None:
-    """Raises InvalidRequest unless ``length`` is from one second to the longest window."""
+    """Raise InvalidRequest unless ``length`` is from one second to the longest window."""
     if not timedelta(seconds=1) <= length <= quotas.LONGEST_WINDOW:
         longest = quotas.format_window(quotas.LONGEST_WINDOW)
         raise InvalidRequest(field, f"{field} must be from 1s to {longest}, for example 24h or 7d.")
 
 
-def validate_count(field: str, count: int | None, low: int, high: int, more: str = "") -> None:
-    """Raises InvalidRequest, with ``more`` behind it, unless ``count`` is None or in range."""
+def validate_count(field: str, count: int | None, low: int, high: int, hint: str = "") -> None:
+    """Raise InvalidRequest, ending with ``hint``, unless ``count`` is None or in range."""
     if count is not None and not low <= count <= high:
         raise InvalidRequest(
-            field, f"{field} must be a whole number from {low} to {high}, not {count}.{more}"
+            field, f"{field} must be a whole number from {low} to {high}, not {count}.{hint}"
         )
 
 
 def validate_reason(reason: str) -> str:
-    """The reason as one clean line. Raises InvalidRequest if it is too long."""
+    """Return the reason as one normalized line. Raises InvalidRequest if it is too long."""
     why = normalize_text(reason)
     if len(why) > MAX_REASON_LENGTH:
         raise InvalidRequest(
@@ -106,14 +106,14 @@ def validate_reason(reason: str) -> str:
     return why
 
 
-MOST_RULES: Final = 500
+MAX_RULES: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaReport:
-    """A member's allowance, and where it comes from.
+    """A member's quota status and where it comes from.
 
-    ``rules`` are those that touch this member, the widest first; ``grants`` those that hold now.
+    ``rules`` are those that apply to the member, the widest scope first; ``grants`` those in force.
     """
 
     allowance: QuotaStatus
@@ -122,7 +122,7 @@ class QuotaReport:
 
 
 class QuotaService:
-    """Reads and changes what members may make on one server at a time."""
+    """Read and change the quotas of servers, roles and members."""
 
     def __init__(self, database: Database, default: Quota, *, now: Callable[[], datetime]) -> None:
         self._database = database
@@ -135,11 +135,11 @@ class QuotaService:
 
     @property
     def default(self) -> Quota:
-        """The quota of members whom no rule touches."""
+        """Return the quota of members to whom no rule applies."""
         return self._default
 
     async def show(self, guild_id: int, member: Actor) -> QuotaReport:
-        """What a member may make and has made, and by which rules and grants."""
+        """Return a member's quota and its use, with the rules and grants behind it."""
         at = self._now()
         rules = await self._guilds.rules(guild_id)
         quota = quotas.effective_quota(self._default, rules, member.role_ids, member.id)
@@ -147,68 +147,66 @@ class QuotaService:
             self._ledger.usage(guild_id, member.id, at - quota.window),
             self._jobs.counts(member.id),
         )
-        touching = [rule for rule in rules if _touches(rule, member)]
+        applying = [rule for rule in rules if _applies_to(rule, member)]
         return QuotaReport(
             QuotaStatus(quota, usage, at, counts.waiting, counts.in_flight),
-            tuple(sorted(touching, key=lambda rule: _WIDEST_FIRST.index(rule.scope))),
+            tuple(sorted(applying, key=lambda rule: _WIDEST_SCOPE_FIRST.index(rule.scope))),
             tuple(grant for grant in usage.grants if grant.is_active(at)),
         )
 
     async def rule(self, guild_id: int, subject: QuotaSubject) -> QuotaRule | None:
-        """The rule that is set for exactly this subject."""
-        return _find(await self._guilds.rules(guild_id), subject)
+        """Return the rule that is set for exactly this subject, if there is one."""
+        return _find_rule(await self._guilds.rules(guild_id), subject)
 
     async def rules(self, guild_id: int) -> tuple[QuotaRule, ...]:
-        """Every rule of a server, the widest first."""
+        """Return all rules of a server, the widest scope first."""
         found = await self._guilds.rules(guild_id)
-        return tuple(sorted(found, key=lambda rule: _WIDEST_FIRST.index(rule.scope)))
+        return tuple(sorted(found, key=lambda rule: _WIDEST_SCOPE_FIRST.index(rule.scope)))
 
     async def balances(self, guild_id: int) -> tuple[MemberTotals, ...]:
-        """What each member of a server made in all, those who made most first."""
+        """Return the totals of each member of a server, the largest first."""
         return await self._ledger.balances(guild_id)
 
     async def set_rule(
         self, guild_id: int, subject: QuotaSubject, terms: QuotaRuleChange, *, by: Actor
     ) -> QuotaRule:
-        """Change the subject's rule, or make it one; the rule as it is now.
+        """Change or create the subject's rule and return it.
 
-        Raises RequestError, naming the allowed range, for a value outside it.
+        Raises RequestError for a value out of range, or if the server has too many rules.
         """
         terms.check()
         at = self._now()
-        said = {key: value for key, value in asdict(terms).items() if value is not None}
+        given = {key: value for key, value in asdict(terms).items() if value is not None}
 
         def change(link: sqlite3.Connection) -> QuotaRule:
             rules = guilds.rules(link, guild_id)
-            before = _find(rules, subject)
-            if before is None and len(rules) >= MOST_RULES:
+            before = _find_rule(rules, subject)
+            if before is None and len(rules) >= MAX_RULES:
                 raise RequestError(
-                    f"This server has {MOST_RULES} quota rules, which is the most it can have. "
+                    f"This server has {MAX_RULES} quota rules, and more are not possible. "
                     "Remove one first; /quota-admin list shows them."
                 )
-            rule = replace(before or QuotaRule(subject.scope, subject.id), **said)
+            rule = replace(before or QuotaRule(subject.scope, subject.id), **given)
             guilds.set_rule(link, guild_id, rule)
-            note = {"was": before and _plain(before), "is": _plain(rule)}
-            self._note(link, guild_id, at, by, "quota-set", subject, note)
+            note = {"was": before and _to_json(before), "is": _to_json(rule)}
+            self._record(link, guild_id, at, by, "quota-set", subject, note)
             return rule
 
         return await self._database.write(change)
 
     async def remove_rule(self, guild_id: int, subject: QuotaSubject, *, by: Actor) -> QuotaRule:
-        """Drop the subject's rule, so that what is set more widely counts; the rule that went.
+        """Remove the subject's rule and return it. Rules of a wider scope apply then.
 
         Raises RequestError if there is none.
         """
         at = self._now()
 
         def remove(link: sqlite3.Connection) -> QuotaRule:
-            before = _find(guilds.rules(link, guild_id), subject)
+            before = _find_rule(guilds.rules(link, guild_id), subject)
             if before is None:
-                raise RequestError(
-                    "There is no rule to remove there; /quota-admin list shows all of them."
-                )
+                raise RequestError("There is no such rule. /quota-admin list shows all rules.")
             guilds.remove_rule(link, guild_id, subject.scope, subject.id)
-            self._note(link, guild_id, at, by, "quota-remove", subject, {"was": _plain(before)})
+            self._record(link, guild_id, at, by, "quota-remove", subject, {"was": _to_json(before)})
             return before
 
         return await self._database.write(remove)
@@ -223,9 +221,9 @@ class QuotaService:
         reason: str,
         by: Actor,
     ) -> QuotaGrant:
-        """Give a member images on top of the quota, for a time or (None) until a reset.
+        """Grant a member images on top of the quota, for a time or (None) until a reset.
 
-        Raises RequestError, naming the allowed range, for a value outside it.
+        Raises RequestError for a value out of range.
         """
         validate_count("images", images, 1, MAX_IMAGES)
         if lasts is not None:
@@ -248,38 +246,38 @@ class QuotaService:
             until = given.expires_at and given.expires_at.isoformat()
             note = {"images": images, "until": until, "reason": why}
             subject = QuotaSubject("member", member_id)
-            self._note(link, guild_id, at, by, "quota-grant", subject, note)
+            self._record(link, guild_id, at, by, "quota-grant", subject, note)
             return given
 
         return await self._database.write(give)
 
     async def reset(self, guild_id: int, member_id: int, *, reason: str, by: Actor) -> None:
-        """Let a member start afresh: what was charged and granted before counts no more."""
+        """Reset a member's usage: earlier charges and grants no longer count."""
         why = validate_reason(reason)
         at = self._now()
 
-        def start_afresh(link: sqlite3.Connection) -> None:
+        def reset(link: sqlite3.Connection) -> None:
             ledger.reset(link, guild_id, member_id, actor_id=by.id, reason=why, at=at)
             subject = QuotaSubject("member", member_id)
-            self._note(link, guild_id, at, by, "quota-reset", subject, {"reason": why})
+            self._record(link, guild_id, at, by, "quota-reset", subject, {"reason": why})
 
-        await self._database.write(start_afresh)
+        await self._database.write(reset)
 
     async def history(
         self, guild_id: int, member_id: int, limit: int = 25, before: int | None = None
     ) -> tuple[LedgerEntry, ...]:
-        """A member's charges, refunds, grants and resets, the newest first."""
+        """Return a member's charges, refunds, grants and resets, the newest first."""
         return await self._ledger.history(guild_id, member_id, limit, before)
 
     async def changes(
         self, guild_id: int, subject: QuotaSubject | None = None, limit: int = 25
     ) -> tuple[AuditEntry, ...]:
-        """What moderators did to quotas, the newest first; to one subject, or (None) to any."""
+        """Return the moderators' changes to one subject or (None) to all, the newest first."""
         about = None if subject is None else str(subject)
         return await self._audit.entries(guild_id, limit, actions="quota-", subject=about)
 
     @staticmethod
-    def _note(
+    def _record(
         link: sqlite3.Connection,
         guild_id: int,
         at: datetime,
@@ -299,15 +297,15 @@ class QuotaService:
         )
 
 
-_WIDEST_FIRST: Final[tuple[Scope, ...]] = ("server", "role", "member")
+_WIDEST_SCOPE_FIRST: Final[tuple[Scope, ...]] = ("server", "role", "member")
 
 
-def _find(rules: tuple[QuotaRule, ...], subject: QuotaSubject) -> QuotaRule | None:
+def _find_rule(rules: tuple[QuotaRule, ...], subject: QuotaSubject) -> QuotaRule | None:
     wanted = (subject.scope, subject.id)
     return next((rule for rule in rules if (rule.scope, rule.subject_id) == wanted), None)
 
 
-def _touches(rule: QuotaRule, member: Actor) -> bool:
+def _applies_to(rule: QuotaRule, member: Actor) -> bool:
     match rule.scope:
         case "server":
             return True
@@ -317,8 +315,8 @@ def _touches(rule: QuotaRule, member: Actor) -> bool:
             return rule.subject_id == member.id
 
 
-def _plain(rule: QuotaRule) -> dict[str, object]:
-    """The rule as JSON can hold it, without what it leaves open."""
+def _to_json(rule: QuotaRule) -> dict[str, object]:
+    """Return the fields of a rule that are set, for JSON."""
     found: dict[str, object] = {
         "images": rule.images,
         "window": rule.window and quotas.format_window(rule.window),

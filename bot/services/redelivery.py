@@ -1,9 +1,9 @@
-"""Results that no place has taken, delivered by themselves once a way is open again.
+"""Deliver kept results again: those that no delivery method has accepted.
 
-The ways of a kept result are tried when the bot starts, when somebody says that a way may be open
-(the bot was invited back, a permission was given, the author uses the bot again), and otherwise
-after an hour, then seldom and seldomer, since nobody tells that a member has opened their direct
-messages. Each try goes by the rules of every delivery, so that the result is posted once.
+They are tried when the bot starts, when an event makes success likely (the bot was invited again,
+a permission was given, the author uses the bot), and otherwise after an hour, then after growing
+delays: Discord sends no event when a member allows direct messages. Every attempt goes through
+``DeliveryService``, so that a result is posted once.
 """
 
 from __future__ import annotations
@@ -26,15 +26,15 @@ from bot.store.jobs import JobRepository
 log = logging.getLogger(__name__)
 
 MAX_AGE: Final = timedelta(days=30)
-FIRST_SECONDS: Final = 3600.0
-LONGEST_SECONDS: Final = 86400.0
-BETWEEN_SECONDS: Final = 1.0
-"""Between two results of one round: refused requests are counted by Discord."""
+FIRST_DELAY_S: Final = 3600.0
+MAX_DELAY_S: Final = 86400.0
+BETWEEN_RESULTS_S: Final = 1.0
+"""Discord counts refused requests, so results are not tried at once."""
 
 
 @dataclass(slots=True)
-class _Plan:
-    """When a kept result is tried next, and how often it was in vain."""
+class _Schedule:
+    """When a kept result is tried next, and how often it has failed."""
 
     guild_id: int
     channel_id: int
@@ -44,9 +44,9 @@ class _Plan:
 
 
 class KeptResults:
-    """Knows which results are kept (it is a reporter) and has them delivered again.
+    """Track the kept results, as an observer of jobs, and have them delivered again.
 
-    ``deliver`` delivers one and saves where to; the job after that is returned.
+    ``deliver`` delivers one, saves the method, and returns the job after that.
     """
 
     def __init__(
@@ -63,86 +63,88 @@ class KeptResults:
         self._now = now
         self._clock = clock
         self._sleep = sleep
-        self._plans: dict[str, _Plan] = {}
+        self._schedules: dict[str, _Schedule] = {}
         self._woken = asyncio.Event()
 
     def __len__(self) -> int:
-        return len(self._plans)
+        return len(self._schedules)
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
-        """Note a result that is kept from now on, or is not any more."""
+        """Track a result that is kept from now on, and forget one that is not any more."""
         if job.delivery_method != KEPT:
-            self._plans.pop(job.id, None)
-        elif job.id not in self._plans:
-            self._plan(job, self._clock() + FIRST_SECONDS)
+            self._schedules.pop(job.id, None)
+        elif job.id not in self._schedules:
+            self._schedule(job, self._clock() + FIRST_DELAY_S)
 
-    def opened(self, *, guild_id: int = 0, author_id: int = 0) -> None:
-        """Try at once what was asked for in this server, and by this member; 0 is any."""
-        for plan in self._plans.values():
-            if guild_id in (plan.guild_id, 0) and author_id in (plan.author_id, 0):
-                plan.due = self._clock()
+    def retry_now(self, *, guild_id: int = 0, author_id: int = 0) -> None:
+        """Try the results of this server and this member at once; 0 is any."""
+        for schedule in self._schedules.values():
+            if guild_id in (schedule.guild_id, 0) and author_id in (schedule.author_id, 0):
+                schedule.due = self._clock()
                 self._woken.set()
 
     async def run(self) -> None:
-        """Deliver for ever; begins with everything that was kept when the bot stopped."""
+        """Redeliver until cancelled, beginning with all results that were kept before the start."""
         for job in await self._jobs.kept(self._now() - MAX_AGE):
-            self._plan(job, self._clock())
+            self._schedule(job, self._clock())
         while True:
             self._woken.clear()
-            # Who and where has refused one result in this round refuses the others as well.
-            closed: set[tuple[int, int]] = set()
-            for job_id, plan in sorted(self._plans.items()):
-                if plan.due > self._clock() or job_id not in self._plans:
+            # A destination that refuses one result in this round refuses the others as well.
+            refused: set[tuple[int, int]] = set()
+            for job_id, schedule in sorted(self._schedules.items()):
+                if schedule.due > self._clock() or job_id not in self._schedules:
                     continue
-                # Before the try: what opens during it brings the result forward again.
-                self._postpone(plan)
-                ways = plan.channel_id, plan.author_id
-                if ways in closed:
+                # Before the attempt: an event during it may bring the next one forward.
+                self._schedule_next(schedule)
+                destination = schedule.channel_id, schedule.author_id
+                if destination in refused:
                     continue
-                await self._try(job_id)
-                if job_id in self._plans:
-                    closed.add(ways)
-                await self._sleep(BETWEEN_SECONDS)
-            await self._pause()
+                await self._redeliver(job_id)
+                if job_id in self._schedules:
+                    refused.add(destination)
+                await self._sleep(BETWEEN_RESULTS_S)
+            await self._wait_until_due()
 
-    def _plan(self, job: Job, due: float) -> None:
+    def _schedule(self, job: Job, due: float) -> None:
         request = job.request
         if request.place.channel_id:
             place = request.place
-            plan = _Plan(place.guild_id, place.channel_id, request.author.id, due)
-            self._plans.setdefault(job.id, plan)
+            schedule = _Schedule(place.guild_id, place.channel_id, request.author.id, due)
+            self._schedules.setdefault(job.id, schedule)
             self._woken.set()
 
-    def _postpone(self, plan: _Plan) -> None:
-        plan.due = self._clock() + min(LONGEST_SECONDS, FIRST_SECONDS * 2 ** min(plan.tries, 9))
-        plan.tries += 1
+    def _schedule_next(self, schedule: _Schedule) -> None:
+        schedule.due = self._clock() + min(MAX_DELAY_S, FIRST_DELAY_S * 2 ** min(schedule.tries, 9))
+        schedule.tries += 1
 
-    async def _try(self, job_id: str) -> None:
+    async def _redeliver(self, job_id: str) -> None:
         try:
             job = await self._jobs.get(job_id)
             if job is None or job.delivery_method != KEPT or is_erased(job):
-                self._plans.pop(job_id, None)
+                self._schedules.pop(job_id, None)
                 return
             job = await self._deliver(job)
         except ArtifactMissing as error:
-            log.info("a kept result is gone: %s", error, extra={"job": job_id})
-            self._plans.pop(job_id, None)
+            log.info("a kept result has no files any more: %s", error, extra={"job": job_id})
+            self._schedules.pop(job_id, None)
         except Exception:
-            # The root of this attempt: one broken result must not hold up the others.
+            # One broken result must not hold up the others.
             log.exception("a kept result cannot be delivered", extra={"job": job_id})
         else:
             if job.delivery_method != KEPT:
                 log.info(
                     "a kept result was delivered by %s", job.delivery_method, extra={"job": job_id}
                 )
-                self._plans.pop(job_id, None)
+                self._schedules.pop(job_id, None)
 
-    async def _pause(self) -> None:
-        """Until something is due or something new is said."""
-        if not self._plans:
+    async def _wait_until_due(self) -> None:
+        """Wait until a result is due or an event changes what is due."""
+        if not self._schedules:
             await self._woken.wait()
             return
-        seconds = max(0.0, min(plan.due for plan in self._plans.values()) - self._clock())
+        seconds = max(
+            0.0, min(schedule.due for schedule in self._schedules.values()) - self._clock()
+        )
         waits = [
             asyncio.ensure_future(self._sleep(seconds)),
             asyncio.ensure_future(self._woken.wait()),

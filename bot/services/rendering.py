@@ -1,4 +1,4 @@
-"""From a job to its workflow: the template, the values, and the key that signs its markers."""
+"""Render the workflow of a job from its template."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ from bot.store.jobs import JobRepository
 
 @dataclass(frozen=True, slots=True)
 class WorkflowTemplates:
-    """The workflows this bot offers: one that makes grids and, if there is one, one that upscales.
+    """The templates: one that makes grids and, optionally, one that upscales an image.
 
-    ``styles`` maps a style's name to the words it adds to a prompt.
+    ``styles`` maps the name of a style to the words it adds to a prompt.
     """
 
     grid: Template
@@ -27,7 +27,7 @@ class WorkflowTemplates:
 
 
 class WorkflowRenderer:
-    """Renders stored jobs. The same job gives the same workflow, before and after a restart."""
+    """Render stored jobs. The same job gives the same workflow, also after a restart."""
 
     def __init__(self, jobs: JobRepository, backend: Backend, templates: WorkflowTemplates) -> None:
         self._jobs = jobs
@@ -35,22 +35,23 @@ class WorkflowRenderer:
         self._templates = templates
 
     async def mac_key(self, job_id: str) -> bytes:
-        """The key that signs the job's markers."""
+        """Return the key that signs the job's markers. Raises BotError if there is no such job."""
         key = await self._jobs.mac_key(job_id)
         if key is None:
             raise BotError(f"there is no job {job_id}")
         return key
 
     async def render(self, job: Job) -> Workflow:
-        """Render the job's request.
+        """Return the workflow of the job's request.
 
-        Raises InvalidRequest, WorkflowError; ArtifactMissing if an upscale's picture is unknown.
+        Raises InvalidRequest, WorkflowError, ConfigError without a template to upscale, and
+        ArtifactMissing if the image to upscale is unknown.
         """
         upload_url = self._backend.upload_url(job.id)
         key = await self.mac_key(job.id)
         if job.request.origin is None:
-            ticket = RenderContext(job.id, key, upload_url)
-            return render(self._templates.grid, job.request, ticket, self._templates.styles)
+            context = RenderContext(job.id, key, upload_url)
+            return render(self._templates.grid, job.request, context, self._templates.styles)
         if self._templates.upscale is None:
             raise ConfigError(
                 "[imagine] upscale_template", "no template upscales", "Name one, or the stock one."
@@ -62,9 +63,9 @@ class WorkflowRenderer:
         strip = parent.rows[origin.row - 1].artifact
         if strip is None:
             raise ArtifactMissing(f"row {origin.row} of job {origin.job_id} was never published")
-        # A strip is its grid's row with nothing above it: the cell's box in a grid of one row.
+        # The strip is one row, so the box is that of the cell in a grid of one row.
         box = grid_geometry(parent.request).cell_box(1, origin.column)
-        ticket = RenderContext(
+        context = RenderContext(
             job.id,
             key,
             upload_url,
@@ -72,4 +73,4 @@ class WorkflowRenderer:
             input_sha256=strip.sha256,
             input_box=",".join(str(edge) for edge in box),
         )
-        return render(self._templates.upscale, job.request, ticket, self._templates.styles)
+        return render(self._templates.upscale, job.request, context, self._templates.styles)

@@ -1,9 +1,9 @@
-"""Bringing a job's pictures home: rows as they become ready, the grid at the end.
+"""Fetch and verify a job's images: rows as they become ready, the grid at the end.
 
-Each file is fetched once, checked by the backend against its marker, and here for being a picture
-of the right size. What cannot be had is left out: a grid is composed here from the rows that exist
-when the workflow's own is missing. All files of a job lie in ``<pictures>/<job id>/``. A disk that
-is full or cannot be written to is waited out; no row is lost because of it.
+The backend checks each file against its marker; here it is checked to be an image of the right
+size. Missing rows are left out, and a missing grid is composed from the rows. All files of a job
+are in ``<images>/<job id>/``. While the disk is full or cannot be written to, it is tried again: no
+row is lost because of it.
 """
 
 from __future__ import annotations
@@ -32,18 +32,18 @@ from bot.store.wait_limits import outlast
 
 log = logging.getLogger(__name__)
 
-RETRY_SECONDS = (0.5, 2.0, 5.0)
-# Rows exist nowhere else, so half an hour of outage is waited out; a grid can be composed here.
-OUTAGE_SECONDS = (*RETRY_SECONDS, 10.0, 30.0, *(60.0,) * 30)
-# A file that came damaged is fetched again over some two minutes: the way to it may mend, but a
-# file that was published damaged, or has expired, never will.
-DAMAGED_SECONDS = (*RETRY_SECONDS, 10.0, 30.0, 60.0)
-_PLACE = ".fetching-"
+RETRY_DELAYS_S = (0.5, 2.0, 5.0)
+# Rows exist nowhere else, so they are tried for half an hour; a grid can be composed here.
+OUTAGE_DELAYS_S = (*RETRY_DELAYS_S, 10.0, 30.0, *(60.0,) * 30)
+# A damaged file is fetched again for some two minutes: the transfer may have been at fault, but a
+# file that was published damaged, or has expired, stays so.
+DAMAGED_DELAYS_S = (*RETRY_DELAYS_S, 10.0, 30.0, 60.0)
+_TEMP_PREFIX = ".fetching-"
 
 
 @dataclass(frozen=True, slots=True)
 class JobResult:
-    """A job's result on disk: the grid, and the strips of the rows that are there."""
+    """A job's result on disk: the grid, and the strips of the rows that exist."""
 
     folder: Path
     grid: Path
@@ -51,12 +51,12 @@ class JobResult:
 
     @property
     def metadata(self) -> Path:
-        """Prompt, seeds, settings, timings and digests, as JSON."""
+        """Return the JSON file with prompt, seeds, settings, times and digests."""
         return self.folder / "metadata.json"
 
 
 class ResultFetcher:
-    """Fetches and checks; ``begin`` as soon as a row is announced, ``collect`` when all are."""
+    """Fetch each row as soon as it is announced, and the rest when the run has ended."""
 
     def __init__(
         self,
@@ -73,87 +73,99 @@ class ResultFetcher:
         self._fetching: dict[tuple[str, int], tuple[Artifact, asyncio.Task[Path]]] = {}
 
     def folder(self, job_id: str) -> Path:
-        """Where the job's pictures lie."""
+        """Return the folder of the job's images."""
         return self._root / job_id
 
     def row_path(self, job_id: str, row: int) -> Path:
-        """Where a row's strip lies once it is here."""
+        """Return the path of a row's strip, fetched or not."""
         return self.folder(job_id) / file_name("row", row)
 
     def prefetch_row(self, job: Job, row: Row) -> asyncio.Task[Path]:
-        """Start fetching a row that was announced, if that has not begun; never raises here."""
+        """Start to fetch an announced row, unless that has begun, and return the task."""
         assert row.artifact is not None, "only a published row is fetched"
         key = (job.id, row.number)
-        artifact, before = self._fetching.get(key, (None, None))
-        if before is not None and artifact == row.artifact:
-            return before
-        if before is not None:
-            # What an earlier run announced is not waited for: it may be gone for good.
-            before.cancel()
-        fetching = asyncio.get_running_loop().create_task(self._row(job, row.number, row.artifact))
-        # Whoever collects the job reads the outcome; until then nobody may have to.
+        artifact, running = self._fetching.get(key, (None, None))
+        if running is not None and artifact == row.artifact:
+            return running
+        if running is not None:
+            # The artifact of an earlier run may not exist any more.
+            running.cancel()
+        fetching = asyncio.get_running_loop().create_task(
+            self._fetch_row(job, row.number, row.artifact)
+        )
+        # ``fetch_all`` reads the exception; a job that is discarded never gets there.
         fetching.add_done_callback(lambda task: task.cancelled() or task.exception())
         self._fetching[key] = row.artifact, fetching
         return fetching
 
     async def fetch_all(self, job: Job) -> tuple[int, ...]:
-        """Fetch what is still missing, make the grid; the numbers of the rows that are here.
+        """Fetch the missing rows and the grid, and return the numbers of the fetched rows.
 
-        Raises ArtifactMissing when not a single row is.
+        Idempotent. Raises ArtifactMissing if there is not a single row.
         """
         rows = job.ready_rows
         outcomes = await asyncio.gather(
             *(self.prefetch_row(job, row) for row in rows), return_exceptions=True
         )
-        here: list[int] = []
+        fetched: list[int] = []
         for row, outcome in zip(rows, outcomes, strict=True):
             self._fetching.pop((job.id, row.number), None)
             if isinstance(outcome, Path):
-                here.append(row.number)
+                fetched.append(row.number)
             elif isinstance(outcome, ArtifactMissing | Unavailable):
-                log.warning("row %d is lost: %s", row.number, outcome, extra={"job": job.id})
+                log.warning(
+                    "row %d could not be fetched: %s", row.number, outcome, extra={"job": job.id}
+                )
             else:
                 raise outcome
-        if not here:
+        if not fetched:
             raise ArtifactMissing("none of the announced rows could be fetched")
-        await self._written(job, file_name("grid"), lambda: self._grid(job, here))
-        await asyncio.to_thread(_remove_places, self.folder(job.id))
-        metadata = functools.partial(asyncio.to_thread, self._write_metadata, job, here)
-        await self._written(job, "metadata.json", metadata)
-        return tuple(here)
+        await self._write_when_possible(
+            job, file_name("grid"), lambda: self._fetch_or_compose_grid(job, fetched)
+        )
+        await asyncio.to_thread(_remove_temp_files, self.folder(job.id))
+        metadata = functools.partial(asyncio.to_thread, self._write_metadata, job, fetched)
+        await self._write_when_possible(job, "metadata.json", metadata)
+        return tuple(fetched)
 
     def result(self, job: Job) -> JobResult:
-        """The files of a job that was collected."""
+        """Return the files of a job after ``fetch_all``."""
         folder = self.folder(job.id)
         rows = tuple((number, self.row_path(job.id, number)) for number in job.fetched_rows)
         return JobResult(folder, folder / file_name("grid"), rows)
 
     def discard(self, job_id: str) -> None:
-        """Stop fetching for a job that will not be collected."""
+        """Stop fetching for a job; ``fetch_all`` will not be called."""
         for key in [key for key in self._fetching if key[0] == job_id]:
             self._fetching.pop(key)[1].cancel()
 
-    async def _row(self, job: Job, number: int, artifact: Artifact) -> Path:
+    async def _fetch_row(self, job: Job, number: int, artifact: Artifact) -> Path:
         target = self.row_path(job.id, number)
         size = None if job.request.origin else grid_geometry(job.request).strip_size
-        await self._written(job, target.name, lambda: self._bring(artifact, target, size))
+        await self._write_when_possible(
+            job, target.name, lambda: self._fetch_apart(artifact, target, size)
+        )
         return target
 
-    async def _bring(self, artifact: Artifact, target: Path, size: tuple[int, int] | None) -> None:
-        """Fetch to a place of its own first: what an earlier fetch still writes lies elsewhere."""
+    async def _fetch_apart(
+        self, artifact: Artifact, target: Path, size: tuple[int, int] | None
+    ) -> None:
+        """Fetch to a temporary folder first, since an earlier fetch may still be writing."""
         if await asyncio.to_thread(_is_announced, target, artifact):
             await self._fetch(artifact, target, size)
             return
         await asyncio.to_thread(target.unlink, missing_ok=True)
-        place = await asyncio.to_thread(_make_place, target.parent)
+        apart = await asyncio.to_thread(_make_temp_folder, target.parent)
         try:
-            await self._fetch(artifact, place / target.name, size)
-            await asyncio.to_thread((place / target.name).replace, target)
+            await self._fetch(artifact, apart / target.name, size)
+            await asyncio.to_thread((apart / target.name).replace, target)
         finally:
-            await asyncio.to_thread(shutil.rmtree, place, ignore_errors=True)
+            await asyncio.to_thread(shutil.rmtree, apart, ignore_errors=True)
 
-    async def _written(self, job: Job, what: str, write: Callable[[], Awaitable[None]]) -> None:
-        """Write a file, again and again while the disk does not take it; errors are raised."""
+    async def _write_when_possible(
+        self, job: Job, what: str, write: Callable[[], Awaitable[None]]
+    ) -> None:
+        """Call ``write``, again while the disk is unavailable. Raises its other errors."""
 
         async def attempt() -> None:
             with disk_faults():
@@ -168,64 +180,66 @@ class ResultFetcher:
         size: tuple[int, int] | None,
         *,
         decode: bool = True,
-        outages: tuple[float, ...] = OUTAGE_SECONDS,
-        damages: tuple[float, ...] = DAMAGED_SECONDS,
+        after_outage: tuple[float, ...] = OUTAGE_DELAYS_S,
+        after_damage: tuple[float, ...] = DAMAGED_DELAYS_S,
     ) -> None:
-        # What lies here already may be an earlier run's, or have been cut short by a crash.
+        # An existing file may be from an earlier run, or cut off by a crash.
         if not await asyncio.to_thread(_is_announced, target, artifact):
             await asyncio.to_thread(target.unlink, missing_ok=True)
-            await self._fetch_patiently(artifact, target, outages, damages)
+            await self._fetch_with_retries(artifact, target, after_outage, after_damage)
         await asyncio.to_thread(imaging.delete_if_invalid, target, size, decode=decode)
 
-    async def _fetch_patiently(
+    async def _fetch_with_retries(
         self,
         artifact: Artifact,
         target: Path,
-        outages: tuple[float, ...],
-        damages: tuple[float, ...],
+        after_outage: tuple[float, ...],
+        after_damage: tuple[float, ...],
     ) -> None:
-        """Fetch; again after an outage, or when something else came than was announced."""
-        away, damaged = iter(outages), iter(damages)
+        """Fetch, again after an outage or when the file is not the one that was announced."""
+        outage_delays, damage_delays = iter(after_outage), iter(after_damage)
         while True:
             try:
                 await self._backend.fetch(artifact, target)
                 return
             except (Unavailable, ArtifactDamaged) as error:
-                pause = next(away if isinstance(error, Unavailable) else damaged, None)
+                pause = next(
+                    outage_delays if isinstance(error, Unavailable) else damage_delays, None
+                )
                 if pause is None:
                     raise
                 log.warning("fetching %s again in %g s: %s", target.name, pause, error)
             await self._sleep(pause)
 
-    async def _grid(self, job: Job, here: list[int]) -> None:
+    async def _fetch_or_compose_grid(self, job: Job, fetched: list[int]) -> None:
         grid = self.folder(job.id) / file_name("grid")
-        geometry = self._geometry(job, here)
-        if job.grid is not None and len(here) == len(job.ready_rows):
+        geometry = self._geometry(job, fetched)
+        if job.grid is not None and len(fetched) == len(job.ready_rows):
             try:
-                # Its digest was signed, and everybody waits for it: it is not decoded to be sure.
+                # Its digest was signed, so it is not decoded: the member is waiting.
                 size = geometry.size if geometry else None
                 await self._fetch(
                     *(job.grid, grid, size),
                     decode=False,
-                    outages=RETRY_SECONDS,
-                    damages=RETRY_SECONDS,
+                    after_outage=RETRY_DELAYS_S,
+                    after_damage=RETRY_DELAYS_S,
                 )
             except (ArtifactMissing, Unavailable) as error:
-                log.warning("the grid is composed here: %s", error, extra={"job": job.id})
+                log.warning("the grid is composed from the rows: %s", error, extra={"job": job.id})
             else:
                 return
-        strips = [self.row_path(job.id, number) for number in here]
+        strips = [self.row_path(job.id, number) for number in fetched]
         await asyncio.to_thread(imaging.stack_rows, strips, grid)
 
     @staticmethod
-    def _geometry(job: Job, here: list[int]) -> GridGeometry | None:
+    def _geometry(job: Job, fetched: list[int]) -> GridGeometry | None:
         request = job.request
         if request.origin is not None:
             return None
-        return GridGeometry(request.width, request.height, len(here), request.samples)
+        return GridGeometry(request.width, request.height, len(fetched), request.samples)
 
-    def _write_metadata(self, job: Job, here: list[int]) -> None:
-        """Blocking. What a picture needs to be made again, and what tells that it is the same."""
+    def _write_metadata(self, job: Job, fetched: list[int]) -> None:
+        """Write what is needed to make the images again, and their digests. Blocking."""
         folder = self.folder(job.id)
         files = {path.name: _sha256(path) for path in sorted(folder.glob("*.png"))}
         request = job.request
@@ -234,14 +248,14 @@ class ResultFetcher:
             "prompt": request.prompt,
             "negative": request.negative,
             "style": request.style,
-            **_painter(job),
+            **_engine_metadata(job),
             "width": request.width,
             "height": request.height,
             "rows": request.rows,
             "samples": request.samples,
             "seed": request.seed,
-            "row_seeds": {row.number: row.seed for row in job.rows if row.number in here},
-            "missing_rows": [row.number for row in job.rows if row.number not in here],
+            "row_seeds": {row.number: row.seed for row in job.rows if row.number in fetched},
+            "missing_rows": [row.number for row in job.rows if row.number not in fetched],
             "show": request.to_prompt(),
             "created_at": job.created_at.isoformat(),
             "started_at": job.started_at.isoformat() if job.started_at else None,
@@ -260,31 +274,31 @@ def _is_announced(path: Path, artifact: Artifact) -> bool:
         return False
 
 
-def _painter(job: Job) -> dict[str, object]:
-    """What painted, and with how many steps; null where no painter has said it."""
-    said = job.painted[0] if job.painted else None
-    asked = job.request.model
+def _engine_metadata(job: Job) -> dict[str, object]:
+    """Return the engine, its model and its steps; None where the engine did not report it."""
+    painted = job.painted[0] if job.painted else None
+    requested = job.request.model
     return {
         "painter": job.painter,
-        "engine": said.engine if said else None,
-        "model": (said.model if said else asked) or None,
-        "guidance": float(said.guidance) if said and said.guidance else None,
-        "negative_acts": said.negative if said else None,
+        "engine": painted.engine if painted else None,
+        "model": (painted.model if painted else requested) or None,
+        "guidance": float(painted.guidance) if painted and painted.guidance else None,
+        "negative_acts": painted.negative if painted else None,
         "steps": job.request.steps,
         "steps_run": job.steps_run or None,
     }
 
 
-def _make_place(folder: Path) -> Path:
-    """Blocking. A new folder for one fetch, which nobody else uses."""
+def _make_temp_folder(folder: Path) -> Path:
+    """Make a folder for one fetch. Blocking."""
     folder.mkdir(parents=True, exist_ok=True)
-    return Path(tempfile.mkdtemp(prefix=_PLACE, dir=folder))
+    return Path(tempfile.mkdtemp(prefix=_TEMP_PREFIX, dir=folder))
 
 
-def _remove_places(folder: Path) -> None:
-    """Blocking. Remove what fetches have left that were killed."""
-    for place in folder.glob(f"{_PLACE}*"):
-        shutil.rmtree(place, ignore_errors=True)
+def _remove_temp_files(folder: Path) -> None:
+    """Remove what killed fetches have left. Blocking."""
+    for apart in folder.glob(f"{_TEMP_PREFIX}*"):
+        shutil.rmtree(apart, ignore_errors=True)
     remove_temporary_files(folder)
 
 

@@ -1,10 +1,9 @@
-"""Fills free slots, whenever something changes, with the job whose turn it is.
+"""Start the next job whenever a slot is free.
 
-Sleeps until it is woken: by an accepted request, an ended run, a closed circuit. Each job that it
-starts, or finds in flight at start, is carried by a task of its own. A slot is the backend's: it is
-free again while the pictures of its last job are still being brought home and posted, unless as
-many jobs as there are slots are being so. A result that waits for Discord holds up nothing: neither
-other jobs nor a stop, since the next start goes on with it.
+The scheduler sleeps until it is woken: by an accepted request, an ended run, a closed breaker. Each
+job runs in a task of its own. A slot is one running job at the backend: it is free again while the
+images of that job are fetched and posted, as long as fewer jobs than slots do that. A delivery that
+waits for Discord delays neither other jobs nor a stop: the next start resumes it.
 """
 
 from __future__ import annotations
@@ -31,7 +30,7 @@ log = logging.getLogger(__name__)
 
 
 class Scheduler:
-    """Runs until cancelled; ``drain`` lets nothing new start and waits for what runs."""
+    """Start queued jobs in the order of ``bot.domain.scheduling``, and resume unfinished ones."""
 
     def __init__(
         self,
@@ -56,55 +55,55 @@ class Scheduler:
         self._sleep = sleep
         self._woken = asyncio.Event()
         self._running_tasks: dict[str, asyncio.Task[Job]] = {}
-        self._holding: dict[str, RunningJob] = {}
-        self._waiting: set[str] = set()
+        self._slot_holders: dict[str, RunningJob] = {}
+        self._waiting_deliveries: set[str] = set()
         self._changed = asyncio.Event()
         self._draining = False
 
     @property
     def running(self) -> int:
-        """Jobs that hold a slot."""
-        return len(self._holding)
+        """Return the number of jobs that hold a slot."""
+        return len(self._slot_holders)
 
     def wake(self) -> None:
-        """Something changed: look again."""
+        """Look for a job to start: something has changed."""
         self._woken.set()
 
     async def resume_jobs(self) -> int:
-        """Take up every job that was in flight when the bot stopped; how many there are.
+        """Resume every job that was unfinished when the bot stopped, and return their number.
 
-        May be called again: a job that is carried already is left alone.
+        Idempotent: a job that runs already is skipped.
         """
-        # Asked for one by one: a long line behind them is no reason to start slowly.
+        # One by one: a long queue must not slow down the start.
         found = [await self._jobs.get(flight.job_id) for flight in await self._jobs.running()]
-        flying = [
+        unfinished = [
             job
             for job in found
             if job is not None and is_from_discord(job) and job.id not in self._running_tasks
         ]
-        for job in flying:
-            log.info("taking up a job that is %s", job.state, extra={"job": job.id})
-            self._carry(job)
+        for job in unfinished:
+            log.info("resuming a job that is %s", job.state, extra={"job": job.id})
+            self._start_worker(job)
         self.wake()
-        return len(flying)
+        return len(unfinished)
 
     async def run(self) -> None:
-        """Dispatch for ever."""
+        """Start jobs until cancelled."""
         while True:
             await self._woken.wait()
             self._woken.clear()
             await self._breaker.wait_closed()
-            while not self._draining and self._has_room() and await self._start_next():
+            while not self._draining and self._has_capacity() and await self._start_next():
                 pass
 
     def drain(self) -> None:
-        """Start nothing new."""
+        """Start no more jobs."""
         self._draining = True
 
     async def idle(self) -> None:
-        """Wait until nothing runs, but for deliveries that wait for Discord."""
+        """Wait until no job runs, except deliveries that wait for Discord."""
         while busy := [
-            task for one, task in self._running_tasks.items() if one not in self._waiting
+            task for one, task in self._running_tasks.items() if one not in self._waiting_deliveries
         ]:
             self._changed.clear()
             changed = asyncio.ensure_future(self._changed.wait())
@@ -114,70 +113,70 @@ class Scheduler:
                 changed.cancel()
 
     async def aclose(self) -> None:
-        """Let go of running jobs; they go on at the backend and are taken up at the next start."""
+        """Stop following jobs; they go on at the backend, and the next start resumes them."""
         await cancel_and_wait(*self._running_tasks.values())
 
-    def _has_room(self) -> bool:
-        busy = len(self._running_tasks) - len(self._waiting)
+    def _has_capacity(self) -> bool:
+        busy = len(self._running_tasks) - len(self._waiting_deliveries)
         return self.running < self._slots and busy < 2 * self._slots
 
     async def _start_next(self) -> bool:
         waiting = await self._jobs.waiting()
         if not waiting:
             return False
-        turn = select_next(
+        selection = select_next(
             waiting,
-            self._holding.values(),
+            self._slot_holders.values(),
             await self._jobs.last_started(),
             per_user=self._per_user,
             limits=await self._guilds.running_limits(),
         )
-        if turn is None:
+        if selection is None:
             return False
-        job = await self._jobs.get(turn.job_id)
+        job = await self._jobs.get(selection.job_id)
         if job is None:
             return True
         try:
             dispatched = await self._lifecycle.apply_event(job, Scheduled())
         except IllegalTransition:
-            return True  # cancelled or taken a moment ago: ask again
+            return True  # cancelled or started meanwhile: select again
         if dispatched.state is JobState.SUBMITTING:
-            log.info("its turn: %s", turn.reason, extra={"job": job.id})
-            self._carry(dispatched)
+            log.info("started: %s", selection.reason, extra={"job": job.id})
+            self._start_worker(dispatched)
         return True
 
-    def _carry(self, job: Job) -> None:
-        def run_over() -> None:
-            if self._holding.pop(job.id, None) is not None:
+    def _start_worker(self, job: Job) -> None:
+        def on_slot_free() -> None:
+            if self._slot_holders.pop(job.id, None) is not None:
                 self.wake()
 
-        def waits() -> None:
-            self._waiting.add(job.id)
+        def on_wait() -> None:
+            self._waiting_deliveries.add(job.id)
             self._changed.set()
             self.wake()
 
-        self._holding[job.id] = RunningJob(job.id, job.request.author.id)
+        self._slot_holders[job.id] = RunningJob(job.id, job.request.author.id)
         task = asyncio.get_running_loop().create_task(
             keep_running(
-                "carrying the job",
-                lambda: self._worker.run(job, run_over, waits),
+                "running the job",
+                lambda: self._worker.run(job, on_slot_free, on_wait),
                 sleep=self._sleep,
                 job=job.id,
             ),
             name=job.id,
         )
         self._running_tasks[job.id] = task
-        task.add_done_callback(lambda done: self._ended(job.id, done))
+        task.add_done_callback(lambda done: self._on_task_done(job.id, done))
 
-    def _ended(self, job_id: str, task: asyncio.Task[Job]) -> None:
+    def _on_task_done(self, job_id: str, task: asyncio.Task[Job]) -> None:
         self._running_tasks.pop(job_id, None)
-        self._holding.pop(job_id, None)
-        self._waiting.discard(job_id)
+        self._slot_holders.pop(job_id, None)
+        self._waiting_deliveries.discard(job_id)
         if not task.cancelled() and (error := task.exception()) is not None:
-            log.error("carrying the job broke off", exc_info=error, extra={"job": job_id})
+            log.error("the job's task failed", exc_info=error, extra={"job": job_id})
         self.wake()
 
 
 def is_from_discord(job: Job) -> bool:
-    """Whether a job came from a channel; the command line carries its own."""
+    """Whether a job came from a channel; the command line runs its own jobs."""
     return job.request.place.channel_id != 0

@@ -1,7 +1,4 @@
-"""Keeps going what must not end: after an unforeseen error it is begun again, after a pause.
-
-Knows neither jobs nor the store. What it runs must be safe to begin again at any time.
-"""
+"""Restart background tasks after unforeseen errors. What they do must be idempotent."""
 
 from __future__ import annotations
 
@@ -19,10 +16,10 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 RESTART_DELAYS_S: Final = (1.0, 2.0, 5.0, 15.0, 60.0)
-"""Seconds before each next start. The last one repeats."""
+"""The delays before each restart. The last one repeats."""
 
-STEADY_SECONDS: Final = 600.0
-"""What ran for so long is begun again after the shortest pause."""
+STABLE_AFTER_S: Final = 600.0
+"""After running for so long, a task is restarted with the first delay again."""
 
 
 async def keep_running(
@@ -33,10 +30,10 @@ async def keep_running(
     clock: Callable[[], float] = time.monotonic,
     job: str = "",
 ) -> Result:
-    """Return what ``run`` returns, once it does; run it again after every unforeseen error.
+    """Return what ``run`` returns; call it again after every unforeseen error, after a delay.
 
-    Each is logged with its traceback; ``name`` says there what ended. Raises StoreDamaged, which
-    beginning again cannot help.
+    Each error is logged with its traceback and with ``name``. Raises StoreDamaged, which a restart
+    cannot repair.
     """
     backoff = Backoff(RESTART_DELAYS_S)
     while True:
@@ -46,10 +43,10 @@ async def keep_running(
         except StoreDamaged:
             raise
         except Exception:
-            # The root of a task: a defect in one must not stop the bot, or leave it half dead.
-            if clock() - began >= STEADY_SECONDS:
+            # The outermost call of a task: a defect in it must not stop the bot or a part of it.
+            if clock() - began >= STABLE_AFTER_S:
                 backoff.reset()
             pause = backoff.next()
             extra = {"job": job} if job else None
-            log.exception("%s broke off; again in %g s", name, pause, extra=extra)
+            log.exception("%s failed; next attempt in %g s", name, pause, extra=extra)
         await sleep(pause)

@@ -1,10 +1,10 @@
-"""Carries one job from its turn to its end, from wherever it was left.
+"""Run one job to its end, from whatever state it was left in.
 
 Each step saves its intent before it acts and its result after: SUBMITTING is saved before the
-backend is asked, and the backend is always asked whether it has the job before it is given it. An
-outage is waited out; it never fails a job. So is a full disk and whatever else keeps the store from
-being used. Each step may be done again from its beginning, so after an unforeseen error it is; only
-a step that fails ``MAX_FAILURES`` times without any progress fails the job.
+submission, and the backend is always asked whether it has the job before it is submitted. An outage
+of the backend, a full disk or an unavailable store never fails a job: the step waits. Steps are
+idempotent, so after an unforeseen error they are repeated; only a step that fails ``MAX_FAILURES``
+times without any progress fails the job.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ from bot.store.wait_limits import outlast
 log = logging.getLogger(__name__)
 
 RETRY_DELAYS_S = (0.2, 1.0, 2.0, 5.0, 10.0, 30.0)
-TAIL_LINES = 12
+LOGGED_OUTPUT_LINES = 12
 MAX_FAILURES = 5
 
 
@@ -60,7 +60,7 @@ Outcome = TypeVar("Outcome")
 
 
 class JobWorker:
-    """``carry`` does one job; many run at once in tasks of their own."""
+    """Run jobs: submit, follow, fetch, deliver. Many may run at once, one call of ``run`` each."""
 
     def __init__(
         self,
@@ -87,31 +87,31 @@ class JobWorker:
     async def run(
         self,
         job: Job,
-        run_over: Callable[[], None] = lambda: None,
-        waits: Callable[[], None] = lambda: None,
+        on_slot_free: Callable[[], None] = lambda: None,
+        on_wait: Callable[[], None] = lambda: None,
     ) -> Job:
-        """Bring the job, whose turn has come, to its end.
+        """Run a scheduled job to its end and return it.
 
-        ``run_over`` is called as soon as the backend has no more to do for it, ``waits`` when its
+        ``on_slot_free`` is called as soon as the backend has finished with it, ``on_wait`` when its
         delivery has to wait for Discord.
         """
         failures = 0
-        seen: tuple[JobState, int] | None = None
+        progress_before: tuple[JobState, int] | None = None
         try:
             while not job.state.terminal:
                 if job.state not in SLOT_STATES:
-                    run_over()
+                    on_slot_free()
                 try:
-                    job = await self._step_when_possible(job, waits)
+                    job = await self._step_when_possible(job, on_wait)
                 except StoreDamaged:
-                    raise  # it goes on at its backend, and with a sound database here
+                    raise  # the job goes on at the backend, and here once the database is repaired
                 except Exception:
                     job = await self._lifecycle.stored(job)
                     progress = job.state, sum(row.is_done for row in job.rows)
-                    failures = failures + 1 if progress == seen else 1
-                    seen = progress
+                    failures = failures + 1 if progress == progress_before else 1
+                    progress_before = progress
                     log.exception(
-                        "a step of the job broke off (%d of at most %d times)",
+                        "a step of the job failed (%d of at most %d times)",
                         failures,
                         MAX_FAILURES,
                         extra={"job": job.id},
@@ -119,40 +119,40 @@ class JobWorker:
                     if failures < MAX_FAILURES:
                         await self._sleep(delay_after(RETRY_DELAYS_S, failures - 1))
                         continue
-                    # A defect must not keep its slot and its reservation for ever.
-                    await self._let_go(job)
+                    # A defect must not keep the slot and the reservation for ever.
+                    await self._cancel_at_backend(job)
                     job = await self._lifecycle.apply_event(
-                        job, Failed(FailureReason.INTERNAL, _DEFECT)
+                        job, Failed(FailureReason.INTERNAL, _INTERNAL_ERROR)
                     )
         finally:
             self._fetcher.discard(job.id)
         self._budget.schedule_settlement(job)
         return job
 
-    async def _step_when_possible(self, job: Job, waits: Callable[[], None]) -> Job:
-        """Do the next step; while the disk does not let it, wait and do it again."""
+    async def _step_when_possible(self, job: Job, on_wait: Callable[[], None]) -> Job:
+        """Do the next step, again while the disk is unavailable."""
 
         async def step() -> Job:
-            # As it is stored: an attempt before this one may have got it further.
+            # The stored job: an earlier attempt may have made progress.
             current = await self._lifecycle.stored(job)
             if current.state.terminal:
                 return current
             with disk_faults():
-                return await self._step(current, waits)
+                return await self._step(current, on_wait)
 
         return await outlast(f"the job ({job.state})", step, sleep=self._sleep, job=job.id)
 
-    async def _let_go(self, job: Job) -> None:
-        """Stop at the backend what nobody will follow any more."""
+    async def _cancel_at_backend(self, job: Job) -> None:
+        """Cancel a job at the backend that is given up; errors are logged."""
         if job.handle is None or job.state not in ACTIVE_STATES:
             return
         try:
             await self._backend.cancel(job.handle)
         except Exception as error:
-            # It is being given up because of a defect, which may be the backend's.
-            log.error("it could not be stopped: %s", error, extra={"job": job.id})
+            # The job is given up because of a defect, which may be the backend's.
+            log.error("the job could not be cancelled: %s", error, extra={"job": job.id})
 
-    async def _step(self, job: Job, waits: Callable[[], None]) -> Job:
+    async def _step(self, job: Job, on_wait: Callable[[], None]) -> Job:
         match job.state:
             case JobState.SUBMITTING:
                 return await self._submit(job)
@@ -163,19 +163,19 @@ class JobWorker:
                 return await self._collect(job)
             case JobState.DELIVERING:
                 package = self._fetcher.result(job)
-                delivered = await self._delivery.deliver(job, package, waits=waits)
+                delivered = await self._delivery.deliver(job, package, on_wait=on_wait)
                 return await self._lifecycle.apply_event(job, delivered)
             case _:
-                raise IllegalTransition(f"a job that is {job.state} is not carried")
+                raise IllegalTransition(f"a job that is {job.state} cannot be run")
 
     async def _submit(self, job: Job) -> Job:
         try:
-            handle = await self._patiently(lambda: self._backend.find(job.id))
+            handle = await self._retry_while_unavailable(lambda: self._backend.find(job.id))
             if handle is None and await self._lifecycle.is_cancel_requested(job):
                 return await self._lifecycle.apply_event(job, Cancelled(0))
             if handle is None:
                 submission = Submission(job.id, await self._renderer.render(job))
-                refusal = await self._patiently(
+                refusal = await self._retry_while_unavailable(
                     lambda: self._budget.reserve(job, submission.workflow)
                 )
                 if refusal:
@@ -190,7 +190,7 @@ class JobWorker:
             sentence = str(error) if isinstance(error, InvalidRequest) else _REFUSED
             return await self._lifecycle.apply_event(job, Failed(FailureReason.REJECTED, sentence))
         except ArtifactMissing as error:
-            log.warning("the picture to start from is gone: %s", error, extra={"job": job.id})
+            log.warning("the image to start from is missing: %s", error, extra={"job": job.id})
             return await self._lifecycle.apply_event(
                 job, Failed(FailureReason.FILES_MISSING, _NO_INPUT)
             )
@@ -202,9 +202,9 @@ class JobWorker:
         return await self._lifecycle.apply_event(job, Accepted(handle))
 
     async def _find_or_submit(self, job: Job, submission: Submission) -> BackendJobRef | None:
-        """Submit; after an outage, during which it may have arrived, ask before doing it again.
+        """Submit the job, unless an attempt before an outage did, and return its reference.
 
-        None if it did not arrive and was cancelled while the service was away.
+        Return None if it was cancelled while the backend was unavailable, and never submitted.
         """
 
         async def attempt() -> BackendJobRef | None:
@@ -213,17 +213,17 @@ class JobWorker:
                 return None
             return found or await self._backend.submit(submission)
 
-        return await self._patiently(attempt)
+        return await self._retry_while_unavailable(attempt)
 
     async def _follow(self, job: Job) -> Job:
         handle = job.handle
         assert handle is not None, "a job at the backend has a handle"
         parser = LogParser(await self._renderer.mac_key(job.id), len(job.rows))
-        tail: deque[str] = deque(maxlen=TAIL_LINES)
+        last_output: deque[str] = deque(maxlen=LOGGED_OUTPUT_LINES)
         cursor: str | None = None
         backoff = Backoff(RETRY_DELAYS_S)
         if job.cancelled_by is not None:
-            await self._patiently(lambda: self._backend.cancel(handle))
+            await self._retry_while_unavailable(lambda: self._backend.cancel(handle))
         while True:
             try:
                 async for item in self._backend.follow(handle, cursor):
@@ -236,7 +236,7 @@ class JobWorker:
                         parsed = (*parser.close(), item)
                     for event in parsed:
                         if isinstance(event, LogOutput):
-                            tail.append(event.text)
+                            last_output.append(event.text)
                             continue
                         job = await self._lifecycle.apply_event(job, event)
                         self._extender.note(job)
@@ -244,13 +244,13 @@ class JobWorker:
                             self._fetcher.prefetch_row(job, job.rows[event.row - 1])
                     if job.state not in ACTIVE_STATES:
                         if job.state is JobState.FAILED:
-                            _log_failure(job, tail)
+                            _log_failure(job, last_output)
                         return job
             except LogStreamLost as error:
-                log.warning("the log broke off: %s", error, extra={"job": job.id})
+                log.warning("the log stream was lost: %s", error, extra={"job": job.id})
             except Unavailable as error:
-                # Its log may still be readable: it is followed on, the circuit open or not.
-                log.warning("the service is away: %s", error, extra={"job": job.id})
+                # The log may still be readable: follow it, even while the breaker is open.
+                log.warning("the backend is unavailable: %s", error, extra={"job": job.id})
                 self._breaker.record_failure(str(error))
             await self._sleep(backoff.next())
 
@@ -258,14 +258,14 @@ class JobWorker:
         try:
             rows = await self._fetcher.fetch_all(job)
         except (ArtifactMissing, Unavailable) as error:
-            log.error("the pictures are lost: %s", error, extra={"job": job.id})
+            log.error("the images could not be fetched: %s", error, extra={"job": job.id})
             return await self._lifecycle.apply_event(
                 job, Failed(FailureReason.FILES_MISSING, _NO_FILES)
             )
         return await self._lifecycle.apply_event(job, ResultsFetched(rows))
 
-    async def _patiently(self, act: Callable[[], Awaitable[Outcome]]) -> Outcome:
-        """Do it; while the service is away, wait and do it again."""
+    async def _retry_while_unavailable(self, act: Callable[[], Awaitable[Outcome]]) -> Outcome:
+        """Return what ``act`` returns, called again while the backend is unavailable."""
         backoff = Backoff(RETRY_DELAYS_S)
         while True:
             await self._breaker.wait_closed()
@@ -279,15 +279,17 @@ class JobWorker:
                 return outcome
 
 
-_DEFECT = "Something went wrong inside the bot, again and again; the operator finds it in the log."
-_REFUSED = "The request could not be handed to the machines as it is; the operator can see why."
-_NO_INPUT = "The picture to start from is not there any more."
-_NO_FUNDS = "There is no compute time left to pay for this; the operator has been told."
-_NO_FILES = "The pictures were made but could not be fetched."
+_INTERNAL_ERROR = (
+    "Something went wrong inside the bot, again and again. The operator can see it in the log."
+)
+_REFUSED = "The request could not be submitted. The operator can see why in the log."
+_NO_INPUT = "The image to start from does not exist any more."
+_NO_FUNDS = "There are no credits left to pay for this. The operator can see it in the log."
+_NO_FILES = "The images were made but could not be fetched."
 
 
-def _log_failure(job: Job, tail: deque[str]) -> None:
-    lines = "\n".join(f"    {line}" for line in tail) or "    (nothing)"
+def _log_failure(job: Job, last_output: deque[str]) -> None:
+    lines = "\n".join(f"    {line}" for line in last_output) or "    (nothing)"
     log.error(
         "the job failed (%s): %s The log ended with:\n%s",
         job.cause,

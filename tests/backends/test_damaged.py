@@ -22,7 +22,7 @@ from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from bot.domain.grid import grid_geometry
 from bot.domain.job import Job, new_job
-from bot.services.results import DAMAGED_SECONDS, OUTAGE_SECONDS, RETRY_SECONDS, ResultFetcher
+from bot.services.results import DAMAGED_DELAYS_S, OUTAGE_DELAYS_S, RETRY_DELAYS_S, ResultFetcher
 from tests.deepsquare.clients import IMPATIENT
 from tests.deepsquare.testnet.transfer import TransferFault, TransferServer
 from tests.services.fakes import NOW, Naps
@@ -131,7 +131,7 @@ async def test_a_row_that_arrives_damaged_is_fetched_again_and_is_not_lost(
     rows = await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
     assert rows == (1,)
     assert backend.attempts == times + 1
-    assert naps.taken == list(DAMAGED_SECONDS[:times])
+    assert naps.taken == list(DAMAGED_DELAYS_S[:times])
     assert (tmp_path / "pictures" / "job" / "row-01.png").read_bytes() == content()
 
 
@@ -142,7 +142,7 @@ async def test_a_row_that_stays_damaged_is_given_up_after_some_minutes(
     naps, backend = Naps(), Fetching(served, [how])
     with pytest.raises(ArtifactMissing):
         await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
-    assert naps.taken == list(DAMAGED_SECONDS)
+    assert naps.taken == list(DAMAGED_DELAYS_S)
     assert 60 <= sum(naps.taken) <= 300
     assert not list((tmp_path / "pictures").rglob("*.p*"))
 
@@ -155,7 +155,7 @@ async def test_a_grid_that_stays_damaged_is_composed_here_after_some_seconds(
     grid = replace(served.artifact, sha256=hashlib.sha256(b"grid").hexdigest())
     rows = await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact, grid))
     assert rows == (1,)
-    assert naps.taken == list(RETRY_SECONDS)
+    assert naps.taken == list(RETRY_DELAYS_S)
     assert (tmp_path / "pictures" / "job" / "grid.png").is_file()
 
 
@@ -201,4 +201,4 @@ async def test_a_shared_disk_that_is_away_is_an_outage_and_no_lost_file(tmp_path
     (jobs / "job" / "published").mkdir(parents=True)
     with pytest.raises(ArtifactDamaged):
         copy_published(artifact, jobs, tmp_path / "row.png")
-    assert sum(OUTAGE_SECONDS) > 10 * sum(DAMAGED_SECONDS)
+    assert sum(OUTAGE_DELAYS_S) > 10 * sum(DAMAGED_DELAYS_S)

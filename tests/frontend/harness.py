@@ -34,7 +34,7 @@ from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
-from bot.services.delivery import ATTEMPT_SECONDS, DeliveryService, MessageStore
+from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue
@@ -326,7 +326,7 @@ async def open_harness(
             transport,
             now=clock,
             sleep=nap,
-            attempt_seconds=TIMEOUTS if naps else ATTEMPT_SECONDS,
+            attempt_seconds=TIMEOUTS if naps else ATTEMPT_TIMEOUT_S,
         )
         budget = BudgetService(
             database, backend, BudgetLimits(total=None, per_server=None), now=clock
@@ -348,7 +348,7 @@ async def open_harness(
         messages = MessageStore(database, now=clock)
 
         def opened(guild_id: int, author_id: int) -> None:
-            kept.opened(guild_id=guild_id, author_id=author_id)
+            kept.retry_now(guild_id=guild_id, author_id=author_id)
             if not author_id:
                 observer.reopen()
 

@@ -150,7 +150,7 @@ async def test_a_job_under_way_is_stopped_and_one_that_is_painted_is_not(bot: Bo
         started = await bot.engine.lifecycle.apply_event(started, event)
     assert started.state is JobState.COLLECTING
     alone = await bot.ask("cancel", what=painted.id)
-    assert alone.content == "It is finished already; the pictures are on their way."
+    assert alone.content == "It is finished already; the images are being posted."
     lines = (await bot.ask("cancel", what="all")).content.splitlines()
     assert "a heron: cancelled, 4 images given back." in lines[0]
     assert "a swan: is being stopped; what is not painted yet is given back." in lines[1]

@@ -83,7 +83,7 @@ async def test_show_says_what_a_job_has_cost(bot: Bot) -> None:
         lambda link: jobs.set_credits(link, job.id, price=Decimal(100), cost=cost, refund=refund)
     )
     shown = await bot.ask("show", id=job.id)
-    assert "42.44 credits, 57.56 came back" in said(shown)
+    assert "42.44 credits, 57.56 refunded" in said(shown)
 
 
 async def test_a_result_is_chosen_from_history(bot: Bot) -> None:

@@ -108,7 +108,7 @@ async def test_a_rule_is_shown_and_removed(bot: Bot) -> None:
     gone = await bot.ask("quota-admin set", who="Mo", role=mods, remove=True)
     assert "Removed. It was" in gone.content
     again = await bot.ask("quota-admin set", who="Mo", role=mods, remove=True)
-    assert "no rule to remove" in again.content
+    assert "There is no such rule" in again.content
 
 
 async def test_a_grant_a_reset_and_their_record(bot: Bot) -> None:

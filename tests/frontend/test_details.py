@@ -55,7 +55,7 @@ def test_details_name_what_painted_or_would_paint(
         (JobCost(Decimal(100), Decimal("42.44")), "42.44 credits"),
         (
             JobCost(Decimal(100), Decimal("42.44"), Decimal("57.56")),
-            "42.44 credits, 57.56 came back",
+            "42.44 credits, 57.56 refunded",
         ),
     ],
 )

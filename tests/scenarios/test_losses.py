@@ -116,7 +116,7 @@ async def test_a_result_that_nobody_takes_is_kept_for_history_and_show(
     painted.close_direct_messages()
     job, results = await painted.delivered()
     assert (job.delivery_method, results) == (KEPT, [])
-    assert "the result is kept for the author's history" in journal.text
+    assert "the result is kept: the author finds it with /history" in journal.text
     card = await painted.harness.shows(painted.asked, "could not be posted")
     assert f"/show {job.id[:8]}" in card.text
     assert "4 images, kept for you" in (await painted.harness.ask("history")).text

@@ -17,7 +17,7 @@ LONG = 1_000_000
 async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_lost(
     open_bot: Opener, journal: Journal
 ) -> None:
-    journal.expect("the backend is away")
+    journal.expect("the backend is unavailable")
     async with open_bot(queue={"running": 1}) as harness:
         turn = harness.recorder.hold(JobState.SUBMITTING)
         handed_over = await harness.imagine("handed over", "Ada")
@@ -39,14 +39,14 @@ async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_los
         assert harness.backend.submitted == [job.id for job in jobs]
         assert [job.state for job in jobs] == [JobState.FINISHED] * 3
         assert [len(harness.results(job)) for job in jobs] == [1, 1, 1]
-        assert journal.text.count("the backend is away") == 1
-        assert journal.text.count("the backend is back") == 1
+        assert journal.text.count("the backend is unavailable") == 1
+        assert journal.text.count("the backend is available again") == 1
 
 
 async def test_a_card_that_paints_says_so_too_while_the_machines_are_away(
     open_bot: Opener, journal: Journal, tmp_path: Path
 ) -> None:
-    journal.expect("the backend is away")
+    journal.expect("the backend is unavailable")
     play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
     async with open_bot(backend=replaying(play, speed=1)) as harness:
         painting = await harness.imagine("painting", "Ada")
@@ -77,7 +77,7 @@ async def test_machines_that_stumble_once_cost_no_job_and_no_notice(harness: Har
 async def test_a_job_may_be_cancelled_while_the_machines_are_away(
     open_bot: Opener, journal: Journal
 ) -> None:
-    journal.expect("the backend is away")
+    journal.expect("the backend is unavailable")
     async with open_bot(queue={"running": 1}) as harness:
         harness.backend.faults.unavailable = LONG
         first = await harness.imagine("first", "Ada")

@@ -46,7 +46,7 @@ async def test_a_row_that_is_lost_on_its_way_is_given_back(
     job = await harness.ended(asked)
     assert job.fetched_rows == (1,)
     assert "2 of 120 images used" in await used(harness)
-    assert "row 2 is lost" in journal.text
+    assert "row 2 could not be fetched" in journal.text
 
 
 async def test_a_failed_job_costs_nothing(

@@ -117,7 +117,7 @@ async def test_terms_change_only_what_they_name(quotas: QuotaService) -> None:
 async def test_a_rule_is_removed_once(quotas: QuotaService) -> None:
     rule = await quotas.set_rule(GUILD, OF_ADA, QuotaRuleChange(images=0), by=MO)
     assert await quotas.remove_rule(GUILD, OF_ADA, by=MO) == rule
-    with pytest.raises(RequestError, match="no rule to remove"):
+    with pytest.raises(RequestError, match="There is no such rule"):
         await quotas.remove_rule(GUILD, OF_ADA, by=MO)
     assert await quotas.rules(GUILD) == ()
     changes = await quotas.changes(GUILD)

@@ -54,7 +54,7 @@ async def test_failures_in_a_row_open_it_until_a_probe_succeeds() -> None:
 
 async def test_probing_slows_down_and_never_stops() -> None:
     service, naps = Service(away=9), Naps()
-    breaker = CircuitBreaker(service.health, sleep=naps, trips_at=1)
+    breaker = CircuitBreaker(service.health, sleep=naps, threshold=1)
     breaker.record_failure("refused")
     await asyncio.wait_for(breaker.wait_closed(), 5)
     assert naps.taken == [*PROBE_DELAYS_S, *[PROBE_DELAYS_S[-1]] * 5]
@@ -76,7 +76,7 @@ async def test_closing_stops_the_probing() -> None:
         await asyncio.Event().wait()
 
     service = Service(0)
-    breaker = CircuitBreaker(service.health, sleep=never, trips_at=1)
+    breaker = CircuitBreaker(service.health, sleep=never, threshold=1)
     breaker.record_failure("refused")
     await breaker.aclose()
     assert breaker.open

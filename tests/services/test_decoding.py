@@ -14,7 +14,7 @@ from PIL import Image, ImageCms, PngImagePlugin
 from bot.domain.errors import ArtifactMissing
 from bot.domain.grid import GridGeometry
 from bot.services import imaging
-from bot.services.decoding import opened, to_rgb
+from bot.services.decoding import open_image, to_rgb
 
 SIZE = (16, 8)
 RED, ORANGE, GREY, WHITE = (255, 0, 0), (255, 128, 0), (128, 128, 128), (255, 255, 255)
@@ -221,7 +221,7 @@ def test_another_profile_s_colours_are_converted(tmp_path: Path) -> None:
     linear = linear.replace(b"s\0R\0G\0B", b"o\0t\0h\0e")
     row = tmp_path / "row.png"
     row.write_bytes(saved(flat("RGB", GREY), icc_profile=bytes(linear)))
-    with opened(row) as picture:
+    with open_image(row) as picture:
         assert near(to_rgb(picture).getpixel((3, 3)), (188, 188, 188))
 
 

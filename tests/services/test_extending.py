@@ -16,7 +16,7 @@ from bot.domain.events import BackendJobRef
 from bot.domain.job import JobState
 from bot.domain.workflow.document import Workflow
 from bot.services.budget import BudgetLimits
-from bot.services.top_up import LOOK_SECONDS, REFUSED_SECONDS
+from bot.services.top_up import CHECK_INTERVAL_S, RETRY_AFTER_REFUSAL_S
 from tests.services.harness import Harness, open_harness
 
 PRICE, MORE = Decimal(10), Decimal(25)
@@ -78,7 +78,7 @@ async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_pat
         assert ended.state is JobState.FINISHED
         assert backend.extended == [MORE]
         assert backend.promised == [MORE]
-        assert LOOK_SECONDS in harness.naps.taken
+        assert CHECK_INTERVAL_S in harness.naps.taken
 
 
 @pytest.mark.parametrize(
@@ -97,7 +97,7 @@ async def test_a_ceiling_of_the_day_is_not_passed_to_go_on(
             await backend.asked.acquire()
         assert (backend.extended, backend.promised) == ([], [])
         assert (await harness.queue.jobs.credits(job.id)).price == PRICE
-        assert REFUSED_SECONDS in harness.naps.taken
+        assert RETRY_AFTER_REFUSAL_S in harness.naps.taken
         backend.gate.set()
         await harness.ended(job.id)
 

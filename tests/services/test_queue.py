@@ -170,7 +170,7 @@ async def test_the_line_as_a_whole_has_an_end(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False, waiting_of_all=2) as harness:
         await harness.submit(user=1)
         await harness.submit(user=2)
-        with pytest.raises(QueueFull, match="The line is full: 2 requests are waiting"):
+        with pytest.raises(QueueFull, match="The queue is full: 2 requests are waiting"):
             await harness.submit(user=3)
 
 
@@ -246,7 +246,7 @@ async def test_a_members_second_request_is_forecast_by_their_own_limit(tmp_path:
         barred = await harness.queue.position(second)
         assert barred is not None
         assert (barred.position, barred.starts_in) == (0, None)
-        assert "not in line: a moderator" in barred.reason
+        assert "not in the queue: a moderator" in barred.reason
         backend.gate.set()
         await harness.queue.cancel(second.id, a_member(1))
         await harness.queue.cancel(third.id, a_member(1))

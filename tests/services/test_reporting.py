@@ -33,7 +33,7 @@ async def test_a_reporter_that_fails_hurts_neither_job_nor_other_reporters(
         assert ended.state is JobState.FINISHED
         assert last.of(Scheduled) == [ended.id]
         assert [event for _, event in last.entries] == [event for _, event in harness.diary.entries]
-    assert "a reporter failed on Scheduled" in caplog.text
+    assert "an observer failed on Scheduled" in caplog.text
 
 
 async def test_being_cancelled_is_no_failure_of_a_reporter() -> None:

@@ -105,7 +105,7 @@ async def test_a_refused_job_fails_with_a_sentence_and_gives_back_its_images(
     async with open_harness(tmp_path, backend=backend, images=4) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.REJECTED)
-        assert "could not be handed to the machines" in ended.failure_message
+        assert "could not be submitted" in ended.failure_message
         assert "memory" not in ended.failure_message
         assert (await harness.queue.allowance(GUILD, a_member())).left == 4
         assert await harness.faults() == ()

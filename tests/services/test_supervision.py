@@ -21,7 +21,7 @@ from bot.domain.job import Job, JobState
 from bot.domain.workflow.document import Workflow
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.results import ResultFetcher
-from bot.services.supervision import RESTART_DELAYS_S, STEADY_SECONDS, keep_running
+from bot.services.supervision import RESTART_DELAYS_S, STABLE_AFTER_S, keep_running
 from bot.services.worker import MAX_FAILURES
 from tests.services.fakes import GUILD, Naps, Postman
 from tests.services.harness import a_member, open_harness
@@ -51,13 +51,13 @@ async def test_what_breaks_off_is_begun_again_with_growing_pauses(
 
     assert await keep_running("the loop", run, sleep=naps, clock=lambda: 0.0) == "done"
     assert naps.taken == [*RESTART_DELAYS_S, RESTART_DELAYS_S[-1], RESTART_DELAYS_S[-1]]
-    assert caplog.text.count("the loop broke off") == 7
+    assert caplog.text.count("the loop failed; next attempt") == 7
     assert "ValueError: a defect" in caplog.text
     assert "Traceback" in caplog.text
 
 
 async def test_what_ran_for_long_is_begun_again_soon() -> None:
-    stumbles, naps, moments = Stumbles(3), Naps(), iter(range(0, 10**6, int(STEADY_SECONDS)))
+    stumbles, naps, moments = Stumbles(3), Naps(), iter(range(0, 10**6, int(STABLE_AFTER_S)))
 
     async def run() -> None:
         stumbles.step()
@@ -189,7 +189,7 @@ async def test_a_job_whose_task_died_is_picked_up_again(
         await harness.scheduler.idle()
         assert ended.state is JobState.FINISHED
         assert stumbles.left == 0
-        assert caplog.text.count("carrying the job broke off") == 3
+        assert caplog.text.count("running the job failed; next attempt") == 3
         assert harness.scheduler.running == 0
         assert harness.diary.of(Delivered) == [ended.id]
 
@@ -205,7 +205,7 @@ async def test_probing_goes_on_after_a_defect_of_the_backend() -> None:
         if away:
             raise ValueError("whoever is told has a defect, too")
 
-    breaker = CircuitBreaker(health, sleep=naps, trips_at=1, on_change=told)
+    breaker = CircuitBreaker(health, sleep=naps, threshold=1, on_change=told)
     with pytest.raises(ValueError, match="too"):
         breaker.record_failure("reset")
     async with asyncio.timeout(20):
