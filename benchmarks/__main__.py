@@ -1,4 +1,4 @@
-"""Run all measurements, or those named."""
+"""Run all benchmarks, or those named on the command line."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ import sys
 
 import benchmarks
 
-SKIPPED = frozenset({"__main__", "measure", "recordings", "rooms", "stage", "witness"})
+NOT_CASES = frozenset({"__main__", "fixtures", "harness", "measure", "probe", "recordings"})
 
 
 def main(wanted: list[str]) -> None:
-    """Run the cases in order of name."""
-    names = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - SKIPPED
+    """Run the named cases, or all, in the order of their names."""
+    names = {module.name for module in pkgutil.iter_modules(benchmarks.__path__)} - NOT_CASES
     if unknown := sorted(set(wanted) - names):
         sys.exit(f"no such case: {', '.join(unknown)}. There are: {', '.join(sorted(names))}")
     machine = f"{platform.machine()}, {len(os.sched_getaffinity(0))} cores"

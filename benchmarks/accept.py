@@ -1,4 +1,4 @@
-"""Durable accepts a second through the one door: committed with synchronous=FULL, then told."""
+"""Measure accepted requests per second: committed with synchronous=FULL, then returned."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from benchmarks.measure import percentile, show
 from bot.bootstrap import Application
 
 CALLERS = (1, 10, 100)
-SECONDS = 2.0
+DURATION_S = 2.0
 MEMBERS = 50
 
 
-async def _flood(engine: Application, callers: int) -> tuple[float, list[float]]:
-    """Accepts a second by callers who ask again once they were told, and how long each took."""
-    took: list[float] = []
+async def _accept_continuously(engine: Application, callers: int) -> tuple[float, list[float]]:
+    """Return accepts per second and the latencies, with callers that wait for each answer."""
+    latencies: list[float] = []
     begin = time.perf_counter()
 
     async def caller(first: int) -> None:
         user = first
-        while (asked := time.perf_counter()) < begin + SECONDS:
+        while (started := time.perf_counter()) < begin + DURATION_S:
             await engine.queue.submit(fixtures.request(user), fixtures.member(user))
-            took.append(time.perf_counter() - asked)
+            latencies.append(time.perf_counter() - started)
             user = user % MEMBERS + 1
 
     await asyncio.gather(*(caller(number % MEMBERS + 1) for number in range(callers)))
-    return len(took) / (time.perf_counter() - begin), took
+    return len(latencies) / (time.perf_counter() - begin), latencies
 
 
-def syncs_a_second() -> float:
-    """How often this disk can be made to keep a page for good: what one caller is bounded by."""
+def measure_fdatasync_rate() -> float:
+    """Return how often per second this disk can sync a page: the limit for one caller."""
     with tempfile.TemporaryFile() as file:
         begin, count = time.perf_counter(), 0
         while time.perf_counter() < begin + 0.5:
@@ -45,17 +45,17 @@ def syncs_a_second() -> float:
 
 
 async def _run() -> None:
-    show("fdatasync of 4 kB on this disk", f"{syncs_a_second():.0f}/s")
+    show("fdatasync of 4 kB on this disk", f"{measure_fdatasync_rate():.0f}/s")
     for callers in CALLERS:
-        async with fixtures.engine() as engine:
-            rate, took = await _flood(engine, callers)
+        async with fixtures.open_engine() as engine:
+            rate, latencies = await _accept_continuously(engine, callers)
         goal = "goal > 1000/s" if callers == max(CALLERS) else ""
-        slow = percentile(took, 99) * 1000
+        slow = percentile(latencies, 99) * 1000
         show(f"durable accepts, {callers} callers", f"{rate:.0f}/s, p99 {slow:.1f} ms", goal)
 
 
 def main() -> None:
-    """Print accepts a second for each number of callers."""
+    """Print accepts per second for each number of callers."""
     asyncio.run(_run())
 
 

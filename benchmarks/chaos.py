@@ -1,8 +1,8 @@
-"""A thousand kills and everything else that can go wrong, in rounds; what came of it as a table.
+"""Run the chaos test with a thousand kills and all other faults, in rounds, and count the results.
 
-``GRIDBRUSH_CHAOS_KILLS`` is how many kills, ``GRIDBRUSH_CHAOS_SEED`` the first round's seed, and
-``GRIDBRUSH_CHAOS`` names what else may go wrong (all). It takes hours; a round that ends badly is
-printed with all that is needed to play it again.
+``GRIDBRUSH_CHAOS_KILLS`` is the number of kills, ``GRIDBRUSH_CHAOS_SEED`` the seed of the first
+round, and ``GRIDBRUSH_CHAOS`` names the other faults (default: all). It takes hours. A failed round
+is printed with all that is needed to repeat it.
 """
 
 from __future__ import annotations

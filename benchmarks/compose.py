@@ -1,4 +1,4 @@
-"""Composing a 4 × 3 grid of 768 px from its rows, against ImageMagick on the same files."""
+"""Compare composing a 4 × 3 grid of 768 px from its rows with ImageMagick."""
 
 from __future__ import annotations
 
@@ -19,8 +19,8 @@ from bot.services import imaging
 GEOMETRY = GridGeometry(768, 768, 4, 3)
 
 
-def _strips(folder: Path) -> list[Path]:
-    """Four strips as hard to compress as photographs: gradients with noise."""
+def _write_strips(folder: Path) -> list[Path]:
+    """Write four strips that compress like photographs: gradients with noise."""
     width, height = GEOMETRY.strip_size
     generator = np.random.default_rng(7)
     paths = []
@@ -38,29 +38,29 @@ def main() -> None:
     """Print both times and their ratio."""
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        strips = _strips(folder)
-        ours, theirs = folder / "ours.png", folder / "theirs.png"
-        program = _imagemagick()
+        strips = _write_strips(folder)
+        composed, appended = folder / "ours.png", folder / "theirs.png"
+        program = _find_imagemagick()
         if program is None:
             show("compose 4 × 3 of 768 px", "ImageMagick is not installed: nothing to compare")
             return
-        command = [program, "-append", *map(str, strips), str(theirs)]
+        command = [program, "-append", *map(str, strips), str(appended)]
         result = compare(
-            lambda: imaging.stack_rows(strips, ours),
+            lambda: imaging.stack_rows(strips, composed),
             lambda: subprocess.run(command, check=True),
         )
-        with Image.open(ours) as one, Image.open(theirs) as other:
+        with Image.open(composed) as one, Image.open(appended) as other:
             same = one.convert("RGB").tobytes() == other.convert("RGB").tobytes()
         first, second = statistics.median(result.first), statistics.median(result.second)
         figure = f"{result.ratio:.2f} ({first:.2f} s / {second:.2f} s)"
         show("compose 4 × 3 of 768 px / convert -append", figure, "goal ≤ 1.00")
         show("  same pixels", str(same), "goal True")
-        size = f"{ours.stat().st_size / 1e6:.1f} MB / {theirs.stat().st_size / 1e6:.1f} MB"
+        size = f"{composed.stat().st_size / 1e6:.1f} MB / {appended.stat().st_size / 1e6:.1f} MB"
         show("  file sizes", size)
 
 
-def _imagemagick() -> str | None:
-    """The first ``convert`` on the path that is ImageMagick's: other programs bear that name."""
+def _find_imagemagick() -> str | None:
+    """Return the first ``convert`` on the path that is ImageMagick's, if there is one."""
     for folder in os.get_exec_path():
         program = shutil.which("convert", path=folder)
         if program is not None:

@@ -1,7 +1,7 @@
-"""From the last marker in a job's log to its result's leaving for Discord; the upload is apart.
+"""Measure from the last marker of a job to the start of its upload; the upload is shown apart.
 
-The grid comes finished from the backend and is passed through, or is composed here because the
-workflow did not make one. What does not fit the place's 10 MiB is written smaller on the way.
+The grid is fetched from the backend, or composed here because the workflow did not make one. A grid
+above Discord's 10 MiB is written smaller first.
 """
 
 from __future__ import annotations
@@ -16,19 +16,19 @@ from benchmarks import harness, recordings
 from benchmarks.measure import show
 
 JOBS = 6
-SECONDS = 0.8
+JOB_SECONDS = 0.8
 
 
 @dataclass(frozen=True, slots=True)
 class Case:
-    """One kind of job: ``size`` is a picture's edge in pixels."""
+    """One kind of job. ``size`` is the edge of an image in pixels."""
 
     name: str
     size: int
     rows: int
     samples: int
     grid: bool
-    photographs: bool
+    like_photographs: bool
     goal: str
 
 
@@ -43,11 +43,11 @@ CASES = (
 
 
 def settings(case: Case, folder: Path, seconds: float) -> dict[str, str]:
-    """The environment for a witness that runs such jobs."""
+    """Return the environment of a ``benchmarks.probe`` that runs such jobs."""
     path = folder / "recording"
     recordings.write(path, seconds=seconds, rows=case.rows, grid=case.grid)
     return {
-        **harness.PLENTY,
+        **harness.HIGH_LIMITS,
         "GRIDBRUSH_IMAGINE__WIDTH": str(case.size),
         "GRIDBRUSH_IMAGINE__HEIGHT": str(case.size),
         "GRIDBRUSH_IMAGINE__ROWS": str(case.rows),
@@ -55,31 +55,35 @@ def settings(case: Case, folder: Path, seconds: float) -> dict[str, str]:
         "GRIDBRUSH_DELIVERY__ROWS": "links",
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(path),
-        "WITNESS_PHOTOGRAPHS": "yes" if case.photographs else "",
+        "PROBE_PHOTOGRAPHS": "yes" if case.like_photographs else "",
     }
 
 
 async def _run(case: Case, folder: Path) -> None:
     async with (
-        harness.playing() as (playground, members),
-        harness.bot(playground, folder, settings(case, folder, SECONDS), harness.RECORDER) as bot,
+        harness.open_playground() as (playground, members),
+        harness.run_bot(
+            playground, folder, settings(case, folder, JOB_SECONDS), harness.RUN_PROBE
+        ) as bot,
     ):
-        sights = harness.Sights(playground)
+        observer = harness.PlaygroundObserver(playground)
         for number in range(JOBS):
             await harness.imagine(members[number])
-            await harness.results(playground, sights, number + 1)
-        posted = sorted(sights.results.values())
+            await harness.results(playground, observer, number + 1)
+        posted = sorted(observer.results.values())
         await bot.stop()
-    markers = [fact["at"] for fact in bot.said if "marker" in fact]
-    sent = [fact["at"] for fact in bot.said if "sent" in fact]
-    # One job after the other, so a result's upload is the last PATCH before it is seen. The first
-    # job pays for what the process does once.
-    ours, theirs = [], []
+    markers = [fact["at"] for fact in bot.reports if "marker" in fact]
+    sent = [fact["at"] for fact in bot.reports if "sent" in fact]
+    # Jobs run one by one, so the upload of a result is the last PATCH before it is visible. The
+    # first job is skipped: it includes what the process does once.
+    delivery_ms, upload_ms = [], []
     for marker, at in list(zip(markers, posted, strict=True))[1:]:
-        left = max(moment for moment in sent if moment < at)
-        ours.append((left - marker) * 1000)
-        theirs.append((at - left) * 1000)
-    figure = f"{statistics.median(ours):.0f} ms (upload: {statistics.median(theirs):.0f} ms)"
+        sent_at = max(moment for moment in sent if moment < at)
+        delivery_ms.append((sent_at - marker) * 1000)
+        upload_ms.append((at - sent_at) * 1000)
+    figure = (
+        f"{statistics.median(delivery_ms):.0f} ms (upload: {statistics.median(upload_ms):.0f} ms)"
+    )
     show(case.name, figure, case.goal)
 
 

@@ -1,4 +1,4 @@
-"""An engine without Discord, for what the engine alone decides, and requests to fill it with."""
+"""The services without Discord, and requests for them."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ from bot.settings import Settings
 GUILD, CHANNEL = 1, 2
 
 
-class Letterbox:
-    """A courier that takes everything at once."""
+class InstantTransport:
+    """A delivery transport that accepts every result at once."""
 
     async def methods(self, job: Job) -> tuple[str, ...]:
         return ("channel",)
@@ -58,10 +58,10 @@ def member(user: int) -> Actor:
 
 
 @asynccontextmanager
-async def engine(
+async def open_engine(
     slots: int = 1, observers: Iterable[JobObserver] = ()
 ) -> AsyncIterator[Application]:
-    """An engine on a disk, with a scripted backend that takes no time, and no limit in the way."""
+    """Open the services on disk, with a scripted backend that takes no time and high limits."""
     with tempfile.TemporaryDirectory() as name:
         settings = Settings.model_validate(
             {
@@ -71,5 +71,7 @@ async def engine(
                 "backend": {"kind": "scripted", "scripted": {"speed": 0}},
             }
         )
-        async with open_application(settings, transport=Letterbox(), observers=observers) as opened:
-            yield opened
+        async with open_application(
+            settings, transport=InstantTransport(), observers=observers
+        ) as application:
+            yield application

@@ -1,7 +1,7 @@
-"""The bot as a process of its own on a loopback Discord, and what can be seen of it from outside.
+"""Run the bot as a process on the playground, and observe it from outside.
 
-The playground runs in the measuring process: on the other core, as Discord would be elsewhere.
-Nothing is measured here; waits are for what is seen to happen, never for time to pass.
+The playground runs in the measuring process, so on another core. Waits are for events, never for
+time to pass.
 """
 
 from __future__ import annotations
@@ -23,46 +23,46 @@ from bot.playground.state.guild import Event
 from bot.playground.state.models import Message
 
 ROOT = Path(__file__).parents[1]
-RUN = ("-m", "bot", "run")
-RECORDER = ("-m", "benchmarks.probe")
+RUN_BOT = ("-m", "bot", "run")
+RUN_PROBE = ("-m", "benchmarks.probe")
 CHANNEL = "imagine"
 
-PLENTY = {
+HIGH_LIMITS = {
     "GRIDBRUSH_QUOTA__IMAGES": "1000000",
     "GRIDBRUSH_QUEUE__WAITING": "100000",
     "GRIDBRUSH_QUEUE__WAITING_PER_USER": "10000",
     "GRIDBRUSH_QUEUE__RUNNING_PER_USER": "1000",
 }
-"""No limit but the machine's."""
+"""Limits that no benchmark reaches."""
 
-SMALL = {
+SMALLEST_JOB = {
     "GRIDBRUSH_IMAGINE__WIDTH": "64",
     "GRIDBRUSH_IMAGINE__HEIGHT": "64",
     "GRIDBRUSH_IMAGINE__ROWS": "1",
     "GRIDBRUSH_IMAGINE__SAMPLES": "1",
 }
-"""A job that is all bookkeeping and no picture."""
+"""The smallest job, with almost no work on images."""
 
 
-class Sights:
-    """Listens to a playground: how long answers take, and when results appear."""
+class PlaygroundObserver:
+    """Record how long first responses take (seconds) and when results appear (monotonic)."""
 
     def __init__(self, playground: Playground) -> None:
         self._begun: dict[int, float] = {}
-        self.answers: list[float] = []
-        self.silent = 0
+        self.latencies: list[float] = []
+        self.unanswered = 0
         self.results: dict[int, float] = {}
-        playground.world.listeners.append(self._see)
+        playground.world.listeners.append(self._on_event)
 
-    def _see(self, event: Event) -> None:
+    def _on_event(self, event: Event) -> None:
         at = time.monotonic()
         match event.name:
             case "INTERACTION_CREATE":
                 self._begun[event.data["interaction"].id] = at
             case "INTERACTION_ACK":
-                self.answers.append(at - self._begun.pop(event.data["interaction"].id))
+                self.latencies.append(at - self._begun.pop(event.data["interaction"].id))
             case "INTERACTION_FAILED":
-                self.silent += 1
+                self.unanswered += 1
             case "MESSAGE_CREATE" | "MESSAGE_UPDATE":
                 if event.message is not None and is_result(event.message):
                     self.results.setdefault(event.message.id, at)
@@ -71,58 +71,62 @@ class Sights:
 
 
 def is_result(message: Message) -> bool:
-    """Whether a message is a finished job's: its card has become the grid."""
+    """Whether a message shows the result of a finished job."""
     return any(file.filename.startswith("gridbrush-") for file in message.attachments)
 
 
 @dataclass(slots=True)
 class Running:
-    """A bot process. ``began`` and ``ready`` are moments of ``time.monotonic``.
+    """A bot process. ``began`` and ``ready`` are times of ``time.monotonic``.
 
-    ``said`` is what a witness has printed so far; see ``benchmarks.probe``.
+    ``reports`` is what ``benchmarks.probe`` has printed so far.
     """
 
     process: asyncio.subprocess.Process
     began: float
     ready: float = 0.0
-    said: list[dict[str, Any]] = field(default_factory=list)
+    reports: list[dict[str, Any]] = field(default_factory=list)
 
     @property
     def resident(self) -> int:
-        """Bytes of memory that the process holds now."""
+        """Return the resident memory in bytes."""
         status = Path(f"/proc/{self.process.pid}/status").read_text()
         line = next(one for one in status.splitlines() if one.startswith("VmRSS:"))
         return int(line.split()[1]) * 1024
 
     async def stop(self) -> None:
-        """Let it drain; afterwards ``said`` is complete."""
+        """Stop it gracefully. Idempotent. Afterwards ``reports`` is complete."""
         if self.process.returncode is None:
             self.process.terminate()
         await self.process.wait()
 
 
 @asynccontextmanager
-async def playing(members: int = 20) -> AsyncIterator[tuple[Playground, tuple[MemberDriver, ...]]]:
-    """A playground with so many members."""
+async def open_playground(
+    members: int = 20,
+) -> AsyncIterator[tuple[Playground, tuple[MemberDriver, ...]]]:
+    """Open a playground with so many members."""
     playground = Playground()
-    people = [playground.world.add_member(f"member{n}", f"Member {n}") for n in range(members)]
+    added_members = [
+        playground.world.add_member(f"member{n}", f"Member {n}") for n in range(members)
+    ]
     await playground.start()
     try:
-        yield playground, tuple(playground.as_member(one.user) for one in people)
+        yield playground, tuple(playground.as_member(one.user) for one in added_members)
     finally:
         await playground.aclose()
 
 
 @asynccontextmanager
-async def bot(
+async def run_bot(
     playground: Playground,
     folder: Path,
     settings: Mapping[str, str],
-    program: Sequence[str] = RUN,
+    program: Sequence[str] = RUN_BOT,
     *,
     wait: bool = True,
 ) -> AsyncIterator[Running]:
-    """A bot in ``folder``, by default once it says that it is ready and hears commands."""
+    """Run a bot in ``folder``; with ``wait``, yield it when it is ready and receives commands."""
     environment = {
         "PATH": os.environ["PATH"],
         "HOME": str(folder),
@@ -151,12 +155,12 @@ async def bot(
     running = Running(process, began)
     ready = asyncio.Event()
     readers = [
-        asyncio.create_task(_listen(running, ready)),
+        asyncio.create_task(_read_log(running, ready)),
         asyncio.create_task(_read_reports(running)),
     ]
     try:
         if wait:
-            # It says so once it can post; it hears commands once the gateway has let it in too.
+            # "ready" is printed when it can post; commands arrive once the gateway accepts it.
             await asyncio.wait_for(ready.wait(), 60)
             if process.returncode is not None:
                 raise RuntimeError(f"the bot left with {process.returncode} before it was ready")
@@ -166,12 +170,12 @@ async def bot(
     finally:
         await running.stop()
         await asyncio.gather(*readers)
-        # Its connection outlives it by an instant; the next bot's is not to be taken for it.
+        # Its connection ends a moment later; it must not be mistaken for that of the next bot.
         await playground.until(lambda _: not playground.gateway.online)
 
 
-async def _listen(running: Running, ready: asyncio.Event) -> None:
-    assert running.process.stderr is not None, "it was asked for"
+async def _read_log(running: Running, ready: asyncio.Event) -> None:
+    assert running.process.stderr is not None, "stderr is a pipe"
     started = False
     async for line in running.process.stderr:
         if line.startswith(b"ready"):
@@ -180,21 +184,23 @@ async def _listen(running: Running, ready: asyncio.Event) -> None:
         elif b"ERROR" in line or b"Traceback" in line or not started:
             sys.stderr.write(line.decode(errors="replace"))
     await running.process.wait()
-    # Whoever waits for a bot that is gone is let go, and finds that it never was ready.
+    # Wake the caller: the process has ended, ready or not.
     ready.set()
 
 
 async def _read_reports(running: Running) -> None:
-    assert running.process.stdout is not None, "it was asked for"
+    assert running.process.stdout is not None, "stdout is a pipe"
     async for line in running.process.stdout:
-        running.said.append(json.loads(line))
+        running.reports.append(json.loads(line))
 
 
 async def imagine(member: MemberDriver, prompt: str = "a lighthouse at dawn") -> Invocation:
-    """Ask for a picture."""
+    """Use /imagine."""
     return await member.slash(CHANNEL, "imagine", prompt=prompt)
 
 
-async def results(playground: Playground, sights: Sights, count: int, within: float = 60) -> None:
-    """Wait until so many results have appeared."""
-    await playground.until(lambda _: len(sights.results) >= count, within=within)
+async def results(
+    playground: Playground, observer: PlaygroundObserver, count: int, within: float = 60
+) -> None:
+    """Wait until so many results have appeared. Raises TimeoutError."""
+    await playground.until(lambda _: len(observer.results) >= count, within=within)

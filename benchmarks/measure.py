@@ -1,4 +1,4 @@
-"""Timing two ways of doing the same, in turn, so that a drift of the machine hits both alike."""
+"""Compare the times of two calls, run in turn so that load of the machine affects both."""
 
 from __future__ import annotations
 
@@ -11,22 +11,22 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Comparison:
-    """Seconds of both, and the median of the ratios first / second taken pair by pair."""
+    """The seconds of both calls, pair by pair."""
 
     first: tuple[float, ...]
     second: tuple[float, ...]
 
     @property
     def ratio(self) -> float:
-        """Below 1: the first is faster."""
+        """Return the median of first / second over all pairs. Below 1 the first is faster."""
         pairs = zip(self.first, self.second, strict=True)
-        return statistics.median(one / other for one, other in pairs)
+        return statistics.median(first_s / second_s for first_s, second_s in pairs)
 
 
-def seconds(act: Callable[[], object]) -> float:
-    """How long one call takes, by the wall clock."""
+def seconds(call: Callable[[], object]) -> float:
+    """Return the seconds that one call takes, by the wall clock."""
     begin = time.perf_counter()
-    act()
+    call()
     return time.perf_counter() - begin
 
 
@@ -37,15 +37,17 @@ def compare(
     first()
     second()
     pairs = [(seconds(first), seconds(second)) for _ in range(runs)]
-    return Comparison(tuple(one for one, _ in pairs), tuple(other for _, other in pairs))
+    return Comparison(
+        tuple(first_s for first_s, _ in pairs), tuple(second_s for _, second_s in pairs)
+    )
 
 
 def percentile(values: Sequence[float], percent: float) -> float:
-    """The smallest of ``values`` that at least so many percent of them do not exceed."""
+    """Return the smallest value that at least ``percent`` percent of the values do not exceed."""
     ordered = sorted(values)
     return ordered[max(0, math.ceil(len(ordered) * percent / 100) - 1)]
 
 
 def show(name: str, figure: str, goal: str = "") -> None:
-    """One line of the report."""
+    """Print one line of the report."""
     print(f"{name:<44} {figure:<40} {goal}", flush=True)

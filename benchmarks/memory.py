@@ -1,6 +1,6 @@
-"""Resident memory of the bot's process: idle, after a thousand jobs, and for each followed job.
+"""Measure the bot's resident memory: idle, after a thousand jobs, and for each followed job.
 
-Followed jobs are those of a recording, and those of a DeepSquare of the tests' own on loopback.
+Followed jobs run on the scripted backend, and on the tests' DeepSquare grid on loopback.
 """
 
 from __future__ import annotations
@@ -21,53 +21,56 @@ from tests.deepsquare.testnet.site import Setup, TestGrid
 
 WARM_UP = 100
 JOBS = 1000
-AT_ONCE = 16
+CONCURRENT_JOBS = 16
 FOLLOWED = 200
-FIRST = 20
+WARM_UP_FOLLOWED = 20
 LINES = 50
 MEGABYTE = 1e6
 
 
 async def _idle(folder: Path) -> None:
     async with (
-        harness.playing(1) as (playground, (member,)),
-        harness.bot(playground, folder, {}) as bot,
+        harness.open_playground(1) as (playground, (member,)),
+        harness.run_bot(playground, folder, {}) as bot,
     ):
-        asked = await member.slash(harness.CHANNEL, "help")
-        await asked.answered()
+        invocation = await member.slash(harness.CHANNEL, "help")
+        await invocation.answered()
         resident = bot.resident / MEGABYTE
     show("resident, idle, local backend", f"{resident:.1f} MB", "goal < 70 MB")
 
 
-async def _finish(
-    playground: Playground, sights: harness.Sights, members: tuple[MemberDriver, ...], count: int
+async def _run_jobs(
+    playground: Playground,
+    observer: harness.PlaygroundObserver,
+    members: tuple[MemberDriver, ...],
+    count: int,
 ) -> None:
-    """Ask for so many pictures, a few at a time, and wait until all were seen."""
-    begun = len(sights.results)
+    """Run so many jobs, a few at a time, and wait for all results."""
+    results_before = len(observer.results)
     for number in range(count):
-        await harness.results(playground, sights, begun + number - AT_ONCE)
+        await harness.results(playground, observer, results_before + number - CONCURRENT_JOBS)
         await harness.imagine(members[number % len(members)])
-    await harness.results(playground, sights, begun + count)
+    await harness.results(playground, observer, results_before + count)
 
 
 async def _growth(folder: Path) -> None:
     settings = {
-        **harness.PLENTY,
-        **harness.SMALL,
-        "GRIDBRUSH_QUEUE__RUNNING": str(AT_ONCE),
+        **harness.HIGH_LIMITS,
+        **harness.SMALLEST_JOB,
+        "GRIDBRUSH_QUEUE__RUNNING": str(CONCURRENT_JOBS),
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(
             recordings.write(folder / "recording", seconds=0)
         ),
     }
     async with (
-        harness.playing() as (playground, members),
-        harness.bot(playground, folder, settings) as bot,
+        harness.open_playground() as (playground, members),
+        harness.run_bot(playground, folder, settings) as bot,
     ):
-        sights = harness.Sights(playground)
-        await _finish(playground, sights, members, WARM_UP)
+        observer = harness.PlaygroundObserver(playground)
+        await _run_jobs(playground, observer, members, WARM_UP)
         before = bot.resident
-        await _finish(playground, sights, members, JOBS)
+        await _run_jobs(playground, observer, members, JOBS)
         after = bot.resident
     grown = 100 * (after - before) / before
     figure = f"{grown:+.1f} % ({before / MEGABYTE:.1f} → {after / MEGABYTE:.1f} MB)"
@@ -75,10 +78,10 @@ async def _growth(folder: Path) -> None:
 
 
 async def _followed(folder: Path) -> None:
-    """Each job's log tells of a row every second or so, as long as this goes on."""
+    """Measure the memory for each job whose log reports a row about every second."""
     recording = recordings.write(folder / "long", seconds=600, rows=4, lines=400)
     settings = {
-        **harness.PLENTY,
+        **harness.HIGH_LIMITS,
         "GRIDBRUSH_IMAGINE__WIDTH": "64",
         "GRIDBRUSH_IMAGINE__HEIGHT": "64",
         "GRIDBRUSH_QUEUE__RUNNING": str(2 * FOLLOWED),
@@ -86,20 +89,24 @@ async def _followed(folder: Path) -> None:
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(recording),
     }
     async with (
-        harness.playing() as (playground, members),
-        harness.bot(playground, folder, settings) as bot,
+        harness.open_playground() as (playground, members),
+        harness.run_bot(playground, folder, settings) as bot,
     ):
-        await _ask(members, FIRST)
+        await _submit(members, WARM_UP_FOLLOWED)
         await asyncio.sleep(2)
         before = bot.resident
-        await _ask(members, FOLLOWED)
+        await _submit(members, FOLLOWED)
         await asyncio.sleep(4)
-        each = (bot.resident - before) / FOLLOWED
-    show(f"memory for each of {FOLLOWED} followed jobs", f"{each / 1000:.0f} kB", "goal < 200 kB")
+        bytes_per_job = (bot.resident - before) / FOLLOWED
+    show(
+        f"memory for each of {FOLLOWED} followed jobs",
+        f"{bytes_per_job / 1000:.0f} kB",
+        "goal < 200 kB",
+    )
 
 
 async def _followed_on_the_grid(folder: Path) -> None:
-    """Each job runs until it is cancelled, and its log tells of four rows."""
+    """Measure the memory for each job that runs on the test grid and logs four rows."""
     setup = Setup(
         offers=(Offer(gpus_per_node=10_000, cpus_per_node=100_000),),
         budget=Budget(credits=10_000_000, allowance=10_000_000),
@@ -107,32 +114,32 @@ async def _followed_on_the_grid(folder: Path) -> None:
     )
     async with await TestGrid.start(folder / "grid", setup) as grid:
         settings = {
-            **harness.PLENTY,
+            **harness.HIGH_LIMITS,
             **grid.environment(),
             "GRIDBRUSH_QUEUE__RUNNING": str(2 * FOLLOWED),
         }
         async with (
-            harness.playing() as (playground, members),
-            harness.bot(playground, folder, settings) as bot,
+            harness.open_playground() as (playground, members),
+            harness.run_bot(playground, folder, settings) as bot,
         ):
-            await _ask(members, FIRST)
-            await _told(grid, FIRST)
+            await _submit(members, WARM_UP_FOLLOWED)
+            await _log_progress(grid, WARM_UP_FOLLOWED)
             before = bot.resident
-            await _ask(members, FOLLOWED)
-            await _told(grid, FIRST + FOLLOWED)
-            each = (bot.resident - before) / FOLLOWED
-    what = f"the same, {FOLLOWED} jobs on the test grid"
-    show(what, f"{each / 1000:.0f} kB", "goal < 200 kB")
+            await _submit(members, FOLLOWED)
+            await _log_progress(grid, WARM_UP_FOLLOWED + FOLLOWED)
+            bytes_per_job = (bot.resident - before) / FOLLOWED
+    case = f"the same, {FOLLOWED} jobs on the test grid"
+    show(case, f"{bytes_per_job / 1000:.0f} kB", "goal < 200 kB")
 
 
-async def _ask(members: tuple[MemberDriver, ...], count: int) -> None:
+async def _submit(members: tuple[MemberDriver, ...], count: int) -> None:
     for number in range(count):
         await (await harness.imagine(members[number % len(members)])).answered()
 
 
-async def _told(grid: TestGrid, count: int) -> None:
-    """Wait until so many jobs run and are listened to, and let all of them tell of their rows."""
-    while _running(await grid.request_new_jobs()) < count:  # noqa: ASYNC110 - the chain's own word
+async def _log_progress(grid: TestGrid, count: int) -> None:
+    """Wait until so many jobs are followed, and write progress of their rows to all logs."""
+    while _running(await grid.request_new_jobs()) < count:  # noqa: ASYNC110 - only the chain knows
         await asyncio.sleep(0.5)
     await grid.logger.attended(count)
     for step in range(LINES):
@@ -148,7 +155,7 @@ def _running(jobs: list[GridJob]) -> int:
 
 
 def main() -> None:
-    """Print all four."""
+    """Print all four figures."""
     for measure in (_idle, _growth, _followed, _followed_on_the_grid):
         with tempfile.TemporaryDirectory() as name:
             asyncio.run(measure(Path(name)))

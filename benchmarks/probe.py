@@ -1,15 +1,15 @@
-"""The real bot with a watch inside: ``python -m benchmarks.probe``, set up by the environment.
+"""Run the real bot with measurements inside it: ``python -m benchmarks.probe``.
 
-What can only be known inside it prints as JSON, one object a line, moments by ``time.monotonic``,
+The environment configures it. It prints one JSON object a line; times are of ``time.monotonic``,
 which all processes of a machine share:
 
-    {"marker": job, "at": …}      the backend handed over the last marker of the job's log
-    {"sent": path, "at": …}       a PATCH with a file began to leave
+    {"marker": job, "at": …}      the backend yielded the last marker of the job's log
+    {"sent": path, "at": …}       a PATCH request began
     {"received": path, "at": …}   and was answered
-    {"stall": seconds, "at": …}   the event loop came back so late (only above MENTIONED)
+    {"stall": seconds, "at": …}   the event loop was late (only above MIN_REPORTED_STALL_S)
 
-With ``WITNESS_PHOTOGRAPHS`` set, the scripted backend's pictures are as hard to compress as
-photographs; otherwise each is one colour.
+With ``PROBE_PHOTOGRAPHS`` set, the images of the scripted backend compress like photographs;
+otherwise each has one colour.
 """
 
 from __future__ import annotations
@@ -37,18 +37,18 @@ from bot.frontend.ack_latency import AckLatency
 from bot.runtime import Runtime, run_until_stopped
 from bot.settings import Settings
 
-TICK = 0.002
-MENTIONED = 0.005
+TICK_S = 0.002
+MIN_REPORTED_STALL_S = 0.005
 
 
-def say(**facts: object) -> None:
-    """One line on stdout."""
+def report(**facts: object) -> None:
+    """Print one JSON object to stdout."""
     sys.stdout.write(json.dumps(facts | {"at": facts.get("at", time.monotonic())}) + "\n")
     sys.stdout.flush()
 
 
 def photograph(env: Mapping[str, str], name: str) -> bytes:
-    """Stands in for ``recordings.picture``."""
+    """Return an image instead of ``scripted.picture``."""
     rows = int(env["ROWS"]) if name == "grid.png" else 1
     geometry = GridGeometry(int(env["WIDTH"]), int(env["HEIGHT"]), rows, int(env["SAMPLES"]))
     return noisy_gradient(*geometry.size)
@@ -56,7 +56,7 @@ def photograph(env: Mapping[str, str], name: str) -> bytes:
 
 @functools.cache
 def noisy_gradient(width: int, height: int) -> bytes:
-    """A PNG of about 1.2 MB for each 768 × 768 pixels, as a diffusion model's are."""
+    """Return a PNG of about 1.2 MB per 768 × 768 pixels, like those of a diffusion model."""
     slope = np.linspace(0, 200, width)[None, :, None] + np.arange(3) * 10
     noise = np.random.default_rng(7).normal(0, 4, (height, width, 3))
     pixels = np.clip(slope + noise, 0, 255).astype(np.uint8)
@@ -66,7 +66,7 @@ def noisy_gradient(width: int, height: int) -> bytes:
 
 
 def watch_markers(service: Runtime) -> None:
-    """Say when the last marker comes. The line is followed by nothing but the job's end."""
+    """Report when the last marker of a job's log is read."""
     backend = service.engine.backend
     follow = backend.follow
 
@@ -75,14 +75,14 @@ def watch_markers(service: Runtime) -> None:
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
         async for item in follow(handle, cursor):
             if isinstance(item, LogLine) and b" done ok=" in item.data:
-                say(marker=handle.id)
+                report(marker=handle.id)
             yield item
 
     backend.follow = followed  # type: ignore[method-assign]
 
 
 def watch_uploads() -> None:
-    """Say when a message with a file leaves, by the HTTP client's own account."""
+    """Report PATCH requests, by the tracing of the HTTP client."""
     trace_of = AckLatency.trace_config
 
     async def sent(
@@ -98,8 +98,8 @@ def watch_uploads() -> None:
         end: aiohttp.TraceRequestEndParams,
     ) -> None:
         if context.began:
-            say(sent=end.url.path, at=context.began)
-            say(received=end.url.path)
+            report(sent=end.url.path, at=context.began)
+            report(received=end.url.path)
 
     def trace(self: AckLatency) -> aiohttp.TraceConfig:
         config = trace_of(self)
@@ -111,19 +111,19 @@ def watch_uploads() -> None:
 
 
 async def watch_loop() -> None:
-    """Say for ever how late the event loop wakes this task."""
+    """Report how late the event loop wakes this task, until cancelled."""
     loop = asyncio.get_running_loop()
     while True:
-        due = loop.time() + TICK
-        await asyncio.sleep(TICK)
-        late = loop.time() - due
-        if late > MENTIONED:
-            say(stall=late)
+        due = loop.time() + TICK_S
+        await asyncio.sleep(TICK_S)
+        stall = loop.time() - due
+        if stall > MIN_REPORTED_STALL_S:
+            report(stall=stall)
 
 
 async def main() -> None:
     """Run until SIGTERM."""
-    if os.environ.get("WITNESS_PHOTOGRAPHS"):
+    if os.environ.get("PROBE_PHOTOGRAPHS"):
         scripted.picture = photograph  # type: ignore[attr-defined]
     watch_uploads()
     stop = asyncio.Event()

@@ -1,7 +1,7 @@
-"""How soon a new process is ready, with 10,000 unfinished requests, and how soon it answers.
+"""Measure the start of the process: until ready with 10,000 unfinished jobs, until it answers.
 
-Counted from the start of the process to what a member reads. The first start ever registers the
-commands with Discord; every later one knows that nothing has changed.
+Measured from the start of the process to what a member reads. The very first start registers the
+commands with Discord; later ones skip that.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from bot.playground.server import Playground
 from bot.store import jobs, ledger
 from bot.store.database import Database
 
-UNFINISHED = 10_000
+UNFINISHED_JOBS = 10_000
 MEMBERS = 500
 STARTS = 4
-LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+FIRST_ACCEPTED_AT = datetime(2026, 1, 1, tzinfo=UTC)
 
 
-async def _fill(folder: Path) -> None:
-    """Requests that wait, of many members, from long ago."""
+async def _insert_jobs(folder: Path) -> None:
+    """Insert waiting jobs of many members."""
     async with await Database.open(folder / "data" / DATABASE, now=utc_now) as database:
 
         def insert(link: sqlite3.Connection) -> None:
-            for number in range(UNFINISHED):
-                at = LONG_AGO + timedelta(seconds=number)
+            for number in range(UNFINISHED_JOBS):
+                at = FIRST_ACCEPTED_AT + timedelta(seconds=number)
                 request = fixtures.request(1 + number % MEMBERS, size=768, rows=4, samples=3)
                 job = new_job(f"{number:013d}", request, at)
                 jobs.insert(link, job, interaction=None, mac_key=b"0123456789abcdef")
@@ -44,50 +44,52 @@ async def _fill(folder: Path) -> None:
         await database.write(insert)
 
 
-async def _until_ready(
+async def _measure_ready(
     playground: Playground, member: MemberDriver, folder: Path, settings: dict[str, str]
 ) -> tuple[float, float]:
-    """Seconds from the start of the process to ready, and to a command's answer after that."""
-    async with harness.bot(playground, folder, settings) as bot:
-        asked = await member.slash(harness.CHANNEL, "queue")
-        await asked.answered()
+    """Return the seconds from start to ready, and from ready to the answer of a command."""
+    async with harness.run_bot(playground, folder, settings) as bot:
+        invocation = await member.slash(harness.CHANNEL, "queue")
+        await invocation.answered()
         return bot.ready - bot.began, time.monotonic() - bot.ready
 
 
-async def _until_answered(playground: Playground, member: MemberDriver, folder: Path) -> float:
-    """Seconds from the start of the process to the first answer that a member reads."""
-    async with harness.bot(playground, folder, {}, wait=False) as bot:
+async def _measure_first_response(
+    playground: Playground, member: MemberDriver, folder: Path
+) -> float:
+    """Return the seconds from the start of the process to the first answer to a member."""
+    async with harness.run_bot(playground, folder, {}, wait=False) as bot:
         await playground.online(within=30)
-        asked = await member.slash(harness.CHANNEL, "help")
-        await asked.answered()
+        invocation = await member.slash(harness.CHANNEL, "help")
+        await invocation.answered()
         return time.monotonic() - bot.began
 
 
 async def _run(folder: Path) -> None:
-    async with harness.playing(1) as (playground, (member,)):
-        first = await _until_answered(playground, member, folder)
-        later = [await _until_answered(playground, member, folder) for _ in range(STARTS)]
+    async with harness.open_playground(1) as (playground, (member,)):
+        first = await _measure_first_response(playground, member, folder)
+        later = [await _measure_first_response(playground, member, folder) for _ in range(STARTS)]
         figure = f"{statistics.median(later):.2f} s (best {min(later):.2f}, very first {first:.2f})"
         show("process start → first command answered", figure, "goal < 1 s")
-    full = folder / "full"
-    full.mkdir()
-    await _fill(full)
-    # What is started takes an hour, so that nothing ends meanwhile.
+    folder_with_jobs = folder / "full"
+    folder_with_jobs.mkdir()
+    await _insert_jobs(folder_with_jobs)
+    # A job takes an hour, so that none ends meanwhile.
     settings = {
-        **harness.PLENTY,
+        **harness.HIGH_LIMITS,
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(
-            recordings.write(full / "recording", seconds=3600, rows=4)
+            recordings.write(folder_with_jobs / "recording", seconds=3600, rows=4)
         ),
     }
-    async with harness.playing(1) as (playground, (member,)):
-        ready, answered = await _until_ready(playground, member, full, settings)
-    show(f"{UNFINISHED} unfinished requests → ready", f"{ready:.2f} s", "goal < 2 s")
+    async with harness.open_playground(1) as (playground, (member,)):
+        ready, answered = await _measure_ready(playground, member, folder_with_jobs, settings)
+    show(f"{UNFINISHED_JOBS} unfinished requests → ready", f"{ready:.2f} s", "goal < 2 s")
     show("  and then /queue answered after", f"{answered * 1000:.0f} ms")
 
 
 def main() -> None:
-    """Print seconds from the start of the process."""
+    """Print the seconds."""
     with tempfile.TemporaryDirectory() as name:
         asyncio.run(_run(Path(name)))
 

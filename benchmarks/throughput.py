@@ -1,4 +1,4 @@
-"""Jobs a second through one slot with a backend that takes half a second for each."""
+"""Measure jobs per second in one slot, with a backend that takes half a second for each."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from benchmarks import harness, recordings
 from benchmarks.measure import show
 
 JOBS = 25
-SECONDS = 0.5
-POSSIBLE = 1 / SECONDS
+JOB_SECONDS = 0.5
+MAX_RATE = 1 / JOB_SECONDS
 
 
 async def _run(folder: Path) -> float:
-    """From the first result that members see to the last."""
+    """Return jobs per second, from the first visible result to the last."""
     settings = {
-        **harness.PLENTY,
+        **harness.HIGH_LIMITS,
         "GRIDBRUSH_IMAGINE__WIDTH": "512",
         "GRIDBRUSH_IMAGINE__HEIGHT": "512",
         "GRIDBRUSH_IMAGINE__ROWS": "1",
@@ -25,27 +25,27 @@ async def _run(folder: Path) -> float:
         "GRIDBRUSH_QUEUE__RUNNING": "1",
         "GRIDBRUSH_BACKEND__KIND": "scripted",
         "GRIDBRUSH_BACKEND__SCRIPTED__RECORDING": str(
-            recordings.write(folder / "recording", seconds=SECONDS)
+            recordings.write(folder / "recording", seconds=JOB_SECONDS)
         ),
     }
     async with (
-        harness.playing() as (playground, members),
-        harness.bot(playground, folder, settings),
+        harness.open_playground() as (playground, members),
+        harness.run_bot(playground, folder, settings),
     ):
-        sights = harness.Sights(playground)
+        observer = harness.PlaygroundObserver(playground)
         for number in range(JOBS):
             await harness.imagine(members[number % len(members)])
-        await harness.results(playground, sights, JOBS)
-    moments = sorted(sights.results.values())
+        await harness.results(playground, observer, JOBS)
+    moments = sorted(observer.results.values())
     return (len(moments) - 1) / (moments[-1] - moments[0])
 
 
 def main() -> None:
-    """Print jobs a second."""
+    """Print jobs per second."""
     with tempfile.TemporaryDirectory() as name:
         rate = asyncio.run(_run(Path(name)))
-    figure = f"{rate:.2f} jobs/s of {POSSIBLE:.1f} possible"
-    show(f"one slot, {SECONDS} s backend", figure, "goal > 1.90")
+    figure = f"{rate:.2f} jobs/s of {MAX_RATE:.1f} possible"
+    show(f"one slot, {JOB_SECONDS} s backend", figure, "goal > 1.90")
 
 
 if __name__ == "__main__":

@@ -122,7 +122,7 @@ async def test_a_job_that_cannot_be_paid_for_fails_with_that_sentence(tmp_path: 
     async with open_harness(tmp_path, backend=Penniless(tmp_path / "scripted")) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.OUT_OF_FUNDS)
-        assert "no compute time left" in ended.failure_message
+        assert "no credits left" in ended.failure_message
         assert await harness.faults() == ()
 
 
@@ -221,7 +221,7 @@ async def test_an_upscale_of_what_is_not_there_fails_with_that_sentence(
         receipt = await harness.queue.submit(request, a_member())
         (ended,) = await harness.ended(receipt.job.id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.FILES_MISSING)
-        assert "not there any more" in ended.failure_message
+        assert "does not exist any more" in ended.failure_message
 
 
 async def test_a_fault_of_the_house_ends_the_job_and_gives_back_its_images(
@@ -233,7 +233,7 @@ async def test_a_fault_of_the_house_ends_the_job_and_gives_back_its_images(
         receipt = await harness.queue.submit(parent.request.upscale_of(parent.id, 1, 1), a_member())
         (ended,) = await harness.ended(receipt.job.id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
-        assert "operator finds it in the log" in ended.failure_message
+        assert "operator can see it in the log" in ended.failure_message
         assert "no template upscales" in caplog.text
         assert await harness.faults() == ()
 
