@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from threading import Barrier
@@ -20,10 +20,10 @@ def write(path: Path, text: str, mode: int = PRIVATE_FILE) -> None:
 
 
 @pytest.fixture(params=[0o000, 0o022, 0o077, 0o777], ids=oct)
-def umask(request: pytest.FixtureRequest) -> int:
+def umask(request: pytest.FixtureRequest) -> Iterator[None]:
     before = os.umask(request.param)
-    request.addfinalizer(lambda: os.umask(before))
-    return int(request.param)
+    yield
+    os.umask(before)
 
 
 @pytest.mark.usefixtures("umask")
@@ -55,9 +55,13 @@ def test_what_breaks_off_leaves_what_was_there(tmp_path: Path, error: type[BaseE
     target = tmp_path / "file"
     write(target, "old")
 
-    with pytest.raises(error), atomic_write(target) as part:
-        part.write_text("half")
-        raise error
+    def break_off() -> None:
+        with atomic_write(target) as part:
+            part.write_text("half")
+            raise error
+
+    with pytest.raises(error):
+        break_off()
 
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
@@ -68,10 +72,13 @@ async def test_what_breaks_off_in_a_coroutine_leaves_what_was_there(tmp_path: Pa
     async with atomic_write_async(target) as part:
         part.write_text("old")
 
-    with pytest.raises(ValueError, match="half"):
+    async def break_off() -> None:
         async with atomic_write_async(target) as part:
             part.write_text("half")
             raise ValueError("half")
+
+    with pytest.raises(ValueError, match="half"):
+        await break_off()
 
     assert target.read_text() == "old"
     assert os.listdir(tmp_path) == ["file"]
