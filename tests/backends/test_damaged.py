@@ -25,7 +25,7 @@ from bot.domain.job import Job, new_job
 from bot.services.results import DAMAGED_DELAYS_S, OUTAGE_DELAYS_S, RETRY_DELAYS_S, ResultFetcher
 from tests.deepsquare.clients import IMPATIENT
 from tests.deepsquare.testnet.transfer import TransferFault, TransferServer
-from tests.services.fakes import NOW, Naps
+from tests.services.fakes import NOW, RecordedSleeps
 from tests.services.harness import a_request
 
 REQUEST = a_request(rows=1)
@@ -117,9 +117,9 @@ def job_with(artifact: Artifact, grid: Artifact | None = None) -> Job:
     return replace(job, rows=(replace(job.rows[0], artifact=artifact, percent=100),), grid=grid)
 
 
-def fetcher(backend: object, folder: Path, naps: Naps) -> ResultFetcher:
+def fetcher(backend: object, folder: Path, sleeps: RecordedSleeps) -> ResultFetcher:
     fetching: Backend = backend  # type: ignore[assignment]  # it is only ever asked for files
-    return ResultFetcher(fetching, folder / "pictures", now=lambda: NOW, sleep=naps)
+    return ResultFetcher(fetching, folder / "pictures", now=lambda: NOW, sleep=sleeps)
 
 
 @pytest.mark.parametrize("times", [1, 3])
@@ -127,11 +127,11 @@ def fetcher(backend: object, folder: Path, naps: Naps) -> ResultFetcher:
 async def test_a_row_that_arrives_damaged_is_fetched_again_and_is_not_lost(
     served: Served, tmp_path: Path, how: str, times: int
 ) -> None:
-    naps, backend = Naps(), Fetching(served, [how] * times + [""])
-    rows = await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
+    sleeps, backend = RecordedSleeps(), Fetching(served, [how] * times + [""])
+    rows = await fetcher(backend, tmp_path, sleeps).fetch_all(job_with(served.artifact))
     assert rows == (1,)
     assert backend.attempts == times + 1
-    assert naps.taken == list(DAMAGED_DELAYS_S[:times])
+    assert sleeps.taken == list(DAMAGED_DELAYS_S[:times])
     assert (tmp_path / "pictures" / "job" / "row-01.png").read_bytes() == content()
 
 
@@ -139,11 +139,11 @@ async def test_a_row_that_arrives_damaged_is_fetched_again_and_is_not_lost(
 async def test_a_row_that_stays_damaged_is_given_up_after_some_minutes(
     served: Served, tmp_path: Path, how: str
 ) -> None:
-    naps, backend = Naps(), Fetching(served, [how])
+    sleeps, backend = RecordedSleeps(), Fetching(served, [how])
     with pytest.raises(ArtifactMissing):
-        await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact))
-    assert naps.taken == list(DAMAGED_DELAYS_S)
-    assert 60 <= sum(naps.taken) <= 300
+        await fetcher(backend, tmp_path, sleeps).fetch_all(job_with(served.artifact))
+    assert sleeps.taken == list(DAMAGED_DELAYS_S)
+    assert 60 <= sum(sleeps.taken) <= 300
     assert not list((tmp_path / "pictures").rglob("*.p*"))
 
 
@@ -151,11 +151,11 @@ async def test_a_row_that_stays_damaged_is_given_up_after_some_minutes(
 async def test_a_grid_that_stays_damaged_is_composed_here_after_some_seconds(
     served: Served, tmp_path: Path, how: str
 ) -> None:
-    naps, backend = Naps(), Fetching(served, ["", how])
+    sleeps, backend = RecordedSleeps(), Fetching(served, ["", how])
     grid = replace(served.artifact, sha256=hashlib.sha256(b"grid").hexdigest())
-    rows = await fetcher(backend, tmp_path, naps).fetch_all(job_with(served.artifact, grid))
+    rows = await fetcher(backend, tmp_path, sleeps).fetch_all(job_with(served.artifact, grid))
     assert rows == (1,)
-    assert naps.taken == list(RETRY_DELAYS_S)
+    assert sleeps.taken == list(RETRY_DELAYS_S)
     assert (tmp_path / "pictures" / "job" / "grid.png").is_file()
 
 
@@ -173,10 +173,10 @@ async def test_what_is_never_taken_is_not_asked_for_twice(
     served: Served, tmp_path: Path, never: dict[str, object]
 ) -> None:
     artifact = replace(served.artifact, **never)  # type: ignore[arg-type]
-    naps, backend = Naps(), Fetching(served, [""])
+    sleeps, backend = RecordedSleeps(), Fetching(served, [""])
     with pytest.raises(ArtifactMissing):
-        await fetcher(backend, tmp_path, naps).fetch_all(job_with(artifact))
-    assert (naps.taken, backend.attempts) == ([], 1)
+        await fetcher(backend, tmp_path, sleeps).fetch_all(job_with(artifact))
+    assert (sleeps.taken, backend.attempts) == ([], 1)
 
 
 @pytest.mark.parametrize("left", [b"", b"half of it", b"<html>"])
@@ -187,9 +187,13 @@ async def test_what_a_crash_left_under_a_rows_name_is_fetched_anew(
     there.parent.mkdir(parents=True)
     there.write_bytes(left)
     backend = Fetching(served, [""])
-    assert await fetcher(backend, tmp_path, Naps()).fetch_all(job_with(served.artifact)) == (1,)
+    assert await fetcher(backend, tmp_path, RecordedSleeps()).fetch_all(
+        job_with(served.artifact)
+    ) == (1,)
     assert there.read_bytes() == content()
-    assert await fetcher(backend, tmp_path, Naps()).fetch_all(job_with(served.artifact)) == (1,)
+    assert await fetcher(backend, tmp_path, RecordedSleeps()).fetch_all(
+        job_with(served.artifact)
+    ) == (1,)
     assert backend.attempts == 1
 
 

@@ -1,4 +1,4 @@
-"""Who plays clock, dice, sleep, reporter, courier and a slow backend in the engine's tests."""
+"""Fakes for the tests of the services: clock, entropy, sleep, observer, transport, slow backend."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GUILD, CHANNEL = 1, 2
 
 
 class Clock:
-    """A clock that moves on a little whenever it is read, so that no two moments are the same."""
+    """A clock that advances by 1 ms at each call, so that no two times are equal."""
 
     def __init__(self, at: datetime = NOW) -> None:
         self.at = at
@@ -30,7 +30,7 @@ class Clock:
         return self.at
 
 
-class Dice:
+class CountingEntropy:
     """Entropy that counts up: ids differ, sort by age, and are the same in every run."""
 
     def __init__(self) -> None:
@@ -41,8 +41,8 @@ class Dice:
         return self._thrown.to_bytes(size, "big")
 
 
-class Naps:
-    """Stands in for ``asyncio.sleep``: writes down how long, and lets everyone else go on."""
+class RecordedSleeps:
+    """A replacement for ``asyncio.sleep`` that records the seconds and lets other tasks run."""
 
     def __init__(self) -> None:
         self.taken: list[float] = []
@@ -52,8 +52,8 @@ class Naps:
         await asyncio.sleep(0)
 
 
-class Diary:
-    """A reporter that keeps what it is told, and lets a test wait for it."""
+class EventLog:
+    """An observer that records events and lets a test wait for them."""
 
     def __init__(self) -> None:
         self.entries: list[tuple[Job, JobEvent]] = []
@@ -65,18 +65,18 @@ class Diary:
             self._added.notify_all()
 
     def of(self, kind: type[JobEvent]) -> list[str]:
-        """The ids of the jobs to which this happened, in order."""
+        """Return the ids of the jobs with this event, in order."""
         return [job.id for job, event in self.entries if isinstance(event, kind)]
 
-    async def until(self, true: Callable[[Diary], bool]) -> None:
-        """Wait until the entries make ``true`` so."""
+    async def until(self, true: Callable[[EventLog], bool]) -> None:
+        """Wait until the condition holds for the recorded events."""
         async with self._added:
             await self._added.wait_for(lambda: true(self))
 
 
 @dataclass
-class Postman:
-    """A courier whose rungs break on demand, and who remembers what was posted."""
+class FakeTransport:
+    """A transport whose methods fail on demand; it records what was sent."""
 
     accepted_methods: tuple[str, ...] = ("interaction", "channel", "direct")
     broken: dict[str, Exception] = field(default_factory=dict)
@@ -107,7 +107,7 @@ class Postman:
 
 
 class GatedBackend(ScriptedBackend):
-    """Taken jobs say nothing before the gate is open."""
+    """A backend whose jobs log nothing before the gate is open."""
 
     def __init__(self, root: Path) -> None:
         super().__init__(root, speed=0)

@@ -1,4 +1,4 @@
-"""The engine on a real database and the scripted backend, with time and naps in the test's hand."""
+"""The services on a real database and the scripted backend; the test controls time and sleeps."""
 
 from __future__ import annotations
 
@@ -27,19 +27,28 @@ from bot.settings import Settings
 from bot.store.database import Database, Query
 from bot.store.job_queries import InteractionRef
 from bot.store.ledger import LedgerRepository
-from tests.services.fakes import CHANNEL, GUILD, NOW, Clock, Diary, Dice, Naps, Postman
+from tests.services.fakes import (
+    CHANNEL,
+    GUILD,
+    NOW,
+    Clock,
+    CountingEntropy,
+    EventLog,
+    FakeTransport,
+    RecordedSleeps,
+)
 
 
 @dataclass
 class Harness:
-    """Everything that is wired up, for a test to reach into."""
+    """The wired services, for tests to use."""
 
     database: Database
     backend: ScriptedBackend
-    postman: DeliveryTransport
-    diary: Diary
+    transport: DeliveryTransport
+    events: EventLog
     clock: Clock
-    naps: Naps
+    sleeps: RecordedSleeps
     lifecycle: JobLifecycle
     breaker: CircuitBreaker
     fetcher: ResultFetcher
@@ -51,22 +60,22 @@ class Harness:
     outage: asyncio.Event
 
     async def ended(self, *job_ids: str) -> list[Job]:
-        """The jobs, once all of them have ended."""
+        """Return the jobs once all of them have ended."""
 
-        def over(diary: Diary) -> bool:
-            known = {job.id for job, _ in diary.entries if job.state.terminal}
+        def over(events: EventLog) -> bool:
+            known = {job.id for job, _ in events.entries if job.state.terminal}
             return known.issuperset(job_ids)
 
         async with asyncio.timeout(20):
-            await self.diary.until(over)
+            await self.events.until(over)
         return [await self.stored(job_id) for job_id in job_ids]
 
     async def reaches(self, job_id: str, state: JobState) -> None:
-        """Wait until a job has got so far."""
+        """Wait until a job has reached a state."""
         async with asyncio.timeout(20):
-            await self.diary.until(
-                lambda diary: any(
-                    job.id == job_id and job.state is state for job, _ in diary.entries
+            await self.events.until(
+                lambda events: any(
+                    job.id == job_id and job.state is state for job, _ in events.entries
                 )
             )
 
@@ -81,12 +90,12 @@ class Harness:
         return receipt.job
 
     async def count(self, table: str) -> int:
-        """How many rows a table has."""
+        """Return the number of rows of a table."""
         query = Query(f"SELECT count(*) FROM {table}", (), lambda rows: int(rows[0][0]))
         return await self.database.read(query)
 
     async def faults(self) -> tuple[str, ...]:
-        """What is wrong between jobs and ledger."""
+        """Return what is inconsistent between jobs and ledger."""
         return await LedgerRepository(self.database).check()
 
 
@@ -111,7 +120,7 @@ def a_member(user: int = 7, *, moderator: bool = False) -> Actor:
     return Actor(user, "Ada", moderator=moderator)
 
 
-def a_press(number: int) -> InteractionRef:
+def an_interaction(number: int) -> InteractionRef:
     return InteractionRef(number, 99, f"token-{number}", NOW + timedelta(minutes=15))
 
 
@@ -125,7 +134,7 @@ async def open_harness(
     folder: Path,
     *,
     backend: ScriptedBackend | None = None,
-    postman: DeliveryTransport | None = None,
+    transport: DeliveryTransport | None = None,
     observers: Iterable[JobObserver] = (),
     slots: int = 4,
     running: int = 1,
@@ -133,27 +142,27 @@ async def open_harness(
     waiting_of_all: int = 1000,
     images: int = 10_000,
     templates: WorkflowTemplates | None = None,
-    ceilings: BudgetLimits | None = None,
+    budget_limits: BudgetLimits | None = None,
     clock: Clock | None = None,
     dispatching: bool = True,
 ) -> AsyncIterator[Harness]:
-    """An engine in ``folder``; a second one later in the same folder is the bot after a restart."""
+    """Open the services in ``folder``; opened there again, they are the bot after a restart."""
     database_file = folder / "gridbrush.sqlite3"
     # A restart is a minute later.
     later = timedelta(minutes=1) if database_file.exists() else timedelta()
-    clock, naps, diary = clock or Clock(NOW + later), Naps(), Diary()
+    clock, sleeps, events = clock or Clock(NOW + later), RecordedSleeps(), EventLog()
     backend = backend or ScriptedBackend(folder / "scripted", speed=0)
-    postman = postman or Postman()
+    transport = transport or FakeTransport()
     quota = Quota(images, timedelta(hours=24), running, waiting)
     async with await Database.open(database_file, now=clock) as database:
-        lifecycle = JobLifecycle(database, CompositeObserver([diary, *observers]), now=clock)
+        lifecycle = JobLifecycle(database, CompositeObserver([events, *observers]), now=clock)
         outage = asyncio.Event()
         breaker = CircuitBreaker(
             backend.health,
-            sleep=naps,
+            sleep=sleeps,
             on_change=lambda is_open, _: outage.set() if is_open else None,
         )
-        fetcher = ResultFetcher(backend, folder / "jobs", now=clock, sleep=naps)
+        fetcher = ResultFetcher(backend, folder / "jobs", now=clock, sleep=sleeps)
 
         async def stop(job: Job) -> None:
             if job.handle is not None:
@@ -164,13 +173,15 @@ async def open_harness(
             lifecycle,
             QueueLimits(slots, waiting_of_all, quota),
             now=clock,
-            entropy=Dice(),
+            entropy=CountingEntropy(),
             wake=lambda: scheduler.wake(),  # noqa: PLW0108 - it is made further down
             stop=stop,
         )
         renderer = WorkflowRenderer(queue.jobs, backend, templates or stock_templates(folder))
-        budget = BudgetService(database, backend, ceilings or BudgetLimits(), now=clock, sleep=naps)
-        delivery = DeliveryService(database, postman, now=clock, sleep=naps)
+        budget = BudgetService(
+            database, backend, budget_limits or BudgetLimits(), now=clock, sleep=sleeps
+        )
+        delivery = DeliveryService(database, transport, now=clock, sleep=sleeps)
         worker = JobWorker(
             lifecycle=lifecycle,
             backend=backend,
@@ -179,7 +190,7 @@ async def open_harness(
             delivery=delivery,
             breaker=breaker,
             budget=budget,
-            sleep=naps,
+            sleep=sleeps,
         )
         scheduler = Scheduler(
             database,
@@ -189,17 +200,17 @@ async def open_harness(
             slots=slots,
             per_user=running,
             now=clock,
-            sleep=naps,
+            sleep=sleeps,
         )
         dispatch = asyncio.create_task(scheduler.run()) if dispatching else None
         try:
             yield Harness(
                 database,
                 backend,
-                postman,
-                diary,
+                transport,
+                events,
                 clock,
-                naps,
+                sleeps,
                 lifecycle,
                 breaker,
                 fetcher,

@@ -1,4 +1,4 @@
-"""Stopping a job, by whom, and in whichever state it is."""
+"""Cancelling a job: who may, and in every state."""
 
 from __future__ import annotations
 
@@ -75,7 +75,7 @@ async def test_a_job_that_is_being_handed_over_is_cancelled_when_it_arrives(tmp_
         assert await harness.faults() == ()
 
 
-class Overtaken(JobRepository):
+class OvertakenRepository(JobRepository):
     """Answers truly, but something happens before the answer is used."""
 
     def __init__(self, database: Database, meanwhile: Callable[[Job], Awaitable[object]]) -> None:
@@ -102,7 +102,7 @@ async def test_a_job_whose_turn_comes_while_it_is_cancelled_is_not_submitted(
         async def turn_comes(job: Job) -> None:
             turns.append(await harness.lifecycle.apply_event(job, Scheduled()))
 
-        harness.queue.jobs = Overtaken(harness.database, turn_comes)
+        harness.queue.jobs = OvertakenRepository(harness.database, turn_comes)
         answered = await harness.queue.cancel(job.id, a_member())
         assert answered.state is JobState.SUBMITTING
         ended = await harness.worker.run(turns[0])
@@ -137,7 +137,7 @@ async def test_cancelling_twice_asks_for_it_once(tmp_path: Path) -> None:
         await harness.reaches(job.id, JobState.PENDING)
         await harness.queue.cancel(job.id, a_member())
         await harness.queue.cancel(job.id, a_member(9, moderator=True))
-        assert harness.diary.of(CancelRequested) == [job.id]
+        assert harness.events.of(CancelRequested) == [job.id]
         assert (await harness.stored(job.id)).cancelled_by == 7
 
 

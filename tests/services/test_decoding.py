@@ -1,4 +1,4 @@
-"""Pictures of every kind that a painter can write, and the colours that are seen in the end."""
+"""Images of every kind that an engine can write, and the colours that are seen in the end."""
 
 from __future__ import annotations
 

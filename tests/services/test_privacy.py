@@ -13,7 +13,7 @@ from bot.services.privacy import PrivacyService, StoredDataReport
 from bot.store.audit import AuditRepository
 from bot.store.database import Database
 from bot.store.jobs import ERASED_PROMPT, JobRepository
-from tests.services.test_allowances import ADA, GUILD, NOW, accept
+from tests.services.test_quotas import ADA, GUILD, NOW, accept
 
 
 @pytest.fixture

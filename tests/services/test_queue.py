@@ -1,4 +1,4 @@
-"""The one door: what is let in, what is turned away, and who may stop what."""
+"""Which requests are accepted and refused, and who may cancel which."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from bot.store import guilds, moderation
 from bot.store.audit import AuditRepository
 from bot.store.moderation import MemberBlock
 from tests.services.fakes import GUILD, NOW, GatedBackend
-from tests.services.harness import a_member, a_press, a_request, open_harness
+from tests.services.harness import a_member, a_request, an_interaction, open_harness
 
 
 async def test_an_accepted_request_is_in_the_database_with_its_reservation(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False, images=10) as harness:
-        receipt = await harness.queue.submit(a_request(), a_member(), a_press(1))
+        receipt = await harness.queue.submit(a_request(), a_member(), an_interaction(1))
         assert receipt.created
         assert receipt.images_left == 6
         assert await harness.stored(receipt.job.id) == receipt.job
@@ -43,7 +43,7 @@ async def test_a_request_whose_reservation_fails_leaves_no_trace(tmp_path: Path)
         )
         await harness.database.write(lambda link: link.execute(trigger).rowcount)
         with pytest.raises((ConfigError, sqlite3.Error)):
-            await harness.queue.submit(a_request(), a_member(), a_press(1))
+            await harness.queue.submit(a_request(), a_member(), an_interaction(1))
         assert await harness.count("jobs") == 0
         assert await harness.queue.positions() == {}
 
@@ -51,7 +51,7 @@ async def test_a_request_whose_reservation_fails_leaves_no_trace(tmp_path: Path)
 async def test_one_press_is_one_job_however_often_it_arrives(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False, images=10) as harness:
         receipts = await asyncio.gather(
-            *(harness.queue.submit(a_request(), a_member(), a_press(5)) for _ in range(20))
+            *(harness.queue.submit(a_request(), a_member(), an_interaction(5)) for _ in range(20))
         )
         assert len({receipt.job.id for receipt in receipts}) == 1
         assert [receipt.created for receipt in receipts].count(True) == 1
@@ -62,8 +62,8 @@ async def test_one_press_is_one_job_however_often_it_arrives(tmp_path: Path) -> 
 
 async def test_two_presses_are_two_jobs(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False) as harness:
-        first = await harness.queue.submit(a_request(), a_member(), a_press(5))
-        second = await harness.queue.submit(a_request(), a_member(), a_press(6))
+        first = await harness.queue.submit(a_request(), a_member(), an_interaction(5))
+        second = await harness.queue.submit(a_request(), a_member(), an_interaction(6))
         assert second.created
         assert first.job.id != second.job.id
 
@@ -102,7 +102,7 @@ async def test_who_is_shut_out_is_told_so_and_nothing_is_kept_but_the_audit_line
     async with open_harness(tmp_path, dispatching=False) as harness:
         await harness.database.write(shut)
         with pytest.raises(error) as caught:
-            await harness.queue.submit(a_request(), a_member(), a_press(1))
+            await harness.queue.submit(a_request(), a_member(), an_interaction(1))
         assert words in str(caught.value)
         assert await harness.count("jobs") == 0
         assert await harness.count("ledger") == 0

@@ -18,7 +18,7 @@ from bot.domain.events import (
 )
 from bot.domain.job import Job, JobState
 from bot.domain.request import ChannelRef
-from tests.services.fakes import Postman
+from tests.services.fakes import FakeTransport
 from tests.services.harness import Harness, a_request, open_harness
 
 
@@ -43,22 +43,22 @@ async def _over_at_backend(harness: Harness, job: Job) -> Job:
     return await harness.worker._follow(job)
 
 
-async def _recovered(folder: Path, job_id: str) -> tuple[Job, Harness, Postman]:
-    postman = Postman()
-    async with open_harness(folder, postman=postman) as harness:
+async def _recovered(folder: Path, job_id: str) -> tuple[Job, Harness, FakeTransport]:
+    transport = FakeTransport()
+    async with open_harness(folder, transport=transport) as harness:
         assert await harness.scheduler.resume_jobs() in (0, 1)
         (ended,) = await harness.ended(job_id)
         assert await harness.faults() == ()
-        return ended, harness, postman
+        return ended, harness, transport
 
 
 async def test_after_a_stop_a_waiting_job_has_its_turn(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False) as harness:
         job = await harness.submit()
-    ended, harness, postman = await _recovered(tmp_path, job.id)
+    ended, harness, transport = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
     assert harness.backend.submitted == [job.id]
-    assert len(postman.posted) == 1
+    assert len(transport.posted) == 1
 
 
 async def test_after_a_stop_before_handing_over_the_job_is_handed_over(tmp_path: Path) -> None:
@@ -114,19 +114,19 @@ async def test_after_a_stop_a_running_job_is_followed_from_the_start_of_its_log(
         job = await _left_behind(harness, Scheduled())
         job = await harness.lifecycle.apply_event(job, await _submitted(harness, job))
         assert job.state is JobState.PENDING
-    ended, harness, postman = await _recovered(tmp_path, job.id)
+    ended, harness, transport = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
-    assert harness.diary.of(RowReady) == [job.id, job.id]
-    assert postman.posted == [("interaction", job.id)]
+    assert harness.events.of(RowReady) == [job.id, job.id]
+    assert transport.posted == [("interaction", job.id)]
 
 
 async def test_after_a_stop_with_pictures_to_fetch_they_are_fetched(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False) as harness:
         job = await _over_at_backend(harness, await _left_behind(harness, Scheduled()))
         assert job.state is JobState.COLLECTING
-    ended, _, postman = await _recovered(tmp_path, job.id)
+    ended, _, transport = await _recovered(tmp_path, job.id)
     assert ended.fetched_rows == (1, 2)
-    assert len(postman.posted) == 1
+    assert len(transport.posted) == 1
 
 
 async def test_after_a_stop_before_posting_the_result_is_posted_once(tmp_path: Path) -> None:
@@ -136,16 +136,16 @@ async def test_after_a_stop_before_posting_the_result_is_posted_once(tmp_path: P
             job, ResultsFetched(await harness.fetcher.fetch_all(job))
         )
         assert job.state is JobState.DELIVERING
-    ended, _, postman = await _recovered(tmp_path, job.id)
+    ended, _, transport = await _recovered(tmp_path, job.id)
     assert ended.state is JobState.FINISHED
-    assert len(postman.posted) == 1
+    assert len(transport.posted) == 1
 
 
 async def test_after_a_stop_between_posting_and_writing_it_down_nothing_is_posted_again(
     tmp_path: Path,
 ) -> None:
-    before = Postman()
-    async with open_harness(tmp_path, postman=before, dispatching=False) as harness:
+    before = FakeTransport()
+    async with open_harness(tmp_path, transport=before, dispatching=False) as harness:
         job = await _over_at_backend(harness, await _left_behind(harness, Scheduled()))
         job = await harness.lifecycle.apply_event(
             job, ResultsFetched(await harness.fetcher.fetch_all(job))

@@ -23,11 +23,11 @@ from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.results import ResultFetcher
 from bot.services.supervision import RESTART_DELAYS_S, STABLE_AFTER_S, keep_running
 from bot.services.worker import MAX_FAILURES
-from tests.services.fakes import GUILD, Naps, Postman
+from tests.services.fakes import GUILD, FakeTransport, RecordedSleeps
 from tests.services.harness import a_member, open_harness
 
 
-class Stumbles:
+class FailingLoop:
     """Fails so many times, then works."""
 
     def __init__(self, times: int, error: Exception | None = None) -> None:
@@ -43,27 +43,31 @@ class Stumbles:
 async def test_what_breaks_off_is_begun_again_with_growing_pauses(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    stumbles, naps = Stumbles(7), Naps()
+    failing, sleeps = FailingLoop(7), RecordedSleeps()
 
     async def run() -> str:
-        stumbles.step()
+        failing.step()
         return "done"
 
-    assert await keep_running("the loop", run, sleep=naps, clock=lambda: 0.0) == "done"
-    assert naps.taken == [*RESTART_DELAYS_S, RESTART_DELAYS_S[-1], RESTART_DELAYS_S[-1]]
+    assert await keep_running("the loop", run, sleep=sleeps, clock=lambda: 0.0) == "done"
+    assert sleeps.taken == [*RESTART_DELAYS_S, RESTART_DELAYS_S[-1], RESTART_DELAYS_S[-1]]
     assert caplog.text.count("the loop failed; next attempt") == 7
     assert "ValueError: a defect" in caplog.text
     assert "Traceback" in caplog.text
 
 
 async def test_what_ran_for_long_is_begun_again_soon() -> None:
-    stumbles, naps, moments = Stumbles(3), Naps(), iter(range(0, 10**6, int(STABLE_AFTER_S)))
+    failing, sleeps, moments = (
+        FailingLoop(3),
+        RecordedSleeps(),
+        iter(range(0, 10**6, int(STABLE_AFTER_S))),
+    )
 
     async def run() -> None:
-        stumbles.step()
+        failing.step()
 
-    await keep_running("the loop", run, sleep=naps, clock=lambda: float(next(moments)))
-    assert naps.taken == [RESTART_DELAYS_S[0]] * 3
+    await keep_running("the loop", run, sleep=sleeps, clock=lambda: float(next(moments)))
+    assert sleeps.taken == [RESTART_DELAYS_S[0]] * 3
 
 
 async def test_a_damaged_database_ends_it() -> None:
@@ -71,16 +75,16 @@ async def test_a_damaged_database_ends_it() -> None:
         raise StoreDamaged("file", "the database is damaged", "Restore it.")
 
     with pytest.raises(StoreDamaged):
-        await keep_running("the loop", run, sleep=Naps())
+        await keep_running("the loop", run, sleep=RecordedSleeps())
 
 
-class Clumsy(ScriptedBackend):
+class FailingObserver(ScriptedBackend):
     """One of its doors fails for a while."""
 
-    def __init__(self, root: Path, door: str, stumbles: Stumbles) -> None:
+    def __init__(self, root: Path, door: str, failing: FailingLoop) -> None:
         super().__init__(root, speed=0)
         self._door = door
-        self._stumbles = stumbles
+        self._stumbles = failing
         self.cancelled: list[str] = []
 
     def _pass(self, door: str) -> None:
@@ -124,14 +128,14 @@ DOORS = ["find", "price", "submit", "submitted", "follow", "following", "fetch"]
 @pytest.mark.parametrize("times", [1, MAX_FAILURES - 1])
 @pytest.mark.parametrize("door", DOORS)
 async def test_a_step_that_breaks_off_is_done_again(tmp_path: Path, door: str, times: int) -> None:
-    backend = Clumsy(tmp_path / "scripted", door, Stumbles(times))
+    backend = FailingObserver(tmp_path / "scripted", door, FailingLoop(times))
     async with open_harness(tmp_path, backend=backend) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.state is JobState.FINISHED
         assert ended.fetched_rows == (1, 2)
         assert backend.submitted == [ended.id]
         assert backend.cancelled == []
-        assert harness.diary.of(Delivered) == [ended.id]
+        assert harness.events.of(Delivered) == [ended.id]
         assert await harness.faults() == ()
 
 
@@ -140,7 +144,7 @@ async def test_a_step_that_breaks_off_is_done_again(tmp_path: Path, door: str, t
 async def test_a_step_that_never_works_fails_the_job_and_gives_back_its_images(
     tmp_path: Path, door: str
 ) -> None:
-    backend = Clumsy(tmp_path / "scripted", door, Stumbles(10_000))
+    backend = FailingObserver(tmp_path / "scripted", door, FailingLoop(10_000))
     async with open_harness(tmp_path, backend=backend, images=4) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.INTERNAL)
@@ -157,7 +161,9 @@ DISK = [errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO, errno.EACCES, errno.
 async def test_a_disk_that_refuses_is_waited_out_for_as_long_as_it_takes(
     tmp_path: Path, door: str, number: int, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = Clumsy(tmp_path / "scripted", door, Stumbles(40, OSError(number, "refused")))
+    backend = FailingObserver(
+        tmp_path / "scripted", door, FailingLoop(40, OSError(number, "refused"))
+    )
     async with open_harness(tmp_path, backend=backend) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.state is JobState.FINISHED
@@ -172,40 +178,40 @@ async def test_a_disk_that_refuses_is_waited_out_for_as_long_as_it_takes(
 async def test_a_job_whose_task_died_is_picked_up_again(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    stumbles = Stumbles(3)
+    failing = FailingLoop(3)
 
     class Forgetful(ResultFetcher):
         def discard(self, job_id: str) -> None:
             super().discard(job_id)
-            stumbles.step()
+            failing.step()
 
-    class Late(Postman):
+    class Late(FakeTransport):
         async def methods(self, job: Job) -> tuple[str, ...]:
             harness.fetcher.__class__ = Forgetful  # its defect ends the task itself
             return await super().methods(job)
 
-    async with open_harness(tmp_path, postman=Late()) as harness:
+    async with open_harness(tmp_path, transport=Late()) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         await harness.scheduler.idle()
         assert ended.state is JobState.FINISHED
-        assert stumbles.left == 0
+        assert failing.left == 0
         assert caplog.text.count("running the job failed; next attempt") == 3
         assert harness.scheduler.running == 0
-        assert harness.diary.of(Delivered) == [ended.id]
+        assert harness.events.of(Delivered) == [ended.id]
 
 
 async def test_probing_goes_on_after_a_defect_of_the_backend() -> None:
-    stumbles, naps = Stumbles(3), Naps()
+    failing, sleeps = FailingLoop(3), RecordedSleeps()
 
     async def health() -> Health:
-        stumbles.step()
+        failing.step()
         return Health(True, "there")
 
     def told(away: bool, _detail: str) -> None:
         if away:
             raise ValueError("whoever is told has a defect, too")
 
-    breaker = CircuitBreaker(health, sleep=naps, threshold=1, on_change=told)
+    breaker = CircuitBreaker(health, sleep=sleeps, threshold=1, on_change=told)
     with pytest.raises(ValueError, match="too"):
         breaker.record_failure("reset")
     async with asyncio.timeout(20):
@@ -214,14 +220,14 @@ async def test_probing_goes_on_after_a_defect_of_the_backend() -> None:
 
 
 async def test_settling_goes_on_after_a_defect_of_the_backend(tmp_path: Path) -> None:
-    stumbles = Stumbles(3)
+    failing = FailingLoop(3)
 
     class Paid(ScriptedBackend):
         async def price(self, workflow: Workflow) -> PriceQuote:
             return PriceQuote(Decimal(100))
 
         async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-            stumbles.step()
+            failing.step()
             return FinalCost(Decimal(40), Decimal(60))
 
     async with open_harness(tmp_path, backend=Paid(tmp_path / "scripted", speed=0)) as harness:

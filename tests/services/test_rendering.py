@@ -1,4 +1,4 @@
-"""From a stored job to its workflow, the same before and after a restart."""
+"""Rendering a stored job gives the same workflow before and after a restart."""
 
 from __future__ import annotations
 

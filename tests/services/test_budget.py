@@ -1,4 +1,4 @@
-"""Credits: prices promised before anything is submitted, costs written down after."""
+"""Credits: prices are reserved before a job is submitted, costs saved afterwards."""
 
 from __future__ import annotations
 
@@ -87,8 +87,10 @@ async def test_a_ceiling_stops_before_it_is_passed_and_starts_afresh_at_midnight
 ) -> None:
     backend, clock = PaidBackend(tmp_path / "scripted"), Clock()
     backend.closed = 10**6
-    ceilings = BudgetLimits(total=Decimal(25))
-    async with open_harness(tmp_path, backend=backend, ceilings=ceilings, clock=clock) as harness:
+    budget_limits = BudgetLimits(total=Decimal(25))
+    async with open_harness(
+        tmp_path, backend=backend, budget_limits=budget_limits, clock=clock
+    ) as harness:
         ids = [(await harness.submit(user=user)).id for user in (1, 2, 3)]
         ended = await harness.ended(*ids)
         states = sorted(job.state for job in ended)
@@ -106,8 +108,8 @@ async def test_a_ceiling_stops_before_it_is_passed_and_starts_afresh_at_midnight
 async def test_one_server_cannot_spend_what_is_anothers(tmp_path: Path) -> None:
     backend = PaidBackend(tmp_path / "scripted")
     backend.closed = 10**6
-    ceilings = BudgetLimits(per_server=Decimal(10))
-    async with open_harness(tmp_path, backend=backend, ceilings=ceilings) as harness:
+    budget_limits = BudgetLimits(per_server=Decimal(10))
+    async with open_harness(tmp_path, backend=backend, budget_limits=budget_limits) as harness:
         ids = []
         for user, guild in ((1, 1), (2, 1), (3, 2)):
             ids.append((await harness.submit(user=user, place=ChannelRef(guild, CHANNEL))).id)

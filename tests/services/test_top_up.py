@@ -1,4 +1,4 @@
-"""Jobs that are paid for longer while they paint: promised first, within the ceilings, once."""
+"""Jobs whose paid time is extended while they run: reserved first, within the budget, once."""
 
 from __future__ import annotations
 
@@ -70,7 +70,7 @@ class Metered(ScriptedBackend):
 async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_path: Path) -> None:
     backend = Metered(tmp_path / "scripted")
     async with open_harness(
-        tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)
+        tmp_path, backend=backend, budget_limits=BudgetLimits(total=MORE)
     ) as harness:
         backend.harness = harness
         job = await harness.submit()
@@ -78,26 +78,26 @@ async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_pat
         assert ended.state is JobState.FINISHED
         assert backend.extended == [MORE]
         assert backend.promised == [MORE]
-        assert CHECK_INTERVAL_S in harness.naps.taken
+        assert CHECK_INTERVAL_S in harness.sleeps.taken
 
 
 @pytest.mark.parametrize(
-    "ceilings",
+    "budget_limits",
     [BudgetLimits(total=MORE - 1), BudgetLimits(per_server=MORE - 1)],
     ids=["all", "server"],
 )
 async def test_a_ceiling_of_the_day_is_not_passed_to_go_on(
-    tmp_path: Path, ceilings: BudgetLimits
+    tmp_path: Path, budget_limits: BudgetLimits
 ) -> None:
     backend = Metered(tmp_path / "scripted")
-    async with open_harness(tmp_path, backend=backend, ceilings=ceilings) as harness:
+    async with open_harness(tmp_path, backend=backend, budget_limits=budget_limits) as harness:
         backend.harness = harness
         job = await harness.submit()
         for _ in range(3):
             await backend.asked.acquire()
         assert (backend.extended, backend.promised) == ([], [])
         assert (await harness.queue.jobs.credits(job.id)).price == PRICE
-        assert RETRY_AFTER_REFUSAL_S in harness.naps.taken
+        assert RETRY_AFTER_REFUSAL_S in harness.sleeps.taken
         backend.gate.set()
         await harness.ended(job.id)
 
@@ -111,7 +111,7 @@ async def test_a_payment_that_fails_is_tried_again_without_a_second_promise(
     backend = Metered(tmp_path / "scripted")
     backend.error = error
     async with open_harness(
-        tmp_path, backend=backend, ceilings=BudgetLimits(total=MORE)
+        tmp_path, backend=backend, budget_limits=BudgetLimits(total=MORE)
     ) as harness:
         backend.harness = harness
         job = await harness.submit()
@@ -148,10 +148,10 @@ async def test_a_job_that_has_not_moved_since_is_not_paid_for_again(tmp_path: Pa
         backend.harness = harness
         job = await harness.submit()
         await backend.paid.wait()
-        looked = len(harness.naps.taken)
+        looked = len(harness.sleeps.taken)
         for _ in range(50):
             await asyncio.sleep(0)
-        assert len(harness.naps.taken) > looked
+        assert len(harness.sleeps.taken) > looked
         assert backend.extended == [MORE]
         backend.gate.set()
         await harness.ended(job.id)

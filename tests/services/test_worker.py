@@ -1,4 +1,4 @@
-"""From its turn to its end: outages, lost logs, refusals, and defects."""
+"""Running a job to its end: outages, lost logs, refusals, and defects."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ async def test_while_the_service_is_away_nothing_new_has_its_turn_though_slots_a
         assert [job.state for job in ended] == [JobState.FINISHED, JobState.FINISHED]
 
 
-class LandsAnyway(ScriptedBackend):
+class SubmitsButFails(ScriptedBackend):
     """Takes the job, and the answer is lost."""
 
     answers_lost = 1
@@ -66,7 +66,7 @@ class LandsAnyway(ScriptedBackend):
 async def test_a_job_that_arrived_though_no_answer_came_is_not_submitted_again(
     tmp_path: Path,
 ) -> None:
-    backend = LandsAnyway(tmp_path / "scripted", speed=0)
+    backend = SubmitsButFails(tmp_path / "scripted", speed=0)
     async with open_harness(tmp_path, backend=backend) as harness:
         job = await harness.submit()
         (ended,) = await harness.ended(job.id)
@@ -93,8 +93,8 @@ async def test_a_lost_log_is_followed_again_from_where_it_broke_off(tmp_path: Pa
         (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert cursors == [None, "4", "8", "12"]
-        assert harness.diary.of(RowReady) == [job.id, job.id]
-        assert len(harness.naps.taken) == 3
+        assert harness.events.of(RowReady) == [job.id, job.id]
+        assert len(harness.sleeps.taken) == 3
 
 
 async def test_a_refused_job_fails_with_a_sentence_and_gives_back_its_images(
@@ -111,7 +111,7 @@ async def test_a_refused_job_fails_with_a_sentence_and_gives_back_its_images(
         assert await harness.faults() == ()
 
 
-class Penniless(ScriptedBackend):
+class UnfundedBackend(ScriptedBackend):
     """Wants money that is not there."""
 
     async def submit(self, submission: Submission) -> BackendJobRef:
@@ -119,7 +119,7 @@ class Penniless(ScriptedBackend):
 
 
 async def test_a_job_that_cannot_be_paid_for_fails_with_that_sentence(tmp_path: Path) -> None:
-    async with open_harness(tmp_path, backend=Penniless(tmp_path / "scripted")) as harness:
+    async with open_harness(tmp_path, backend=UnfundedBackend(tmp_path / "scripted")) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.cause) == (JobState.FAILED, FailureReason.OUT_OF_FUNDS)
         assert "no credits left" in ended.failure_message
@@ -273,7 +273,7 @@ async def test_a_running_job_whose_cancel_was_asked_for_before_a_stop_is_cancell
         assert await harness.faults() == ()
 
 
-class Blinks(ScriptedBackend):
+class FlappingBackend(ScriptedBackend):
     """Cannot be followed for a while; what is already there can be read."""
 
     away = 2
@@ -291,7 +291,7 @@ class Blinks(ScriptedBackend):
 async def test_an_outage_met_while_following_opens_the_circuit_and_fails_no_job(
     tmp_path: Path,
 ) -> None:
-    backend = Blinks(tmp_path / "scripted", speed=0)
+    backend = FlappingBackend(tmp_path / "scripted", speed=0)
     async with open_harness(tmp_path, backend=backend) as harness:
         job = await harness.submit()
         await harness.outage.wait()

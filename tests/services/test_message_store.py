@@ -1,4 +1,4 @@
-"""What was posted is remembered by job, and the clock says how it can be edited."""
+"""Messages are stored by job; the clock tells how they can be edited."""
 
 from __future__ import annotations
 

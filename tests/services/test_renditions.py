@@ -1,4 +1,4 @@
-"""Prints are cut and shrunk from the real files, once."""
+"""Renditions are cut and shrunk from the real files, once."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Every change of a job is one transaction, on what is stored, not on what is remembered."""
+"""Every change of a job is one transaction on the stored job."""
 
 from __future__ import annotations
 
@@ -61,14 +61,14 @@ async def test_what_cannot_happen_changes_nothing(tmp_path: Path) -> None:
         with pytest.raises(IllegalTransition):
             await harness.lifecycle.apply_event(job, ResultsFetched((1,)))
         assert await harness.stored(job.id) == job
-        assert harness.diary.entries == []
+        assert harness.events.entries == []
 
 
 async def test_what_happens_to_an_ended_job_is_not_reported(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False) as harness:
         cancelled = await harness.lifecycle.apply_event(await harness.submit(), Cancelled(7))
         assert await harness.lifecycle.apply_event(cancelled, Started()) == cancelled
-        assert len(harness.diary.entries) == 1
+        assert len(harness.events.entries) == 1
 
 
 async def test_a_job_that_is_not_stored_cannot_change(tmp_path: Path) -> None:
@@ -144,7 +144,7 @@ async def test_what_a_runner_reports_after_a_wish_to_stop_does_not_take_it_back(
             assert seen.rows[0].percent == percent
         assert all(
             known.cancelled_by == 7
-            for known, event in harness.diary.entries
+            for known, event in harness.events.entries
             if isinstance(event, RowProgress) and known.rows[0].percent > 18
         )
         ended = await harness.lifecycle.apply_event(running, Cancelled(0))

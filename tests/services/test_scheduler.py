@@ -1,4 +1,4 @@
-"""Whose turn it is, how many run at once, and that a restart takes everything up again."""
+"""Which job starts next, how many run at once, and that a restart resumes all of them."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ from bot.domain.quota import QuotaRule
 from bot.services.results import JobResult
 from bot.services.scheduler import Scheduler
 from bot.store import guilds
-from tests.services.fakes import GUILD, GatedBackend, Postman
+from tests.services.fakes import GUILD, FakeTransport, GatedBackend
 from tests.services.harness import a_member, open_harness
 
 
 async def test_a_submitted_request_becomes_a_delivered_grid(tmp_path: Path) -> None:
-    postman = Postman()
-    async with open_harness(tmp_path, postman=postman) as harness:
+    transport = FakeTransport()
+    async with open_harness(tmp_path, transport=transport) as harness:
         job = await harness.submit()
         (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert ended.fetched_rows == (1, 2)
         assert ended.delivery_method == "interaction"
         assert ended.result is not None
-        assert postman.posted == [("interaction", job.id)]
+        assert transport.posted == [("interaction", job.id)]
         assert (await harness.queue.allowance(GUILD, a_member())).used == 4
         assert await harness.faults() == ()
 
@@ -43,7 +43,7 @@ async def test_behind_a_flood_by_one_member_another_starts_second_at_the_latest(
         one = await harness.submit(user=2)
         backend.gate.set()
         await harness.ended(one.id)
-        started = harness.diary.of(Scheduled)
+        started = harness.events.of(Scheduled)
         assert started.index(one.id) <= 1
         assert len(started) < 10
 
@@ -52,7 +52,7 @@ async def test_a_members_own_requests_are_done_in_order(tmp_path: Path) -> None:
     async with open_harness(tmp_path, slots=1) as harness:
         ids = [(await harness.submit()).id for _ in range(5)]
         await harness.ended(*ids)
-        assert harness.diary.of(Scheduled) == ids
+        assert harness.events.of(Scheduled) == ids
 
 
 async def test_no_more_run_than_there_are_slots(tmp_path: Path) -> None:
@@ -68,7 +68,7 @@ async def test_no_more_run_than_there_are_slots(tmp_path: Path) -> None:
         assert harness.scheduler.running == 0
 
 
-class SlowPostman(Postman):
+class SlowTransport(FakeTransport):
     """Posts nothing before the gate is open."""
 
     def __init__(self) -> None:
@@ -85,20 +85,20 @@ class SlowPostman(Postman):
 async def test_the_next_runs_while_a_result_is_posted_but_results_do_not_pile_up(
     tmp_path: Path,
 ) -> None:
-    postman = SlowPostman()
-    async with open_harness(tmp_path, postman=postman, slots=1) as harness:
+    transport = SlowTransport()
+    async with open_harness(tmp_path, transport=transport, slots=1) as harness:
         first, second, third = [await harness.submit(user=user) for user in (1, 2, 3)]
         await harness.reaches(first.id, JobState.DELIVERING)
         await harness.reaches(second.id, JobState.DELIVERING)
         assert harness.scheduler.running == 0
         assert (await harness.stored(third.id)).state is JobState.QUEUED
         assert (await harness.queue.position(third)) is not None
-        postman.gate.set()
+        transport.gate.set()
         await harness.ended(first.id, second.id, third.id)
         assert await harness.faults() == ()
 
 
-class Away(Postman):
+class UnreachableTransport(FakeTransport):
     """Cannot reach Discord before it is back."""
 
     def __init__(self) -> None:
@@ -116,8 +116,8 @@ class Away(Postman):
 async def test_results_that_wait_for_discord_hold_up_neither_other_jobs_nor_a_stop(
     tmp_path: Path,
 ) -> None:
-    postman = Away()
-    async with open_harness(tmp_path, postman=postman, slots=1) as harness:
+    transport = UnreachableTransport()
+    async with open_harness(tmp_path, transport=transport, slots=1) as harness:
         jobs = [await harness.submit(user=user) for user in range(1, 9)]
         for job in jobs:
             await harness.reaches(job.id, JobState.DELIVERING)
@@ -128,12 +128,12 @@ async def test_results_that_wait_for_discord_hold_up_neither_other_jobs_nor_a_st
         states = {(await harness.stored(job.id)).state for job in jobs}
         assert states == {JobState.DELIVERING}
     # The next bot goes on with them.
-    postman.back = True
-    async with open_harness(tmp_path, postman=postman, slots=1) as harness:
+    transport.back = True
+    async with open_harness(tmp_path, transport=transport, slots=1) as harness:
         assert await harness.scheduler.resume_jobs() == len(jobs)
         ended = await harness.ended(*(job.id for job in jobs))
         assert {job.delivery_method for job in ended} == {"interaction"}
-        assert len(postman.posted) == len(jobs)
+        assert len(transport.posted) == len(jobs)
         assert await harness.faults() == ()
 
 
@@ -178,7 +178,7 @@ async def test_two_dispatchers_on_one_database_start_no_job_twice(tmp_path: Path
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        assert sorted(harness.diary.of(Scheduled)) == [job.id for job in jobs]
+        assert sorted(harness.events.of(Scheduled)) == [job.id for job in jobs]
         assert harness.backend.submitted.count(jobs[0].id) == 1
         assert len(harness.backend.submitted) == 8
         await second.aclose()
@@ -213,14 +213,14 @@ async def test_letting_go_of_running_jobs_leaves_them_running_at_the_backend(
 async def test_a_job_that_breaks_its_carrier_gives_its_slot_back(
     tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    postman = Postman(broken={"interaction": ZeroDivisionError("a defect")})
-    async with open_harness(tmp_path, postman=postman, slots=1) as harness:
+    transport = FakeTransport(broken={"interaction": ZeroDivisionError("a defect")})
+    async with open_harness(tmp_path, transport=transport, slots=1) as harness:
         broken = await harness.submit(user=1)
         await harness.reaches(broken.id, JobState.DELIVERING)
         with caplog.at_level(logging.CRITICAL):
             await harness.scheduler.idle()
         assert harness.scheduler.running == 0
-        postman.broken.clear()
+        transport.broken.clear()
         other = await harness.submit(user=2)
         (ended,) = await harness.ended(other.id)
         assert ended.state is JobState.FINISHED

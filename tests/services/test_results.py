@@ -1,4 +1,4 @@
-"""Bringing pictures home: what is fetched, what is dropped, and what is made here instead."""
+"""Fetching results: what is fetched, what is dropped, and what is composed here instead."""
 
 from __future__ import annotations
 
@@ -106,7 +106,7 @@ async def test_a_row_that_was_painted_again_is_fetched_as_it_was_announced_last(
         harness.fetcher.discard(job.id)
 
 
-class Slow(ScriptedBackend):
+class SlowBackend(ScriptedBackend):
     """Never has what an earlier run announced: its server says to come back, for ever."""
 
     def __init__(self, root: Path) -> None:
@@ -125,7 +125,7 @@ class Slow(ScriptedBackend):
 async def test_a_row_that_was_painted_again_does_not_wait_for_the_first_fetch(
     tmp_path: Path,
 ) -> None:
-    backend = Slow(tmp_path / "scripted")
+    backend = SlowBackend(tmp_path / "scripted")
     async with open_harness(tmp_path, backend=backend) as harness:
         job = await _made(harness)
         row = job.rows[0]
@@ -168,7 +168,7 @@ async def test_a_picture_of_the_wrong_size_is_dropped(
         assert harness.fetcher.row_path(job.id, 2).exists() == (2 in here)
 
 
-class Flaky(ScriptedBackend):
+class FlakyBackend(ScriptedBackend):
     """Is away when files are fetched, so many times."""
 
     away = 2
@@ -183,23 +183,25 @@ class Flaky(ScriptedBackend):
 
 
 async def test_a_file_server_that_is_away_is_asked_again(tmp_path: Path) -> None:
-    async with open_harness(tmp_path, backend=Flaky(tmp_path / "scripted", speed=0)) as harness:
+    async with open_harness(
+        tmp_path, backend=FlakyBackend(tmp_path / "scripted", speed=0)
+    ) as harness:
         job = await _made(harness)
         assert job.fetched_rows == (1, 2, 3)
-        assert harness.naps.taken
+        assert harness.sleeps.taken
 
 
 async def test_a_file_server_that_is_away_for_minutes_costs_no_picture(tmp_path: Path) -> None:
-    backend = Flaky(tmp_path / "scripted", speed=0)
+    backend = FlakyBackend(tmp_path / "scripted", speed=0)
     backend.away = 30  # fewer than one row alone would wait for
     async with open_harness(tmp_path, backend=backend) as harness:
         job = await _made(harness)
         assert job.fetched_rows == (1, 2, 3)
-        assert 60.0 in harness.naps.taken
+        assert 60.0 in harness.sleeps.taken
 
 
 async def test_a_file_server_that_stays_away_loses_the_pictures(tmp_path: Path) -> None:
-    backend = Flaky(tmp_path / "scripted", speed=0)
+    backend = FlakyBackend(tmp_path / "scripted", speed=0)
     backend.away = 1000
     async with open_harness(tmp_path, backend=backend) as harness:
         job = await _made(harness)
@@ -208,7 +210,7 @@ async def test_a_file_server_that_stays_away_loses_the_pictures(tmp_path: Path) 
 
 
 async def test_each_file_is_fetched_once(tmp_path: Path) -> None:
-    backend = Flaky(tmp_path / "scripted", speed=0)
+    backend = FlakyBackend(tmp_path / "scripted", speed=0)
     backend.away = 0
     async with open_harness(tmp_path, backend=backend) as harness:
         job = await _made(harness)

@@ -1,4 +1,4 @@
-"""The ladder: the first rung that holds, once, whatever happens in between."""
+"""Delivery by the first method that accepts the result, once, whatever happens in between."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.services.delivery import DeliveryService
 from bot.services.results import JobResult
 from bot.store import deliveries
 from bot.store.deliveries import DeliveryRepository
-from tests.services.fakes import NOW, Naps, Postman
+from tests.services.fakes import NOW, FakeTransport, RecordedSleeps
 from tests.services.harness import Harness, open_harness
 
 ALL = ("interaction", "channel", "direct")
@@ -25,25 +25,27 @@ THERE = MessageRef(2, 500)
 
 @pytest.mark.parametrize("broken", range(4))
 async def test_each_rung_that_breaks_leaves_it_to_the_next(tmp_path: Path, broken: int) -> None:
-    postman = Postman(broken={method: DeliveryError("Missing Access") for method in ALL[:broken]})
-    async with open_harness(tmp_path, postman=postman) as harness:
+    transport = FakeTransport(
+        broken={method: DeliveryError("Missing Access") for method in ALL[:broken]}
+    )
+    async with open_harness(tmp_path, transport=transport) as harness:
         job = await harness.submit()
         (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         held = (*ALL, "kept")[broken]
         assert ended.delivery_method == held
-        assert postman.posted == ([(held, job.id)] if held != "kept" else [])
+        assert transport.posted == ([(held, job.id)] if held != "kept" else [])
         attempts = await DeliveryRepository(harness.database).attempts(job.id)
         assert [(attempt.method, attempt.delivered) for attempt in attempts] == [
             *((method, False) for method in ALL[:broken]),
             *((method, True) for method in ALL[broken : broken + 1]),
         ]
         assert {attempt.detail for attempt in attempts} <= {"", "Missing Access"}
-        assert postman.looked == []
+        assert transport.looked == []
 
 
 async def test_a_result_that_nobody_takes_is_kept_and_charged(tmp_path: Path) -> None:
-    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.state, ended.delivery_method, ended.result) == (
             JobState.FINISHED,
@@ -54,10 +56,10 @@ async def test_a_result_that_nobody_takes_is_kept_and_charged(tmp_path: Path) ->
 
 
 async def _deliver(
-    harness: Harness, postman: Postman, *, again: bool = False, **options: Any
+    harness: Harness, transport: FakeTransport, *, again: bool = False, **options: Any
 ) -> Delivered:
     """Deliver again, as after a crash, a result that lies in its folder."""
-    delivery = DeliveryService(harness.database, postman, now=harness.clock, **options)
+    delivery = DeliveryService(harness.database, transport, now=harness.clock, **options)
     (job,) = await harness.queue.jobs.history(7)
     grid = harness.fetcher.row_path(job.id, 1)
     return await delivery.deliver(job, JobResult(grid.parent, grid, ()), again=again)
@@ -88,45 +90,45 @@ async def _note(harness: Harness, job_id: str, method: str, delivered: bool | No
 
 
 async def test_after_an_attempt_of_unknown_outcome_what_was_posted_is_found(tmp_path: Path) -> None:
-    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         await _note(harness, await _one_made(harness), "channel", None)
-        postman = Postman(there={"channel": THERE})
-        assert await _deliver(harness, postman) == Delivered("channel", THERE)
-        assert postman.looked == ["channel"]
-        assert postman.posted == []
+        transport = FakeTransport(there={"channel": THERE})
+        assert await _deliver(harness, transport) == Delivered("channel", THERE)
+        assert transport.looked == ["channel"]
+        assert transport.posted == []
 
 
 @pytest.mark.parametrize("blind", [False, True])
 async def test_after_an_attempt_of_unknown_outcome_that_is_not_found_it_is_made_again(
     tmp_path: Path, blind: bool
 ) -> None:
-    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         job_id = await _one_made(harness)
         await _note(harness, job_id, "channel", None)
-        postman = Postman(accepted_methods=("channel",), blind=blind)
-        delivered = await _deliver(harness, postman)
+        transport = FakeTransport(accepted_methods=("channel",), blind=blind)
+        delivered = await _deliver(harness, transport)
         assert delivered.method == "channel"
-        assert postman.looked == ["channel"]
-        assert postman.posted == [("channel", job_id)]
+        assert transport.looked == ["channel"]
+        assert transport.posted == [("channel", job_id)]
 
 
 async def test_a_rung_that_broke_before_a_crash_is_not_tried_again(tmp_path: Path) -> None:
-    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         await _note(harness, await _one_made(harness), "interaction", False)
-        postman = Postman()
-        assert (await _deliver(harness, postman)).method == "channel"
-        assert postman.looked == []
+        transport = FakeTransport()
+        assert (await _deliver(harness, transport)).method == "channel"
+        assert transport.looked == []
 
 
 @pytest.mark.parametrize("there", [{}, {"channel": THERE}])
 async def test_a_delivery_that_was_written_down_is_never_made_again(
     tmp_path: Path, there: dict[str, MessageRef]
 ) -> None:
-    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         await _note(harness, await _one_made(harness), "channel", True)
-        postman = Postman(there=there)
-        assert await _deliver(harness, postman) == Delivered("channel", there.get("channel"))
-        assert postman.posted == []
+        transport = FakeTransport(there=there)
+        assert await _deliver(harness, transport) == Delivered("channel", there.get("channel"))
+        assert transport.posted == []
 
 
 NOT_NOW = [
@@ -141,15 +143,15 @@ NOT_NOW = [
 async def test_a_post_whose_answer_was_lost_is_looked_for_before_anything_else(
     tmp_path: Path, error: Exception
 ) -> None:
-    postman = Postman(broken={"channel": error}, accepted_methods=("channel", "direct"))
-    postman.there["channel"] = THERE
-    async with open_harness(tmp_path, postman=postman) as harness:
+    transport = FakeTransport(broken={"channel": error}, accepted_methods=("channel", "direct"))
+    transport.there["channel"] = THERE
+    async with open_harness(tmp_path, transport=transport) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert (ended.delivery_method, ended.result) == ("channel", THERE)
-        assert postman.posted == []
+        assert transport.posted == []
 
 
-class Absent(Postman):
+class AbsentTransport(FakeTransport):
     """Nobody is at home for so many attempts, and looks, at one rung."""
 
     def __init__(self, error: Exception, *, posts: int = 0, looks: int = 0) -> None:
@@ -177,32 +179,32 @@ class Absent(Postman):
 async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
     tmp_path: Path, error: Exception
 ) -> None:
-    postman = Absent(error, posts=300, looks=20)
-    async with open_harness(tmp_path, postman=postman) as harness:
+    transport = AbsentTransport(error, posts=300, looks=20)
+    async with open_harness(tmp_path, transport=transport) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.delivery_method == "channel"
-        assert len(postman.posted) == 1
-        assert len(postman.looked) == 300  # after each attempt, once that was possible
+        assert len(transport.posted) == 1
+        assert len(transport.looked) == 300  # after each attempt, once that was possible
         assert [
             one.method for one in await DeliveryRepository(harness.database).attempts(ended.id)
         ] == ["channel"]
-        waited = harness.naps.taken
+        waited = harness.sleeps.taken
         assert sum(waited) > 3 * 3600
         assert max(waited) <= 60
         assert min(waited) >= (7 if "429" in str(error) else 0.25)
 
 
 async def test_a_refusal_after_an_outage_leads_to_the_next_rung(tmp_path: Path) -> None:
-    postman = Absent(DeliveryUnavailable("Discord says 503"), posts=3)
-    postman.broken["channel"] = DeliveryError("Missing Access")
-    async with open_harness(tmp_path, postman=postman) as harness:
+    transport = AbsentTransport(DeliveryUnavailable("Discord says 503"), posts=3)
+    transport.broken["channel"] = DeliveryError("Missing Access")
+    async with open_harness(tmp_path, transport=transport) as harness:
         (ended,) = await harness.ended((await harness.submit()).id)
         assert ended.delivery_method == "direct"
-        assert postman.posted == [("direct", ended.id)]
+        assert transport.posted == [("direct", ended.id)]
 
 
 async def test_an_attempt_that_takes_too_long_is_not_now(tmp_path: Path) -> None:
-    class Slow(Postman):
+    class SlowBackend(FakeTransport):
         async def send(
             self, method: str, job: Job, package: JobResult, nonce: str
         ) -> MessageRef | None:
@@ -210,20 +212,20 @@ async def test_an_attempt_that_takes_too_long_is_not_now(tmp_path: Path) -> None
                 await asyncio.Event().wait()
             return await super().send(method, job, package, nonce)
 
-    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         await _one_made(harness)
-        naps = Naps()
-        delivered = await _deliver(harness, Slow(), sleep=naps, attempt_seconds=0.01)
+        sleeps = RecordedSleeps()
+        delivered = await _deliver(harness, SlowBackend(), sleep=sleeps, attempt_seconds=0.01)
         assert delivered.method == "interaction"
-        assert len(naps.taken) == 1
+        assert len(sleeps.taken) == 1
 
 
 async def test_a_result_that_was_kept_is_tried_again_on_every_rung(tmp_path: Path) -> None:
-    async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         job_id = await _one_made(harness)
         for method in ALL:
             await _note(harness, job_id, method, False)
-        postman = Postman()
-        assert (await _deliver(harness, postman)).method == "kept"
-        assert (await _deliver(harness, postman, again=True)).method == "interaction"
-        assert postman.posted == [("interaction", job_id)]
+        transport = FakeTransport()
+        assert (await _deliver(harness, transport)).method == "kept"
+        assert (await _deliver(harness, transport, again=True)).method == "interaction"
+        assert transport.posted == [("interaction", job_id)]

@@ -1,4 +1,4 @@
-"""Pictures on disk: what is let through, and what is made of it."""
+"""Image files: which are valid, and what is made of them."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Closed while the service answers, open while it is away, and probed one at a time."""
+"""Closed while the backend answers, open while it is unavailable, with one probe at a time."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import pytest
 
 from bot.backends.base import Health
 from bot.services.circuit_breaker import PROBE_DELAYS_S, CircuitBreaker
-from tests.services.fakes import Naps
+from tests.services.fakes import RecordedSleeps
 
 
 class Service:
@@ -36,9 +36,9 @@ async def test_one_failure_is_no_outage() -> None:
 
 
 async def test_failures_in_a_row_open_it_until_a_probe_succeeds() -> None:
-    service, naps, changes = Service(away=3), Naps(), list[tuple[bool, str]]()
+    service, sleeps, changes = Service(away=3), RecordedSleeps(), list[tuple[bool, str]]()
     breaker = CircuitBreaker(
-        service.health, sleep=naps, on_change=lambda is_open, why: changes.append((is_open, why))
+        service.health, sleep=sleeps, on_change=lambda is_open, why: changes.append((is_open, why))
     )
     breaker.record_failure("reset")
     breaker.record_failure("refused")
@@ -47,22 +47,22 @@ async def test_failures_in_a_row_open_it_until_a_probe_succeeds() -> None:
     await asyncio.wait_for(breaker.wait_closed(), 5)
     assert (breaker.open, breaker.detail) == (False, "away at probe 3")
     assert service.probes == 4
-    assert naps.taken == list(PROBE_DELAYS_S[:4])
+    assert sleeps.taken == list(PROBE_DELAYS_S[:4])
     assert changes == [(True, "refused"), (False, "there")]
     await breaker.aclose()
 
 
 async def test_probing_slows_down_and_never_stops() -> None:
-    service, naps = Service(away=9), Naps()
-    breaker = CircuitBreaker(service.health, sleep=naps, threshold=1)
+    service, sleeps = Service(away=9), RecordedSleeps()
+    breaker = CircuitBreaker(service.health, sleep=sleeps, threshold=1)
     breaker.record_failure("refused")
     await asyncio.wait_for(breaker.wait_closed(), 5)
-    assert naps.taken == [*PROBE_DELAYS_S, *[PROBE_DELAYS_S[-1]] * 5]
+    assert sleeps.taken == [*PROBE_DELAYS_S, *[PROBE_DELAYS_S[-1]] * 5]
     await breaker.aclose()
 
 
 async def test_after_an_outage_it_counts_afresh() -> None:
-    breaker = CircuitBreaker(Service(0).health, sleep=Naps())
+    breaker = CircuitBreaker(Service(0).health, sleep=RecordedSleeps())
     breaker.record_failure("refused")
     breaker.record_failure("refused")
     await breaker.wait_closed()
