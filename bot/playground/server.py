@@ -16,7 +16,7 @@ from aiohttp.typedefs import Handler, Middleware
 
 from bot.playground.client.driver import MemberDriver, Person
 from bot.playground.client.waiter import ConditionWaiter
-from bot.playground.fault_menu import StoreFault
+from bot.playground.web.fault_menu import StoreFault
 from bot.playground.gateway.server import Gateway
 from bot.playground.rest.app import BASE, Rest
 from bot.playground.rest.http import RecordedCall
@@ -24,7 +24,7 @@ from bot.playground.state import files
 from bot.playground.state.guild import Event
 from bot.playground.state.models import DEFER
 from bot.playground.state.world import World
-from bot.playground.untrusted import may_be_called
+from bot.playground.untrusted_input import may_be_called
 from bot.playground.web.handlers import WebHandlers
 
 Value = TypeVar("Value")

@@ -16,7 +16,7 @@ import pytest
 
 from bot.playground.rest.app import BASE, ROUTES
 from bot.playground.server import Playground
-from bot.playground.untrusted import MAX_DEPTH, is_loopback, may_be_called, parse_json
+from bot.playground.untrusted_input import MAX_DEPTH, is_loopback, may_be_called, parse_json
 from tests.playground.raw import Api, calling
 
 DEEP = 100_000
@@ -118,7 +118,7 @@ def test_deep_nesting_is_refused_however_far_python_may_recurse() -> None:
     """In a process of its own: failing, this overflows the stack and kills it."""
     program = (
         "import sys; sys.setrecursionlimit(10**6)\n"
-        "from bot.playground.untrusted import parse_json\n"
+        "from bot.playground.untrusted_input import parse_json\n"
         "for text in ('[' * 10**6, '{\"a\":' * 10**6, '[[' * 65 + ']]' * 65):\n"
         "    try:\n"
         "        parse_json(text)\n"

@@ -1,4 +1,4 @@
-"""Which engine paints, and what it answers when the environment is wrong."""
+"""Test the selection of the engine, and the errors for a wrong environment."""
 
 from __future__ import annotations
 
@@ -65,16 +65,16 @@ def test_a_wrong_environment_is_refused_by_name(environment: dict[str, str], sen
 def test_a_wrong_environment_ends_the_program_with_status_1(paint: Paint, tmp_path: Path) -> None:
     done = paint(f"--outdir={tmp_path}", PAINTER_ENGINE="dall-e")
     assert done.status == 1
-    assert "painter: PAINTER_ENGINE must be" in done.err
+    assert "txt2img: PAINTER_ENGINE must be" in done.err
 
 
-def test_the_sketch_engine_rests_and_steps_once_per_step() -> None:
-    rests: list[float] = []
+def test_the_sketch_engine_pauses_and_steps_once_per_step() -> None:
+    pauses: list[float] = []
     steps: list[int] = []
-    engine = SketchEngine(0.25, rests.append)
-    painted = engine.generate(BATCH, lambda: steps.append(len(rests)))
+    engine = SketchEngine(0.25, pauses.append)
+    painted = engine.generate(BATCH, lambda: steps.append(len(pauses)))
     assert len(painted) == 2
-    assert rests == [0.25] * 5
+    assert pauses == [0.25] * 5
     assert steps == [1, 2, 3, 4, 5]
 
 

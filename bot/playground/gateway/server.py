@@ -21,7 +21,7 @@ from bot.playground.serializers import guild_create_payload
 from bot.playground.state.guild import Event
 from bot.playground.state.models import Json
 from bot.playground.state.world import World
-from bot.playground.untrusted import parse_json
+from bot.playground.untrusted_input import parse_json
 
 DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID, HELLO, ACK = 0, 1, 2, 6, 7, 9, 10, 11
 QUIET = {3, 4}  # presence and voice state: accepted, without effect

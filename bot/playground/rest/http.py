@@ -17,7 +17,7 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.playground.state.models import Upload
 from bot.playground.state.world import World
-from bot.playground.untrusted import parse_json
+from bot.playground.untrusted_input import parse_json
 from bot.playground.validation.errors import ApiError, Json, api_error, read_snowflake
 
 FILE_PART = re.compile(r"^files\[([0-9]{1,4})\]$")

@@ -16,7 +16,7 @@ from aiohttp import WSMsgType, web
 
 from bot.playground.client.command_options import ClientError
 from bot.playground.client.waiter import ConditionWaiter
-from bot.playground.fault_menu import FaultMenu, Place
+from bot.playground.web.fault_menu import FaultMenu, Place
 from bot.playground.gateway.server import Gateway
 from bot.playground.state.guild import Event
 from bot.playground.state.models import (
@@ -29,7 +29,7 @@ from bot.playground.state.models import (
     User,
 )
 from bot.playground.state.world import World
-from bot.playground.untrusted import parse_json
+from bot.playground.untrusted_input import parse_json
 from bot.playground.validation.errors import ApiError, read_snowflake
 from bot.playground.web.page_view import PageView
 
