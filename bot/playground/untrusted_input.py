@@ -1,6 +1,6 @@
-"""What a stranger may send: JSON that is read with bounds, and the names a server is called by.
+"""Parse JSON of bounded depth and check host names, for input from untrusted clients.
 
-Standard library only; it knows no route and raises nothing but ValueError.
+Only the standard library is used; invalid input raises ValueError.
 """
 
 from __future__ import annotations
@@ -14,28 +14,28 @@ from typing import Any, Never
 from urllib.parse import urlsplit
 
 MAX_DEPTH = 64
-"""Lists and objects inside each other; Discord's own bodies are far flatter."""
-# Brackets, and strings as a whole, so that brackets inside them are not seen.
+"""Maximum nesting of lists and objects; Discord's own bodies need much less."""
+# Brackets, and whole strings, so that brackets inside strings are not counted.
 _BRACKETS = re.compile(r'"(?:[^"\\]|\\.)*+"?|[\[\]{}]', re.DOTALL)
 
 
 def parse_json(text: str | bytes) -> Any:
-    """Return what a JSON text says.
+    """Return the value of a JSON text.
 
-    Raises ValueError for broken JSON, broken UTF-8, half characters (lone surrogates), numbers
-    that JSON does not have or that no double holds, and for more than ``MAX_DEPTH`` levels.
+    Raises ValueError for invalid JSON or UTF-8, lone surrogates, NaN and infinity, numbers that
+    overflow a double, and more than ``MAX_DEPTH`` levels.
     """
     if isinstance(text, bytes):
         text = text.decode()
-    # Before parsing: a library may have raised Python's limit of recursion so far that the parser
-    # would overflow the stack and crash the program.
-    _check_depth(text)
-    value = json.loads(text, parse_constant=_refuse_constant)
-    _check_values(value)
+    # Before parsing: some libraries raise Python's recursion limit so far that the parser would
+    # overflow the stack and crash the process.
+    _validate_depth(text)
+    value = json.loads(text, parse_constant=_reject_constant)
+    _validate_values(value)
     return value
 
 
-def _check_depth(text: str) -> None:
+def _validate_depth(text: str) -> None:
     depth = 0
     for token in _BRACKETS.finditer(text):
         if token[0] in "[{":
@@ -46,26 +46,26 @@ def _check_depth(text: str) -> None:
             depth -= 1
 
 
-def _refuse_constant(name: str) -> Never:
-    raise ValueError(f"{name} is no JSON")
+def _reject_constant(name: str) -> Never:
+    raise ValueError(f"{name} is not JSON")
 
 
-def _check_values(value: Any) -> None:
-    waiting = [value]
-    while waiting:
-        found = waiting.pop()
+def _validate_values(value: Any) -> None:
+    pending = [value]
+    while pending:
+        found = pending.pop()
         if isinstance(found, str):
             found.encode()  # UnicodeEncodeError is a ValueError
         elif isinstance(found, float) and not math.isfinite(found):
             raise ValueError("a number is too large")
         elif isinstance(found, list):
-            waiting += found
+            pending += found
         elif isinstance(found, dict):
-            waiting += (*found, *found.values())
+            pending += (*found, *found.values())
 
 
 def host_name(host: str) -> str | None:
-    """Return the name in a Host header or authority, lower case, or None if it is malformed."""
+    """Return the lower-case name in a Host header, or None if it is malformed."""
     try:
         return urlsplit(f"//{host}").hostname
     except ValueError:
@@ -73,7 +73,7 @@ def host_name(host: str) -> str | None:
 
 
 def is_loopback(name: str) -> bool:
-    """Whether a name or address means this machine and nobody's name server decides it."""
+    """Return whether a name or address is loopback without asking a name server."""
     if name == "localhost" or name.endswith(".localhost"):
         return True
     try:
@@ -82,12 +82,12 @@ def is_loopback(name: str) -> bool:
         return False
 
 
-def may_be_called(host: str | None, reached_at: str, names: Collection[str]) -> bool:
-    """Whether a request for ``host`` may be answered that reached the address ``reached_at``.
+def is_allowed_host(host: str | None, reached_at: str, names: Collection[str]) -> bool:
+    """Return whether to serve a request for ``host`` that reached the address ``reached_at``.
 
-    A web page can point its own name at 127.0.0.1 and then call what listens there (DNS
-    rebinding), so on a loopback address only loopback's names and ``names`` are answered.
-    Without a Host header it is no browser that calls.
+    A web page can point its own name at 127.0.0.1 and then send requests to local servers (DNS
+    rebinding), so on a loopback address only loopback names and ``names`` are served. Browsers
+    always send a Host header, so a request without one is allowed.
     """
     if host is None or not is_loopback(reached_at):
         return True

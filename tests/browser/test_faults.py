@@ -32,7 +32,7 @@ def test_faults_are_started_and_stopped(address: str, windows: Windows) -> None:
     expect(page.get_by_test_id("fault-size")).to_contain_text("At work")
     page.get_by_test_id("fault-store-5").click()
     expect(page.get_by_test_id("fault-store")).to_contain_text(re.compile(r"\d s left"))
-    expect(page.get_by_test_id("faults-open")).to_have_attribute("aria-label", "Faults: 3 at work")
+    expect(page.get_by_test_id("faults-open")).to_have_attribute("aria-label", "Faults: 3 active")
     chat.shoot("21-faults-at-work")
 
     page.get_by_test_id("fault-away-stop").click()

@@ -1,7 +1,7 @@
-"""What the page offers to break by hand: each fault with its choices, and whether it is at work.
+"""List the faults that the page can start and stop, with their choices and state.
 
-It names faults and starts them; how they spoil a request is for ``faults``. What lies outside the
-wire, such as the bot's store, is broken by whoever owns it, through ``offer_store_fault``.
+Faults of requests are injected by ``rest.faults``. The fault of the bot's database is injected by
+its owner, through ``offer_store_fault``.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ from bot.playground.state.models import Channel, Json, User
 from bot.playground.state.world import World
 
 StoreFault = Callable[[float], Awaitable[None]]
-"""Keep the bot's store from being written for so many seconds; cancelling ends it."""
+"""Block writes to the bot's database for the given seconds; cancelling ends it."""
 Choices = tuple[tuple[str, float], ...]
 
 ONCE: Choices = (("Next", 0),)
@@ -25,41 +25,43 @@ SWITCH: Choices = (("On", 0),)
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """Who breaks something, and in which channel they are."""
+class MenuContext:
+    """The member who uses the menu, and their current channel."""
 
     user: User
     channel: Channel
 
 
 @dataclass(frozen=True, slots=True)
-class Entry:
-    """One line of the menu. ``choices`` are labels with a value, mostly seconds.
+class MenuEntry:
+    """A fault in the menu. ``choices`` are labels with a value, mostly seconds.
 
-    ``seconds_left`` returns None while the fault is not at work, infinity without an end.
+    ``seconds_left`` returns None while the fault is inactive, infinity if it has no end.
     """
 
     group: str
     label: str
     about: str
     choices: Choices
-    start: Callable[[Place, float], None]
+    start: Callable[[MenuContext, float], None]
     stop: Callable[[], None]
     seconds_left: Callable[[], float | None]
 
 
 class FaultMenu:
-    """The faults of one world that a person can start and stop, by name."""
+    """Start and stop the faults of one world by name."""
 
     def __init__(self, world: World) -> None:
         self._world = world
-        self._entries: dict[str, Entry] = self._wire_entries() | self._world_entries()
+        self._entries: dict[str, MenuEntry] = (
+            self._request_fault_entries() | self._permission_entries()
+        )
         self._denials: list[tuple[int, tuple[str, ...]]] = []
-        self._holding: asyncio.Task[None] | None = None
-        self._held_until = 0.0
+        self._store_task: asyncio.Task[None] | None = None
+        self._store_fault_ends_at = 0.0
 
     def state(self) -> list[Json]:
-        """Return every entry as the page shows it; ``left`` is in seconds, null without an end."""
+        """Return all entries as JSON; ``left`` is in seconds, null if there is no end."""
         shown: list[Json] = []
         for name, entry in self._entries.items():
             left = entry.seconds_left()
@@ -76,47 +78,47 @@ class FaultMenu:
             )
         return shown
 
-    def start(self, name: object, value: object, place: Place) -> None:
-        """Start a fault anew with one of its choices. Raises ClientRefusal for anything else."""
+    def start(self, name: object, value: object, context: MenuContext) -> None:
+        """Start or restart a fault with one of its choices. Raises ClientError."""
         entry = self._entry(name)
         allowed = {choice for _, choice in entry.choices}
         if isinstance(value, bool) or not isinstance(value, int | float) or value not in allowed:
             raise ClientError("This fault has no such choice")
         entry.stop()
-        entry.start(place, value)
+        entry.start(context, value)
 
     def stop(self, name: object) -> None:
-        """Stop a fault; one that is not at work is left as it is."""
+        """Stop a fault. Idempotent. Raises ClientError for an unknown name."""
         self._entry(name).stop()
 
     def stop_all(self) -> None:
-        """Stop every fault."""
+        """Stop all faults."""
         for entry in self._entries.values():
             entry.stop()
 
     def offer_store_fault(self, hold: StoreFault) -> None:
-        """Add the entry that keeps the bot's store from being written."""
+        """Add the fault that blocks writes to the bot's database."""
 
-        def start(_place: Place, seconds: float) -> None:
+        def start(_context: MenuContext, seconds: float) -> None:
             loop = asyncio.get_running_loop()
-            self._held_until = loop.time() + seconds
-            self._holding = asyncio.ensure_future(hold(seconds))
-            # Should it fail, the entry is simply no longer at work.
-            self._holding.add_done_callback(lambda task: task.cancelled() or task.exception())
+            self._store_fault_ends_at = loop.time() + seconds
+            self._store_task = asyncio.ensure_future(hold(seconds))
+            # If it fails, the entry is inactive again.
+            self._store_task.add_done_callback(lambda task: task.cancelled() or task.exception())
 
         def stop() -> None:
-            if self._holding is not None:
-                self._holding.cancel()
+            if self._store_task is not None:
+                self._store_task.cancel()
 
         def seconds_left() -> float | None:
-            if self._holding is None or self._holding.done():
+            if self._store_task is None or self._store_task.done():
                 return None
-            return max(0.0, self._held_until - asyncio.get_running_loop().time())
+            return max(0.0, self._store_fault_ends_at - asyncio.get_running_loop().time())
 
-        self._entries["store"] = Entry(
-            "The bot's machine",
-            "The store cannot be written",
-            "Another program holds the database. What is read still comes.",
+        self._entries["store"] = MenuEntry(
+            "Database",
+            "Database is locked",
+            "Another process locks the database. Reads still work.",
             (("5 s", 5), ("30 s", 30)),
             start,
             stop,
@@ -124,31 +126,31 @@ class FaultMenu:
         )
 
     async def aclose(self) -> None:
-        """Stop every fault and wait for what it held."""
+        """Stop all faults and wait for the database fault to end."""
         self.stop_all()
-        if self._holding is not None:
-            await asyncio.gather(self._holding, return_exceptions=True)
+        if self._store_task is not None:
+            await asyncio.gather(self._store_task, return_exceptions=True)
 
-    def _entry(self, name: object) -> Entry:
+    def _entry(self, name: object) -> MenuEntry:
         entry = self._entries.get(name) if isinstance(name, str) else None
         if entry is None:
-            raise ClientError("There is no fault of that name")
+            raise ClientError("There is no such fault")
         return entry
 
-    # What happens on the wire
+    # Faults of requests
 
-    def _wire(
+    def _request_fault(
         self,
         group: str,
         label: str,
         about: str,
         choices: Choices,
         make: Callable[[float], Fault],
-    ) -> Entry:
+    ) -> MenuEntry:
         running: list[Fault] = []
         faults = self._world.faults
 
-        def start(_place: Place, value: float) -> None:
+        def start(_context: MenuContext, value: float) -> None:
             running.append(make(value))
 
         def stop() -> None:
@@ -156,98 +158,98 @@ class FaultMenu:
                 faults.remove(running.pop())
 
         def seconds_left() -> float | None:
-            if not running or not faults.waits(running[-1]):
+            if not running or not faults.is_active(running[-1]):
                 return None
             ends_at = running[-1].ends_at
             if ends_at is None:
                 return math.inf
             return (ends_at - self._world.now()).total_seconds()
 
-        return Entry(group, label, about, choices, start, stop, seconds_left)
+        return MenuEntry(group, label, about, choices, start, stop, seconds_left)
 
-    def _wire_entries(self) -> dict[str, Entry]:
+    def _request_fault_entries(self) -> dict[str, MenuEntry]:
         faults = self._world.faults
         page = ERROR_PAGE % "503 Service Unavailable"
         connection, result, files = "Discord", "The next file", "File sizes"
         return {
-            "away": self._wire(
+            "away": self._request_fault(
                 connection,
-                "Discord is away",
-                "Every connection breaks, and every new one.",
+                "Discord is unavailable",
+                "All connections break, and all new ones.",
                 (("1 s", 1), ("10 s", 10), ("60 s", 60)),
                 faults.away,
             ),
-            "unavailable": self._wire(
+            "unavailable": self._request_fault(
                 connection,
-                "503 to everything",
-                "Discord's proxy answers with a page.",
+                "503 for every request",
+                "Discord's proxy responds with an HTML page.",
                 (("10 s", 10), ("60 s", 60)),
                 lambda seconds: faults.answer("*", "", 503, page=page, seconds=seconds),
             ),
-            "rate_limit": self._wire(
+            "rate_limit": self._request_fault(
                 connection,
                 "429 without Via",
-                "Cloudflare bans this address: a page, no rate limit of Discord's.",
+                "Cloudflare blocks this IP address and sends an HTML page.",
                 (("15 s", 15), ("60 s", 60)),
                 lambda seconds: faults.rate_limit("*", "", seconds, seconds=seconds, via=False),
             ),
-            "cut_before": self._wire(
+            "cut_before": self._request_fault(
                 result,
-                "Cut before it is posted",
-                "The connection breaks; the message is not there.",
+                "Drop before it is posted",
+                "The connection breaks; the message is not posted.",
                 ONCE,
                 lambda _: faults.drop("*", "", times=1, over_bytes=0),
             ),
-            "cut_after": self._wire(
+            "cut_after": self._request_fault(
                 result,
-                "Cut after it is posted",
-                "The connection breaks; the message is there all the same.",
+                "Drop after it is posted",
+                "The connection breaks; the message is posted.",
                 ONCE,
                 lambda _: faults.drop("*", "", times=1, over_bytes=0, carried_out=True),
             ),
-            "no_answer": self._wire(
+            "no_answer": self._request_fault(
                 result,
-                "No answer",
-                "Nothing is posted and nothing is said until the bot gives up.",
+                "No response",
+                "Nothing is posted; the connection stays open until the bot gives up.",
                 ONCE,
                 lambda _: faults.no_answer("*", "", times=1, over_bytes=0),
             ),
-            "size": self._wire(
+            "size": self._request_fault(
                 files,
-                "Refuse files as too large",
+                "Reject files as too large",
                 "413 with Discord's code 40005.",
                 (("All", 0), ("> 100 KB", 100_000), ("> 1 MB", 1_000_000)),
-                lambda most_bytes: faults.limit_files(int(most_bytes)),
+                lambda max_bytes: faults.limit_files(int(max_bytes)),
             ),
-            "size_page": self._wire(
+            "size_page": self._request_fault(
                 files,
-                "Refuse files at the proxy",
-                "413 with a page in place of Discord's code.",
+                "Reject files at the proxy",
+                "413 with an HTML page and no Discord code.",
                 (("All", 0), ("> 100 KB", 100_000), ("> 1 MB", 1_000_000)),
-                lambda most_bytes: faults.limit_files(int(most_bytes), page=True),
+                lambda max_bytes: faults.limit_files(int(max_bytes), page=True),
             ),
         }
 
-    # What changes on the server
+    # Permissions and membership
 
-    def _switch(
+    def _permission_fault(
         self,
         label: str,
         about: str,
-        take: Callable[[Place], Callable[[], None]],
-    ) -> Entry:
-        """Make an entry of a change: ``take`` makes it and returns what gives it back."""
+        apply: Callable[[MenuContext], Callable[[], None]],
+    ) -> MenuEntry:
+        """Return an entry for a change; ``apply`` makes it and returns the function to undo it."""
         undo: list[Callable[[], None]] = []
 
-        def start(place: Place, _value: float) -> None:
-            undo.append(take(place))
+        def start(context: MenuContext, _value: float) -> None:
+            undo.append(apply(context))
 
         def stop() -> None:
             while undo:
                 undo.pop()()
 
-        return Entry(
-            "Rights",
+        return MenuEntry(
+            "Permissions",
             label,
             about,
             SWITCH,
@@ -256,73 +258,82 @@ class FaultMenu:
             lambda: math.inf if undo else None,
         )
 
-    def _world_entries(self) -> dict[str, Entry]:
+    def _permission_entries(self) -> dict[str, MenuEntry]:
         return {
-            "no_files": self._switch(
+            "no_files": self._permission_fault(
                 "No files in this channel",
-                "The bot lacks Attach Files here.",
-                lambda place: self._deny(place.channel, "ATTACH_FILES"),
+                "The bot has no Attach Files permission here.",
+                lambda context: self._deny(context.channel, "ATTACH_FILES"),
             ),
-            "no_messages": self._switch(
+            "no_messages": self._permission_fault(
                 "No messages in this channel",
-                "The bot lacks Send Messages here.",
-                lambda place: self._deny(
-                    place.channel, "SEND_MESSAGES", "SEND_MESSAGES_IN_THREADS"
+                "The bot has no Send Messages permission here.",
+                lambda context: self._deny(
+                    context.channel, "SEND_MESSAGES", "SEND_MESSAGES_IN_THREADS"
                 ),
             ),
-            "locked": self._switch(
-                "This thread is locked", "Nobody writes here.", lambda place: self._lock(place)
+            "locked": self._permission_fault(
+                "This thread is locked",
+                "Nobody can post here.",
+                self._lock_thread,
             ),
-            "archived": self._switch(
+            "archived": self._permission_fault(
                 "This thread is archived",
-                "Its messages cannot be edited; a new message opens it.",
-                lambda place: self._lock(place, archive=True),
+                "Its messages cannot be edited; a new message unarchives it.",
+                self._archive_thread,
             ),
-            "kicked": self._switch("The bot is off the server", "Kicked.", self._kick),
-            "no_dms": self._switch(
-                "You take no direct messages", "The bot is refused with 50007.", self._close_dms
+            "kicked": self._permission_fault(
+                "The bot is kicked", "The bot is not a member of the server.", self._kick
+            ),
+            "no_dms": self._permission_fault(
+                "You accept no direct messages", "The bot gets error 50007.", self._close_dms
             ),
         }
 
     def _deny(self, channel: Channel, *names: str) -> Callable[[], None]:
-        # A thread has the rights of its channel.
-        place = self._world.channels.get(channel.parent_id or 0, channel)
-        if place.guild_id is None:
+        # A thread has the permissions of its parent channel.
+        target = self._world.channels.get(channel.parent_id or 0, channel)
+        if target.guild_id is None:
             raise ClientError("Direct messages have no permissions")
-        denial = (place.id, names)
+        denial = (target.id, names)
         self._denials.append(denial)
-        self._apply_denials(place.id)
+        self._apply_denials(target.id)
 
-        def give_back() -> None:
+        def undo_denial() -> None:
             self._denials.remove(denial)
-            self._apply_denials(place.id)
+            self._apply_denials(target.id)
 
-        return give_back
+        return undo_denial
 
     def _apply_denials(self, channel_id: int) -> None:
-        """Deny the bot in a channel what all entries together take from it."""
+        """Set the deny overwrite of a channel to the permissions of all active entries."""
         if channel_id in self._world.channels:
             denied = [name for at, names in self._denials if at == channel_id for name in names]
             self._world.add_deny_overwrite(channel_id, *denied)
 
-    def _lock(self, place: Place, *, archive: bool = False) -> Callable[[], None]:
-        channel = place.channel
-        if channel.thread is None:
+    def _lock_thread(self, context: MenuContext) -> Callable[[], None]:
+        thread = self._require_thread(context)
+        self._world.set_thread(thread, locked=True)
+        return lambda: self._change_thread(thread, locked=False)
+
+    def _archive_thread(self, context: MenuContext) -> Callable[[], None]:
+        thread = self._require_thread(context)
+        self._world.set_thread(thread, archived=True)
+        return lambda: self._change_thread(thread, archived=False)
+
+    def _require_thread(self, context: MenuContext) -> Channel:
+        if context.channel.thread is None:
             raise ClientError("Open a thread first")
-        if archive:
-            self._world.set_thread(channel, archived=True)
-            return lambda: self._change_thread(channel, archived=False)
-        self._world.set_thread(channel, locked=True)
-        return lambda: self._change_thread(channel, locked=False)
+        return context.channel
 
     def _change_thread(self, channel: Channel, **change: bool) -> None:
         if channel.id in self._world.channels:
             self._world.set_thread(channel, **change)
 
-    def _kick(self, _place: Place) -> Callable[[], None]:
+    def _kick(self, _context: MenuContext) -> Callable[[], None]:
         self._world.kick_bot()
         return self._world.invite_bot
 
-    def _close_dms(self, place: Place) -> Callable[[], None]:
-        self._world.set_direct_messages(place.user, accepted=False)
-        return lambda: self._world.set_direct_messages(place.user, accepted=True)
+    def _close_dms(self, context: MenuContext) -> Callable[[], None]:
+        self._world.set_direct_messages(context.user, accepted=False)
+        return lambda: self._world.set_direct_messages(context.user, accepted=True)

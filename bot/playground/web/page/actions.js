@@ -1,6 +1,5 @@
 /**
- * What people do on the page, as calls to the server: the bridge between what is drawn and the
- * interactions of Discord's protocol.
+ * Sends the member's actions on the page to the server, as interactions of Discord's protocol.
  */
 
 import { ApiError, InteractionType } from "./api.js";
@@ -13,13 +12,13 @@ import { showToast } from "./toast.js";
 const MENU = { user: 2, message: 3 };
 
 export class Actions {
-  /** Set by the page once the pieces exist: api, timeline, composer, openChannel, become. */
+  /** Set by the page when all parts exist: api, timeline, composer, openChannel, become. */
   page = null;
 
   /** @param {import("./store.js").Store} store */
   constructor(store) {
     this.store = store;
-    /** Which message an interaction came from, for the form it may open. */
+    /** The message of an interaction, for the modal that it may open. */
     this.origins = new Map();
   }
 
@@ -111,7 +110,7 @@ export class Actions {
     this.page.timeline.showMessage(id);
   }
 
-  /** Opens the form the bot answered with. */
+  /** Opens the modal that the bot responded with. */
   showModal(interactionId, modal, context) {
     this.store.settle(interactionId);
     openModal(modal, context, async (makeData) => {
@@ -127,7 +126,7 @@ export class Actions {
     });
   }
 
-  /** The bot's commands for a message, and what a reader may want of it. */
+  /** The entries of a message's menu: the bot's commands, and copying. */
   messageMenu(message) {
     return [
       ...menuCommands(this.store, MENU.message).map((command) =>
@@ -140,13 +139,13 @@ export class Actions {
     ];
   }
 
-  /** The bot's commands for a member, and being that member. */
+  /** The entries of a member's menu: the bot's commands, and acting as that member. */
   memberMenu(member) {
     const entries = menuCommands(this.store, MENU.user).map((command) =>
       this.#menuEntry(command, member.id));
     if (!member.bot && member.id !== this.store.me.id && this.store.members.has(member.id)) {
       entries.push({
-        value: "become", name: `Be ${member.name}`, icon: icon("refresh"),
+        value: "become", name: `Act as ${member.name}`, icon: icon("refresh"),
         run: () => this.become(member),
       });
     }
@@ -174,6 +173,6 @@ async function copy(text) {
   try {
     await navigator.clipboard.writeText(text);
   } catch {
-    showToast("The browser does not let this page copy. Select the text instead.");
+    showToast("The browser does not allow copying. Select the text instead.");
   }
 }

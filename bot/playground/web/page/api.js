@@ -1,9 +1,8 @@
 /**
- * The page's only way to the server: JSON over the same origin, and one WebSocket. Knows
- * addresses and shapes, nothing of what is on screen.
+ * Calls the server: JSON over the same origin, and one WebSocket for events.
  */
 
-/** A refusal by the server, with its own words for the person in front of the page. */
+/** An error response of the server; its message is shown to the user. */
 export class ApiError extends Error {
   constructor(message, status) {
     super(message);
@@ -24,7 +23,7 @@ async function request(path, body) {
   try {
     response = await fetch(path, requestOptions(body));
   } catch {
-    throw new ApiError("The playground does not answer. Is `make play` still running?", 0);
+    throw new ApiError("The playground does not respond. Is `make play` still running?", 0);
   }
   const text = await response.text();
   let reply = {};
@@ -34,7 +33,7 @@ async function request(path, body) {
     reply = { message: text };
   }
   if (response.ok) return reply;
-  throw new ApiError(reply.message || `The playground answered ${response.status}.`,
+  throw new ApiError(reply.message || `The playground responded with status ${response.status}.`,
     response.status);
 }
 
@@ -42,7 +41,7 @@ const query = (values) => new URLSearchParams(values).toString();
 
 export const InteractionType = { command: 2, component: 3, autocomplete: 4, modal: 5 };
 
-/** Everything the page asks of the server on behalf of one member. */
+/** The server's API for one member. */
 export class Api {
   /** @param {string | null} me the member's id; null lets the server choose */
   constructor(me) {
@@ -61,13 +60,13 @@ export class Api {
     return request("/play/say", { as: this.me, channel_id: channel, content });
   }
 
-  /** Starts a command, button press, selection or modal submit; gives the interaction's id. */
+  /** Sends a command, component interaction or modal submission; returns the interaction's id. */
   async interact(type, channel, data, more = {}) {
     const body = { as: this.me, channel_id: channel, type, data, ...more };
     return (await request("/play/interactions", body)).id;
   }
 
-  /** Hands over a file for an option or a form; its id is what the interaction then holds. */
+  /** Uploads a file for an option or a modal; returns its id, the value in the interaction. */
   async attach(file) {
     const form = new FormData();
     form.append("file", file, file.name);
@@ -78,7 +77,7 @@ export class Api {
     return (await request("/play/faults")).faults;
   }
 
-  /** Starts a fault (`{id, choice}`), stops one (`{id}`) or all (`{}`); gives all of them. */
+  /** Starts a fault (`{id, choice}`), stops one (`{id}`) or all (`{}`); returns all faults. */
   async changeFaults(channel, change) {
     return (await request("/play/faults", { as: this.me, channel_id: channel, ...change })).faults;
   }
@@ -96,16 +95,16 @@ export class Api {
 }
 
 const FIRST_WAIT = 500;
-const LONGEST_WAIT = 15_000;
+const MAX_WAIT_MS = 15_000;
 
-/** Pauses between attempts: doubling, with some chance in them so that tabs do not march. */
+/** Delays between attempts: doubling, with jitter so that tabs do not reconnect together. */
 export class Backoff {
   #wait = FIRST_WAIT;
 
   /** @returns {number} milliseconds until the next attempt */
   next() {
     const pause = this.#wait * (0.75 + Math.random() / 2);
-    this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT);
+    this.#wait = Math.min(this.#wait * 2, MAX_WAIT_MS);
     return pause;
   }
 
@@ -114,7 +113,7 @@ export class Backoff {
   }
 }
 
-/** One member's stream of events, until it is lost or closed. */
+/** The event stream of one member, until it is lost or closed. */
 export class EventStream {
   #closed = false;
 

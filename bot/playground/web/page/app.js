@@ -1,4 +1,4 @@
-/** Starts the page: makes the pieces, introduces them to each other, and follows the server. */
+/** Starts the page: creates its parts, connects them, and handles the server's events. */
 
 import { Actions } from "./actions.js";
 import { Api, ApiError, Backoff, EventStream } from "./api.js";
@@ -22,7 +22,7 @@ const backoff = new Backoff();
 let attempt = 0;
 let retry = 0;
 
-/** What mentions in messages mean here. */
+/** Resolves the mentions in messages. */
 const names = {
   user: (id) => store.members.get(id)?.name ?? null,
   role: (id) => store.roles.get(id)?.name ?? null,
@@ -33,7 +33,7 @@ const names = {
 const context = { store, names, actions };
 
 const page = {
-  // The address may name a member, so that two windows can be two people.
+  // The URL may name a member, so that two windows can be two members.
   api: new Api(new URLSearchParams(location.search).get("as") ?? tabMemory.get("member")),
   stream: null,
   composer: null,
@@ -47,10 +47,10 @@ const page = {
     await loadMessages(id);
   },
 
-  /** Follows a link to a message, as far as this member may see where it leads. */
+  /** Follows a link to a message, if this member can see it. */
   async jump({ channelId, messageId }) {
     if (!store.channels.has(channelId)) {
-      showToast("That message is not here, or not for this member to see.");
+      showToast("This message does not exist, or this member cannot see it.");
       return;
     }
     if (channelId !== store.channelId) await page.openChannel(channelId);
@@ -62,7 +62,7 @@ const page = {
     tabMemory.set("member", member.id);
     page.api = new Api(member.id);
     store.unread.clear();
-    // What the one did wrong is no news to the other.
+    // Errors of one member are not shown to another.
     byId("toasts").replaceChildren();
     start();
   },
@@ -82,13 +82,13 @@ async function loadMessages(channelId) {
   }
 }
 
-/** Where a newcomer most wants to be: where pictures are made. */
+/** The channel to open first: the one for pictures. */
 function likelyChannel() {
   const channels = [...store.channels.values()].filter(({ type }) => type !== DIRECT);
   return (channels.find(({ name }) => name === "imagine") ?? channels[0])?.id;
 }
 
-/** Begins anew: who one is, then the stream of events, then everything else. */
+/** Starts again: the member first, then the event stream, then everything else. */
 async function start() {
   attempt += 1;
   const mine = attempt;
@@ -107,7 +107,7 @@ async function start() {
   }
 }
 
-/** The world as the present member; a member of an earlier playground is forgotten. */
+/** Loads the world as the current member; forgets a member of an earlier playground. */
 async function identify() {
   try {
     return await page.api.world();
@@ -120,7 +120,7 @@ async function identify() {
   }
 }
 
-/** From here on nothing is missed, so what was loaded before is loaded again. */
+/** Loads everything again: from now on no event is missed. */
 async function opened() {
   const { api } = page;
   backoff.reset();

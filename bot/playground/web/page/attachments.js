@@ -1,12 +1,12 @@
-/** Pictures and files of a message: one picture large, several as a mosaic, the rest as cards. */
+/** Draws a message's attachments: one picture large, several in a grid, other files as boxes. */
 
 import { el, safeUrl } from "./dom.js";
 import { icon } from "./icons.js";
 import { openLightbox } from "./lightbox.js";
 
-const LARGEST = { width: 560, height: 520 };
+const MAX_SIZE = { width: 560, height: 520 };
 const SPOILER_FLAG = 8;
-const MOST_TILES = 10;
+const MAX_TILES = 10;
 
 /**
  * @typedef {object} Picture
@@ -18,7 +18,7 @@ const MOST_TILES = 10;
  * @property {boolean} spoiler
  */
 
-/** Whether the attachment was recognised as a picture. */
+/** Whether the attachment is a picture. */
 export function isPicture(attachment) {
   if (attachment.content_type) return attachment.content_type.startsWith("image/");
   return Boolean(attachment.width) || /\.(png|jpe?g|webp|gif|avif)$/i.test(attachment.filename);
@@ -38,8 +38,8 @@ export function pictureOf(attachment) {
 }
 
 /**
- * What `attachment://name` in an embed or component means.
- * @returns {Picture | null} null when the message holds no such file
+ * Resolves `attachment://name` of an embed or component.
+ * @returns {Picture | null} null when the message has no such file
  */
 export function resolveMedia(media, message) {
   if (!media?.url) return null;
@@ -60,19 +60,19 @@ export function resolveMedia(media, message) {
 
 /** @param {Picture[]} pictures */
 export function mosaic(pictures) {
-  const shown = pictures.slice(0, MOST_TILES);
+  const shown = pictures.slice(0, MAX_TILES);
   if (shown.length === 1) return el("div", { class: "mosaic mosaic-1" }, single(shown, 0));
   return el("div", { class: `mosaic mosaic-${shown.length}` },
     shown.map((_, index) => tile(shown, index)));
 }
 
-/** A picture in its own proportions; its room is kept before it has loaded. */
+/** A picture in its own proportions; its space is reserved before it has loaded. */
 function single(pictures, index) {
   const picture = pictures[index];
   const node = tile(pictures, index);
   if (picture.width && picture.height) {
     const scale = Math.min(
-      1, LARGEST.width / picture.width, LARGEST.height / picture.height);
+      1, MAX_SIZE.width / picture.width, MAX_SIZE.height / picture.height);
     node.style.width = `${Math.max(96, Math.round(picture.width * scale))}px`;
     node.style.aspectRatio = `${picture.width} / ${picture.height}`;
   } else {
@@ -102,10 +102,10 @@ function tile(pictures, index) {
   return node;
 }
 
-/** A card for a file that is no picture. */
+/** A box for a file that is not a picture. */
 export function fileCard(name, url, size) {
   const address = safeUrl(url);
-  return el("div", { class: "file-card" },
+  return el("div", { class: "file-box" },
     el("span", { class: "file-icon" }, icon("file")),
     el("div", { class: "file-text" },
       address === null
@@ -121,7 +121,7 @@ function sizeText(bytes) {
   return kilo < 1024 ? `${kilo.toFixed(1)} KB` : `${(kilo / 1024).toFixed(1)} MB`;
 }
 
-/** The attachments of a classic message, less those an embed already shows. */
+/** The attachments of a message without Components V2, except those that an embed shows. */
 export function renderAttachments(message) {
   const inEmbeds = new Set((message.embeds ?? [])
     .flatMap(({ image, thumbnail }) => [image?.url, thumbnail?.url])

@@ -1,17 +1,17 @@
-/** The round picture of a member: an initial on their colour, or Gridbrush's mark for the app. */
+/** The avatar of a member: an initial on their colour, or the Gridbrush logo for the app. */
 
 import { cssColor, el } from "./dom.js";
 
 const COLORS = ["#c2603f", "#3f7fa8", "#5b8a4a", "#8a5aa5", "#a8842c", "#3f8a86", "#b0527c"];
 
-/** A steady colour for a member that has none. */
+/** A constant colour for a member that has none. */
 function ownColor(member) {
   const number = [...String(member.id ?? member.name ?? "")].reduce(
     (sum, sign) => (sum * 31 + sign.codePointAt(0)) % 997, 7);
   return COLORS[number % COLORS.length];
 }
 
-/** Whether dark letters stand out better on `#rrggbb`. */
+/** Whether dark text has more contrast on `#rrggbb`. */
 function isLight(color) {
   const [red, green, blue] = [1, 3, 5].map((at) => Number.parseInt(color.slice(at, at + 2), 16));
   return red * 0.299 + green * 0.587 + blue * 0.114 > 150;

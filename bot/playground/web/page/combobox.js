@@ -1,4 +1,4 @@
-/** A text field with a list under it: choices, members, channels, or suggestions by the bot. */
+/** A text field with a list: choices, members, channels, or the bot's autocomplete choices. */
 
 import { el } from "./dom.js";
 import { ChoiceList, openPopover } from "./popover.js";
@@ -11,8 +11,8 @@ const PAUSE = 220;
  * @param {string} options.placeholder
  * @param {string} options.testid
  * @param {(text: string) => import("./popover.js").Entry[] | Promise<object[]>} options.source
- * @param {boolean} [options.free] text that is in no list is welcome too
- * @param {boolean} [options.remote] the source is asked only after a pause in typing
+ * @param {boolean} [options.free] text that is in no list is allowed
+ * @param {boolean} [options.remote] the source is called only after a pause in typing
  * @param {() => void} [options.changed]
  */
 export function createCombobox({ label, placeholder, testid, source, free = false, remote = false,
@@ -49,7 +49,7 @@ export function createCombobox({ label, placeholder, testid, source, free = fals
   async function refresh() {
     asked += 1;
     const question = asked;
-    // With something already picked, the whole list is more use than the one that fits it.
+    // After a choice, the whole list is more useful than the filtered one.
     const entries = await source(picked === null ? input.value : "");
     if (question !== asked || document.activeElement !== input) return;
     if (entries.length === 0 && free) {
@@ -108,7 +108,7 @@ export function createCombobox({ label, placeholder, testid, source, free = fals
   return {
     input,
     picked: () => picked,
-    /** Sets text that stands for nothing picked yet. */
+    /** Sets text without choosing an entry. */
     setText: (text) => {
       picked = null;
       input.value = text;

@@ -1,4 +1,4 @@
-/** A chosen command with its options as fields: required ones first, the others when wanted. */
+/** The fields of a command's options: required ones first, the others on request. */
 
 import { commandData, describeBounds } from "./commands.js";
 import { el, fill } from "./dom.js";
@@ -25,7 +25,7 @@ export class CommandForm {
         el("span", { class: "command-name", text: `/${entry.name}` }),
         el("span", { class: "command-description", text: entry.description }),
         el("button", {
-          type: "button", class: "icon-button", "aria-label": "Leave the command",
+          type: "button", class: "icon-button", "aria-label": "Cancel the command",
           on: { click: () => listener.left() },
         }, icon("close"))),
       this.row, this.help, this.more);
@@ -86,7 +86,7 @@ export class CommandForm {
       [...others, { ...leaf(option), value: text, focused: true }]));
   }
 
-  /** Fills in what was typed before the fields were there. */
+  /** Fills in the text that was typed before the fields existed. */
   setTexts(texts) {
     for (const [name, text] of texts) {
       const option = this.entry.options.find((each) => each.name === name);
@@ -96,7 +96,7 @@ export class CommandForm {
     this.#showMore();
   }
 
-  /** @returns {boolean} whether there was a field to go to */
+  /** @returns {boolean} whether there was a field to focus */
   focus() {
     const empty = this.fields.find((field) => field.text() === "") ?? this.fields[0];
     empty?.input.focus();

@@ -1,6 +1,6 @@
 /**
- * Slash commands as values: which ones a member has here, what a typed line means, whether an
- * option's text is allowed, and the interaction that comes out. Draws nothing, asks nobody.
+ * Handles slash commands as data: which ones a member can run in a channel, parsing of typed text,
+ * validation of option values, and the interaction's data. It has no DOM and no requests.
  */
 
 export const OptionType = {
@@ -11,12 +11,12 @@ const TYPE_NAMES = {
   3: "text", 4: "whole number", 5: "yes or no", 6: "member", 7: "channel", 8: "role",
   9: "member or role", 10: "number", 11: "file",
 };
-const MOST_DIGITS = Number.MAX_SAFE_INTEGER;
-/** What a newcomer is here for; it leads the list. */
+const MAX_NUMBER = Number.MAX_SAFE_INTEGER;
+/** The main command; it is first in the list. */
 export const FIRST_COMMAND = "imagine";
 
 /**
- * @typedef {object} CommandEntry one thing that can be run
+ * @typedef {object} CommandEntry a command or subcommand
  * @property {string} name with group and subcommand: "quota-admin set"
  * @property {string[]} path
  * @property {string} description
@@ -24,7 +24,7 @@ export const FIRST_COMMAND = "imagine";
  * @property {object[]} options
  */
 
-/** Whether `command` is offered in this channel; what a member may not use never came here. */
+/** Whether `command` can be run in this channel; the server sends only permitted commands. */
 export function isOffered(command, store) {
   const { channel } = store;
   const inDirectMessage = channel?.type === 1;
@@ -37,7 +37,7 @@ function isAgeRestricted(channel, store) {
   return Boolean(channel?.nsfw || store.channels.get(channel?.parent_id)?.nsfw);
 }
 
-/** @returns {CommandEntry[]} every slash command, groups unfolded, by name after the first one */
+/** @returns {CommandEntry[]} all slash commands and subcommands, by name after the first one */
 export function slashEntries(store) {
   return store.commands
     .filter((command) => (command.type ?? 1) === 1 && isOffered(command, store))
@@ -60,7 +60,7 @@ export function menuCommands(store, type) {
   return store.commands.filter((command) => command.type === type && isOffered(command, store));
 }
 
-/** @param {CommandEntry[]} entries those that fit what was typed after the slash, best first */
+/** @param {CommandEntry[]} entries those that match the text after the slash, best first */
 export function filterEntries(entries, typed) {
   const wanted = typed.toLowerCase().trim();
   const rank = (entry) => {
@@ -74,7 +74,7 @@ export function filterEntries(entries, typed) {
 }
 
 /**
- * Reads "/imagine an astronaut steps: 30": text before the first `name:` belongs to the first
+ * Parses "/imagine an astronaut steps: 30": text before the first `name:` belongs to the first
  * option that takes text.
  * @param {CommandEntry[]} entries
  * @returns {{entry: CommandEntry, texts: Map<string, string>, bare: boolean} | null} `bare` when
@@ -100,12 +100,12 @@ export function parseTyped(text, entries) {
   return { entry, texts, bare: rest.trim() === "" };
 }
 
-/** What may be written into the option, for the line of help under it. */
+/** The allowed values of the option, for the help text below it. */
 export function describeBounds(option) {
   if (option.choices?.length) return "choose one";
   const parts = [TYPE_NAMES[option.type]];
-  const { min_value: least, max_value: most } = option;
-  if (least !== undefined && most !== undefined) parts.push(`${least} to ${most}`);
+  const { min_value: min, max_value: max } = option;
+  if (min !== undefined && max !== undefined) parts.push(`${min} to ${max}`);
   else if (least !== undefined) parts.push(`at least ${least}`);
   else if (most !== undefined) parts.push(`at most ${most}`);
   if (option.max_length !== undefined) parts.push(`up to ${option.max_length} characters`);
@@ -113,10 +113,10 @@ export function describeBounds(option) {
 }
 
 /**
- * Checks and converts what somebody wrote into an option.
+ * Validates and converts the text of an option.
  * @param {(kind: string, text: string) => string | null} findTarget id of a member, role or
  *   channel by its name or mention
- * @returns {{value?: any, error?: string}} neither when the option was left empty
+ * @returns {{value?: any, error?: string}} neither when the option is empty
  */
 export function readOption(option, text, findTarget) {
   const written = text.trim();
@@ -153,11 +153,11 @@ function readNumber(option, written) {
   const value = Number(written.replace(",", "."));
   const whole = option.type === OptionType.integer;
   if (!Number.isFinite(value) || (whole && !Number.isInteger(value))
-      || Math.abs(value) > MOST_DIGITS) {
+      || Math.abs(value) > MAX_NUMBER) {
     return { error: `${option.name} is a ${whole ? "whole " : ""}number.` };
   }
-  const { min_value: least = -Infinity, max_value: most = Infinity } = option;
-  if (value >= least && value <= most) return { value };
+  const { min_value: min = -Infinity, max_value: max = Infinity } = option;
+  if (value >= min && value <= max) return { value };
   return { error: `${option.name} is a ${describeBounds(option).replace(",", ":")}.` };
 }
 

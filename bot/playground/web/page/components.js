@@ -1,6 +1,6 @@
 /**
- * Draws message components: rows of buttons and selects, and the layout kind with containers,
- * sections, text, galleries, files and separators.
+ * Draws message components: action rows with buttons and selects, and Components V2 with
+ * containers, sections, text, galleries, files and separators.
  */
 
 import { fileCard, mosaic, resolveMedia } from "./attachments.js";
@@ -21,7 +21,7 @@ export const SELECTS = [3, 5, 6, 7, 8];
 const BUTTON_STYLES = { 1: "primary", 2: "secondary", 3: "success", 4: "danger", 5: "link" };
 
 /**
- * @typedef {object} Context what drawing a message needs to know and may ask for
+ * @typedef {object} Context what drawing a message needs
  * @property {import("./store.js").Store} store
  * @property {import("./inline.js").Names} names
  * @property {object} actions
@@ -74,7 +74,7 @@ function renderContainer(component, inner) {
   if (!component.spoiler) return node;
   node.inert = true;
   const cover = el("button", { type: "button", class: "container-cover" },
-    "Spoiler: press to show");
+    "Spoiler: click to show");
   const covered = el("div", { class: "covered-container" }, node, cover);
   cover.addEventListener("click", () => {
     node.inert = false;

@@ -1,6 +1,5 @@
 /**
- * Where one writes: plain messages, and commands from the slash on. It holds what is being
- * written and decides when it may go; sending is left to the actions it was given.
+ * The input for plain messages and slash commands. It validates the input; `actions` sends it.
  */
 
 import { CommandForm } from "./command-form.js";
@@ -10,7 +9,7 @@ import { icon } from "./icons.js";
 import { CommandPicker } from "./picker.js";
 import { placeName } from "./targets.js";
 
-const LONGEST = 2000;
+const MAX_CHARS = 2000;
 const narrow = matchMedia("(max-width: 760px)");
 const touchOnly = matchMedia("(hover: none) and (pointer: coarse)");
 
@@ -31,7 +30,7 @@ export class Composer {
     this.draftChannel = null;
 
     this.input = el("textarea", {
-      class: "composer-input", testid: "composer-input", rows: 1, maxlength: LONGEST,
+      class: "composer-input", testid: "composer-input", rows: 1, maxlength: MAX_CHARS,
       "aria-autocomplete": "list", "aria-haspopup": "listbox", autocomplete: "off", enterkeyhint: "send",
     });
     this.picker = new CommandPicker(store, this.input, (entry) => this.enterCommand(entry));
@@ -110,7 +109,7 @@ export class Composer {
     this.#showSend();
     const text = this.input.value;
     const typed = parseTyped(text, slashEntries(this.store));
-    // "/imagine " is a choice made; a whole line that was pasted waits for Enter.
+    // "/imagine " chooses the command; a pasted line with options waits for Enter.
     if (typed?.bare && text.endsWith(" ")) this.enterCommand(typed.entry);
     else this.#showPicker();
   }
@@ -170,7 +169,7 @@ export class Composer {
     if (focus) this.input.focus();
   }
 
-  /** Offers a command by its name, as a mention of it or a hint does. */
+  /** Opens a command by its name, from a mention or a hint. */
   openCommand(name, texts) {
     const entry = slashEntries(this.store).find((each) => each.name === name);
     if (entry) this.enterCommand(entry, texts);
@@ -190,7 +189,7 @@ export class Composer {
       await this.#run();
     } else if (/^\/[\p{L}\p{N}_-]+(\s|$)/u.test(text)) {
       this.actions.complain(`There is no command ${text.split(/\s/)[0]} here. `
-        + "Type / to see those there are.");
+        + "Type / to see all commands.");
     } else {
       this.#setText("");
       this.picker.hide();
@@ -211,7 +210,7 @@ export class Composer {
       await this.actions.run(form.entry, makeData);
       if (this.form === form) this.leaveCommand();
     } catch {
-      // The actions have said what went wrong; the fields stay as they are.
+      // The actions have shown the error; the fields keep their values.
     } finally {
       this.send.disabled = false;
     }

@@ -1,6 +1,6 @@
 /**
- * Builds DOM nodes. Everything the page shows goes through here as text nodes and attributes;
- * nothing is ever parsed as HTML, so what people type stays text.
+ * Builds DOM nodes from text nodes and attributes. Nothing is parsed as HTML, so that user input
+ * cannot inject markup.
  */
 
 /** @typedef {Node | string | number | null | undefined | false} Child */
@@ -45,7 +45,7 @@ export function append(parent, children) {
   }
 }
 
-/** Empties `node` and fills it again. */
+/** Replaces the children of `node`. */
 export function fill(node, ...children) {
   node.replaceChildren();
   append(node, children);
@@ -54,13 +54,13 @@ export function fill(node, ...children) {
 
 let counter = 0;
 
-/** An id that no other node of this page has. */
+/** An id that is unique on this page. */
 export function uniqueId(prefix) {
   counter += 1;
   return `${prefix}-${counter}`;
 }
 
-/** Only web addresses become links; `javascript:` and its kin do not. */
+/** Only http and https URLs become links; `javascript:` and others do not. */
 export function safeUrl(address) {
   if (typeof address !== "string" || address === "") return null;
   try {
@@ -71,7 +71,7 @@ export function safeUrl(address) {
   }
 }
 
-/** `0x3355aa`, `"#3355aa"` or nothing, as a CSS colour or null. */
+/** Converts `0x3355aa`, `"#3355aa"` or nothing to a CSS colour or null. */
 export function cssColor(color) {
   if (typeof color === "number" && color > 0) return `#${color.toString(16).padStart(6, "0")}`;
   return typeof color === "string" && /^#[0-9a-f]{3,8}$/i.test(color) ? color : null;

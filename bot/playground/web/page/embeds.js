@@ -1,4 +1,4 @@
-/** Draws the embeds of a classic message: coloured bar, author, title, text, fields, picture. */
+/** Draws the embeds of a message: coloured bar, author, title, text, fields, picture. */
 
 import { mosaic, resolveMedia } from "./attachments.js";
 import { cssColor, el, safeUrl } from "./dom.js";

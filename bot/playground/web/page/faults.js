@@ -1,13 +1,13 @@
 /**
- * The panel of faults: what can be broken by hand, to see how the bot bears it. Each fault shows
- * its choices, and while it is at work how long it lasts and a button that ends it.
+ * The panel for fault injection. Each fault shows its choices, and while it is active its
+ * remaining time and a button that stops it.
  */
 
 import { ApiError } from "./api.js";
 import { el, fill, uniqueId } from "./dom.js";
 import { icon } from "./icons.js";
 
-const LOOK_AGAIN = 1000;
+const REFRESH_MS = 1000;
 
 export class FaultPanel {
   #faults = [];
@@ -51,7 +51,7 @@ export class FaultPanel {
       }, icon("close"))),
     el("div", { class: "modal-body" },
       el("p", { class: "faults-lead",
-        text: "Break something and watch how the bot bears it. This page itself goes on." }),
+        text: "Inject a fault and see how the bot handles it. This page is not affected." }),
       this.#problem,
       this.#list),
     el("footer", { class: "modal-foot" },
@@ -73,18 +73,18 @@ export class FaultPanel {
   }
 
   async #refresh() {
-    await this.#take(() => this.api().faults());
+    await this.#load(() => this.api().faults());
   }
 
   async #send(change) {
-    await this.#take(() => this.api().changeFaults(this.store.channelId, change));
+    await this.#load(() => this.api().changeFaults(this.store.channelId, change));
   }
 
-  async #take(ask) {
+  async #load(request) {
     clearTimeout(this.#timer);
     let problem = "";
     try {
-      this.#faults = await ask();
+      this.#faults = await request();
     } catch (error) {
       if (!(error instanceof ApiError)) throw error;
       problem = error.message;
@@ -93,7 +93,7 @@ export class FaultPanel {
     this.#show();
     if (this.#faults.some(({ active }) => active)) {
       clearTimeout(this.#timer);
-      this.#timer = setTimeout(() => this.#refresh(), LOOK_AGAIN);
+      this.#timer = setTimeout(() => this.#refresh(), REFRESH_MS);
     }
   }
 
@@ -101,7 +101,7 @@ export class FaultPanel {
     const active = this.#faults.filter((fault) => fault.active).length;
     this.badge.hidden = active === 0;
     this.badge.textContent = active;
-    const label = active === 0 ? "Faults" : `Faults: ${active} at work`;
+    const label = active === 0 ? "Faults" : `Faults: ${active} active`;
     this.button.setAttribute("aria-label", label);
     this.button.title = label;
     if (this.#list === null) return;
@@ -116,7 +116,7 @@ export class FaultPanel {
       const id = uniqueId("fault-group");
       return el("section", { "aria-labelledby": id },
         el("h3", { id, text: group }),
-        el("ul", {}, faults.map((fault) => this.#line(fault))));
+        el("ul", {}, faults.map((fault) => this.#row(fault))));
     }));
     if (!focused) return;
     const buttons = [...this.#list.querySelectorAll("button")];
@@ -125,9 +125,9 @@ export class FaultPanel {
       ?.focus({ preventScroll: true });
   }
 
-  #line(fault) {
+  #row(fault) {
     const { id, label, about, choices, active, left } = fault;
-    const lasting = left === null ? "At work" : `${Math.ceil(left)} s left`;
+    const remaining = left === null ? "Active" : `${Math.ceil(left)} s left`;
     const button = (key, text, change, kind) => el("button", {
       type: "button", class: `button ${kind}`, testid: `fault-${id}-${key}`,
       dataset: { faultKey: `${id}/${key}` }, "aria-label": `${label}: ${text}`,
@@ -139,7 +139,7 @@ export class FaultPanel {
         el("p", { class: "fault-about", text: about })),
       el("div", { class: "fault-choices" },
         active
-          ? [el("span", { class: "fault-left", text: lasting }),
+          ? [el("span", { class: "fault-left", text: remaining }),
             button("stop", "Stop", { id }, "button-danger")]
           : choices.map((choice) =>
             button(choice.value, choice.label, { id, choice: choice.value }, "button-secondary"))));

@@ -1,4 +1,4 @@
-/** The page's own line icons, drawn on a 24 × 24 field and built as SVG nodes. */
+/** Builds the page's icons as SVG nodes of 24 × 24 units. */
 
 const PATHS = {
   hash: ["M9.5 4 7.5 20", "M16.5 4l-2 16", "M4.5 9.2h15.5", "M4 14.8h15.5"],
@@ -40,7 +40,7 @@ const SVG = "http://www.w3.org/2000/svg";
 
 /**
  * @param {string} name one of the icons above
- * @param {string} [label] said by screen readers; without it the icon is decoration
+ * @param {string} [label] for screen readers; without it the icon is decorative
  */
 export function icon(name, label) {
   const svg = document.createElementNS(SVG, "svg");

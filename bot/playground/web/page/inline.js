@@ -1,6 +1,6 @@
 /**
- * The markdown inside a line: emphasis, code, links, mentions, times, spoilers and escapes.
- * Reading gives plain values, drawing gives DOM nodes; neither ever makes HTML from text.
+ * Parses and draws inline markdown: emphasis, code, links, mentions, timestamps, spoilers and
+ * escapes. Text is never parsed as HTML.
  */
 
 import { el, safeUrl } from "./dom.js";
@@ -9,7 +9,7 @@ import { linkTarget } from "./jump.js";
 import { timestampElement } from "./time.js";
 
 /**
- * @typedef {object} Names what a mention means here
+ * @typedef {object} Names resolves mentions
  * @property {(id: string) => string | null} user
  * @property {(id: string) => string | null} role
  * @property {(id: string) => string | null} channel
@@ -51,7 +51,7 @@ const RULES = [
   [/\n/y, () => ({ type: "break" })],
 ];
 
-/** A full stop or bracket after a bare address is the sentence's, not the address's. */
+/** A full stop or bracket after a bare URL is not part of it. */
 function bareLink(match) {
   let url = match[0];
   for (;;) {
@@ -114,7 +114,7 @@ function matchMark(text, at) {
   return null;
 }
 
-/** Where `mark` closes; escapes, code and longer marks of the same sign are stepped over. */
+/** The index where `mark` closes; skips escapes, code and longer marks of the same character. */
 function findClosing(text, start, mark) {
   const sign = mark[0];
   for (let at = start; at < text.length;) {
@@ -195,7 +195,7 @@ function channelMention(id, names) {
   }, icon("hash"), name);
 }
 
-/** A link that opens beside the page, or inside it when it leads to a message. */
+/** A link that opens in a new tab, or in this page if it is a message link. */
 export function link(url, children, className = "link") {
   const address = safeUrl(url);
   if (address === null) return el("span", {}, children);
@@ -204,7 +204,7 @@ export function link(url, children, className = "link") {
 
 function spoiler(children) {
   const node = el("span", {
-    class: "spoiler", role: "button", tabindex: 0, "aria-label": "Hidden text, press to show",
+    class: "spoiler", role: "button", tabindex: 0, "aria-label": "Hidden text, click to show",
   }, el("span", { "aria-hidden": "true" }, children));
   const show = (event) => {
     if (event.type === "keydown" && event.key !== "Enter" && event.key !== " ") return;

@@ -1,23 +1,21 @@
 /**
- * Links to messages, followed inside this page. A bot writes them as addresses of the real
- * service; opened there, they would lead a newcomer to a sign-in page that knows nothing of this
- * server. Here they become fragments of this page's own address, so that they also open in a tab
- * of their own.
+ * Follows message links inside this page. Bots write them as URLs of discord.com, where this
+ * server does not exist; here they become fragments of this page's URL, which also work in a new
+ * tab.
  */
 
 const ADDRESS =
   /^https:\/\/(?:(?:ptb|canary)\.)?discord(?:app)?\.com\/channels\/(?:\d+|@me)\/(\d+)(?:\/(\d+))?\/?$/;
 const FRAGMENT = /^#\/(\d+)(?:\/(\d+))?$/;
 
-/** @returns {string | null} the fragment for a message's or channel's address */
+/** @returns {string | null} the fragment for the URL of a message or channel */
 export function fragmentOf(address) {
   const found = ADDRESS.exec(address);
   return found && `#/${[found[1], found[2]].filter(Boolean).join("/")}`;
 }
 
 /**
- * What an anchor needs to lead to `address`: beside the page, telling the other side nothing, or
- * inside it.
+ * The attributes of a link to `address`: in a new tab without a referrer, or inside this page.
  */
 export function linkTarget(address) {
   const fragment = fragmentOf(address);
@@ -26,7 +24,7 @@ export function linkTarget(address) {
 }
 
 /**
- * Reads where the page's own address leads and clears it, so that the same link works again.
+ * Reads and clears the fragment of the page's URL, so that the same link works again.
  * @returns {{channelId: string, messageId: string | undefined} | null}
  */
 export function takeJump() {

@@ -1,22 +1,22 @@
 /**
- * Shows one picture large, over everything: fitted or at full size, zoomed with wheel, keys or
- * buttons, moved by dragging; the other pictures of the message are one arrow key away.
+ * Shows a picture in a full-screen viewer: fitted or at full size, zoomed with wheel, keys or
+ * buttons, moved by dragging; arrow keys show the other pictures of the message.
  */
 
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
 
-const LARGEST_ZOOM = 8;
+const MAX_ZOOM = 8;
 const STEP = 1.4;
 
 /**
  * @param {import("./attachments.js").Picture[]} pictures
- * @param {number} index which one to show first
+ * @param {number} index the picture to show first
  */
 export function openLightbox(pictures, index) {
   const before = document.activeElement;
   const image = el("img", { class: "lightbox-image", draggable: "false" });
-  const stage = el("div", { class: "lightbox-stage" }, image);
+  const viewport = el("div", { class: "lightbox-viewport" }, image);
   const caption = el("p", { class: "lightbox-caption" });
   const original = el("a", {
     class: "lightbox-button", target: "_blank", rel: "noopener noreferrer",
@@ -31,7 +31,7 @@ export function openLightbox(pictures, index) {
     on: { click: listener },
   }, icon(name));
   const dialog = el("dialog", { class: "lightbox", testid: "lightbox", "aria-label": "Picture" },
-    stage,
+    viewport,
     el("div", { class: "lightbox-bar" },
       caption,
       el("div", { class: "lightbox-tools" },
@@ -41,7 +41,7 @@ export function openLightbox(pictures, index) {
         original,
         control("close", "Close", () => dialog.close()))));
   if (pictures.length > 1) {
-    stage.append(arrow("left", "Previous picture", -1), arrow("right", "Next picture", 1));
+    viewport.append(arrow("left", "Previous picture", -1), arrow("right", "Next picture", 1));
   }
 
   let at = index;
@@ -57,8 +57,8 @@ export function openLightbox(pictures, index) {
 
   function fitScale() {
     if (!image.naturalWidth) return 1;
-    return Math.min(1, (stage.clientWidth - 32) / image.naturalWidth,
-      (stage.clientHeight - 32) / image.naturalHeight);
+    return Math.min(1, (viewport.clientWidth - 32) / image.naturalWidth,
+      (viewport.clientHeight - 32) / image.naturalHeight);
   }
 
   function currentScale() {
@@ -69,10 +69,10 @@ export function openLightbox(pictures, index) {
     const factor = currentScale();
     const width = image.naturalWidth * factor;
     const height = image.naturalHeight * factor;
-    const slackX = Math.max(0, (width - stage.clientWidth) / 2 + 24);
-    const slackY = Math.max(0, (height - stage.clientHeight) / 2 + 24);
+    const slackX = Math.max(0, (width - viewport.clientWidth) / 2 + 24);
+    const slackY = Math.max(0, (height - viewport.clientHeight) / 2 + 24);
     const within = (value, slack) => Math.max(-slack, Math.min(slack, value));
-    offset = width <= stage.clientWidth && height <= stage.clientHeight
+    offset = width <= viewport.clientWidth && height <= viewport.clientHeight
       ? { x: 0, y: 0 } : { x: within(offset.x, slackX), y: within(offset.y, slackY) };
     image.style.width = `${width}px`;
     image.style.height = `${height}px`;
@@ -80,12 +80,12 @@ export function openLightbox(pictures, index) {
     fill(zoomText, `${Math.round(factor * 100)} %`);
     const next = scale === "fit" ? "show full size" : "fit";
     zoomText.setAttribute("aria-label",
-      `Zoom ${Math.round(factor * 100)} percent, press to ${next}`);
-    stage.classList.toggle("zoomed", scale !== "fit");
+      `Zoom ${Math.round(factor * 100)} percent, click to ${next}`);
+    viewport.classList.toggle("zoomed", scale !== "fit");
   }
 
   function zoomBy(factor) {
-    scale = Math.max(Math.min(fitScale(), 1), Math.min(LARGEST_ZOOM, currentScale() * factor));
+    scale = Math.max(Math.min(fitScale(), 1), Math.min(MAX_ZOOM, currentScale() * factor));
     draw();
   }
 
@@ -110,7 +110,7 @@ export function openLightbox(pictures, index) {
 
   image.addEventListener("load", draw);
   zoomText.addEventListener("click", toggleZoom);
-  followDrag(stage, image, {
+  followDrag(viewport, image, {
     move: (x, y) => {
       offset = { x: offset.x + x, y: offset.y + y };
       draw();
@@ -118,7 +118,7 @@ export function openLightbox(pictures, index) {
     tapImage: toggleZoom,
     tapStage: () => dialog.close(),
   });
-  stage.addEventListener("wheel", (event) => {
+  viewport.addEventListener("wheel", (event) => {
     event.preventDefault();
     zoomBy(event.deltaY < 0 ? 1.15 : 1 / 1.15);
   }, { passive: false });
@@ -142,24 +142,24 @@ export function openLightbox(pictures, index) {
   show(at);
 }
 
-/** Tells drags from taps on the stage. */
-function followDrag(stage, image, listener) {
+/** Distinguishes drags from taps on the viewer. */
+function followDrag(viewport, image, listener) {
   let start = null;
-  stage.addEventListener("pointerdown", (event) => {
+  viewport.addEventListener("pointerdown", (event) => {
     if (event.target.closest("button")) return;
     start = { x: event.clientX, y: event.clientY, moved: false, onImage: event.target === image };
-    stage.setPointerCapture(event.pointerId);
+    viewport.setPointerCapture(event.pointerId);
   });
-  stage.addEventListener("pointermove", (event) => {
+  viewport.addEventListener("pointermove", (event) => {
     if (start === null) return;
     const [x, y] = [event.clientX - start.x, event.clientY - start.y];
     if (!start.moved && Math.hypot(x, y) < 5) return;
     listener.move(x, y);
     start = { ...start, x: event.clientX, y: event.clientY, moved: true };
   });
-  stage.addEventListener("pointerup", () => {
+  viewport.addEventListener("pointerup", () => {
     if (start !== null && !start.moved) (start.onImage ? listener.tapImage : listener.tapStage)();
     start = null;
   });
-  stage.addEventListener("pointercancel", () => { start = null; });
+  viewport.addEventListener("pointercancel", () => { start = null; });
 }

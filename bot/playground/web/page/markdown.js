@@ -1,6 +1,5 @@
 /**
- * Reads the chat's markdown into blocks and draws them as DOM nodes. What is inside a line is
- * inline.js's business.
+ * Parses markdown into blocks and draws them as DOM nodes; inline.js handles inline markdown.
  *
  * Blocks: fenced code, `#` to `###` headings, `-# ` subtext, `> ` and `>>> ` quotes, lists and
  * paragraphs.
@@ -63,7 +62,7 @@ export function parseBlocks(text, quoted = false) {
       blocks.push(parseList(lines.map((each) => ITEM.exec(each))));
       rest = remainder;
     } else {
-      // A fence may open in the middle of a line: what stands before it is a paragraph.
+      // A fence may start in the middle of a line: the text before it is a paragraph.
       const opening = line.indexOf("```");
       if (opening > 0 && FENCE.test(rest.slice(opening))) {
         paragraph.push(line.slice(0, opening));
@@ -97,7 +96,7 @@ function takeWhile(text, wanted) {
 
 const isNumbered = (item) => /\d/.test(item[2]);
 
-/** A list ends where the next one, numbered or not, begins at its own depth. */
+/** A list ends where another one, numbered or not, starts at the same depth. */
 function sameList(first) {
   return (line) => {
     const item = ITEM.exec(line);
@@ -121,7 +120,7 @@ function parseList(matches) {
 }
 
 /**
- * @param {string} text what somebody wrote
+ * @param {string} text the message text
  * @param {import("./inline.js").Names} names resolves mentions
  * @returns {HTMLElement}
  */

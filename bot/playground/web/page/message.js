@@ -1,4 +1,4 @@
-/** Draws one message: who and when, what it answers to, its body, and what can be done with it. */
+/** Draws one message: author, time, context, body and actions. */
 
 import { renderAttachments } from "./attachments.js";
 import { avatar } from "./avatar.js";
@@ -14,7 +14,7 @@ import { messageTime } from "./time.js";
 const GROUP_SPAN = 7 * 60_000;
 const MessageType = { threadCreated: 18, reply: 19, command: 20, contextCommand: 23 };
 
-/** Whether `message` goes under the same heading as the one before it. */
+/** Whether `message` shares the heading of the previous message. */
 export function continues(message, previous) {
   if (!previous || previous.author?.id !== message.author?.id) return false;
   if (message.interaction_metadata || message.referenced_message) return false;
@@ -27,7 +27,7 @@ const isEphemeral = (message) => Boolean(message.flags & MessageFlags.ephemeral)
 
 /**
  * @param {object} message Discord's message JSON
- * @param {boolean} grouped without its own heading
+ * @param {boolean} grouped whether it has no heading of its own
  * @param {import("./components.js").Context} context
  */
 export function renderMessage(message, grouped, context) {
@@ -63,7 +63,7 @@ export function renderMessage(message, grouped, context) {
   return node;
 }
 
-/** The author as a member of this world, with what the message says where it knows more. */
+/** The author as a member, with the message's data where that has more. */
 export function authorOf(message, store) {
   const author = message.author ?? {};
   const member = store.members.get(author.id) ?? {};
@@ -163,7 +163,7 @@ function renderFoot(message, { store, actions }) {
 function renderTools(message, context) {
   if (isEphemeral(message) || message.flags & MessageFlags.loading) return null;
   const button = el("button", {
-    type: "button", class: "icon-button", "aria-label": "What to do with this message",
+    type: "button", class: "icon-button", "aria-label": "Message actions",
     "aria-haspopup": "menu", "aria-expanded": "false", testid: "message-menu",
     dataset: { focus: "menu" },
     on: {
@@ -173,7 +173,7 @@ function renderTools(message, context) {
   return el("div", { class: "message-tools" }, button);
 }
 
-/** Everything there is to read in the message, as it was written. */
+/** All text of the message, with its markup. */
 export function sourceText(message) {
   const words = [];
   const collect = (components) => {
@@ -191,7 +191,7 @@ export function sourceText(message) {
   return words.filter(Boolean).join("\n");
 }
 
-/** The message's words without markup, for screen readers and previews. */
+/** The message's text without markup, for screen readers and previews. */
 export function plainText(message, limit = 180) {
   const files = (message.attachments ?? []).length > 0 ? " (with a file)" : "";
   const text = sourceText(message)

@@ -1,6 +1,6 @@
 /**
- * The list of messages of the open channel: keeps the nodes in step with the store, stays at the
- * newest message while the reader is there, and lets pictures live on when a message is edited.
+ * Shows the messages of the open channel: updates the nodes from the store, keeps the scroll
+ * position at the newest message, and keeps loaded pictures when a message is edited.
  */
 
 import { el, fill } from "./dom.js";
@@ -36,7 +36,7 @@ export class Timeline {
     node.after(this.typing);
 
     node.addEventListener("scroll", () => this.#scrolled(), { passive: true });
-    // Pictures that arrive and cards that grow must not push the newest message out of sight.
+    // Pictures that load and messages that grow must not push the newest message out of view.
     const growth = new ResizeObserver(() => { if (this.atEnd) this.scrollToEnd(); });
     growth.observe(this.list);
     growth.observe(this.waiting);
@@ -67,7 +67,7 @@ export class Timeline {
     } else if (kind === "update") {
       this.#replace(message);
     } else {
-      // Grouping and day lines depend on the neighbours: a removal draws them anew.
+      // Grouping and day separators depend on neighbours: draw all again after a removal.
       const place = this.node.scrollTop;
       const atEnd = this.atEnd;
       this.reset();
@@ -99,7 +99,7 @@ export class Timeline {
   #announce(text) {
     fill(this.announcer, text);
     clearTimeout(this.silence);
-    // Said once; left standing, it would be found again by whoever reads the page from the top.
+    // Announced once: if it stayed, screen readers would find it again in the page.
     this.silence = setTimeout(() => this.announcer.replaceChildren(), ANNOUNCED_FOR);
   }
 
@@ -147,11 +147,11 @@ export class Timeline {
     return el("header", { class: "intro" },
       el("span", { class: "intro-icon" }, icon(channelIcon(channel))),
       el("h2", { text: placeName(channel) }),
-      el("p", { text: channel.topic || "This is where it begins. Everything said here stays on "
+      el("p", { text: channel.topic || "This is the start of the channel. All messages stay on "
         + "this machine and is gone when the playground stops." }));
   }
 
-  /** The sent commands that have no answer yet, or got none; a press shows on its own message. */
+  /** Commands without a response; component interactions are shown on their message. */
   #showPending(changed) {
     const entry = changed;
     if (entry?.messageId) {
@@ -185,7 +185,7 @@ export class Timeline {
 
   #scrolled() {
     const { scrollHeight, scrollTop, clientHeight } = this.node;
-    // Content that grows also moves the end away; only going up means that somebody reads.
+    // Growing content also moves the end away; only scrolling up stops following.
     if (scrollHeight - scrollTop - clientHeight < NEAR_END) this.atEnd = true;
     else if (scrollTop < this.lastTop - 1) this.atEnd = false;
     this.lastTop = scrollTop;
@@ -205,7 +205,7 @@ export class Timeline {
     this.#showJump(0);
   }
 
-  /** Brings one message into sight and lights it up for a moment. */
+  /** Scrolls to one message and highlights it for a moment. */
   showMessage(id) {
     const node = this.#nodeOf(id);
     if (!node) return;

@@ -1,16 +1,16 @@
-/** The fields of a form a bot opened, and the components its submission is made of. */
+/** Draws the fields of a modal and builds the components of its submission. */
 
 import { ComponentType, SELECTS } from "./components.js";
 import { el, uniqueId } from "./dom.js";
 import { renderMarkdown } from "./markdown.js";
 import { createSelect } from "./select.js";
 
-const MOST_TEXT = 4000;
+const MAX_TEXT_CHARS = 4000;
 
 /**
  * @typedef {object} ModalField
  * @property {HTMLElement} node
- * @property {() => string | null} check what is wrong, or null
+ * @property {() => string | null} check the error, or null
  * @property {(attach: (file: File) => Promise<string>) => Promise<object>} submitted the
  *   component of the submission
  * @property {() => void} focus
@@ -76,7 +76,7 @@ function createInner(component, context) {
     case ComponentType.fileUpload:
       return fileUpload(component);
     default: {
-      const node = el("p", { class: "subtext", text: "This page cannot fill in this field." });
+      const node = el("p", { class: "subtext", text: "This page does not support this field." });
       return { node, target: node, value: () => ({ values: [] }), check: () => null };
     }
   }
@@ -87,11 +87,11 @@ function textInput(component) {
   const target = el(paragraph ? "textarea" : "input", {
     class: "text-field", type: paragraph ? null : "text", rows: paragraph ? 4 : null,
     placeholder: component.placeholder, value: component.value ?? "", autocomplete: "off",
-    maxlength: component.max_length ?? MOST_TEXT, testid: `field-${component.custom_id}`,
+    maxlength: component.max_length ?? MAX_TEXT_CHARS, testid: `field-${component.custom_id}`,
   });
   const count = el("span", { class: "count", "aria-hidden": "true" });
-  const most = component.max_length ?? MOST_TEXT;
-  const showCount = () => { count.textContent = `${target.value.length} / ${most}`; };
+  const max = component.max_length ?? MAX_TEXT_CHARS;
+  const showCount = () => { count.textContent = `${target.value.length} / ${max}`; };
   target.addEventListener("input", showCount);
   showCount();
   return {
@@ -100,9 +100,9 @@ function textInput(component) {
     value: () => ({ value: target.value }),
     check: (required) => {
       const { length } = target.value;
-      if (length === 0) return required ? "This is needed." : null;
-      const least = component.min_length ?? 0;
-      return length < least ? `At least ${least} characters; this has ${length}.` : null;
+      if (length === 0) return required ? "This field is required." : null;
+      const min = component.min_length ?? 0;
+      return length < min ? `At least ${min} characters; this has ${length}.` : null;
     },
   };
 }
@@ -114,9 +114,9 @@ function select(component, context) {
     target: node,
     value: () => ({ values: values() }),
     check: (required) => {
-      const least = required ? component.min_values ?? 1 : 0;
-      if (values().length >= least) return null;
-      return least === 1 ? "Choose one." : `Choose at least ${least}.`;
+      const min = required ? component.min_values ?? 1 : 0;
+      if (values().length >= min) return null;
+      return min === 1 ? "Choose one." : `Choose at least ${min}.`;
     },
   };
 }
@@ -138,16 +138,16 @@ function optionGroup(component) {
         option.description
           && el("span", { class: "choice-description", text: option.description })))));
   const chosen = () => inputs.filter(({ checked }) => checked).map(({ value }) => value);
-  const most = component.max_values ?? inputs.length;
+  const max = component.max_values ?? inputs.length;
   return {
     node: target,
     target,
     first: inputs[0],
     value: () => (single ? { value: chosen()[0] ?? null } : { values: chosen() }),
     check: (required) => {
-      const least = required ? component.min_values ?? 1 : 0;
-      if (chosen().length < least) return `Choose at least ${least}.`;
-      return !single && chosen().length > most ? `Choose at most ${most}.` : null;
+      const min = required ? component.min_values ?? 1 : 0;
+      if (chosen().length < min) return `Choose at least ${min}.`;
+      return !single && chosen().length > max ? `Choose at most ${max}.` : null;
     },
   };
 }
@@ -159,20 +159,20 @@ function checkbox(component) {
 }
 
 function fileUpload(component) {
-  const most = component.max_values ?? 1;
+  const max = component.max_values ?? 1;
   const target = el("input", {
-    type: "file", class: "file-field", multiple: most > 1, testid: `field-${component.custom_id}`,
+    type: "file", class: "file-field", multiple: max > 1, testid: `field-${component.custom_id}`,
   });
   return {
     node: target,
     target,
     value: async (attach) => ({ values: await Promise.all([...target.files].map(attach)) }),
     check: (required) => {
-      const least = required ? component.min_values ?? 1 : 0;
-      if (target.files.length < least) {
-        return least === 1 ? "Choose a file." : `Choose at least ${least} files.`;
+      const min = required ? component.min_values ?? 1 : 0;
+      if (target.files.length < min) {
+        return min === 1 ? "Choose a file." : `Choose at least ${min} files.`;
       }
-      return target.files.length > most ? `Choose at most ${most} files.` : null;
+      return target.files.length > max ? `Choose at most ${max} files.` : null;
     },
   };
 }

@@ -1,4 +1,4 @@
-/** A form that a bot opened, as a dialog: Escape or Cancel closes it, Submit checks and sends. */
+/** Shows a modal as a dialog: Escape or Cancel closes it, Submit validates and sends it. */
 
 import { el, uniqueId } from "./dom.js";
 import { icon } from "./icons.js";
@@ -8,7 +8,7 @@ import { createModalField } from "./modal-fields.js";
  * @param {{custom_id: string, title: string, components: object[]}} modal
  * @param {import("./components.js").Context} context
  * @param {(makeData: (attach: (file: File) => Promise<string>) => Promise<object>)
- *   => Promise<void>} submit rejects with the reason when the server does not take it
+ *   => Promise<void>} submit rejects with the error if the server rejects the submission
  */
 export function openModal(modal, context, submit) {
   const before = document.activeElement;

@@ -1,4 +1,4 @@
-/** One option of a command as a field: the control that fits its type, and what it holds. */
+/** The input field of a command option, by the option's type. */
 
 import { createCombobox } from "./combobox.js";
 import { OptionType, describeBounds, readOption } from "./commands.js";
@@ -6,7 +6,7 @@ import { el, uniqueId } from "./dom.js";
 import { icon } from "./icons.js";
 import { targetsFor } from "./targets.js";
 
-const MOST_CHOICES = 25;
+const MAX_CHOICES = 25;
 const TARGETS = {
   [OptionType.user]: "user",
   [OptionType.role]: "role",
@@ -20,7 +20,7 @@ const TARGETS = {
  * @property {HTMLElement} node
  * @property {HTMLInputElement} input
  * @property {() => {value?: any, error?: string}} read
- * @property {() => string} text what stands in the field, for autocomplete
+ * @property {() => string} text the field's text, for autocomplete
  * @property {(text: string) => void} setText
  * @property {(message: string | null) => void} showError
  */
@@ -29,7 +29,7 @@ const TARGETS = {
  * @param {object} option
  * @param {object} listener
  * @param {import("./store.js").Store} listener.store
- * @param {(text: string) => Promise<object[]>} listener.suggest asks the bot for choices
+ * @param {(text: string) => Promise<object[]>} listener.suggest requests choices from the bot
  * @param {() => void} listener.removed
  * @param {() => void} listener.focused
  * @returns {OptionField}
@@ -117,7 +117,7 @@ function bounds(option) {
   return `${option.min_value}–${option.max_value}`;
 }
 
-/** A maker of the option's fixed list, or null when it has none. */
+/** A function that returns the option's fixed choices, or null if it has none. */
 function staticEntries(option, store) {
   if (option.choices?.length) {
     const entries = option.choices.map(({ name, value }) => (
@@ -134,10 +134,10 @@ function staticEntries(option, store) {
 
 function filtered(entries, text) {
   const wanted = text.toLowerCase().replace(/^[@#]/, "").trim();
-  return entries.filter(({ name }) => name.toLowerCase().includes(wanted)).slice(0, MOST_CHOICES);
+  return entries.filter(({ name }) => name.toLowerCase().includes(wanted)).slice(0, MAX_CHOICES);
 }
 
-/** The id behind "Ada", "@Ada", "<@123>" or "123". */
+/** The id for "Ada", "@Ada", "<@123>" or "123". */
 function findTarget(kind, text, store) {
   const entries = targetsFor(kind, store);
   const id = /^<[@#][!&]?(\d+)>$/.exec(text)?.[1] ?? text;
@@ -147,7 +147,7 @@ function findTarget(kind, text, store) {
   return found?.value ?? null;
 }
 
-/** A file the member adds; its value is the File itself until the composer sends it. */
+/** A file input; its value is the File until the composer uploads it. */
 function fileControl(option) {
   const input = el("input", {
     type: "file", class: "visually-hidden", id: uniqueId("option"), testid: `option-${option.name}`,

@@ -28,7 +28,7 @@ export class CommandPicker {
     return !this.node.hidden;
   }
 
-  /** Shows what fits `text`, which begins with a slash; hides when nothing does. */
+  /** Shows the commands that match `text`, which starts with a slash; hides if there are none. */
   show(text) {
     const entries = filterEntries(slashEntries(this.store), text.slice(1));
     if (entries.length === 0) {
@@ -37,7 +37,7 @@ export class CommandPicker {
     }
     const bot = this.store.bot ?? { bot: true, name: "Gridbrush" };
     fill(this.heading, avatar(bot, "tiny"),
-      text === "/" ? `Commands of ${bot.name}` : `Commands that fit ${text}`);
+      text === "/" ? `Commands of ${bot.name}` : `Commands that match ${text}`);
     this.list.show(entries.map((entry) => ({
       value: entry,
       name: `/${entry.name}`,

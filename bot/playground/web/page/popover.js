@@ -1,6 +1,6 @@
 /**
- * Small surfaces that open beside something: lists to choose from and menus. One list is driven
- * the same way everywhere: arrow keys, Home and End, Enter, Escape, pointer.
+ * Popovers with lists and menus. All lists have the same keys: arrow keys, Home and End, Enter,
+ * Escape.
  */
 
 import { el, fill, uniqueId } from "./dom.js";
@@ -8,7 +8,7 @@ import { el, fill, uniqueId } from "./dom.js";
 const GAP = 6;
 
 /**
- * Opens `content` beside `anchor`, above it when there is no room below.
+ * Opens `content` below `anchor`, or above it if there is no space below.
  * @param {{closed?: () => void, wide?: boolean, end?: boolean}} [options] `wide` makes it at least
  *   as wide as its anchor, `end` lines up their right edges
  * @returns {{close: () => void, place: () => void}}
@@ -16,7 +16,7 @@ const GAP = 6;
 export function openPopover(anchor, content, options = {}) {
   const { closed = () => {}, wide = false, end = false } = options;
   const surface = el("div", { class: "popover" }, content);
-  // Inside an open dialog everything else is inert, so the surface has to be inside as well.
+  // Outside an open dialog everything is inert, so the popover must be inside it.
   (anchor.closest("dialog") ?? document.body).append(surface);
   let open = true;
   const place = () => {
@@ -65,10 +65,10 @@ export function openPopover(anchor, content, options = {}) {
  * @property {boolean} [disabled]
  * @property {boolean} [danger]
  * @property {string} [testid]
- * @property {Node} [badge] stands after the name
+ * @property {Node} [badge] shown after the name
  */
 
-/** A list with one active entry; the node that has the focus passes its keys to `key`. */
+/** A list with one active entry; the focused node passes its key events to `key`. */
 export class ChoiceList {
   /**
    * @param {{label: string, role?: string, chosen: (entry: Entry, index: number) => void}} options
@@ -83,7 +83,7 @@ export class ChoiceList {
   }
 
   /** @param {Entry[]} entries */
-  show(entries, active = 0, emptyText = "Nothing fits") {
+  show(entries, active = 0, emptyText = "No matches") {
     this.entries = entries;
     fill(this.node, entries.length === 0
       ? el("div", { class: "choices-empty", text: emptyText })
@@ -150,7 +150,7 @@ export class ChoiceList {
 }
 
 /**
- * A menu of actions beside its button.
+ * Opens a menu of actions at its button.
  * @param {HTMLElement} anchor
  * @param {(Entry & {run: () => void})[]} entries
  */

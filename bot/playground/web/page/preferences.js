@@ -1,6 +1,6 @@
 /**
- * Remembers small choices in the browser. Storage can be full, forbidden or missing; then the
- * page simply forgets.
+ * Stores preferences in the browser. If storage is full, forbidden or missing, they last until
+ * the page is closed.
  */
 
 const PREFIX = "gridbrush.";
@@ -19,17 +19,17 @@ function write(storageOf, key, value) {
     if (value === null) storageOf().removeItem(PREFIX + key);
     else storageOf().setItem(PREFIX + key, JSON.stringify(value));
   } catch {
-    // Nothing to do: the choice holds until the page is closed.
+    // Without storage the preference lasts until the page is closed.
   }
 }
 
-/** Kept for good, shared by all tabs. */
+/** Permanent, shared by all tabs. */
 export const remembered = {
   get: (key, fallback = null) => read(() => localStorage, key, fallback),
   set: (key, value) => write(() => localStorage, key, value),
 };
 
-/** Kept for this tab only, so that two tabs can be two members. */
+/** For this tab only, so that two tabs can be two members. */
 export const tabMemory = {
   get: (key, fallback = null) => read(() => sessionStorage, key, fallback),
   set: (key, value) => write(() => sessionStorage, key, value),

@@ -1,6 +1,6 @@
 /**
- * The select menus of messages and modals: string, user, role, mentionable and channel. One
- * choice is sent when it is made, several when the list closes.
+ * Draws the select menus of messages and modals: string, user, role, mentionable and channel. A
+ * single choice is sent at once, several when the list closes.
  */
 
 import { el, fill } from "./dom.js";
@@ -36,8 +36,8 @@ function initialValues(component) {
  * @returns {{node: HTMLElement, values: () => string[]}}
  */
 export function createSelect(component, store, changed = () => {}) {
-  const least = component.min_values ?? 1;
-  const most = component.max_values ?? 1;
+  const min = component.min_values ?? 1;
+  const max = component.max_values ?? 1;
   const entries = entriesOf(component, store);
   let values = initialValues(component);
   let popover = null;
@@ -60,16 +60,16 @@ export function createSelect(component, store, changed = () => {}) {
   }
 
   function choose(entry, index) {
-    if (most === 1) {
+    if (max === 1) {
       const again = values[0] === entry.value;
-      values = again && least === 0 ? [] : [entry.value];
+      values = again && min === 0 ? [] : [entry.value];
       showText();
       popover.close();
       changed(values);
       return;
     }
     if (values.includes(entry.value)) values = values.filter((value) => value !== entry.value);
-    else if (values.length < most) values = [...values, entry.value];
+    else if (values.length < max) values = [...values, entry.value];
     list.selected = new Set(values);
     list.show(entries, index);
     showText();
@@ -78,7 +78,7 @@ export function createSelect(component, store, changed = () => {}) {
   function open() {
     const before = values.join("\n");
     list.selected = new Set(values);
-    list.node.classList.toggle("multiple", most > 1);
+    list.node.classList.toggle("multiple", max > 1);
     popover = openPopover(button, list.node, {
       wide: true,
       closed: () => {
@@ -86,7 +86,7 @@ export function createSelect(component, store, changed = () => {}) {
         button.setAttribute("aria-expanded", "false");
         button.removeAttribute("aria-activedescendant");
         const different = values.join("\n") !== before;
-        if (most > 1 && different && values.length >= least) changed(values);
+        if (max > 1 && different && values.length >= min) changed(values);
       },
     });
     list.show(entries, Math.max(0, entries.findIndex(({ value }) => value === values[0])));

@@ -1,4 +1,4 @@
-/** The left side: the server's channels with their threads, direct messages, and who one is. */
+/** Draws the sidebar: channels with threads, direct messages, and the member switcher. */
 
 import { avatar } from "./avatar.js";
 import { el, fill } from "./dom.js";
@@ -82,7 +82,7 @@ export class Sidebar {
     const member = members.get(me.id) ?? me;
     const button = el("button", {
       type: "button", class: "switcher", testid: "member-switcher", "aria-haspopup": "menu",
-      "aria-expanded": "false", "aria-label": `You are ${me.name}. Be somebody else`,
+      "aria-expanded": "false", "aria-label": `You are ${me.name}. Switch member`,
       on: { click: () => this.#openSwitcher(button) },
     },
     avatar(member, "small"),
@@ -101,12 +101,12 @@ export class Sidebar {
       name: member.name,
       icon: avatar(member, "small"),
       description: [
-        member.id === this.store.me.id ? "You, now" : null,
+        member.id === this.store.me.id ? "You" : null,
         member.moderator ? "Moderator" : "Member",
       ].filter(Boolean).join(" · "),
       badge: member.moderator ? icon("shield", "Moderator") : null,
       testid: `member-${member.name}`,
       run: () => this.actions.become(member),
-    })), "Be somebody else");
+    })), "Switch member");
   }
 }

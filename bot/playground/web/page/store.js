@@ -1,10 +1,9 @@
 /**
- * What the page knows: the world as one member sees it, the messages of the channels that were
- * opened, what is unread and what is under way. It tells its listeners what changed; it neither
- * draws nor talks to the server.
+ * Holds the page's state: the world as one member sees it, messages of opened channels, unread
+ * channels and pending interactions. It emits events about changes and has no DOM or requests.
  *
  * Events: `world`, `channel`, `messages` (detail {kind, message}), `unread`, `status`, `typing`,
- * `sent` (an interaction was taken), `pending` (one of them is answered or failed).
+ * `sent` (the server accepted an interaction), `pending` (one of them got a response or failed).
  */
 
 export const MessageFlags = { ephemeral: 64, loading: 128, components: 32768 };
@@ -23,11 +22,11 @@ export class Store extends EventTarget {
   channelId = null;
   unread = new Set();
   typing = new Map();
-  /** Interactions not answered yet, and slash commands whose failure is still shown. */
+  /** Interactions without a response, and slash commands whose failure is shown. */
   pending = new Map();
   dismissed = new Set();
   #messages = new Map();
-  /** Channels whose messages are on their way, with what happened there meanwhile. */
+  /** Channels whose messages are loading, with the events since the request. */
   #meanwhile = new Map();
   #settled = new Map();
   #commandNames = new Map();
@@ -52,7 +51,7 @@ export class Store extends EventTarget {
     this.#tell("status");
   }
 
-  /** Forgets all messages, for a new member or after a lost connection. */
+  /** Removes all messages, for another member or after a lost connection. */
   forget() {
     this.#messages.clear();
     this.#meanwhile.clear();
@@ -87,7 +86,7 @@ export class Store extends EventTarget {
     return this.#messages.get(channelId)?.find((message) => message.id === id) ?? null;
   }
 
-  /** From now until `setMessages`, what happens in the channel is kept for afterwards. */
+  /** Buffers the channel's events until `setMessages`. */
   beginLoading(channelId) {
     this.#meanwhile.set(channelId, []);
   }
@@ -148,7 +147,7 @@ export class Store extends EventTarget {
     }
   }
 
-  /** Hides an ephemeral message here; the server keeps nothing of that. */
+  /** Hides an ephemeral message in this page; the server is not told. */
   dismiss(id) {
     this.dismissed.add(id);
     this.#tell("messages", { kind: "delete", message: { id, channel_id: this.channelId } });
@@ -216,7 +215,7 @@ export class Store extends EventTarget {
     this.#tell("pending", this.pending.get(id));
   }
 
-  /** An answer that overtook the reply is already on screen without its command's name. */
+  /** Adds the command's name to a response that arrived before the interaction's id. */
   #nameCommand(id, { commandName, channelId }) {
     this.#commandNames.set(id, commandName);
     const message = this.#messages.get(channelId)?.find((each) => interactionOf(each) === id);
@@ -225,12 +224,12 @@ export class Store extends EventTarget {
     }
   }
 
-  /** The name of a command this page sent; messages of others may not say it. */
+  /** The name of a command that this page sent; messages may not contain it. */
   commandNameOf(interactionId) {
     return this.#commandNames.get(interactionId) ?? null;
   }
 
-  /** The interaction was answered, or its failure was read. */
+  /** Removes an interaction that got a response or whose failure was dismissed. */
   settle(id) {
     if (!id) return;
     if (!this.#settled.get(id)) this.#settled.set(id, null);
@@ -251,7 +250,7 @@ export class Store extends EventTarget {
   }
 }
 
-/** Messages come in the order of their ids; snowflakes are too long for numbers. */
+/** Compares ids as strings: snowflakes are too long for numbers. */
 function bySnowflake(left, right) {
   return left.id.length - right.id.length || (left.id < right.id ? -1 : Number(left.id > right.id));
 }

@@ -1,4 +1,4 @@
-/** Members, roles and channels as things one can choose. */
+/** Lists members, roles and channels as choices. */
 
 import { avatar } from "./avatar.js";
 import { icon } from "./icons.js";
@@ -36,7 +36,7 @@ export function targetsFor(kind, store, channelTypes) {
   return channelEntries(store, channelTypes);
 }
 
-/** How a channel is called: "#gallery", but a thread or a person by the bare name. */
+/** The display name of a channel: "#gallery", but threads and direct messages without "#". */
 export function placeName(channel) {
   return channelIcon(channel) === "hash" ? `#${channel.name}` : channel.name;
 }

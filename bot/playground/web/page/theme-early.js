@@ -1,6 +1,6 @@
 /*
- * Runs before the first paint, so that a remembered theme does not flash.
- * A classic script on purpose: modules wait for the document. Storage may be forbidden.
+ * Sets a stored theme before the first paint, to avoid a flash of the other one.
+ * It is a classic script because modules wait for the document. Storage may be forbidden.
  */
 (() => {
   try {

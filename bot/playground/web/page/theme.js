@@ -1,4 +1,4 @@
-/** The dark and light switch: the system's preference until somebody presses the button. */
+/** Switches between dark and light; the default is the system's preference. */
 
 import { el, fill } from "./dom.js";
 import { icon } from "./icons.js";
@@ -6,12 +6,12 @@ import { remembered } from "./preferences.js";
 
 const systemDark = matchMedia("(prefers-color-scheme: dark)");
 
-/** The theme on screen now. */
+/** The current theme. */
 export function currentTheme() {
   return document.documentElement.dataset.theme ?? (systemDark.matches ? "dark" : "light");
 }
 
-/** A button that shows where it leads: a sun in the dark, a moon in the light. */
+/** A button with the icon of the other theme: a sun for light, a moon for dark. */
 export function themeToggle() {
   const button = el("button", { type: "button", class: "icon-button", testid: "theme-toggle" });
   const show = () => {

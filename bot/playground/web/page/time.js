@@ -1,6 +1,6 @@
 /**
- * Writes times the way a chat does, in the reader's own locale and zone, and keeps those that
- * count ("3 minutes ago") true while the page is open.
+ * Formats times in the user's locale and time zone, and updates relative ones ("3 minutes ago")
+ * while the page is open.
  */
 
 import { el } from "./dom.js";
@@ -39,7 +39,7 @@ export function timestampText(unixSeconds, style = "f") {
   return new Intl.DateTimeFormat(undefined, STYLES[style] ?? STYLES.f).format(unixSeconds * 1000);
 }
 
-/** A `<time>` for `<t:unixSeconds:style>`; the relative style keeps counting. */
+/** A `<time>` for `<t:unixSeconds:style>`; the relative style is updated. */
 export function timestampElement(unixSeconds, style) {
   const date = new Date(unixSeconds * 1000);
   if (Number.isNaN(date.getTime())) return document.createTextNode(`<t:${unixSeconds}>`);
@@ -62,12 +62,12 @@ export function messageTime(date, now = new Date()) {
   return `${new Intl.DateTimeFormat(undefined, STYLES.d).format(date)} ${time}`;
 }
 
-/** "Monday, 4 May", the line between two days. */
+/** "Monday, 4 May", the separator between two days. */
 export function dayName(date) {
   return new Intl.DateTimeFormat(undefined, { dateStyle: "full" }).format(date);
 }
 
-/** Starts the one clock that renews every relative time on the page. */
+/** Starts the timer that updates every relative time on the page. */
 export function keepTimesTrue() {
   setInterval(() => {
     for (const node of document.querySelectorAll("time[data-relative]")) {

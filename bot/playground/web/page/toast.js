@@ -1,4 +1,4 @@
-/** Short notices at the edge of the page, for what went wrong with something just done. */
+/** Shows short error messages at the edge of the page. */
 
 import { el } from "./dom.js";
 import { icon } from "./icons.js";

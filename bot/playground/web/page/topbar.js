@@ -1,4 +1,4 @@
-/** The line above the messages: which channel this is, and whether the bot is there; banners. */
+/** Draws the bar above the messages: channel, bot status, and banners. */
 
 import { FIRST_COMMAND } from "./commands.js";
 import { el, fill } from "./dom.js";
@@ -49,12 +49,12 @@ export function showBanners(node, store, actions) {
     !store.connected && el("div", { class: "banner banner-warning", role: "status",
       testid: "banner-lost" },
     el("span", { class: "spinner", "aria-hidden": "true" }),
-    el("p", { text: "The connection to the playground is lost. Trying again…" })),
+    el("p", { text: "Connection to the playground lost. Reconnecting…" })),
     store.connected && !store.botOnline && el("div", {
       class: "banner banner-warning", role: "status", testid: "banner-offline",
     },
     icon("alert"),
-    el("p", { text: "The bot is offline. Commands get no answer until it is back; "
+    el("p", { text: "The bot is offline. Commands get no response until it is online; "
       + "the terminal that runs it says why." })),
     welcome && el("div", { class: "banner banner-welcome", role: "note",
       testid: "banner-welcome" },
@@ -74,6 +74,6 @@ export function showBanners(node, store, actions) {
     show();
   };
   store.on("status", show);
-  // Whoever has run a command needs no hint how.
+  // The hint is not needed after the first command.
   store.on("sent", ({ kind }) => { if (welcome && kind === "command") dismiss(); });
 }
