@@ -126,7 +126,7 @@ async def test_forms_handed_in_by_strangers_or_broken_are_refused(
     with pytest.raises(ClientError, match="Text is needed"):
         client.submit(ada.user, opened(world, small).interaction, "form", [label(4, "t")])
     form.interaction.modal = None
-    with pytest.raises(ClientError, match="No form"):
+    with pytest.raises(ClientError, match="No modal"):
         await ada.submit_modal(form, {})
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import ast
 import importlib.util
 from pathlib import Path
 
 import pytest
 
+import bot
 from bot.txt2img.engines import select_engine
 from bot.txt2img.engines.base import Batch
 from bot.txt2img.engines.sketch.engine import SketchEngine
@@ -81,3 +83,21 @@ def test_the_sketch_engine_pauses_and_steps_once_per_step() -> None:
 def test_more_pictures_than_steps_are_all_painted() -> None:
     batch = Batch(("a", "b", "c"), "", 1, 0, 64, 64, 1, 9.0)
     assert len(SketchEngine(0.0, lambda _: None).generate(batch, lambda: None)) == 3
+
+
+def test_the_sketch_engine_is_self_contained() -> None:
+    sketch = "bot.txt2img.engines.sketch"
+    folder = Path(bot.__file__).parent
+    importers = set()
+    for path in folder.rglob("*.py"):
+        inside = path.is_relative_to(folder / "txt2img" / "engines" / "sketch")
+        for node in ast.walk(ast.parse(path.read_text("utf-8"))):
+            names = [one.name for one in node.names] if isinstance(node, ast.Import) else []
+            if isinstance(node, ast.ImportFrom):
+                assert not inside or node.level == 0, path
+                names = [node.module or ""]
+            for name in names:
+                assert not inside or not name.startswith("bot") or name.startswith(sketch), path
+                if name.startswith(sketch) and not inside:
+                    importers.add(path.relative_to(folder).as_posix())
+    assert importers == {"txt2img/engines/__init__.py"}

@@ -35,7 +35,7 @@ export class Actions {
     }
   }
 
-  press(message, component) {
+  click(message, component) {
     return this.#component(message, component, {});
   }
 
@@ -90,7 +90,7 @@ export class Actions {
     }
   }
 
-  complain(text) {
+  showError(text) {
     showToast(text);
   }
 

@@ -124,7 +124,7 @@ function renderButton(component, message, context) {
     type: "button", class: `button button-${style}${busy ? " busy" : ""}`, testid,
     disabled: component.disabled, "aria-busy": busy ? "true" : null,
     dataset: { focus: component.custom_id, customId: component.custom_id },
-    on: { click: () => { if (!busy) context.actions.press(message, component); } },
+    on: { click: () => { if (!busy) context.actions.click(message, component); } },
   }, face);
 }
 

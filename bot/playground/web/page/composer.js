@@ -19,7 +19,7 @@ export class Composer {
    * @param {import("./store.js").Store} store
    * @param {{say: (text: string) => Promise<void>, suggest: (data: object) => Promise<object[]>,
    *   run: (entry: object, makeData: function) => Promise<void>,
-   *   complain: (message: string) => void}} actions the promises reject when sending failed
+   *   showError: (message: string) => void}} actions the promises reject when sending failed
    */
   constructor(node, store, actions) {
     this.node = node;
@@ -173,7 +173,7 @@ export class Composer {
   openCommand(name, texts) {
     const entry = slashEntries(this.store).find((each) => each.name === name);
     if (entry) this.enterCommand(entry, texts);
-    else this.actions.complain(`There is no command /${name} here.`);
+    else this.actions.showError(`There is no command /${name} here.`);
   }
 
   async submit() {
@@ -188,7 +188,7 @@ export class Composer {
       this.enterCommand(typed.entry, typed.texts);
       await this.#run();
     } else if (/^\/[\p{L}\p{N}_-]+(\s|$)/u.test(text)) {
-      this.actions.complain(`There is no command ${text.split(/\s/)[0]} here. `
+      this.actions.showError(`There is no command ${text.split(/\s/)[0]} here. `
         + "Type / to see all commands.");
     } else {
       this.#setText("");

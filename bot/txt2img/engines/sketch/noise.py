@@ -46,7 +46,7 @@ def normalized(field: Field) -> Field:
 
 
 def warped(field: Field, move_x: Field, move_y: Field) -> Field:
-    """``field`` looked up ``move_x`` and ``move_y`` pixels away, mirrored at its edges."""
+    """Return ``field`` shifted by ``move_x`` and ``move_y`` pixels, mirrored at its edges."""
     height, width = field.shape
     rows = np.arange(height, dtype=np.float32)[:, None] + move_y
     columns = np.arange(width, dtype=np.float32)[None, :] + move_x
