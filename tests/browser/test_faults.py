@@ -29,11 +29,11 @@ def test_faults_are_started_and_stopped(address: str, windows: Windows) -> None:
     expect(away).to_contain_text(re.compile(r"\d+ s left"))
     expect(page.locator(".dot.online")).to_have_count(0)
     page.get_by_test_id("fault-size-0").click()
-    expect(page.get_by_test_id("fault-size")).to_contain_text("At work")
+    expect(page.get_by_test_id("fault-size")).to_contain_text("Active")
     page.get_by_test_id("fault-store-5").click()
     expect(page.get_by_test_id("fault-store")).to_contain_text(re.compile(r"\d s left"))
     expect(page.get_by_test_id("faults-open")).to_have_attribute("aria-label", "Faults: 3 active")
-    chat.shoot("21-faults-at-work")
+    chat.shoot("21-faults-active")
 
     page.get_by_test_id("fault-away-stop").click()
     expect(page.get_by_test_id("fault-away-1")).to_be_focused()
