@@ -139,7 +139,7 @@ class LeftBehind:
         for plain in left["interactions"]:
             at = datetime.fromisoformat(plain["created_at"])
             user = world.users[plain["user"]]
-            world.interactions.adopt(Interaction(**plain | {"created_at": at, "user": user}))
+            world.interactions.add(Interaction(**plain | {"created_at": at, "user": user}))
         for plain in left["messages"]:
             message = _message(world, plain)
             world.messages[message.id] = message

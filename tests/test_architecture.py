@@ -120,7 +120,7 @@ def _rule(name: str) -> Rule:
         (
             "wrong_directions",
             "bot/txt2img/engines/sketch/x.py",
-            "from ...domain import job",
+            "from ....domain import job",
             "bot.domain",
         ),
         ("wrong_directions", "bot/store/x.py", "from .. import app", "may not import bot"),

@@ -1,5 +1,5 @@
-"""A server that plays Discord on loopback: REST, gateway, file host and a web page to chat in.
+"""Emulate Discord on loopback: REST API, gateway, file host and a web page to chat in.
 
-It knows Discord's wire protocol and nothing of the bot: the bot meets it as it meets Discord, over
-HTTP and a websocket. ``make play`` puts a person in front of it, the tests put a driver there.
+The bot connects to it as to Discord, over HTTP and a websocket. ``make play`` opens the page; tests
+act as members through ``client.driver``. The package imports nothing else of the project.
 """

@@ -1,6 +1,6 @@
-"""The playground by itself: ``python -m bot.playground`` listens until it is interrupted.
+"""Run the playground without a bot: ``python -m bot.playground``.
 
-It prints where it listens, for a bot that is started elsewhere.
+It prints its addresses and token, for a bot that is started separately, and runs until interrupted.
 """
 
 from __future__ import annotations
@@ -26,12 +26,14 @@ async def serve(host: str, port: int) -> None:
 
 
 def main() -> None:
-    """Read the command line and serve."""
+    """Parse the command line and serve."""
     parser = argparse.ArgumentParser(
-        prog="python -m bot.playground", description="A server that plays Discord."
+        prog="python -m bot.playground", description="Run a Discord emulator."
     )
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on")
-    parser.add_argument("--port", type=int, default=0, help="port to listen on; 0 takes any")
+    parser.add_argument(
+        "--port", type=int, default=0, help="port to listen on; 0 selects a free one"
+    )
     arguments = parser.parse_args()
     try:
         asyncio.run(serve(arguments.host, arguments.port))

@@ -1,6 +1,6 @@
-"""The world as JSON: channels, threads, the server, messages, as REST and gateway show them.
+"""Render channels, threads, the guild, messages and interactions as Discord's JSON.
 
-It reads the realm and changes nothing. Links to files are signed anew each time, as Discord does.
+Nothing is changed. Links to files are signed again each time, as Discord does.
 """
 
 from __future__ import annotations
@@ -22,7 +22,8 @@ from bot.playground.state.models import (
     format_timestamp,
     iter_components,
 )
-from bot.playground.validation.components import FILE, GALLERY, THUMBNAIL
+from bot.playground.validation.components import FILE, MEDIA_GALLERY, THUMBNAIL
+from bot.playground.validation.message_body import MAX_FILE_BYTES
 
 
 def channel_payload(guild: GuildState, channel: Channel) -> Json:
@@ -61,17 +62,17 @@ def channel_payload(guild: GuildState, channel: Channel) -> Json:
 
 
 def guild_payload(guild: GuildState) -> Json:
-    """Render ``GuildResponse`` with counts."""
-    nothing = (
+    """Render ``GuildResponse`` with member counts."""
+    null_keys = (
         "icon description home_header splash discovery_splash banner application_id afk_channel_id "
         "system_channel_id widget_channel_id vanity_url_code rules_channel_id "
         "safety_alerts_channel_id public_updates_channel_id max_presences incidents_data"
     )
-    zero = (
+    zero_keys = (
         "system_channel_flags verification_level default_message_notifications mfa_level "
         "explicit_content_filter premium_tier premium_subscription_count nsfw_level"
     )
-    body: Json = dict.fromkeys(nothing.split()) | dict.fromkeys(zero.split(), 0)
+    body: Json = dict.fromkeys(null_keys.split()) | dict.fromkeys(zero_keys.split(), 0)
     return body | {
         "id": str(guild.guild_id),
         "name": guild.guild_name,
@@ -95,9 +96,9 @@ def guild_payload(guild: GuildState) -> Json:
 
 
 def guild_create_payload(guild: GuildState) -> Json:
-    """Render GUILD_CREATE: the server with its channels, threads and the bot's own membership.
+    """Render GUILD_CREATE: the guild with its channels, threads and the bot's member.
 
-    Without the privileged members intent only the bot itself is certain to be listed.
+    Without the privileged members intent, only the bot itself is certain to be listed.
     """
     channels = [one for one in guild.channels.values() if one.guild_id == guild.guild_id]
     return guild_payload(guild) | {
@@ -142,7 +143,7 @@ def message_payload(guild: GuildState, message: Message) -> Json:
         "mention_everyone": message.mention_everyone,
         "mentions": [guild.users[one].payload() for one in message.mentions],
         "mention_roles": [str(one) for one in message.mention_roles],
-        # A picture shown inside an embed is not listed a second time.
+        # Discord does not list an image that an embed shows.
         "attachments": [
             attachment_payload(guild, one)
             for one in message.attachments
@@ -181,13 +182,13 @@ def message_payload(guild: GuildState, message: Message) -> Json:
 
 
 def message_for_page(guild: GuildState, message: Message) -> Json:
-    """Render a message for the page: Discord's JSON and whom an ephemeral one is for."""
+    """Render a message for the page: Discord's JSON and the user id of an ephemeral message."""
     only = None if message.ephemeral_for is None else str(message.ephemeral_for)
     return message_payload(guild, message) | {"ephemeral_for": only}
 
 
 def interaction_metadata(interaction: Interaction) -> Json:
-    """Render the line above an answer: who used what."""
+    """Render ``interaction_metadata``: who started the interaction."""
     body: Json = {
         "id": str(interaction.id),
         "type": interaction.kind,
@@ -202,7 +203,7 @@ def interaction_metadata(interaction: Interaction) -> Json:
 
 
 def integration_owners(interaction: Interaction) -> Json:
-    """Say that the application was installed by the server ("0" stands for direct messages)."""
+    """Render that the guild installed the application; "0" stands for direct messages."""
     return {"0": str(interaction.guild_id or 0)}
 
 
@@ -225,11 +226,11 @@ def _embed(guild: GuildState, embed: Json, named: dict[str, Attachment]) -> Json
 def _components(guild: GuildState, message: Message, named: dict[str, Attachment]) -> list[Json]:
     components = copy.deepcopy(message.components)
     for node in iter_components(components):
-        if node["type"] in (THUMBNAIL, GALLERY):
-            for holder in node["items"] if node["type"] == GALLERY else [node]:
+        if node["type"] in (THUMBNAIL, MEDIA_GALLERY):
+            for holder in node["items"] if node["type"] == MEDIA_GALLERY else [node]:
                 holder["media"] = _unfurled(guild, holder["media"], named)
         if node["type"] == FILE:
-            attachment = named.get(_referenced(node["file"]))
+            attachment = named.get(_attachment_name(node["file"]))
             node["file"] = _unfurled(guild, node["file"], named)
             node["name"] = attachment.filename if attachment else None
             node["size"] = len(attachment.content) if attachment else None
@@ -238,7 +239,7 @@ def _components(guild: GuildState, message: Message, named: dict[str, Attachment
 
 def _unfurled(guild: GuildState, media: Json, named: dict[str, Attachment]) -> Json:
     url = str(media["url"])
-    attachment = named.get(_referenced(media))
+    attachment = named.get(_attachment_name(media))
     if attachment is None:
         return {"id": "0", "url": url, "proxy_url": url, "width": None, "height": None}
     stored = attachment_payload(guild, attachment)
@@ -253,19 +254,18 @@ def _unfurled(guild: GuildState, media: Json, named: dict[str, Attachment]) -> J
     }
 
 
-def _referenced(media: Json) -> str:
-    """Return the file name in ``attachment://name``, or what is no file's name."""
+def _attachment_name(media: Json) -> str:
+    """Return the file name of an ``attachment://`` URL; other URLs unchanged."""
     return str(media["url"]).removeprefix("attachment://")
 
 
-FILE_LIMIT = 10 * 1024 * 1024
 GUILD, BOT_DM = 0, 1
 
 
 def interaction_payload(guild: GuildState, interaction: Interaction) -> Json:
-    """Render an interaction; the keys differ between the server and direct messages."""
+    """Render INTERACTION_CREATE; the keys differ between guild and direct messages."""
     channel = guild.channel(interaction.channel_id)
-    held = guild.permissions(interaction.user, channel)
+    granted = guild.permissions(interaction.user, channel)
     body: Json = {
         "id": str(interaction.id),
         "application_id": str(guild.application_id),
@@ -274,10 +274,10 @@ def interaction_payload(guild: GuildState, interaction: Interaction) -> Json:
         "version": 1,
         "data": interaction.data,
         "channel_id": str(channel.id),
-        "channel": channel_payload(guild, channel) | {"permissions": str(held)},
+        "channel": channel_payload(guild, channel) | {"permissions": str(granted)},
         "locale": "en-US",
         "app_permissions": str(guild.permissions(guild.application_id, channel)),
-        "attachment_size_limit": FILE_LIMIT,
+        "attachment_size_limit": MAX_FILE_BYTES,
         "entitlements": [],
         "authorizing_integration_owners": integration_owners(interaction),
         "context": BOT_DM if interaction.guild_id is None else GUILD,
@@ -289,7 +289,7 @@ def interaction_payload(guild: GuildState, interaction: Interaction) -> Json:
         body["guild_id"] = str(interaction.guild_id)
         body["guild_locale"] = "en-US"
         body["guild"] = {"id": str(interaction.guild_id), "locale": "en-US", "features": []}
-        body["member"] = member.payload() | {"permissions": str(held)}
+        body["member"] = member.payload() | {"permissions": str(granted)}
     if interaction.message_id is not None and interaction.message_id in guild.messages:
         body["message"] = message_payload(guild, guild.messages[interaction.message_id])
     return body

@@ -1,5 +1,5 @@
-"""The local stand-in for Stability's ``scripts/txt2img.py``: a program of its own.
+"""Emulate Stability's ``scripts/txt2img.py`` as a local program, ``python -m bot.txt2img``.
 
-Run it as ``python -m bot.txt2img``. It knows prompts, pictures and progress bars, and nothing of
-the rest of the bot, which only ever sees its files and its output.
+The package imports nothing else of the project: the bot starts it as a process and reads its files
+and its output.
 """

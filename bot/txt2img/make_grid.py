@@ -1,7 +1,6 @@
-"""Many pictures on one sheet, laid out as torchvision's ``make_grid`` does.
+"""Combine pictures into one grid with the layout of torchvision's ``make_grid``.
 
-Pictures stand in reading order with two black pixels around each and between them. Knows pixels
-only, not files.
+Pictures are in reading order, with two black pixels between them and around the grid.
 """
 
 from __future__ import annotations
@@ -11,14 +10,13 @@ from collections.abc import Sequence
 from PIL import Image
 
 BORDER = 2
-"""Pixels between two pictures and around the sheet."""
+"""Pixels between two pictures and around the grid."""
 
 
 def make_grid(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
-    """The sheet of ``pictures`` (at least one, all of one size), ``columns`` to a row.
+    """Return the grid of ``pictures`` (at least one, all of one size), ``columns`` per row.
 
-    A single picture comes back as it is, without a border: that is what ``make_grid`` does, and
-    who cuts a sheet apart has to know it.
+    A single picture is returned unchanged, without a border, as torchvision does.
     """
     if len(pictures) == 1:
         return pictures[0]
@@ -26,9 +24,9 @@ def make_grid(pictures: Sequence[Image.Image], columns: int) -> Image.Image:
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     size = ((width + BORDER) * columns + BORDER, (height + BORDER) * rows + BORDER)
-    sheet = Image.new("RGB", size)
+    grid = Image.new("RGB", size)
     for number, picture in enumerate(pictures):
         row, column = divmod(number, columns)
         left, top = (width + BORDER) * column + BORDER, (height + BORDER) * row + BORDER
-        sheet.paste(picture, (left, top))
-    return sheet
+        grid.paste(picture, (left, top))
+    return grid

@@ -1,8 +1,8 @@
-"""What a diffusers model is, read from its folder: family, guidance, and whether it can be loaded.
+"""Inspect a diffusers model: its family, guidance scale, and whether it can be loaded.
 
-Reads small JSON files and the heads of weight files, and loads no library, so it is cheap enough
-for ``gridbrush check`` and for a look before anybody is charged. A model on the Hugging Face hub is
-read from the hub's cache where it has been downloaded, and judged by its name where not.
+Reads small JSON files and the headers of weight files and loads no library, so it is cheap enough
+for ``gridbrush check``. A model on the Hugging Face hub is read from the hub's cache; if it is not
+downloaded, only its name is known.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ FAMILIES: Mapping[str, str] = {
     "FluxPipeline": "flux",
     "LatentConsistencyModelPipeline": "lcm",
 }
-"""The pipelines that this program can run, by the class that model_index.json names."""
+"""Supported pipelines: class name in model_index.json to family."""
 
 GUIDANCE: Mapping[str, float] = {
     "sd": 9.0,  # also what scripts/txt2img.py uses
@@ -34,18 +34,18 @@ GUIDANCE: Mapping[str, float] = {
     "turbo": 0.0,
     "lcm": 1.0,
 }
-"""The guidance scale that suits a family, where none is asked for."""
+"""Default guidance scale of each family."""
 
-_GUIDED = frozenset({"sd", "sdxl", "sd3", "turbo"})
-"""Families whose pipelines guide away from a negative prompt, if the scale is above 1."""
+_NEGATIVE_PROMPT_FAMILIES = frozenset({"sd", "sdxl", "sd3", "turbo"})
+"""Families in which a negative prompt has an effect, if the scale is above 1."""
 
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(?:/[A-Za-z0-9][\w.-]*)?", re.ASCII)
-_FAST = re.compile(r"turbo|lightning|hyper", re.IGNORECASE)
-_BY_NAME = (
+_DISTILLED = re.compile(r"turbo|lightning|hyper", re.IGNORECASE)
+_FAMILY_PATTERNS = (
     ("schnell", r"schnell"),
     ("flux", r"flux"),
     ("lcm", r"lcm|latent-consistency"),
-    ("turbo", _FAST.pattern),
+    ("turbo", _DISTILLED.pattern),
     ("sd3", r"stable-diffusion-3|sd-?3"),
     ("sdxl", r"xl"),
     ("sd", r"stable-diffusion|sd-"),
@@ -54,7 +54,7 @@ _SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 _WEIGHTS = (".safetensors", ".bin")
 _WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor")
 _OPTIONAL = ("text_encoder_3", "tokenizer_3")  # SD3's T5
-_LONGEST_HEAD = 1 << 24
+_MAX_HEADER_BYTES = 1 << 24
 _USE_A_FOLDER = (
     "Write the whole path of a folder with a model_index.json, or a model's name on the Hugging "
     "Face hub."
@@ -65,8 +65,8 @@ _CONVERT = (
 )
 
 
-class Unusable(UsageError):
-    """A model that cannot be painted with: ``problem``, and ``mend``, what helps."""
+class UnusableModel(UsageError):
+    """A model that cannot be used: the ``problem``, and a ``hint`` how to fix it."""
 
     def __init__(self, problem: str, hint: str) -> None:
         super().__init__(f"{problem}. {hint}")
@@ -76,11 +76,11 @@ class Unusable(UsageError):
 
 @dataclass(frozen=True, slots=True)
 class Model:
-    """A model as it is loaded and told of.
+    """The facts about a model that loading and reporting need.
 
-    ``name`` is the folder's own name, or the name on the hub; ``family`` a key of GUIDANCE, empty
-    where it is not known. ``guidance`` is None for the pipeline's own. ``variant`` and ``absent``
-    (parts that were saved as none) are for loading. ``note`` is for the operator.
+    ``name`` is the folder's name, or the name on the hub. ``family`` is a key of GUIDANCE, or
+    empty. ``guidance`` is None for the pipeline's default. ``variant`` and ``absent`` (components
+    saved as null) are arguments for loading. ``note`` is text for the operator.
     """
 
     name: str
@@ -91,46 +91,48 @@ class Model:
     note: str = ""
 
     def negative_acts(self, scale: float | None) -> bool:
-        """Return whether a negative prompt changes the picture at ``scale``; None: the default."""
+        """Return whether a negative prompt has an effect at ``scale``; None means the default."""
         scale = self.guidance if scale is None else scale
-        return not self.family or (self.family in _GUIDED and (scale is None or scale > 1))
+        return not self.family or (
+            self.family in _NEGATIVE_PROMPT_FAMILIES and (scale is None or scale > 1)
+        )
 
 
 def read_model(model: str, environment: Mapping[str, str]) -> Model:
-    """Return what ``model``, a folder or a name on the hub, is. Raises Unusable."""
+    """Return the facts about ``model``, a folder or a name on the hub. Raises UnusableModel."""
     path = Path(model)
     is_hub_name = _HUB_NAME.fullmatch(model) is not None
     if not is_hub_name and not path.exists():
-        raise Unusable(f"there is no folder {model}", _USE_A_FOLDER)
+        raise UnusableModel(f"there is no folder {model}", _USE_A_FOLDER)
     if not is_hub_name or path.is_dir():
         try:
-            return _read(path, path.resolve().name)
+            return _read_folder(path, path.resolve().name)
         except OSError as error:
-            raise Unusable(
+            raise UnusableModel(
                 f"{error.filename} cannot be read: {error.strerror}",
                 "Let the user who runs the jobs read the whole folder.",
             ) from error
-    if (folder := _downloaded(model, environment)) is not None:
-        return _read(folder, model)
+    if (folder := _cached_snapshot(model, environment)) is not None:
+        return _read_folder(folder, model)
     if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
-        hint = "Download it first (hf download NAME), or take HF_HUB_OFFLINE away."
-        raise Unusable(f"{model} is not downloaded, and HF_HUB_OFFLINE is set", hint)
-    family = next((key for key, words in _BY_NAME if re.search(words, model, re.I)), "")
-    note = "not downloaded yet: the first picture fetches it from the hub"
+        hint = "Download it first (hf download NAME), or unset HF_HUB_OFFLINE."
+        raise UnusableModel(f"{model} is not downloaded, and HF_HUB_OFFLINE is set", hint)
+    family = next((key for key, words in _FAMILY_PATTERNS if re.search(words, model, re.I)), "")
+    note = "not downloaded yet: the first picture downloads it from the hub"
     return Model(model, family, GUIDANCE.get(family), note=f"{note}; a folder needs its whole path")
 
 
-def _read(folder: Path, name: str) -> Model:
+def _read_folder(folder: Path, name: str) -> Model:
     if folder.is_file():
-        raise _file(folder)
+        raise _file_error(folder)
     if not (folder / "model_index.json").is_file():
-        raise _no_model(folder)
-    index = _json(folder / "model_index.json")
+        raise _folder_error(folder)
+    index = _read_json(folder / "model_index.json")
     kind = str(index.get("_class_name"))
     family = FAMILIES.get(kind)
     if family is None:
-        raise Unusable(
-            f"{folder} is a {kind}, which this engine cannot paint with",
+        raise UnusableModel(
+            f"{folder} is a {kind}, which this engine does not support",
             f"Name a model of one of: {', '.join(FAMILIES)}.",
         )
     parts = {key: entry for key, entry in index.items() if isinstance(entry, list)}
@@ -138,79 +140,85 @@ def _read(folder: Path, name: str) -> Model:
     variant = None
     for part in present:
         if not (folder / part).is_dir():
-            raise Unusable(f"{folder} lacks its part {part}", "Download or copy the model again.")
+            raise UnusableModel(
+                f"{folder} lacks its part {part}", "Download or copy the model again."
+            )
         if not part.startswith(_WITHOUT_WEIGHTS):
-            variant = _weights(folder / part) or variant
+            variant = _weights_variant(folder / part) or variant
     absent = tuple(key for key in parts if key in _OPTIONAL and key not in present)
-    family = _sort(folder, name, family)
+    family = _refine_family(folder, name, family)
     return Model(name, family, GUIDANCE[family], variant, absent)
 
 
-def _sort(folder: Path, name: str, family: str) -> str:
-    """The family more closely: distilled models need another guidance than those they come from."""
-    scheduler = _json(folder / "scheduler" / "scheduler_config.json", missing_ok=True)
-    unet = _json(folder / "unet" / "config.json", missing_ok=True)
-    transformer = _json(folder / "transformer" / "config.json", missing_ok=True)
+def _refine_family(folder: Path, name: str, family: str) -> str:
+    """Return the exact family: distilled models need another guidance than their base models."""
+    scheduler = _read_json(folder / "scheduler" / "scheduler_config.json", missing_ok=True)
+    unet = _read_json(folder / "unet" / "config.json", missing_ok=True)
+    transformer = _read_json(folder / "transformer" / "config.json", missing_ok=True)
     if family == "flux":
         distilled = transformer.get("guidance_embeds") is False or "schnell" in name.lower()
         return "schnell" if distilled else family
     if scheduler.get("_class_name") == "LCMScheduler" or unet.get("time_cond_proj_dim"):
         return "lcm"
-    # What sd-turbo and sdxl-turbo are saved with, and the models that they come from are not.
+    # The scheduler settings of sd-turbo and sdxl-turbo; their base models have others.
     euler = str(scheduler.get("_class_name")).startswith("Euler")
     trailing = scheduler.get("timestep_spacing") == "trailing"
-    if _FAST.search(name) or (euler and trailing and not scheduler.get("rescale_betas_zero_snr")):
+    if _DISTILLED.search(name) or (
+        euler and trailing and not scheduler.get("rescale_betas_zero_snr")
+    ):
         return "turbo"
     return family
 
 
-def _weights(part: Path) -> str | None:
-    """The variant that the part's weights are saved as, None for plain ones. Raises Unusable."""
+def _weights_variant(part: Path) -> str | None:
+    """Return the variant of the component's weights, or None. Raises UnusableModel."""
     hint = "Download the model's weights again, whole (with git: git lfs pull)."
     files = [path for path in part.iterdir() if path.suffix in _WEIGHTS]
     if not files:
-        raise Unusable(f"{part} has no weights", hint)
+        raise UnusableModel(f"{part} has no weights", hint)
     for path in files:
         # A pointer of Git LFS is a text of about 130 bytes.
         if path.stat().st_size < 1024 and (
             not path.stat().st_size or path.read_bytes().startswith(b"version https://git-lfs")
         ):
-            raise Unusable(f"{path} holds no weights, only their name", hint)
+            raise UnusableModel(f"{path} holds no weights: it is empty, or a Git LFS pointer", hint)
     if all(".fp16." in path.name for path in files):
         return "fp16"
     return None
 
 
-def _file(path: Path) -> Unusable:
-    """Why a file is no model for this engine."""
+def _file_error(path: Path) -> UnusableModel:
+    """Return the error for a file in place of a model folder."""
     if is_lora(path):
-        return Unusable(f"{path} is a LoRA, which changes a model and is none", _USE_A_FOLDER)
+        return UnusableModel(f"{path} is a LoRA and not a model", _USE_A_FOLDER)
     if path.suffix in _SINGLE_FILES:
-        return Unusable(f"{path} is a single file, and this engine loads folders", _CONVERT)
-    return Unusable(f"{path} is a file and no model's folder", _USE_A_FOLDER)
+        return UnusableModel(f"{path} is a single file, and this engine loads folders", _CONVERT)
+    return UnusableModel(f"{path} is a file and not a model's folder", _USE_A_FOLDER)
 
 
-def _no_model(folder: Path) -> Unusable:
-    """Why a folder without a model_index.json is no model."""
+def _folder_error(folder: Path) -> UnusableModel:
+    """Return the error for a folder without a model_index.json."""
     entries = sorted(folder.iterdir())
     if not entries:
-        return Unusable(f"{folder} is empty", _USE_A_FOLDER)
+        return UnusableModel(f"{folder} is empty", _USE_A_FOLDER)
     if any(
         "lora" in path.name or path.name == "adapter_config.json" or is_lora(path)
         for path in entries
         if path.is_file()
     ):
-        return Unusable(f"{folder} holds a LoRA, which changes a model and is none", _USE_A_FOLDER)
+        return UnusableModel(f"{folder} holds a LoRA and not a model", _USE_A_FOLDER)
     for path in entries:
         if (path / "model_index.json").is_file():
-            return Unusable(f"{folder} has no model_index.json", f"{path} has one: name that.")
+            return UnusableModel(f"{folder} has no model_index.json", f"{path} has one: name that.")
     if (folder / "config.json").is_file():
-        kind = _json(folder / "config.json").get("_class_name") or "something else"
-        return Unusable(f"{folder} is a part of a model ({kind})", "Name the folder around it.")
+        kind = _read_json(folder / "config.json").get("_class_name") or "something else"
+        return UnusableModel(
+            f"{folder} is a part of a model ({kind})", "Name the folder around it."
+        )
     for path in entries:
         if path.is_file() and path.suffix in _SINGLE_FILES:
-            return Unusable(f"{folder} holds single files such as {path.name}", _CONVERT)
-    return Unusable(f"{folder} has no model_index.json", _USE_A_FOLDER)
+            return UnusableModel(f"{folder} holds single files such as {path.name}", _CONVERT)
+    return UnusableModel(f"{folder} has no model_index.json", _USE_A_FOLDER)
 
 
 def is_lora(path: Path) -> bool:
@@ -219,7 +227,7 @@ def is_lora(path: Path) -> bool:
         return False
     with path.open("rb") as file:
         length = int.from_bytes(file.read(8), "little")
-        if length > _LONGEST_HEAD:
+        if length > _MAX_HEADER_BYTES:
             return False
         try:
             names = set(json.loads(file.read(length))) - {"__metadata__"}
@@ -230,9 +238,9 @@ def is_lora(path: Path) -> bool:
     )
 
 
-def _downloaded(name: str, environment: Mapping[str, str]) -> Path | None:
-    """Where the hub's cache has the model; None if it has not, or not all of it."""
-    for cache in _caches(environment):
+def _cached_snapshot(name: str, environment: Mapping[str, str]) -> Path | None:
+    """Return the model's folder in the hub's cache, or None if it is not there completely."""
+    for cache in _cache_folders(environment):
         folder = cache / f"models--{name.replace('/', '--')}"
         for snapshot in sorted(folder.glob("snapshots/*"), reverse=True):
             if (snapshot / "model_index.json").is_file():
@@ -240,7 +248,7 @@ def _downloaded(name: str, environment: Mapping[str, str]) -> Path | None:
     return None
 
 
-def _caches(environment: Mapping[str, str]) -> Iterator[Path]:
+def _cache_folders(environment: Mapping[str, str]) -> Iterator[Path]:
     if cache := environment.get("HF_HUB_CACHE"):
         yield Path(cache)
     if home := environment.get("HF_HOME"):
@@ -249,14 +257,17 @@ def _caches(environment: Mapping[str, str]) -> Iterator[Path]:
         yield Path(home) / ".cache" / "huggingface" / "hub"
 
 
-def _json(path: Path, *, missing_ok: bool = False) -> Mapping[str, Any]:
-    """The object in a file; empty if that is ``missing_ok`` and it is. Raises Unusable, OSError."""
+def _read_json(path: Path, *, missing_ok: bool = False) -> Mapping[str, Any]:
+    """Return the object in a JSON file, or an empty one if ``missing_ok`` and there is no file.
+
+    Raises UnusableModel, OSError.
+    """
     if missing_ok and not path.is_file():
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
     except ValueError as error:
-        raise Unusable(f"{path} is damaged: {error}", "Download the model again.") from error
+        raise UnusableModel(f"{path} is damaged: {error}", "Download the model again.") from error
     if not isinstance(found, dict):
-        raise Unusable(f"{path} is damaged: it is no object", "Download the model again.")
+        raise UnusableModel(f"{path} is damaged: it is not an object", "Download the model again.")
     return found

@@ -1,8 +1,8 @@
-"""What a run will paint, worked out from its options before the first stroke.
+"""Validate the options of a run and turn them into a plan.
 
-Refuses, in one sentence, everything ``scripts/txt2img.py`` would only trip over half way: a
-missing prompt, sizes its network cannot hold, prompts that do not fill the last batch. It reads
-the prompt file and nothing else, and knows neither engines nor pictures.
+Rejects with one sentence what would make ``scripts/txt2img.py`` fail half way: a missing prompt,
+sizes its network cannot process, prompts that do not fill the last batch. The prompt file is the
+only file that is read.
 """
 
 from __future__ import annotations
@@ -14,25 +14,25 @@ from pathlib import Path
 from bot.txt2img.arguments import Arguments
 
 _LATENT_STEP = 8
-"""The network halves its input three times, so both latent sides must be multiples of this."""
+"""The network halves its input three times: both latent sides must be multiples of this."""
 
 _PIXELS_PER_LATENT = 8
-"""The decoder's own factor; ``--f`` changes only the size of the latent, as in the original."""
+"""The decoder's factor; ``--f`` changes only the size of the latent, as in the original."""
 
-_TIMESTEPS = 1000
-_SEEDS = 2**32
+_MAX_TIMESTEPS = 1000
+_SEED_COUNT = 2**32
 
 
 class UsageError(Exception):
-    """The run cannot be done as asked; the text says what is allowed. Ends in exit status 1."""
+    """Invalid options; the text says what is allowed. The program exits with status 1."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sampler:
-    """A sampling method as the log shows it.
+    """A sampling method, as the log shows it.
 
-    ``announcements`` are the lines written before a batch; ``bars`` are the descriptions and
-    totals of the progress bars that follow one another; the totals add up to ``steps``.
+    ``announcements`` are the lines printed before a batch. ``bars`` are descriptions and totals of
+    the successive progress bars; the totals add up to the number of steps.
     """
 
     announcements: tuple[str, ...]
@@ -41,9 +41,9 @@ class Sampler:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """A run that can be done. ``width`` and ``height`` are the pixels of one picture.
+    """A valid run. ``width`` and ``height`` are the size of one picture in pixels.
 
-    ``batches`` holds the prompts of each batch; all of them are painted ``iterations`` times.
+    ``batches`` holds the prompts of each batch; all batches run ``iterations`` times.
     ``columns`` is the number of pictures per row of the grid. ``seed`` is in 0 .. 2**32-1.
     """
 
@@ -61,40 +61,40 @@ class Plan:
 
 
 def plan(options: Arguments, draw_seed: Callable[[], int]) -> tuple[Plan, tuple[str, ...]]:
-    """The plan and the warnings to print; raises Refusal.
+    """Return the plan and the warnings to print. Raises UsageError.
 
-    ``draw_seed`` gives the seed to use when the one asked for does not fit into 32 bits: the
-    original warns and draws one too.
+    ``draw_seed`` gives the seed if the requested one does not fit into 32 bits: the original warns
+    and draws one, too.
     """
     for name, value in (("--n_samples", options.n_samples), ("--n_iter", options.n_iter)):
         if value < 1:
             raise UsageError(f"{name} must be 1 or more, not {value}.")
     if not options.outdir:
         raise UsageError("--outdir needs a folder to write the pictures to.")
-    batches = _batches(options)
-    width, height = _size(options)
+    batches = _parse_batches(options)
+    width, height = _picture_size(options)
     seed = options.seed
     warnings: tuple[str, ...] = ()
-    if not 0 <= seed < _SEEDS:
-        warnings = (f"{seed} is not in bounds, numpy accepts from 0 to {_SEEDS - 1}",)
+    if not 0 <= seed < _SEED_COUNT:
+        warnings = (f"{seed} is not in bounds, numpy accepts from 0 to {_SEED_COUNT - 1}",)
         seed = draw_seed()
-    painted = Plan(
+    validated = Plan(
         batches=batches,
         iterations=options.n_iter,
         width=width,
         height=height,
         columns=options.n_rows if options.n_rows > 0 else options.n_samples,
         steps=options.steps,
-        sampler=_sampler(options, width, height),
+        sampler=_select_sampler(options, width, height),
         scale=options.scale,
         seed=seed,
         fixed_code=options.fixed_code,
         outdir=Path(options.outdir),
     )
-    return painted, warnings
+    return validated, warnings
 
 
-def _batches(options: Arguments) -> tuple[tuple[str, ...], ...]:
+def _parse_batches(options: Arguments) -> tuple[tuple[str, ...], ...]:
     if not options.from_file:
         if options.prompt is None:
             raise UsageError(
@@ -115,7 +115,7 @@ def _batches(options: Arguments) -> tuple[tuple[str, ...], ...]:
     return tuple(tuple(prompts[at : at + size]) for at in range(0, len(prompts), size))
 
 
-def _size(options: Arguments) -> tuple[int, int]:
+def _picture_size(options: Arguments) -> tuple[int, int]:
     if options.channels != 4:
         raise UsageError(
             f"--C must be 4, the latent channels of the model, not {options.channels}."
@@ -131,11 +131,11 @@ def _size(options: Arguments) -> tuple[int, int]:
     return sides[0], sides[1]
 
 
-def _sampler(options: Arguments, width: int, height: int) -> Sampler:
+def _select_sampler(options: Arguments, width: int, height: int) -> Sampler:
     steps = options.steps
-    least = 2 if options.dpm and not options.plms else 1
-    if not least <= steps <= _TIMESTEPS:
-        raise UsageError(f"--steps must be from {least} to {_TIMESTEPS}, not {steps}.")
+    min_steps = 2 if options.dpm and not options.plms else 1
+    if not min_steps <= steps <= _MAX_TIMESTEPS:
+        raise UsageError(f"--steps must be from {min_steps} to {_MAX_TIMESTEPS}, not {steps}.")
     shape = (
         options.n_samples,
         options.channels,

@@ -1,18 +1,18 @@
-"""The report of a run: what really painted, for whoever started the program.
+"""Write the report of a run, for the job script that started the program.
 
-One ``key=value`` a line: ``engine``, ``model`` (left out where there is none), ``steps``,
-``guidance`` (left out likewise) and ``negative`` (1 or 0). Lines, because a shell reads them.
+One ``key=value`` per line, so that a shell can read it: ``engine``, ``model`` and ``guidance``
+(absent if there is none), ``steps``, and ``negative`` (1 or 0).
 """
 
 from __future__ import annotations
 
 from pathlib import Path
 
-from bot.txt2img.engines.base import Report
+from bot.txt2img.engines.base import RunReport
 
 
-def write_report(report: Report, path: str) -> None:
-    """Write the report to ``path``, whole or not at all; nothing for an empty path."""
+def write_report(report: RunReport, path: str) -> None:
+    """Write the report to ``path`` atomically; an empty path writes nothing."""
     if not path:
         return
     lines = [f"engine={report.engine}"]

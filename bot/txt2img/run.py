@@ -1,7 +1,6 @@
-"""One run of the painter: batch after batch, each picture saved as it is done, then the grid.
+"""Execute a plan: generate batch after batch, save each picture, then save the grid.
 
-The order of files, lines and bars is that of ``scripts/txt2img.py``; which engine paints, and
-where the streams lead, is the caller's business.
+The order of files, lines and progress bars is that of ``scripts/txt2img.py``.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ _COMPRESSION = 3
 
 @dataclass(frozen=True, slots=True)
 class Streams:
-    """Where a run speaks: lines to ``out``, progress to ``err``; ``clock`` counts seconds."""
+    """The output of a run: lines go to ``out``, progress to ``err``; ``clock`` is in seconds."""
 
     out: TextIO
     err: TextIO
@@ -33,9 +32,9 @@ class Streams:
 
 
 def run(plan: Plan, negative: str, engine: ImageEngine, streams: Streams) -> None:
-    """Paint everything in ``plan`` into its folder; raises OSError when that cannot be written.
+    """Generate everything in ``plan`` into its folder. Raises OSError, UsageError.
 
-    Numbers continue from the entries the folder already has, so start with an empty one to get
+    File numbers continue from the entries in the folder: in an empty one the files are
     ``samples/00000.png`` and ``grid-0000.png``.
     """
     samples = plan.outdir / "samples"
@@ -50,14 +49,14 @@ def run(plan: Plan, negative: str, engine: ImageEngine, streams: Streams) -> Non
                 for prompts in plan.batches:
                     for line in plan.sampler.announcements:
                         print(line, file=streams.out)
-                    batch = _batch(plan, prompts, negative, first=len(pictures))
+                    batch = _build_batch(plan, prompts, negative, first=len(pictures))
                     with ExitStack() as stack:
                         sampler = _SamplerBars(bars, plan.sampler, stack)
-                        painted = engine.generate(batch, sampler.step)
-                    for picture in painted:
+                        generated = engine.generate(batch, sampler.step)
+                    for picture in generated:
                         _save(picture, samples / f"{number:05}.png")
                         number += 1
-                    pictures.extend(painted)
+                    pictures.extend(generated)
                     batches.advance()
             iterations.advance()
     _save(make_grid(pictures, plan.columns), plan.outdir / f"grid-{grid_number:04}.png")
@@ -67,7 +66,7 @@ def run(plan: Plan, negative: str, engine: ImageEngine, streams: Streams) -> Non
     )
 
 
-def _batch(plan: Plan, prompts: tuple[str, ...], negative: str, first: int) -> Batch:
+def _build_batch(plan: Plan, prompts: tuple[str, ...], negative: str, first: int) -> Batch:
     return Batch(
         prompts=prompts,
         negative=negative,
@@ -81,25 +80,25 @@ def _batch(plan: Plan, prompts: tuple[str, ...], negative: str, first: int) -> B
 
 
 class _SamplerBars:
-    """The bars of one batch; each opens when the one before it is full."""
+    """The progress bars of one batch; each opens when the previous one is complete."""
 
     def __init__(self, bars: ProgressBars, sampler: Sampler, stack: ExitStack) -> None:
         self._bars = bars
-        self._waiting = list(sampler.bars)
+        self._pending = list(sampler.bars)
         self._stack = stack
         self._current = self._open()
 
     def step(self) -> None:
-        """Count one sampling step; steps beyond the announced ones are not shown."""
+        """Count one sampling step; steps beyond the announced number are not shown."""
         if self._left:
             self._left -= 1
             self._current.advance()
-        if not self._left and self._waiting:
+        if not self._left and self._pending:
             self._stack.close()
             self._current = self._open()
 
     def _open(self) -> Bar:
-        description, self._left = self._waiting.pop(0)
+        description, self._left = self._pending.pop(0)
         return self._stack.enter_context(self._bars.bar(description, self._left))
 
 

@@ -1,8 +1,8 @@
-"""``python -m bot.txt2img.upscale DIR``: makes pictures four times larger without a network.
+"""Enlarge pictures four times without a model: ``python -m bot.txt2img.upscale DIR``.
 
-Stands in for the ``/opt/Real-ESRGAN/upscale.sh DIR`` of the workflow catalogue: every picture in
-DIR becomes ``$STORAGE_PATH/output_frames/<name>_out.png``. It interpolates and sharpens, and adds
-nothing that was not there. Exit status: 0 done, 1 with one line on standard error.
+Replaces the ``/opt/Real-ESRGAN/upscale.sh DIR`` of the workflow catalogue: every picture in DIR
+becomes ``$STORAGE_PATH/output_frames/<name>_out.png``, interpolated and sharpened. Exit status: 0
+success, 1 an error with one line on standard error.
 """
 
 from __future__ import annotations
@@ -20,20 +20,20 @@ from bot.txt2img.report import write_report
 
 FACTOR = 4
 _MAX_PIXELS = 4096 * 4096
-"""Of one picture to be enlarged; the result has sixteen times as many."""
+"""Of one input picture; the result has sixteen times as many."""
 
 
 def upscale_image(image: Image.Image) -> Image.Image:
-    """The picture four times as wide and high, in RGB."""
+    """Return the picture four times as wide and high, in RGB."""
     size = (image.width * FACTOR, image.height * FACTOR)
-    large = _rgb(image).resize(size, Image.Resampling.LANCZOS)
+    large = _to_rgb(image).resize(size, Image.Resampling.LANCZOS)
     return large.filter(ImageFilter.UnsharpMask(radius=2.4, percent=60, threshold=2))
 
 
-def _rgb(image: Image.Image) -> Image.Image:
-    """The picture in 8 bits, transparent parts on white."""
+def _to_rgb(image: Image.Image) -> Image.Image:
+    """Convert to 8-bit RGB; transparent parts become white."""
     if image.mode.startswith("I"):
-        # 16 bits of grey: converted as they are, everything above 255 would be white.
+        # 16-bit grey: without scaling, every value above 255 would become white.
         image = image.point(lambda value: value * (1 / 257) + 0.5).convert("L")
     elif image.mode in ("RGBA", "LA", "PA") or "transparency" in image.info:
         image = image.convert("RGBA")
@@ -44,7 +44,7 @@ def _rgb(image: Image.Image) -> Image.Image:
 
 
 def main(argv: Sequence[str], environment: Mapping[str, str], out: TextIO, err: TextIO) -> int:
-    """Enlarge every picture in the folder named by ``argv``; returns the exit status."""
+    """Enlarge every picture in the folder ``argv[0]``; return the exit status."""
     storage = environment.get("STORAGE_PATH", "")
     if len(argv) != 1 or not storage:
         print("usage: STORAGE_PATH=FOLDER python -m bot.txt2img.upscale DIR", file=err)
@@ -52,7 +52,7 @@ def main(argv: Sequence[str], environment: Mapping[str, str], out: TextIO, err: 
     folder = Path(argv[0])
     target = Path(storage) / "output_frames"
     try:
-        done = [_enlarge_file(path, target, out) for path in sorted(folder.iterdir())]
+        done = [_upscale_file(path, target, out) for path in sorted(folder.iterdir())]
     except (OSError, Image.DecompressionBombError) as error:
         print(f"upscale: {error}", file=err)
         return 1
@@ -64,8 +64,8 @@ def main(argv: Sequence[str], environment: Mapping[str, str], out: TextIO, err: 
     return 0
 
 
-def _enlarge_file(path: Path, target: Path, out: TextIO) -> bool:
-    """Whether ``path`` was a picture; anything else in the folder is passed over."""
+def _upscale_file(path: Path, target: Path, out: TextIO) -> bool:
+    """Upscale ``path``; return False, without an error, if it is not a picture."""
     if not path.is_file():
         return False
     try:

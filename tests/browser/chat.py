@@ -35,7 +35,7 @@ class Chat:
         """Go on as another member, in the same channel."""
         self.page.get_by_test_id("member-switcher").click()
         self.page.get_by_test_id(f"member-{name}").click()
-        label = f"You are {name}. Be somebody else"
+        label = f"You are {name}. Switch member"
         expect(self.page.get_by_role("button", name=label)).to_be_attached()
 
     def command(self, name: str, **options: str) -> None:

@@ -1,4 +1,4 @@
-"""Starts a real discord.py client against a playground; it never reaches Discord."""
+"""Run a real discord.py client against a playground; it never connects to Discord."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from bot.playground.server import Playground
 
 
 def png(width: int = 64, height: int = 48) -> bytes:
-    """Return a real picture."""
+    """Return a real image."""
     stream = io.BytesIO()
     Image.new("RGB", (width, height), (200, 30, 60)).save(stream, "PNG")
     return stream.getvalue()
 
 
 def picture(name: str = "grid.png", description: str | None = None) -> discord.File:
-    """Return a picture as discord.py uploads it."""
+    """Return an image as a file of discord.py."""
     return discord.File(io.BytesIO(png()), name, description=description)
 
 
 @contextmanager
 def pointed_at(playground: Playground) -> Iterator[None]:
-    """Point discord.py at the playground, and back afterwards."""
+    """Let discord.py use the playground's addresses until the block ends."""
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     Route.BASE = playground.api_base
     DiscordWebSocket.DEFAULT_GATEWAY = yarl.URL(playground.gateway_url)
@@ -43,7 +43,7 @@ def pointed_at(playground: Playground) -> Iterator[None]:
 
 
 class Bot(discord.Client):
-    """A bare client with a command tree, synced on start, and a list of what it heard."""
+    """A client with a command tree, synced on start, and a list of received events."""
 
     def __init__(self, intents: discord.Intents, set_up: Callable[[Bot], None]) -> None:
         super().__init__(intents=intents, guild_ready_timeout=0.1)
@@ -56,14 +56,14 @@ class Bot(discord.Client):
         await self.tree.sync()
 
     async def before_identify_hook(self, shard_id: int | None, *, initial: bool = False) -> None:
-        """Identify again at once; discord.py would wait 5 s for Discord's sake."""
+        """Identify without the 5 s that discord.py waits by default."""
 
     async def on_socket_event_type(self, event_type: str) -> None:
         self.heard.append(event_type)
         self._stirred.set()
 
     async def hears(self, event_type: str, times: int = 1) -> None:
-        """Wait until an event of this type has been heard so often."""
+        """Wait for ``count`` events of a type."""
         async with asyncio.timeout(10):
             while self.heard.count(event_type) < times:
                 self._stirred.clear()

@@ -6,7 +6,7 @@ from datetime import UTC, datetime, timedelta
 
 
 class Clock:
-    """A clock that moves only when it is told to."""
+    """A clock that the test advances."""
 
     def __init__(self) -> None:
         self.moment = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

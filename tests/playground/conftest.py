@@ -24,7 +24,7 @@ def world(clock: Clock) -> World:
 
 @pytest.fixture
 async def playground(world: World) -> AsyncIterator[Playground]:
-    """A playground on loopback; every call a test made to it is checked against Discord's document.
+    """Yield a playground; every call of the test is validated by Discord's document.
 
     Requests are checked only where they were accepted: the negative controls send rubbish.
     """

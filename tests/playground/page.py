@@ -1,4 +1,4 @@
-"""The page's side of the wire, without a browser."""
+"""Act as the page, without a browser."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ class Page:
 
 
 async def frames(socket: aiohttp.ClientWebSocketResponse, until: str) -> list[Any]:
-    """Return what the page hears, up to and including a type of event."""
+    """Return the received frames, up to and including a type of event."""
     heard: list[Any] = []
     while not heard or heard[-1]["t"] != until:
         heard.append(await socket.receive_json(timeout=10))

@@ -1,4 +1,4 @@
-"""Plain HTTP against a playground, for what discord.py would never send."""
+"""Send plain HTTP to a playground: requests that discord.py never sends."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.playground.state.models import COMPONENT, Channel, Interaction, Message
 
 
 class Api:
-    """Discord's REST API with the bot's token, without any library's good manners."""
+    """Discord's REST API with the bot's token, without the checks of a library."""
 
     def __init__(self, playground: Playground, client: httpx.AsyncClient) -> None:
         self.playground = playground
@@ -44,7 +44,7 @@ class Api:
         return await self.call("POST", f"/channels/{place.id}/messages", body)
 
     async def respond(self, interaction: Interaction, body: Any) -> httpx.Response:
-        """Answer an interaction for the first time."""
+        """Send the first response to an interaction."""
         path = f"/interactions/{interaction.id}/{interaction.token}/callback?with_response=1"
         return await self.call("POST", path, body)
 
@@ -57,7 +57,7 @@ class Api:
         return await self.call(method, path, body)
 
     def press(self, who: str = "Ada", message: Message | None = None) -> Interaction:
-        """Open an interaction as a press on a button would, whatever the message shows."""
+        """Open a button interaction, whether or not the message has the button."""
         world = self.playground.world
         source = message or world.message_board.say(world.bot, world.channel("imagine"), "press me")
         return world.interactions.open(
@@ -70,13 +70,13 @@ class Api:
 
 
 def error(response: httpx.Response) -> tuple[int, int]:
-    """Return a refusal's HTTP status and Discord's code."""
+    """Return the HTTP status and Discord's code of an error."""
     return response.status_code, response.json()["code"]
 
 
 @asynccontextmanager
 async def calling(playground: Playground) -> AsyncIterator[Api]:
-    """Return the API for the length of a block."""
+    """Yield the API client."""
     headers = {
         "Authorization": f"Bot {playground.token}",
         "User-Agent": "DiscordBot (https://example.invalid, 1)",

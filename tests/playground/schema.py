@@ -1,4 +1,4 @@
-"""Checks requests and replies against Discord's own OpenAPI document (a subset, in tests/data).
+"""Validate requests and responses by Discord's own OpenAPI document (a subset, in tests/data).
 
     assert_valid_request("POST", "/channels/1/messages", body)
     assert_valid_response("POST", "/channels/1/messages", 200, reply)

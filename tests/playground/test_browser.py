@@ -1,4 +1,4 @@
-"""What the page gets and what it may do, over plain HTTP and its websocket."""
+"""Test the page's API over plain HTTP and its websocket."""
 
 from __future__ import annotations
 
@@ -237,7 +237,7 @@ async def test_silence_reaches_the_page(playground: Playground, ada: Page, clock
             command_id=command_id(playground, "imagine"),
         )
         clock.pass_time(seconds=4)
-        playground.world.sweep()
+        playground.world.expire_unanswered()
         failed = (await frames(live, "INTERACTION_FAILED"))[-1]["d"]
     assert failed["message"] == "The application did not respond"
 

@@ -1,4 +1,4 @@
-"""A real discord.py client posts into channels, threads and direct messages."""
+"""Test channels, threads and direct messages with a real discord.py client."""
 
 from __future__ import annotations
 

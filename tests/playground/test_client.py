@@ -1,4 +1,4 @@
-"""The client's finer points, mostly without a network: forms, threads, what is refused."""
+"""Test details of the member client, mostly without a network: modals, threads, errors."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.client.waiter import ConditionWaiter
 from bot.playground.server import Playground
 from bot.playground.state import interactions
-from bot.playground.state.files import sign
+from bot.playground.state.files import signed_url
 from bot.playground.state.models import COMMAND, Interaction, Message, Upload
 from bot.playground.state.world import World
 from bot.playground.validation.components import number_components
@@ -95,7 +95,7 @@ async def test_a_form_of_all_sorts_is_handed_in_as_filled(world: World, ada: Mem
     ("values", "complaint"),
     [
         ({"who": []}, "required"),
-        ({"who": ["1"]}, "no such thing"),
+        ({"who": ["1"]}, "does not exist"),
         ({"who": ["1", "2"]}, "Too many"),
         ({"who": ["1"], "boxes": ["c"]}, "among the choices"),
         ({"who": ["1"], "text": "x" * 4001}, "between"),
@@ -113,11 +113,11 @@ async def test_forms_handed_in_by_strangers_or_broken_are_refused(
 ) -> None:
     form = opened(world)
     ben, client = world.user("Ben"), world.client
-    with pytest.raises(ClientError, match="No such form"):
+    with pytest.raises(ClientError, match="No such modal"):
         client.submit(ben, form.interaction, "form", [])
     with pytest.raises(ClientError, match="missing"):
         client.submit(ada.user, form.interaction, "form", [])
-    with pytest.raises(ClientError, match="not filled in properly"):
+    with pytest.raises(ClientError, match="submission is invalid"):
         client.submit(ada.user, form.interaction, "form", ["text"])  # type: ignore[list-item]
     small = {"custom_id": "form", "components": number_components([label(4, "t", style=1)])}
     strange = [label(4, "t", value="x"), label(4, "u", value="x")]
@@ -126,7 +126,7 @@ async def test_forms_handed_in_by_strangers_or_broken_are_refused(
     with pytest.raises(ClientError, match="Text is needed"):
         client.submit(ada.user, opened(world, small).interaction, "form", [label(4, "t")])
     form.interaction.modal = None
-    with pytest.raises(ClientError, match="No form"):
+    with pytest.raises(ClientError, match="No modal"):
         await ada.submit_modal(form, {})
 
 
@@ -150,7 +150,7 @@ async def test_selects_take_lists_and_channels_of_their_kind(
     forum = world.add_channel("forum", kind=15)
     chosen = await ada.select(message, "where", [forum])
     assert str(forum.id) in chosen.interaction.data["resolved"]["channels"]
-    with pytest.raises(ClientError, match="no such thing"):
+    with pytest.raises(ClientError, match="does not exist"):
         await ada.select(message, "where", [world.channel("imagine")])
     with pytest.raises(ClientError, match="must be a list"):
         world.client.click(ada.user, message.id, "where", str(forum.id))
@@ -169,13 +169,13 @@ async def test_typing_needs_an_option_in_focus_and_targets_must_exist(
         ],
     )
     imagine = world.channel("imagine")
-    with pytest.raises(ClientError, match="No option is being typed"):
+    with pytest.raises(ClientError, match="No option is focused"):
         world.client.run_command(
             ada.user, imagine, command, [{"name": "sub", "options": []}], typing=True
         )
     with pytest.raises(ClientError, match="list of objects"):
         world.client.run_command(ada.user, imagine, command, "text")
-    with pytest.raises(ClientError, match="nobody"):
+    with pytest.raises(ClientError, match="no such user"):
         world.client.run_context_menu(ada.user, imagine, menu, 1)
     with pytest.raises(TimeoutError):
         await ada.autocomplete("imagine", "paint sub", "o", "x", within=0.01)
@@ -281,10 +281,10 @@ async def test_an_uploaded_file_is_served_until_its_link_expires(
     kept = world.client.upload(world.user("Ada"), Upload("page.html", b"<script>", "text/html"))
     drawn = world.client.upload(world.user("Ada"), Upload("a.png", png()))
     async with aiohttp.ClientSession() as session:
-        async with session.get(sign(world, kept)) as reply:
+        async with session.get(signed_url(world, kept)) as reply:
             assert reply.headers["Content-Type"] == "application/octet-stream"
             assert reply.headers["Content-Disposition"] == "attachment"
-        url = sign(world, drawn)
+        url = signed_url(world, drawn)
         clock.pass_time(hours=23)
         async with session.get(url) as reply:
             assert reply.headers["Content-Disposition"] == "inline"

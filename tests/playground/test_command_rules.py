@@ -1,4 +1,4 @@
-"""What may be registered as a command, by the REST calls that register it."""
+"""Test the validation of commands, by the REST calls that register them."""
 
 from __future__ import annotations
 
@@ -125,7 +125,7 @@ async def test_servers_have_their_own_commands(playground: Playground) -> None:
         await api.call("PUT", base(api), [command("everywhere")])
         here = (await api.call("PUT", base(api, guild=True), [command("here")])).json()
         assert here[0]["guild_id"] == str(world.guild_id)
-        assert [one["name"] for one in world.commands.listing(None)] == ["everywhere"]
+        assert [one["name"] for one in world.commands.list_scope(None)] == ["everywhere"]
         stranger = f"/applications/{world.application_id}/guilds/1/commands"
         assert error(await api.call("PUT", stranger, [])) == (403, 50001)
         assert error(await api.call("GET", "/applications/1/commands")) == (403, 50001)

@@ -1,4 +1,4 @@
-"""A real discord.py client answers commands in every way there is."""
+"""Test every type of response to a command with a real discord.py client."""
 
 from __future__ import annotations
 
@@ -202,7 +202,7 @@ async def test_silence_is_told_to_the_person(playground: Playground, clock: Cloc
     async with running(playground, silent):
         used = await playground.as_member("Ada").slash("imagine", "mute")
         clock.pass_time(seconds=3.1)
-        playground.world.sweep()
+        playground.world.expire_unanswered()
         with pytest.raises(ResponseTimeout):
             await used.acked()
 
@@ -213,6 +213,6 @@ async def test_a_command_while_the_bot_is_away_fails(playground: Playground, clo
     clock.pass_time(seconds=1)
     used = await playground.as_member("Ada").slash("imagine", "mute")
     clock.pass_time(seconds=4)
-    playground.world.sweep()
+    playground.world.expire_unanswered()
     assert used.failed
     assert not playground.gateway.online

@@ -1,4 +1,4 @@
-"""What the page offers to break by hand, over HTTP as the page asks for it."""
+"""Test the fault menu over HTTP, as the page uses it."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ async def change(page: Page, channel: str = "imagine", **body: Any) -> Any:
 
 
 async def outcome(api: Api, place: str = "imagine", *, file: bool = True) -> int:
-    """Post into a channel: the status, 0 for a broken connection."""
+    """Post into a channel; return the status, 0 for a broken connection."""
     world = api.playground.world
     channel = world.direct_channel("Ada") if place == "Ada" else world.channel(place)
     path = f"/channels/{channel.id}/messages"

@@ -1,4 +1,4 @@
-"""What goes wrong on request, as discord.py and as plain HTTP see it."""
+"""Test injected faults, as discord.py and plain HTTP see them."""
 
 from __future__ import annotations
 

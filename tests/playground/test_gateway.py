@@ -1,4 +1,4 @@
-"""The gateway: identify, resume and replay, lost and repeated events, close codes."""
+"""Test the gateway: identify, resume, replay, dropped and repeated events, close codes."""
 
 from __future__ import annotations
 
@@ -69,10 +69,10 @@ async def test_an_interaction_can_arrive_twice_or_never(
         await used.answered()
         playground.gateway.replay_last_interaction()
         await playground.requested("POST", "/callback", 2)
-        playground.gateway.drop_session()
+        playground.gateway.drop_events()
         lost = await ada.slash("imagine", "count")
         clock.pass_time(seconds=4)
-        playground.world.sweep()
+        playground.world.expire_unanswered()
     answers = [one.reply for one in playground.requests if one.path.endswith("/callback")]
     assert answers[1]["code"] == 40060
     assert seen == [used.id, used.id]
@@ -106,11 +106,11 @@ async def test_what_people_write_is_blank_without_the_privileged_intent(
         await ben.say("imagine", f"hello <@{playground.world.application_id}>")
         await ben.say(playground.world.direct_channel("Ben"), "between us")
         async with asyncio.timeout(10):
-            blank, called, direct = [await read.get() for _ in range(3)]
+            blank, mentioning, direct = [await read.get() for _ in range(3)]
         with pytest.raises(ClientError):
             await ben.say("imagine", " ")
     assert blank == ""
-    assert called.startswith("hello")
+    assert mentioning.startswith("hello")
     assert direct == "between us"
 
 

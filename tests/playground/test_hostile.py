@@ -1,4 +1,4 @@
-"""Hostile bodies at every door of the playground: a refusal, never a crash; and foreign names."""
+"""Test invalid bodies at every endpoint (an error, never a crash) and foreign host names."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ import pytest
 
 from bot.playground.rest.app import BASE, ROUTES
 from bot.playground.server import Playground
-from bot.playground.untrusted import MAX_DEPTH, is_loopback, may_be_called, parse_json
+from bot.playground.untrusted_input import MAX_DEPTH, is_allowed_host, is_loopback, parse_json
 from tests.playground.raw import Api, calling
 
 DEEP = 100_000
@@ -38,7 +38,7 @@ BROKEN: dict[str, bytes] = {
     "a null byte": b"\x00",
     "no JSON": b"hello",
 }
-"""Bodies that are no JSON, or none that may be read."""
+"""Bodies that are not JSON, or JSON that is rejected."""
 
 VALUES: list[Any] = [
     *(None, True, -1, 10**30, 1.5, "x", "9" * 400, "²", [], [[]], {}, {"id": {}}),
@@ -62,18 +62,18 @@ WRONG: dict[str, bytes] = {
         for value in VALUES
     },
 }
-"""Good JSON of the wrong shape."""
+"""Valid JSON of the wrong shape."""
 
 
 @pytest.fixture(autouse=True)
 def no_traceback(caplog: pytest.LogCaptureFixture) -> Iterator[None]:
-    """What an unforeseen error of the server would leave behind."""
+    """Record unhandled errors of the server."""
     yield
     assert [one.getMessage() for one in caplog.records if one.levelno >= logging.ERROR] == []
 
 
 def addresses(api: Api) -> list[tuple[str, str, str]]:
-    """Every call of the API, with ids that exist: method, template and address."""
+    """Return every endpoint with existing ids: method, template and URL."""
     world = api.playground.world
     channel = world.channel("imagine")
     message = world.message_board.say(world.bot, channel, "mine")
@@ -115,17 +115,19 @@ async def test_no_call_takes_a_broken_body(playground: Playground, name: str) ->
 
 
 def test_deep_nesting_is_refused_however_far_python_may_recurse() -> None:
-    """In a process of its own: failing, this overflows the stack and kills it."""
+    """Run in a separate process: a failure overflows the stack and kills it."""
     program = (
         "import sys; sys.setrecursionlimit(10**6)\n"
-        "from bot.playground.untrusted import parse_json\n"
+        "from bot.playground.untrusted_input import parse_json\n"
         "for text in ('[' * 10**6, '{\"a\":' * 10**6, '[[' * 65 + ']]' * 65):\n"
         "    try:\n"
         "        parse_json(text)\n"
         "    except ValueError:\n"
         "        print('refused')\n"
     )
-    ended = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True)
+    ended = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False
+    )
     assert (ended.returncode, ended.stdout.split()) == (0, ["refused"] * 3), ended.stderr
 
 
@@ -137,7 +139,7 @@ def test_brackets_in_strings_are_no_nesting(text: str) -> None:
 
 
 def bodies(content: bytes) -> list[tuple[str, bytes]]:
-    """A body as JSON and as the JSON part of a multipart body: content type and bytes."""
+    """Return a body as JSON and as multipart: content type and bytes."""
     part = b'--x\r\nContent-Disposition: form-data; name="payload_json"\r\n\r\n%s\r\n--x--\r\n'
     return [("application/json", content), ("multipart/form-data; boundary=x", part % content)]
 
@@ -260,7 +262,7 @@ OWN = ("127.0.0.1", "127.0.0.1:1", "localhost:8788", "LOCALHOST", "[::1]:80", "p
 
 @pytest.mark.parametrize("door", DOORS)
 async def test_only_this_machines_own_names_are_answered(playground: Playground, door: str) -> None:
-    """A page elsewhere may point its own name at 127.0.0.1 and call whatever listens there."""
+    """Test a page that points its own name at 127.0.0.1 (DNS rebinding)."""
     async with httpx.AsyncClient(trust_env=False) as client:
 
         async def status(host: str) -> int:
@@ -292,7 +294,7 @@ async def test_only_this_machines_own_names_are_answered(playground: Playground,
 def test_by_which_name_a_server_may_be_called(
     host: str | None, reached_at: str, names: tuple[str, ...], answered: bool
 ) -> None:
-    assert may_be_called(host, reached_at, names) is answered
+    assert is_allowed_host(host, reached_at, names) is answered
 
 
 def test_loopback_is_what_no_name_server_decides() -> None:

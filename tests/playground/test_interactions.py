@@ -1,4 +1,4 @@
-"""The rules of answering: once, in time, with what fits, and by a token that dies."""
+"""Test the rules of responses: once, in time, of a fitting type, and with a valid token."""
 
 from __future__ import annotations
 
@@ -88,7 +88,7 @@ async def test_a_deferral_never_finished_fails_with_its_token(
         failed = []
         for minutes in (10, 6, 1):
             clock.pass_time(minutes=minutes)
-            playground.world.sweep()
+            playground.world.expire_unanswered()
             failed.append(pressed.failed)
     assert failed == [False, True, True]
 

@@ -1,4 +1,4 @@
-"""Faults that last: Discord away, proxies' pages, sizes, rights taken and given back."""
+"""Test faults that last: outages, proxies' pages, file sizes, permissions."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ LASTING: dict[str, tuple[Start, int | None]] = {
     ),
     "refused": (lambda faults, s: faults.refuse("*", "", 50013, seconds=s), 403),
 }
-PLACES: dict[str, Callable[[Api], Awaitable[httpx.Response]]] = {
+CALLS: dict[str, Callable[[Api], Awaitable[httpx.Response]]] = {
     "a message": lambda api: api.post("imagine", content="hello"),
     "an edit": lambda api: api.original(api.press(), body={"content": "x"}),
     "a first answer": lambda api: api.respond(api.press(), {"type": 5}),
@@ -43,16 +43,16 @@ PLACES: dict[str, Callable[[Api], Awaitable[httpx.Response]]] = {
 
 
 async def status_of(api: Api, place: str) -> int | None:
-    """The status of a call's answer, or None if there was none."""
+    """Return the status of a response, or None if there was none."""
     try:
-        reply = await PLACES[place](api)
+        reply = await CALLS[place](api)
     except httpx.TransportError:
         return None
     return reply.status_code
 
 
 async def gateway_status(playground: Playground) -> int | None:
-    """What the gateway answers a new connection: 101, an error, or None for nothing."""
+    """Return the gateway's status for a new connection: 101, an error, or None."""
     async with aiohttp.ClientSession() as session:
         try:
             async with session.ws_connect(playground.gateway_url):
@@ -71,11 +71,11 @@ async def test_a_lasting_fault_spoils_everything_until_its_time_is_up(
     async with calling(playground) as api:
         fault = start(playground.world.faults, 10)
         for _ in range(2):
-            assert {await status_of(api, place) for place in PLACES} == {status}
+            assert {await status_of(api, place) for place in CALLS} == {status}
             assert await gateway_status(playground) == status
             clock.pass_time(seconds=4)
         clock.pass_time(seconds=2)
-        assert not playground.world.faults.waits(fault)
+        assert not playground.world.faults.is_active(fault)
         assert await status_of(api, "a message") == 200
         assert await gateway_status(playground) == 101
 
@@ -176,7 +176,7 @@ async def test_only_the_next_call_with_a_file_is_cut(playground: Playground) -> 
         assert (await api.post("imagine", content="a card")).status_code == 200
         with pytest.raises(httpx.TransportError):
             await api.call("POST", path, {}, [("a.png", b"x")])
-        assert not world.faults.waits(fault)
+        assert not world.faults.is_active(fault)
         assert (await api.call("POST", path, {}, [("a.png", b"x")])).status_code == 200
 
 
@@ -216,7 +216,7 @@ async def test_what_is_taken_from_the_bot_can_be_given_back(
     playground: Playground, name: str
 ) -> None:
     world = playground.world
-    channel, take, give_back, expected = TAKEN[name]
+    channel, take, undo_denial, expected = TAKEN[name]
     world.message_board.open_thread(world.channel("imagine"), world.user("Ada"), "stories")
     place = world.channel(channel) if channel else world.direct_channel("Ada")
     async with calling(playground) as api:
@@ -225,7 +225,7 @@ async def test_what_is_taken_from_the_bot_can_be_given_back(
             take(world)
         assert error(await api.post(place, content="x")) == expected
         for _ in range(2):
-            give_back(world)
+            undo_denial(world)
         assert (await api.post(place, content="x")).status_code == 200
 
 

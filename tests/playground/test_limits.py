@@ -1,4 +1,4 @@
-"""Each limit Discord enforces on messages, just inside and just outside."""
+"""Test each limit of Discord's messages, just inside and just outside."""
 
 from __future__ import annotations
 

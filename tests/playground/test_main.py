@@ -1,4 +1,4 @@
-"""The playground as a program of its own."""
+"""Test the playground as a program."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""Files, edits and deletions of messages, by plain HTTP."""
+"""Test files, edits and deletions of messages, by plain HTTP."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from bot.playground.server import Playground
-from bot.playground.validation.message_body import FILE_BYTES
+from bot.playground.validation.message_body import MAX_FILE_BYTES
 from tests.playground.raw import calling, error
 
 V2 = 1 << 15
@@ -22,8 +22,8 @@ async def test_files_have_limits_in_number_size_and_sum(playground: Playground) 
 
         assert (await send(*[1] * 10)).status_code == 200
         assert error(await send(*[1] * 11)) == (400, 30015)
-        assert (await send(FILE_BYTES)).status_code == 200
-        assert error(await send(FILE_BYTES + 1)) == (413, 40005)
+        assert (await send(MAX_FILE_BYTES)).status_code == 200
+        assert error(await send(MAX_FILE_BYTES + 1)) == (413, 40005)
         assert error(await send(*[9 * 1024 * 1024] * 3)) == (413, 40005)
         described = {"content": "x", "attachments": [{"id": 0, "description": "d" * 1025}]}
         assert error(await api.call("POST", path, described, [("a.bin", b"x")])) == (400, 50035)
@@ -63,9 +63,9 @@ async def test_turning_v2_on_takes_emptying_the_rest_and_never_turns_back(
     async with calling(playground) as api:
         sent = await api.post("imagine", content="x")
         path = f"/channels/{world.channel('imagine').id}/messages/{sent.json()['id']}"
-        turning = {"flags": V2, "components": [TEXT]}
-        assert error(await api.call("PATCH", path, turning)) == (400, 50035)
-        turned = await api.call("PATCH", path, turning | {"content": None, "embeds": []})
+        converted = {"flags": V2, "components": [TEXT]}
+        assert error(await api.call("PATCH", path, converted)) == (400, 50035)
+        turned = await api.call("PATCH", path, converted | {"content": None, "embeds": []})
         assert turned.json()["flags"] & V2
         back = await api.call(
             "PATCH", path, {"flags": 0, "components": [{"type": 10, "content": "still"}]}

@@ -1,4 +1,4 @@
-"""Options: what the client lets a person send, and what of it reaches a real discord.py."""
+"""Test command options from the member client to a real discord.py client."""
 
 from __future__ import annotations
 
@@ -96,7 +96,7 @@ async def test_people_places_roles_and_files_are_resolved(playground: Playground
         )
         message = await used.answered()
         assert message.ephemeral
-        with pytest.raises(ClientError, match="no such thing"):
+        with pytest.raises(ClientError, match="does not exist"):
             await playground.as_member("Ada").slash(
                 "imagine", "show", member="1", where="1", role="1", file="1", whom="1"
             )

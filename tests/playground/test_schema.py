@@ -1,4 +1,4 @@
-"""The check against Discord's document is itself checked: it must be able to fail."""
+"""Test that the validation by Discord's document can fail."""
 
 from __future__ import annotations
 

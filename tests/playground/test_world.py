@@ -1,4 +1,4 @@
-"""The world without a network: permissions, mentions, ids, forms, waiting, and its own people."""
+"""Test the world without a network: permissions, mentions, ids, modals, waiting, members."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ from bot.playground.client.command_options import ClientError
 from bot.playground.client.driver import MemberDriver
 from bot.playground.client.waiter import ConditionWaiter
 from bot.playground.state import permissions
-from bot.playground.state.files import measure
+from bot.playground.state.files import image_size
 from bot.playground.state.models import SnowflakeGenerator, iter_components
 from bot.playground.state.world import World
 from bot.playground.validation.components import number_components
-from bot.playground.validation.errors import ApiError, ErrorCollector, Json, read_snowflake
+from bot.playground.validation.errors import ApiError, ErrorCollector, Json, parse_snowflake
 from bot.playground.validation.mentions import find_mentions
 from tests.playground.clock import Clock
 
@@ -35,7 +35,7 @@ def test_nobody_does_anything_in_a_channel_they_cannot_see(
     member: tuple[int, int],
     thread: bool,
 ) -> None:
-    held = permissions.effective(base, everyone, roles, member, thread=thread)
+    held = permissions.compute(base, everyone, roles, member, thread=thread)
     if base & permissions.ADMINISTRATOR:
         assert held == permissions.ALL
     elif not held & permissions.VIEW_CHANNEL:
@@ -55,10 +55,10 @@ def _sending() -> int:
 @given(st.lists(st.integers(1, 99), max_size=6), st.lists(st.integers(1, 99), max_size=6))
 def test_only_listed_users_are_called(named: list[int], listed: list[int]) -> None:
     text = " ".join(f"<@{one}> <@&{one}>" for one in named) + " @here"
-    called = find_mentions(text, {"parse": [], "users": [str(one) for one in listed]})
-    assert set(called.users) == set(named) & set(listed)
-    assert called.roles == ()
-    assert not called.everyone
+    mentions = find_mentions(text, {"parse": [], "users": [str(one) for one in listed]})
+    assert set(mentions.users) == set(named) & set(listed)
+    assert mentions.roles == ()
+    assert not mentions.everyone
     assert find_mentions(text, {"parse": ["everyone", "roles"]}).everyone
 
 
@@ -66,10 +66,10 @@ def test_only_listed_users_are_called(named: list[int], listed: list[int]) -> No
 @given(st.lists(st.integers(0, 3000), min_size=1, max_size=30))
 def test_ids_grow_whatever_the_clock_does(steps: list[int]) -> None:
     clock = Clock()
-    mint = SnowflakeGenerator(clock)
+    snowflakes = SnowflakeGenerator(clock)
     made = []
     for step in steps:
-        made.append(mint.next_id())
+        made.append(snowflakes.next_id())
         clock.pass_time(milliseconds=step - 1000)
     assert made == sorted(set(made))
 
@@ -100,7 +100,7 @@ def test_a_form_never_mixes_errors_with_places(paths: list[list[str]]) -> None:
     for path in paths:
         form.at(*path).add_error("CODE", "text")
     with pytest.raises(ApiError) as caught:
-        form.settle()
+        form.raise_errors()
 
     def check(node: Json) -> None:
         assert "_errors" not in node or len(node) == 1
@@ -113,7 +113,7 @@ def test_a_form_never_mixes_errors_with_places(paths: list[list[str]]) -> None:
 
 
 def test_ids_are_read_from_strings_and_numbers_only() -> None:
-    assert [read_snowflake(one) for one in ("7", 7, "x", "-7", -7, True, None, "٧", 1.5)] == [
+    assert [parse_snowflake(one) for one in ("7", 7, "x", "-7", -7, True, None, "٧", 1.5)] == [
         7,
         7,
         *[None] * 7,
@@ -121,17 +121,17 @@ def test_ids_are_read_from_strings_and_numbers_only() -> None:
 
 
 def test_what_is_no_picture_has_no_size() -> None:
-    assert measure(b"text") == (None, None)
+    assert image_size(b"text") == (None, None)
 
 
 def test_the_scene_has_its_people_and_places(world: World, clock: Clock) -> None:
-    assert world.moderator(world.user("Mo").id)
-    assert world.moderator(world.owner_id)
-    assert not world.moderator(world.user("Ada").id)
-    assert not world.moderator(1)
-    assert world.age_restricted(world.channel("#after-dark"))
+    assert world.is_moderator(world.user("Mo").id)
+    assert world.is_moderator(world.owner_id)
+    assert not world.is_moderator(world.user("Ada").id)
+    assert not world.is_moderator(1)
+    assert world.is_age_restricted(world.channel("#after-dark"))
     thread = world.message_board.open_thread(world.channel("after-dark"), world.bot, "t")
-    assert world.age_restricted(thread)
+    assert world.is_age_restricted(thread)
     assert world.permissions(world.owner_id, "imagine") == permissions.ALL
     assert world.permissions("Ada", world.direct_channel("Ben")) == 0
     born = (world.guild_id >> 22) + 1_420_070_400_000
@@ -152,10 +152,10 @@ def test_two_worlds_of_one_seed_are_alike(clock: Clock) -> None:
 
 
 async def test_waiting_ends_by_the_event_or_by_its_time(world: World) -> None:
-    watch = ConditionWaiter(world)
-    ada = MemberDriver(world, watch, world.user("Ada"))
+    waiter = ConditionWaiter(world)
+    ada = MemberDriver(world, waiter, world.user("Ada"))
     with pytest.raises(TimeoutError):
-        await watch.until(lambda _: None, within=0.01)
+        await waiter.until(lambda _: None, within=0.01)
     with pytest.raises(ClientError, match="1 to 2000"):
         await ada.say("imagine", "x" * 2001)
     world.overwrite("imagine", world.roles[world.guild_id], deny=permissions.SEND_MESSAGES)
@@ -207,7 +207,7 @@ def test_commands_keep_to_their_contexts_and_archived_threads_take_none(world: W
     with pytest.raises(ClientError, match="archived"):
         world.client.run_command(ada, thread, public, [])
     message = world.message_board.say(world.bot, imagine, "x")
-    with pytest.raises(ClientError, match="no control"):
+    with pytest.raises(ClientError, match="no component"):
         world.client.click(ada, message.id, "x", None)
 
 
@@ -216,5 +216,5 @@ def test_lives_may_be_shortened(world: World, clock: Clock) -> None:
     imagine = world.channel("imagine")
     opened = world.interactions.open(2, world.user("Ada"), imagine, {"name": "x"})
     clock.pass_time(seconds=1.5)
-    world.sweep()
+    world.expire_unanswered()
     assert opened.failed

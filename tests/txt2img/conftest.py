@@ -1,4 +1,4 @@
-"""The painter, run within the test: same entry as the program, streams and clock at hand."""
+"""Run the program within the test: its own entry point, with the test's streams and clock."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Paint = Callable[..., Outcome]
 
 
 def ticking(seconds: float) -> Callable[[], float]:
-    """A clock that has gone on by ``seconds`` every time it is read."""
+    """Return a clock that advances by ``seconds`` with each call."""
 
     def times() -> Iterator[float]:
         now = 0.0
@@ -39,7 +39,7 @@ def ticking(seconds: float) -> Callable[[], float]:
 
 @pytest.fixture
 def paint() -> Paint:
-    """Run the program with small pictures unless the words say otherwise."""
+    """Return a function that runs the program, by default with small pictures."""
 
     def run(*words: str, clock: Callable[[], float] | None = None, **environment: str) -> Outcome:
         out, err = io.StringIO(), io.StringIO()

@@ -1,4 +1,4 @@
-"""The sketches: what words become, and that every picture says what it is."""
+"""Test the sketches: the meaning of words, and the caption of every picture."""
 
 from __future__ import annotations
 

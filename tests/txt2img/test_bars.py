@@ -1,4 +1,4 @@
-"""Progress bars, byte for byte; the expected bytes were recorded from tqdm 4.70 on a pipe."""
+"""Test progress bars byte for byte; the expected bytes were recorded from tqdm 4.70 on a pipe."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.txt2img.tqdm_bars import ProgressBars, frame
+from bot.txt2img.tqdm_bars import ProgressBars, format_frame
 
 READABLE = re.compile(
     r"(Sampling|data|DDIM Sampler|PLMS Sampler|DPM init order|DPM multistep)"
@@ -32,7 +32,7 @@ RECORDED = (
 
 
 class Clock:
-    """Stands still until it is told otherwise."""
+    """A clock that the test sets."""
 
     def __init__(self) -> None:
         self.now = 100.0
@@ -109,7 +109,7 @@ def test_a_shorter_frame_covers_the_longer_one_before_it() -> None:
 def test_a_frame_shows_count_times_and_rate(
     done: int, elapsed: float, rate: float | None, expected: str
 ) -> None:
-    assert frame("data", done, 8, elapsed, rate, " ▏▎▍▌▋▊▉█") == expected
+    assert format_frame("data", done, 8, elapsed, rate, " ▏▎▍▌▋▊▉█") == expected
 
 
 @given(

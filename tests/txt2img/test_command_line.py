@@ -1,4 +1,4 @@
-"""What the original accepts is accepted, what it refuses is refused, with the same status."""
+"""Test that the command line accepts and rejects what the original does, with the same status."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""A real diffusers pipeline, tiny and random, through the same command line.
+"""Test a real diffusers pipeline, tiny and with random weights, by the command line.
 
 Opt-in: needs the extra ``gridbrush[diffusers]``; skipped without it.
 """
@@ -20,7 +20,7 @@ Painted = Callable[..., tuple[list[bytes], str]]
 
 pytestmark = [
     pytest.mark.diffusers,
-    # The libraries warn about each other on import; that is theirs to mend.
+    # The libraries warn about each other on import; nothing here can change it.
     pytest.mark.filterwarnings("ignore"),
 ]
 
@@ -33,7 +33,7 @@ def test_pictures_of_neighbouring_rows_never_start_alike() -> None:
 
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A Stable Diffusion pipeline of less than two million random weights, saved to a folder."""
+    """Return a folder with a Stable Diffusion pipeline of less than two million random weights."""
     return _save(tmp_path_factory.mktemp("model"), "tiny")
 
 
@@ -106,7 +106,7 @@ def _save(folder: Path, name: str, *, distilled: bool = False) -> Path:
 
 
 def _tokenizer(folder: Path, kind: type) -> Any:
-    """CLIP's tokenizer with an alphabet of single bytes and no merges."""
+    """Return CLIP's tokenizer with an alphabet of single bytes and no merges."""
     printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
     hidden = (byte for byte in range(256) if byte not in printable)
     letters = [*map(chr, printable), *(chr(256 + number) for number, _ in enumerate(hidden))]
@@ -120,7 +120,7 @@ def _tokenizer(folder: Path, kind: type) -> Any:
 
 @pytest.fixture
 def painted(model: Path, paint: Paint, tmp_path: Path) -> Painted:
-    """Paint with the tiny model; returns the samples' bytes and what the program said."""
+    """Run the tiny model; return the samples' bytes and the program's output."""
 
     def run(name: str, *words: str, **environment: str) -> tuple[list[bytes], str]:
         done = paint(
@@ -142,7 +142,7 @@ def painted(model: Path, paint: Paint, tmp_path: Path) -> Painted:
 def test_a_model_paints_samples_with_progress_for_every_step(painted: Painted, model: Path) -> None:
     found, said = painted("two", "--n_samples=2", "--W=128")
     assert len(set(found)) == 2
-    assert f"Painting with {model}" in said
+    assert f"Generating with {model}" in said
     assert "DDIM Sampler: 100%|██████████| 4/4" in said
 
 

@@ -1,4 +1,4 @@
-"""What a folder, a file or a name is taken for, without any library: every kind of mistake."""
+"""Test the inspection of folders, files and names, without any library."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from bot.txt2img.describe import describe
-from bot.txt2img.models import GUIDANCE, Unusable, read_model
+from bot.txt2img.models import GUIDANCE, UnusableModel, read_model
 from tests.txt2img.conftest import Paint
 
 CLASSES = {
@@ -108,7 +108,7 @@ MISTAKES: dict[str, tuple[Lay, str, str]] = {
     "a checkpoint.ckpt": (lambda at: put(at, WEIGHTS), "is a single file", "name the folder"),
     "a model.gguf": (lambda at: put(at, b"GGUF"), "is a single file", "from_single_file"),
     "a lora.safetensors": (lambda at: put(at, LORA), "is a LoRA", "whole path"),
-    "a text.txt": (lambda at: put(at, b"hello"), "is a file and no model's folder", "whole path"),
+    "a text.txt": (lambda at: put(at, b"hi"), "is a file and not a model's folder", "whole path"),
     "damaged.safetensors": (lambda at: put(at, b"\xff" * 99), "is a single file", "folder"),
     "cut.safetensors": (lambda at: put(at, b"\x09" + bytes(9)), "is a single file", "folder"),
     "empty": (lambda at: at.mkdir(), "is empty", "model_index.json"),
@@ -135,7 +135,7 @@ MISTAKES: dict[str, tuple[Lay, str, str]] = {
     "a list": (lambda at: put(at / "model_index.json", b"[]"), "is damaged", "again"),
     "video": (
         lambda at: model(at, "WanPipeline"),
-        "is a WanPipeline, which this engine cannot paint with",
+        "is a WanPipeline, which this engine does not support",
         "StableDiffusionXLPipeline",
     ),
     "inpainting": (
@@ -156,7 +156,7 @@ MISTAKES: dict[str, tuple[Lay, str, str]] = {
     ),
     "pointers": (
         lambda at: put(model(at) / "unet/diffusion_pytorch_model.safetensors", POINTER),
-        "holds no weights, only their name",
+        "holds no weights",
         "git lfs pull",
     ),
     "hollow": (
@@ -171,7 +171,7 @@ MISTAKES: dict[str, tuple[Lay, str, str]] = {
 def test_what_is_no_model_is_named_with_what_helps(tmp_path: Path, name: str) -> None:
     lay, problem, hint = MISTAKES[name]
     lay(tmp_path / name)
-    with pytest.raises(Unusable) as caught:
+    with pytest.raises(UnusableModel) as caught:
         read_model(str(tmp_path / name), {})
     assert problem in caught.value.problem
     assert hint in caught.value.hint
@@ -185,7 +185,7 @@ def test_what_is_no_model_is_named_with_what_helps(tmp_path: Path, name: str) ->
     "name", ["/nope/model", "./model", "../model", "~/model", "a/b/c", "-x", "C:\\models\\sd", " "]
 )
 def test_what_cannot_be_a_name_on_the_hub_is_a_folder_that_is_not_there(name: str) -> None:
-    with pytest.raises(Unusable, match="there is no folder"):
+    with pytest.raises(UnusableModel, match="there is no folder"):
         read_model(name, {})
 
 
@@ -194,7 +194,7 @@ def test_a_folder_that_may_not_be_read_is_named(tmp_path: Path) -> None:
         pytest.skip("root reads everything")
     folder = model(tmp_path / "m")
     folder.chmod(0)
-    with pytest.raises(Unusable, match="cannot be read"):
+    with pytest.raises(UnusableModel, match="cannot be read"):
         read_model(str(folder), {})
     folder.chmod(0o700)
 
@@ -233,7 +233,7 @@ def test_a_model_that_is_not_downloaded_is_judged_by_its_name(name: str, family:
     found = read_model(name, {"HOME": "/nowhere"})
     assert (found.family, found.guidance) == (family, GUIDANCE.get(family))
     assert "not downloaded yet" in found.note
-    with pytest.raises(Unusable, match="HF_HUB_OFFLINE is set"):
+    with pytest.raises(UnusableModel, match="HF_HUB_OFFLINE is set"):
         read_model(name, {"HF_HUB_OFFLINE": "1"})
 
 

@@ -1,4 +1,4 @@
-"""The real processes: ``python -m bot.txt2img`` and ``python -m bot.txt2img.upscale``."""
+"""Test the real processes: ``python -m bot.txt2img`` and ``python -m bot.txt2img.upscale``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Files, sizes, grids and repeatability of whole runs."""
+"""Test files, sizes, grids and repeatability of whole runs."""
 
 from __future__ import annotations
 
@@ -176,7 +176,7 @@ def test_the_dpm_solver_shows_two_bars_one_after_the_other(paint: Paint, tmp_pat
 
 
 class Hasty:
-    """An engine that steps more often than it was told to."""
+    """An engine that reports more steps than requested."""
 
     notice = ""
 
@@ -203,7 +203,7 @@ def test_steps_beyond_the_announced_ones_are_not_shown(tmp_path: Path) -> None:
 def test_a_refused_run_says_why_and_writes_nothing(paint: Paint, tmp_path: Path) -> None:
     done = paint("--prompt", f"--outdir={tmp_path / 'out'}")
     assert done.status == 1
-    assert done.err.startswith("painter: There is no prompt")
+    assert done.err.startswith("txt2img: There is no prompt")
     assert not (tmp_path / "out").exists()
 
 

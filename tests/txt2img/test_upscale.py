@@ -1,4 +1,4 @@
-"""Pictures made four times larger."""
+"""Test the enlargement of pictures."""
 
 from __future__ import annotations
 

@@ -1,1 +1,1 @@
-"""What a member's Discord client does: commands, options, presses."""
+"""Implement the rules of a member's Discord client."""

@@ -1,7 +1,6 @@
-"""What Discord's own client does before a command leaves it: find it, check it, resolve its ids.
+"""Validate commands and their options as Discord's client does, and resolve ids.
 
-It refuses in the client's words (``ClientError``); nothing that gets past it could not have been
-sent by a person. It knows commands and the realm, not the network.
+What a member could not send raises ``ClientError`` with the client's message.
 """
 
 from __future__ import annotations
@@ -26,47 +25,47 @@ from bot.playground.state.commands import (
 from bot.playground.state.files import attachment_payload
 from bot.playground.state.guild import GuildState
 from bot.playground.state.models import DIRECT, Channel, Json, User
-from bot.playground.validation.errors import read_snowflake
+from bot.playground.validation.errors import parse_snowflake
 
-LARGEST = 2**53
-OPTION_TEXT = 6000
+MAX_NUMBER = 2**53
+MAX_OPTION_CHARS = 6000
 
 
 class ClientError(Exception):
-    """Discord's client would not let a person do this; the text says why."""
+    """An action that Discord's client does not allow; the text says why."""
 
 
 class ResolvedData:
-    """Collects what the ids in an interaction stand for, ``data.resolved``."""
+    """Collect the objects of the ids in an interaction, ``data.resolved``."""
 
     def __init__(self, guild: GuildState) -> None:
         self._guild = guild
         self.resolved: Json = {}
 
-    def _keep(self, kind: str, ident: int, payload: Json) -> None:
+    def _add(self, kind: str, ident: int, payload: Json) -> None:
         self.resolved.setdefault(kind, {})[str(ident)] = payload
 
     def user(self, ident: int) -> bool:
-        """Resolve a user, and the member if they are in the server; False for strangers."""
+        """Resolve a user, and the member if there is one; return False if unknown."""
         user = self._guild.users.get(ident)
         if user is None:
             return False
-        self._keep("users", ident, user.payload())
+        self._add("users", ident, user.payload())
         member = self._guild.members.get(ident)
         if member is not None:
-            held = str(self._guild.base_permissions(member))
-            self._keep("members", ident, member.payload(with_user=False) | {"permissions": held})
+            granted = str(self._guild.base_permissions(member))
+            self._add("members", ident, member.payload(with_user=False) | {"permissions": granted})
         return True
 
     def role(self, ident: int) -> bool:
-        """Resolve a role."""
+        """Resolve a role; return False if unknown."""
         role = self._guild.roles.get(ident)
         if role is not None:
-            self._keep("roles", ident, role.payload())
+            self._add("roles", ident, role.payload())
         return role is not None
 
     def channel(self, ident: int, kinds: Iterable[int] | None) -> bool:
-        """Resolve a channel, if it is of one of the kinds wanted."""
+        """Resolve a channel of one of the types ``kinds``; return False if unknown."""
         channel = self._guild.channels.get(ident)
         if channel is None or (kinds and channel.type not in kinds):
             return False
@@ -76,19 +75,19 @@ class ResolvedData:
             for key in ("id", "name", "type", "parent_id", "thread_metadata")
             if key in payload
         }
-        held = self._guild.permissions(self._guild.application_id, channel)
-        self._keep("channels", ident, partial | {"permissions": str(held)})
+        granted = self._guild.permissions(self._guild.application_id, channel)
+        self._add("channels", ident, partial | {"permissions": str(granted)})
         return True
 
     def attachment(self, ident: int) -> bool:
-        """Resolve a file a person has uploaded."""
-        stashed = self._guild.stash.get(ident)
-        if stashed is not None:
-            self._keep("attachments", ident, attachment_payload(self._guild, stashed))
-        return stashed is not None
+        """Resolve an uploaded file; return False if unknown."""
+        uploaded = self._guild.uploads.get(ident)
+        if uploaded is not None:
+            self._add("attachments", ident, attachment_payload(self._guild, uploaded))
+        return uploaded is not None
 
     def entity(self, kind: int, ident: int, kinds: Iterable[int] | None = None) -> bool:
-        """Resolve an id by the option type (or the select type's) that holds it."""
+        """Resolve an id by the type of the option; return False if unknown."""
         match kind:
             case 6:
                 return self.user(ident)
@@ -105,7 +104,7 @@ class ResolvedData:
 def command_denied_reason(
     guild: GuildState, command: Json, user: User, channel: Channel
 ) -> str | None:
-    """Return why a person does not see a command in a channel, or None if they do."""
+    """Return why a user cannot run a command in a channel, or None if they can."""
     name = command["name"]
     if channel.type == DIRECT:
         contexts = command.get("contexts")
@@ -114,25 +113,25 @@ def command_denied_reason(
         return None if command.get("dm_permission", True) else f"{name} is for servers only"
     if command.get("contexts") is not None and 0 not in command["contexts"]:
         return f"{name} cannot be used in a server"
-    held = guild.permissions(user, channel)
-    if not held & permissions.VIEW_CHANNEL:
+    granted = guild.permissions(user, channel)
+    if not granted & permissions.VIEW_CHANNEL:
         return "You cannot see this channel"
-    if not held & permissions.USE_APPLICATION_COMMANDS:
+    if not granted & permissions.USE_APPLICATION_COMMANDS:
         return "You may not use commands in this channel"
     if channel.thread is not None and channel.thread.archived:
         return "Commands cannot be used in an archived thread"
-    if command.get("nsfw") and not guild.age_restricted(channel):
+    if command.get("nsfw") and not guild.is_age_restricted(channel):
         return f"{name} can only be used in age-restricted channels"
     wanted = command.get("default_member_permissions")
-    if wanted is None or held & permissions.ADMINISTRATOR or user.id == guild.owner_id:
+    if wanted is None or granted & permissions.ADMINISTRATOR or user.id == guild.owner_id:
         return None
-    if int(wanted) == 0 or held & int(wanted) != int(wanted):
+    if int(wanted) == 0 or granted & int(wanted) != int(wanted):
         return f"You do not have permission to use {name}"
     return None
 
 
 def build_options(command: Json, words: list[str], values: Json) -> list[Json]:
-    """Return ``options`` for a command typed as words ("quota-admin", "set") and values by name."""
+    """Return ``options`` of a command from subcommand words and option values by name."""
     if not words:
         known = {option["name"]: option for option in command.get("options") or []}
         options = []
@@ -149,12 +148,12 @@ def build_options(command: Json, words: list[str], values: Json) -> list[Json]:
     raise ClientError(f"{command['name']} has no subcommand {words[0]}")
 
 
-def check_options(
+def validate_options(
     resolver: ResolvedData, command: Json, options: object, *, typing: bool = False
 ) -> list[Json]:
-    """Return a person's options as the client would send them, or refuse.
+    """Return options as the client sends them. Raises ClientError.
 
-    ``typing`` is autocomplete: required options may be missing and one option is ``focused``.
+    ``typing`` means autocomplete: required options may be missing, and one option is ``focused``.
     """
     if not isinstance(options, list) or not all(isinstance(one, dict) for one in options):
         raise ClientError("options must be a list of objects")
@@ -171,13 +170,13 @@ def check_options(
         body: Json = {"name": name, "type": definition["type"]}
         if definition["type"] in (SUBCOMMAND, GROUP):
             inner = option.get("options") or []
-            body["options"] = check_options(resolver, definition, inner, typing=typing)
+            body["options"] = validate_options(resolver, definition, inner, typing=typing)
         elif typing and option.get("focused"):
             if not definition.get("autocomplete"):
                 raise ClientError(f"{name} has no autocomplete")
             body |= {"value": option.get("value", ""), "focused": True}
         else:
-            body["value"] = _check_value(resolver, definition, option.get("value"))
+            body["value"] = _validate_value(resolver, definition, option.get("value"))
         sent.append(body)
     missing = [
         name for name, one in defined.items() if one.get("required") and name not in branches
@@ -187,28 +186,31 @@ def check_options(
     return sent
 
 
-def _check_value(resolver: ResolvedData, option: Json, value: object) -> object:
+def _validate_value(resolver: ResolvedData, option: Json, value: object) -> object:
     name, kind = option["name"], option["type"]
     if kind == STRING:
         if not isinstance(value, str):
             raise ClientError(f"{name} takes text")
-        least, most = option.get("min_length", 0), option.get("max_length", OPTION_TEXT)
-        if not max(least, 1 if option.get("required") else 0) <= len(value) <= most:
-            raise ClientError(f"{name} takes {least} to {most} characters")
+        min_chars, max_chars = (
+            option.get("min_length", 0),
+            option.get("max_length", MAX_OPTION_CHARS),
+        )
+        if not max(min_chars, 1 if option.get("required") else 0) <= len(value) <= max_chars:
+            raise ClientError(f"{name} takes {min_chars} to {max_chars} characters")
     elif kind in (INTEGER, NUMBER):
         wanted = (int,) if kind == INTEGER else (int, float)
         if isinstance(value, bool) or not isinstance(value, wanted):
             raise ClientError(f"{name} takes a {'whole ' if kind == INTEGER else ''}number")
-        low, high = option.get("min_value", -LARGEST), option.get("max_value", LARGEST)
+        low, high = option.get("min_value", -MAX_NUMBER), option.get("max_value", MAX_NUMBER)
         if not low <= value <= high:
             raise ClientError(f"{name} takes {low} to {high}")
     elif kind == BOOLEAN:
         if not isinstance(value, bool):
             raise ClientError(f"{name} takes true or false")
     elif kind in (USER, CHANNEL, ROLE, MENTIONABLE, ATTACHMENT):
-        ident = read_snowflake(value)
+        ident = parse_snowflake(value)
         if ident is None or not resolver.entity(kind, ident, option.get("channel_types")):
-            raise ClientError(f"{name}: there is no such thing as {value}")
+            raise ClientError(f"{name}: {value} does not exist")
         return str(ident)
     choices = [choice["value"] for choice in option.get("choices") or []]
     if choices and value not in choices:

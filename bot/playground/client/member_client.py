@@ -1,7 +1,6 @@
-"""A person's Discord client without its screen: commands, buttons, selects, forms, plain words.
+"""Implement the actions of a member's Discord client: commands, components, modals, messages.
 
-The web page and the tests' driver both act through it, so both are held to the same rules. It
-speaks to the world directly; only the bot is on the other side of a network.
+The web page and the tests' driver both use it, so the same rules apply to both.
 """
 
 from __future__ import annotations
@@ -9,13 +8,13 @@ from __future__ import annotations
 from bot.playground.client.command_options import (
     ClientError,
     ResolvedData,
-    check_options,
     command_denied_reason,
+    validate_options,
 )
 from bot.playground.serializers import message_payload
 from bot.playground.state import permissions
 from bot.playground.state.commands import MESSAGE_MENU, USER_MENU, CommandRegistry
-from bot.playground.state.files import store
+from bot.playground.state.files import create_attachment
 from bot.playground.state.guild import GuildState
 from bot.playground.state.interactions import InteractionRegistry, focused_option
 from bot.playground.state.messages import MessageBoard
@@ -34,12 +33,12 @@ from bot.playground.state.models import (
     User,
 )
 from bot.playground.validation.components import SELECTS, STRING_SELECT
-from bot.playground.validation.errors import read_snowflake
+from bot.playground.validation.errors import parse_snowflake
 from bot.playground.validation.modals import modal_fields, validate_submission
 
 
 class MemberClient:
-    """Acts for members of the realm and refuses what Discord's client would refuse."""
+    """Act for members of the guild. What Discord's client does not allow raises ClientError."""
 
     def __init__(
         self,
@@ -53,26 +52,26 @@ class MemberClient:
         self._interactions = interactions
         self._commands = commands
 
-    def sees(self, user: User, message: Message) -> bool:
-        """Whether a message is on a person's screen."""
+    def can_see(self, user: User, message: Message) -> bool:
+        """Return whether a user sees a message."""
         channel = self._guild.channels.get(message.channel_id)
         if channel is None or message.ephemeral_for not in (None, user.id):
             return False
-        return self.sees_channel(user, channel)
+        return self.can_see_channel(user, channel)
 
-    def sees_channel(self, user: User, channel: Channel) -> bool:
-        """Whether a channel is in a person's list."""
+    def can_see_channel(self, user: User, channel: Channel) -> bool:
+        """Return whether a user sees a channel."""
         return bool(self._guild.permissions(user, channel) & permissions.VIEW_CHANNEL)
 
     def visible_commands(self, user: User, channel: Channel | None = None) -> list[Json]:
-        """Return the commands a person is offered; without a channel, anywhere in the server."""
+        """Return the commands that a user can run in a channel, or in any channel of the guild."""
         places = (
             [channel]
             if channel
             else [
                 one
                 for one in self._guild.channels.values()
-                if one.type != DIRECT and self.sees_channel(user, one)
+                if one.type != DIRECT and self.can_see_channel(user, one)
             ]
         )
         return [
@@ -84,7 +83,7 @@ class MemberClient:
         ]
 
     def command(self, name: str, kind: int, channel: Channel) -> Json:
-        """Return a registered command by name, the server's own before a global one."""
+        """Return a registered command by name; the guild's own has priority over a global one."""
         found = [
             command
             for command in self._commands.all()
@@ -97,7 +96,7 @@ class MemberClient:
         return max(found, key=lambda command: "guild_id" in command)
 
     def say(self, user: User, channel: Channel, content: str) -> Message:
-        """Post a person's plain message."""
+        """Post a member's plain message."""
         held = self._guild.permissions(user, channel)
         needed = "SEND_MESSAGES_IN_THREADS" if channel.is_thread else "SEND_MESSAGES"
         if not held & permissions.NAMES[needed]:
@@ -107,9 +106,9 @@ class MemberClient:
         return self._board.say(user, channel, content)
 
     def upload(self, user: User, upload: Upload) -> Attachment:
-        """Take a file for an attachment option or a form; its id is the option's value."""
-        kept = store(self._guild, upload, user.id, description=None, ephemeral=True)
-        self._guild.stash[kept.id] = kept
+        """Store a file for an attachment option or a modal; its id is the value."""
+        kept = create_attachment(self._guild, upload, user.id, description=None, ephemeral=True)
+        self._guild.uploads[kept.id] = kept
         return kept
 
     def run_command(
@@ -121,12 +120,12 @@ class MemberClient:
         *,
         typing: bool = False,
     ) -> Interaction:
-        """Use a slash command, or (``typing``) ask for suggestions while filling it in."""
-        self._allow(user, channel, command)
+        """Run a slash command, or with ``typing`` request autocomplete choices."""
+        self._require_command_access(user, channel, command)
         resolver = ResolvedData(self._guild)
-        sent = check_options(resolver, command, options or [], typing=typing)
+        sent = validate_options(resolver, command, options or [], typing=typing)
         if typing and focused_option(sent) is None:
-            raise ClientError("No option is being typed in")
+            raise ClientError("No option is focused")
         data = self._command_data(command, resolver)
         if sent:
             data["options"] = sent
@@ -135,26 +134,26 @@ class MemberClient:
     def run_context_menu(
         self, user: User, channel: Channel, command: Json, target: int
     ) -> Interaction:
-        """Use a context menu command on a message or a user."""
-        self._allow(user, channel, command)
+        """Run a context menu command on a message or user."""
+        self._require_command_access(user, channel, command)
         resolver = ResolvedData(self._guild)
         if command["type"] == MESSAGE_MENU:
-            message = self._visible(user, target)
+            message = self._visible_message(user, target)
             resolver.resolved["messages"] = {str(target): message_payload(self._guild, message)}
         elif command["type"] != USER_MENU or not resolver.user(target):
-            raise ClientError("There is nobody of that name")
+            raise ClientError("There is no such user")
         data = self._command_data(command, resolver) | {"target_id": str(target)}
         return self._interactions.open(COMMAND, user, channel, data)
 
     def click(self, user: User, message_id: int, custom_id: str, values: object) -> Interaction:
-        """Press a button (``values`` None) or choose in a select."""
-        message = self._visible(user, message_id)
+        """Click a button (``values`` None) or choose values of a select."""
+        message = self._visible_message(user, message_id)
         channel = self._guild.channel(message.channel_id)
         if channel.thread is not None and channel.thread.archived:
             raise ClientError("This thread is archived")
         controls = [one for one in message.controls() if one.get("custom_id") == custom_id]
         if not controls:
-            raise ClientError(f"The message has no control {custom_id}")
+            raise ClientError(f"The message has no component {custom_id}")
         control = controls[0]
         if control.get("disabled"):
             raise ClientError(f"{control.get('label') or custom_id} is disabled")
@@ -165,7 +164,7 @@ class MemberClient:
         }
         if control["type"] in SELECTS:
             resolver = ResolvedData(self._guild)
-            data["values"] = choose(resolver, control, values)
+            data["values"] = validate_selection(resolver, control, values)
             if resolver.resolved:
                 data["resolved"] = resolver.resolved
         return self._interactions.open(COMPONENT, user, channel, data, message=message)
@@ -173,24 +172,26 @@ class MemberClient:
     def submit(
         self, user: User, opened_by: Interaction, custom_id: str, components: list[Json]
     ) -> Interaction:
-        """Hand in the form that an interaction opened."""
+        """Submit the modal that an interaction opened."""
         modal = opened_by.modal
         if modal is None or modal["custom_id"] != custom_id or opened_by.user is not user:
-            raise ClientError("No such form is open")
+            raise ClientError("No such modal is open")
         try:
             problem = validate_submission(modal, components)
         except (KeyError, TypeError, AttributeError) as error:
-            raise ClientError(f"The form is not filled in properly: {error}") from error
+            raise ClientError(f"The modal submission is invalid: {error}") from error
         if problem:
             raise ClientError(problem)
         resolver = ResolvedData(self._guild)
-        handed_in = {one["custom_id"]: one for one in modal_fields({"components": components})}
+        submitted_fields = {
+            one["custom_id"]: one for one in modal_fields({"components": components})
+        }
         for field in modal_fields(modal):
             if field["type"] in (*SELECTS, 19) and field["type"] != STRING_SELECT:
                 kind = {5: 6, 6: 8, 7: 9, 8: 7, 19: 11}[field["type"]]
-                for value in handed_in[field["custom_id"]].get("values") or []:
-                    if not resolver.entity(kind, read_snowflake(value) or 0):
-                        raise ClientError(f"There is no such thing as {value}")
+                for value in submitted_fields[field["custom_id"]].get("values") or []:
+                    if not resolver.entity(kind, parse_snowflake(value) or 0):
+                        raise ClientError(f"{value} does not exist")
         data: Json = {"custom_id": custom_id, "components": components}
         if resolver.resolved:
             data["resolved"] = resolver.resolved
@@ -200,14 +201,14 @@ class MemberClient:
             MODAL_SUBMIT, user, channel, data, message=message, parent=opened_by
         )
 
-    def _allow(self, user: User, channel: Channel, command: Json) -> None:
+    def _require_command_access(self, user: User, channel: Channel, command: Json) -> None:
         reason = command_denied_reason(self._guild, command, user, channel)
         if reason is not None:
             raise ClientError(reason)
 
-    def _visible(self, user: User, message_id: int) -> Message:
+    def _visible_message(self, user: User, message_id: int) -> Message:
         message = self._guild.messages.get(message_id)
-        if message is None or not self.sees(user, message):
+        if message is None or not self.can_see(user, message):
             raise ClientError("There is no such message")
         return message
 
@@ -220,8 +221,8 @@ class MemberClient:
         return data
 
 
-def choose(resolver: ResolvedData, select: Json, values: object) -> list[str]:
-    """Return the values of a select as sent, or refuse what its menu does not offer."""
+def validate_selection(resolver: ResolvedData, select: Json, values: object) -> list[str]:
+    """Return the chosen values of a select. Raises ClientError for values it does not have."""
     if not isinstance(values, list | tuple):
         raise ClientError("values must be a list")
     chosen = [str(value) for value in values]
@@ -232,10 +233,10 @@ def choose(resolver: ResolvedData, select: Json, values: object) -> list[str]:
     if select["type"] == STRING_SELECT:
         offered = {option["value"] for option in select["options"]}
         if not set(chosen) <= offered:
-            raise ClientError(f"The menu does not offer {sorted(set(chosen) - offered)}")
+            raise ClientError(f"The select does not have {sorted(set(chosen) - offered)}")
         return chosen
     kind = {5: 6, 6: 8, 7: 9, 8: 7}[select["type"]]
     for value in chosen:
-        if not resolver.entity(kind, read_snowflake(value) or 0, select.get("channel_types")):
-            raise ClientError(f"There is no such thing as {value}")
+        if not resolver.entity(kind, parse_snowflake(value) or 0, select.get("channel_types")):
+            raise ClientError(f"{value} does not exist")
     return chosen

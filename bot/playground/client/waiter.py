@@ -1,7 +1,4 @@
-"""Waiting for something to become true of the world, without looking again and again.
-
-It is woken by the realm's events and checks then; nothing polls and nothing sleeps.
-"""
+"""Wait for conditions of a world, which are evaluated after each event, without polling."""
 
 from __future__ import annotations
 
@@ -16,7 +13,7 @@ Value = TypeVar("Value")
 
 
 class ConditionWaiter:
-    """Holds everyone who waits for a condition of one world."""
+    """Wait for conditions of one world; many tasks can wait at once."""
 
     def __init__(self, world: World) -> None:
         self._world = world
@@ -27,16 +24,16 @@ class ConditionWaiter:
         self.notify()
 
     def notify(self) -> None:
-        """Let every condition be looked at again; needed only for changes the world cannot see."""
+        """Evaluate all conditions again; needed only after changes without an event."""
         for waiting in self._waiting:
             waiting.set()
 
     async def until(
         self, condition: Callable[[World], Value | None], *, within: float = 10.0
     ) -> Value:
-        """Return the condition's value once it is truthy; TimeoutError after ``within`` seconds.
+        """Return the value of ``condition`` as soon as it is truthy.
 
-        An exception of the condition ends the wait.
+        Raises TimeoutError after ``within`` seconds, and what ``condition`` raises.
         """
         woken = asyncio.Event()
         self._waiting.add(woken)

@@ -1,1 +1,1 @@
-"""The emulator's gateway: websocket sessions and events."""
+"""Implement Discord's gateway: websocket sessions and events."""

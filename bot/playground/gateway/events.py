@@ -1,7 +1,4 @@
-"""Which events go over the gateway, to whom, and what they show: names, intents, redaction.
-
-It turns the realm's events into Discord's payloads; connections and sessions are the gateway's.
-"""
+"""Serialize events for the gateway: name, payload, required intent, redaction of content."""
 
 from __future__ import annotations
 
@@ -22,7 +19,7 @@ GUILD_MESSAGES = 1 << 9
 DIRECT_MESSAGES = 1 << 12
 MESSAGE_CONTENT = 1 << 15
 PRIVILEGED = GUILD_MEMBERS | GUILD_PRESENCES | MESSAGE_CONTENT
-PLACES = {
+CHANNEL_EVENTS = {
     "CHANNEL_CREATE",
     "CHANNEL_UPDATE",
     "CHANNEL_DELETE",
@@ -30,11 +27,11 @@ PLACES = {
     "THREAD_UPDATE",
     "THREAD_DELETE",
 }
-POSTS = {"MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE"}
+MESSAGE_EVENTS = {"MESSAGE_CREATE", "MESSAGE_UPDATE", "MESSAGE_DELETE"}
 
 
-def render(world: World, event: Event) -> tuple[str, Json, int] | None:
-    """Return name, data and the intent needed (0: none), or None if bots never see the event."""
+def serialize_event(world: World, event: Event) -> tuple[str, Json, int] | None:
+    """Return name, payload and required intent (0: none), or None if bots do not get the event."""
     channel = event.channel
     if event.name == "INTERACTION_CREATE":
         return event.name, interaction_payload(world, event.data["interaction"]), 0
@@ -52,10 +49,10 @@ def render(world: World, event: Event) -> tuple[str, Json, int] | None:
     if channel is None:
         return None
     direct = channel.type == DIRECT
-    if event.name in PLACES and not direct:
+    if event.name in CHANNEL_EVENTS and not direct:
         return event.name, channel_payload(world, channel), GUILDS
     message = event.message
-    if event.name not in POSTS or message is None or message.ephemeral:
+    if event.name not in MESSAGE_EVENTS or message is None or message.ephemeral:
         return None
     needed = DIRECT_MESSAGES if direct else GUILD_MESSAGES
     where: Json = {} if direct else {"guild_id": str(world.guild_id)}
@@ -68,7 +65,7 @@ def render(world: World, event: Event) -> tuple[str, Json, int] | None:
 
 
 def redact(world: World, event: Event, data: Json, intents: int) -> Json:
-    """Blank what a session without the message content intent may not read."""
+    """Remove content that a session without the message content intent must not see."""
     message = event.message
     if (
         message is None

@@ -1,7 +1,7 @@
-"""The gateway: one websocket per bot process, with identify, heartbeat, resume and replay.
+"""Serve the gateway: a websocket per bot process with identify, heartbeat, resume and replay.
 
-It sends what the realm tells, filtered by the intents a session asked for. Text frames only: a
-client that asks for compression accepts them as well.
+Events are filtered by the intents of the session. Frames are always uncompressed text: clients
+that ask for compression accept them, too.
 """
 
 from __future__ import annotations
@@ -21,11 +21,28 @@ from bot.playground.serializers import guild_create_payload
 from bot.playground.state.guild import Event
 from bot.playground.state.models import Json
 from bot.playground.state.world import World
-from bot.playground.untrusted import parse_json
+from bot.playground.untrusted_input import parse_json
 
-DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID, HELLO, ACK = 0, 1, 2, 6, 7, 9, 10, 11
-QUIET = {3, 4}  # presence and voice state: accepted, without effect
-UNKNOWN_OP, DECODE_ERROR, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY, BAD_INTENTS, FORBIDDEN_INTENTS = (
+DISPATCH, HEARTBEAT, IDENTIFY, RESUME, RECONNECT, INVALID_SESSION, HELLO, ACK = (
+    0,
+    1,
+    2,
+    6,
+    7,
+    9,
+    10,
+    11,
+)
+IGNORED_OPS = {3, 4}  # presence and voice state updates
+(
+    UNKNOWN_OP,
+    DECODE_ERROR,
+    NOT_AUTHENTICATED,
+    AUTHENTICATION_FAILED,
+    ALREADY_AUTHENTICATED,
+    INVALID_INTENTS,
+    DISALLOWED_INTENTS,
+) = (
     4001,
     4002,
     4003,
@@ -35,24 +52,24 @@ UNKNOWN_OP, DECODE_ERROR, NOT_AUTHENTICATED, BAD_TOKEN, ALREADY, BAD_INTENTS, FO
     4014,
 )
 HEARTBEAT_MS = 41_250
-REPLAY = 1000
+MAX_REPLAYED_EVENTS = 1000
 ALL_INTENTS = (1 << 26) - 1
 
 
 @dataclass(slots=True, eq=False)
 class Session:
-    """What outlives a connection: the sequence and the events a resume would replay."""
+    """The state that outlives a connection: sequence number and events to replay on resume."""
 
     id: str
     intents: int
     sequence: int = 0
-    buffer: deque[Json] = field(default_factory=lambda: deque(maxlen=REPLAY))
+    buffer: deque[Json] = field(default_factory=lambda: deque(maxlen=MAX_REPLAYED_EVENTS))
     connection: _Connection | None = None
 
 
 @dataclass(slots=True, eq=False)
 class _Connection:
-    """One open websocket; frames go through ``outbox`` so that their order is kept."""
+    """An open websocket; ``outbox`` keeps the order of the frames."""
 
     socket: web.WebSocketResponse
     transport: asyncio.Transport | None = None
@@ -64,11 +81,11 @@ class _Connection:
         self.outbox.put_nowait(frame)
 
     def close(self, code: int) -> None:
-        """Queue the end, with a close code."""
+        """Queue closing the connection with a close code."""
         self.outbox.put_nowait(code)
 
     async def write(self) -> None:
-        """Write queued frames until a close code comes up."""
+        """Write queued frames until a close code."""
         while True:
             frame = await self.outbox.get()
             if isinstance(frame, int):
@@ -81,7 +98,7 @@ class _Connection:
 
 
 class Gateway:
-    """Discord's gateway for one world. ``identifies``, ``resumes``, ``heartbeats`` count calls."""
+    """Serve the gateway of one world. ``identifies``, ``resumes``, ``heartbeats`` are counters."""
 
     def __init__(self, world: World) -> None:
         self.world = world
@@ -91,50 +108,50 @@ class Gateway:
         self.heartbeats = 0
         self._connections: set[_Connection] = set()
         self._last_interaction: Json | None = None
-        self._to_lose = 0
-        world.faults.cut.append(self.break_off)
+        self._events_to_drop = 0
+        world.faults.cut.append(self.abort_connections)
         world.listeners.append(self._on_event)
 
     @property
     def online(self) -> bool:
-        """Whether a bot is connected and identified."""
+        """Return whether a bot is connected and identified."""
         return any(session.connection is not None for session in self.sessions.values())
 
-    # Trouble on request
+    # Fault injection
 
     def send_reconnect(self) -> None:
-        """Send op 7 to everyone: reconnect and resume."""
+        """Send op 7 (reconnect) on all connections."""
         for connection in self._connections:
             connection.send({"op": RECONNECT, "d": None})
 
     def invalidate(self, *, resumable: bool) -> None:
-        """Send op 9 to everyone; not resumable means that their sessions are gone."""
+        """Send op 9 (invalid session) on all connections; end the sessions unless resumable."""
         if not resumable:
             for session in self.sessions.values():
                 self._detach(session)
             self.sessions.clear()
         for connection in self._connections:
-            connection.send({"op": INVALID, "d": resumable})
+            connection.send({"op": INVALID_SESSION, "d": resumable})
 
     def disconnect(self, code: int = 4000) -> None:
-        """Close every connection with a code; what happens meanwhile waits for a resume."""
+        """Close all connections with a code; later events are kept for a resume."""
         for session in self.sessions.values():
             self._detach(session)
         for connection in self._connections:
             connection.close(code)
 
-    def break_off(self) -> None:
-        """Break every connection without a close frame, as a network that fails does."""
+    def abort_connections(self) -> None:
+        """Break all connections without a close frame, as a network failure does."""
         for connection in tuple(self._connections):
             if connection.transport is not None:
                 connection.transport.abort()
 
-    def drop_session(self, times: int = 1) -> None:
-        """Lose the next events on their way, as Discord sometimes does."""
-        self._to_lose += times
+    def drop_events(self, times: int = 1) -> None:
+        """Drop the next ``times`` events, as Discord sometimes does."""
+        self._events_to_drop += times
 
     def replay_last_interaction(self) -> None:
-        """Send the last interaction a second time, as Discord sometimes does."""
+        """Send the last INTERACTION_CREATE again, as Discord sometimes does."""
         if self._last_interaction is not None:
             self._dispatch_to(
                 list(self.sessions.values()), "INTERACTION_CREATE", (self._last_interaction)
@@ -143,17 +160,17 @@ class Gateway:
     # Events
 
     def _on_event(self, event: Event) -> None:
-        rendered = events.render(self.world, event)
+        rendered = events.serialize_event(self.world, event)
         if rendered is None:
             return
         name, data, needed = rendered
         if name == "INTERACTION_CREATE":
             self._last_interaction = data
-        if self._to_lose and self.sessions:
-            self._to_lose -= 1
+        if self._events_to_drop and self.sessions:
+            self._events_to_drop -= 1
             return
-        wanting = [one for one in self.sessions.values() if not needed or one.intents & needed]
-        for session in wanting:
+        interested = [one for one in self.sessions.values() if not needed or one.intents & needed]
+        for session in interested:
             shown = events.redact(self.world, event, data, session.intents)
             self._dispatch_to([session], name, shown)
 
@@ -168,11 +185,11 @@ class Gateway:
     # Connections
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Speak with one bot process until it or we hang up."""
+        """Serve one connection until either side closes it."""
         fault = self.world.faults.take(CONNECT, "/gateway")
         if fault is not None:
             if fault.gate is not None:
-                await fault.gate.passage()
+                await fault.gate.wait_until_open()
             if fault.answer is not None:
                 page = fault.page or ""
                 return page_reply(page, fault.answer.status, fault.headers)
@@ -197,7 +214,7 @@ class Gateway:
             if session is not None and session.connection is connection:
                 self._detach(session)
                 if socket.close_code in (1000, 1001):
-                    # A client that hangs up politely has no wish to resume.
+                    # A client that closes with 1000 or 1001 does not resume.
                     self.sessions.pop(session.id, None)
             writer.cancel()
             await asyncio.gather(writer, return_exceptions=True)
@@ -219,8 +236,8 @@ class Gateway:
             case 6:
                 self._resume(connection, data)
             case 8 if connection.session is not None:
-                self._list_members(connection.session, data)
-            case _ if op not in (8, *QUIET):
+                self._send_members(connection.session, data)
+            case _ if op not in (8, *IGNORED_OPS):
                 connection.close(UNKNOWN_OP)
             case _ if connection.session is None:
                 connection.close(NOT_AUTHENTICATED)
@@ -228,22 +245,22 @@ class Gateway:
     def _identify(self, connection: _Connection, data: Any) -> None:
         self.identifies += 1
         if connection.session is not None:
-            connection.close(ALREADY)
+            connection.close(ALREADY_AUTHENTICATED)
             return
         if not isinstance(data, dict) or not isinstance(data.get("intents"), int):
             connection.close(DECODE_ERROR)
             return
         intents = data["intents"]
         if data.get("token") != self.world.token:
-            connection.close(BAD_TOKEN)
+            connection.close(AUTHENTICATION_FAILED)
         elif intents & ~ALL_INTENTS:
-            connection.close(BAD_INTENTS)
+            connection.close(INVALID_INTENTS)
         elif intents & events.PRIVILEGED & ~self.world.privileged_intents:
-            connection.close(FORBIDDEN_INTENTS)
+            connection.close(DISALLOWED_INTENTS)
         else:
-            self._welcome(connection, intents, data.get("shard"))
+            self._start_session(connection, intents, data.get("shard"))
 
-    def _welcome(self, connection: _Connection, intents: int, shard: object) -> None:
+    def _start_session(self, connection: _Connection, intents: int, shard: object) -> None:
         world = self.world
         inside = world.application_id in world.members
         session = Session(f"{world.rng.getrandbits(128):032x}", intents)
@@ -275,7 +292,7 @@ class Gateway:
             and seen <= session.sequence
         )
         if session is None or not known:
-            connection.send({"op": INVALID, "d": False})
+            connection.send({"op": INVALID_SESSION, "d": False})
             return
         assert isinstance(seen, int)
         for frame in session.buffer:
@@ -284,8 +301,8 @@ class Gateway:
         self._attach(session, connection)
         self._dispatch_to([session], "RESUMED", {})
 
-    def _list_members(self, session: Session, data: Any) -> None:
-        """Answer op 8 with one chunk of everybody; the server is small."""
+    def _send_members(self, session: Session, data: Any) -> None:
+        """Respond to op 8 with one chunk of all members."""
         members = [member.payload() for member in self.world.members.values()]
         chunk: Json = {"guild_id": str(self.world.guild_id), "members": members}
         chunk |= {"chunk_index": 0, "chunk_count": 1}
@@ -296,18 +313,18 @@ class Gateway:
     def _attach(self, session: Session, connection: _Connection) -> None:
         session.connection = connection
         connection.session = session
-        self._tell_status()
+        self._emit_status()
 
     def _detach(self, session: Session) -> None:
         if session.connection is not None:
             session.connection = None
-            self._tell_status()
+            self._emit_status()
 
-    def _tell_status(self) -> None:
+    def _emit_status(self) -> None:
         self.world.emit(Event("BOT_STATUS", {"online": self.online}))
 
     async def aclose(self) -> None:
-        """Hang up on everyone."""
+        """Close all connections."""
         self.disconnect(1001)
         await asyncio.gather(
             *(connection.socket.close(code=1001) for connection in tuple(self._connections)),

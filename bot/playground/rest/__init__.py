@@ -1,1 +1,1 @@
-"""The emulator's REST API."""
+"""Implement Discord's REST API."""

@@ -1,7 +1,7 @@
-"""The REST API: finds the route, checks who calls, lets faults have their way, records everything.
+"""Route REST calls: check the token, apply faults, call the endpoint, record everything.
 
-What each call does is in the ``rest_*`` modules: plain functions from a ``ApiRequest`` to an ``ApiResponse``.
-They run without interruption, so two calls never see half of each other.
+Endpoints are plain functions from ``ApiRequest`` to ``ApiResponse`` in the modules beside this one.
+They do not await, so two calls never see each other's partial changes.
 """
 
 from __future__ import annotations
@@ -35,33 +35,33 @@ ROUTES: tuple[Route, ...] = (
     *messages.ROUTES,
     *interactions.ROUTES,
 )
-# Enough for a night of play; a test that looks back further than this wants a smaller test.
-MOST_RECORDED = 5000
-# Uploaded bytes weigh more: only the latest calls keep them.
-MOST_WITH_FILES = 500
+# Bounds the memory of a server that runs for days.
+MAX_RECORDED_CALLS = 5000
+# Uploaded bytes are large: only the latest calls keep them.
+MAX_CALLS_WITH_FILES = 500
 
 
-class Rest:
-    """Discord's REST API on top of a world. ``requests`` is the record, oldest first."""
+class RestApi:
+    """Serve the REST API of a world. ``requests`` holds the recorded calls, oldest first."""
 
     def __init__(self, world: World) -> None:
         self.world = world
-        self.requests: deque[RecordedCall] = deque(maxlen=MOST_RECORDED)
+        self.requests: deque[RecordedCall] = deque(maxlen=MAX_RECORDED_CALLS)
 
-    def record(self, call: RecordedCall) -> None:
-        """Add a call to the record."""
+    def record_call(self, call: RecordedCall) -> None:
+        """Record a call."""
         self.requests.append(call)
-        if len(self.requests) > MOST_WITH_FILES:
-            self.requests[-MOST_WITH_FILES - 1].files = []
+        if len(self.requests) > MAX_CALLS_WITH_FILES:
+            self.requests[-MAX_CALLS_WITH_FILES - 1].files = []
 
     def add_to(self, app: web.Application) -> None:
-        """Add every route, and Discord's 404 for the rest of the API."""
+        """Add all routes, and Discord's 404 for other paths of the API."""
         for route in ROUTES:
             app.router.add_route(route.method, BASE + route.template, _Endpoint(self, route).serve)
         app.router.add_route("*", "/api/{rest:.*}", self._unknown)
 
     async def _unknown(self, request: web.Request) -> web.Response:
-        self.record(
+        self.record_call(
             RecordedCall(
                 request.method, request.path, "", dict(request.query), request.headers, status=404
             )
@@ -70,18 +70,18 @@ class Rest:
 
 
 class _Endpoint:
-    """One route and its handler, ``serve``."""
+    """The handler of one route."""
 
-    def __init__(self, rest: Rest, route: Route) -> None:
+    def __init__(self, rest: RestApi, route: Route) -> None:
         self._rest = rest
         self._route = route
 
     async def serve(self, request: web.Request) -> web.StreamResponse:
-        """Answer one request."""
+        """Handle one request."""
         try:
             return await self._serve(request)
         finally:
-            # Whoever waits for a call to be answered looks now.
+            # Wakes those who wait for this call to complete.
             self._rest.world.emit(Event("REQUEST_ANSWERED"))
 
     async def _serve(self, request: web.Request) -> web.StreamResponse:
@@ -90,7 +90,7 @@ class _Endpoint:
         recorded = RecordedCall(
             route.method, path, route.template, dict(request.query), request.headers
         )
-        self._rest.record(recorded)
+        self._rest.record_call(recorded)
         headers = rate_headers(world, route)
         fault: Fault | None = None
         try:
@@ -99,14 +99,14 @@ class _Endpoint:
             file_bytes = sum(len(one.content) for one in recorded.files)
             fault = world.faults.take(route.method, path, file_bytes)
             if fault is not None and not fault.carried_out:
-                await self._spoil(fault)
+                await self._apply_fault(fault)
                 if fault.drop:
-                    return self._break_off(request, recorded)
-            answer = self._carry_out(request, body)
+                    return self._abort(request, recorded)
+            answer = self._dispatch(request, body)
             if fault is not None and fault.carried_out:
-                await self._spoil(fault)
+                await self._apply_fault(fault)
                 if fault.drop:
-                    return self._break_off(request, recorded)
+                    return self._abort(request, recorded)
             status = 204 if answer.payload is None else answer.status
             recorded.status, recorded.reply = status, answer.payload
             return reply(answer.payload, answer.status, headers)
@@ -121,7 +121,7 @@ class _Endpoint:
             recorded.status, recorded.reply = error.status, error.payload() | extra
             return error_reply(error, headers, extra)
 
-    def _carry_out(self, request: web.Request, body: Body) -> ApiResponse:
+    def _dispatch(self, request: web.Request, body: Body) -> ApiResponse:
         world = self._rest.world
         if self._route.token:
             if not request.headers.get("User-Agent", "").startswith("DiscordBot ("):
@@ -139,13 +139,13 @@ class _Endpoint:
             )
         )
 
-    async def _spoil(self, fault: Fault) -> None:
+    async def _apply_fault(self, fault: Fault) -> None:
         if fault.gate is not None:
-            await fault.gate.passage()
+            await fault.gate.wait_until_open()
         if fault.answer is not None:
             raise fault.answer
 
-    def _break_off(self, request: web.Request, recorded: RecordedCall) -> web.Response:
+    def _abort(self, request: web.Request, recorded: RecordedCall) -> web.Response:
         recorded.status = 0
         if request.transport is not None:
             request.transport.abort()

@@ -1,4 +1,4 @@
-"""REST calls about the application itself: who am I, where is the gateway, which commands exist."""
+"""Implement the endpoints of the application, its commands, the guild and the gateway URL."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def me(call: ApiRequest) -> ApiResponse:
 
 def user(call: ApiRequest) -> ApiResponse:
     """GET /users/{user_id}."""
-    return ApiResponse(call.world.user(call.ident("user_id")).payload())
+    return ApiResponse(call.world.user(call.path_id("user_id")).payload())
 
 
 def application(call: ApiRequest) -> ApiResponse:
@@ -72,23 +72,23 @@ def gateway_bot(call: ApiRequest) -> ApiResponse:
 
 
 def _scope(call: ApiRequest) -> int | None:
-    """Return the server of a command call, None for global ones; strangers' are refused."""
-    if call.ident("application_id") != call.world.application_id:
+    """Return the guild id of a command call, None for global commands. Raises ApiError 50001."""
+    if call.path_id("application_id") != call.world.application_id:
         raise api_error(50001)
-    if "guild_id" not in call.ids:
+    if "guild_id" not in call.path_params:
         return None
     _own_guild(call)
     return call.world.guild_id
 
 
 def _own_guild(call: ApiRequest) -> None:
-    if call.ident("guild_id") != call.world.guild_id:
+    if call.path_id("guild_id") != call.world.guild_id:
         raise api_error(50001)
 
 
 def list_commands(call: ApiRequest) -> ApiResponse:
     """GET .../commands."""
-    return ApiResponse(call.world.commands.listing(_scope(call)))
+    return ApiResponse(call.world.commands.list_scope(_scope(call)))
 
 
 def replace_commands(call: ApiRequest) -> ApiResponse:
@@ -108,13 +108,13 @@ def upsert_command(call: ApiRequest) -> ApiResponse:
 def get_command(call: ApiRequest) -> ApiResponse:
     """GET .../commands/{command_id}."""
     _scope(call)
-    return ApiResponse(call.world.commands.find(call.ident("command_id")))
+    return ApiResponse(call.world.commands.find(call.path_id("command_id")))
 
 
 def delete_command(call: ApiRequest) -> ApiResponse:
     """DELETE .../commands/{command_id}."""
     _scope(call)
-    call.world.commands.delete(call.ident("command_id"))
+    call.world.commands.delete(call.path_id("command_id"))
     call.world.emit(Event("COMMANDS_UPDATE"))
     return ApiResponse()
 
@@ -140,7 +140,7 @@ def guild_channels(call: ApiRequest) -> ApiResponse:
 def member(call: ApiRequest) -> ApiResponse:
     """GET /guilds/{guild_id}/members/{user_id}."""
     _own_guild(call)
-    found = call.world.members.get(call.ident("user_id"))
+    found = call.world.members.get(call.path_id("user_id"))
     if found is None:
         raise api_error(10007)
     return ApiResponse(found.payload())

@@ -1,4 +1,4 @@
-"""REST calls about places: channels, threads, forum posts, direct messages, typing."""
+"""Implement the endpoints of channels, threads, forum posts, direct messages and typing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from bot.playground.state.models import (
     Channel,
     Json,
 )
-from bot.playground.validation.errors import ErrorCollector, api_error, read_snowflake
+from bot.playground.validation.errors import ErrorCollector, api_error, parse_snowflake
 from bot.playground.validation.message_body import BodyKind, parse_message_body, validate_sizes
 
 ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
@@ -22,24 +22,24 @@ ARCHIVE_MINUTES = (60, 1440, 4320, 10080)
 
 def get_channel(call: ApiRequest) -> ApiResponse:
     """GET /channels/{channel_id}."""
-    channel = call.world.channel(call.ident("channel_id"))
+    channel = call.world.channel(call.path_id("channel_id"))
     call.world.require(channel)
     return ApiResponse(channel_payload(call.world, channel))
 
 
 def edit_channel(call: ApiRequest) -> ApiResponse:
-    """PATCH /channels/{channel_id}, for threads: name, archived, locked, auto archiving."""
-    world, body = call.world, call.record()
-    channel = world.channel(call.ident("channel_id"))
+    """PATCH /channels/{channel_id}, only threads: name, archived, locked, auto archive."""
+    world, body = call.world, call.json_object()
+    channel = world.channel(call.path_id("channel_id"))
     if channel.thread is None:
         raise api_error(50024)
     if channel.thread.owner_id != world.application_id:
         world.require(channel, "MANAGE_THREADS")
     form = ErrorCollector()
-    if "name" in body and form.at("name").text(body["name"], most=100, least=1):
+    if "name" in body and form.at("name").check_string(body["name"], max_chars=100, min_chars=1):
         channel.name = body["name"]
     minutes = _archive_minutes(form, body, channel.thread.auto_archive)
-    form.settle()
+    form.raise_errors()
     channel.thread.auto_archive = minutes
     channel.thread.archived = bool(body.get("archived", channel.thread.archived))
     channel.thread.locked = bool(body.get("locked", channel.thread.locked))
@@ -49,7 +49,7 @@ def edit_channel(call: ApiRequest) -> ApiResponse:
 
 def delete_channel(call: ApiRequest) -> ApiResponse:
     """DELETE /channels/{channel_id}."""
-    channel = call.world.channel(call.ident("channel_id"))
+    channel = call.world.channel(call.path_id("channel_id"))
     call.world.require(channel, "MANAGE_THREADS" if channel.is_thread else "MANAGE_CHANNELS")
     payload = channel_payload(call.world, channel)
     call.world.delete_channel(channel)
@@ -59,7 +59,7 @@ def delete_channel(call: ApiRequest) -> ApiResponse:
 def typing(call: ApiRequest) -> ApiResponse:
     """POST /channels/{channel_id}/typing."""
     world = call.world
-    channel = world.channel(call.ident("channel_id"))
+    channel = world.channel(call.path_id("channel_id"))
     world.require(channel, send_permission(channel))
     world.emit(Event("TYPING", {"user_id": str(world.application_id)}, channel=channel))
     return ApiResponse()
@@ -67,12 +67,12 @@ def typing(call: ApiRequest) -> ApiResponse:
 
 def thread_from_message(call: ApiRequest) -> ApiResponse:
     """POST /channels/{channel_id}/messages/{message_id}/threads."""
-    world, body = call.world, call.record()
-    parent = world.channel(call.ident("channel_id"))
+    world, body = call.world, call.json_object()
+    parent = world.channel(call.path_id("channel_id"))
     world.require(parent, "CREATE_PUBLIC_THREADS")
     if parent.type != TEXT:
         raise api_error(50024)
-    message = world.message(call.ident("message_id"), parent)
+    message = world.message(call.path_id("message_id"), parent)
     if message.ephemeral:
         raise api_error(10008)
     name, minutes = _thread_fields(body)
@@ -83,14 +83,14 @@ def thread_from_message(call: ApiRequest) -> ApiResponse:
 
 
 def thread(call: ApiRequest) -> ApiResponse:
-    """POST /channels/{channel_id}/threads: a thread of its own, or a post in a forum."""
-    world, body = call.world, call.record()
-    parent = world.channel(call.ident("channel_id"))
+    """POST /channels/{channel_id}/threads: a thread without a message, or a forum post."""
+    world, body = call.world, call.json_object()
+    parent = world.channel(call.path_id("channel_id"))
     if parent.type == FORUM:
         return _forum_post(call, parent, body)
     if parent.type != TEXT:
         raise api_error(50024)
-    # Without a type Discord makes the thread private.
+    # Discord's default type is a private thread.
     kind = body.get("type") or PRIVATE_THREAD
     name, minutes = _thread_fields(body)
     if kind not in (PUBLIC_THREAD, PRIVATE_THREAD):
@@ -107,8 +107,8 @@ def _forum_post(call: ApiRequest, parent: Channel, body: Json) -> ApiResponse:
     validate_sizes(call.uploads, call.size)
     name, minutes = _thread_fields(body)
     form = ErrorCollector()
-    inner = form.at("message").record(body.get("message"))
-    form.settle()
+    inner = form.at("message").check_object(body.get("message"))
+    form.raise_errors()
     payload = parse_message_body(inner, call.uploads, BodyKind.CHANNEL, form=form.at("message"))
     made = world.message_board.open_thread(parent, world.bot, name, auto_archive=minutes)
     message = world.message_board.post(made, world.bot, payload)
@@ -118,9 +118,9 @@ def _forum_post(call: ApiRequest, parent: Channel, body: Json) -> ApiResponse:
 
 def _thread_fields(body: Json) -> tuple[str, int]:
     form = ErrorCollector()
-    form.at("name").text(body.get("name"), most=100, least=1)
+    form.at("name").check_string(body.get("name"), max_chars=100, min_chars=1)
     minutes = _archive_minutes(form, body, 1440)
-    form.settle()
+    form.raise_errors()
     return str(body["name"]), minutes
 
 
@@ -138,7 +138,7 @@ def _archive_minutes(form: ErrorCollector, body: Json, default: int) -> int:
 
 def direct_channel(call: ApiRequest) -> ApiResponse:
     """POST /users/@me/channels."""
-    recipient = read_snowflake(call.record().get("recipient_id"))
+    recipient = parse_snowflake(call.json_object().get("recipient_id"))
     user = call.world.users.get(recipient or 0)
     if user is None:
         raise api_error(10013)
@@ -148,7 +148,7 @@ def direct_channel(call: ApiRequest) -> ApiResponse:
 
 
 def send_permission(channel: Channel) -> str:
-    """Return the name of the permission that sending into a channel takes."""
+    """Return the name of the permission that sending to a channel needs."""
     if channel.type == DIRECT:
         return "SEND_MESSAGES"
     return "SEND_MESSAGES_IN_THREADS" if channel.is_thread else "SEND_MESSAGES"

@@ -1,7 +1,7 @@
-"""What the server does wrong on purpose: errors, rate limits, delays, dropped connections.
+"""Inject faults into requests: errors, rate limits, delays, dropped connections.
 
-A fault waits for requests whose method, path and size fit. It lasts for a number of requests, for
-some seconds of the world's clock, or until it is removed. It knows nothing else of a request.
+A fault applies to requests by method, path and size of their files: to a number of them, for some
+seconds of the world's clock, or until it is removed.
 """
 
 from __future__ import annotations
@@ -18,34 +18,34 @@ from bot.playground.validation.errors import ApiError, Json, api_error
 FOREVER = math.inf
 """``seconds`` of a fault that lasts until it is removed."""
 CONNECT = "CONNECT"
-"""The method by which faults know a new connection to the gateway; its path is ``/gateway``."""
+"""The method that stands for a new gateway connection; its path is ``/gateway``."""
 ERROR_PAGE = "<!DOCTYPE html><html><head><title>Error</title></head><body>%s</body></html>"
 
 
 @dataclass(slots=True, eq=False)
 class Gate:
-    """Holds requests back: ``reached`` is set when one arrives, ``open()`` lets them pass."""
+    """Hold requests until ``open()``; ``reached`` is set when the first one arrives."""
 
     reached: asyncio.Event = field(default_factory=asyncio.Event)
-    _opened: asyncio.Event = field(default_factory=asyncio.Event)
+    _find_modal_opener: asyncio.Event = field(default_factory=asyncio.Event)
 
     def open(self) -> None:
-        """Let everything pass that waits, and everything after it."""
-        self._opened.set()
+        """Let all held and all later requests continue."""
+        self._find_modal_opener.set()
 
-    async def passage(self) -> None:
+    async def wait_until_open(self) -> None:
         """Wait until the gate is open."""
         self.reached.set()
-        await self._opened.wait()
+        await self._find_modal_opener.wait()
 
 
 @dataclass(slots=True, eq=False)
 class Fault:
-    """One thing to go wrong for the next ``times`` fitting requests, until ``ends_at``.
+    """A fault for the next ``times`` matching requests, until ``ends_at``.
 
-    ``carried_out`` means that the request takes effect and only its answer is lost or replaced:
-    what a client cannot tell from a failure. With ``over_bytes`` only requests fit whose files
-    have more bytes altogether; 0 is any file. ``page`` is sent as HTML instead of Discord's JSON.
+    ``carried_out`` means that the request takes effect and only its response is lost or replaced,
+    which a client cannot tell from a failure. ``over_bytes`` limits the fault to requests whose
+    files have more bytes in total; 0 means any file. ``page`` is sent as HTML instead of JSON.
     """
 
     method: str
@@ -62,16 +62,16 @@ class Fault:
     carried_out: bool = False
     hits: int = 0
 
-    def over(self, now: datetime) -> bool:
-        """Whether the fault has nothing left to spoil."""
-        return self.hits >= self.times or self.expired(now)
+    def is_used_up(self, now: datetime) -> bool:
+        """Return whether the fault applies to no further request."""
+        return self.hits >= self.times or self.is_expired(now)
 
-    def expired(self, now: datetime) -> bool:
-        """Whether its time is up."""
+    def is_expired(self, now: datetime) -> bool:
+        """Return whether the time of the fault has passed."""
         return self.ends_at is not None and now >= self.ends_at
 
-    def fits(self, method: str, path: str, file_bytes: int) -> bool:
-        """Whether this request is one to spoil."""
+    def matches(self, method: str, path: str, file_bytes: int) -> bool:
+        """Return whether the fault applies to this request."""
         return (
             self.method in ("*", method)
             and self.path.search(path) is not None
@@ -80,12 +80,12 @@ class Fault:
 
 
 class Faults:
-    """The faults still waiting. Paths are regular expressions, searched for in the request's path.
+    """The injected faults of a world. Paths are regular expressions for a search in the path.
 
-    Paths carry neither ``/api/v10`` nor a query: ``r"/channels/\\d+/messages$"``, ``"@original"``;
-    an empty path fits every call and every connection to the gateway. Each fault spoils one
-    request, or with ``times`` as many, or with ``seconds`` all of that time (``FOREVER``: until
-    ``remove`` or ``clear``). ``cut`` holds what is called when open connections must break.
+    Paths have neither ``/api/v10`` nor a query: ``r"/channels/\\d+/messages$"``, ``"@original"``;
+    an empty path matches every call and every gateway connection. A fault applies to one request,
+    to ``times`` requests, or to all within ``seconds`` (``FOREVER``: until ``remove`` or
+    ``clear``). The callbacks in ``cut`` break open gateway connections.
     """
 
     def __init__(self, now: Callable[[], datetime]) -> None:
@@ -94,29 +94,29 @@ class Faults:
         self.cut: list[Callable[[], None]] = []
 
     def take(self, method: str, path: str, file_bytes: int = 0) -> Fault | None:
-        """Return the fault for a request, oldest first, and count it as used."""
+        """Return the oldest fault that applies to a request, and count the hit."""
         now = self._now()
         for fault in tuple(self._faults):
-            if fault.expired(now):
+            if fault.is_expired(now):
                 self.remove(fault)
-            elif not fault.over(now) and fault.fits(method, path, file_bytes):
+            elif not fault.is_used_up(now) and fault.matches(method, path, file_bytes):
                 fault.hits += 1
                 return fault
         return None
 
-    def waits(self, fault: Fault) -> bool:
-        """Whether a fault still has something to spoil."""
-        return fault in self._faults and not fault.over(self._now())
+    def is_active(self, fault: Fault) -> bool:
+        """Return whether a fault still applies to requests."""
+        return fault in self._faults and not fault.is_used_up(self._now())
 
     def remove(self, fault: Fault) -> None:
-        """End a fault; requests it holds go on. Removing it twice does nothing."""
+        """Remove a fault; requests that it holds continue. Idempotent."""
         if fault.gate is not None:
             fault.gate.open()
         if fault in self._faults:
             self._faults.remove(fault)
 
     def clear(self) -> None:
-        """Forget every fault; gates open."""
+        """Remove all faults and open all gates."""
         for fault in tuple(self._faults):
             self.remove(fault)
 
@@ -127,16 +127,16 @@ class Faults:
         status: int,
         *,
         code: int = 0,
-        message: str = "The playground was asked to fail",
+        message: str = "This fault was injected by the playground",
         page: str | None = None,
         times: int | None = None,
         seconds: float | None = None,
         over_bytes: int | None = None,
         carried_out: bool = False,
     ) -> Fault:
-        """Answer with a status and JSON code instead, or (``carried_out``) after doing it.
+        """Respond with a status and JSON code, before or (``carried_out``) after the request.
 
-        ``page`` is sent as HTML in place of JSON, as proxies do; it may be empty.
+        ``page`` is sent as HTML instead of JSON, as proxies do; it may be empty.
         """
         fault = self._add(method, path, times, seconds, carried_out=carried_out)
         fault.answer, fault.page = ApiError(status, code, message), page
@@ -152,23 +152,23 @@ class Faults:
         times: int | None = None,
         seconds: float | None = None,
     ) -> Fault:
-        """Refuse with one of Discord's documented codes, such as 50013."""
+        """Respond with one of Discord's documented error codes, such as 50013."""
         fault = self._add(method, path, times, seconds)
         fault.answer = api_error(code)
         return fault
 
     def limit_files(
         self,
-        most_bytes: int,
+        max_bytes: int,
         path: str = "",
         *,
         page: bool = False,
         times: int | None = None,
         seconds: float = FOREVER,
     ) -> Fault:
-        """Refuse requests with more bytes of files: 413 and 40005, or a proxy's page."""
+        """Reject requests with more bytes of files: 413 with code 40005, or a proxy's page."""
         fault = self._add("*", path, times, seconds)
-        fault.answer, fault.over_bytes = api_error(40005), most_bytes
+        fault.answer, fault.over_bytes = api_error(40005), max_bytes
         fault.page = ERROR_PAGE % "413 Request Entity Too Large" if page else None
         return fault
 
@@ -184,7 +184,7 @@ class Faults:
         is_global: bool = False,
         scope: str = "user",
     ) -> Fault:
-        """Answer 429 for ``retry_after`` seconds; without ``Via`` it is Cloudflare's, a page."""
+        """Respond 429 with ``retry_after`` seconds; without ``via``, with Cloudflare's page."""
         fault = self._add(method, path, times, seconds)
         fault.answer = ApiError(429, 0, "You are being rate limited.")
         fault.headers = {"Retry-After": str(max(1, round(retry_after)))}
@@ -205,7 +205,7 @@ class Faults:
     def hold(
         self, method: str, path: str, *, times: int | None = None, carried_out: bool = False
     ) -> Gate:
-        """Hold requests back until the returned gate opens; with ``carried_out``, their answers."""
+        """Hold requests until the returned gate opens; with ``carried_out``, their responses."""
         fault = self._add(method, path, times, None, carried_out=carried_out)
         fault.gate = Gate()
         return fault.gate
@@ -220,9 +220,9 @@ class Faults:
         over_bytes: int | None = None,
         carried_out: bool = False,
     ) -> Fault:
-        """Keep the connection open and say nothing until the client gives up; nothing is done.
+        """Send no response and keep the connection open until the client gives up.
 
-        With ``carried_out`` the request takes effect. Removing the fault breaks the connection.
+        The request has no effect unless ``carried_out``. Removing the fault breaks the connection.
         """
         fault = self.drop(
             method,
@@ -245,13 +245,13 @@ class Faults:
         over_bytes: int | None = None,
         carried_out: bool = False,
     ) -> Fault:
-        """Break the connection without an answer, before or after the request took effect."""
+        """Break the connection without a response, before or after the request takes effect."""
         fault = self._add(method, path, times, seconds, carried_out=carried_out)
         fault.drop, fault.over_bytes = True, over_bytes
         return fault
 
     def away(self, seconds: float) -> Fault:
-        """Break every connection, REST and gateway, and every new one for so many seconds."""
+        """Break all connections, REST and gateway, and all new ones for ``seconds``."""
         fault = self.drop("*", "", seconds=seconds)
         for cut in self.cut:
             cut()
@@ -266,14 +266,14 @@ class Faults:
         *,
         carried_out: bool = False,
     ) -> Fault:
-        unasked = 1 if seconds is None else math.inf
+        default_times = 1 if seconds is None else math.inf
         ends_at = None
         if seconds is not None and math.isfinite(seconds):
             ends_at = self._now() + timedelta(seconds=seconds)
         fault = Fault(
             method.upper(),
             re.compile(path),
-            unasked if times is None else times,
+            default_times if times is None else times,
             ends_at,
             carried_out=carried_out,
         )

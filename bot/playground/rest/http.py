@@ -1,7 +1,4 @@
-"""Requests and replies of the REST API as bytes: JSON, multipart, headers, and the record of both.
-
-It knows HTTP and Discord's conventions on it; what a call means is for the ``rest_*`` modules.
-"""
+"""Read requests and build responses: JSON, multipart, headers, with Discord's conventions."""
 
 from __future__ import annotations
 
@@ -17,18 +14,18 @@ from aiohttp.http_exceptions import HttpProcessingError
 
 from bot.playground.state.models import Upload
 from bot.playground.state.world import World
-from bot.playground.untrusted import parse_json
-from bot.playground.validation.errors import ApiError, Json, api_error, read_snowflake
+from bot.playground.untrusted_input import parse_json
+from bot.playground.validation.errors import ApiError, Json, api_error, parse_snowflake
 
 FILE_PART = re.compile(r"^files\[([0-9]{1,4})\]$")
 
 
 @dataclass(slots=True)
 class RecordedCall:
-    """One call a bot made, and what it was told.
+    """A call of the bot and its response.
 
-    ``path`` is below the API's base; ``template`` is the same with the names of its ids, as
-    Discord's OpenAPI document writes it. ``reply`` and ``status`` are None while it is under way.
+    ``path`` is relative to the API's base URL; ``template`` is the path of Discord's OpenAPI
+    document. ``reply`` and ``status`` are None until the call is complete.
     """
 
     method: str
@@ -44,21 +41,21 @@ class RecordedCall:
 
 @dataclass(slots=True)
 class ApiRequest:
-    """One REST call, read and ready to be carried out."""
+    """A parsed REST call."""
 
     world: World
-    ids: dict[str, str]
+    path_params: dict[str, str]
     query: dict[str, str]
     body: Any
     uploads: dict[int, Upload]
     size: int
 
-    def ident(self, name: str) -> int:
-        """Return an id of the path; what is no id cannot be found, which is 0."""
-        return read_snowflake(self.ids[name]) or 0
+    def path_id(self, name: str) -> int:
+        """Return an id of the path, or 0, which never exists, if it is not an id."""
+        return parse_snowflake(self.path_params[name]) or 0
 
-    def record(self) -> Json:
-        """Return the body as an object; 50035 for anything else."""
+    def json_object(self) -> Json:
+        """Return the body if it is an object. Raises ApiError 50035."""
         if not isinstance(self.body, dict):
             raise api_error(50035)
         return self.body
@@ -66,7 +63,7 @@ class ApiRequest:
 
 @dataclass(slots=True)
 class ApiResponse:
-    """What a call is answered with: a status and JSON, or None for an empty 204."""
+    """A status and JSON, or None for an empty 204."""
 
     payload: Any = None
     status: int = 200
@@ -77,7 +74,7 @@ Handler = Callable[[ApiRequest], ApiResponse]
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """A call of the API: method, path template, handler, and whether it wants the bot's token."""
+    """An endpoint: method, path template, handler, and whether it needs the bot's token."""
 
     method: str
     template: str
@@ -87,7 +84,7 @@ class Route:
 
 @dataclass(slots=True)
 class Body:
-    """A request's body: JSON (None if empty), uploads by number, and its size in bytes."""
+    """A request body: JSON (None if empty), uploads by number, and its size in bytes."""
 
     content: Any
     uploads: dict[int, Upload]
@@ -95,7 +92,7 @@ class Body:
 
 
 async def read_body(request: web.Request) -> Body:
-    """Read JSON, or multipart with ``payload_json`` and ``files[n]``; 50109 for broken JSON."""
+    """Read JSON, or multipart with ``payload_json`` and ``files[n]``. Raises ApiError."""
     if not request.can_read_body:
         return Body(None, {}, 0)
     try:
@@ -106,7 +103,7 @@ async def read_body(request: web.Request) -> Body:
         raw = await request.read()
         return Body(parse_json(raw) if raw else None, {}, len(raw))
     except (ValueError, AssertionError, LookupError, HttpProcessingError) as error:
-        # Broken JSON, or a multipart body without boundary, of an unknown charset, or cut short.
+        # Invalid JSON, or multipart without boundary, of unknown charset, or incomplete.
         raise api_error(50109) from error
 
 
@@ -131,7 +128,7 @@ async def _read_multipart(request: web.Request) -> Body:
 
 
 def rate_headers(world: World, route: Route) -> dict[str, str]:
-    """Return the headers Discord puts on every reply. The bucket is generous and never empties."""
+    """Return the rate limit headers of every response; the bucket never runs out."""
     bucket = hashlib.sha256(f"{route.method} {route.template}".encode()).hexdigest()[:32]
     return {
         "X-RateLimit-Limit": "1000",
@@ -143,11 +140,11 @@ def rate_headers(world: World, route: Route) -> dict[str, str]:
 
 
 def reply(payload: Any, status: int = 200, headers: dict[str, str] | None = None) -> web.Response:
-    """Return JSON the way Discord does: no charset in its content type, nothing with a 204."""
+    """Return a JSON response without a charset, as Discord does; None becomes an empty 204."""
     if payload is None:
         return web.Response(status=204, headers=headers)
     raw = json.dumps(payload, ensure_ascii=False).encode()
-    # aiohttp's json_response would add a charset, and discord.py would then not parse the body.
+    # aiohttp's json_response adds a charset, and then discord.py does not parse the body.
     return web.Response(
         body=raw, status=status, headers={**(headers or {}), "Content-Type": "application/json"}
     )
@@ -156,10 +153,10 @@ def reply(payload: Any, status: int = 200, headers: dict[str, str] | None = None
 def error_reply(
     error: ApiError, headers: dict[str, str] | None = None, extra: Json | None = None
 ) -> web.Response:
-    """Return a refusal as Discord words it."""
+    """Return an error response in Discord's format."""
     return reply(error.payload() | (extra or {}), error.status, headers)
 
 
 def page_reply(page: str, status: int, headers: dict[str, str]) -> web.Response:
-    """Return what a proxy in front of Discord says: HTML, without Discord's headers."""
+    """Return an HTML response without Discord's headers, as a proxy in front of it sends."""
     return web.Response(text=page, status=status, headers=headers, content_type="text/html")

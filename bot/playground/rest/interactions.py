@@ -1,6 +1,6 @@
-"""REST calls by an interaction's token: the first response, its message, and follow-ups.
+"""Implement the endpoints of interactions: the first response, its message, and follow-ups.
 
-They carry no Authorization; the token in the path is all there is.
+They need no Authorization header; the token in the path is enough.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from bot.playground.validation.message_body import validate_sizes
 
 
 def respond(call: ApiRequest) -> ApiResponse:
-    """POST /interactions/{id}/{token}/callback; 204 unless ``with_response`` is asked for."""
+    """POST /interactions/{id}/{token}/callback; 204 unless ``with_response`` is set."""
     world = call.world
     validate_sizes(call.uploads, call.size)
-    interaction_id = call.ident("interaction_id")
+    interaction_id = call.path_id("interaction_id")
     message = world.interactions.respond(
-        interaction_id, call.ids["interaction_token"], call.record(), call.uploads
+        interaction_id, call.path_params["interaction_token"], call.json_object(), call.uploads
     )
     if call.query.get("with_response", "").lower() not in ("1", "true"):
         return ApiResponse()
@@ -46,41 +46,43 @@ def callback_payload(call: ApiRequest, interaction: Interaction, message: Messag
 
 
 def _interaction(call: ApiRequest) -> Interaction:
-    return call.world.interactions.by_token(call.ident("webhook_id"), call.ids["webhook_token"])
+    return call.world.interactions.by_token(
+        call.path_id("webhook_id"), call.path_params["webhook_token"]
+    )
 
 
 def follow_up(call: ApiRequest) -> ApiResponse:
-    """POST /webhooks/{application}/{token}; without ``wait`` the answer is an empty 204."""
+    """POST /webhooks/{application}/{token}; an empty 204 unless ``wait`` is set."""
     interaction = _interaction(call)
     validate_sizes(call.uploads, call.size)
-    message = call.world.interactions.follow_up(interaction, call.record(), call.uploads)
+    message = call.world.interactions.follow_up(interaction, call.json_object(), call.uploads)
     if call.query.get("wait", "").lower() not in ("1", "true"):
         return ApiResponse()
     return ApiResponse(message_payload(call.world, message))
 
 
-def _answer(call: ApiRequest) -> Message:
-    return call.world.interactions.answer(
-        _interaction(call), call.ids.get("message_id", "@original")
+def _response_message(call: ApiRequest) -> Message:
+    return call.world.interactions.response_message(
+        _interaction(call), call.path_params.get("message_id", "@original")
     )
 
 
 def get(call: ApiRequest) -> ApiResponse:
     """GET .../messages/@original or by id."""
-    return ApiResponse(message_payload(call.world, _answer(call)))
+    return ApiResponse(message_payload(call.world, _response_message(call)))
 
 
 def edit(call: ApiRequest) -> ApiResponse:
     """PATCH .../messages/@original or by id."""
-    message = _answer(call)
+    message = _response_message(call)
     validate_sizes(call.uploads, call.size)
-    edited = call.world.interactions.edit(message, call.record(), call.uploads)
+    edited = call.world.interactions.edit(message, call.json_object(), call.uploads)
     return ApiResponse(message_payload(call.world, edited))
 
 
 def delete(call: ApiRequest) -> ApiResponse:
     """DELETE .../messages/@original or by id."""
-    call.world.message_board.delete(_answer(call))
+    call.world.message_board.delete(_response_message(call))
     return ApiResponse()
 
 

@@ -1,4 +1,4 @@
-"""REST calls about messages in channels, by the bot's token and under its permissions."""
+"""Implement the endpoints of messages in channels, with the bot's permissions."""
 
 from __future__ import annotations
 
@@ -8,19 +8,19 @@ from bot.playground.rest.channels import send_permission
 from bot.playground.rest.http import ApiRequest, ApiResponse, Route
 from bot.playground.serializers import message_payload
 from bot.playground.state.models import DIRECT, FORUM, Channel, Json, Message
-from bot.playground.validation.errors import ErrorCollector, api_error, read_snowflake
+from bot.playground.validation.errors import ErrorCollector, api_error, parse_snowflake
 from bot.playground.validation.message_body import BodyKind, parse_message_body, validate_sizes
 
-BULK_AGE = timedelta(days=14)
+MAX_BULK_DELETE_AGE = timedelta(days=14)
 
 
 def create(call: ApiRequest) -> ApiResponse:
     """POST /channels/{channel_id}/messages."""
-    world, body = call.world, call.record()
-    channel = world.channel(call.ident("channel_id"))
+    world, body = call.world, call.json_object()
+    channel = world.channel(call.path_id("channel_id"))
     if channel.type == FORUM:
         raise api_error(40058)
-    _may_send(call, channel, body)
+    _require_send_permission(call, channel, body)
     validate_sizes(call.uploads, call.size)
     payload = parse_message_body(body, call.uploads, BodyKind.CHANNEL)
     if payload.reference_id is not None:
@@ -30,7 +30,7 @@ def create(call: ApiRequest) -> ApiResponse:
     )
 
 
-def _may_send(call: ApiRequest, channel: Channel, body: Json) -> None:
+def _require_send_permission(call: ApiRequest, channel: Channel, body: Json) -> None:
     if channel.type == DIRECT:
         if not all(user.takes_dms for user in channel.recipients):
             raise api_error(50007)
@@ -48,18 +48,18 @@ def _may_send(call: ApiRequest, channel: Channel, body: Json) -> None:
 def list_messages(call: ApiRequest) -> ApiResponse:
     """GET /channels/{channel_id}/messages, newest first, ``limit`` 1 to 100."""
     world = call.world
-    channel = world.channel(call.ident("channel_id"))
+    channel = world.channel(call.path_id("channel_id"))
     world.require(channel)
     form = ErrorCollector()
     asked = {
-        key: read_snowflake(call.query.get(key, default))
+        key: parse_snowflake(call.query.get(key, default))
         for key, default in (("limit", "50"), ("before", "0"), ("after", "0"))
     }
-    form.at("limit").whole(asked["limit"], least=1, most=100)
+    form.at("limit").check_integer(asked["limit"], minimum=1, maximum=100)
     for key in ("before", "after"):
         if asked[key] is None:
             form.at(key).add_error("NUMBER_TYPE_COERCE", "A value is not snowflake.")
-    form.settle()
+    form.raise_errors()
     limit, before, after = (asked[key] or 0 for key in ("limit", "before", "after"))
     found = [
         message
@@ -72,11 +72,11 @@ def list_messages(call: ApiRequest) -> ApiResponse:
     return ApiResponse([message_payload(world, message) for message in reversed(chosen)])
 
 
-def _public(call: ApiRequest) -> tuple[Channel, Message]:
-    """Return the message of a call; ephemeral ones are invisible to the bot's token."""
-    channel = call.world.channel(call.ident("channel_id"))
+def _public_message(call: ApiRequest) -> tuple[Channel, Message]:
+    """Return channel and message of a call. Raises ApiError 10008 for ephemeral messages."""
+    channel = call.world.channel(call.path_id("channel_id"))
     call.world.require(channel)
-    message = call.world.message(call.ident("message_id"), channel)
+    message = call.world.message(call.path_id("message_id"), channel)
     if message.ephemeral:
         raise api_error(10008)
     return channel, message
@@ -84,15 +84,15 @@ def _public(call: ApiRequest) -> tuple[Channel, Message]:
 
 def get(call: ApiRequest) -> ApiResponse:
     """GET /channels/{channel_id}/messages/{message_id}."""
-    channel, message = _public(call)
+    channel, message = _public_message(call)
     call.world.require(channel, "READ_MESSAGE_HISTORY")
     return ApiResponse(message_payload(call.world, message))
 
 
 def edit(call: ApiRequest) -> ApiResponse:
     """PATCH /channels/{channel_id}/messages/{message_id}."""
-    world, body = call.world, call.record()
-    channel, message = _public(call)
+    world, body = call.world, call.json_object()
+    channel, message = _public_message(call)
     if message.author is not world.bot:
         raise api_error(50005)
     if channel.thread is not None and channel.thread.archived:
@@ -101,14 +101,14 @@ def edit(call: ApiRequest) -> ApiResponse:
         world.require(channel, "ATTACH_FILES")
     validate_sizes(call.uploads, call.size)
     payload = parse_message_body(
-        body, call.uploads, BodyKind.EDIT, position=world.message_board.existing(message)
+        body, call.uploads, BodyKind.EDIT, existing=world.message_board.existing(message)
     )
     return ApiResponse(message_payload(world, world.message_board.edit(message, payload)))
 
 
 def delete(call: ApiRequest) -> ApiResponse:
     """DELETE /channels/{channel_id}/messages/{message_id}."""
-    channel, message = _public(call)
+    channel, message = _public_message(call)
     if message.author is not call.world.bot:
         call.world.require(channel, "MANAGE_MESSAGES")
     call.world.message_board.delete(message)
@@ -118,16 +118,18 @@ def delete(call: ApiRequest) -> ApiResponse:
 def bulk_delete(call: ApiRequest) -> ApiResponse:
     """POST /channels/{channel_id}/messages/bulk-delete: 2 to 100 messages of the last 14 days."""
     world = call.world
-    channel = world.channel(call.ident("channel_id"))
+    channel = world.channel(call.path_id("channel_id"))
     world.require(channel, "MANAGE_MESSAGES")
     form = ErrorCollector()
-    listed = form.at("messages").listing(call.record().get("messages"), most=100, least=2)
-    form.settle()
-    found = [world.messages.get(read_snowflake(one) or 0) for one in listed]
+    listed = form.at("messages").check_list(
+        call.json_object().get("messages"), max_items=100, min_items=2
+    )
+    form.raise_errors()
+    found = [world.messages.get(parse_snowflake(one) or 0) for one in listed]
     mine = [one for one in found if one is not None and one.channel_id == channel.id]
-    if any(world.now() - one.timestamp > BULK_AGE for one in mine):
+    if any(world.now() - one.timestamp > MAX_BULK_DELETE_AGE for one in mine):
         form.at("messages").add_error("BULK_DELETE_TOO_OLD", "A message is older than 14 days.")
-        form.settle()
+        form.raise_errors()
     for message in mine:
         world.message_board.delete(message)
     return ApiResponse()

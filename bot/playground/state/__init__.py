@@ -1,1 +1,1 @@
-"""What the emulated Discord knows: guilds, channels, messages, interactions."""
+"""Hold the state of the emulated Discord: guild, channels, messages, interactions."""

@@ -1,7 +1,7 @@
-"""Stored files and their signed, expiring links.
+"""Store files and sign their links.
 
-It knows how Discord signs a link (``ex`` and ``is`` in hexadecimal seconds, ``hm``) and how large a
-picture is; it knows no message.
+Links have Discord's query parameters: ``ex`` (expires) and ``is`` (issued) are hexadecimal Unix
+seconds, ``hm`` is the signature.
 """
 
 from __future__ import annotations
@@ -18,19 +18,19 @@ from PIL import Image, UnidentifiedImageError
 from bot.playground.state.guild import GuildState
 from bot.playground.state.models import Attachment, Json, Upload
 
-UNSAFE = re.compile(r"[^A-Za-z0-9_.\-]+")
+UNSAFE_CHARACTERS = re.compile(r"[^A-Za-z0-9_.\-]+")
 
 
-def store(
+def create_attachment(
     guild: GuildState, upload: Upload, channel_id: int, *, description: str | None, ephemeral: bool
 ) -> Attachment:
-    """Keep an uploaded file; pictures are recognised by their bytes, never by their name."""
-    width, height = measure(upload.content)
+    """Create an attachment from an upload; images are recognised by their bytes, not their name."""
+    width, height = image_size(upload.content)
     kind, _ = mimetypes.guess_type(upload.filename)
     return Attachment(
-        guild.mint.next_id(),
+        guild.snowflakes.next_id(),
         channel_id,
-        UNSAFE.sub("_", upload.filename) or "file",
+        UNSAFE_CHARACTERS.sub("_", upload.filename) or "file",
         upload.content,
         kind or upload.content_type,
         description,
@@ -40,8 +40,8 @@ def store(
     )
 
 
-def measure(content: bytes) -> tuple[int | None, int | None]:
-    """Return width and height in pixels, read from the picture's header, or Nones."""
+def image_size(content: bytes) -> tuple[int | None, int | None]:
+    """Return width and height in pixels from the image header; None and None if it is no image."""
     try:
         with Image.open(io.BytesIO(content)) as picture:
             return picture.size
@@ -49,8 +49,8 @@ def measure(content: bytes) -> tuple[int | None, int | None]:
         return None, None
 
 
-def path_of(attachment: Attachment) -> str:
-    """Return the link's path, ``/attachments/<channel>/<attachment>/<name>``."""
+def attachment_path(attachment: Attachment) -> str:
+    """Return the path of the link, ``/attachments/<channel>/<attachment>/<name>``."""
     return f"/attachments/{attachment.channel_id}/{attachment.id}/{quote(attachment.filename)}"
 
 
@@ -59,28 +59,28 @@ def _signature(guild: GuildState, path: str, expires: str, issued: str) -> str:
     return hmac.new(guild.url_secret, text, hashlib.sha256).hexdigest()
 
 
-def sign(guild: GuildState, attachment: Attachment) -> str:
-    """Return a fresh link, good for ``realm.url_life`` from now."""
+def signed_url(guild: GuildState, attachment: Attachment) -> str:
+    """Return a new link that is valid for ``guild.url_lifetime``."""
     now = guild.now()
     issued = f"{int(now.timestamp()):x}"
-    expires = f"{int((now + guild.url_life).timestamp()):x}"
-    path = path_of(attachment)
-    mark = _signature(guild, path, expires, issued)
-    return f"{guild.site}{path}?ex={expires}&is={issued}&hm={mark}&"
+    expires = f"{int((now + guild.url_lifetime).timestamp()):x}"
+    path = attachment_path(attachment)
+    signature = _signature(guild, path, expires, issued)
+    return f"{guild.site}{path}?ex={expires}&is={issued}&hm={signature}&"
 
 
-def valid(guild: GuildState, path: str, expires: str, issued: str, mark: str) -> bool:
-    """Whether a link is one of ours and not yet expired."""
+def is_valid_link(guild: GuildState, path: str, expires: str, issued: str, signature: str) -> bool:
+    """Return whether the signature of a link is valid and not expired. Raises ValueError."""
     expected = _signature(guild, path, expires, issued)
-    if not hmac.compare_digest(mark.encode(), expected.encode()):
+    if not hmac.compare_digest(signature.encode(), expected.encode()):
         return False
     return int(expires, 16) > guild.now().timestamp()
 
 
-def find(guild: GuildState, channel_id: int, attachment_id: int) -> Attachment | None:
-    """Return a file that still hangs on a message, or None: deleting the message deletes it."""
-    if attachment_id in guild.stash:
-        return guild.stash[attachment_id]
+def find_attachment(guild: GuildState, channel_id: int, attachment_id: int) -> Attachment | None:
+    """Return an uploaded file or a message's attachment; None once its message is deleted."""
+    if attachment_id in guild.uploads:
+        return guild.uploads[attachment_id]
     for message in guild.messages.values():
         for attachment in message.attachments:
             if attachment.id == attachment_id and attachment.channel_id == channel_id:
@@ -89,8 +89,8 @@ def find(guild: GuildState, channel_id: int, attachment_id: int) -> Attachment |
 
 
 def attachment_payload(guild: GuildState, attachment: Attachment) -> Json:
-    """Render ``MessageAttachmentResponse`` with a freshly signed link."""
-    url = sign(guild, attachment)
+    """Render ``MessageAttachmentResponse`` with a newly signed link."""
+    url = signed_url(guild, attachment)
     body: Json = {
         "id": str(attachment.id),
         "filename": attachment.filename,

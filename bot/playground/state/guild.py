@@ -1,7 +1,6 @@
-"""The state of the little Discord: one server, its people and places, and who may do what where.
+"""Hold one guild with its members, roles and channels; compute permissions and emit events.
 
-It keeps and finds things, computes permissions and tells listeners what changed. Messages,
-interactions and commands have their own modules on top of it; the network has no part in it.
+Messages, interactions and commands have modules of their own. There is no I/O.
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from bot.playground.validation.errors import api_error
 
 @dataclass(frozen=True, slots=True)
 class Event:
-    """Something happened. ``only_for`` limits it to one member (ephemeral messages, modals).
+    """A change of state. ``only_for`` limits it to one user id (ephemeral messages, modals).
 
-    ``message`` and ``channel`` are the things themselves, for listeners that render; ``data`` holds
-    what is left to say. Names are the gateway's (MESSAGE_CREATE) or our own (INTERACTION_FAILED).
+    ``message`` and ``channel`` are the objects, for listeners that serialize them; ``data`` holds
+    the rest. ``name`` is a gateway event (MESSAGE_CREATE) or an own one (INTERACTION_FAILED).
     """
 
     name: str
@@ -47,19 +46,19 @@ Listener = Callable[[Event], None]
 
 
 class GuildState:
-    """One server with its members and channels; the direct messages around it, too."""
+    """One guild with its members, roles and channels, and the direct message channels."""
 
     def __init__(self, now: Callable[[], datetime], rng: random.Random) -> None:
         self.now = now
         self.rng = rng
-        self.mint = SnowflakeGenerator(now)
-        # How long an interaction may stay unanswered, and how long its token lives.
+        self.snowflakes = SnowflakeGenerator(now)
+        # The time limit of the first response, and the lifetime of an interaction token.
         self.ack_life = timedelta(seconds=3)
         self.token_life = timedelta(minutes=15)
-        # How long a signed link works. Discord gives no number; a day is what people see.
-        self.url_life = timedelta(hours=24)
+        # The lifetime of a signed link. Discord documents none; a day is what is observed.
+        self.url_lifetime = timedelta(hours=24)
         self.url_secret = rng.randbytes(32)
-        # Where the server is reached; it fills these in when it starts to listen.
+        # The server's addresses; it sets them when it starts to listen.
         self.site = "http://127.0.0.1"
         self.gateway_url = "ws://127.0.0.1/gateway"
         self.guild_id = 0
@@ -73,26 +72,26 @@ class GuildState:
         self.roles: dict[int, Role] = {}
         self.channels: dict[int, Channel] = {}
         self.messages: dict[int, Message] = {}
-        # Files people have uploaded for a command or a form, not part of any message.
-        self.stash: dict[int, Attachment] = {}
+        # Files uploaded for a command or modal, not part of any message.
+        self.uploads: dict[int, Attachment] = {}
         self.listeners: list[Listener] = []
 
-    # Telling
+    # Events
 
     def emit(self, event: Event) -> None:
-        """Tell every listener; they must not block."""
+        """Call every listener; they must not block."""
         for listener in tuple(self.listeners):
             listener(event)
 
-    # Finding
+    # Lookup
 
     @property
     def bot(self) -> User:
-        """The bot's account; its id is the application's."""
+        """Return the bot's user; its id is the application's."""
         return self.users[self.application_id]
 
     def channel(self, which: str | int | Channel) -> Channel:
-        """Return a channel by name (``imagine`` or ``#imagine``) or id; 10003 if there is none."""
+        """Return a channel by name (with or without ``#``) or id. Raises ApiError 10003."""
         wanted = which.id if isinstance(which, Channel) else which
         if isinstance(wanted, int):
             found = self.channels.get(wanted)
@@ -105,7 +104,7 @@ class GuildState:
         return found
 
     def user(self, which: str | int | User | Member) -> User:
-        """Return an account by the name people see, or id; 10013 if there is none."""
+        """Return a user by display name, username or id. Raises ApiError 10013."""
         if isinstance(which, User | Member):
             which = which.id
         for user in self.users.values():
@@ -114,28 +113,28 @@ class GuildState:
         raise api_error(10013)
 
     def member(self, which: str | int | User | Member) -> Member:
-        """Return a member by name or id; 10007 if they are not (or no longer) here."""
+        """Return a member by name or id. Raises ApiError 10007, 10013."""
         found = self.members.get(self.user(which).id)
         if found is None:
             raise api_error(10007)
         return found
 
     def message(self, message_id: int, channel: Channel | None = None) -> Message:
-        """Return a message by id, ephemeral ones included; 10008 if there is none there."""
+        """Return a message by id, ephemeral ones included. Raises ApiError 10008."""
         found = self.messages.get(message_id)
         if found is None or (channel is not None and found.channel_id != channel.id):
             raise api_error(10008)
         return found
 
     def messages_in(self, which: str | int | Channel) -> list[Message]:
-        """Return every message of a channel, oldest first, ephemeral ones included."""
+        """Return all messages of a channel, oldest first, ephemeral ones included."""
         channel = self.channel(which)
         return [message for message in self.messages.values() if message.channel_id == channel.id]
 
-    # Judging
+    # Permissions
 
     def permissions(self, who: str | int | User | Member, where: str | int | Channel) -> int:
-        """Return the permission bits a user has in a channel, 0 for strangers."""
+        """Return the permission bits of a user in a channel; 0 if they are not a member."""
         user, channel = self.user(who), self.channel(where)
         if channel.type == DIRECT:
             inside = user in channel.recipients or user.id == self.application_id
@@ -155,7 +154,7 @@ class GuildState:
             overwrite = overwrites.get(target)
             return (overwrite.allow, overwrite.deny) if overwrite else (0, 0)
 
-        return permissions.effective(
+        return permissions.compute(
             base,
             pair(self.guild_id),
             [pair(role) for role in member.roles],
@@ -164,14 +163,14 @@ class GuildState:
         )
 
     def base_permissions(self, member: Member) -> int:
-        """Return the union of a member's roles, before any channel has its say."""
+        """Return the permission bits of all roles of a member, without channel overwrites."""
         base = self.roles[self.guild_id].permissions
         for role in member.roles:
             base |= self.roles[role].permissions
         return base
 
-    def moderator(self, user_id: int) -> bool:
-        """Whether a member has Manage Server."""
+    def is_moderator(self, user_id: int) -> bool:
+        """Return whether a member has Manage Server."""
         member = self.members.get(user_id)
         if member is None:
             return False
@@ -179,46 +178,46 @@ class GuildState:
         return bool(self.base_permissions(member) & wanted) or user_id == self.owner_id
 
     def require(self, channel: Channel, *names: str) -> None:
-        """Refuse the bot: 50001 if it cannot see the channel, 50013 if it lacks a permission."""
+        """Raise ApiError if the bot cannot see the channel (50001), or lacks permission (50013)."""
         held = self.permissions(self.application_id, channel)
         if not held & permissions.VIEW_CHANNEL:
             raise api_error(50001)
         if permissions.bits(*names) & ~held:
             raise api_error(50013)
 
-    def age_restricted(self, channel: Channel) -> bool:
-        """Whether a channel is; threads inherit it from their parent."""
+    def is_age_restricted(self, channel: Channel) -> bool:
+        """Return whether a channel is age-restricted; a thread is if its parent is."""
         if channel.is_thread and channel.parent_id is not None:
             return self.channel(channel.parent_id).nsfw
         return channel.nsfw
 
-    # Changing
+    # Changes
 
     def add_user(self, username: str, name: str | None = None, *, bot: bool = False) -> User:
-        """Make an account."""
-        user = User(self.mint.next_id(), username, name, bot)
+        """Create a user."""
+        user = User(self.snowflakes.next_id(), username, name, bot)
         self.users[user.id] = user
         return user
 
     def add_member(self, username: str, name: str, *roles: Role) -> Member:
-        """Make an account and let it join the server."""
+        """Create a user and add it to the guild."""
         user = self.add_user(username, name)
         member = Member(user, self.now(), [role.id for role in roles])
         self.members[user.id] = member
         return member
 
     def add_role(self, name: str, permission_bits: int, *, color: int = 0) -> Role:
-        """Make a role."""
-        role = Role(self.mint.next_id(), name, permission_bits, len(self.roles), color)
+        """Create a role."""
+        role = Role(self.snowflakes.next_id(), name, permission_bits, len(self.roles), color)
         self.roles[role.id] = role
         return role
 
     def add_channel(
         self, name: str, *, kind: int = TEXT, topic: str | None = None, nsfw: bool = False
     ) -> Channel:
-        """Make a channel of the server; ``kind`` is Discord's number, 0 text or 15 forum."""
+        """Create a channel of the guild; ``kind`` is Discord's channel type, 0 text or 15 forum."""
         channel = Channel(
-            self.mint.next_id(),
+            self.snowflakes.next_id(),
             kind,
             name,
             topic=topic,
@@ -238,7 +237,7 @@ class GuildState:
         allow: int = 0,
         deny: int = 0,
     ) -> None:
-        """Set a channel's overwrite for a role or member; both zero removes it."""
+        """Set the permission overwrite of a role or member; both 0 removes it."""
         channel = self.channel(where)
         target = who if isinstance(who, Role) else self.member(who)
         channel.overwrites.pop(target.id, None)
@@ -248,11 +247,11 @@ class GuildState:
         self.emit(Event("CHANNEL_UPDATE", channel=channel))
 
     def add_deny_overwrite(self, where: str | int | Channel, *names: str) -> None:
-        """Take permissions from the bot in one channel, ``deny("imagine", "ATTACH_FILES")``."""
+        """Deny permissions to the bot in one channel by name, such as ATTACH_FILES."""
         self.overwrite(where, self.application_id, deny=permissions.bits(*names))
 
     def restore(self, where: str | int | Channel) -> None:
-        """Drop what the channel denies or grants to the bot."""
+        """Remove the channel's permission overwrite for the bot."""
         self.overwrite(where, self.application_id)
 
     def delete_channel(self, where: str | int | Channel) -> None:
@@ -268,18 +267,18 @@ class GuildState:
         self.emit(Event(name, channel=channel))
 
     def remove_member(self, who: str | int | User | Member) -> None:
-        """Let a member leave; their account and messages stay."""
+        """Remove a member from the guild; the user and its messages stay."""
         member = self.member(who)
         del self.members[member.id]
         self.emit(Event("GUILD_MEMBER_REMOVE", {"user_id": member.id}))
 
     def kick_bot(self) -> None:
-        """Take the bot off the server; doing it twice does nothing."""
+        """Remove the bot from the guild. Idempotent."""
         if self.application_id in self.members:
             self.remove_member(self.application_id)
 
     def invite_bot(self) -> None:
-        """Let the bot join the server again, with its role; doing it twice does nothing."""
+        """Add the bot to the guild again, with its role. Idempotent."""
         if self.application_id not in self.members:
             roles = [role.id for role in self.roles.values() if role.managed]
             self.members[self.application_id] = Member(self.bot, self.now(), roles)
@@ -292,7 +291,7 @@ class GuildState:
         locked: bool | None = None,
         archived: bool | None = None,
     ) -> None:
-        """Lock or archive a thread, or undo it; 50024 for any other channel."""
+        """Lock, unlock, archive or unarchive a thread. Raises ApiError 50024 for other channels."""
         channel = self.channel(where)
         if channel.thread is None:
             raise api_error(50024)
@@ -303,16 +302,16 @@ class GuildState:
         self.emit(Event("THREAD_UPDATE", channel=channel))
 
     def set_direct_messages(self, who: str | int | User | Member, *, accepted: bool) -> None:
-        """Let a user take the bot's direct messages or not (50007)."""
+        """Set whether a user accepts the bot's direct messages; if not, they fail with 50007."""
         self.user(who).takes_dms = accepted
 
     def direct_channel(self, who: str | int | User | Member) -> Channel:
-        """Return the direct messages between the bot and a user, opened if need be."""
+        """Return the direct message channel of the bot and a user; create it if there is none."""
         user = self.user(who)
         for channel in self.channels.values():
             if channel.type == DIRECT and user in channel.recipients:
                 return channel
-        channel = Channel(self.mint.next_id(), DIRECT, recipients=[user])
+        channel = Channel(self.snowflakes.next_id(), DIRECT, recipients=[user])
         self.channels[channel.id] = channel
         self.emit(Event("CHANNEL_CREATE", channel=channel, only_for=user.id))
         return channel

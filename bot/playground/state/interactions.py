@@ -1,7 +1,7 @@
-"""Interactions: opened by a person, answered once within 3 s, followed up for 15 min by token.
+"""Keep interactions and apply responses to them.
 
-It keeps the rules of the answer: which kinds fit, that the second is refused, when the token dies.
-How an interaction's data comes about is ``options.py``'s business; the network has no part here.
+Discord's rules: one first response within 3 s, of a type that fits the interaction, then follow-ups
+and edits by token for 15 min. ``client`` builds the data of an interaction.
 """
 
 from __future__ import annotations
@@ -31,39 +31,39 @@ from bot.playground.state.models import (
     Upload,
     User,
 )
-from bot.playground.validation.errors import ErrorCollector, api_error, read_snowflake
+from bot.playground.validation.errors import ErrorCollector, api_error, parse_snowflake
 from bot.playground.validation.message_body import BodyKind, MessageBody, parse_message_body
 from bot.playground.validation.modals import validate_modal
 
-FITTING = {
+ALLOWED_CALLBACKS = {
     COMMAND: {REPLY, DEFER, MODAL},
     COMPONENT: {REPLY, DEFER, DEFER_UPDATE, UPDATE, MODAL},
     AUTOCOMPLETE: {CHOICES},
     MODAL_SUBMIT: {REPLY, DEFER},
 }
-# Long past their tokens' lives by then; a server that runs for days must not keep them all.
+# Bounds the memory of a server that runs for days; tokens that old have expired.
 MAX_INTERACTIONS = 10_000
 NO_RESPONSE_MESSAGE = "The application did not respond"
 
 
 class InteractionRegistry:
-    """The interactions of one realm, by id and by token."""
+    """The interactions of one guild, by id and by token."""
 
     def __init__(self, guild: GuildState, board: MessageBoard, commands: CommandRegistry) -> None:
         self._guild = guild
         self._board = board
         self._commands = commands
         self._by_id: dict[int, Interaction] = {}
-        # Those the sweep still has to look at: unanswered, or answered by "is thinking" only.
+        # Those that can still expire: without a response, or only deferred.
         self._pending: dict[int, Interaction] = {}
         self._by_token: dict[str, Interaction] = {}
 
     def all(self) -> list[Interaction]:
-        """Return every interaction, oldest first."""
+        """Return all interactions, oldest first."""
         return list(self._by_id.values())
 
     def find(self, interaction_id: int) -> Interaction:
-        """Return an interaction by id; 10062 if there is none."""
+        """Return an interaction by id. Raises ApiError 10062."""
         found = self._by_id.get(interaction_id)
         if found is None:
             raise api_error(10062)
@@ -79,9 +79,9 @@ class InteractionRegistry:
         message: Message | None = None,
         parent: Interaction | None = None,
     ) -> Interaction:
-        """Open an interaction and hand it to the gateway (event INTERACTION_CREATE)."""
+        """Create an interaction and emit INTERACTION_CREATE."""
         guild = self._guild
-        interaction_id = guild.mint.next_id()
+        interaction_id = guild.snowflakes.next_id()
         secret = f"interaction:{interaction_id}:".encode() + guild.rng.randbytes(48)
         interaction = Interaction(
             interaction_id,
@@ -96,7 +96,7 @@ class InteractionRegistry:
             parent=parent,
         )
         self._pending[interaction.id] = interaction
-        self.adopt(interaction)
+        self.add(interaction)
         if len(self._by_id) > MAX_INTERACTIONS:
             oldest = next(iter(self._by_id.values()))
             del self._by_id[oldest.id], self._by_token[oldest.token]
@@ -104,13 +104,13 @@ class InteractionRegistry:
         guild.emit(Event("INTERACTION_CREATE", {"interaction": interaction}, channel=channel))
         return interaction
 
-    def adopt(self, interaction: Interaction) -> None:
-        """Know an interaction, also one of an earlier server, by its id and its token."""
+    def add(self, interaction: Interaction) -> None:
+        """Add an interaction to the registry; also one of an earlier server process."""
         self._by_id[interaction.id] = interaction
         self._by_token[interaction.token] = interaction
 
     def fail(self, interaction: Interaction) -> None:
-        """Give an interaction up: the person reads that the application did not respond."""
+        """Mark an interaction as failed: its user sees that the application did not respond."""
         interaction.failed = True
         self._guild.emit(
             Event(
@@ -120,8 +120,8 @@ class InteractionRegistry:
             )
         )
 
-    def sweep(self) -> None:
-        """Give up everything that the clock says was not answered in time."""
+    def expire_unanswered(self) -> None:
+        """Mark every interaction as failed that got no response in time."""
         guild = self._guild
         for interaction in tuple(self._pending.values()):
             age = guild.now() - interaction.created_at
@@ -142,9 +142,9 @@ class InteractionRegistry:
         body: Json,
         uploads: dict[int, Upload],
     ) -> Message | None:
-        """Take the first response; the message it made or changed, if it did.
+        """Apply the first response; return the message that it created or changed, if any.
 
-        A refused body leaves the interaction open, so that the bot may still say what went wrong.
+        Raises ApiError; after that the bot may respond again.
         """
         interaction = self.find(interaction_id)
         if interaction.token != token:
@@ -155,26 +155,27 @@ class InteractionRegistry:
             raise api_error(10062)
         kind = body.get("type")
         form = ErrorCollector()
-        if not isinstance(kind, int) or kind not in self._fitting(interaction):
+        if not isinstance(kind, int) or kind not in self._allowed_callbacks(interaction):
             form.at("type").add_error(
-                "BASE_TYPE_CHOICES", f"Value must be one of {sorted(self._fitting(interaction))}."
+                "BASE_TYPE_CHOICES",
+                f"Value must be one of {sorted(self._allowed_callbacks(interaction))}.",
             )
             raise form.error()
-        data = form.at("data").record(body.get("data") or {})
-        message = self._take(interaction, kind, data, uploads, form.at("data"))
+        data = form.at("data").check_object(body.get("data") or {})
+        message = self._apply_response(interaction, kind, data, uploads, form.at("data"))
         interaction.callback = kind
         self._guild.emit(
             Event("INTERACTION_ACK", {"interaction": interaction}, only_for=interaction.user.id)
         )
         return message
 
-    def _fitting(self, interaction: Interaction) -> set[int]:
-        fitting = FITTING[interaction.kind]
+    def _allowed_callbacks(self, interaction: Interaction) -> set[int]:
+        fitting = ALLOWED_CALLBACKS[interaction.kind]
         if interaction.kind == MODAL_SUBMIT and interaction.message_id is not None:
             return fitting | {DEFER_UPDATE, UPDATE}
         return fitting
 
-    def _take(
+    def _apply_response(
         self,
         interaction: Interaction,
         kind: int,
@@ -184,11 +185,11 @@ class InteractionRegistry:
     ) -> Message | None:
         guild = self._guild
         if kind == CHOICES:
-            interaction.choices = self._read_choices(interaction, data, form)
+            interaction.choices = self._parse_choices(interaction, data, form)
             return None
         if kind == MODAL:
             modal = validate_modal(form, data)
-            form.settle()
+            form.raise_errors()
             interaction.modal = modal
             guild.emit(
                 Event(
@@ -203,13 +204,13 @@ class InteractionRegistry:
         if kind == UPDATE:
             source = guild.message(interaction.message_id or 0)
             payload = parse_message_body(
-                data, uploads, BodyKind.EDIT, position=self._board.existing(source), form=form
+                data, uploads, BodyKind.EDIT, existing=self._board.existing(source), form=form
             )
             return self._board.edit(source, payload)
         channel = guild.channel(interaction.channel_id)
         if kind == DEFER:
-            form.at("flags").whole(data.get("flags") or 0, least=0, most=(1 << 31) - 1)
-            form.settle()
+            form.at("flags").check_integer(data.get("flags") or 0, minimum=0, maximum=(1 << 31) - 1)
+            form.raise_errors()
             flags = LOADING | ((data.get("flags") or 0) & EPHEMERAL)
             payload = MessageBody(present_keys=frozenset())
         else:
@@ -226,19 +227,19 @@ class InteractionRegistry:
         interaction.original_id = message.id
         return message
 
-    def _read_choices(
+    def _parse_choices(
         self, interaction: Interaction, data: Json, form: ErrorCollector
     ) -> list[Json]:
         focused = focused_option(interaction.data.get("options") or [])
         kind = int(focused["type"]) if focused else 3
         choices = validate_choices(form.at("choices"), data.get("choices"), kind)
-        form.settle()
+        form.raise_errors()
         return choices
 
-    # By token, afterwards
+    # Follow-ups and edits, by token
 
     def by_token(self, application_id: int, token: str) -> Interaction:
-        """Return the interaction of a living token: else 50027, or 10015 if not yet answered."""
+        """Return the interaction of a valid token. Raises ApiError 50027, 10015."""
         interaction = self._by_token.get(token)
         if interaction is None or application_id != self._guild.application_id:
             raise api_error(50027)
@@ -248,8 +249,8 @@ class InteractionRegistry:
             raise api_error(10015)
         return interaction
 
-    def answer(self, interaction: Interaction, which: str) -> Message:
-        """Return the message ``@original`` or an id names under an interaction; else 10008."""
+    def response_message(self, interaction: Interaction, which: str) -> Message:
+        """Return the message of an interaction by ``@original`` or id. Raises ApiError 10008."""
         if which == "@original":
             message_id = (
                 interaction.message_id
@@ -257,24 +258,24 @@ class InteractionRegistry:
                 else interaction.original_id
             )
         else:
-            message_id = read_snowflake(which)
+            message_id = parse_snowflake(which)
             mine = {interaction.original_id, interaction.message_id, *interaction.followup_ids}
             if message_id not in mine:
                 raise api_error(10008)
         return self._guild.message(message_id or 0)
 
     def edit(self, message: Message, body: Json, uploads: dict[int, Upload]) -> Message:
-        """Edit one of the interaction's messages; ephemeral ones, too."""
+        """Edit a message of the interaction, ephemeral or not. Raises ApiError."""
         self._guild.channel(message.channel_id)
         payload = parse_message_body(
-            body, uploads, BodyKind.EDIT, position=self._board.existing(message)
+            body, uploads, BodyKind.EDIT, existing=self._board.existing(message)
         )
         return self._board.edit(message, payload)
 
     def follow_up(
         self, interaction: Interaction, body: Json, uploads: dict[int, Upload]
     ) -> Message:
-        """Post a follow-up; right after a deferral it is the answer itself (old behaviour)."""
+        """Post a follow-up; the first one after a defer edits the original (legacy behaviour)."""
         channel = self._guild.channel(interaction.channel_id)
         original = self._guild.messages.get(interaction.original_id or 0)
         payload = parse_message_body(body, uploads, BodyKind.REPLY)
@@ -287,7 +288,7 @@ class InteractionRegistry:
 
 
 def focused_option(options: list[Json]) -> Json | None:
-    """Return the option a person is typing in, subcommands looked into."""
+    """Return the focused option, also inside subcommands."""
     for option in options:
         if option.get("focused"):
             return option

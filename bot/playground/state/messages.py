@@ -1,7 +1,6 @@
-"""Messages and threads: posted, edited, deleted, with mentions worked out and repeats recognised.
+"""Post, edit and delete messages, resolve their mentions, and open threads.
 
-It applies checked drafts to the realm. Who may do so is asked by the REST calls; interactions have
-their own desk, which posts through here.
+Bodies are validated before; permissions are checked by the REST endpoints.
 """
 
 from __future__ import annotations
@@ -31,19 +30,19 @@ from bot.playground.validation.mentions import DEFAULT_INTERACTION, DEFAULT_MESS
 from bot.playground.validation.message_body import ExistingMessage, MessageBody
 
 # Discord remembers a nonce for "the past few minutes".
-NONCE_LIFE = timedelta(minutes=5)
+NONCE_LIFETIME = timedelta(minutes=5)
 ORDINARY, REPLY_TYPE, COMMAND_TYPE, MENU_TYPE = 0, 19, 20, 23
 
 
 class MessageBoard:
-    """Posts, edits and deletes messages of one realm, and opens threads."""
+    """Post, edit and delete messages of one guild, and open threads."""
 
     def __init__(self, guild: GuildState) -> None:
         self._guild = guild
         self._nonces: dict[tuple[int, int, str], tuple[datetime, int]] = {}
 
     def say(self, author: User, channel: Channel, content: str) -> Message:
-        """Post a person's plain message; every mention counts."""
+        """Post a member's plain message; all mentions are allowed."""
         payload = MessageBody(present_keys=frozenset({"content"}), content=content)
         return self.post(channel, author, payload)
 
@@ -57,18 +56,18 @@ class MessageBoard:
         flags: int = 0,
         kind: int | None = None,
     ) -> Message:
-        """Post a draft; the same nonce in the same channel within minutes is the first message."""
+        """Post a message; with ``enforce_nonce``, a repeated nonce returns the first message."""
         guild = self._guild
         key = (channel.id, author.id, str(payload.nonce))
         if payload.enforce_nonce and key in self._nonces:
             posted_at, known = self._nonces[key]
-            if guild.now() - posted_at < NONCE_LIFE and known in guild.messages:
+            if guild.now() - posted_at < NONCE_LIFETIME and known in guild.messages:
                 return guild.messages[known]
-        self._check_reference(channel, payload)
+        self._validate_reference(channel, payload)
         flags |= payload.flags
         ephemeral = bool(flags & EPHEMERAL)
         message = Message(
-            guild.mint.next_id(),
+            guild.snowflakes.next_id(),
             channel.id,
             author,
             guild.now(),
@@ -86,7 +85,7 @@ class MessageBoard:
         if kind is not None:
             message.type = kind
         message.attachments = self._new_files(payload, message)
-        self._call(message, payload.allowed_mentions, channel)
+        self._set_mentions(message, payload.allowed_mentions, channel)
         guild.messages[message.id] = message
         channel.last_message_id = message.id
         if channel.thread is not None:
@@ -94,11 +93,11 @@ class MessageBoard:
             channel.thread.archived = False
         if payload.enforce_nonce:
             self._nonces[key] = (guild.now(), message.id)
-        self._tell("MESSAGE_CREATE", message, channel)
+        self._emit("MESSAGE_CREATE", message, channel)
         return message
 
     def existing(self, message: Message) -> ExistingMessage:
-        """Return what an edit of a message would find."""
+        """Return the facts about a message that validate an edit of it."""
         return ExistingMessage(
             tuple(message.attachments),
             message.flags,
@@ -108,7 +107,7 @@ class MessageBoard:
         )
 
     def edit(self, message: Message, payload: MessageBody) -> Message:
-        """Change what the draft gives; ``attachments``, if given, lists every file that stays."""
+        """Change the keys that the body has; ``attachments``, if present, lists every kept file."""
         guild = self._guild
         if "content" in payload.present_keys:
             message.content = payload.content
@@ -120,14 +119,14 @@ class MessageBoard:
             message.flags = (message.flags & ~SUPPRESS_EMBEDS) | payload.flags
         message.attachments = self._kept_files(payload, message) + self._new_files(payload, message)
         channel = guild.channel(message.channel_id)
-        self._call(message, payload.allowed_mentions, channel)
+        self._set_mentions(message, payload.allowed_mentions, channel)
         if message.loading:
-            # The first edit of a deferred answer is its arrival, not a change.
+            # The first edit of a deferred response sends it and does not mark it as edited.
             message.flags &= ~LOADING
         else:
             message.edited_at = guild.now()
         message.edits += 1
-        self._tell("MESSAGE_UPDATE", message, channel)
+        self._emit("MESSAGE_UPDATE", message, channel)
         return message
 
     def delete(self, message: Message) -> None:
@@ -135,7 +134,7 @@ class MessageBoard:
         del self._guild.messages[message.id]
         channel = self._guild.channels.get(message.channel_id)
         if channel is not None:
-            self._tell("MESSAGE_DELETE", message, channel)
+            self._emit("MESSAGE_DELETE", message, channel)
 
     def open_thread(
         self,
@@ -147,12 +146,12 @@ class MessageBoard:
         auto_archive: int = 1440,
         message: Message | None = None,
     ) -> Channel:
-        """Open a thread; one from a message has the message's id, and 160004 for a second."""
+        """Open a thread; one from a message has its id. Raises ApiError 160004 for a second."""
         guild = self._guild
         if message is not None and message.id in guild.channels:
             raise api_error(160004)
         thread = Channel(
-            message.id if message is not None else guild.mint.next_id(),
+            message.id if message is not None else guild.snowflakes.next_id(),
             kind,
             name,
             parent_id=parent.id,
@@ -163,15 +162,15 @@ class MessageBoard:
         guild.emit(Event("THREAD_CREATE", channel=thread))
         if message is not None:
             message.thread_id = thread.id
-            self._tell("MESSAGE_UPDATE", message, parent)
+            self._emit("MESSAGE_UPDATE", message, parent)
         return thread
 
-    def _tell(self, name: str, message: Message, channel: Channel) -> None:
+    def _emit(self, name: str, message: Message, channel: Channel) -> None:
         self._guild.emit(
             Event(name, channel=channel, message=message, only_for=message.ephemeral_for)
         )
 
-    def _check_reference(self, channel: Channel, payload: MessageBody) -> None:
+    def _validate_reference(self, channel: Channel, payload: MessageBody) -> None:
         if payload.reference_id is None:
             return
         target = self._guild.messages.get(payload.reference_id)
@@ -180,7 +179,7 @@ class MessageBoard:
         if payload.reference_required:
             form = ErrorCollector()
             form.at("message_reference").add_error("MESSAGE_REFERENCE_UNKNOWN", "Unknown message")
-            form.settle()
+            form.raise_errors()
         payload.reference_id = None
 
     def _new_files(self, payload: MessageBody, message: Message) -> list[Attachment]:
@@ -191,7 +190,7 @@ class MessageBoard:
             if entry is not None and entry.filename:
                 upload.filename = entry.filename
             stored.append(
-                files.store(
+                files.create_attachment(
                     self._guild,
                     upload,
                     message.channel_id,
@@ -211,22 +210,22 @@ class MessageBoard:
                 attachment.description = listed[attachment.id].description
         return kept
 
-    def _call(self, message: Message, allowed: Json | None, channel: Channel) -> None:
-        """Work out whom the message notifies; an edit falls back to the default each time."""
+    def _set_mentions(self, message: Message, allowed: Json | None, channel: Channel) -> None:
+        """Set the mentions that notify; an edit without ``allowed_mentions`` uses the default."""
         guild = self._guild
         message.allowed_mentions = allowed
         default = DEFAULT_MESSAGE if message.interaction is None else DEFAULT_INTERACTION
         held = guild.permissions(message.author, channel)
         text = message.text if message.flags & COMPONENTS_V2 else message.content
-        called = find_mentions(text, default if allowed is None else allowed)
-        may_call_all = bool(held & permissions.MENTION_EVERYONE)
-        message.mentions = [one for one in called.users if one in guild.users]
+        mentions = find_mentions(text, default if allowed is None else allowed)
+        may_mention_everyone = bool(held & permissions.MENTION_EVERYONE)
+        message.mentions = [one for one in mentions.users if one in guild.users]
         message.mention_roles = [
             one
-            for one in called.roles
-            if one in guild.roles and (may_call_all or guild.roles[one].mentionable)
+            for one in mentions.roles
+            if one in guild.roles and (may_mention_everyone or guild.roles[one].mentionable)
         ]
-        message.mention_everyone = called.everyone and may_call_all
+        message.mention_everyone = mentions.everyone and may_mention_everyone
         replied = guild.messages.get(message.reference_id or 0)
         wants_reply = (allowed or DEFAULT_MESSAGE).get("replied_user", False)
         if replied is not None and wants_reply and replied.author.id not in message.mentions:
@@ -234,7 +233,7 @@ class MessageBoard:
 
 
 def message_type(interaction: Interaction) -> int:
-    """Return the type of the message that answers an interaction."""
+    """Return the type of the message that responds to an interaction."""
     if interaction.kind != 2:
         return ORDINARY
     return COMMAND_TYPE if interaction.data.get("type", 1) == 1 else MENU_TYPE

@@ -1,7 +1,6 @@
-"""The things a Discord server is made of: users, roles, members, channels, files.
+"""Define Discord's objects: users, roles, members, channels, files, messages, interactions.
 
-They hold state and render the parts of their JSON that need nothing else. Rules live elsewhere;
-what needs the whole world to render (a channel, a signed link) is rendered by ``render.py``.
+Objects whose JSON depends on others are rendered in ``serializers.py``.
 """
 
 from __future__ import annotations
@@ -19,13 +18,13 @@ THREADS = (10, PUBLIC_THREAD, PRIVATE_THREAD)
 
 
 def format_timestamp(moment: datetime) -> str:
-    """Return a moment as Discord writes it, ``2026-11-23T02:12:00.000000+00:00``."""
+    """Format a time as Discord does, ``2026-11-23T02:12:00.000000+00:00``."""
     return moment.isoformat(timespec="microseconds")
 
 
 @dataclass(slots=True)
 class User:
-    """An account. The bot is one, too."""
+    """A user account; the bot has one, too."""
 
     id: int
     username: str
@@ -35,7 +34,7 @@ class User:
 
     @property
     def name(self) -> str:
-        """The name people see."""
+        """Return the display name."""
         return self.global_name or self.username
 
     def payload(self) -> Json:
@@ -57,7 +56,7 @@ class User:
 
 @dataclass(slots=True)
 class Role:
-    """A role; the one with the server's own id is @everyone."""
+    """A role; the one with the guild's id is @everyone."""
 
     id: int
     name: str
@@ -91,7 +90,7 @@ class Role:
 
 @dataclass(slots=True)
 class Member:
-    """A user within the server."""
+    """A user in the guild."""
 
     user: User
     joined_at: datetime
@@ -100,11 +99,11 @@ class Member:
 
     @property
     def id(self) -> int:
-        """The user's id."""
+        """Return the user's id."""
         return self.user.id
 
     def payload(self, *, with_user: bool = True) -> Json:
-        """Render ``GuildMemberResponse``, or the partial form that accompanies a message."""
+        """Render ``GuildMemberResponse``, or the partial member of a message event."""
         body: Json = {
             "roles": [str(role) for role in self.roles],
             "nick": self.nick,
@@ -125,7 +124,7 @@ class Member:
 
 @dataclass(slots=True)
 class Overwrite:
-    """What one channel grants or denies to one role (kind 0) or member (kind 1)."""
+    """A permission overwrite of a channel for a role (kind 0) or member (kind 1)."""
 
     id: int
     kind: int
@@ -144,7 +143,7 @@ class Overwrite:
 
 @dataclass(slots=True)
 class ThreadState:
-    """What a thread has beyond a channel. ``auto_archive`` is in minutes."""
+    """The fields that only a thread has. ``auto_archive`` is in minutes."""
 
     owner_id: int
     created_at: datetime
@@ -157,7 +156,7 @@ class ThreadState:
 
 @dataclass(slots=True)
 class Channel:
-    """A text channel, a forum, a thread or a direct message, told apart by ``type``."""
+    """A text channel, forum, thread or direct message channel, by ``type``."""
 
     id: int
     type: int
@@ -174,7 +173,7 @@ class Channel:
 
     @property
     def is_thread(self) -> bool:
-        """Whether this is a thread of any sort."""
+        """Return whether this is a thread of any type."""
         return self.type in THREADS
 
 
@@ -189,7 +188,7 @@ class Upload:
 
 @dataclass(slots=True)
 class Attachment:
-    """A stored file. ``width`` and ``height`` are pixels, for pictures only."""
+    """A stored file. ``width`` and ``height`` are in pixels, None if it is no image."""
 
     id: int
     channel_id: int
@@ -208,33 +207,33 @@ LOADING = 1 << 7
 SUPPRESS_NOTIFICATIONS = 1 << 12
 COMPONENTS_V2 = 1 << 15
 
-# Kinds of interaction, and kinds of response to one.
+# Types of interaction, and types of interaction callback.
 COMMAND, COMPONENT, AUTOCOMPLETE, MODAL_SUBMIT = 2, 3, 4, 5
 REPLY, DEFER, DEFER_UPDATE, UPDATE, CHOICES, MODAL = 4, 5, 6, 7, 8, 9
 
 
-# Which components hold others, and under which key; anything else there is not looked into.
-LISTS = (1, 9, 17)
-SINGLES = {9: "accessory", 18: "component"}
+# The component types that contain others, and the keys of single children.
+CHILD_LISTS = (1, 9, 17)
+SINGLE_CHILDREN = {9: "accessory", 18: "component"}
 
 
 def iter_components(components: list[Json]) -> list[Json]:
-    """Return every component, nested ones and accessories included, in reading order."""
+    """Return all components in reading order, nested ones and accessories included."""
     found: list[Json] = []
     for node in components:
         found.append(node)
-        if node["type"] in LISTS:
+        if node["type"] in CHILD_LISTS:
             found += iter_components(node["components"])
-        if node["type"] in SINGLES:
-            found += iter_components([node[SINGLES[node["type"]]]])
+        if node["type"] in SINGLE_CHILDREN:
+            found += iter_components([node[SINGLE_CHILDREN[node["type"]]]])
     return found
 
 
 @dataclass(slots=True)
 class Interaction:
-    """One press, one command, one submitted form: 3 s to answer, 15 min to follow up.
+    """A command, a component interaction or a submitted modal.
 
-    ``callback`` is the kind of the first response, None until it came.
+    ``callback`` is the type of the first response, None before it.
     """
 
     id: int
@@ -257,7 +256,7 @@ class Interaction:
 
     @property
     def command_name(self) -> str | None:
-        """The command's name, with group and subcommand, for the line above the answer."""
+        """Return the command's name with group and subcommand; None for other interactions."""
         if self.kind != COMMAND:
             return None
         words = [str(self.data["name"])]
@@ -270,10 +269,10 @@ class Interaction:
 
 @dataclass(slots=True)
 class Message:
-    """A posted message, with whom it was allowed to call and whom it called.
+    """A posted message.
 
-    ``mentions``, ``mention_roles`` and ``mention_everyone`` say who was really notified, after
-    ``allowed_mentions`` (kept as the bot sent it) had its say.
+    ``mentions``, ``mention_roles`` and ``mention_everyone`` are who is notified, after
+    ``allowed_mentions`` (stored as the bot sent it) was applied.
     """
 
     id: int
@@ -301,17 +300,17 @@ class Message:
 
     @property
     def ephemeral(self) -> bool:
-        """Whether only one member can see it."""
+        """Return whether only one user can see the message."""
         return bool(self.flags & EPHEMERAL)
 
     @property
     def loading(self) -> bool:
-        """Whether it still says that the bot is thinking."""
+        """Return whether the message is a deferred response that was not sent yet."""
         return bool(self.flags & LOADING)
 
     @property
     def text(self) -> str:
-        """Everything there is to read in it: content, embeds and text displays, by lines."""
+        """Return all visible text: content, embeds and text displays, one per line."""
         lines = [self.content] if self.content else []
         for embed in self.embeds:
             parts = [embed.get("title"), embed.get("description")]
@@ -328,7 +327,7 @@ class Message:
         return "\n".join(lines)
 
     def controls(self) -> list[Json]:
-        """Return its buttons and selects, in reading order."""
+        """Return the buttons and selects in reading order."""
         return [
             node for node in iter_components(self.components) if node["type"] in (2, 3, 5, 6, 7, 8)
         ]
@@ -338,14 +337,14 @@ EPOCH_MS = 1_420_070_400_000
 
 
 class SnowflakeGenerator:
-    """Makes ids that grow even when the clock stands still, as a test's clock does."""
+    """Generate increasing ids, also while the clock of a test does not advance."""
 
     def __init__(self, now: Callable[[], datetime]) -> None:
         self._now = now
         self._last = 0
 
     def next_id(self) -> int:
-        """Return an id larger than every one before it."""
-        born = (int(self._now().timestamp() * 1000) - EPOCH_MS) << 22
-        self._last = max(born, self._last + 1)
+        """Return an id larger than all before it."""
+        earliest = (int(self._now().timestamp() * 1000) - EPOCH_MS) << 22
+        self._last = max(earliest, self._last + 1)
         return self._last

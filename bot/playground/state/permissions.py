@@ -1,7 +1,4 @@
-"""Permission bits and the order in which Discord puts roles and overwrites together.
-
-It computes with plain numbers; it knows no server and no member.
-"""
+"""Define permission bits and compute permissions from roles and overwrites."""
 
 from __future__ import annotations
 
@@ -46,7 +43,7 @@ MEMBER = (
     | SEND_MESSAGES_IN_THREADS
 )
 MODERATOR = MEMBER | MANAGE_GUILD | MANAGE_MESSAGES | MANAGE_CHANNELS | MANAGE_THREADS
-# What the bot's invitation asks for: view, send, embed, attach, history, threads, public threads.
+# The permissions in the bot's invite link.
 BOT = (
     VIEW_CHANNEL
     | SEND_MESSAGES
@@ -56,19 +53,19 @@ BOT = (
     | SEND_MESSAGES_IN_THREADS
     | CREATE_PUBLIC_THREADS
 )
-# A direct message grants everything that makes sense between two people.
+# In a direct message channel both users have all permissions that exist there.
 DIRECT = MEMBER & ~(CREATE_PUBLIC_THREADS | SEND_MESSAGES_IN_THREADS | CREATE_INSTANT_INVITE)
 
 
 def bits(*names: str) -> int:
-    """Return the sum of permissions by name, ``bits("SEND_MESSAGES", "ATTACH_FILES")``."""
+    """Return the bits of permissions by name, ``bits("SEND_MESSAGES", "ATTACH_FILES")``."""
     total = 0
     for name in names:
         total |= NAMES[name]
     return total
 
 
-def effective(
+def compute(
     base: int,
     everyone: tuple[int, int],
     roles: Iterable[tuple[int, int]],
@@ -76,11 +73,11 @@ def effective(
     *,
     thread: bool,
 ) -> int:
-    """Return what a member may do in a channel.
+    """Return the permission bits of a member in a channel.
 
-    ``base`` is the union of the member's roles; every pair is (allow, deny) of one overwrite. The
-    order is Discord's: everyone, then all roles together, then the member. In threads the right to
-    send is SEND_MESSAGES_IN_THREADS and SEND_MESSAGES counts for nothing.
+    ``base`` is the union of the member's roles; each pair is (allow, deny) of one overwrite. They
+    are applied in Discord's order: everyone, then all roles together, then the member. In threads
+    SEND_MESSAGES_IN_THREADS replaces SEND_MESSAGES.
     """
     if base & ADMINISTRATOR:
         return ALL

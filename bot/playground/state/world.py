@@ -1,7 +1,7 @@
-"""The whole little Discord in one value: its state, its rules and its people, without a network.
+"""Combine the state and the rules of the emulated Discord, without a network.
 
-``World()`` is ready to use: the server "Gridbrush Arts" with channels, members and the bot's
-account. The clock and the randomness may be passed in; time never passes by itself here.
+``World()`` is ready to use: the guild "Gridbrush Arts" with channels, members and the bot. There
+are no timers: the owner calls ``expire_unanswered``.
 """
 
 from __future__ import annotations
@@ -21,8 +21,8 @@ from bot.playground.state.models import Channel, Json, Member, Message, Role, Us
 
 
 def seed_guild(guild: GuildState) -> None:
-    """Fill an empty realm: four channels and an age-restricted one, Ada, Ben, Mo and the bot."""
-    guild.guild_id = guild.mint.next_id()
+    """Create the channels (one age-restricted), the members and the bot of an empty guild."""
+    guild.guild_id = guild.snowflakes.next_id()
     guild.guild_name = "Gridbrush Arts"
     everyone = Role(guild.guild_id, "@everyone", permissions.MEMBER)
     guild.roles[everyone.id] = everyone
@@ -36,11 +36,11 @@ def seed_guild(guild: GuildState) -> None:
     guild.add_member("ben", "Ben")
     guild.add_member("mo", "Mo", moderators)
 
-    bot = User(guild.mint.next_id(), "Gridbrush", bot=True)
+    bot = User(guild.snowflakes.next_id(), "Gridbrush", bot=True)
     guild.users[bot.id] = bot
     guild.members[bot.id] = Member(bot, guild.now(), [bots.id])
     guild.application_id = bot.id
-    # Three parts like the real thing, so that code which looks at its shape is content.
+    # Three parts, as in Discord, for code that checks the format.
     guild.token = ".".join(f"{guild.rng.getrandbits(80):020x}" for _ in range(3))
 
     guild.add_channel("welcome", topic="Start here")
@@ -51,15 +51,15 @@ def seed_guild(guild: GuildState) -> None:
 
 
 def utc_now() -> datetime:
-    """Return the present moment, aware."""
+    """Return the current time, timezone-aware."""
     return datetime.now(UTC)
 
 
 class World(GuildState):
-    """A furnished realm with its message board, its desk for interactions and its commands.
+    """A guild with members, messages, interactions, commands and injected faults.
 
-    ``now`` is any clock of aware moments; ``rng`` makes tokens and secrets, the system's randomness
-    unless a seeded generator is given. ``faults`` is what the server should do wrong on purpose.
+    ``now`` returns timezone-aware times. ``rng`` generates tokens and secrets; the default is the
+    system's random source.
     """
 
     def __init__(
@@ -71,26 +71,26 @@ class World(GuildState):
         super().__init__(now, random.SystemRandom() if rng is None else rng)
         seed_guild(self)
         self.faults = Faults(now)
-        self.commands = CommandRegistry(self.application_id, self.mint, now)
+        self.commands = CommandRegistry(self.application_id, self.snowflakes, now)
         self.message_board = MessageBoard(self)
         self.interactions = InteractionRegistry(self, self.message_board, self.commands)
         self.client = MemberClient(self, self.message_board, self.interactions, self.commands)
 
     def delete_message(self, which: int | Message) -> None:
-        """Delete a message, as a moderator would."""
+        """Delete a message, as a moderator does."""
         self.message_board.delete(self.message(which.id if isinstance(which, Message) else which))
 
     def say(self, who: str | int | User, where: str | int | Channel, content: str) -> Message:
-        """Post a person's plain message."""
+        """Post a member's plain message. Raises ClientError."""
         return self.client.say(self.user(who), self.channel(where), content)
 
     def command(self, name: str) -> Json:
-        """Return a registered command by name, as Discord holds it."""
+        """Return a registered command by name. Raises KeyError."""
         for command in self.commands.all():
             if command["name"] == name:
                 return command
         raise KeyError(name)
 
-    def sweep(self) -> None:
-        """Give up the interactions that the clock says were not answered in time."""
-        self.interactions.sweep()
+    def expire_unanswered(self) -> None:
+        """Mark every interaction as failed that got no response in time."""
+        self.interactions.expire_unanswered()

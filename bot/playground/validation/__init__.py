@@ -1,1 +1,1 @@
-"""Discord's rules for request bodies."""
+"""Validate request bodies by Discord's rules."""

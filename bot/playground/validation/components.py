@@ -1,7 +1,4 @@
-"""Rules for message components: classic action rows, and Components V2 behind its flag.
-
-It checks what a bot sends and numbers it the way Discord does. It knows no message and no channel.
-"""
+"""Validate message components (action rows, and Components V2 with its flag) and number them."""
 
 from __future__ import annotations
 
@@ -12,47 +9,55 @@ from typing import Any
 from bot.playground.state.models import iter_components
 from bot.playground.validation.errors import ErrorCollector, Json
 
-ROW, BUTTON, STRING_SELECT = 1, 2, 3
+ACTION_ROW, BUTTON, STRING_SELECT = 1, 2, 3
 SELECTS = (3, 5, 6, 7, 8)
-SECTION, TEXT_DISPLAY, THUMBNAIL, GALLERY, FILE, SEPARATOR, CONTAINER = 9, 10, 11, 12, 13, 14, 17
-TOP_V2 = (ROW, SECTION, TEXT_DISPLAY, GALLERY, FILE, SEPARATOR, CONTAINER)
-IN_CONTAINER = (ROW, SECTION, TEXT_DISPLAY, GALLERY, FILE, SEPARATOR)
+SECTION, TEXT_DISPLAY, THUMBNAIL, MEDIA_GALLERY, FILE, SEPARATOR, CONTAINER = (
+    9,
+    10,
+    11,
+    12,
+    13,
+    14,
+    17,
+)
+TOP_V2 = (ACTION_ROW, SECTION, TEXT_DISPLAY, MEDIA_GALLERY, FILE, SEPARATOR, CONTAINER)
+IN_CONTAINER = (ACTION_ROW, SECTION, TEXT_DISPLAY, MEDIA_GALLERY, FILE, SEPARATOR)
 
-MOST_V2 = 40
-MOST_V2_TEXT = 4000
+MAX_V2_COMPONENTS = 40
+MAX_V2_TEXT_CHARS = 4000
 
 
 class ComponentValidator:
-    """One pass over the components of one message."""
+    """Validate the components of one message; create one validator per message."""
 
     def __init__(self, filenames: Collection[str]) -> None:
         self._filenames = filenames
         self._custom_ids: set[str] = set()
 
     def message(self, form: ErrorCollector, components: object, *, v2: bool) -> None:
-        """Complain about everything Discord refuses in a message's ``components``."""
-        nodes = form.listing(components, most=MOST_V2 if v2 else 5)
-        self._children(form, nodes, TOP_V2 if v2 else (ROW,))
-        if not v2 or not form.clean:
+        """Add an error for everything that Discord rejects in a message's ``components``."""
+        nodes = form.check_list(components, max_items=MAX_V2_COMPONENTS if v2 else 5)
+        self._children(form, nodes, TOP_V2 if v2 else (ACTION_ROW,))
+        if not v2 or not form.is_valid:
             return
         flat = iter_components(nodes)
-        if len(flat) > MOST_V2:
+        if len(flat) > MAX_V2_COMPONENTS:
             form.add_error(
                 "COMPONENT_MAX_TOTAL_COMPONENTS_EXCEEDED",
-                f"The total number of components must be {MOST_V2} or fewer.",
+                f"The total number of components must be {MAX_V2_COMPONENTS} or fewer.",
             )
         if sum(len(node["content"]) for node in flat if node["type"] == TEXT_DISPLAY) > (
-            MOST_V2_TEXT
+            MAX_V2_TEXT_CHARS
         ):
             form.add_error(
                 "COMPONENT_DISPLAYABLE_TEXT_SIZE_EXCEEDED",
-                f"The displayable text must be {MOST_V2_TEXT} or fewer in length.",
+                f"The displayable text must be {MAX_V2_TEXT_CHARS} or fewer in length.",
             )
 
     def _children(self, form: ErrorCollector, nodes: list[Any], allowed: tuple[int, ...]) -> None:
         for index, value in enumerate(nodes):
             place = form.at(index)
-            node = place.record(value)
+            node = place.check_object(value)
             kind = node.get("type")
             if kind not in allowed:
                 place.at("type").add_error(
@@ -68,17 +73,21 @@ class ComponentValidator:
             case 9:
                 self._section(form, node)
             case 10:
-                form.at("content").text(node.get("content"), most=MOST_V2_TEXT, least=1)
+                form.at("content").check_string(
+                    node.get("content"), max_chars=MAX_V2_TEXT_CHARS, min_chars=1
+                )
             case 12:
                 self._gallery(form, node)
             case 13:
                 self._media(form.at("file"), node.get("file"), attachment_only=True)
             case 17:
-                children = form.at("components").listing(
-                    node.get("components"), most=MOST_V2, least=1
+                children = form.at("components").check_list(
+                    node.get("components"), max_items=MAX_V2_COMPONENTS, min_items=1
                 )
                 if node.get("accent_color") is not None:
-                    form.at("accent_color").whole(node["accent_color"], least=0, most=0xFFFFFF)
+                    form.at("accent_color").check_integer(
+                        node["accent_color"], minimum=0, maximum=0xFFFFFF
+                    )
                 self._children(form.at("components"), children, IN_CONTAINER)
             case 14:
                 if node.get("spacing") not in (None, 1, 2):
@@ -86,14 +95,14 @@ class ComponentValidator:
 
     def _row(self, form: ErrorCollector, row: Json) -> None:
         place = form.at("components")
-        children = place.listing(row.get("components"), most=5, least=1)
+        children = place.check_list(row.get("components"), max_items=5, min_items=1)
         kinds = [child.get("type") for child in children if isinstance(child, dict)]
         if any(kind in SELECTS for kind in kinds) and len(kinds) > 1:
             place.add_error(
                 "COMPONENT_LAYOUT_WIDTH_EXCEEDED", "The specified component exceeds maximum width"
             )
         for index, value in enumerate(children):
-            child = place.at(index).record(value)
+            child = place.at(index).check_object(value)
             if child.get("type") == BUTTON:
                 self._button(place.at(index), child)
             elif child.get("type") in SELECTS:
@@ -104,7 +113,7 @@ class ComponentValidator:
                 )
 
     def _custom_id(self, form: ErrorCollector, value: object) -> None:
-        if not form.text(value, most=100, least=1):
+        if not form.check_string(value, max_chars=100, min_chars=1):
             return
         if value in self._custom_ids:
             form.add_error(
@@ -117,7 +126,7 @@ class ComponentValidator:
         if style not in (1, 2, 3, 4, 5):
             form.at("style").add_error("BASE_TYPE_CHOICES", "Value must be one of (1, 2, 3, 4, 5).")
         if button.get("label") is not None:
-            form.at("label").text(button["label"], most=80)
+            form.at("label").check_string(button["label"], max_chars=80)
         if not button.get("label") and not button.get("emoji"):
             form.add_error("BUTTON_COMPONENT_LABEL_OR_EMOJI_REQUIRED", "A label or emoji is needed")
         if style == 5:
@@ -126,7 +135,7 @@ class ComponentValidator:
                     "BUTTON_COMPONENT_CUSTOM_ID_URL_MUTUALLY_EXCLUSIVE",
                     "A custom id and url cannot both be specified",
                 )
-            validate_url(form.at("url"), button.get("url"), most=512)
+            validate_url(form.at("url"), button.get("url"), max_chars=512)
             return
         if button.get("url") is not None:
             form.at("url").add_error("BUTTON_COMPONENT_INVALID_URL", "Only links have a url")
@@ -138,9 +147,9 @@ class ComponentValidator:
 
     def _section(self, form: ErrorCollector, section: Json) -> None:
         place = form.at("components")
-        texts = place.listing(section.get("components"), most=3, least=1)
+        texts = place.check_list(section.get("components"), max_items=3, min_items=1)
         self._children(place, texts, (TEXT_DISPLAY,))
-        accessory = form.at("accessory").record(section.get("accessory"))
+        accessory = form.at("accessory").check_object(section.get("accessory"))
         if accessory.get("type") == BUTTON:
             self._button(form.at("accessory"), accessory)
         elif accessory.get("type") == THUMBNAIL:
@@ -153,13 +162,15 @@ class ComponentValidator:
 
     def _gallery(self, form: ErrorCollector, gallery: Json) -> None:
         place = form.at("items")
-        for index, value in enumerate(place.listing(gallery.get("items"), most=10, least=1)):
-            item = place.at(index).record(value)
+        for index, value in enumerate(
+            place.check_list(gallery.get("items"), max_items=10, min_items=1)
+        ):
+            item = place.at(index).check_object(value)
             self._media(place.at(index, "media"), item.get("media"))
             validate_alt_text(place.at(index, "description"), item.get("description"))
 
     def _media(self, form: ErrorCollector, value: object, *, attachment_only: bool = False) -> None:
-        url = form.record(value).get("url")
+        url = form.check_object(value).get("url")
         if isinstance(url, str) and url.startswith("attachment://"):
             if url.removeprefix("attachment://") not in self._filenames:
                 form.at("url").add_error(
@@ -168,30 +179,32 @@ class ComponentValidator:
         elif attachment_only:
             form.at("url").add_error("FILE_COMPONENT_URL", "Only attachment:// urls are supported")
         else:
-            validate_url(form.at("url"), url, most=2048)
+            validate_url(form.at("url"), url, max_chars=2048)
 
 
 def validate_select(form: ErrorCollector, select: Json) -> None:
-    """Complain about a select menu, in a message or in a modal, apart from its custom id."""
+    """Validate a select menu of a message or modal, except its custom id."""
     if select.get("placeholder") is not None:
-        form.at("placeholder").text(select["placeholder"], most=150)
-    least, most = select.get("min_values", 1), select.get("max_values", 1)
+        form.at("placeholder").check_string(select["placeholder"], max_chars=150)
+    min_values, max_values = select.get("min_values", 1), select.get("max_values", 1)
     if (
-        form.at("min_values").whole(least, least=0, most=25)
-        and form.at("max_values").whole(most, least=1, most=25)
-        and least > most
+        form.at("min_values").check_integer(min_values, minimum=0, maximum=25)
+        and form.at("max_values").check_integer(max_values, minimum=1, maximum=25)
+        and min_values > max_values
     ):
         form.at("min_values").add_error("BASE_TYPE_BAD_LENGTH", "min_values above max_values")
     if select["type"] != STRING_SELECT:
         return
     place = form.at("options")
     values: list[object] = []
-    for index, entry in enumerate(place.listing(select.get("options"), most=25, least=1)):
-        option = place.at(index).record(entry)
-        place.at(index, "label").text(option.get("label"), most=100, least=1)
-        place.at(index, "value").text(option.get("value"), most=100, least=1)
+    for index, entry in enumerate(
+        place.check_list(select.get("options"), max_items=25, min_items=1)
+    ):
+        option = place.at(index).check_object(entry)
+        place.at(index, "label").check_string(option.get("label"), max_chars=100, min_chars=1)
+        place.at(index, "value").check_string(option.get("value"), max_chars=100, min_chars=1)
         if option.get("description") is not None:
-            place.at(index, "description").text(option["description"], most=100)
+            place.at(index, "description").check_string(option["description"], max_chars=100)
         if option.get("value") in values:
             place.at(index, "value").add_error(
                 "SELECT_COMPONENT_OPTION_VALUE_DUPLICATED",
@@ -201,19 +214,21 @@ def validate_select(form: ErrorCollector, select: Json) -> None:
 
 
 def validate_alt_text(form: ErrorCollector, value: object) -> None:
-    """Complain about an alternative text of more than 1024 characters."""
+    """Add an error for an alternative text of more than 1024 characters."""
     if value is not None:
-        form.text(value, most=1024)
+        form.check_string(value, max_chars=1024)
 
 
-def validate_url(form: ErrorCollector, value: object, *, most: int) -> None:
-    """Complain unless the value is a web address."""
-    if form.text(value, most=most, least=1) and not str(value).startswith(("http://", "https://")):
+def validate_url(form: ErrorCollector, value: object, *, max_chars: int) -> None:
+    """Add an error unless ``value`` is an http or https URL."""
+    if form.check_string(value, max_chars=max_chars, min_chars=1) and not str(value).startswith(
+        ("http://", "https://")
+    ):
         form.add_error("URL_TYPE_INVALID_SCHEME", "Scheme must be one of ('http', 'https').")
 
 
 def number_components(components: list[Json]) -> list[Json]:
-    """Return a copy as Discord keeps it: every component numbered, its defaults filled in."""
+    """Return a copy as Discord stores it: every component has an id and its default values."""
     kept = copy.deepcopy(components)
     nodes = iter_components(kept)
     taken = {node["id"] for node in nodes if node.get("id")}
@@ -235,7 +250,7 @@ def number_components(components: list[Json]) -> list[Json]:
         if node["type"] in SELECTS:
             node.setdefault("min_values", 1)
             node.setdefault("max_values", 1)
-        for item in node["items"] if node["type"] == GALLERY else ():
+        for item in node["items"] if node["type"] == MEDIA_GALLERY else ():
             item.setdefault("description", None)
             item.setdefault("spoiler", False)
     return kept

@@ -1,7 +1,4 @@
-"""How Discord says no: JSON error codes with their HTTP status, and form errors by field.
-
-It knows the shape of a refusal, not the rules that lead to one.
-"""
+"""Build Discord's API errors: JSON error codes with their HTTP status, and errors by field."""
 
 from __future__ import annotations
 
@@ -41,11 +38,11 @@ ERROR_CODES: dict[int, tuple[int, str]] = {
 }
 
 
-ID_DIGITS = 20
+MAX_ID_DIGITS = 20
 
 
 class ApiError(Exception):
-    """A refusal as the REST API words it: HTTP status, JSON code, text, and errors by field."""
+    """An error response of the REST API: HTTP status, JSON code, message, and errors by field."""
 
     def __init__(self, status: int, code: int, message: str, *, errors: Json | None = None) -> None:
         super().__init__(f"{status} {code}: {message}")
@@ -63,101 +60,108 @@ class ApiError(Exception):
 
 
 def api_error(code: int) -> ApiError:
-    """Return the refusal with one of Discord's documented codes."""
+    """Return the error with one of Discord's documented codes. Raises KeyError for others."""
     status, message = ERROR_CODES[code]
     return ApiError(status, code, message)
 
 
 class ErrorCollector:
-    """A place in a request body where complaints are noted down.
+    """Collect validation errors for one path of a request body.
 
-    ``form.at("embeds", 0, "title").complain(...)`` ends up in the answer as
-    ``errors.embeds.0.title._errors``. All places of one body share one list of complaints.
+    ``form.at("embeds", 0, "title").add_error(...)`` becomes ``errors.embeds.0.title._errors`` in
+    the response. All paths of one body share one list of errors.
     """
 
-    def __init__(self, path: tuple[str, ...] = (), complaints: list[Any] | None = None) -> None:
+    def __init__(self, path: tuple[str, ...] = (), entries: list[Any] | None = None) -> None:
         self._path = path
-        self._complaints: list[tuple[tuple[str, ...], Json]] = (
-            [] if complaints is None else complaints
-        )
+        self._entries: list[tuple[tuple[str, ...], Json]] = [] if entries is None else entries
 
     def at(self, *keys: str | int) -> ErrorCollector:
-        """Return the place further inside."""
-        return ErrorCollector((*self._path, *(str(key) for key in keys)), self._complaints)
+        """Return the collector for a path below this one."""
+        return ErrorCollector((*self._path, *(str(key) for key in keys)), self._entries)
 
     def add_error(self, code: str, message: str) -> None:
-        """Note one error of this place."""
-        self._complaints.append((self._path, {"code": code, "message": message}))
+        """Add one error at this path."""
+        self._entries.append((self._path, {"code": code, "message": message}))
 
-    def text(self, value: object, *, most: int, least: int = 0) -> bool:
-        """Complain unless ``value`` is a string of ``least`` to ``most`` characters."""
+    def check_string(self, value: object, *, max_chars: int, min_chars: int = 0) -> bool:
+        """Return whether ``value`` is a string of allowed length; add an error if not."""
         if not isinstance(value, str):
             self.add_error("STRING_TYPE_CONVERT", "Could not interpret value as string.")
-        elif not value and least:
+        elif not value and min_chars:
             self.add_error("BASE_TYPE_REQUIRED", "This field is required")
-        elif len(value) > most or len(value) < least:
-            word = "or fewer" if len(value) > most else "or more"
-            bound = most if len(value) > most else least
+        elif len(value) > max_chars or len(value) < min_chars:
+            word = "or fewer" if len(value) > max_chars else "or more"
+            bound = max_chars if len(value) > max_chars else min_chars
             self.add_error("BASE_TYPE_BAD_LENGTH", f"Must be {bound} {word} in length.")
         else:
             return True
         return False
 
-    def whole(self, value: object, *, least: int, most: int) -> bool:
-        """Complain unless ``value`` is a whole number of ``least`` to ``most``."""
+    def check_integer(self, value: object, *, minimum: int, maximum: int) -> bool:
+        """Return whether ``value`` is an integer in the range; add an error if not."""
         if isinstance(value, bool) or not isinstance(value, int):
             self.add_error("NUMBER_TYPE_COERCE", f'Value "{value}" is not int.')
-        elif not least <= value <= most:
-            self.add_error("NUMBER_TYPE_MAX", f"int value should be between {least} and {most}.")
+        elif not minimum <= value <= maximum:
+            self.add_error(
+                "NUMBER_TYPE_MAX", f"int value should be between {minimum} and {maximum}."
+            )
         else:
             return True
         return False
 
-    def listing(self, value: object, *, most: int, least: int = 0) -> list[Any]:
-        """Complain unless ``value`` is a list of ``least`` to ``most`` items; return its items."""
+    def check_list(self, value: object, *, max_items: int, min_items: int = 0) -> list[Any]:
+        """Return ``value`` if it is a list; add an error if it is not, or has a wrong length."""
         if not isinstance(value, list):
             self.add_error("LIST_TYPE_CONVERT", "Only iterables may be used in a ListType")
             return []
-        if not least <= len(value) <= most:
-            self.add_error("BASE_TYPE_BAD_LENGTH", f"Must be between {least} and {most} in length.")
+        if not min_items <= len(value) <= max_items:
+            self.add_error(
+                "BASE_TYPE_BAD_LENGTH", f"Must be between {min_items} and {max_items} in length."
+            )
         return value
 
-    def record(self, value: object) -> Json:
-        """Complain unless ``value`` is an object; return it, or an empty one."""
+    def check_object(self, value: object) -> Json:
+        """Return ``value`` if it is an object; else add an error and return an empty one."""
         if isinstance(value, dict):
             return value
         self.add_error("DICT_TYPE_CONVERT", "Only dictionaries may be used in a DictType")
         return {}
 
     @property
-    def clean(self) -> bool:
-        """Whether nobody has complained about any place of this body."""
-        return not self._complaints
+    def is_valid(self) -> bool:
+        """Return whether no path of this body has an error."""
+        return not self._entries
 
-    def settle(self) -> None:
-        """Raise the refusal, if there is a complaint."""
-        if not self.clean:
+    def raise_errors(self) -> None:
+        """Raise ApiError 50035 if there are errors."""
+        if not self.is_valid:
             raise self.error()
 
     def error(self) -> ApiError:
-        """Return 50035 with every complaint nested by field."""
+        """Return error 50035 with all errors nested by field."""
         errors: Json = {}
-        wrong = {path for path, _ in self._complaints}
-        for path, complaint in self._complaints:
-            # A place has errors of its own or wrong places inside it, never both.
+        wrong = {path for path, _ in self._entries}
+        for path, entry in self._entries:
+            # A field has errors of its own or errors further inside, never both.
             if any(path[:depth] in wrong for depth in range(len(path))):
                 continue
             place = errors
             for key in path:
                 place = place.setdefault(key, {})
-            place.setdefault("_errors", []).append(complaint)
+            place.setdefault("_errors", []).append(entry)
         status, message = ERROR_CODES[50035]
         return ApiError(status, 50035, message, errors=errors)
 
 
-def read_snowflake(value: object) -> int | None:
-    """Return an id sent as a string or a number, or None if it is neither or no 64 bits."""
-    if isinstance(value, str) and value.isascii() and value.isdigit() and len(value) <= ID_DIGITS:
+def parse_snowflake(value: object) -> int | None:
+    """Return an id given as a string or number, or None if it is not an unsigned 64-bit integer."""
+    if (
+        isinstance(value, str)
+        and value.isascii()
+        and value.isdigit()
+        and len(value) <= MAX_ID_DIGITS
+    ):
         value = int(value)
     if isinstance(value, bool) or not isinstance(value, int):
         return None

@@ -1,7 +1,6 @@
-"""Rules for message bodies: what Discord accepts in a message, a reply, an edit.
+"""Parse and validate the body of a message, a response or an edit.
 
-It turns a request body and its files into a ``MessageBody`` or refuses with Discord's own errors. It
-knows no channel, no permission and no clock.
+Invalid bodies raise Discord's own errors. Permissions are checked by the REST endpoints.
 """
 
 from __future__ import annotations
@@ -19,18 +18,18 @@ from bot.playground.state.models import (
     Upload,
 )
 from bot.playground.validation.components import ComponentValidator, validate_alt_text, validate_url
-from bot.playground.validation.errors import ErrorCollector, Json, api_error, read_snowflake
-from bot.playground.validation.mentions import check_allowed_mentions
+from bot.playground.validation.errors import ErrorCollector, Json, api_error, parse_snowflake
+from bot.playground.validation.mentions import validate_allowed_mentions
 
-MOST_CONTENT = 2000
-MOST_FILES = 10
-FILE_BYTES = 10 * 1024 * 1024
-REQUEST_BYTES = 25 * 1024 * 1024
-EMBED_TOTAL = 6000
+MAX_CONTENT_CHARS = 2000
+MAX_FILES = 10
+MAX_FILE_BYTES = 10 * 1024 * 1024
+MAX_REQUEST_BYTES = 25 * 1024 * 1024
+MAX_EMBED_CHARS = 6000
 
 
 class BodyKind(Enum):
-    """Where a body came in; the value holds the flags that may be set there."""
+    """The use of a body; the value holds the message flags that may be set with it."""
 
     CHANNEL = SUPPRESS_EMBEDS | SUPPRESS_NOTIFICATIONS | COMPONENTS_V2
     REPLY = CHANNEL | EPHEMERAL
@@ -39,7 +38,7 @@ class BodyKind(Enum):
 
 @dataclass(slots=True)
 class AttachmentEntry:
-    """One entry of the body's ``attachments``: a kept file's id, or the number of a new one."""
+    """An entry of ``attachments``: the id of a kept file, or the number of an upload."""
 
     id: int
     filename: str | None
@@ -48,9 +47,10 @@ class AttachmentEntry:
 
 @dataclass(slots=True)
 class MessageBody:
-    """A checked body. ``given`` names the keys that were sent, for edits change only those.
+    """A valid body. ``present_keys`` are the keys that were sent: an edit changes only those.
 
-    ``listed`` is None when the body has no ``attachments``: then an edit keeps every file.
+    ``listed`` holds the entries of ``attachments``; None if the key is absent, and then an edit
+    keeps every file.
     """
 
     present_keys: frozenset[str]
@@ -70,7 +70,7 @@ class MessageBody:
 
 @dataclass(frozen=True, slots=True)
 class ExistingMessage:
-    """What an edit finds: the files, the flags, and whether text, embeds or components exist."""
+    """The message that an edit changes: its files and flags, and what content it has."""
 
     attachments: tuple[Attachment, ...]
     flags: int
@@ -80,12 +80,12 @@ class ExistingMessage:
 
 
 def validate_sizes(uploads: dict[int, Upload], request_bytes: int) -> None:
-    """Refuse more than ten files, a file above 10 MiB, or a request above 25 MiB."""
-    if len(uploads) > MOST_FILES:
+    """Raise ApiError for more than 10 files, a file above 10 MiB, or a request above 25 MiB."""
+    if len(uploads) > MAX_FILES:
         raise api_error(30015)
-    if request_bytes > REQUEST_BYTES:
+    if request_bytes > MAX_REQUEST_BYTES:
         raise api_error(40005)
-    if any(len(upload.content) > FILE_BYTES for upload in uploads.values()):
+    if any(len(upload.content) > MAX_FILE_BYTES for upload in uploads.values()):
         raise api_error(40005)
 
 
@@ -94,65 +94,65 @@ def parse_message_body(
     uploads: dict[int, Upload],
     kind: BodyKind,
     *,
-    position: ExistingMessage | None = None,
+    existing: ExistingMessage | None = None,
     form: ErrorCollector | None = None,
 ) -> MessageBody:
-    """Check a message body; ``standing`` is the message it edits, None for a new one.
+    """Parse a message body; ``existing`` is the message it edits, None for a new one.
 
-    Raises 50035 with every wrong field, or 50006 when nothing would be left to see.
+    Raises ApiError: 50035 with all invalid fields, or 50006 if the message would be empty.
     """
     form = form or ErrorCollector()
     payload = MessageBody(present_keys=frozenset(body), uploads=uploads)
-    if body.get("content") is not None and form.at("content").text(
-        body["content"], most=MOST_CONTENT
+    if body.get("content") is not None and form.at("content").check_string(
+        body["content"], max_chars=MAX_CONTENT_CHARS
     ):
         payload.content = body["content"]
-    payload.flags = _read_flags(form.at("flags"), body.get("flags"), kind)
+    payload.flags = _parse_flags(form.at("flags"), body.get("flags"), kind)
     payload.tts = bool(body.get("tts"))
-    payload.allowed_mentions = check_allowed_mentions(
+    payload.allowed_mentions = validate_allowed_mentions(
         form.at("allowed_mentions"), body.get("allowed_mentions")
     )
-    payload.listed = _read_attachments(form.at("attachments"), body, uploads, position)
+    payload.listed = _parse_attachments(form.at("attachments"), body, uploads, existing)
     payload.embeds = validate_embeds(form.at("embeds"), body.get("embeds") or [])
     for unknown in ("poll", "sticker_ids", "stickers"):
         if body.get(unknown):
-            form.at(unknown).add_error("BASE_TYPE_BAD", "The playground has no such thing.")
-    _read_nonce(form, body, payload)
-    _read_reference(form.at("message_reference"), body.get("message_reference"), payload)
-    had_v2 = position is not None and bool(position.flags & COMPONENTS_V2)
+            form.at(unknown).add_error("BASE_TYPE_BAD", "The playground does not support this.")
+    _parse_nonce(form, body, payload)
+    _parse_reference(form.at("message_reference"), body.get("message_reference"), payload)
+    had_v2 = existing is not None and bool(existing.flags & COMPONENTS_V2)
     v2 = had_v2 or bool(payload.flags & COMPONENTS_V2)
     if body.get("components"):
-        check = ComponentValidator(_filenames(payload, position))
+        check = ComponentValidator(_filenames(payload, existing))
         check.message(form.at("components"), body["components"], v2=v2)
         payload.components = body["components"]
     if v2:
-        _check_v2(form, body, position if not had_v2 else None)
-    form.settle()
-    if not _leaves_something(payload, position):
+        _validate_v2(form, body, existing if not had_v2 else None)
+    form.raise_errors()
+    if not _has_visible_content(payload, existing):
         raise api_error(50006)
     return payload
 
 
-def _read_flags(form: ErrorCollector, value: object, kind: BodyKind) -> int:
+def _parse_flags(form: ErrorCollector, value: object, kind: BodyKind) -> int:
     if value is None:
         return 0
-    if not form.whole(value, least=0, most=(1 << 31) - 1):
+    if not form.check_integer(value, minimum=0, maximum=(1 << 31) - 1):
         return 0
     assert isinstance(value, int)
-    # Flags that may not be set here are dropped without a word, as Discord does.
+    # Discord ignores flags that may not be set here.
     return value & int(kind.value)
 
 
-def _read_attachments(
-    form: ErrorCollector, body: Json, uploads: dict[int, Upload], position: ExistingMessage | None
+def _parse_attachments(
+    form: ErrorCollector, body: Json, uploads: dict[int, Upload], existing: ExistingMessage | None
 ) -> list[AttachmentEntry] | None:
     if body.get("attachments") is None:
         return [] if "attachments" in body else None
-    kept = {attachment.id for attachment in position.attachments} if position else set()
+    kept = {attachment.id for attachment in existing.attachments} if existing else set()
     listed = []
-    for index, value in enumerate(form.listing(body["attachments"], most=MOST_FILES)):
-        entry = form.at(index).record(value)
-        number = read_snowflake(entry.get("id"))
+    for index, value in enumerate(form.check_list(body["attachments"], max_items=MAX_FILES)):
+        entry = form.at(index).check_object(value)
+        number = parse_snowflake(entry.get("id"))
         if number is None or (number not in uploads and number not in kept):
             form.at(index, "id").add_error(
                 "ATTACHMENT_NOT_FOUND", "The attachment is neither uploaded nor on the message."
@@ -160,100 +160,102 @@ def _read_attachments(
             continue
         validate_alt_text(form.at(index, "description"), entry.get("description"))
         if entry.get("filename") is not None:
-            form.at(index, "filename").text(entry["filename"], most=1024, least=1)
+            form.at(index, "filename").check_string(entry["filename"], max_chars=1024, min_chars=1)
         listed.append(AttachmentEntry(number, entry.get("filename"), entry.get("description")))
     if len(listed) + sum(number not in {one.id for one in listed} for number in uploads) > (
-        MOST_FILES
+        MAX_FILES
     ):
         raise api_error(30015)
     return listed
 
 
 def validate_embeds(form: ErrorCollector, value: object) -> list[Json]:
-    """Complain about embeds beyond Discord's limits, singly and 6000 characters in all."""
-    embeds = form.listing(value, most=10)
+    """Validate embeds by Discord's limits for each, and 6000 characters for all together."""
+    embeds = form.check_list(value, max_items=10)
     total = 0
     for index, raw in enumerate(embeds):
         place = form.at(index)
-        embed = place.record(raw)
-        total += _check_texts(place, embed, (("title", 256), ("description", 4096)))
-        for inner, key, most in (("footer", "text", 2048), ("author", "name", 256)):
+        embed = place.check_object(raw)
+        total += _validate_strings(place, embed, (("title", 256), ("description", 4096)))
+        for inner, key, maximum in (("footer", "text", 2048), ("author", "name", 256)):
             if embed.get(inner) is not None:
-                record = place.at(inner).record(embed[inner])
-                total += _check_texts(place.at(inner), record, ((key, most),))
+                record = place.at(inner).check_object(embed[inner])
+                total += _validate_strings(place.at(inner), record, ((key, maximum),))
         for number, entry in enumerate(
-            place.at("fields").listing(embed.get("fields") or [], most=25)
+            place.at("fields").check_list(embed.get("fields") or [], max_items=25)
         ):
             spot = place.at("fields", number)
-            record = spot.record(entry)
-            for key, most in (("name", 256), ("value", 1024)):
-                if spot.at(key).text(record.get(key), most=most, least=1):
+            record = spot.check_object(entry)
+            for key, maximum in (("name", 256), ("value", 1024)):
+                if spot.at(key).check_string(record.get(key), max_chars=maximum, min_chars=1):
                     total += len(record[key])
         for key in ("image", "thumbnail"):
             if embed.get(key) is not None:
-                url = place.at(key).record(embed[key]).get("url")
+                url = place.at(key).check_object(embed[key]).get("url")
                 if not str(url).startswith("attachment://"):
-                    validate_url(place.at(key, "url"), url, most=2048)
+                    validate_url(place.at(key, "url"), url, max_chars=2048)
         if embed.get("url") is not None:
-            validate_url(place.at("url"), embed["url"], most=2048)
+            validate_url(place.at("url"), embed["url"], max_chars=2048)
         if embed.get("color") is not None:
-            place.at("color").whole(embed["color"], least=0, most=0xFFFFFF)
-    if total > EMBED_TOTAL:
+            place.at("color").check_integer(embed["color"], minimum=0, maximum=0xFFFFFF)
+    if total > MAX_EMBED_CHARS:
         form.add_error(
-            "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {EMBED_TOTAL}"
+            "MAX_EMBED_SIZE_EXCEEDED", f"Embed size exceeds maximum size of {MAX_EMBED_CHARS}"
         )
     return embeds
 
 
-def _check_texts(form: ErrorCollector, record: Json, limits: tuple[tuple[str, int], ...]) -> int:
+def _validate_strings(
+    form: ErrorCollector, record: Json, limits: tuple[tuple[str, int], ...]
+) -> int:
     total = 0
-    for key, most in limits:
+    for key, maximum in limits:
         text: Any = record.get(key)
-        if text is not None and form.at(key).text(text, most=most):
+        if text is not None and form.at(key).check_string(text, max_chars=maximum):
             total += len(text)
     return total
 
 
-def _read_nonce(form: ErrorCollector, body: Json, payload: MessageBody) -> None:
+def _parse_nonce(form: ErrorCollector, body: Json, payload: MessageBody) -> None:
     nonce = body.get("nonce")
     if nonce is None:
         return
-    if isinstance(nonce, int) or form.at("nonce").text(nonce, most=25):
+    if isinstance(nonce, int) or form.at("nonce").check_string(nonce, max_chars=25):
         payload.nonce = nonce
         payload.enforce_nonce = bool(body.get("enforce_nonce"))
 
 
-def _read_reference(form: ErrorCollector, value: object, payload: MessageBody) -> None:
+def _parse_reference(form: ErrorCollector, value: object, payload: MessageBody) -> None:
     if value is None:
         return
-    reference = form.record(value)
-    payload.reference_id = read_snowflake(reference.get("message_id"))
+    reference = form.check_object(value)
+    payload.reference_id = parse_snowflake(reference.get("message_id"))
     payload.reference_required = bool(reference.get("fail_if_not_exists", True))
     if payload.reference_id is None:
         form.at("message_id").add_error("NUMBER_TYPE_COERCE", "A value is not snowflake.")
 
 
-def _filenames(payload: MessageBody, position: ExistingMessage | None) -> set[str]:
+def _filenames(payload: MessageBody, existing: ExistingMessage | None) -> set[str]:
     names = {upload.filename for upload in payload.uploads.values()}
     listed = None if payload.listed is None else {one.id for one in payload.listed}
-    for attachment in position.attachments if position else ():
+    for attachment in existing.attachments if existing else ():
         if listed is None or attachment.id in listed:
             names.add(attachment.filename)
     return names
 
 
-def _check_v2(form: ErrorCollector, body: Json, turning: ExistingMessage | None) -> None:
-    """Complain about content beside Components V2, sent or (when turning) left standing."""
+def _validate_v2(form: ErrorCollector, body: Json, converted: ExistingMessage | None) -> None:
+    """Reject content or embeds beside Components V2, sent or kept from the edited message."""
     message = "The 'content' and 'embeds' fields cannot be used with the IS_COMPONENTS_V2 flag."
     for key in ("content", "embeds"):
-        left = turning is not None and key not in body and getattr(turning, key)
-        if body.get(key) or left:
+        kept = converted is not None and key not in body and getattr(converted, key)
+        if body.get(key) or kept:
             form.at(key).add_error("MESSAGE_CANNOT_USE_LEGACY_FIELDS_WITH_COMPONENTS_V2", message)
 
 
-def _leaves_something(payload: MessageBody, position: ExistingMessage | None) -> bool:
-    """Whether anything can be seen afterwards; components count only by their V2 flag."""
-    before = position or ExistingMessage((), 0, False, False, False)
+def _has_visible_content(payload: MessageBody, existing: ExistingMessage | None) -> bool:
+    """Return whether the message has visible content; components count only with the V2 flag."""
+    before = existing or ExistingMessage((), 0, False, False, False)
     v2 = bool((payload.flags | before.flags) & COMPONENTS_V2)
     content = bool(payload.content) if "content" in payload.present_keys else before.content
     embeds = bool(payload.embeds) if "embeds" in payload.present_keys else before.embeds

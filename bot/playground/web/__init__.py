@@ -1,1 +1,1 @@
-"""The page that plays a Discord client, and its endpoints."""
+"""Serve the page that emulates a Discord client, and its endpoints."""

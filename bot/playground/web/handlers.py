@@ -1,7 +1,7 @@
-"""What the web page talks to: the world as one person sees it, live, and that person's deeds.
+"""Serve the web page and its API: the world as one member sees it, events, and actions.
 
-Same origin only: another site open in the same browser must not act here. The page's files are in
-``page/``; Discord's protocol plays no part on this side.
+Only requests of the same origin are served, so that other sites in the same browser cannot act
+here. The page's files are in ``page/``.
 """
 
 from __future__ import annotations
@@ -16,7 +16,6 @@ from aiohttp import WSMsgType, web
 
 from bot.playground.client.command_options import ClientError
 from bot.playground.client.waiter import ConditionWaiter
-from bot.playground.fault_menu import FaultMenu, Place
 from bot.playground.gateway.server import Gateway
 from bot.playground.state.guild import Event
 from bot.playground.state.models import (
@@ -29,12 +28,13 @@ from bot.playground.state.models import (
     User,
 )
 from bot.playground.state.world import World
-from bot.playground.untrusted import parse_json
-from bot.playground.validation.errors import ApiError, read_snowflake
+from bot.playground.untrusted_input import parse_json
+from bot.playground.validation.errors import ApiError, parse_snowflake
+from bot.playground.web.fault_menu import FaultMenu, MenuContext
 from bot.playground.web.page_view import PageView
 
 PAGE = Path(__file__).with_name("page")
-SECURITY = {
+SECURITY_HEADERS = {
     "Content-Security-Policy": (
         "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data: blob:; "
         "connect-src 'self'; font-src 'self'; manifest-src 'self'; base-uri 'none'; "
@@ -47,24 +47,24 @@ SECURITY = {
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
 
-def _answer(payload: Json, status: int = 200) -> web.Response:
+def _json_response(payload: Json, status: int = 200) -> web.Response:
     return web.json_response(payload, status=status, headers={"Cache-Control": "no-store"})
 
 
 def same_origin(request: web.Request) -> bool:
-    """Whether a request comes from the page itself and not from a stranger's page."""
+    """Return whether a request comes from the page itself and not from another site."""
     origin = request.headers.get("Origin")
     return origin is None or origin.lower() == f"{request.scheme}://{request.host}".lower()
 
 
 class WebHandlers:
-    """Serves the page and acts for whoever it says it is: the playground has no passwords."""
+    """Serve the page and act as the member that it names; there is no authentication."""
 
     def __init__(self, world: World, gateway: Gateway) -> None:
         self._world = world
         self._view = PageView(world)
         self._gateway = gateway
-        self._watch = ConditionWaiter(world)
+        self._waiter = ConditionWaiter(world)
         self.fault_menu = FaultMenu(world)
         self._sockets: dict[web.WebSocketResponse, tuple[User, asyncio.Queue[Json | None]]] = {}
         world.listeners.append(self._on_event)
@@ -87,7 +87,7 @@ class WebHandlers:
             router.add_route(method, path, self._guard(handler))
 
     async def aclose(self) -> None:
-        """Hang up on every page, and break nothing any more."""
+        """Close all page connections and stop all faults."""
         await self.fault_menu.aclose()
         for socket, (_, outbox) in tuple(self._sockets.items()):
             outbox.put_nowait(None)
@@ -96,28 +96,30 @@ class WebHandlers:
     def _guard(self, handler: Handler) -> Handler:
         async def guarded(request: web.Request) -> web.StreamResponse:
             if not same_origin(request):
-                return _answer({"message": "Only the playground's own page may do this."}, 403)
+                return _json_response(
+                    {"message": "Only the playground's own page may do this."}, 403
+                )
             try:
                 return await handler(request)
             except (ClientError, ApiError) as error:
                 text = error.message if isinstance(error, ApiError) else str(error)
-                return _answer({"message": text}, 400)
+                return _json_response({"message": text}, 400)
             except (KeyError, ValueError, TypeError, AttributeError) as error:
-                return _answer({"message": f"The request makes no sense: {error!r}"}, 400)
+                return _json_response({"message": f"The request is invalid: {error!r}"}, 400)
 
         return guarded
 
     async def _index(self, request: web.Request) -> web.StreamResponse:
-        return web.FileResponse(PAGE / "index.html", headers=SECURITY)
+        return web.FileResponse(PAGE / "index.html", headers=SECURITY_HEADERS)
 
     async def _asset(self, request: web.Request) -> web.StreamResponse:
         path = PAGE / request.match_info["name"]
         if not path.is_file():
             return web.Response(status=404)
-        return web.FileResponse(path, headers=SECURITY)
+        return web.FileResponse(path, headers=SECURITY_HEADERS)
 
-    def _newcomer(self) -> int:
-        """Return the first ordinary member: neither the bot nor the server's owner."""
+    def _default_member_id(self) -> int:
+        """Return the first member that is neither the bot nor the guild's owner."""
         return next(
             one.id
             for one in self._world.members.values()
@@ -125,30 +127,30 @@ class WebHandlers:
         )
 
     def _person(self, value: object) -> User:
-        user = self._world.users.get(read_snowflake(value) or 0)
+        user = self._world.users.get(parse_snowflake(value) or 0)
         if user is None or user.bot:
-            raise ClientError("There is nobody of that id")
+            raise ClientError("There is no member with this id")
         return user
 
     async def _state(self, request: web.Request) -> web.Response:
-        # A page that does not know anybody yet is told who it is.
-        user = self._person(request.query.get("as", self._newcomer()))
+        # A page that names no member gets the default one.
+        user = self._person(request.query.get("as", self._default_member_id()))
         state = self._view.world(user)
-        return _answer(state | {"bot_online": self._gateway.online})
+        return _json_response(state | {"bot_online": self._gateway.online})
 
     async def _messages(self, request: web.Request) -> web.Response:
         user = self._person(request.query.get("as"))
-        channel = self._world.channel(read_snowflake(request.query.get("channel")) or 0)
-        return _answer({"messages": self._view.messages(user, channel)})
+        channel = self._world.channel(parse_snowflake(request.query.get("channel")) or 0)
+        return _json_response({"messages": self._view.messages(user, channel)})
 
     async def _say(self, request: web.Request) -> web.Response:
         body = await self._body(request)
-        channel = self._world.channel(read_snowflake(body["channel_id"]) or 0)
+        channel = self._world.channel(parse_snowflake(body["channel_id"]) or 0)
         message = self._world.client.say(self._person(body["as"]), channel, str(body["content"]))
-        return _answer({"id": str(message.id)})
+        return _json_response({"id": str(message.id)})
 
     async def _attach(self, request: web.Request) -> web.Response:
-        """Take a file for an attachment option (multipart, field ``file``); its id is the value."""
+        """Store a file for an attachment option (multipart, field ``file``); return its id."""
         user = self._person(request.query.get("as"))
         form = await request.post()
         field = form["file"]
@@ -157,10 +159,10 @@ class WebHandlers:
         kept = self._world.client.upload(
             user, Upload(field.filename, field.file.read(), field.content_type)
         )
-        return _answer({"id": str(kept.id), "filename": kept.filename})
+        return _json_response({"id": str(kept.id), "filename": kept.filename})
 
     async def _show_faults(self, _request: web.Request) -> web.Response:
-        return _answer({"faults": self.fault_menu.state()})
+        return _json_response({"faults": self.fault_menu.state()})
 
     async def _change_faults(self, request: web.Request) -> web.Response:
         """Start a fault (``id``, ``choice``), stop one (``id``, no choice), or all (no id)."""
@@ -170,8 +172,8 @@ class WebHandlers:
         elif body.get("choice") is None:
             self.fault_menu.stop(body["id"])
         else:
-            channel = self._world.channel(read_snowflake(body["channel_id"]) or 0)
-            place = Place(self._person(body["as"]), channel)
+            channel = self._world.channel(parse_snowflake(body["channel_id"]) or 0)
+            place = MenuContext(self._person(body["as"]), channel)
             self.fault_menu.start(body["id"], body["choice"], place)
         return await self._show_faults(request)
 
@@ -186,49 +188,49 @@ class WebHandlers:
         user = self._person(body["as"])
         kind, data, client = body["type"], body.get("data") or {}, self._world.client
         if kind == COMPONENT:
-            message_id = read_snowflake(body["message_id"]) or 0
+            message_id = parse_snowflake(body["message_id"]) or 0
             made = client.click(user, message_id, str(data["custom_id"]), data.get("values"))
-            return _answer({"id": str(made.id)})
+            return _json_response({"id": str(made.id)})
         if kind == MODAL_SUBMIT:
             made = client.submit(
                 user,
-                self._opened(user, body, data),
+                self._find_modal_opener(user, body, data),
                 str(data["custom_id"]),
-                self._numbered(data["components"]),
+                self._require_list(data["components"]),
             )
-            return _answer({"id": str(made.id)})
-        channel = self._world.channel(read_snowflake(body["channel_id"]) or 0)
-        command = self._world.commands.find(read_snowflake(body["command_id"]) or 0)
+            return _json_response({"id": str(made.id)})
+        channel = self._world.channel(parse_snowflake(body["channel_id"]) or 0)
+        command = self._world.commands.find(parse_snowflake(body["command_id"]) or 0)
         if command["type"] != 1:
             target = data.get("target_id") or body.get("message_id")
-            made = client.run_context_menu(user, channel, command, read_snowflake(target) or 0)
-            return _answer({"id": str(made.id)})
+            made = client.run_context_menu(user, channel, command, parse_snowflake(target) or 0)
+            return _json_response({"id": str(made.id)})
         typing = kind != COMMAND
         made = client.run_command(user, channel, command, data.get("options") or [], typing=typing)
         if not typing:
-            return _answer({"id": str(made.id)})
-        timeouts = self._world.ack_life.total_seconds() + 1
-        await self._watch.until(lambda _: made.callback or made.failed, within=timeouts)
+            return _json_response({"id": str(made.id)})
+        timeout_seconds = self._world.ack_life.total_seconds() + 1
+        await self._waiter.until(lambda _: made.callback or made.failed, within=timeout_seconds)
         if made.choices is None:
-            return _answer({"message": "Loading options failed"}, 409)
-        return _answer({"choices": made.choices})
+            return _json_response({"message": "Loading options failed"}, 409)
+        return _json_response({"choices": made.choices})
 
-    def _opened(self, user: User, body: Json, data: Json) -> Interaction:
-        """Return the interaction whose form is handed in: named, or the last with that form."""
-        named = read_snowflake(body.get("interaction_id"))
+    def _find_modal_opener(self, user: User, body: Json, data: Json) -> Interaction:
+        """Return the interaction that opened the submitted modal, by id or the latest."""
+        named = parse_snowflake(body.get("interaction_id"))
         for one in reversed(self._world.interactions.all()):
             if one.user is not user or one.modal is None or named not in (None, one.id):
                 continue
             if one.modal["custom_id"] == data.get("custom_id"):
                 return one
-        raise ClientError("No such form is open")
+        raise ClientError("No such modal is open")
 
-    def _numbered(self, components: Any) -> list[Json]:
+    def _require_list(self, components: Any) -> list[Json]:
         if not isinstance(components, list):
             raise ClientError("components must be a list")
         return components
 
-    # Live events
+    # Events
 
     async def _socket(self, request: web.Request) -> web.WebSocketResponse:
         user = self._person(request.query.get("as"))

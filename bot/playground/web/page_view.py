@@ -1,6 +1,6 @@
-"""The world as one person's screen shows it, in the JSON the page understands.
+"""Render the world as one member sees it, in the JSON of the page.
 
-Links to files come out relative to the page, whatever name the browser knows this server by.
+Links to files are relative, so that they work with any host name of the server.
 """
 
 from __future__ import annotations
@@ -12,19 +12,19 @@ from bot.playground.state.guild import Event
 from bot.playground.state.models import DIRECT, Channel, Json, User
 from bot.playground.state.world import World
 
-MOST_MESSAGES = 200
-POSTS = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
-PASSED_ON = ("INTERACTION_FAILED", "MODAL", "BOT_STATUS")
+MAX_MESSAGES = 200
+MESSAGE_EVENTS = ("MESSAGE_CREATE", "MESSAGE_UPDATE")
+FORWARDED_EVENTS = ("INTERACTION_FAILED", "MODAL", "BOT_STATUS")
 
 
 class PageView:
-    """Renders a world for the page."""
+    """Render a world for the page."""
 
     def __init__(self, world: World) -> None:
         self._world = world
 
     def world(self, user: User) -> Json:
-        """Return everything a page needs at first, apart from messages."""
+        """Return the initial state of the page, without messages."""
         world = self._world
         return {
             "me": self._person(user),
@@ -37,23 +37,23 @@ class PageView:
             "channels": [
                 self._channel(one)
                 for one in world.channels.values()
-                if world.client.sees_channel(user, one)
+                if world.client.can_see_channel(user, one)
             ],
             "commands": world.client.visible_commands(user),
         }
 
     def messages(self, user: User, channel: Channel) -> list[Json]:
-        """Return the newest messages that a person sees in a channel, oldest first."""
+        """Return the latest messages that a user sees in a channel, oldest first."""
         world = self._world
-        seen = [one for one in world.messages_in(channel) if world.client.sees(user, one)]
-        return [self._message(one) for one in seen[-MOST_MESSAGES:]]
+        seen = [one for one in world.messages_in(channel) if world.client.can_see(user, one)]
+        return [self._message(one) for one in seen[-MAX_MESSAGES:]]
 
     def event(self, user: User, event: Event) -> Json | None:
-        """Return an event as a frame for the page, or None if this person does not see it."""
+        """Return the event as a frame for the page, or None if the user does not see it."""
         world = self._world
         if event.only_for not in (None, user.id):
             return None
-        if event.name in PASSED_ON:
+        if event.name in FORWARDED_EVENTS:
             return {"t": event.name, "d": event.data}
         if event.name == "INTERACTION_ACK":
             return {"t": event.name, "d": {"interaction_id": str(event.data["interaction"].id)}}
@@ -65,12 +65,12 @@ class PageView:
         name = event.name.replace("THREAD_", "CHANNEL_")
         if name == "CHANNEL_DELETE":
             return {"t": name, "d": {"id": str(channel.id)}}
-        sees = world.client.sees_channel(user, channel)
+        can_see = world.client.can_see_channel(user, channel)
         if name in ("CHANNEL_CREATE", "CHANNEL_UPDATE"):
-            if not sees:
+            if not can_see:
                 return {"t": "CHANNEL_DELETE", "d": {"id": str(channel.id)}}
             return {"t": name, "d": self._channel(channel)}
-        if not sees:
+        if not can_see:
             return None
         if name == "TYPING":
             return {"t": name, "d": event.data | {"channel_id": str(channel.id)}}
@@ -79,14 +79,14 @@ class PageView:
             return None
         if name == "MESSAGE_DELETE":
             return {"t": name, "d": {"id": str(message.id), "channel_id": str(channel.id)}}
-        return {"t": name, "d": self._message(message)} if name in POSTS else None
+        return {"t": name, "d": self._message(message)} if name in MESSAGE_EVENTS else None
 
     def _message(self, message: Any) -> Json:
         rendered: Json = _relative(message_for_page(self._world, message), self._world.site)
         return rendered
 
     def _person(self, user: User) -> Json:
-        moderator = self._world.moderator(user.id)
+        moderator = self._world.is_moderator(user.id)
         return {"id": str(user.id), "name": user.name, "moderator": moderator}
 
     def _color(self, user_id: int) -> str | None:
@@ -100,7 +100,7 @@ class PageView:
             "id": str(channel.id),
             "name": self._world.bot.name if direct else channel.name,
             "topic": channel.topic,
-            "nsfw": False if direct else self._world.age_restricted(channel),
+            "nsfw": False if direct else self._world.is_age_restricted(channel),
             "type": channel.type,
             "parent_id": None if channel.parent_id is None else str(channel.parent_id),
         }

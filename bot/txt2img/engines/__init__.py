@@ -1,6 +1,6 @@
-"""Chooses the engine that paints, by the environment.
+"""Select the image engine by environment variables.
 
-That is the only thing this program has beyond the options of ``scripts/txt2img.py``:
+They are what this program has beyond the options of ``scripts/txt2img.py``:
 
 ``PAINTER_ENGINE``
     ``auto`` (default), ``sketch`` or ``diffusers``. ``auto`` is diffusers if that library is
@@ -8,16 +8,15 @@ That is the only thing this program has beyond the options of ``scripts/txt2img.
 ``PAINTER_MODEL``
     A folder with a diffusers pipeline, or a model's name on the Hugging Face hub.
 ``PAINTER_THREADS``
-    Processor threads for diffusers, default 1; more can change the last bits of a
-    picture.
+    CPU threads for diffusers, default 1; more can change the last bits of a picture.
 ``PAINTER_REPORT``
-    A file that is written when all is painted, with what really painted: see
-    :mod:`bot.txt2img.report`. Empty or absent means none.
+    A file to write the report of the run to: see :mod:`bot.txt2img.report`. Empty or absent means
+    none.
 ``PAINTER_STEP_SECONDS``
-    Seconds the sketch engine rests per sampling step, default 0, to look like real work.
+    Seconds the sketch engine sleeps at each sampling step, default 0, to imitate a real model.
 ``NEGATIVE_PROMPT``
     What should not be in the pictures; empty or absent means nothing. txt2img.py has no option
-    for it, so a command line that has to work with both cannot carry it.
+    for it, so a command line that works with both cannot contain it.
 """
 
 from __future__ import annotations
@@ -35,42 +34,42 @@ DIFFUSERS = "diffusers"
 INSTALL = "pip install 'gridbrush[diffusers]'"
 
 
-def installed() -> bool:
-    """Return whether the libraries for a real model are here."""
+def is_installed() -> bool:
+    """Return whether the libraries for a real model are installed."""
     return bool(importlib.util.find_spec("diffusers") and importlib.util.find_spec("torch"))
 
 
-def wanted(environment: Mapping[str, str]) -> str:
-    """Return the name of the engine that ``environment`` asks for; it need not exist."""
+def requested_engine(environment: Mapping[str, str]) -> str:
+    """Return the name of the engine that ``environment`` selects; it may be unknown."""
     name = environment.get("PAINTER_ENGINE") or "auto"
     if name == "auto":
-        return DIFFUSERS if environment.get("PAINTER_MODEL") and installed() else SKETCH
+        return DIFFUSERS if environment.get("PAINTER_MODEL") and is_installed() else SKETCH
     return name
 
 
 def select_engine(environment: Mapping[str, str], device: str) -> ImageEngine:
-    """The engine that ``environment`` asks for; raises Refusal with the way to mend it."""
-    name = wanted(environment)
+    """Return the engine that ``environment`` selects. Raises UsageError with a hint."""
+    name = requested_engine(environment)
     model = environment.get("PAINTER_MODEL", "")
     if name == SKETCH:
         from bot.txt2img.engines.sketch.engine import SketchEngine
 
-        return SketchEngine(_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
+        return SketchEngine(_parse_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
     if name == DIFFUSERS:
         from bot.txt2img.engines.diffusers_engine import DiffusersEngine
         from bot.txt2img.models import read_model
 
         if not model:
             raise UsageError("PAINTER_MODEL must name a model folder or a hub model for diffusers.")
-        threads = _number(environment, "PAINTER_THREADS", 1.0)
+        threads = _parse_number(environment, "PAINTER_THREADS", 1.0)
         if threads < 1 or threads != int(threads):
             raise UsageError(f"PAINTER_THREADS must be a whole number from 1, not {threads:g}.")
-        found = read_model(model, environment)
-        return DiffusersEngine(model, found, device, int(threads))
+        facts = read_model(model, environment)
+        return DiffusersEngine(model, facts, device, int(threads))
     raise UsageError(f"PAINTER_ENGINE must be auto, sketch or diffusers, not {name!r}.")
 
 
-def _number(environment: Mapping[str, str], name: str, default: float) -> float:
+def _parse_number(environment: Mapping[str, str], name: str, default: float) -> float:
     text = environment.get(name) or str(default)
     try:
         value = float(text)

@@ -1,4 +1,4 @@
-"""What engines are given and what they are: a batch of prompts in, as many pictures out."""
+"""Define the interface of image engines: a batch of prompts in, one picture per prompt out."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from PIL import Image
 
 @dataclass(frozen=True, slots=True)
 class Batch:
-    """Pictures to be painted together, one per prompt.
+    """Pictures to generate together, one per prompt.
 
-    ``first`` is the number, from 0, of the first picture within the run: together with ``seed``
-    it fixes where each picture starts. ``width`` and ``height`` in pixels. ``scale`` is the
-    guidance scale, None for what suits the model.
+    ``first`` is the number, from 0, of the first picture within the run; with ``seed`` it decides
+    each picture's initial noise. ``width`` and ``height`` are in pixels. ``scale`` is the guidance
+    scale, None for the model's default.
     """
 
     prompts: tuple[str, ...]
@@ -30,11 +30,11 @@ class Batch:
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """What really painted a batch.
+    """The engine, model and parameters that a batch was generated with.
 
-    ``model`` is empty where there is none. ``steps`` is how many sampling steps ran, which can be
-    more or fewer than were asked for; ``guidance`` the scale that was used, None where there is no
-    such thing; ``negative`` whether a negative prompt changes the picture.
+    ``model`` is empty if there is none. ``steps`` is the number of sampling steps that ran, which
+    can differ from the number requested. ``guidance`` is the scale that was used, None if the
+    model has none. ``negative`` says whether a negative prompt changes the picture.
     """
 
     engine: str
@@ -44,22 +44,51 @@ class Report:
     negative: bool
 
 
+class RunReport(Protocol):
+    """The fields of a report; see :class:`Report`. The sketch engine has a class of its own."""
+
+    @property
+    def engine(self) -> str:
+        """Return the engine's name."""
+        ...
+
+    @property
+    def model(self) -> str:
+        """Return the model's name; empty if there is none."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Return the number of sampling steps that ran."""
+        ...
+
+    @property
+    def guidance(self) -> float | None:
+        """Return the guidance scale that was used, or None."""
+        ...
+
+    @property
+    def negative(self) -> bool:
+        """Return whether a negative prompt changes the picture."""
+        ...
+
+
 class ImageEngine(Protocol):
-    """Paints batches. The same batch on the same machine gives the same pixels."""
+    """Generate pictures. Deterministic: equal batches on one machine give equal pixels."""
 
     @property
     def notice(self) -> str:
-        """A line for the log about what is painting; may be empty."""
+        """Return a log line about the engine and model; may be empty."""
         ...
 
     def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
-        """One RGB picture per prompt; calls ``step`` once for each of ``batch.steps`` steps.
+        """Return one RGB picture per prompt; call ``step`` once for each of ``batch.steps`` steps.
 
-        Raises Refusal when the engine cannot paint this batch at all.
+        Raises UsageError if the engine cannot generate this batch.
         """
         ...
 
     @property
-    def report(self) -> Report:
-        """Return what painted the last batch; only to be asked after ``paint``."""
+    def report(self) -> RunReport:
+        """Return the report of the last batch; valid only after ``generate``."""
         ...

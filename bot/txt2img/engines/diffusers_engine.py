@@ -1,8 +1,7 @@
-"""The engine that runs a real model through Hugging Face's diffusers, on processor or GPU.
+"""Generate pictures with a real model through Hugging Face's diffusers, on CPU or GPU.
 
-Needs the optional extra; nothing of it is imported before a picture is wanted. Each picture has
-its own generator, so picture number N of a seed does not depend on how many are painted with it.
-(The module's name hides nothing: imports are absolute.)
+Needs the optional extra ``diffusers``, which is imported when the engine is created. Each picture
+has its own generator, so picture N of a seed does not depend on the size of its batch.
 """
 
 from __future__ import annotations
@@ -19,9 +18,10 @@ from bot.txt2img.plan import UsageError
 
 
 class DiffusersEngine:
-    """A text-to-image pipeline, loaded at once from ``source``, a folder or a name on the hub.
+    """Run a text-to-image pipeline from ``source``, a folder or a name on the hub.
 
-    ``model`` is what ``source`` was found to be. Raises Refusal.
+    ``model`` holds the facts about ``source``. The constructor loads the model, which takes
+    seconds to minutes. Raises UsageError.
     """
 
     def __init__(self, source: str, model: Model, device: str, threads: int) -> None:
@@ -55,23 +55,23 @@ class DiffusersEngine:
 
     @property
     def notice(self) -> str:
-        """The model's name or folder."""
-        return f"Painting with {self._source}"
+        """Return the log line that names the model or its folder."""
+        return f"Generating with {self._source}"
 
     @property
     def report(self) -> Report:
-        """Return the model, its guidance, and the steps that its scheduler really took."""
+        """Return the model, its guidance, and the number of steps that the scheduler ran."""
         return self._report
 
     def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
-        """Run the pipeline once for the whole batch."""
-        ran = 0
+        """Return the pictures of one pipeline call for the whole batch. Raises UsageError."""
+        steps_run = 0
 
-        def stepped(_pipeline: object, _number: int, _time: object, values: Any) -> Any:
-            nonlocal ran
-            ran += 1
-            # Some schedulers call the network more often than there are steps.
-            if ran <= batch.steps:
+        def on_step_end(_pipeline: object, _number: int, _time: object, values: Any) -> Any:
+            nonlocal steps_run
+            steps_run += 1
+            # Some schedulers call the network more times than there are steps.
+            if steps_run <= batch.steps:
                 step()
             return values
 
@@ -92,24 +92,24 @@ class DiffusersEngine:
                 num_inference_steps=batch.steps,
                 **({} if scale is None else {"guidance_scale": scale}),
                 generator=generators,
-                callback_on_step_end=stepped,
+                callback_on_step_end=on_step_end,
             ).images
         except self._out_of_memory as error:
             raise UsageError(
                 f"{len(batch.prompts)} pictures of {batch.width}x{batch.height} do not fit into "
                 "memory: ask for fewer samples or smaller pictures."
             ) from error
-        for _ in range(batch.steps - ran):
+        for _ in range(batch.steps - steps_run):
             step()
-        self._report = Report("diffusers", self._model.name, ran, scale, negative=guided)
+        self._report = Report("diffusers", self._model.name, steps_run, scale, negative=guided)
         return tuple(image.convert("RGB") for image in images)
 
 
 def image_seed(seed: int, number: int) -> int:
-    """The seed of picture ``number`` (from 0): the run's own for the first, scattered after it.
+    """Return the seed of picture ``number`` (from 0): the run's seed for 0, else a hash of both.
 
-    Not ``seed + number``: rows of a workflow have consecutive seeds, and the second picture of
-    one row would be the first of the next.
+    It is not ``seed + number``: the rows of a workflow have consecutive seeds, so the second
+    picture of one row would equal the first of the next.
     """
     if number == 0:
         return seed

@@ -1,4 +1,6 @@
-"""Everything the sketch engine draws with: words to scenes, scenes to layers, layers to pixels.
+"""Draw sketches from the words of a prompt, without a model.
 
-Knows nothing of command lines, files or progress; randomness comes in as :class:`~.dice.Dice`.
+Self-contained: no module here imports from elsewhere in the project, and only
+:mod:`bot.txt2img.engines` imports it. The engine is complete and stops growing: fix faults, but add
+no new scenes or subjects. Randomness comes from :class:`~.random_streams.RandomStreams`.
 """

@@ -1,4 +1,4 @@
-"""Pictures of nothing in particular, for words that nobody knows: silk, ink, circles and arcs."""
+"""Draw abstract pictures, for prompts without a known word: silk, ink, circles and strata."""
 
 from __future__ import annotations
 

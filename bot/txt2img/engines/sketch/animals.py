@@ -1,4 +1,4 @@
-"""Animals that sit and look at us, and animals that stand in profile."""
+"""Draw animals: sitting and seen from the front, or standing in profile."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ _EARS: dict[str, tuple[Place, ...]] = {
 
 
 def paint_sitter(pose: Pose, name: str, pelt: Color | None) -> None:
-    """A fox, wolf, cat, dog, rabbit or bear, seen from the front."""
+    """Draw a fox, wolf, cat, dog, rabbit or bear, seen from the front."""
     kind = _SITTERS[name]
     coat = pose.toned(from_hex(kind.pelt) if pelt is None else pelt)
     pale = pose.toned(white())
@@ -160,7 +160,7 @@ _BUILDS = {
 
 
 def paint_walker(pose: Pose, name: str, pelt: Color | None, random: np.random.Generator) -> None:
-    """A horse, deer, elephant or other beast, walking."""
+    """Draw a horse, deer, elephant or other beast, walking."""
     build = _BUILDS[name]
     coat = pose.toned(from_hex(build.pelt) if pelt is None else pelt, 0.3)
     far = mix(coat, pose.palette.near, 0.45)

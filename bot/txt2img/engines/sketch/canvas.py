@@ -1,8 +1,8 @@
-"""The surface: a float picture, and the few ways to put colour on it.
+"""Provide the canvas: a float picture and the ways to put colour on it.
 
 All coordinates are pixels from the top left corner; ``unit`` is the shorter side, so that sizes
 given in units look alike at every resolution. Edges are anti-aliased: polygons are drawn three
-times larger and reduced. Knows shapes and light, not what they stand for.
+times larger and reduced.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ _OVERSAMPLING = 3
 
 @dataclass(frozen=True, slots=True)
 class Patch:
-    """A mask (0..1) that lies on a part of the canvas, with its corner at ``left``, ``top``."""
+    """A mask (0..1) for a part of the canvas, with its corner at ``left``, ``top``."""
 
     left: int
     top: int
@@ -39,7 +39,7 @@ class Patch:
 
 
 class Canvas:
-    """A picture in the making; ``pixels`` is (height, width, 3) in 0..1, and may exceed 1."""
+    """A picture that is being drawn; ``pixels`` is (height, width, 3) in 0..1, and may exceed 1."""
 
     def __init__(self, width: int, height: int) -> None:
         self.width = width
@@ -80,7 +80,7 @@ class Canvas:
         self.apply(patch, top * (1 - share) + bottom * share)
 
     def glow(self, center: tuple[float, float], radius: float, color: Color, power: float) -> None:
-        """A soft light around a point; ``radius`` in pixels is where it has fallen to a third."""
+        """Draw a soft light around a point; at ``radius`` pixels a third of it is left."""
         reach = int(radius * 3) + 1
         left, right = max(0, int(center[0]) - reach), min(self.width, int(center[0]) + reach)
         top, bottom = max(0, int(center[1]) - reach), min(self.height, int(center[1]) + reach)
@@ -92,7 +92,7 @@ class Canvas:
         part += light[..., None] * color * np.maximum(1 - part, 0)
 
     def patch(self, outlines: Sequence[Points], cut: Sequence[Points] = ()) -> Patch:
-        """The union of closed ``outlines`` less those to ``cut``, clipped to the canvas."""
+        """Return the union of closed ``outlines`` less those to ``cut``, clipped to the canvas."""
         corners = np.concatenate(outlines)
         left, top = np.floor(corners.min(0)).astype(int) - 1
         right, bottom = np.ceil(corners.max(0)).astype(int) + 2

@@ -1,4 +1,4 @@
-"""A city: towers with lit windows, and the street that mirrors them when it is wet."""
+"""Draw a city: towers with lit windows, and their reflection in a wet street."""
 
 from __future__ import annotations
 
@@ -85,7 +85,9 @@ def _paint_towers(
         for row in np.arange(top + pane * 2, foot - pane, pane * 2.5):
             for left in np.arange(x + pane, right - pane * 1.5, pane * 2):
                 if random.random() < lit:
-                    lights.append((left, row, pane, pane * 1.35, warm[int(random.integers(3))]))
+                    lights.append(  # noqa: PERF401 (keeps the order of the random draws visible)
+                        (left, row, pane, pane * 1.35, warm[int(random.integers(3))])
+                    )
         if lively and near > 0 and random.random() < 0.5:
             _paint_sign(canvas, random, palette.accent, x, top, wide, high)
         x = right + unit * random.uniform(-0.012, 0.02)

@@ -1,4 +1,4 @@
-"""Colours as arrays of sRGB in 0..1, mixed in Oklab so that no blend turns grey on its way.
+"""Mix colours, arrays of sRGB in 0..1, in Oklab, so that blends do not turn grey.
 
 Oklab is Björn Ottosson's perceptual space; the matrices are his.
 """
@@ -57,7 +57,7 @@ def mix(first: Color, second: Color, share: float) -> Color:
 
 
 def from_hue(lightness: float, chroma: float, hue: float) -> Color:
-    """A colour by lightness 0..1, chroma 0..0.3 and hue in turns."""
+    """Return a colour by lightness 0..1, chroma 0..0.3 and hue in turns."""
     angle = hue * 2 * np.pi
     return from_oklab(np.array([lightness, chroma * np.cos(angle), chroma * np.sin(angle)]))
 

@@ -1,50 +1,100 @@
-"""The engine that needs nothing installed: pictures drawn from the words of the prompt.
+"""Run the sketch engine: draw one picture per prompt while the sampling steps pass.
 
-Says in the log and in every picture that no model is at work. The same prompt, negative prompt,
-seed, number and size give the same picture, byte for byte. How it is drawn is in
-:mod:`bot.txt2img.engines.sketch`.
+The log and every picture say that no model is used. Equal prompt, negative prompt, seed, number,
+size and steps give equal pixels.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Protocol
 
 from PIL import Image
 
-from bot.txt2img.engines.base import Batch, Report
 from bot.txt2img.engines.sketch.picture import draw_picture
 
 
+class SketchBatch(Protocol):
+    """The fields of a batch that the engine reads; ``width`` and ``height`` are in pixels."""
+
+    @property
+    def prompts(self) -> tuple[str, ...]:
+        """Return the prompts, one per picture."""
+        ...
+
+    @property
+    def negative(self) -> str:
+        """Return the negative prompt; may be empty."""
+        ...
+
+    @property
+    def seed(self) -> int:
+        """Return the seed of the run."""
+        ...
+
+    @property
+    def first(self) -> int:
+        """Return the number of the first picture within the run, from 0."""
+        ...
+
+    @property
+    def width(self) -> int:
+        """Return the width in pixels."""
+        ...
+
+    @property
+    def height(self) -> int:
+        """Return the height in pixels."""
+        ...
+
+    @property
+    def steps(self) -> int:
+        """Return the number of sampling steps, at least 1."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
+class SketchReport:
+    """Describe a run: no model, no guidance, and the negative prompt has an effect."""
+
+    steps: int
+    engine: str = "sketch"
+    model: str = ""
+    guidance: float | None = None
+    negative: bool = True
+
+
 class SketchEngine:
-    """Draws pictures while the steps go by; ``rest`` is called for ``step_seconds`` each step."""
+    """Draw pictures, spread over the steps; ``sleep(step_seconds)`` is called at each step."""
 
     notice = "No model installed: drawing sketches from the words of the prompt."
 
-    def __init__(self, step_seconds: float, rest: Callable[[float], None]) -> None:
+    def __init__(self, step_seconds: float, sleep: Callable[[float], None]) -> None:
         self._step_seconds = step_seconds
-        self._rest = rest
+        self._sleep = sleep
         self._steps = 0
 
-    def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
-        """The pictures, drawn evenly spread over the steps so that progress means something."""
+    def generate(self, batch: SketchBatch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+        """Return one picture per prompt; call ``step`` once for each step."""
         count = len(batch.prompts)
         pictures: list[Image.Image] = []
         for done in range(1, batch.steps + 1):
             while len(pictures) < count * done // batch.steps:
-                pictures.append(_picture(batch, len(pictures)))
+                pictures.append(_draw(batch, len(pictures)))
             if self._step_seconds:
-                self._rest(self._step_seconds)
+                self._sleep(self._step_seconds)
             step()
         self._steps = batch.steps
         return tuple(pictures)
 
     @property
-    def report(self) -> Report:
-        """Return what painted: no model."""
-        return Report("sketch", "", self._steps, guidance=None, negative=True)
+    def report(self) -> SketchReport:
+        """Return the report of the last batch."""
+        return SketchReport(self._steps)
 
 
-def _picture(batch: Batch, number: int) -> Image.Image:
+def _draw(batch: SketchBatch, number: int) -> Image.Image:
     return draw_picture(
         batch.prompts[number],
         batch.negative,

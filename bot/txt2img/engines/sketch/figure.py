@@ -1,7 +1,7 @@
-"""A figure's own coordinates: its feet at (0, 0), one unit tall, y upward; and how it is lit.
+"""Draw figures in their own coordinates: feet at (0, 0), one unit tall, y upward.
 
-Figures are drawn from parts. Every part is a gradient with a bright edge towards the light and a
-dark one away from it, so that parts of one colour still stand apart.
+Every part of a figure is a gradient with a bright edge towards the light and a dark edge away from
+it, so that parts of one colour can be told apart.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ Place = tuple[float, float]
 
 @dataclass(frozen=True, slots=True)
 class Pose:
-    """Where a figure stands: ``x``, ``y`` of its feet in pixels, its ``size`` in pixels.
+    """The place of a figure: ``x``, ``y`` of its feet and its ``size``, in pixels.
 
-    ``facing`` is 1 for right and -1 for left, ``turns`` tips it over clockwise about its feet.
+    ``facing`` is 1 for right and -1 for left, ``turns`` rotates it clockwise about its feet.
     """
 
     canvas: Canvas
@@ -49,28 +49,28 @@ class Pose:
         return float(place[0]), float(place[1])
 
     def curve(self, *points: Place) -> Points:
-        """A smooth closed shape."""
+        """Return a smooth closed shape."""
         return self.placed(shapes.curve(points))
 
     def twin(self, *points: Place) -> Points:
-        """A smooth closed shape from its right half, top or bottom point first, mirrored."""
+        """Return a smooth closed shape from its right half, top or bottom point first, mirrored."""
         inner = [(-x, y) for x, y in reversed(points) if x > 0]
         return self.curve(*points, *inner)
 
     def sharp(self, *points: Place) -> Points:
-        """A polygon."""
+        """Return a polygon."""
         return self.placed(np.asarray(points, np.float64))
 
     def limb(self, start: Place, end: Place, first: float, last: float) -> Points:
-        """A capsule between two points."""
+        """Return a capsule between two points."""
         return self.placed(shapes.capsule(start, end, first, last))
 
     def band(self, points: Sequence[Place], widths: Sequence[float]) -> Points:
-        """A ribbon along a smooth line."""
+        """Return a ribbon along a smooth line."""
         return self.placed(shapes.ribbon(shapes.curve(points, closed=False), widths))
 
     def oval(self, x: float, y: float, across: float, down: float, turns: float = 0.0) -> Points:
-        """An ellipse."""
+        """Return an ellipse."""
         return self.placed(shapes.ellipse(x, y, across, down, turns))
 
     def part(self, color: Color, *outlines: Points, depth: float = 0.45) -> Patch:
@@ -91,7 +91,7 @@ class Pose:
         self.canvas.apply(self.canvas.patch(outlines), color)
 
     def shine(self, x: float, y: float, radius: float, color: Color, power: float) -> None:
-        """A glow around an own point, ``radius`` in own units."""
+        """Draw a glow around an own point, ``radius`` in own units."""
         self.canvas.glow(self.at(x, y), radius * self.size, color, power)
 
     def toned(self, color: Color, share: float = 0.22) -> Color:
@@ -99,7 +99,7 @@ class Pose:
         return mix(mix(color, self.palette.far, share), self.palette.light, 0.06)
 
     def shadow(self, wide: float) -> None:
-        """A soft shadow on the ground."""
+        """Draw a soft shadow on the ground."""
         place = self.canvas.patch([self.oval(0, 0, wide, wide * 0.13)])
         self.canvas.apply(Patch(place.left, place.top, place.mask * 0.5), self.palette.near)
 

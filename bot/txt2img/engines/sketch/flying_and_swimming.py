@@ -1,4 +1,4 @@
-"""What flies and swims: birds, butterflies, dragons, fish and whales."""
+"""Draw birds, butterflies, dragons, fish and whales."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def paint_flock(
 
 
 def paint_butterfly(pose: Pose, color: Color, random: np.random.Generator) -> None:
-    """A great butterfly with spread wings, pattern and all."""
+    """Draw a great butterfly with spread wings, pattern and all."""
     spot, edge = turn(color, random.uniform(-0.12, 0.12)), mix(color, pose.palette.near, 0.8)
     fore = [(0.02, 0.56), (0.16, 0.86), (0.46, 1.0), (0.56, 0.84), (0.42, 0.58), (0.1, 0.5)]
     hind = [(0.02, 0.5), (0.26, 0.52), (0.42, 0.38), (0.36, 0.14), (0.18, 0.08), (0.06, 0.3)]
@@ -83,7 +83,7 @@ def paint_butterfly(pose: Pose, color: Color, random: np.random.Generator) -> No
 
 
 def paint_dragon(pose: Pose, color: Color) -> None:
-    """A dragon in flight, in profile, one wing up and one behind."""
+    """Draw a dragon in flight, in profile, one wing up and one behind."""
     coat = pose.toned(color, 0.3)
     far = mix(coat, pose.palette.near, 0.55)
     for shift, tone in ((-0.1, far), (0.0, coat)):
@@ -133,7 +133,7 @@ def paint_dragon(pose: Pose, color: Color) -> None:
 
 
 def paint_fish(pose: Pose, color: Color) -> None:
-    """A fish in profile."""
+    """Draw a fish in profile."""
     pale = mix(color, white(), 0.6)
     pose.part(
         mix(color, pose.palette.near, 0.25),
@@ -172,7 +172,7 @@ def paint_fish(pose: Pose, color: Color) -> None:
 
 
 def paint_whale(pose: Pose, color: Color) -> None:
-    """A whale in profile, with a pale furrowed throat."""
+    """Draw a whale in profile, with a pale furrowed throat."""
     pale = mix(white(), color, 0.35)
     pose.part(
         color,

@@ -1,5 +1,4 @@
-"""Land that lies in ridges, one before the other, each clearer than the last: mountains, hills,
-dunes, and the wooded slopes between them."""
+"""Draw land as a series of ridges: mountains, hills, dunes and wooded slopes."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Fractal noise, in one and two dimensions: the grain of clouds, nebulae, ridges and water."""
+"""Generate fractal noise in one and two dimensions, for clouds, nebulae, ridges and water."""
 
 from __future__ import annotations
 
@@ -40,13 +40,13 @@ def fractal(
 
 
 def normalized(field: Field) -> Field:
-    """The same field, stretched to 0..1."""
+    """Return the same field, stretched to 0..1."""
     low, high = float(field.min()), float(field.max())
     return np.asarray((field - low) / max(high - low, 1e-6), np.float32)
 
 
 def warped(field: Field, move_x: Field, move_y: Field) -> Field:
-    """``field`` looked up ``move_x`` and ``move_y`` pixels away, mirrored at its edges."""
+    """Return ``field`` shifted by ``move_x`` and ``move_y`` pixels, mirrored at its edges."""
     height, width = field.shape
     rows = np.arange(height, dtype=np.float32)[:, None] + move_y
     columns = np.arange(width, dtype=np.float32)[None, :] + move_x
@@ -66,7 +66,7 @@ def profile(
     gain: float = 0.5,
     ridged: bool = False,
 ) -> Field:
-    """A line of noise in 0..1 over ``width`` pixels; ``ridged`` folds it into sharp crests."""
+    """Return noise in 0..1 over ``width`` pixels; ``ridged`` folds it into sharp crests."""
     total = np.zeros(width, np.float64)
     weight = 1.0
     for _ in range(octaves):

@@ -1,4 +1,4 @@
-"""What people build: ships, houses, castles, lighthouses, rockets, balloons."""
+"""Draw ships, houses, castles, lighthouses, rockets and balloons."""
 
 from __future__ import annotations
 
@@ -11,14 +11,14 @@ _GLOW = from_hex("ffd28a")
 
 
 def paint_ship(pose: Pose, color: Color | None) -> None:
-    """A two-masted ship under sail."""
+    """Draw a two-masted ship under sail."""
     palette = pose.palette
     wood = mix(from_hex("5a3826") if color is None else color, palette.near, 0.35)
     sail = mix(white(), palette.horizon, 0.45)
     for x, tall in ((-0.16, 0.9), (0.16, 1.0)):
         pose.flat(palette.near, pose.limb((x, 0.1), (x, tall), 0.008, 0.005))
-        for low, high, wide in ((0.2, 0.48, 0.15), (0.5, 0.72, 0.12), (0.74, 0.9, 0.085)):
-            low, high = low * tall, high * tall
+        for foot, head, wide in ((0.2, 0.48, 0.15), (0.5, 0.72, 0.12), (0.74, 0.9, 0.085)):
+            low, high = foot * tall, head * tall
             pose.part(
                 sail,
                 pose.curve(
@@ -54,7 +54,7 @@ def paint_ship(pose: Pose, color: Color | None) -> None:
 
 
 def paint_house(pose: Pose, color: Color | None) -> None:
-    """A cottage with lit windows and smoke."""
+    """Draw a cottage with lit windows and smoke."""
     palette = pose.palette
     wall = mix(from_hex("b98d6a") if color is None else color, palette.near, 0.5)
     roof = mix(mix(palette.accent, from_hex("7a3526"), 0.5), palette.near, 0.45)
@@ -90,7 +90,7 @@ def paint_house(pose: Pose, color: Color | None) -> None:
 
 
 def paint_castle(pose: Pose, color: Color | None, random: np.random.Generator) -> None:
-    """A castle of many towers on its rock."""
+    """Draw a castle of many towers on its rock."""
     palette = pose.palette
     stone = mix(
         mix(from_hex("a39c98") if color is None else color, palette.far, 0.4), palette.near, 0.25
@@ -105,8 +105,8 @@ def paint_castle(pose: Pose, color: Color | None, random: np.random.Generator) -
         (0.03, 1.0, 0.1),
         (-0.06, 0.6, 0.16),
     ]
-    for number, (x, tall, half) in enumerate(towers):
-        tall *= random.uniform(0.92, 1.08)
+    for number, (x, height, half) in enumerate(towers):
+        tall = height * random.uniform(0.92, 1.08)
         tone = mix(stone, palette.horizon, 0.16 if number < 3 else 0.0)
         pose.part(
             tone,
@@ -173,7 +173,7 @@ def paint_castle(pose: Pose, color: Color | None, random: np.random.Generator) -
 
 
 def paint_lighthouse(pose: Pose, color: Color | None) -> None:
-    """A lighthouse on a rock, its beam on the way round."""
+    """Draw a lighthouse on a rock, its beam on the way round."""
     palette = pose.palette
     band = mix(from_hex("c8372d") if color is None else color, palette.near, 0.25)
     wall = pose.toned(white(), 0.25)
@@ -212,7 +212,7 @@ def paint_lighthouse(pose: Pose, color: Color | None) -> None:
 
 
 def paint_rocket(pose: Pose, color: Color | None) -> None:
-    """A rocket with its fire."""
+    """Draw a rocket with its fire."""
     palette = pose.palette
     shell = pose.toned(white() if color is None else color, 0.15)
     fin = mix(palette.accent, palette.near, 0.12)
@@ -251,7 +251,7 @@ def paint_rocket(pose: Pose, color: Color | None) -> None:
 
 
 def paint_balloon(pose: Pose, color: Color | None) -> None:
-    """A hot-air balloon in gores of two colours."""
+    """Draw a hot-air balloon in gores of two colours."""
     palette = pose.palette
     first = pose.toned(palette.accent if color is None else color, 0.12)
     second = mix(white(), palette.light, 0.5)

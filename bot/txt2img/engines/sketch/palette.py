@@ -1,7 +1,6 @@
-"""Colour schemes: a sky from its top to the horizon, a light, and land from far to near.
+"""Define colour schemes: sky from zenith to horizon, light, and land from far to near.
 
-Some are composed by hand, for hours and places; the rest are grown from a hue. Knows nothing of
-words or shapes.
+Some are fixed, for hours and places; the others are computed from a hue.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ from bot.txt2img.engines.sketch.color import Color, from_hex, from_hue, mix, tin
 
 @dataclass(frozen=True, slots=True)
 class Palette:
-    """``sky`` from zenith to horizon, ``light`` of sun or moon, ``far`` and ``near`` land."""
+    """Colours of a scene: ``sky`` from zenith to horizon, ``light``, ``far`` and ``near`` land."""
 
     sky: tuple[Color, ...]
     light: Color
@@ -34,7 +33,7 @@ class Palette:
         return float(to_oklab(self.sky[0])[0]) < 0.36
 
     def land(self, nearness: float) -> Color:
-        """The colour of land, 0 at the horizon and 1 at our feet."""
+        """Return the colour of land, 0 at the horizon and 1 at our feet."""
         return mix(self.far, self.near, nearness)
 
 
@@ -73,7 +72,7 @@ _COMPOSED: dict[str, tuple[str, str, str, str, str]] = {
 
 
 def composed(name: str) -> Palette:
-    """The palette called ``name``; raises KeyError."""
+    """Return the palette called ``name``; raises KeyError."""
     sky, light, far, near, accent = _COMPOSED[name]
     return Palette(
         tuple(from_hex(color) for color in sky.split()),
@@ -90,7 +89,7 @@ def variants(name: str) -> tuple[str, ...]:
 
 
 def grown(hue: float, random: np.random.Generator) -> Palette:
-    """A palette around ``hue`` (in turns): neighbours in the sky, the opposite as accent."""
+    """Return a palette around ``hue`` (in turns): neighbours in the sky, the opposite as accent."""
     spread = random.choice([-0.22, -0.14, 0.14, 0.22])
     dark = random.random() < 0.6
     lightness = (0.2, 0.36, 0.56, 0.74, 0.9) if dark else (0.5, 0.64, 0.77, 0.87, 0.95)

@@ -1,4 +1,4 @@
-"""People without a face: wanderers, busts; and robots, who have one."""
+"""Draw people: astronauts, wanderers, busts, robots and wizards."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from bot.txt2img.engines.sketch.figure import Pose, white
 
 
 def paint_astronaut(pose: Pose, random: np.random.Generator) -> None:
-    """An astronaut from head to foot, limbs drifting."""
+    """Draw an astronaut from head to foot, limbs drifting."""
     suit = pose.toned(from_hex("f1eef4"), 0.12)
     grey = mix(suit, pose.palette.near, 0.35)
     accent = mix(pose.palette.accent, suit, 0.1)
@@ -58,7 +58,7 @@ def paint_astronaut(pose: Pose, random: np.random.Generator) -> None:
 
 
 def paint_astronaut_bust(pose: Pose, random: np.random.Generator) -> None:
-    """An astronaut close by: helmet and shoulders."""
+    """Draw an astronaut close by: helmet and shoulders."""
     suit = pose.toned(from_hex("f1eef4"), 0.12)
     grey = mix(suit, pose.palette.near, 0.4)
     pose.part(grey, pose.twin((0, 0.5), (0.36, 0.44), (0.42, 0.2), (0.42, -0.2), (0, -0.2)))
@@ -135,7 +135,7 @@ def _paint_helmet(
 
 
 def paint_wanderer(pose: Pose, coat: Color, random: np.random.Generator) -> None:
-    """A person seen from behind, in a coat, a scarf in the wind."""
+    """Draw a person seen from behind, in a coat, a scarf in the wind."""
     palette = pose.palette
     dark = mix(coat, palette.near, 0.7)
     pose.shadow(0.2)
@@ -179,7 +179,7 @@ def paint_wanderer(pose: Pose, coat: Color, random: np.random.Generator) -> None
 
 
 def paint_bust(pose: Pose, random: np.random.Generator) -> None:
-    """A head and shoulders without a face, half in the light."""
+    """Draw a head and shoulders without a face, half in the light."""
     palette = pose.palette
     skin = pose.toned(from_hex(str(random.choice(["e8b795", "c98d63", "8a5a3c", "f0cdb0"]))), 0.18)
     hair = mix(
@@ -254,7 +254,7 @@ def paint_bust(pose: Pose, random: np.random.Generator) -> None:
 
 
 def paint_robot(pose: Pose, shell: Color) -> None:
-    """A robot with a screen for a face."""
+    """Draw a robot with a screen for a face."""
     palette = pose.palette
     metal = pose.toned(shell, 0.2)
     dark = mix(metal, palette.near, 0.6)
@@ -293,7 +293,7 @@ def paint_robot(pose: Pose, shell: Color) -> None:
 
 
 def paint_wizard(pose: Pose, robe: Color, random: np.random.Generator) -> None:
-    """An old wizard: bent hat, beard, deep eyes, a staff with a light."""
+    """Draw an old wizard: bent hat, beard, deep eyes, a staff with a light."""
     palette = pose.palette
     cloth = mix(robe, palette.near, 0.35)
     skin = pose.toned(from_hex("d9a986"), 0.2)

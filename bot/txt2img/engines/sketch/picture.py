@@ -1,4 +1,4 @@
-"""A whole picture: scene first, then sky, land, subject, weather and finish."""
+"""Draw a whole picture: scene, sky, land, subject, weather and postprocessing."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ _HORIZONS = {
 def draw_picture(
     prompt: str, negative: str, seed: int, index: int, width: int, height: int, steps: int
 ) -> Image.Image:
-    """A captioned RGB picture; equal arguments give equal pixels.
+    """Return a captioned RGB picture; equal arguments give equal pixels.
 
     ``index`` numbers the variations of one prompt and seed from 0. The composition does not
     depend on ``steps``, which only sharpen it.
@@ -48,7 +48,7 @@ def draw_picture(
 
 
 def draw(scene: Scene, dice: RandomStreams, width: int, height: int, steps: int) -> Image.Image:
-    """The picture of ``scene`` without a caption."""
+    """Return the picture of ``scene`` without a caption."""
     canvas = Canvas(width, height)
     least, most = _HORIZONS.get(scene.place, (0.6, 0.6))
     horizon = height * dice.stream("horizon").uniform(least, most)
@@ -88,7 +88,7 @@ def _paint_place(canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: flo
 
 
 def _paint_backdrop(canvas: Canvas, scene: Scene, dice: RandomStreams) -> LightSource:
-    """A studio wall with a great disc of light, as behind the saints."""
+    """Draw a studio wall with a large disc of light, and return its light source."""
     random = dice.stream("backdrop")
     palette = scene.palette
     wall = fractal(dice.stream("wall"), canvas.shape, 2.4, 2.4, octaves=5)

@@ -1,4 +1,4 @@
-"""What grows: firs, branching trees, grass, flowers and mushrooms."""
+"""Draw firs, branching trees, grass, flowers and mushrooms."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from bot.txt2img.engines.sketch.shapes import capsule, curve, ellipse, polygon, 
 
 
 def conifer(random: np.random.Generator, x: float, foot: float, tall: float) -> Points:
-    """A fir standing at ``x``, ``foot``: a zigzag of boughs on either side."""
+    """Return a fir standing at ``x``, ``foot``: a zigzag of boughs on either side."""
     tiers = 7 if tall > 40 else 4
     width = tall * random.uniform(0.15, 0.23)
     right: list[tuple[float, float]] = []
@@ -66,7 +66,7 @@ def paint_tree(
     tall: float,
     leaf: Color | None,
 ) -> None:
-    """A broad tree that branches by chance; with ``leaf``, crowned in that colour."""
+    """Draw a broad tree that branches by chance; with ``leaf``, crowned in that colour."""
     random = dice.stream("tree")
     limbs: list[Points] = []
     tips: list[tuple[float, float]] = []
@@ -135,7 +135,7 @@ def paint_flower(
     radius: float,
     color: Color,
 ) -> None:
-    """A great blossom seen from the front: rings of petals around a seeded heart."""
+    """Draw a great blossom seen from the front: rings of petals around a seeded heart."""
     random = dice.stream("flower")
     petals = int(random.choice([5, 8, 8, 13]))
     rings = 4 if petals > 5 else 3
@@ -200,7 +200,7 @@ def paint_mushrooms(
     tall: float,
     color: Color,
 ) -> None:
-    """A few mushrooms, caps lit from within."""
+    """Draw a few mushrooms, caps lit from within."""
     random = dice.stream("mushrooms")
     for share, shift in ((0.55, -0.42), (0.45, 0.4), (0.75, 0.22), (1.0, 0.0)):
         size = tall * share * random.uniform(0.9, 1.1)

@@ -1,4 +1,4 @@
-"""The last touches: glow, grading by style, vignette, grain, and the mark of a sketch."""
+"""Postprocess a picture: glow, colour grading by style, vignette, grain and caption."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _LUMA = np.array([0.2126, 0.7152, 0.0722], np.float32)
 
 
 def postprocess(canvas: Canvas, scene: Scene, dice: RandomStreams, steps: int) -> Image.Image:
-    """The finished RGB picture without its caption; fewer ``steps`` leave it softer."""
+    """Return the finished RGB picture without its caption; fewer ``steps`` leave it softer."""
     _bloom(canvas, 0.32 if scene.styles & {"neon", "synthwave"} else 0.2)
     _grade(canvas, scene, dice)
     x, y = canvas.x / canvas.width - 0.5, canvas.y / canvas.height - 0.5

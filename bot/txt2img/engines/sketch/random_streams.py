@@ -1,6 +1,6 @@
-"""Chance that can be repeated: one seed, and an own stream of numbers for every part of a picture.
+"""Provide repeatable randomness: one seed, and a stream of numbers for each part of a picture.
 
-Because each part draws from a stream named after it, more detail in one never moves another.
+Each part has a stream of its own, so a change in one part does not change another.
 """
 
 from __future__ import annotations
@@ -19,6 +19,6 @@ class RandomStreams:
         self._seed = hashlib.sha256(text.encode("utf-8", "surrogatepass")).digest()
 
     def stream(self, name: str) -> np.random.Generator:
-        """The stream called ``name``, from its beginning each time."""
+        """Return the stream called ``name``, from its beginning each time."""
         digest = hashlib.sha256(self._seed + name.encode("utf-8", "surrogatepass")).digest()
         return np.random.Generator(np.random.PCG64(int.from_bytes(digest[:16], "big")))

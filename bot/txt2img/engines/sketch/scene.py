@@ -1,7 +1,6 @@
-"""From a prompt to a scene: where, when, in what weather, and who stands in it.
+"""Turn a prompt into a scene: place, hour, weather and subject.
 
-What the prompt leaves open is chosen by chance, anew for each picture of a batch, so that four
-pictures of one prompt are four views of it. Knows words and colours, draws nothing.
+What the prompt does not say is chosen at random for each picture of a batch.
 """
 
 from __future__ import annotations
@@ -17,9 +16,9 @@ from bot.txt2img.engines.sketch.vocabulary import Meaning, meanings, words
 
 @dataclass(frozen=True, slots=True)
 class Scene:
-    """What to draw. ``place`` is one of the lexicon's or ``abstract``; ``subject`` may be empty.
+    """What to draw. ``place`` is one of the vocabulary's or ``abstract``; ``subject`` may be empty.
 
-    ``pelt`` is the subject's own colour, if the prompt gives one.
+    ``fur_color`` is the subject's own colour, if the prompt gives one.
     """
 
     place: str
@@ -68,7 +67,7 @@ _SEASONS = {"leaves": "autumn", "petals": "spring"}
 
 @dataclass(frozen=True, slots=True)
 class _Reading:
-    """The senses found in a prompt, in order, and the colour that stands before the subject."""
+    """The meanings found in a prompt, in order, and the colour before the subject."""
 
     senses: tuple[Meaning, ...]
     pelt: str | None

@@ -1,4 +1,4 @@
-"""Closed outlines to paint with: curves, capsules and ellipses, as points in pixels."""
+"""Compute closed outlines: curves, capsules and ellipses, as points in pixels."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bot.txt2img.engines.sketch.canvas import Points
 
 
 def curve(points: Sequence[tuple[float, float]], closed: bool = True, density: int = 8) -> Points:
-    """A smooth line through ``points`` (Catmull–Rom), ``density`` points for each given one."""
+    """Return a Catmull–Rom line through ``points``, with ``density`` points for each of them."""
     knots = np.asarray(points, np.float64)
     if closed:
         knots = np.concatenate([knots[-1:], knots, knots[:2]])
@@ -34,7 +34,7 @@ def curve(points: Sequence[tuple[float, float]], closed: bool = True, density: i
 def ellipse(
     x: float, y: float, across: float, down: float, turns: float = 0.0, corners: int = 48
 ) -> Points:
-    """An ellipse with half axes ``across`` and ``down``, turned clockwise."""
+    """Return an ellipse with half axes ``across`` and ``down``, turned clockwise."""
     angle = np.linspace(0, 2 * np.pi, corners, endpoint=False)
     flat = np.stack([np.cos(angle) * across, np.sin(angle) * down], 1)
     placed: Points = rotated(flat, turns) + np.array([x, y])
@@ -44,7 +44,7 @@ def ellipse(
 def capsule(
     start: tuple[float, float], end: tuple[float, float], first: float, last: float
 ) -> Points:
-    """A limb: round at both ends, with radius ``first`` at its start and ``last`` at its end."""
+    """Return a limb with round ends, of radius ``first`` at its start and ``last`` at its end."""
     direction = np.arctan2(end[1] - start[1], end[0] - start[0])
     half = np.linspace(-np.pi / 2, np.pi / 2, 10)
     tip = np.stack([np.cos(direction + half), np.sin(direction + half)], 1) * last + end
@@ -53,7 +53,7 @@ def capsule(
 
 
 def ribbon(line: Points, widths: Sequence[float]) -> Points:
-    """A band along ``line``; ``widths`` are half its breadth, spread evenly from start to end."""
+    """Return a band along ``line``; ``widths`` are half widths, spread evenly over the line."""
     ahead = np.gradient(line, axis=0)
     length = np.maximum(np.hypot(ahead[:, 0], ahead[:, 1]), 1e-6)
     normal = np.stack([-ahead[:, 1] / length, ahead[:, 0] / length], 1)
@@ -68,7 +68,7 @@ def polygon(*points: tuple[float, float]) -> Points:
 
 
 def box(left: float, top: float, right: float, bottom: float) -> Points:
-    """An upright rectangle."""
+    """Return an upright rectangle."""
     return polygon((left, top), (right, top), (right, bottom), (left, bottom))
 
 

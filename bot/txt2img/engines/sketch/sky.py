@@ -1,4 +1,4 @@
-"""The sky: its gradient, sun or moon, clouds, stars and northern lights."""
+"""Draw the sky: its gradient, sun or moon, clouds, stars and northern lights."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bot.txt2img.engines.sketch.scene import Scene
 
 @dataclass(frozen=True, slots=True)
 class LightSource:
-    """Where the light comes from: centre and radius of sun or moon in pixels."""
+    """The sun or moon: centre and radius in pixels."""
 
     x: float
     y: float

@@ -1,4 +1,4 @@
-"""Space: nebulae, dense stars, planets with clouds and rings."""
+"""Draw space: nebulae, dense stars, planets with clouds and rings."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from bot.txt2img.engines.sketch.sky import LightSource, paint_stars
 
 
 def paint_space(canvas: Canvas, scene: Scene, dice: RandomStreams, crowded: bool) -> LightSource:
-    """A nebula full of stars and one or two planets; ``crowded``: leave room for a figure."""
+    """Draw a nebula, stars and planets; return the light. ``crowded`` leaves room for a figure."""
     random = dice.stream("space")
     palette = scene.palette
     colors = ramp(palette.sky)

@@ -1,4 +1,4 @@
-"""Who or what stands in the picture, where, and how large."""
+"""Place the subject in the picture and choose its size."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def paint_subject(
 
 
 def _paint_rock(canvas: Canvas, scene: Scene, dice: RandomStreams) -> None:
-    """A shore at our feet for those who do not swim."""
+    """Draw a shore at our feet for those who do not swim."""
     random = dice.stream("rock")
     line = profile(random, canvas.width, 1.7, 6, 0.45)
     heights = (canvas.height * 0.93 - canvas.unit * 0.11 * line).astype(np.float32)

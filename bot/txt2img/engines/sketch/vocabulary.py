@@ -1,7 +1,7 @@
-"""What words mean to a painter: places, hours, weather, subjects, colours and styles.
+"""Map words to meanings: places, hours, weather, subjects, colours and styles.
 
-A table and its index. Words are English with some German, French and Spanish, and emoji; they are
-compared folded (case, accents, plain plurals). Which meaning wins is decided in ``scene``.
+Words are English with some German, French and Spanish, and emoji. They are compared without case,
+accents and regular plurals. ``scene`` decides between several meanings.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Meaning:
-    """One sense of a word: a ``kind``, such as place or colour, and a ``name`` within it."""
+    """One meaning of a word: a ``kind``, such as place or colour, and a ``name`` within it."""
 
     kind: str
     name: str
@@ -152,7 +152,7 @@ _PIECES = re.compile("|".join([*map(re.escape, _SYMBOLS), r"\w+"]))
 
 
 def words(text: str) -> list[str]:
-    """The folded words of ``text`` in order; every known emoji is a word of its own."""
+    """Return the folded words of ``text`` in order; every known emoji is a word of its own."""
     return _PIECES.findall(fold(text))
 
 

@@ -1,4 +1,4 @@
-"""Water: the open sea with the light on it, great waves, and what lies below the surface."""
+"""Draw water: the open sea, great waves, and the scene below the surface."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from bot.txt2img.engines.sketch.sky import LightSource
 def paint_sea(
     canvas: Canvas, scene: Scene, dice: RandomStreams, horizon: float, lamp: LightSource
 ) -> None:
-    """The sea from ``horizon`` to our feet; calm with a path of light, or in great waves."""
+    """Draw the sea from ``horizon`` to our feet; calm with a path of light, or in great waves."""
     random = dice.stream("sea")
     palette = scene.palette
     if random.random() < 0.55:

@@ -1,4 +1,4 @@
-"""What falls, drifts or flashes between us and the scene."""
+"""Draw the weather: what falls, drifts or flashes in front of the scene."""
 
 from __future__ import annotations
 
