@@ -62,7 +62,7 @@ class DeepSquareOptions:
         if not key:
             hint = "Set DEEPSQUARE_PRIVATE_KEY, or private_key_file to a file only you can read."
             raise ConfigError(f"{SECTION} private_key", "is missing", hint)
-        timeouts = given.pop("patience", Timeouts())
+        timeouts = given.pop("timeouts", Timeouts())
         if "poll_seconds" in options:
             timeouts = replace(timeouts, poll=float(str(options["poll_seconds"])))
         given["data_dir"] = Path(str(options["data_dir"]))
