@@ -1,8 +1,7 @@
-"""Stand-ins for the container images of the stock templates: ``bot.txt2img`` behind their names.
+"""Local programs in place of the stock templates' container images: they run ``bot.txt2img``.
 
-Three small programs in one folder (``python``, ``txt2img.py``, ``upscale``), and the environment
-that makes a step find them. Shared by the backends that start steps on ordinary machines; it knows
-nothing of jobs.
+Three small programs in one folder (``python``, ``txt2img.py``, ``upscale``) and the environment in
+which a step finds them. Shared by the backends that start steps as plain processes.
 """
 
 from __future__ import annotations
@@ -28,10 +27,10 @@ runpy.run_module("bot.txt2img", run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True, slots=True)
 class Txt2ImgConfig:
-    """What paints, and where: the options that ``bot.txt2img`` reads from its environment.
+    """The image engine and its device, passed to ``bot.txt2img`` in its environment.
 
-    ``device`` is ``cpu`` or ``cuda``; ``step_seconds`` is what a step of the sketch pretends to
-    need.
+    ``device`` is ``cpu`` or ``cuda``; ``step_seconds`` is how long one step of the sketch engine
+    takes.
     """
 
     engine: str
@@ -43,7 +42,7 @@ class Txt2ImgConfig:
 def container_stubs(
     programs: Path, painting: Txt2ImgConfig, *, path: str, package_root: str = PACKAGE_ROOT
 ) -> ContainerStubs:
-    """The stand-ins in the folder ``programs``; ``path`` is the PATH that goes on behind it.
+    """Return the stubs in the folder ``programs``; ``path`` is the PATH appended after it.
 
     ``package_root`` is empty where the interpreter has Gridbrush installed.
     """
@@ -68,7 +67,7 @@ def container_stubs(
 
 
 def write_container_stubs(programs: Path, interpreter: str) -> None:
-    """Write the programs, each whole or not at all; they run in ``interpreter``. Blocking."""
+    """Write the stub programs atomically; they run in ``interpreter``. Blocking."""
     programs.mkdir(mode=0o700, parents=True, exist_ok=True)
     python = shlex.quote(interpreter)
     files = {

@@ -1,8 +1,7 @@
-"""What would paint, asked of ``bot.txt2img`` itself: it knows models, and the bot does not.
+"""Ask ``bot.txt2img`` which image engine and model a backend would use.
 
-The answer is the line of JSON of ``python -m bot.txt2img.describe``, which reads a model's folder
-and loads no library. It says what members are told before they are charged, and what ``gridbrush
-check`` finds.
+``python -m bot.txt2img.describe`` answers with one line of JSON; it reads a model's folder and
+loads no library. Members see the answer before they are charged, operators in ``gridbrush check``.
 """
 
 from __future__ import annotations
@@ -25,10 +24,9 @@ _SECONDS = 30.0
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What would paint, in words for the operator, and what is wrong with it.
+    """The image engine, a summary for the operator, and its problems.
 
-    ``problems`` are pairs of what is wrong and what helps; ``where`` names the section of the
-    settings.
+    ``problems`` are pairs of problem and hint.
     """
 
     painter: Painter
@@ -36,7 +34,10 @@ class Description:
     problems: tuple[tuple[str, str], ...] = ()
 
     def findings(self, where: str) -> tuple[CheckResult, ...]:
-        """Return one finding for each problem; where there is none, what paints."""
+        """Return a failed check for each problem, or one passed check.
+
+        ``where`` is the section of the settings.
+        """
         if not self.problems:
             return (CheckResult(FINDING, True, self.detail or self.painter.show()),)
         return tuple(
@@ -49,7 +50,7 @@ HOSTED: Final = Description(Painter(SCRIPT), "Stability's txt2img.py, the model 
 
 
 def read_description(text: str) -> Description:
-    """Return what the program's answer says. Raises ValueError for anything else."""
+    """Parse the JSON that the program prints. Raises ValueError."""
     try:
         said = json.loads(text)
         painter = Painter(str(said["engine"]), str(said["model"]), bool(said["negative"]))
@@ -69,12 +70,12 @@ def read_description(text: str) -> Description:
 
 
 def variables(painting: Txt2ImgConfig) -> Mapping[str, str]:
-    """Return the environment that the program reads beside that of the machine."""
+    """Return the variables that the program reads in addition to the machine's environment."""
     return {"PAINTER_ENGINE": painting.engine, "PAINTER_MODEL": painting.model}
 
 
 async def describe(painting: Txt2ImgConfig, environment: Mapping[str, str]) -> Description:
-    """Return what would paint on this machine, in ``environment``; never raises."""
+    """Return the image engine of this machine in ``environment``; never raises."""
     if painting.engine == SKETCH or (painting.engine == "auto" and not painting.model):
         return Description(Painter(SKETCH))
     try:

@@ -1,7 +1,7 @@
-"""What a backend's programs may see of the bot's own environment: what is named, never a secret.
+"""Select the environment variables that a backend's programs may see.
 
-Shared by the backends that start programs. The bot's environment holds its token, its wallet's key
-and whatever else its host put there; a job is given only what its steps need.
+The bot's environment holds its token, its wallet's key and whatever else its host put there; a job
+gets only what its steps need.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 def child_environment(
     source: Mapping[str, str], allowed: re.Pattern[str], *, hub: bool
 ) -> dict[str, str]:
-    """The variables whose whole name is ``allowed`` and sounds like no secret, and PATH.
+    """Return PATH and the variables whose whole name matches ``allowed`` and names no secret.
 
     With ``hub`` also those that sign in to the Hugging Face hub.
     """
@@ -36,5 +36,5 @@ def child_environment(
 
 
 def needs_hub(engine: str, model: str) -> bool:
-    """Whether this engine may have to fetch its model from the hub: it is named, and no folder."""
+    """Return whether the engine may have to download its model: a name, and no local folder."""
     return engine != "sketch" and bool(_HUB_NAME.fullmatch(model)) and not Path(model).exists()

@@ -1,6 +1,6 @@
-"""Jobs as folders: which folder is a job's, its log read by offset, old ones forgotten.
+"""Job folders: paths, incremental log reads, verified copies of published files, expiry.
 
-Shared by the backends whose jobs leave their truth in files. It knows nothing of how a job runs.
+Shared by the backends that keep a job's state in files.
 """
 
 from __future__ import annotations
@@ -34,16 +34,16 @@ PASS_BYTES = 1 << 20
 
 
 def job_dir(jobs: Path, job_id: str) -> Path:
-    """The folder of a job. Raises SubmissionRejected for an id that is no safe file name."""
+    """Return the folder of a job. Raises SubmissionRejected for an id that is no safe file name."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", job_id):
         raise SubmissionRejected(f"{job_id!r} cannot be a job id")
     return jobs / job_id
 
 
 async def read_log_lines(log: Path, offset: int, *, final: bool) -> list[LogLine]:
-    """Some lines that begin at byte ``offset``, empty at the end of the log.
+    """Read some lines from byte ``offset`` on; an empty list means the end of the log.
 
-    A last line without its newline counts only if the log is ``final``. A line is torn only if it
+    A last line without its newline counts only if the log is ``final``. A line is split only if it
     is longer than READ_BYTES. Raises LogStreamLost.
     """
     data = await asyncio.to_thread(_read, log, offset)
@@ -60,7 +60,7 @@ async def read_log_lines(log: Path, offset: int, *, final: bool) -> list[LogLine
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text`` to a file that only its owner may read, kept by the disk. Blocking."""
+    """Write and fsync a file that only its owner may read. Blocking."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
@@ -69,7 +69,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 async def log_size(log: Path) -> int:
-    """Return how many bytes the log has now, 0 if there is none. Raises LogStreamLost."""
+    """Return the size of the log in bytes, 0 if there is none. Raises LogStreamLost."""
 
     def size() -> int:
         try:
@@ -87,7 +87,7 @@ async def read_lines_until(
 ) -> AsyncIterator[LogLine]:
     """Yield the lines that begin between two byte offsets, for at most ``seconds``.
 
-    However fast a log grows, and whoever goes on writing into it, this comes to an end.
+    This ends however fast the log grows, and whoever still writes into it.
     """
     give_up = time.monotonic() + seconds
     while offset < end and time.monotonic() < give_up:
@@ -100,9 +100,9 @@ async def read_lines_until(
 
 
 def delete_expired(jobs: Path, now: float, last_files: Iterable[str] = ("result",)) -> None:
-    """Remove the folders of jobs that ended ``KEEP_DAYS`` ago.
+    """Delete the folders of jobs that ended ``KEEP_DAYS`` ago.
 
-    A job has ended when one of ``last_files`` is there; ``now`` is in Unix seconds. Blocking.
+    A job has ended when one of ``last_files`` exists; ``now`` is in Unix seconds. Blocking.
     """
     horizon = now - KEEP_DAYS * 86400
     for name in last_files:
@@ -128,10 +128,10 @@ CHUNK = 1 << 20
 
 
 def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
-    """The file behind a ``file://`` address, which must lie below ``folder``.
+    """Return the path behind a ``file://`` URL, which must lie below ``folder``.
 
-    Raises ArtifactMissing for any other address, whatever tricks it holds, ArtifactDamaged while
-    there is no such file, and Unavailable while the folder itself is away. Blocking.
+    Raises ArtifactMissing for any other URL, ArtifactDamaged while the file does not exist, and
+    Unavailable while the folder itself is not mounted. Blocking.
     """
     parts = urlsplit(artifact.url)
     if parts.scheme != "file" or parts.netloc:
@@ -150,21 +150,27 @@ def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
 
 
 def copy_published(artifact: Artifact, folder: Path, target: Path) -> None:
-    """Copy a published file from below ``folder``, checked. Raises as its two halves. Blocking."""
+    """Copy a published file from below ``folder`` and verify it. Blocking.
+
+    Raises as ``resolve_artifact`` and ``copy_verified`` do.
+    """
     copy_verified(resolve_artifact(artifact, folder), artifact, target)
 
 
 def copy_verified(source: Path, artifact: Artifact, target: Path) -> None:
-    """Copy a file and check it on the way; ``target`` appears whole or not at all. Blocking.
+    """Copy a file to ``target`` atomically, verifying size and sha256. Blocking.
 
-    Raises as ``write_checked``, and Unavailable while the file cannot be read.
+    Raises as ``write_verified``, and Unavailable while the file cannot be read.
     """
     write_verified(_chunks(source), artifact, target)
 
 
 def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) -> None:
-    """Write chunks to ``target`` through a temporary file. Raises ArtifactMissing if too much was
-    announced, ArtifactDamaged if something else came than was announced. Blocking."""
+    """Write chunks to ``target`` atomically, verifying size and sha256. Blocking.
+
+    Raises ArtifactMissing if the announced size is too large, ArtifactDamaged if the bytes are not
+    those that were announced.
+    """
     if artifact.size > MAX_BYTES:
         raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
     digest, size = hashlib.sha256(), 0

@@ -1,9 +1,9 @@
-"""Runs workflows as processes on this machine.
+"""Run workflows as processes on this machine.
 
-A job is a folder: its script, its log, what it published, and a lock that the job's processes
-hold as long as any of them lives. All truth is in that folder, so a job outlives the bot, is found
-again by our id, and is never started twice. The container images of the stock templates are stood
-in for by ``bot.txt2img``, or run for real when a container runtime is configured.
+A job is a folder: script, log, published files, and a lock file that the job's processes hold
+while any of them lives. All state is in that folder, so a job outlives the bot, is found again by
+its id, and never starts twice. The container images of the stock templates are replaced by
+``bot.txt2img``, or run for real when a container runtime is configured.
 """
 
 from __future__ import annotations
@@ -74,7 +74,7 @@ bash script.sh </dev/null >>log 2>&1 &
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """The options of ``[backend.local]``; jobs are kept in ``data_dir/local``."""
+    """The options of ``[backend.local]``. Jobs are kept in ``data_dir/local``."""
 
     data_dir: Path
     tasks: int
@@ -97,7 +97,7 @@ async def open(options: Mapping[str, object]) -> LocalBackend:
 
 
 class LocalBackend:
-    """Jobs in ``root/jobs/<id>``; task slots in ``root/slots``; stand-ins in ``root/bin``."""
+    """Jobs in ``root/jobs/<id>``, task slots in ``root/slots``, container stubs in ``root/bin``."""
 
     name = NAME
 
@@ -107,7 +107,7 @@ class LocalBackend:
         self._jobs = self._root / "jobs"
 
     def prepare(self) -> None:
-        """Make the folders and stand-ins, and forget jobs that ended a week ago. Blocking."""
+        """Create folders and container stubs, and delete jobs that ended a week ago. Blocking."""
         try:
             for folder in (self._options.data_dir, self._root, self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,11 +119,11 @@ class LocalBackend:
         delete_expired(self._jobs, time.time())
 
     def upload_url(self, job_id: str) -> str:
-        """A folder of the job, as a ``file://`` address."""
+        """Return the job's ``published`` folder as a ``file://`` URL."""
         return (self._folder(job_id) / "published").as_uri()
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """Nothing: the machine is one's own."""
+        """Return no price: local jobs cost nothing."""
         return PriceQuote()
 
     async def submit(self, submission: Submission) -> BackendJobRef:
@@ -136,11 +136,11 @@ class LocalBackend:
         return BackendJobRef(NAME, submission.job_id)
 
     def script(self, submission: Submission) -> str:
-        """The job as the bash script that would run it. Raises WorkflowError."""
+        """Render the job as a bash script. Raises WorkflowError."""
         return to_bash(submission.workflow, self._site(self._folder(submission.job_id)))
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """The job's handle if it ever started."""
+        """Return the job's handle if it ever started."""
         folder = self._folder(job_id)
         started = await asyncio.to_thread(lambda: (folder / "group").exists() or _alive(folder))
         return BackendJobRef(NAME, job_id) if started else None
@@ -148,7 +148,7 @@ class LocalBackend:
     async def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """The job's log file from a byte offset on, then how the job ended."""
+        """Yield the log from a byte offset on, then the terminal event."""
         folder = self._folder(handle.id)
         log = folder / "log"
         offset = int(cursor or 0)
@@ -168,23 +168,23 @@ class LocalBackend:
             await asyncio.sleep(self._options.poll_seconds if end == size else 0)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Copy a published file, checked, in a thread."""
+        """Copy and verify a published file in a thread."""
         await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: BackendJobRef) -> None:
-        """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 4 s."""
+        """Stop the process group: SIGTERM, then SIGKILL for what is left after 4 s."""
         await asyncio.to_thread(self._stop, self._folder(handle.id))
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Nothing is paid for here."""
+        """Return None: local jobs cost nothing."""
         return None
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Remove the job's folder, unless any of its processes lives."""
+        """Delete the job's folder, unless one of its processes lives."""
         await asyncio.to_thread(self._forget, self._folder(job_id))
 
     async def health(self) -> Health:
-        """Whether bash and the configured engine or runtime are there."""
+        """Return whether bash and the configured container runtime are installed."""
         if shutil.which("bash") is None:
             return Health(False, "bash is not installed", "Install bash; the job scripts need it.")
         runtime = self._options.container
@@ -196,15 +196,15 @@ class LocalBackend:
         return Health(True, f"{self._options.tasks} task slots, engine {self._options.engine}")
 
     async def painter(self) -> Painter:
-        """Return what would paint in this machine's processes, or in the container."""
+        """Return the image engine of this machine or of the container."""
         return (await self._described()).painter
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
-        """Look at the model, which nothing loads before the first picture."""
+        """Check the model, which nothing loads before the first picture."""
         return (await self._described()).findings("[backend.local]")
 
     async def aclose(self) -> None:
-        """Nothing is held open; jobs go on."""
+        """Do nothing: no connection is open, and jobs go on."""
 
     async def _described(self) -> Description:
         if self._options.container != "none":
@@ -227,7 +227,7 @@ class LocalBackend:
             write_private(folder / "script.sh", script)
             write_private(folder / "log", "")
             launched = subprocess.run(
-                ["bash", "-c", _LAUNCH],
+                ["bash", "-c", _LAUNCH],  # noqa: S607  # found on PATH, like the job script itself
                 cwd=folder,
                 env={**self._environment(), _MARK: folder.name},
                 stdin=subprocess.DEVNULL,
@@ -303,7 +303,7 @@ def _device() -> str:
 
 
 def _alive(folder: Path) -> bool:
-    """Whether any process of the job lives: they hold the lock."""
+    """Return whether a process of the job lives: they hold the lock."""
     try:
         with (folder / "alive").open("a") as lock:
             # Shared, so that two who ask at once do not take each other for the job.
@@ -316,15 +316,15 @@ def _alive(folder: Path) -> bool:
 
 
 def _state(folder: Path) -> tuple[bool, bool]:
-    """Return whether the job is over, and whether somebody wanted it stopped."""
+    """Return whether the job has ended, and whether it was cancelled."""
     over = not _alive(folder) or (folder / "result").exists()
     return over, (folder / "cancelled").exists()
 
 
 def _holders(folder: Path) -> list[int]:
-    """Return the job's own processes that hold its lock; none where there is no ``/proc``.
+    """Return the job's own processes that hold its lock; empty where there is no ``/proc``.
 
-    Whoever only asks whether the job lives has the file open for a moment too, but not the mark.
+    A process that only tests the lock has the file open for a moment too, but not the variable.
     """
     lock = os.path.realpath(folder / "alive")
     mark = f"{_MARK}={folder.name}".encode()

@@ -1,7 +1,7 @@
-"""Replays a recorded run: the same log, signed with the job's own key, in the same rhythm.
+"""Replay a recorded run: the same log, signed with the job's own key, at the same pace.
 
-For tests, demonstrations and faults on demand. What has happened follows from the clock alone and
-the moment a job was taken, which is on disk: a replay goes on across restarts like a real job.
+For tests, demonstrations and fault injection. Progress follows from the clock and the submission
+time, which is on disk, so a replay continues across restarts like a real job.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from bot.domain.workflow.document import Workflow
 
 @dataclass(frozen=True, slots=True)
 class RecordedLine:
-    """One line of the log, ``at`` seconds after the job was taken.
+    """One line of the log, ``at`` seconds after submission.
 
-    ``line`` is said as it is; ``mark`` (``row-done row=1 seed=7``) is signed first. ``file`` names
-    the picture that is published just before, and adds its size, digest and address to the marker.
+    ``line`` is printed as it is; ``mark`` (``row-done row=1 seed=7``) is signed first. ``file``
+    names the image that is published just before, and adds its size, digest and URL to the marker.
     """
 
     at: float
@@ -46,7 +46,7 @@ class RecordedLine:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A run: its lines in order of time, and how it ends ``tail`` seconds after the last."""
+    """A recorded run: its lines in order of time, and its end ``tail`` seconds after the last."""
 
     lines: tuple[RecordedLine, ...]
     end_event: LifecycleEvent = field(default_factory=lambda: Exited(0))
@@ -54,9 +54,9 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> Recording:
-        """Read a recording: one JSON object a line with the fields of Beat, or ``{"exit": n}``.
+        """Load a recording: one JSON object a line with RecordedLine's fields, or ``{"exit": n}``.
 
-        Raises ConfigError with the line.
+        Raises ConfigError with file and line number.
         """
         beats: list[RecordedLine] = []
         ending: LifecycleEvent = Exited(0)
@@ -86,7 +86,7 @@ def synthetic_recording(
     steps: int = 4,
     grid: bool = True,
 ) -> Recording:
-    """What the stock workflow would say for this job if its rows took ``seconds``."""
+    """Return the log that the stock workflow would print if its rows took ``seconds``."""
     env = {variable.key: variable.value for variable in workflow.env}
     rows, base = int(env.get("ROWS", "1")), int(env.get("SEED_BASE", "0"))
     numbers = range(1, rows + 1)
@@ -116,7 +116,7 @@ def synthetic_recording(
 
 
 def synthetic_image(env: Mapping[str, str], name: str) -> bytes:
-    """A strip or grid of the right size: each cell one colour that follows from seed and place."""
+    """Return a row or grid of the right size, each cell's colour derived from its seed."""
     geometry = GridGeometry(
         width=int(env.get("WIDTH", "64")),
         height=int(env.get("HEIGHT", "64")),
@@ -142,7 +142,7 @@ NAME = "scripted"
 
 @dataclass(slots=True)
 class InjectedFaults:
-    """What goes wrong next; each count is used up as it happens."""
+    """The faults to inject next; each count is used up as it happens."""
 
     unavailable: int = 0
     lose_log: int = 0
@@ -151,8 +151,10 @@ class InjectedFaults:
 
 
 async def open(options: Mapping[str, object]) -> ScriptedBackend:
-    """Open the backend. Jobs are kept in ``data_dir/scripted``; ``recording`` is a file, ``speed``
-    a factor, 0 for no waiting at all."""
+    """Open the backend. Jobs are kept in ``data_dir/scripted``.
+
+    ``recording`` is a file; ``speed`` is a factor, 0 for no waiting at all.
+    """
     recording = options.get("recording")
     return ScriptedBackend(
         Path(str(options["data_dir"])) / NAME,
@@ -162,7 +164,7 @@ async def open(options: Mapping[str, object]) -> ScriptedBackend:
 
 
 class ScriptedBackend:
-    """Jobs are folders below ``root`` that hold when they were taken and what they published."""
+    """Jobs are folders below ``root`` that hold the submission time and the published files."""
 
     name = NAME
 
@@ -184,15 +186,15 @@ class ScriptedBackend:
         self.submitted: list[str] = []
 
     def upload_url(self, job_id: str) -> str:
-        """A folder of the job, as a ``file://`` address."""
+        """Return the job's ``published`` folder as a ``file://`` URL."""
         return (self._root / job_id / "published").as_uri()
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """Nothing."""
+        """Return no price: replays cost nothing."""
         return PriceQuote()
 
     async def submit(self, submission: Submission) -> BackendJobRef:
-        """Note when the job was taken, unless it is already."""
+        """Save the submission time and the workflow, unless the job was submitted before."""
         self._stumble()
         if self.faults.reject:
             raise SubmissionRejected(self.faults.reject)
@@ -207,14 +209,14 @@ class ScriptedBackend:
         return BackendJobRef(NAME, submission.job_id)
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """The job's handle if it was taken."""
+        """Return the job's handle if it was submitted."""
         self._stumble()
         return BackendJobRef(NAME, job_id) if (self._root / job_id / "taken").exists() else None
 
     async def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """The recording's lines as their time comes; the cursor counts lines."""
+        """Yield the recording's lines when they are due; the cursor counts lines."""
         folder = self._root / handle.id
         taken, submission = _read_job(folder)
         recording = self._play(submission)
@@ -235,7 +237,7 @@ class ScriptedBackend:
             yield recording.end_event
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Copy a published file, checked."""
+        """Copy and verify a published file."""
         self._stumble()
         source = resolve_artifact(artifact, self._root)
         if source.name in self.faults.missing:
@@ -254,11 +256,11 @@ class ScriptedBackend:
         self._woken = asyncio.Event()
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Nothing is paid for here."""
+        """Return None: replays cost nothing."""
         return None
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Remove the job's folder, unless its replay goes on."""
+        """Delete the job's folder, unless its replay goes on."""
         folder = self._root / job_id
         if await self.find(job_id) is None:
             return
@@ -268,13 +270,13 @@ class ScriptedBackend:
             await asyncio.to_thread(shutil.rmtree, folder)
 
     async def health(self) -> Health:
-        """Healthy unless told otherwise."""
+        """Return healthy unless a fault is injected."""
         if self.faults.unavailable:
             return Health(False, "away on request", "Wait.")
         return Health(True, "replays a recording")
 
     async def aclose(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open."""
 
     def _stumble(self) -> None:
         if self.faults.unavailable:

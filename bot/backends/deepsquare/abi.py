@@ -1,8 +1,7 @@
-"""The part of DeepSquare's contracts that a customer uses: types, functions, events, errors.
+"""The ABI of DeepSquare's contracts as far as a customer uses it.
 
-Selectors and topics follow from the signatures; the tests hold them against the published ones.
-Amounts are in wei of credit (10^18 to the credit), times are Unix seconds. Nothing here talks to
-a chain.
+Selectors and topics follow from the signatures; the tests compare them with the published ones.
+Amounts are in wei of credit (10^18 to the credit), times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ NO_OUTPUT = 4
 
 
 class Status(IntEnum):
-    """A job's state on the chain. It is not monotonic: 1 and 2 may fall back to 0."""
+    """A job's status on the chain. It is not monotonic: 1 and 2 may fall back to 0."""
 
     PENDING = 0
     META_SCHEDULED = 1
@@ -49,12 +48,12 @@ class Status(IntEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing can follow, and the job is paid for."""
+        """Return whether the status is final and the job is paid."""
         return self >= Status.CANCELLED
 
 
 class Function:
-    """A contract's function: its call data from values, values from its answer."""
+    """A contract function: encodes calls and decodes results."""
 
     __slots__ = ("_inputs", "_outputs", "selector", "signature")
 
@@ -68,16 +67,16 @@ class Function:
         return self.signature
 
     def data(self, *values: Any) -> HexBytes:
-        """What to send to call it."""
+        """Return the call data."""
         return HexBytes(self.selector + encode(self._inputs, values))
 
     def read(self, answer: bytes) -> tuple[Any, ...]:
-        """What it returned. Raises eth_abi's DecodingError for an answer that cannot be its."""
+        """Decode the result. Raises eth_abi's DecodingError."""
         return tuple(decode(self._outputs, answer))
 
 
 class Event:
-    """A contract's event whose fields are all in its data (none of DeepSquare's is indexed)."""
+    """A contract event whose fields are all in its data (none of DeepSquare's is indexed)."""
 
     __slots__ = ("_fields", "signature", "topic")
 
@@ -87,7 +86,7 @@ class Event:
         self.topic = HexBytes(keccak(text=self.signature))
 
     def read(self, data: bytes) -> tuple[Any, ...]:
-        """Its fields' values."""
+        """Decode the values of its fields."""
         return tuple(decode(self._fields, data))
 
 
@@ -123,7 +122,7 @@ MINIMUM_AMOUNT = Function("minimumAmount", (), ("uint256",))
 
 @dataclass(frozen=True, slots=True)
 class JobDefinition:
-    """What a job takes, as the chain sees it; price and place follow from this copy.
+    """A job's resources as the contract takes them; price and provider follow from them.
 
     ``gpus`` is for the whole job, ``mem_per_cpu`` in megabytes. ``script`` is the hash that the
     script service gave (batchLocationHash). ``affinity`` holds (key, operator, value).
@@ -139,7 +138,7 @@ class JobDefinition:
     storage: int = NO_OUTPUT
 
     def abi(self) -> tuple[Any, ...]:
-        """In the contract's order: gpus first, tasks fourth."""
+        """Return the tuple in the contract's order: gpus first, tasks fourth."""
         if not self.script:
             # The contract would take it, and the money, for a job that nobody can run.
             raise ValueError("a job without a script is never sent")
@@ -157,7 +156,7 @@ class JobDefinition:
 
 @dataclass(frozen=True, slots=True)
 class ChainJob:
-    """A job as JobRepository.get tells it; amounts in wei of credit, times in Unix seconds."""
+    """A job as JobRepository.get returns it; amounts in wei of credit, times in Unix seconds."""
 
     number: int
     status: Status
@@ -180,7 +179,7 @@ class ChainJob:
 
     @classmethod
     def read(cls, answer: bytes) -> ChainJob:
-        """From the call's answer."""
+        """Decode the result of JobRepository.get."""
         (job,) = GET_JOB.read(answer)
         number, status, customer, provider, definition, cost, time, name, asked, error, code = job
         gpus, mem_per_cpu, cpus_per_task, tasks, script, *_ = definition
@@ -207,12 +206,12 @@ class ChainJob:
 
     @property
     def never_ran(self) -> bool:
-        """Whether it ended before it began: whatever runs costs at least a minute."""
+        """Return whether it ended before it started: whatever runs costs at least a minute."""
         return self.status in (Status.CANCELLED, Status.FAILED) and self.final_cost == 0
 
 
 def job_name(text: str) -> bytes:
-    """``text`` as a job's name: UTF-8, at most 32 bytes, zeros after it. Raises ValueError."""
+    """Encode a job's name: UTF-8, zero-padded to 32 bytes. Raises ValueError if it is longer."""
     name = text.encode()
     if len(name) > NAME_BYTES:
         raise ValueError(f"a job's name holds {NAME_BYTES} bytes; this one has {len(name)}")
@@ -220,33 +219,33 @@ def job_name(text: str) -> bytes:
 
 
 def operator_bytes(operator: str) -> bytes:
-    """An affinity's operator as bytes2."""
+    """Encode an affinity's operator as bytes2."""
     return operator.encode("ascii").ljust(2, b"\0")
 
 
 def job_bytes(number: int) -> bytes:
-    """A job's number as bytes32."""
+    """Encode a job's number as bytes32."""
     return number.to_bytes(32, "big")
 
 
 def log_name(number: int) -> str:
-    """The name of a job's log: 0x and 64 lower-case hex digits."""
+    """Return the name of a job's log: 0x and 64 lower-case hex digits."""
     return "0x" + job_bytes(number).hex()
 
 
 def credits_of(wei: int) -> Decimal:
-    """Wei as credits, exact."""
+    """Convert wei to credits, exactly."""
     return Decimal(wei).scaleb(-18)
 
 
 def wei_of(amount: Decimal) -> int:
-    """Credits as wei, rounded up: an amount that is to cover something still covers it."""
+    """Convert credits to wei, rounded up so that the amount still covers its purpose."""
     scaled = amount.scaleb(18)
     whole = int(scaled)
     return whole + (scaled > whole)
 
 
 def format_credits(wei: int) -> str:
-    """Wei as credits for a person: at most four decimals, no exponent, zeros cut off."""
+    """Format wei as credits: at most four decimals, no exponent, no trailing zeros."""
     text = f"{credits_of(wei):,.4f}"
     return text.rstrip("0").rstrip(".")

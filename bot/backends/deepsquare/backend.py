@@ -1,7 +1,7 @@
-"""The DeepSquare backend as the engine sees it: the protocol's verbs over the parts beside it.
+"""DeepSquareBackend: the Backend protocol over the modules of this package.
 
-It wires the parts once and holds no state of its own: what must survive is in the journal, what
-is true is on the chain.
+It wires them once and holds no state of its own: what must survive a crash is in the state store,
+the rest is read from the chain.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ NAME = "deepsquare"
 
 
 class DeepSquareBackend:
-    """Jobs on the DeepSquare Grid, paid from one wallet. A handle's ``ref`` is our own job id."""
+    """Jobs on the DeepSquare Grid, paid from one wallet. A handle's ``ref`` is the bot's job id."""
 
     name = NAME
 
     def __init__(
         self, options: DeepSquareOptions, store: StateStore, records: list[JobRecord]
     ) -> None:
-        """``records`` is what the journal holds: past run times size future locks."""
+        """Build the backend. ``records`` are the stored jobs: their run times size future locks."""
         self._options = options
         timeouts, now, sleep = options.timeouts, options.now, options.sleep
         wallet = options.wallet
@@ -144,13 +144,13 @@ class DeepSquareBackend:
         return f"DeepSquareBackend({self._options.wallet.address})"
 
     def upload_url(self, job_id: str) -> str:
-        """The file host; it gives every file a folder of its own."""
+        """Return the file host; it gives every file a folder of its own."""
         return self._options.transfer_url.rstrip("/")
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """What the job would lock now, which is the most it can cost.
+        """Return what the job would lock now, which is the most it can cost.
 
-        Raises Unavailable, and SubmissionRejected where no price the operator allows is enough.
+        Raises Unavailable, and SubmissionRejected where ``max_credits_per_job`` is too low.
         """
         return PriceQuote(credits_of(await self._quotes.lock_amount(workflow)))
 
@@ -161,7 +161,7 @@ class DeepSquareBackend:
         return BackendJobRef(NAME, record.job_id)
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """By our records, taken up where they end, and by the chain's."""
+        """Return the job's handle if the chain has it, finishing what a crash interrupted."""
         try:
             record = await self._submitter.find(job_id)
         except SubmissionRejected:
@@ -172,15 +172,15 @@ class DeepSquareBackend:
     def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """Log lines as they come, and the job's life as the chain has it."""
+        """Yield log lines as they arrive and lifecycle events from the chain."""
         return self._follower.follow(handle.id, cursor)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """From a trusted host, checked."""
+        """Download a file from a trusted host and verify it."""
         await self._files.fetch(artifact, target)
 
     async def cancel(self, handle: BackendJobRef) -> None:
-        """Ask the chain to cancel: at once while the job waits, within minutes while it runs."""
+        """Cancel the job on the chain. A running job may take minutes to stop."""
         record = await self._settlement.cancel_job(handle.id)
         numbers = record.numbers if record is not None else ()
         if record is None or not numbers or record.settled:
@@ -193,8 +193,10 @@ class DeepSquareBackend:
             await self._watcher.read(numbers[-1])
 
     async def extension(self, handle: BackendJobRef) -> Decimal | None:
-        """What a running job should lock in all: more when its paid minutes run out, up to
-        ``max_credits_per_job``. Raises Unavailable."""
+        """Return what a running job should lock in all once its paid minutes run out.
+
+        None while its lock lasts; never more than ``max_credits_per_job``. Raises Unavailable.
+        """
         record = self._store.job(handle.id)
         attempt = record.attempt if record is not None else None
         if record is None or attempt is None or attempt.number is None or attempt.settled:
@@ -211,25 +213,25 @@ class DeepSquareBackend:
         return None if total is None or total <= attempt.lock else credits_of(total)
 
     async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
-        """Top up the job's lock to ``total`` credits, which ``max_credits_per_job`` bounds.
+        """Top up the job's lock to ``total`` credits, at most ``max_credits_per_job``.
 
-        Raises OutOfFunds, SubmissionRejected, Unavailable.
+        Raises InsufficientFunds, SubmissionRejected, Unavailable.
         """
-        most = wei_of(self._options.max_credits_per_job)
-        if wei_of(total) > most:
+        maximum = wei_of(self._options.max_credits_per_job)
+        if wei_of(total) > maximum:
             raise SubmissionRejected(
-                f"no more than max_credits_per_job, {format_credits(most)} credits, is paid for a job"
+                f"a job may cost at most max_credits_per_job, {format_credits(maximum)} credits"
             )
         await self._settlement.extend(handle.id, wei_of(total))
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Nothing to do: the record of a settled job holds no word of it, and is kept for its cost.
+        """Do nothing: the record of a settled job holds no prompt, and is kept for its cost.
 
-        Its script, log and files are the Grid's, which deletes them after a time of its own.
+        Script, log and files are at the Grid, which deletes them after a time of its own.
         """
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Wait until every attempt is over on the chain; what they cost together."""
+        """Wait until every attempt is settled on the chain and return their total cost."""
         record = self._store.job(handle.id)
         if record is None:
             return None
@@ -249,7 +251,7 @@ class DeepSquareBackend:
         return FinalCost(credits_of(cost), credits_of(refund), detail)
 
     async def health(self) -> Health:
-        """Three short questions: the chain, the contract, the script service."""
+        """Check that the chain, the contract and the script service answer."""
         try:
             async with asyncio.timeout(self._options.timeouts.probe):
                 await self._chain.contracts()
@@ -268,30 +270,30 @@ class DeepSquareBackend:
         return Health(True, f"chain {self._options.chain_id}, wallet {self._chain.me}")
 
     async def wallet_report(self) -> WalletStatus:
-        """Balances and allowance. Raises Unavailable."""
+        """Return balances and allowance. Raises Unavailable."""
         return await checks.wallet_report(self._parts)
 
     async def approve(self, amount: Decimal) -> None:
-        """Set how many credits the MetaScheduler may draw in all: the operator's budget.
+        """Set the MetaScheduler's allowance in credits: the operator's budget.
 
-        Raises OutOfFunds (gas), Unavailable.
+        Raises InsufficientFunds (gas), Unavailable.
         """
         await self._settlement.approve(wei_of(amount))
 
     async def painter(self) -> Painter:
-        """Return the image's own script: it paints with the model that each request names."""
+        """Return the image's own script: it runs the model that each request names."""
         return Painter(SCRIPT)
 
     async def run_checks(self, workflow: Workflow) -> list[CheckResult]:
-        """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
+        """Run all checks, each with a hint; ``workflow`` is a default grid."""
         return await checks.run_checks(self._parts, workflow)
 
     def records(self) -> tuple[JobRecord, ...]:
-        """What is kept of all jobs, the oldest first. Blocking."""
+        """Return the records of all jobs, oldest first. Blocking."""
         return tuple(self._store.jobs())
 
     def slots(self) -> tuple[NonceRecord, ...]:
-        """The transactions that are under way, by nonce. Blocking."""
+        """Return the pending transactions, by nonce. Blocking."""
         return self._store.slots()
 
     async def aclose(self) -> None:
@@ -302,7 +304,7 @@ class DeepSquareBackend:
         await self._rpc.aclose()
 
     async def _settled(self, job_id: str, number: int) -> None:
-        """Wait for the end of one of the chain's jobs and keep its cost."""
+        """Wait until a chain job has ended and save its cost."""
         woken = asyncio.Event()
         async with self._watcher.watching(number, woken.set) as watch:
             while watch.job is None or not watch.job.status.terminal:

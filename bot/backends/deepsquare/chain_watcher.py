@@ -1,9 +1,8 @@
-"""Watches all followed jobs on the chain with one question for events at each look.
+"""Poll the chain once for all followed jobs.
 
-An event is a hint; the job as the repository has it is the truth, and is read whenever an event
-names the job, and every few minutes anyway, a few jobs at each look. So what a look costs does not
-grow with the number of jobs. Events are told apart by their block's hash: a block that is replaced
-brings its events anew. What a status means for a job is decided elsewhere.
+An event is only a hint: the job is read from the repository whenever an event names it, and every
+few minutes anyway, a few jobs per poll. So the cost of a poll does not grow with the number of
+jobs. Events are identified by their block's hash: a block that is replaced brings its events anew.
 """
 
 from __future__ import annotations
@@ -33,7 +32,7 @@ SAVED_EVERY = 16
 
 
 class JobSubscription:
-    """One follower's view of one job. ``wake`` is called when ``job`` or ``transitions`` change."""
+    """One follower's view of a job. ``wake`` is called when ``job`` or ``transitions`` change."""
 
     __slots__ = ("job", "missing", "number", "read_at", "transitions", "wake")
 
@@ -48,7 +47,7 @@ class JobSubscription:
 
 
 class Watcher:
-    """Looks as long as anybody watches."""
+    """Poll while there are subscriptions."""
 
     def __init__(
         self,
@@ -74,11 +73,11 @@ class Watcher:
         """Since when the chain cannot be reached; None while it can."""
 
     def watching(self, number: int, wake: Callable[[], None]) -> Subscription:
-        """A job's state and transitions from now on, in an ``async with``."""
+        """Return a context manager that follows a job's state and transitions."""
         return Subscription(self, JobSubscription(number, wake))
 
     async def begin(self, watch: JobSubscription) -> None:
-        """Watch; the job's truth is read first, if it can be."""
+        """Add a subscription, reading the job first if possible."""
         self._watches.setdefault(watch.number, []).append(watch)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
@@ -88,7 +87,7 @@ class Watcher:
             log.warning("Grid job %d cannot be read now: %s", watch.number, error)
 
     async def end(self, watch: JobSubscription) -> None:
-        """Watch no longer."""
+        """Remove a subscription; without any, polling stops."""
         watches = self._watches[watch.number]
         watches.remove(watch)
         if not watches:
@@ -97,7 +96,7 @@ class Watcher:
             await self.aclose()
 
     async def read(self, number: int) -> ChainJob | None:
-        """Read a job's truth now, for all who watch it. Raises Unavailable."""
+        """Read a job now and update its subscriptions. Raises Unavailable."""
         job = await self._chain.job(number)
         for watch in self._watches.get(number, ()):
             changed = watch.job != job or watch.missing != (job is None)
@@ -109,7 +108,7 @@ class Watcher:
         return job
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop polling."""
         task, self._task = self._task, None
         if task is not None:
             task.cancel()
@@ -136,7 +135,7 @@ class Watcher:
                 pause = self._timeouts.poll
 
     async def look(self) -> None:
-        """One look for everybody: two questions, and one more for each job with news."""
+        """Poll once for all subscriptions: two requests, and one for each job with news."""
         head = await self._chain.rpc.head()
         if self._next is None:
             self._next = self._resume(head)
@@ -158,7 +157,7 @@ class Watcher:
         self._move_on(head)
 
     def _unread(self, news: set[int]) -> list[int]:
-        """The few jobs whose truth was read longest ago, if that is long enough."""
+        """Return the few jobs that were read longest ago, if that is long enough."""
         now = self._now()
         ages: list[tuple[float, int]] = []
         for number, watches in self._watches.items():
@@ -187,7 +186,7 @@ class Watcher:
 
 
 class Subscription:
-    """Begins and ends a watch. No generator: streams that are dropped must close in order."""
+    """Add and remove a subscription. No generator: streams that are dropped must close in order."""
 
     def __init__(self, watcher: Watcher, watch: JobSubscription) -> None:
         self._watcher = watcher

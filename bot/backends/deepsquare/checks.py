@@ -1,6 +1,6 @@
-"""What an operator sees of wallet, chain and services: checks with their mends, and balances.
+"""The DeepSquare checks of ``gridbrush check``, each with a hint, and the wallet's balances.
 
-Everything is asked anew and nothing is raised for what is found to be wrong.
+Everything is read anew; a problem becomes a failed check, never an exception.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NETWORK = "Is the Grid in operation? Its services may be reduced or gone."
 
 @dataclass(frozen=True, slots=True)
 class CheckTargets:
-    """What there is to look at."""
+    """What is checked."""
 
     chain: ContractReader
     chain_id: int
@@ -41,7 +41,7 @@ class CheckTargets:
 
 
 async def wallet_report(parts: CheckTargets) -> WalletStatus:
-    """Balances and allowance. Raises Unavailable."""
+    """Return balances and allowance. Raises Unavailable."""
     chain = parts.chain
     return WalletStatus(
         address=chain.me,
@@ -54,7 +54,7 @@ async def wallet_report(parts: CheckTargets) -> WalletStatus:
 
 
 async def run_checks(parts: CheckTargets, workflow: Workflow | None) -> list[CheckResult]:
-    """Every check in the order in which they are mended; ``workflow`` is what is priced."""
+    """Run the checks, in the order in which to fix them; ``workflow`` is what is priced."""
     checks: list[tuple[str, Callable[[], Awaitable[CheckResult]]]] = [
         ("chain", lambda: _chain(parts)),
         ("contract", lambda: _contract(parts)),
@@ -124,7 +124,8 @@ async def _price(parts: CheckTargets, workflow: Workflow) -> CheckResult:
         await parts.quotes.per_minute(workflow),
         await parts.quotes.lock_amount(workflow),
     )
-    detail = f"a default grid costs up to {format_credits(per_minute)} credits a minute, locks {format_credits(lock)}"
+    price, locked = format_credits(per_minute), format_credits(lock)
+    detail = f"a default grid costs up to {price} credits a minute, locks {locked}"
     hint = "Raise the allowance or get credits: one grid locks more than there is."
     enough = lock <= min(await parts.chain.credit_balance(), await parts.chain.allowance())
     return CheckResult("price", enough, detail, hint)

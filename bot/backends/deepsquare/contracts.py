@@ -1,7 +1,7 @@
-"""DeepSquare's contracts as a customer sees them: where they are, what they say, what to send.
+"""Read DeepSquare's contracts as a customer, and encode calls to them.
 
-The MetaScheduler's address is configuration; its neighbours are asked of it once. Everything
-here reads; sending is the sender's. Amounts are in wei of credit.
+The MetaScheduler's address is configured; it names the others. Transactions are sent by
+``transactions``. Amounts are in wei of credit.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ MAX_BLOCK_RANGE = 2000
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """Addresses, checksummed."""
+    """Checksummed addresses."""
 
     scheduler: str
     credit: str
@@ -38,7 +38,7 @@ class Contracts:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A job went from one status to another; ``key`` names the event for good."""
+    """A job's change of status; ``key`` identifies the event."""
 
     number: int
     before: int
@@ -48,7 +48,7 @@ class Transition:
 
 
 class ContractReader:
-    """Reads the contracts for one customer, ``me``."""
+    """Read the contracts for one customer."""
 
     def __init__(self, rpc: RpcClient, scheduler: str, chain_id: int, me: str) -> None:
         self.rpc = rpc
@@ -61,8 +61,10 @@ class ContractReader:
         self._bearable = 1 << 62
 
     async def contracts(self) -> Contracts:
-        """The addresses, asked once. Raises Unavailable where they cannot be had, or where the
-        endpoint serves another chain than the one configured."""
+        """Return the addresses, read once.
+
+        Raises Unavailable where they cannot be read, or the endpoint serves another chain.
+        """
         async with self._finding:
             if self._contracts is None:
                 served = await self.rpc.chain_id()
@@ -84,11 +86,11 @@ class ContractReader:
             return self._contracts
 
     async def takes_jobs(self) -> bool:
-        """Whether this MetaScheduler is in use, or retired."""
+        """Return whether this MetaScheduler takes jobs; otherwise it is retired."""
         return bool((await self._ask(self.scheduler, abi.ENABLE_REQUEST_NEW_JOB))[0])
 
     async def minimum(self) -> int:
-        """The least a job may lock."""
+        """Return the minimum lock of a job."""
         if self._minimum is None:
             contracts = await self.contracts()
             (self._minimum,) = await self._ask(contracts.constants, abi.MINIMUM_AMOUNT)
@@ -96,23 +98,23 @@ class ContractReader:
         return self._minimum
 
     async def credit_balance(self) -> int:
-        """What the wallet holds."""
+        """Return the wallet's credits, in wei."""
         contracts = await self.contracts()
         (held,) = await self._ask(contracts.credit, abi.BALANCE_OF, self.me)
         return int(held)
 
     async def allowance(self) -> int:
-        """What the MetaScheduler may still draw from the wallet."""
+        """Return what the MetaScheduler may still draw from the wallet, in wei of credit."""
         contracts = await self.contracts()
         (allowed,) = await self._ask(contracts.credit, abi.ALLOWANCE, self.me, contracts.scheduler)
         return int(allowed)
 
     async def native_balance(self) -> int:
-        """The wallet's native coin, which pays for gas, in wei."""
+        """Return the wallet's native coin, which pays for gas, in wei."""
         return await self.rpc.balance(self.me)
 
     async def job(self, number: int) -> ChainJob | None:
-        """A job as it is now, or None if the chain has no such job (any more)."""
+        """Return a job, or None if the chain does not have it (any more)."""
         contracts = await self.contracts()
         try:
             answer = await self.rpc.call(contracts.jobs, abi.GET_JOB.data(abi.job_bytes(number)))
@@ -127,13 +129,13 @@ class ContractReader:
         return job if job.number == number else None
 
     async def my_jobs(self) -> tuple[int, ...]:
-        """The numbers of all the wallet's jobs, the oldest first."""
+        """Return the numbers of all the wallet's jobs, oldest first."""
         contracts = await self.contracts()
         (numbers,) = await self._ask(contracts.jobs, abi.GET_BY_CUSTOMER, self.me)
         return tuple(int.from_bytes(number, "big") for number in numbers)
 
     async def transitions(self, first: int, last: int) -> list[Transition]:
-        """Every job's transitions in a range of blocks."""
+        """Return the status changes of all jobs in a range of blocks."""
         contracts = await self.contracts()
         found: list[Transition] = []
         async for log in self.events(contracts.jobs, abi.JOB_TRANSITION, first, last):
@@ -145,7 +147,7 @@ class ContractReader:
     async def events(
         self, address: str, event: Event, first: int, last: int, step: int = MAX_BLOCK_RANGE
     ) -> AsyncIterator[EventLog]:
-        """One kind of event in a range of blocks, asked for in pieces that the endpoint bears."""
+        """Yield the events of one kind in a range of blocks, in requests of ``step`` blocks."""
         step = min(step, self._bearable)
         while first <= last:
             end = min(first + step - 1, last)
@@ -163,12 +165,12 @@ class ContractReader:
             first = end + 1
 
     def request(self, definition: JobDefinition, lock: int, job_id: str) -> HexBytes:
-        """The call data that asks for a job. Nobody but us may ever add to its lock."""
+        """Return the call data of requestNewJob. Nobody else may add to the job's lock."""
         name = abi.job_name(job_id)
         return abi.REQUEST_NEW_JOB.data(definition.abi(), lock, name, False)
 
     def new_job(self, receipt: TransactionReceipt) -> int | None:
-        """The number of the job that a mined request led to, from its own event."""
+        """Return the number of the job that a mined request created, from its event."""
         for log in receipt.logs:
             ours = log.topics and log.topics[0] == abi.NEW_JOB_REQUEST.topic
             if ours and to_checksum_address(log.address) == self.scheduler:

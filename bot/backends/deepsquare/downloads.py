@@ -1,8 +1,8 @@
-"""Downloads what a job published: from trusted hosts only, exactly what was announced, or nothing.
+"""Download published files from trusted hosts, exactly as announced.
 
-An address comes from a signed log line, but what is behind it is a stranger's server. So the host
-must be one that the operator named, nothing is redirected, no more bytes are taken than announced,
-and size and sha256 are checked before the file appears. It knows nothing of pictures.
+A URL comes from a signed log line, but a stranger's server answers. So the host must be one that
+the operator named, redirects are not followed, no more bytes are taken than announced, and size
+and sha256 are verified before the file appears.
 """
 
 from __future__ import annotations
@@ -28,7 +28,10 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 
 
 class ArtifactDownloader:
-    """``trusted`` holds ``host`` or ``host:port``, lower case; https, save on loopback."""
+    """Download from trusted hosts over https, or over http on loopback.
+
+    ``trusted`` holds ``host`` or ``host:port`` in lower case.
+    """
 
     def __init__(
         self,
@@ -44,9 +47,9 @@ class ArtifactDownloader:
         self._sleep = sleep
 
     def address(self, url: str) -> str:
-        """The address to ask for ``url``, which is https unless it is on this machine.
+        """Return the URL to request for ``url``: https unless it is on this machine.
 
-        Raises ArtifactMissing for a host that is not trusted, and for every trick in an address.
+        Raises ArtifactMissing for an untrusted host and for anything but a plain URL of a file.
         """
         try:
             parts = urlsplit(url)
@@ -70,10 +73,10 @@ class ArtifactDownloader:
         return _secured(parts, host)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Bring a file to ``target``, whole or not at all.
+        """Download a file to ``target`` atomically.
 
-        Raises ArtifactMissing for an address or a size that is never taken, ArtifactDamaged for
-        an answer that is not what was announced, which another attempt may bring, Unavailable.
+        Raises ArtifactMissing for a URL or a size that is never accepted, ArtifactDamaged for other
+        bytes than those announced, which another attempt may bring, Unavailable.
         """
         url = self.address(artifact.url)
         if artifact.size > MAX_BYTES:
@@ -91,7 +94,7 @@ class ArtifactDownloader:
             await self._sleep(pause)
 
     async def reachable(self, url: str) -> str:
-        """An empty text if the host at ``url`` answers at all, or what is wrong."""
+        """Return "" if the host at ``url`` answers at all, or the problem."""
         try:
             answer = await self._http.get(url, timeout=self._timeouts.probe)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -147,7 +150,7 @@ def _check(answer: httpx.Response, url: str) -> None:
 
 
 def _secured(parts: SplitResult, host: str) -> str:
-    """The same address by https: a proxy in front of the host may have said http."""
+    """Return the URL with https: a proxy in front of the host may have said http."""
     if parts.scheme == "http" and not _loopback(host):
         return parts._replace(scheme="https", netloc=host).geturl()
     return parts.geturl()

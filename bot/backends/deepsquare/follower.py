@@ -1,8 +1,7 @@
-"""A job's log and its life on the chain as one stream, to its end.
+"""Merge a job's log and its state on the chain into one stream.
 
-Two sources run side by side: the log, which may be silent, broken or late, and the chain, which
-is the truth about how the job stands and says nothing of its pictures. Where a job hangs on an
-unreliable Grid, this is where it is cancelled, told of, or begun anew.
+The log may be silent, broken or late; the chain is the truth about the job's state and knows
+nothing of its pictures. Jobs that hang are reported, cancelled or submitted again here.
 """
 
 from __future__ import annotations
@@ -56,7 +55,7 @@ _STILL_WANTED = {
 
 
 class Follower:
-    """Follows any number of jobs."""
+    """Follow any number of jobs."""
 
     def __init__(
         self,
@@ -80,7 +79,7 @@ class Follower:
     async def follow(
         self, job_id: str, cursor: str | None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """As ``Backend.follow`` says. An attempt that cost nothing may be followed by another."""
+        """Follow a job as ``Backend.follow`` does, resubmitting attempts that cost nothing."""
         record = await self.submitter.load_confirmed(job_id)
         position = LogCursor.read(cursor)
         while True:
@@ -106,7 +105,7 @@ class Follower:
         yield outcome.ending
 
     async def _per_minute(self, record: JobRecord) -> int | None:
-        """What the job costs at most, if that can be known now."""
+        """Return the job's maximum price per minute, None if it cannot be known now."""
         if record.workflow is None:
             return None
         try:
@@ -131,7 +130,7 @@ class Follower:
 
 
 class _AttemptStream:
-    """One attempt's stream. ``job`` is how the chain had it at the end."""
+    """The stream of one attempt. ``job`` is its final state on the chain."""
 
     def __init__(
         self, follower: Follower, record: JobRecord, start: LogCursor, per_minute: int | None
@@ -179,8 +178,10 @@ class _AttemptStream:
         await self._watching.__aexit__()
 
     async def more(self) -> list[LogLine | LifecycleEvent]:
-        """Wait a moment for news; lines in order, then life. ``over`` says whether it was all:
-        the chain says it is over, and the log's tail is in."""
+        """Wait briefly and return new lines, then lifecycle events.
+
+        ``over`` is set once the chain says that the job has ended and the rest of its log is read.
+        """
         if self._begun:
             await self._wait()
         self._begun = True
@@ -242,7 +243,7 @@ class _AttemptStream:
         self._act(now)
 
     async def _look_elsewhere(self, now: datetime) -> None:
-        """The chain has no such job, or another one under its number: its block was replaced."""
+        """Search for a job whose block was replaced: its number is missing, or another job's."""
         self._missing_since = self._missing_since or now
         if (now - self._missing_since).total_seconds() >= self._timeouts.lost:
             self.given_up = True
@@ -257,7 +258,7 @@ class _AttemptStream:
             raise LogStreamLost(f"Grid job {self._number} has another number now")
 
     def _hurry(self, job: ChainJob, now: datetime) -> None:
-        """Look at a job that somebody wants stopped every second, and see that the chain heard."""
+        """Poll a job that is being stopped every second; repeat a cancellation that was lost."""
         if self._looked_at is not None:
             if (now - self._looked_at).total_seconds() < self._timeouts.stopping:
                 return
@@ -278,7 +279,7 @@ class _AttemptStream:
             await self._follower.watcher.read(self._number)
 
     def _act(self, now: datetime) -> None:
-        """Cancel in the background, again and again until it is done: lines go on meanwhile."""
+        """Cancel in the background, repeating until it succeeds; log lines go on meanwhile."""
         if self._acting is not None and self._acting.done():
             acted, self._acting = self._acting, None
             acted.result()
@@ -333,7 +334,7 @@ class _AttemptStream:
         return min(over, quiet) >= self._timeouts.tail
 
     def _stopped(self, job: ChainJob) -> bool:
-        """Whether it ended because somebody wanted it to, and not for a reason of our own."""
+        """Return whether it ended on request, and not for a reason of the bot's own."""
         asked = job.cancel_requested or job.status is Status.CANCELLED
         return asked and not self._withdrawn
 

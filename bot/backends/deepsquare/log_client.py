@@ -1,7 +1,7 @@
-"""DeepSquare's log service: signed requests, one channel for all jobs, streams as they come.
+"""gRPC client of DeepSquare's logger: signed requests, one channel for all jobs.
 
-A stream begins at the log's first line and breaks when it likes; ``reading`` makes one log of many
-streams. What gRPC raises becomes LogStreamLost here. Nothing is known of what lines mean.
+A stream begins at the log's first line and may break at any time; ``log_reader`` makes one log of
+many streams. gRPC errors become LogStreamLost here.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ _FOR_GOOD = (
 
 @dataclass(frozen=True, slots=True)
 class LogCursor:
-    """Behind line ``lines`` of the log of attempt ``attempt``; ``digest`` is over all of them."""
+    """The position behind ``lines`` lines of an attempt's log; ``digest`` covers all of them."""
 
     attempt: int
     lines: int = 0
@@ -54,7 +54,7 @@ class LogCursor:
 
     @classmethod
     def read(cls, cursor: str | None) -> LogCursor:
-        """From a cursor; an unreadable one is the beginning."""
+        """Parse a cursor; an invalid one is the beginning."""
         try:
             attempt, lines, digest = (cursor or "").split(":")
             return cls(int(attempt), int(lines), digest)
@@ -62,7 +62,7 @@ class LogCursor:
             return cls(0)
 
     def after(self, data: bytes) -> LogCursor:
-        """Behind one more line."""
+        """Return the position behind one more line."""
         digest = hashlib.blake2b(self.digest.encode() + b"\0" + data, digest_size=8)
         return LogCursor(self.attempt, self.lines + 1, digest.hexdigest())
 
@@ -71,7 +71,7 @@ class LogCursor:
 
 
 class LogClient:
-    """One channel for all jobs. ``now`` gives the moment that goes into a signature."""
+    """One channel for all jobs. ``now`` gives the timestamp that is signed."""
 
     def __init__(
         self,
@@ -95,7 +95,7 @@ class LogClient:
         self._long: set[int] = set()
 
     def request(self, number: int) -> log_pb2.ReadRequest:
-        """A signed request for a job's log. It never expires: it must not be logged."""
+        """Sign a request for a job's log. It never expires: do not log it."""
         name, address = log_name(number), self._wallet.address.lower()
         moment = int(self._now().timestamp() * 1000)
         signature = self._wallet.sign_text(f"read:{address}/{name}/{moment}")
@@ -105,9 +105,9 @@ class LogClient:
         )
 
     async def probe(self) -> None:
-        """Ask for the list of logs, which needs the service and a valid signature.
+        """Request the list of logs, which needs the service and a valid signature.
 
-        Raises Unavailable with what is wrong.
+        Raises Unavailable with the problem.
         """
         address = self._wallet.address.lower()
         moment = int(self._now().timestamp() * 1000)
@@ -126,14 +126,14 @@ class LogClient:
             stream.cancel()
 
     async def aclose(self) -> None:
-        """Close the channel and every stream on it."""
+        """Close the channels and every stream on them."""
         while self._channels:
             await self._channels.popitem()[1].close()
 
     async def lines(self, number: int) -> AsyncIterator[bytes]:
-        """All lines from the first on, until the stream breaks: LogStreamLost, or an end.
+        """Yield all lines from the first on until the stream ends or raises LogStreamLost.
 
-        A line over ``LONGEST_LINE`` is cut. Raises Denied where reading on is hopeless.
+        A line over MAX_LINE_BYTES is truncated. Raises LogAccessDenied where a retry is hopeless.
         """
         limit = LARGEST_EVER if number in self._long else LARGEST_MESSAGE
         stream = self._stream("Read", self.request(number), log_pb2.ReadResponse, limit)
@@ -152,18 +152,18 @@ class LogClient:
             stream.cancel()
 
     def pause(self, attempt: int) -> float:
-        """How long to wait before the stream is opened for the ``attempt``-th time again."""
+        """Return the seconds to wait before reconnection number ``attempt``."""
         steps = self._timeouts.backoff
         step = steps[min(attempt, len(steps) - 1)]
         return step * (0.9 + 0.2 * self._chance())
 
     async def rest(self, seconds: float) -> None:
-        """Wait."""
+        """Sleep for so many seconds."""
         await self._sleep(seconds)
 
     @property
     def present(self) -> datetime:
-        """The present moment."""
+        """Return the current time."""
         return self._now()
 
     async def _answers(self, stream: Any) -> AsyncIterator[Any]:
@@ -204,8 +204,8 @@ class LogClient:
 
 
 class MessageTooLarge(LogStreamLost):
-    """A message was longer than the channel receives, and gRPC broke the stream."""
+    """A message was longer than the channel accepts, and gRPC broke the stream."""
 
 
 class LogAccessDenied(LogStreamLost):
-    """The service refuses this reader for good."""
+    """The service permanently refuses this reader."""

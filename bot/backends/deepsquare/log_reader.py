@@ -1,9 +1,8 @@
-"""A job's log as it is being read: each line once and in order, whatever breaks.
+"""Read a job's log, each line once and in order, across reconnections.
 
-A read always begins at the log's first line, never ends by itself, and may come from a replica
-that knows more or less. So lines are counted, and a running digest over all of them tells whether
-a replay is the same log; if it is not, it is read as a new one from its start. What the lines
-mean, and when a job is over, is not known here.
+A stream always begins at the log's first line, never ends by itself, and may come from a replica
+that has more or fewer lines. So lines are counted, and a running digest over all of them tells
+whether a replay is the same log; if it is not, it is read as a new one from its start.
 """
 
 from __future__ import annotations
@@ -26,10 +25,10 @@ WAITING_LINES = 256
 
 
 class LogReader:
-    """A job's log as it is being read, in a task of its own until ``aclose``.
+    """Read a job's log in a task of its own until ``aclose``.
 
-    ``wake`` is called whenever there is something new. ``waiting`` holds the lines that nobody
-    has taken yet.
+    ``wake`` is called whenever there is something new. ``waiting`` holds the lines not yet
+    consumed.
     """
 
     def __init__(
@@ -53,16 +52,16 @@ class LogReader:
         self._call: asyncio.Task[None] | None = None
 
     def next_line(self) -> LogLine | None:
-        """The next line, if there is one."""
+        """Return the next line, or None."""
         return None if self.waiting.empty() else self.waiting.get_nowait()
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing will come any more."""
+        """Return whether reading has ended."""
         return self._task.done()
 
     def reopen(self) -> None:
-        """Break the stream off and open it anew: it may have died without a word."""
+        """Cancel the stream and open it anew: the connection may be dead."""
         if self._call is not None:
             self._reopening = True
             self._call.cancel()

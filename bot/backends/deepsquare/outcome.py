@@ -1,8 +1,7 @@
-"""How a job that is over at DeepSquare ended, in the engine's words.
+"""Classify how a job ended at DeepSquare. Pure.
 
-The Grid's own words mislead: FINISHED is also said of jobs whose machine died, FAILED of jobs that
-never began. So the exit status and the cost are read beside the status. Pure; sentences are for
-members, remarks for the operator.
+The Grid's statuses mislead: FINISHED includes jobs whose node died, FAILED jobs that never started.
+So exit status and cost are read too. The messages are for members, ``operator_note`` for the log.
 """
 
 from __future__ import annotations
@@ -26,9 +25,9 @@ OVERDUE = "The machine did not answer for a long time and was given up. Try agai
 
 @dataclass(frozen=True, slots=True)
 class JobOutcome:
-    """The ending, what the operator should know, and whether another attempt is worth it.
+    """The terminal event, a note for the operator, and whether to submit again.
 
-    ``again`` is true only where nothing was charged.
+    ``retryable`` is true only where nothing was charged.
     """
 
     ending: LifecycleEvent
@@ -37,7 +36,7 @@ class JobOutcome:
 
 
 def exit_status(raw: int) -> int:
-    """A process's exit status from the wait status that Slurm reports; 128 + n for signal n."""
+    """Convert the wait status that Slurm reports to an exit status; 128 + n for signal n."""
     code, signal = (raw >> 8) & 0xFF, raw & 0x7F
     return code or (128 + signal if signal else 0)
 
@@ -45,8 +44,9 @@ def exit_status(raw: int) -> int:
 def classify_outcome(
     job: ChainJob, attempt: ChainAttempt, minutes_bought: int | None
 ) -> JobOutcome:
-    """What became of a job whose status is terminal."""
+    """Return the outcome of a job whose status is terminal."""
     code = exit_status(job.exit_code)
+    lock = format_credits(attempt.lock)
     match job.status:
         case Status.FINISHED if job.exit_code == 0:
             return JobOutcome(Exited(0))
@@ -55,8 +55,8 @@ def classify_outcome(
             return JobOutcome(Exited(code, f"the machine broke off, exit status {code}"), remark)
         case Status.FAILED if job.never_ran and minutes_bought == 0:
             remark = (
-                f"its lock of {format_credits(attempt.lock)} credits buys less than a minute there; "
-                "raise [backend.deepsquare] lock_credits and max_credits_per_job"
+                f"its lock of {lock} credits buys less than a minute there; raise "
+                " [backend.deepsquare] lock_credits and max_credits_per_job"
             )
             return JobOutcome(Failed(FailureReason.OUT_OF_FUNDS, TOO_SMALL), remark)
         case Status.FAILED if job.never_ran:
@@ -69,8 +69,8 @@ def classify_outcome(
             return JobOutcome(Exited(code or None, detail))
         case Status.OUT_OF_CREDITS:
             remark = (
-                f"it was stopped at its time limit; {format_credits(attempt.lock)} credits were too few: "
-                "raise [backend.deepsquare] lock_credits"
+                f"it was stopped at its time limit; {lock} credits were too few: raise "
+                " [backend.deepsquare] lock_credits"
             )
             return JobOutcome(FundsExhausted(), remark)
         case Status.PANICKED:

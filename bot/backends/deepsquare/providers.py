@@ -1,7 +1,4 @@
-"""Who would compute, and for how much: the providers as the chain lists them, kept for a while.
-
-It asks rarely. What a job costs at a provider is arithmetic and lives in ``pricing``.
-"""
+"""List the Grid's providers and their prices from the chain, cached for some minutes."""
 
 from __future__ import annotations
 
@@ -26,7 +23,7 @@ WIDE = 1_000_000
 
 
 class ProviderDirectory:
-    """The providers that may be given work now."""
+    """The providers that may run jobs now."""
 
     def __init__(
         self,
@@ -45,7 +42,10 @@ class ProviderDirectory:
         self._asking = asyncio.Lock()
 
     async def providers(self) -> tuple[Provider, ...]:
-        """All that are valid for scheduling; as known a few minutes ago, at worst."""
+        """Return all providers valid for scheduling, from the cache if it is fresh.
+
+        Raises Unavailable.
+        """
         async with self._asking:
             now = self._now()
             if self._known_at is None or now - self._known_at >= self._keep or not self._known:
@@ -56,8 +56,11 @@ class ProviderDirectory:
             return self._known
 
     async def price_per_minute(self, definition: JobDefinition) -> int:
-        """The most a minute of the job may cost. Raises Unavailable where nobody offers anything,
-        SubmissionRejected where nobody offers this much or this kind."""
+        """Return the maximum price per minute of the job.
+
+        Raises Unavailable where no provider takes jobs, SubmissionRejected where none is large
+        enough or has the labels.
+        """
         providers = await self.providers()
         if not providers:
             raise Unavailable("no provider of the Grid is open for work")
@@ -71,7 +74,7 @@ class ProviderDirectory:
         return price
 
     async def per_minute_at(self, address: str, definition: JobDefinition) -> int | None:
-        """Return what a minute of the job costs at a provider, None if it is not known.
+        """Return the job's price per minute at a provider; None if no provider is known.
 
         Raises Unavailable.
         """
@@ -80,7 +83,7 @@ class ProviderDirectory:
         return at.prices.per_minute(definition) if at else highest_price(providers, definition)
 
     async def _addresses(self) -> list[str]:
-        """Everybody who ever asked for approval; where the last look ended is kept on disk."""
+        """Return all registered addresses; the last scanned block is kept on disk."""
         contracts = await self._chain.contracts()
         name = f"providers-{contracts.providers.lower()}"
         note = self._store.read_note(name) or {}

@@ -1,7 +1,6 @@
-"""What a job will be on the chain, what it may cost at most, and whether the wallet can pay it.
+"""Quote jobs: their definition on the chain, their maximum price, and whether it can be paid.
 
-It knows the operator's terms and asks market and chain; it sends nothing. Amounts are in wei of
-credit.
+Amounts are in wei of credit.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ from bot.domain.workflow.document import Workflow
 
 @dataclass(frozen=True, slots=True)
 class PricingPolicy:
-    """What the operator set: amounts, and which providers will do."""
+    """The operator's settings: lock amounts, and which providers are accepted."""
 
     usual_lock: int
     most_lock: int
@@ -33,7 +32,7 @@ class PricingPolicy:
 
 
 class QuoteService:
-    """Quotes for jobs on these terms; ``runtimes`` holds how long such jobs took."""
+    """Quote jobs under the policy; ``runtimes`` holds past run times."""
 
     def __init__(
         self,
@@ -48,7 +47,7 @@ class QuoteService:
         self.runtimes = runtimes
 
     def definition(self, workflow: Workflow, script: str) -> JobDefinition:
-        """The job as the contract wants it described."""
+        """Return the job's definition for the contract."""
         resources = workflow.resources
         return JobDefinition(
             gpus=resources.gpus,
@@ -61,11 +60,11 @@ class QuoteService:
         )
 
     async def per_minute(self, workflow: Workflow) -> int:
-        """The most a minute may cost. Raises as ``ProviderDirectory.per_minute`` does."""
+        """Return the maximum price per minute. Raises as ``ProviderDirectory.price_per_minute``."""
         return await self._market.price_per_minute(self.definition(workflow, "-"))
 
     async def lock_amount(self, workflow: Workflow) -> int:
-        """What the job will lock, which is the most it can cost.
+        """Return what the job will lock, which is the most it can cost.
 
         Raises Unavailable, SubmissionRejected.
         """
@@ -75,7 +74,7 @@ class QuoteService:
         return lock_amount(per_minute, bounds, self.runtimes.longest(workload_key(workflow)))
 
     async def topped_up(self, job: ChainJob, ran_minutes: float) -> int | None:
-        """Return what a running job should lock in all, None while nothing is to be done.
+        """Return what a running job should lock in all, None while its lock lasts.
 
         Raises Unavailable.
         """
@@ -93,7 +92,7 @@ class QuoteService:
         return topped_up(job.max_cost, per_minute, bounds, ran_minutes)
 
     async def check_funds(self, lock: int) -> None:
-        """Raises OutOfFunds that names what is missing."""
+        """Check balance and allowance. Raises InsufficientFunds that names what is missing."""
         held, allowed = await self._chain.credit_balance(), await self._chain.allowance()
         if held < lock:
             raise InsufficientFunds(

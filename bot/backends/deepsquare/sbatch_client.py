@@ -1,9 +1,9 @@
-"""DeepSquare's script service: a job document in, the hash of a rendered script out.
+"""GraphQL client of DeepSquare's script service: job document in, hash of the rendered script out.
 
-Its answers are read errors first, because a refused job comes with HTTP status 200 and an empty
-hash. Its error texts repeat the values they complain of, a member's prompt or the job's key among
-them, so none of them goes further; what does is the rule and the path in the document. Submitting
-twice costs nothing: it only makes another script.
+Errors are read before data: a rejected job comes with HTTP status 200 and an empty hash. The
+service's error texts repeat values, a member's prompt or the job's key among them, so none of them
+leaves this module; the rule and the path in the document do. Submitting twice costs nothing: it
+only makes another script.
 """
 
 from __future__ import annotations
@@ -47,7 +47,7 @@ class SbatchClient:
         self._sleep = sleep
 
     async def submit(self, workflow: Workflow) -> str:
-        """Have the job rendered; the script's hash (batchLocationHash), good for an hour.
+        """Render the job and return the script's hash (batchLocationHash), valid for an hour.
 
         Raises SubmissionRejected with the path in the document, Unavailable.
         """
@@ -75,7 +75,7 @@ class SbatchClient:
         raise AssertionError("the last attempt returns or raises")
 
     async def healthy(self) -> str:
-        """An empty text if the service answers, or what is wrong."""
+        """Return "" if the service answers, or the problem."""
         try:
             answer = await self._http.get(self._health_url, timeout=self._timeouts.probe)
         except httpx.HTTPError as error:
@@ -108,11 +108,11 @@ class SbatchClient:
 
 
 class _Internal(Exception):
-    """The service failed inside, or one of the things it looks at did."""
+    """The service, or something that it depends on, failed."""
 
 
 def _read(answer: Any, document: Mapping[str, Any]) -> str:
-    """The hash, from an answer in any of its shapes."""
+    """Return the hash from a response of any shape."""
     if not isinstance(answer, dict):
         raise Unavailable("the script service answers something else than an object")
     errors = answer.get("errors")
@@ -146,7 +146,7 @@ def _refused(error: Mapping[str, Any], document: Mapping[str, Any]) -> Exception
 
 
 def template_path(namespace: str, document: Mapping[str, Any]) -> str:
-    """The service's Go names (``Job.Steps[0].Run.Container.Image``) as the document's own path.
+    """Convert the service's Go names (``Job.Steps[0].Run.Container.Image``) to a document path.
 
     Names are looked up in the document without regard to case; one that it does not hold is
     written the way the document's names are.
@@ -170,7 +170,7 @@ def template_path(namespace: str, document: Mapping[str, Any]) -> str:
 
 
 def _variable_path(path: Any) -> str:
-    """GraphQL's path of a variable (``["variable", "job", "env", 0, "key"]``) as ours."""
+    """Convert a GraphQL path (``["variable", "job", "env", 0]``) to a document path."""
     if not isinstance(path, list) or path[:2] != ["variable", "job"]:
         return ""
     text = ""

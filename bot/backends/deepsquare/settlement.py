@@ -1,7 +1,7 @@
-"""Cancels, tops up and settles jobs that the chain has, and keeps what they cost.
+"""Cancel, top up and settle jobs on the chain, and record their cost.
 
-Cancelling may be repeated, topping up may not: it goes towards a total that is written down first.
-What a job cost is read from the chain after its end, never reckoned here.
+Cancelling may be repeated, topping up may not: it raises the lock to a total that is saved first.
+The cost is read from the chain after the end, never computed here.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ log = logging.getLogger(__name__)
 
 
 class JobSettlement:
-    """For the jobs of one wallet."""
+    """Settle the jobs of one wallet."""
 
     def __init__(
         self,
@@ -48,7 +48,7 @@ class JobSettlement:
         now: Callable[[], datetime],
         afford: Callable[[int], Awaitable[None]],
     ) -> None:
-        """``afford`` raises OutOfFunds where the wallet cannot pay so many wei."""
+        """Take ``afford``, which raises InsufficientFunds if the wallet lacks so many wei."""
         self._chain = chain
         self._sender = sender
         self._store = store
@@ -57,7 +57,7 @@ class JobSettlement:
         self._afford = afford
 
     async def cancel_job(self, job_id: str) -> JobRecord | None:
-        """Keep that somebody wants the job stopped: no further attempt is begun."""
+        """Save that the job is to be stopped: it is not submitted again."""
         async with self._store.job_lock(job_id):
             record = self._store.job(job_id)
             if record is not None and not record.stopped:
@@ -66,16 +66,16 @@ class JobSettlement:
             return record
 
     def stopped(self, job_id: str) -> bool:
-        """Return whether somebody wants the job stopped."""
+        """Return whether the job is to be stopped."""
         record = self._store.job(job_id)
         return record is not None and record.stopped
 
     async def cancel_attempt(
         self, job_id: str, number: int, reason: CancelReason | None = None
     ) -> None:
-        """Cancel the chain's job ``number``; nothing happens if it is over.
+        """Cancel the chain's job ``number``; do nothing if it has ended.
 
-        ``reason`` is ours; None is somebody's wish. Raises Unavailable.
+        ``reason`` is the bot's own; None is a member's request. Raises Unavailable.
         """
         if reason is not None:
             await self._note(job_id, number, reason)
@@ -99,9 +99,9 @@ class JobSettlement:
     async def extend(self, job_id: str, total: int) -> None:
         """Top the running job's lock up to ``total`` wei, at most once.
 
-        The target is saved, then the transaction, and only then is it sent; what it came to is
-        saved before it is forgotten. A call that finds one under way brings that to its end and
-        begins no other. Raises OutOfFunds, SubmissionRejected (it does not run), Unavailable.
+        The target is saved, then the transaction, and only then is it sent; its result is saved
+        before it is deleted. A call that finds one pending finishes it and begins no other. Raises
+        InsufficientFunds, SubmissionRejected (it does not run), Unavailable.
         """
         async with self._store.job_lock(job_id):
             record = self._store.job(job_id)
@@ -129,7 +129,7 @@ class JobSettlement:
             raise SubmissionRejected(f"Grid job {attempt.number} could not be topped up")
 
     async def _begin_top_up(self, record: JobRecord, number: int, total: int) -> NonceRecord | None:
-        """Send the difference to ``total``; None if there is none, or nobody wants it any more."""
+        """Send the difference to ``total``; None if there is none, or the job is to be stopped."""
         attempt = record.attempt
         job = await self._chain.job(number)
         assert attempt is not None, "the caller has looked"
@@ -145,7 +145,7 @@ class JobSettlement:
         return await self._sender.send(Purpose.TOP_UP, record.job_id, self._chain.scheduler, data)
 
     def _end_top_up(self, job_id: str, *, paid: bool) -> None:
-        """Keep what a top-up came to: before its transaction is forgotten."""
+        """Save the result of a top-up, before its transaction is deleted."""
         record = self._store.job(job_id)
         attempt = record.attempt if record is not None else None
         if record is None or attempt is None:
@@ -157,14 +157,16 @@ class JobSettlement:
             log.info(text, attempt.number, format_credits(lock), extra={"job": job_id})
 
     async def finish_top_up(self, job_id: str) -> None:
-        """Bring a top-up that is under way to its end. Raises Unavailable."""
+        """Finish a pending top-up. Raises Unavailable."""
         if self._sender.pending_nonce(Purpose.TOP_UP, job_id) is not None:
             with contextlib.suppress(InsufficientFunds, SubmissionRejected):
                 await self.extend(job_id, 0)
 
     async def approve(self, wei: int) -> None:
-        """Let the MetaScheduler draw up to ``wei`` from the wallet. Raises OutOfFunds for gas,
-        Unavailable; repeating it is harmless."""
+        """Set the MetaScheduler's allowance to ``wei``. Idempotent.
+
+        Raises InsufficientFunds (gas), Unavailable.
+        """
         contracts = await self._chain.contracts()
         data = abi.APPROVE.data(contracts.scheduler, wei)
         try:
@@ -177,7 +179,7 @@ class JobSettlement:
             raise Unavailable("the allowance is not what was just set; another program sets it too")
 
     async def settle(self, job_id: str, job: ChainJob) -> JobRecord | None:
-        """Keep what a job that is over has cost, and how long it ran."""
+        """Save the cost and run time of a job that has ended."""
         async with self._store.job_lock(job_id):
             record = self._store.job(job_id)
             attempt = _numbered(record, job.number)
@@ -202,7 +204,7 @@ class JobSettlement:
         return record
 
     async def close_record(self, job_id: str) -> None:
-        """Nothing more will be done for the job: forget the member's words and the job's key."""
+        """Delete the job document, with the member's prompt and the job's key, from the record."""
         async with self._store.job_lock(job_id):
             record = self._store.job(job_id)
             if record is not None and record.workflow is not None:

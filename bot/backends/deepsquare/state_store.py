@@ -1,8 +1,7 @@
-"""The backend's memory on disk: one JSON file a job, one a nonce, and the locks around them.
+"""Store records as JSON files, one per job and per nonce, with locks across processes.
 
-A file is written whole or not at all (temporary file, fsync, rename, fsync of the folder) and is
-readable by its owner alone. Two processes that share the folder share one view of it: locks are
-the kernel's, so they end with the process that held them. This module decides nothing.
+Files are written atomically and are readable by their owner alone. Two processes that share the
+folder share one state: locks are the kernel's, so they end with the process that held them.
 """
 
 from __future__ import annotations
@@ -36,8 +35,7 @@ _JOB_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
 
 class StateStore:
-    """``root`` is the folder of one wallet on one chain. Methods that touch files are blocking,
-    and short."""
+    """The state of one wallet on one chain, in ``root``. Methods that touch files block briefly."""
 
     def __init__(self, root: Path) -> None:
         self._root = root
@@ -46,7 +44,7 @@ class StateStore:
         self._turns: dict[str, asyncio.Lock] = {}
 
     def prepare(self, now: datetime) -> None:
-        """Make the folders, and forget what was settled long ago. Raises ConfigError."""
+        """Create the folders, and delete what was settled long ago. Raises ConfigError."""
         try:
             for folder in (self._root.parent, self._root, self._jobs, self._slots):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -64,45 +62,45 @@ class StateStore:
                 left.unlink(missing_ok=True)
 
     def job(self, job_id: str) -> JobRecord | None:
-        """A job's record, or None. Raises ConfigError for a damaged one."""
+        """Return a job's record, or None. Raises ConfigError for a damaged one."""
         record: JobRecord | None = self._read(self._job_file(job_id), _job)
         return record
 
     def save_job(self, record: JobRecord) -> None:
-        """Keep a job's record."""
+        """Save a job's record."""
         self._write(self._job_file(record.job_id), _plain(record))
 
     def jobs(self) -> Iterator[JobRecord]:
-        """All records, in the order of their names, which is roughly that of time."""
+        """Yield all records in the order of their file names, roughly by age."""
         for file in sorted(self._jobs.glob("*.json")):
             record = self._read(file, _job)
             if record is not None:
                 yield record
 
     def forget_job(self, job_id: str) -> None:
-        """Remove a job's record. Its lock stays: somebody may be waiting for it."""
+        """Delete a job's record. Its lock file stays: somebody may be waiting for it."""
         self._remove(self._job_file(job_id))
 
     def slots(self) -> tuple[NonceRecord, ...]:
-        """The transactions that are not resolved, by nonce."""
+        """Return the pending transactions, by nonce."""
         found = (self._read(file, _slot) for file in sorted(self._slots.glob("*.json")))
         return tuple(slot for slot in found if slot is not None)
 
     def slot(self, nonce: int) -> NonceRecord | None:
-        """One of them."""
+        """Return the pending transaction with that nonce, or None."""
         slot: NonceRecord | None = self._read(self._slot_file(nonce), _slot)
         return slot
 
     def save_slot(self, slot: NonceRecord) -> None:
-        """Keep a transaction; only afterwards may it be sent."""
+        """Save a transaction; it may be sent only afterwards."""
         self._write(self._slot_file(slot.nonce), _plain(slot))
 
     def close_slot(self, nonce: int) -> None:
-        """Forget a transaction: what it led to is saved, or it can lead to nothing."""
+        """Delete a transaction whose result is saved, or that can never be mined."""
         self._remove(self._slot_file(nonce))
 
     def read_note(self, name: str) -> dict[str, Any] | None:
-        """A small document, such as a block cursor; None if there is none (any more)."""
+        """Return a small document, such as a block cursor, or None."""
         try:
             found = json.loads((self._root / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -110,18 +108,18 @@ class StateStore:
         return found if isinstance(found, dict) else None
 
     def save_note(self, name: str, document: dict[str, Any]) -> None:
-        """Keep a small document whose loss costs only time."""
+        """Save a small document whose loss costs only time."""
         self._write(self._root / f"{name}.json", document)
 
     @asynccontextmanager
     async def wallet_lock(self) -> AsyncIterator[None]:
-        """Nobody else allocates a nonce meanwhile, in this process or another."""
+        """Hold the wallet's lock: nobody else allocates a nonce, in this process or another."""
         async with self._locked(self._root / "wallet.lock"):
             yield
 
     @asynccontextmanager
     async def job_lock(self, job_id: str) -> AsyncIterator[None]:
-        """Nobody else submits this job meanwhile."""
+        """Hold the job's lock: nobody else submits it."""
         async with self._locked(self._job_file(job_id).with_suffix(".lock")):
             yield
 
@@ -192,7 +190,7 @@ def _sync(folder: Path) -> None:
 
 
 def _plain(value: Any) -> Any:
-    """A record as JSON's values. Numbers of any size are whole numbers in JSON too."""
+    """Convert a record to JSON values. Integers of any size stay integers."""
     match value:
         case JobRecord() | NonceRecord() | SignedTransaction() | ChainAttempt():
             return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}

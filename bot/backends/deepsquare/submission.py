@@ -1,10 +1,9 @@
-"""Hands jobs over to DeepSquare, finds them again, and never pays for one twice.
+"""Submit jobs to DeepSquare, find them again, and never pay for one twice.
 
-The order is the whole point: the intent is saved, then the script is submitted (which costs
-nothing), then the transaction is signed and saved, and only then sent; the number that the chain
-gave the job is saved before the transaction is forgotten. Whatever stops in between is taken up
-from what is saved. Beside our records the chain itself can be asked: the job's name there is our
-id, and the script's hash is unique to one attempt.
+The order matters: the intent is saved, then the script is submitted (which costs nothing), then the
+transaction is signed and saved, and only then sent; the chain's job number is saved before the
+transaction is deleted. Whatever is interrupted continues from what is saved. The chain can be
+searched too: the job's name there is the bot's id, and the script's hash is unique to one attempt.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ DEPTH = 500
 
 
 class ChainJobFinder:
-    """``by_name`` looks once for what others may have left; ``by_script`` looks every time."""
+    """Find the wallet's jobs on the chain; ``by_name`` reads them once, ``by_script`` each time."""
 
     def __init__(self, chain: ContractReader, store: StateStore) -> None:
         self._chain = chain
@@ -44,7 +43,7 @@ class ChainJobFinder:
         self._looking = asyncio.Lock()
 
     async def by_name(self, job_id: str, now: datetime) -> JobRecord | None:
-        """A record for a job that the chain knows by our id and our own records do not."""
+        """Return a record for a job that the chain has under our id and the state store lacks."""
         async with self._looking:
             if self._strangers is None:
                 ours = {number for record in self._store.jobs() for number in record.numbers}
@@ -68,7 +67,7 @@ class ChainJobFinder:
         return JobRecord(job_id, self._chain.scheduler, now, attempts=attempts)
 
     async def by_script(self, scripts: set[str]) -> int | None:
-        """The number of the newest job that runs one of these scripts."""
+        """Return the number of the newest job that runs one of these scripts."""
         for number in reversed((await self._chain.my_jobs())[-DEPTH:]):
             job = await self._chain.job(number)
             if job is not None and job.script in scripts:
@@ -83,7 +82,7 @@ class ChainJobFinder:
 
 
 class JobSubmitter:
-    """The jobs of one wallet. One caller at a time works on a job, in all processes."""
+    """Submit jobs from one wallet, each at most once. Takes a cross-process lock per job."""
 
     def __init__(
         self,
@@ -104,13 +103,13 @@ class JobSubmitter:
         self._search = ChainJobFinder(chain, store)
 
     async def find(self, job_id: str) -> JobRecord | None:
-        """The job's record if the chain has the job. Raises Unavailable."""
+        """Return the job's record if the chain has the job. Raises Unavailable."""
         async with self._store.job_lock(job_id):
             record = await self._taken_up(job_id) or await self._found(job_id)
         return record if record is not None and record.numbers else None
 
     async def submit(self, submission: Submission) -> JobRecord:
-        """Hand the job over, unless it is already. Raises as ``Backend.submit`` does."""
+        """Submit the job, unless it was submitted before. Raises as ``Backend.submit`` does."""
         async with self._store.job_lock(submission.job_id):
             record = await self._taken_up(submission.job_id)
             if record is not None and record.numbers:
@@ -119,9 +118,10 @@ class JobSubmitter:
             return await self._begin(fresh, submission.workflow)
 
     async def load_confirmed(self, job_id: str) -> JobRecord:
-        """The record of a job that was handed over, its last attempt on the chain for certain.
+        """Return the record with its last attempt confirmed on chain.
 
-        Raises SubmissionRejected for one that never was, Unavailable.
+        An attempt that was never mined is dropped. Raises SubmissionRejected if the job was never
+        submitted, Unavailable.
         """
         async with self._store.job_lock(job_id):
             record = await self._taken_up(job_id) or await self._found(job_id)
@@ -135,7 +135,7 @@ class JobSubmitter:
             return record
 
     async def resubmit(self, job_id: str, after: int) -> JobRecord:
-        """Another paid attempt, once the first ``after`` attempts are over and cost nothing.
+        """Submit another attempt once the first ``after`` attempts have ended and cost nothing.
 
         Raises as ``submit`` does, SubmissionRejected for a job that was stopped.
         """
@@ -153,7 +153,7 @@ class JobSubmitter:
             return await self._begin(record, Workflow.from_dict(record.workflow))
 
     async def relocate(self, job_id: str) -> JobRecord | None:
-        """After its block was replaced: the job by its script, wherever it is now."""
+        """Find the job by its script after its block was replaced, and save its new number."""
         async with self._store.job_lock(job_id):
             record = self._store.job(job_id)
             if record is None or record.attempt is None:
@@ -167,14 +167,14 @@ class JobSubmitter:
             return record
 
     async def _found(self, job_id: str) -> JobRecord | None:
-        """A record made from what the chain knows, where ours is lost; kept from now on."""
+        """Make and save a record from the chain where our own is lost."""
         record = await self._search.by_name(job_id, self._now())
         if record is not None:
             self._store.save_job(record)
         return record
 
     async def _begin(self, record: JobRecord, workflow: Workflow) -> JobRecord:
-        """A new attempt, from the intent to the chain's number."""
+        """Submit a new attempt, from the intent to the chain's number."""
         if not workflow.enable_logging:
             raise SubmissionRejected("enableLogging is off: nothing of the job would be seen")
         lock = await self._quotes.lock_amount(workflow)
@@ -208,7 +208,7 @@ class JobSubmitter:
         return done
 
     async def _taken_up(self, job_id: str) -> JobRecord | None:
-        """The job's record after whatever was under way has been brought to its end."""
+        """Finish an interrupted request and return the job's record."""
         record = self._store.job(job_id)
         slot = self._sender.pending_nonce(Purpose.REQUEST, job_id)
         if record is None or slot is None:
@@ -226,9 +226,9 @@ class JobSubmitter:
         return done or self._store.job(job_id)
 
     async def _resolved(self, record: JobRecord, slot: NonceRecord) -> JobRecord | None:
-        """Wait for the request's end and keep it. None if it came to nothing.
+        """Wait until the request is mined and save the result. None if no job came of it.
 
-        Raises what a request that was mined and refused means.
+        Raises the mapped error of a request that was mined and reverted.
         """
         mined = await self._sender.outcome(slot, self._renewal(record))
         current = self._store.slot(slot.nonce) or slot
@@ -247,7 +247,7 @@ class JobSubmitter:
         return None
 
     def _renewal(self, record: JobRecord) -> Renewal | None:
-        """How to get a fresh script for the same request."""
+        """Return a function that renders a fresh script for the same request."""
         attempt, document = record.attempt, record.workflow
         if attempt is None or document is None:
             return None
@@ -263,7 +263,7 @@ class JobSubmitter:
     def _keep(
         self, record: JobRecord, slot: NonceRecord, number: int | None, script: str, block: int
     ) -> JobRecord | None:
-        """Save what became of a request, and only then forget its transaction."""
+        """Save the result of a request, and only then delete its transaction."""
         attempt = record.attempt
         assert attempt is not None, "a request belongs to an attempt"
         if number is None:
@@ -288,7 +288,7 @@ class JobSubmitter:
         return record
 
     def _drop(self, record: JobRecord, kept: tuple[ChainAttempt, ...]) -> None:
-        """Nothing came of the last attempt."""
+        """Remove the last attempt, unless its transaction is still pending."""
         if self._sender.pending_nonce(Purpose.REQUEST, record.job_id) is not None:
             return  # something may still come of it: the record stays, and says so
         if kept:
@@ -297,7 +297,7 @@ class JobSubmitter:
             self._store.forget_job(record.job_id)
 
     async def _why(self, slot: NonceRecord, mined: MinedTransaction) -> ContractReverted:
-        """Ask for the reason of a refusal that was mined, where it was mined."""
+        """Return why a mined transaction reverted, by calling again at its block."""
         try:
             await self._chain.rpc.call(
                 slot.to, slot.data, sender=self._chain.me, block=mined.receipt.block

@@ -1,8 +1,7 @@
-"""How long the DeepSquare backend waits for what, in one place, so that tests can be impatient.
+"""All timeouts of the DeepSquare backend in one place, so that tests can shorten them.
 
-The figures follow the intervals that are known of the Grid (a provider asks for work every 5 s, a
-script is kept one hour, the logger hangs up every hour) and leave room around them. Nothing here
-waits; these are numbers.
+They follow the known intervals of the Grid (a provider asks for work every 5 s, a script is kept
+one hour, the logger hangs up every hour) and leave room around them.
 """
 
 from __future__ import annotations
@@ -15,7 +14,7 @@ SCRIPT_LIFE_SECONDS = 3600.0
 
 @dataclass(frozen=True, slots=True)
 class Timeouts:
-    """All in seconds, save where a name says otherwise."""
+    """In seconds, unless a name says otherwise."""
 
     poll: float = 4.0
     """Between two looks at the chain for all followed jobs together."""

@@ -1,10 +1,9 @@
-"""Sends the wallet's transactions, each of them at most once.
+"""Send the wallet's transactions, each at most once.
 
-A transaction is signed and saved before it is sent, and what is saved is sent again until its
-nonce is used: by itself or, where it has to be replaced, by another one for the same nonce. So
-whatever crashes or times out, the chain takes one of them at most. All of it happens under the
-wallet's lock, which other processes with the same data folder share. What a transaction is for is
-not known here, except that one which asks for a job is worth nothing with an old script.
+A transaction is signed and saved before it is sent, and what is saved is sent again until its nonce
+is used: as it is or, where it has to be replaced, by another one for the same nonce. So whatever
+crashes or times out, the chain takes one of them at most. All of it happens under the wallet's
+lock, which other processes with the same data folder share.
 """
 
 from __future__ import annotations
@@ -40,14 +39,14 @@ Renewal = Callable[[], Awaitable[tuple[str, bytes]]]
 
 @dataclass(frozen=True, slots=True)
 class MinedTransaction:
-    """What became of a nonce: which of the signed transactions it was, and its receipt."""
+    """The signed transaction that used a nonce, and its receipt."""
 
     signed: SignedTransaction
     receipt: TransactionReceipt
 
 
 class TransactionSender:
-    """One wallet on one chain."""
+    """Send transactions from one wallet on one chain."""
 
     def __init__(
         self,
@@ -69,7 +68,7 @@ class TransactionSender:
         self._sleep = sleep
 
     def pending_nonce(self, purpose: Purpose, job_id: str) -> NonceRecord | None:
-        """The job's transaction of that purpose that is not resolved yet."""
+        """Return the job's pending transaction of that purpose."""
         found = (slot for slot in self._store.slots() if slot.job_id == job_id)
         return next((slot for slot in found if slot.purpose is purpose), None)
 
@@ -85,8 +84,9 @@ class TransactionSender:
     ) -> NonceRecord:
         """Save and send a new transaction.
 
-        Raises Reverted if the contract would refuse it, OutOfFunds if its gas cannot be paid;
-        nothing was sent then. After Unavailable nothing was sent either, or the slot is saved.
+        Raises ContractReverted if the contract would revert it, InsufficientFunds if its gas
+        cannot be paid; nothing was sent then. After Unavailable nothing was sent either, or the
+        transaction is saved.
         """
         async with self._store.wallet_lock():
             estimate = await self._rpc.estimate(to, data, self._wallet.address)
@@ -95,8 +95,8 @@ class TransactionSender:
             held = await self._rpc.balance(self._wallet.address)
             if held < gas * price:
                 raise InsufficientFunds(
-                    f"the wallet {self._wallet.address} holds {format_credits(held)} of the chain's own "
-                    f"coin, a transaction needs {format_credits(gas * price)}"
+                    f"the wallet {self._wallet.address} holds {format_credits(held)} of the "
+                    f"chain's own coin, a transaction needs {format_credits(gas * price)}"
                 )
             nonce = await self._next_nonce()
             moment = self._now()
@@ -111,12 +111,11 @@ class TransactionSender:
     async def outcome(
         self, slot: NonceRecord, renew: Renewal | None = None
     ) -> MinedTransaction | None:
-        """Wait until the slot's nonce is used, and say by which of its transactions.
+        """Wait until the nonce is used, and return the transaction that was mined.
 
-        None: by none of them, or the transaction was withdrawn; it can never be mined any more.
-        Raises Unavailable when that takes too long: ask again later. ``renew`` gives a fresh
-        script where the old one is about to expire. The slot stays; the caller closes it when
-        what it learnt is saved.
+        None: none of them, or the transaction was withdrawn; it can never be mined any more. Raises
+        Unavailable after a timeout: call again later. ``renew`` gives a fresh script where the old
+        one is about to expire. The caller deletes the transaction once the result is saved.
         """
         begun = nudged = self._now()
         looks = 0
@@ -146,7 +145,7 @@ class TransactionSender:
     async def resend(self, slot: NonceRecord) -> None:
         """Send a saved transaction again, after a crash that may have come before its sending.
 
-        Raises OutOfFunds if there is no money for it: the slot is then closed.
+        Raises InsufficientFunds if its gas cannot be paid: the transaction is then deleted.
         """
         async with self._store.wallet_lock():
             current = self._store.slot(slot.nonce)
@@ -171,7 +170,7 @@ class TransactionSender:
         return max(pending, *(slot.nonce + 1 for slot in self._store.slots()), 0)
 
     async def _nudge(self, nonce: int, renew: Renewal | None) -> None:
-        """Do what can be done for ``nonce`` to be used: for itself, and for what is before it."""
+        """Get ``nonce`` used: rebroadcast or replace its transaction and those before it."""
         # The service is asked before the wallet is locked: it may take its time.
         renewed = await self._renewed(nonce, renew)
         async with self._store.wallet_lock():
@@ -198,14 +197,14 @@ class TransactionSender:
         return await renew()
 
     def _stale(self, slot: NonceRecord) -> bool:
-        """Whether its job would find no script any more by the time somebody claims it."""
+        """Return whether its script would be gone by the time a provider claims the job."""
         if slot.purpose is not Purpose.REQUEST or slot.newest.void:
             return False
         age = (self._now() - slot.newest.script_at).total_seconds()
         return age >= self._timeouts.script_resend
 
     async def _push(self, slot: NonceRecord) -> None:
-        """The next one to be mined is not: send it again, or at a better price."""
+        """Rebroadcast the next transaction to be mined, or raise its gas price."""
         newest = slot.newest
         if self._stale(slot):
             # Whoever it belongs to is not there to renew it; it must neither cost nor block.
@@ -224,7 +223,7 @@ class TransactionSender:
         void: bool = False,
         fresh: bool = False,
     ) -> None:
-        """Sign something else for the same nonce, an eighth dearer than what was there."""
+        """Sign another transaction for the same nonce, at a gas price an eighth higher."""
         price = await self._rpc.gas_price() * 5 // 4
         script_at = self._now()
         if slot.signed:
@@ -257,7 +256,7 @@ class TransactionSender:
         )
 
     async def _offer(self, slot: NonceRecord) -> None:
-        """Send the newest; what cannot be known now is left for ``outcome`` to find out."""
+        """Broadcast the newest transaction; doubtful results are left to ``wait_mined``."""
         try:
             await self._rpc.send(slot.newest.raw)
         except Unavailable as error:
@@ -271,9 +270,9 @@ class TransactionSender:
             log.error("transaction %d was not taken: %s", slot.nonce, error)
 
     async def _withdraw(self, slot: NonceRecord, error: RpcError) -> None:
-        """Give a nonce back that nobody took, so that the next transaction can have it.
+        """Release a nonce whose transaction nobody has, so that the next one can use it.
 
-        Raises OutOfFunds then; otherwise an earlier one is on its way, and may yet be mined.
+        Raises InsufficientFunds then; otherwise an earlier one is pending, and may yet be mined.
         """
         known = [await self._rpc.knows(signed.hash) for signed in slot.signed]
         used = await self._rpc.count(self._wallet.address, "latest")

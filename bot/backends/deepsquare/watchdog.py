@@ -1,7 +1,7 @@
-"""What to do about a job that waits, hangs or was turned down: decided from what is known of it.
+"""Decide what to do about a job that is pending too long, hangs or was rejected.
 
-Pure: the job as the chain has it and the present moment come in, findings come out: something for
-the operator's log, a reason to cancel, or that the job is given up. Each is given once.
+Pure: the job on the chain and the current time come in, actions come out: a log message, a reason
+to cancel, or to give the job up. Each is returned once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bot.backends.deepsquare.timeouts import Timeouts
 
 @dataclass(frozen=True, slots=True)
 class LogMessage:
-    """For the operator's log."""
+    """Write a message to the operator's log."""
 
     level: int
     text: str
@@ -26,31 +26,31 @@ class LogMessage:
 
 @dataclass(frozen=True, slots=True)
 class CancelAttempt:
-    """Cancel the job on the chain, for this reason."""
+    """Cancel the job on the chain for this reason."""
 
     reason: CancelReason
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatCancel:
-    """A provider was told to stop the job and has not: tell it again."""
+    """Cancel again: the provider was told to stop the job and has not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReopenLog:
-    """The log stream says nothing: open it anew."""
+    """Open the silent log stream anew."""
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonJob:
-    """Nothing will come of this job any more."""
+    """Give the job up."""
 
 
 WatchdogAction: TypeAlias = LogMessage | CancelAttempt | RepeatCancel | ReopenLog | AbandonJob
 
 
 class Watchdog:
-    """Of one attempt, from ``begun`` on, that costs ``per_minute`` at the most."""
+    """Watch one attempt from ``begun`` on; it costs at most ``per_minute``."""
 
     def __init__(
         self, attempt: ChainAttempt, timeouts: Timeouts, begun: datetime, per_minute: int | None
@@ -66,15 +66,15 @@ class Watchdog:
         self.refusals = 0
 
     def note_rejection(self) -> None:
-        """A provider had it and gave it back."""
+        """Count a provider that had the job and returned it."""
         self.refusals += 1
 
     def reset(self) -> None:
-        """A job that was to be cancelled was claimed after all; it may be found wanting again."""
+        """Allow another cancellation: the job was claimed before the last one."""
         self._said.discard("withdraw")
 
     def check(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[WatchdogAction]:
-        """What is to be done now. ``heard_at`` is when the log last moved."""
+        """Return what to do now. ``heard_at`` is when the last log line came."""
         if job.status is not self._status:
             if self._status is not None:
                 self._since = now

@@ -1,6 +1,6 @@
-"""The backend itself: submit, find, follow, fetch, cancel, by way of the job's folder and Slurm.
+"""SlurmBackend: submit, find, follow, fetch and cancel jobs by their folders and Slurm's programs.
 
-What it knows of a job it reads anew each time; nothing that matters is kept in memory.
+State is read anew each time; nothing that matters is kept in memory.
 """
 
 from __future__ import annotations
@@ -63,7 +63,7 @@ _LONGEST_PATH = 500
 
 
 class SlurmBackend:
-    """Jobs in ``shared_dir/jobs/<id>``, stand-ins in ``shared_dir/bin``."""
+    """Jobs in ``shared_dir/jobs/<id>``, container stubs in ``shared_dir/bin``."""
 
     name = NAME
 
@@ -75,7 +75,7 @@ class SlurmBackend:
         self._watches: dict[str, QueuePoller] = {}
 
     def prepare(self) -> None:
-        """Make the shared folders and stand-ins, and forget jobs of a week ago. Blocking."""
+        """Create the shared folders and stubs, and delete jobs that ended a week ago. Blocking."""
         where = "[backend.slurm] shared_dir"
         if len(str(self._root)) > _LONGEST_PATH:
             # An address longer than a log line may be would be cut off, and with it its signature.
@@ -92,15 +92,15 @@ class SlurmBackend:
         delete_expired(self._jobs, time.time(), ("result", "over"))
 
     def upload_url(self, job_id: str) -> str:
-        """A folder of the job on the shared file system, as a ``file://`` address."""
+        """Return the job's ``published`` folder on the shared file system as a ``file://`` URL."""
         return (job_dir(self._jobs, job_id) / "published").as_uri()
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """Nothing: the cluster is one's own."""
+        """Return no price: cluster jobs cost nothing."""
         return PriceQuote()
 
     async def submit(self, submission: Submission) -> BackendJobRef:
-        """Hand the job to ``sbatch``, unless this id was handed over before."""
+        """Submit the job with ``sbatch``, unless this id was submitted before."""
         folder = self._folder(submission.job_id)
         try:
             script = self.script(submission)
@@ -122,7 +122,7 @@ class SlurmBackend:
         return handle
 
     def script(self, submission: Submission) -> str:
-        """The job as the bash script that would run it. Raises WorkflowError."""
+        """Render the job as a bash script. Raises WorkflowError."""
         folder = self._folder(submission.job_id).path
         site = ExecutionEnvironment(
             storage=str(folder / "scratch"),
@@ -136,7 +136,10 @@ class SlurmBackend:
         return to_bash(submission.workflow, site)
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """The job's handle if Slurm ever took it; asked by name where the folder does not say."""
+        """Return the job's handle if Slurm ever took it.
+
+        Asks Slurm by job name where the folder does not tell. Raises Unavailable.
+        """
         folder = self._folder(job_id)
         if not await asyncio.to_thread(self._jobs.is_dir):
             # An unmounted folder is no proof that there is no job in it.
@@ -146,10 +149,10 @@ class SlurmBackend:
     async def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """The job's log from a byte offset on, and its life as folder and Slurm tell it.
+        """Yield the log from a byte offset on, and lifecycle events from the folder and Slurm.
 
-        Raises Unavailable while the controller is away, after all that the files can tell, and
-        LogStreamLost while the shared folder is.
+        Raises Unavailable while the controller is down, after all that the files can tell, and
+        LogStreamLost while the shared folder is not mounted.
         """
         folder = self._folder(handle.id)
         options = self._options
@@ -208,13 +211,13 @@ class SlurmBackend:
                 await asyncio.gather(looking, return_exceptions=True)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Copy a published file, checked, in a thread."""
+        """Copy and verify a published file in a thread."""
         await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: BackendJobRef) -> None:
-        """``scancel``, again until Slurm says that the job is over; it says nothing by itself.
+        """Run ``scancel`` until Slurm says that the job has ended; scancel itself prints nothing.
 
-        Raises Unavailable if the controller is away: the wish is kept, but ask again.
+        Raises Unavailable if the controller is down: the request is saved, but call again.
         """
         folder = self._folder(handle.id)
         if not folder.path.exists() or await asyncio.to_thread(folder.is_over):
@@ -227,15 +230,15 @@ class SlurmBackend:
             raise
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Nothing is paid for here."""
+        """Return None: cluster jobs cost nothing."""
         return None
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Remove the job's folder if its end was seen."""
+        """Delete the job's folder if its end was seen."""
         await asyncio.to_thread(self._folder(job_id).forget)
 
     async def health(self) -> Health:
-        """Whether the controller answers, the partition is up, and the folder can be written."""
+        """Check that the controller answers, the partition is up and the folder is writable."""
         if not await asyncio.to_thread(os.access, self._jobs, os.W_OK):
             return Health(False, f"cannot write to {self._jobs}", "Mount it, or make it writable.")
         try:
@@ -249,7 +252,7 @@ class SlurmBackend:
         return gpus if partition.ok else partition
 
     async def painter(self) -> Painter:
-        """Return what would paint on the nodes, as far as it can be seen from here."""
+        """Return the image engine on the nodes, as far as this machine can tell."""
         options = self._options
         if options.container != "none":
             return HOSTED.painter
@@ -260,7 +263,7 @@ class SlurmBackend:
         return (await describe(painting, options.environment)).painter
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
-        """All that can be checked, with a test job of a second on a node; never raises."""
+        """Run all checks, with a test job of a second on a node; never raises."""
         inspection = ClusterChecks(
             self._options,
             self._clients,
@@ -271,19 +274,19 @@ class SlurmBackend:
         return await inspection.run()
 
     async def aclose(self) -> None:
-        """Stop asking; jobs go on."""
+        """Stop polling; jobs go on."""
         for watch in self._watches.values():
             await watch.aclose()
         self._clients.close()
 
     def _watch(self, cluster: str) -> QueuePoller:
-        """Return the watch over a cluster: whoever follows a job there shares its questions."""
+        """Return the poller of a cluster, shared by all followers of jobs there."""
         if cluster not in self._watches:
             self._watches[cluster] = QueuePoller(self._clients, self._options.poll_seconds, cluster)
         return self._watches[cluster]
 
     async def _watch_of(self, folder: JobFolder) -> QueuePoller:
-        """Return the watch over the cluster that took the job, whatever is configured by now."""
+        """Return the poller of the cluster that took the job, whatever is configured now."""
         return self._watch(await asyncio.to_thread(folder.cluster) or self._options.clusters)
 
     def _folder(self, job_id: str) -> JobFolder:
@@ -319,7 +322,7 @@ class SlurmBackend:
         )
 
     async def _landed(self, folder: JobFolder) -> bool:
-        """Whether Slurm has, or had, the job."""
+        """Return whether Slurm has, or had, the job."""
         if await asyncio.to_thread(lambda: folder.number() or folder.has_run()):
             return True
         if not await asyncio.to_thread(folder.intended):
@@ -335,9 +338,9 @@ class SlurmBackend:
     async def _scancel(
         self, folder: JobFolder, note: Callable[[], None], *, wait: bool = True
     ) -> None:
-        """End what is alive of the job, after ``note`` was written down; nothing if it is over.
+        """Cancel the job's live records after ``note`` has saved why; do nothing if it has ended.
 
-        With ``wait`` until it is gone, but not for ever.
+        With ``wait`` until it is gone, for at most CANCEL_SECONDS.
         """
         watch = await self._watch_of(folder)
         number = await asyncio.to_thread(folder.number)

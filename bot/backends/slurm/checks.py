@@ -1,7 +1,7 @@
-"""What ``gridbrush check`` finds out about a cluster, each finding with its mend.
+"""The Slurm checks of ``gridbrush check``, each with a hint.
 
-From the outside in: programs, controller, partition, GPUs, account, the shared folder here, and,
-by a test job of a second, the same folder and the programs on a node. It starts no workflow.
+Programs, controller, partition, GPUs, account, the shared folder here, and, by a test job of a
+second, the same folder and the programs on a node. No workflow is started.
 """
 
 from __future__ import annotations
@@ -53,7 +53,7 @@ class NodeGroup:
 
     @property
     def gpu_types(self) -> frozenset[str]:
-        """The types of their GPUs, ``any`` for such without a type; empty for none."""
+        """Return their GPU types, ``any`` for GPUs without a type; empty for none."""
         found = set()
         for device in self.gres.split(","):
             fields = device.partition("(")[0].split(":")
@@ -63,7 +63,7 @@ class NodeGroup:
 
 
 async def read_nodes(clients: SlurmCommands, cluster: str = "") -> tuple[NodeGroup, ...]:
-    """The cluster as ``sinfo`` shows it. Raises Unavailable."""
+    """Return the node groups that ``sinfo`` lists. Raises Unavailable."""
     words = (*cluster_words(cluster), "--noheader", f"--format={_SINFO}")
     try:
         text = await clients.run("sinfo", *words)
@@ -80,7 +80,7 @@ async def read_nodes(clients: SlurmCommands, cluster: str = "") -> tuple[NodeGro
 
 
 def eligible_nodes(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> tuple[NodeGroup, ...]:
-    """The nodes that jobs may go to; a list of partitions is Slurm's, with commas."""
+    """Return the nodes that jobs may use; ``partition`` may be a list with commas."""
     if not options.partition:
         return tuple(group for group in groups if group.default)
     wanted = options.partition.split(",")
@@ -88,7 +88,7 @@ def eligible_nodes(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> tupl
 
 
 def partition_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
-    """Whether the partition is there and takes jobs."""
+    """Check that the partition exists and takes jobs."""
     mine = eligible_nodes(groups, options)
     names = ", ".join(sorted({group.partition for group in groups})) or "none"
     hint = f"Set [backend.slurm] partition to one of: {names}."
@@ -103,7 +103,7 @@ def partition_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> He
 
 
 def gpu_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
-    """Whether the partition has GPUs of the wanted kind."""
+    """Check that the partition has GPUs of the configured type."""
     if options.gpus == "none":
         return Health(True, "none are asked for")
     types = {kind for group in eligible_nodes(groups, options) for kind in group.gpu_types}
@@ -120,7 +120,7 @@ def gpu_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
 
 
 class ClusterChecks:
-    """Runs the checks; a failed one ends those that depend on it."""
+    """Run the checks; a failed one skips those that depend on it."""
 
     def __init__(
         self,
@@ -139,7 +139,7 @@ class ClusterChecks:
         self._described = ""
 
     async def run(self) -> tuple[CheckResult, ...]:
-        """The findings, in order; never raises for what it finds."""
+        """Return the results in order; never raises for what it finds."""
         found = [
             _finding("Slurm's programs", self._programs()),
             _finding("shared folder here", await asyncio.to_thread(self._folder_here)),
@@ -160,7 +160,7 @@ class ClusterChecks:
         return tuple(found)
 
     def _what_paints(self) -> tuple[CheckResult, ...]:
-        """What the painter on the node said of itself; nothing where it was not asked."""
+        """Return the checks of the node's image engine; empty where it was not asked."""
         if not self._described:
             return ()
         try:
@@ -190,7 +190,7 @@ class ClusterChecks:
         return Health(True, str(folder))
 
     async def _submission(self) -> Health:
-        """Whether the default grid would be taken: account, limits and extra_args are right."""
+        """Check with ``sbatch --test-only`` that the default grid would be accepted."""
         options = self._options
         words = (*options.sbatch_args(self._resources), *options.partition_args())
         try:

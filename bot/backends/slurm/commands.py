@@ -1,9 +1,7 @@
-"""Slurm's client programs as coroutines: started, waited for, their failures given our names.
+"""Run Slurm's client programs as coroutines and map their failures to BackendErrors.
 
-While the controller is away each of them blocks for 9 s, so threads of their own wait for them,
-not the event loop, nor the threads that everything else needs; and ``scontrol ping``, which knows
-at once, is asked beside whatever does not answer. It knows which failures pass and
-which stay; what is asked is the callers' business.
+While the controller is down each of them blocks for 9 s, so threads of their own wait for them,
+and ``scontrol ping``, which knows at once, runs beside whatever does not answer.
 """
 
 from __future__ import annotations
@@ -33,7 +31,7 @@ _PASSING = re.compile(
 
 
 class SlurmCommands:
-    """Runs the programs in one environment; gives each up after ``seconds``."""
+    """Run the programs in one environment; each is killed after ``seconds``."""
 
     def __init__(self, environment: Mapping[str, str], seconds: float) -> None:
         self._environment = dict(environment)
@@ -41,10 +39,10 @@ class SlurmCommands:
         self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="slurm")
 
     async def run(self, program: str, *arguments: str) -> str:
-        """What the program prints.
+        """Run a program and return what it prints.
 
         Raises Unavailable if it is not installed, takes too long or cannot reach the controller,
-        and SubmissionRejected, with what it said, if it fails for any other reason.
+        and SubmissionRejected, with its output, if it fails for any other reason.
         """
         code, out, err = await self._run(program, arguments)
         if code == 0:
@@ -55,7 +53,7 @@ class SlurmCommands:
         raise SubmissionRejected(f"{program}: {said[:300]}")
 
     def close(self) -> None:
-        """Let go of the threads: each still sees the end of its program, most of them killed."""
+        """Release the threads; each still waits for its program, most of which are killed."""
         self._threads.shutdown(wait=False)
 
     async def _run(self, program: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
@@ -86,7 +84,7 @@ class SlurmCommands:
     async def _down(self, cluster: list[str], waiting: asyncio.Future[tuple[str, str]]) -> bool:
         """Return whether ``scontrol ping`` says at once that no controller is up.
 
-        The other programs need 9 s to say so. One that is only slow is no reason to give up.
+        The other programs need 9 s to say so. A controller that is only slow is no reason to stop.
         """
         try:
             process = self._start("scontrol", (*cluster, "ping"))
@@ -104,7 +102,7 @@ class SlurmCommands:
         return not waiting.done() and " is DOWN" in said and " is UP" not in said
 
     def _start(self, program: str, arguments: tuple[str, ...]) -> subprocess.Popen[str]:
-        """Start it; this takes a millisecond or two.
+        """Start a program; this takes a millisecond or two.
 
         Not by asyncio: in Python 3.11 its wait for a program that is cancelled while it starts
         never ends.

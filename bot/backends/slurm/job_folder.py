@@ -1,10 +1,10 @@
-"""A job's folder on the shared file system: what was intended, submitted, started, and its end.
+"""A job's folder on the shared file system: intent, submission, start and end.
 
     script.sh   the job, rendered          job.sh     what sbatch is given; starts it once
-    intent      about to be submitted      submitted  Slurm's number of it, and its cluster
-    owner       the number that started    log        everything it printed
+    intent      about to be submitted      submitted  Slurm's job id, and its cluster
+    owner       the job id that started    log        everything it printed
     alive       touched while it runs
-    result      its exit status, last      cancelled, refused    what we did to it
+    result      its exit status, last      cancelled, refused    what the bot did to it
     over        its end was seen           lock       one submission at a time
 
 All methods block and belong into a thread, except ``locked``.
@@ -67,11 +67,13 @@ fi
 
 @dataclass(frozen=True, slots=True)
 class FolderState:
-    """What the folder shows: the exit ``code`` once there is one, the bytes that were ``printed``,
-    whether the log is ``complete`` (its last lines are there), ``why`` something in it was killed
-    (``memory``, ``time``, ``node``, ``preempted``; empty for nothing), whether we ``cancelled`` the
-    job, and the sentence with which we ``refused`` it. ``pulse`` changes every few seconds while it
-    runs, 0 for a job that was submitted by a version without."""
+    """What the folder shows.
+
+    ``kill_reason`` is why Slurm killed something in the job (``memory``, ``time``, ``node``,
+    ``preempted``; empty for nothing). ``log_complete`` is whether the log has its last lines.
+    ``rejection`` is the message with which the bot gave the job up. ``heartbeat`` changes every few
+    seconds while the job runs; it is 0 for a job submitted by a version without it.
+    """
 
     code: int | None = None
     log_bytes: int = 0
@@ -84,23 +86,23 @@ class FolderState:
 
 @dataclass(frozen=True, slots=True)
 class JobFolder:
-    """One job's."""
+    """The folder of one job."""
 
     path: Path
 
     @property
     def name(self) -> str:
-        """Our id of the job."""
+        """Return the bot's id of the job."""
         return self.path.name
 
     @property
     def log(self) -> Path:
-        """Everything the job printed."""
+        """Return the path of the log."""
         return self.path / "log"
 
     @contextlib.asynccontextmanager
     async def locked(self) -> AsyncIterator[None]:
-        """Hold the folder against other tasks and processes; waits without blocking."""
+        """Hold the folder's lock against other tasks and processes; waits without blocking."""
         with (self.path / "lock").open("a") as lock:
             while True:
                 try:
@@ -111,12 +113,12 @@ class JobFolder:
             yield
 
     def make(self) -> None:
-        """Make the folder; the prompt and the key in it are nobody else's."""
+        """Create the folder for its owner only: it holds the prompt and the marker key."""
         self.path.mkdir(mode=0o700, exist_ok=True)
         (self.path / "published").mkdir(mode=0o700, exist_ok=True)
 
     def write_intent(self, script: str, *, gpus: bool) -> None:
-        """Write everything that sbatch needs, and then that it is going to be called."""
+        """Write everything that sbatch needs, and then the intent to call it."""
         check = _CHECK_GPUS if gpus else ""
         self._write("script.sh", script)
         quoted = shlex.quote(str(self.path))
@@ -126,15 +128,15 @@ class JobFolder:
         self._write("intent", "")
 
     def note_submitted(self, said: str) -> None:
-        """Keep what ``sbatch --parsable`` said: ``number``, or ``number;cluster``."""
+        """Save the output of ``sbatch --parsable``: ``job id``, or ``job id;cluster``."""
         self._write("submitted", said)
 
     def intended(self) -> bool:
-        """Whether it may have been submitted."""
+        """Return whether the job may have been submitted."""
         return (self.path / "intent").exists()
 
     def number(self) -> str:
-        """Slurm's number of it, empty if not known; that of the job which started counts."""
+        """Return Slurm's job id, "" if unknown; the id of the job that started wins."""
         return self._read("owner") or self._read("submitted").partition(";")[0]
 
     def cluster(self) -> str:
@@ -142,34 +144,34 @@ class JobFolder:
         return self._read("submitted").partition(";")[2]
 
     def is_over(self) -> bool:
-        """Whether it has ended for good: a result that is no 0 may be that of a run put back."""
+        """Return whether the job has ended; a result other than 0 may be that of a requeued run."""
         return (self.path / "over").exists() or self._read("result") == "0"
 
     def has_run(self) -> bool:
-        """Whether it left something of a run that may be over."""
+        """Return whether there is a result, perhaps of a requeued run."""
         return (self.path / "result").exists() or (self.path / "over").exists()
 
     def note_cancelled(self) -> None:
-        """It is going to be cancelled."""
+        """Save that the job is about to be cancelled."""
         (self.path / "cancelled").touch()
 
     def note_refused(self, sentence: str) -> None:
-        """It is going to be given up, for the reason that ``sentence`` tells the member."""
+        """Save that the job is about to be given up; ``sentence`` is shown to the member."""
         self._write("refused", sentence)
 
     def note_over(self) -> None:
-        """It has ended; what it left behind in its scratch folder goes."""
+        """Save that the job has ended, and delete its scratch folder."""
         shutil.rmtree(self.path / "scratch", ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             (self.path / "over").touch()
 
     def forget(self) -> None:
-        """Leave nothing of it, unless it may still live."""
+        """Delete the folder, unless the job may still live."""
         if self.is_over():
             shutil.rmtree(self.path, ignore_errors=True)
 
     def state(self) -> FolderState:
-        """What there is to see now. Raises LogStreamLost while the shared folder is away."""
+        """Return the current state. Raises LogStreamLost while the shared folder is not mounted."""
         if not self.path.parent.is_dir():
             raise LogStreamLost(f"{self.path.parent} is not there; is the shared folder mounted?")
         # To list a folder makes a network file system look again; a file that was not there a
@@ -199,7 +201,7 @@ class JobFolder:
             return 0
 
     def _log_tail(self, wanted: bool) -> tuple[int, bytes]:
-        """The log's size and, if wanted, its end."""
+        """Return the log's size and, if wanted, its last TAIL_BYTES."""
         try:
             with self.log.open("rb") as log:
                 size = log.seek(0, os.SEEK_END)

@@ -1,8 +1,8 @@
-"""The course of one job, as its folder and Slurm's record tell it together. Pure: time is passed.
+"""Derive a job's lifecycle events from its folder and Slurm's record. Pure: time is passed in.
 
-Neither tells everything. The result file is written last and by the job itself, so a 0 in it is
-the end whatever Slurm says; but a job that is stopped writes one too, and only the record says
-why. A record is forgotten some minutes after the end; files may show up late on another machine.
+Neither is enough. The result file is written last and by the job itself, so a 0 in it is the end
+whatever Slurm says; but a job that is killed writes one too, and only the record says why. Slurm
+drops a record some minutes after the end; files may show up late on another machine.
 """
 
 from __future__ import annotations
@@ -59,18 +59,18 @@ _NOT_TAKEN = "The cluster keeps the job waiting for ever; the operator can see w
 
 @dataclass(frozen=True, slots=True)
 class SqueueObservation:
-    """What Slurm said when asked at ``began``; ``record`` is None if it knows no such job."""
+    """Slurm's answer to the poll begun at ``began``; ``record`` is None if it has no such job."""
 
     began: float
     record: SqueueRecord | None
 
 
 class JobTracker:
-    """``see`` takes the newest of both sides and gives what has happened since the last call.
+    """``update`` takes the newest state of both sources and returns the new events.
 
-    ``ended`` is set with the last event; ``alive`` is whether Slurm last said that the job waits or
-    runs, and is not about to end. ``hopeless`` is a sentence once Slurm will never start
-    the job: it should then be refused and cancelled. All times are seconds of one clock.
+    ``ended`` is set with the last event; ``alive`` is whether Slurm last said that the job is
+    pending or running, and not about to end. ``hopeless`` is a message once Slurm will never start
+    the job: reject and cancel it then. All times are seconds of one clock.
     """
 
     def __init__(self, *, settle_seconds: float, hopeless_seconds: float) -> None:
@@ -95,7 +95,7 @@ class JobTracker:
     def update(
         self, traces: FolderState, sight: SqueueObservation | None, now: float
     ) -> tuple[LifecycleEvent, ...]:
-        """What has happened, in order; empty for nothing new."""
+        """Return the events since the last call, in order."""
         if self._printed_at is None and traces.log_bytes > self._printed_before:
             self._printed_at = now
         signs = (traces.log_bytes, traces.pulse)
@@ -123,9 +123,9 @@ class JobTracker:
         return (end,)
 
     def update_without_slurm(self, traces: FolderState) -> tuple[LifecycleEvent, ...]:
-        """The end as far as files alone can tell it, while the controller is away.
+        """Return the end as far as files alone tell it, while the controller is down.
 
-        Whether a job that was stopped from outside is put back is not in them.
+        They do not tell whether a job that was killed from outside is requeued.
         """
         by_itself = traces.code is not None and traces.code <= 128
         if not traces.complete or not (by_itself or traces.kill_reason in _FINAL):
@@ -159,9 +159,9 @@ class JobTracker:
         return None
 
     def _by_absence(self, traces: FolderState, now: float) -> LifecycleEvent | None:
-        """The end of a job that Slurm does not know, once nothing in its folder moves any more.
+        """Return the end of a job that Slurm does not list, once nothing in its folder changes.
 
-        It may have been asked at the wrong moment, or have lost its memory while the job runs on.
+        Slurm may have been asked at the wrong moment, or have lost its state while the job runs on.
         """
         timeouts = self._patient(traces)
         if traces.pulse and not traces.cancelled:
@@ -187,11 +187,11 @@ class JobTracker:
         return _ending(record, record.code if record.state != "COMPLETED" else None, traces)
 
     def _patient(self, traces: FolderState) -> float:
-        """For how long files that should be there are waited for."""
+        """Return for how many seconds missing files are waited for."""
         return min(self._settle, STOPPED_SECONDS) if traces.cancelled else self._settle
 
     def _settled(self, now: float, timeouts: float) -> bool:
-        """Whether files that should be there had the time to show up."""
+        """Return whether files that should exist had the time to show up."""
         if self._loose_end_at is None:
             self._loose_end_at = now
         return now - self._loose_end_at >= timeouts
@@ -228,7 +228,7 @@ class JobTracker:
 
 
 def _ending(record: SqueueRecord, code: int | None, traces: FolderState) -> LifecycleEvent:
-    """How a job ended that Slurm says is over."""
+    """Return the event of a job that Slurm says has ended."""
     if traces.refused:
         return _refusal(traces)
     match record.state:
@@ -250,7 +250,7 @@ def _ending(record: SqueueRecord, code: int | None, traces: FolderState) -> Life
 
 
 def _exited(code: int | None, detail: str, traces: FolderState) -> LifecycleEvent:
-    """A script that failed, by itself or because of what was killed beneath it."""
+    """Return the event of a script that failed, by itself or because Slurm killed a step."""
     return (
         _KILLED[traces.kill_reason]
         if traces.kill_reason in _KILLED and code != 0
@@ -259,7 +259,7 @@ def _exited(code: int | None, detail: str, traces: FolderState) -> LifecycleEven
 
 
 def _refusal(traces: FolderState) -> LifecycleEvent:
-    """We gave it up. What it had published before, in an earlier run, is not lost."""
+    """Return the event of a job that the bot gave up; what it published before is kept."""
     return Failed(
         FailureReason.DIED if traces.log_bytes else FailureReason.REJECTED, traces.refused
     )

@@ -1,7 +1,4 @@
-"""The options of ``[backend.slurm]``, and what follows from them for Slurm's command lines.
-
-It knows the workflow's resources and Slurm's option names; it starts nothing.
-"""
+"""The options of ``[backend.slurm]`` and the command-line arguments that follow from them."""
 
 from __future__ import annotations
 
@@ -30,11 +27,10 @@ class SlurmOptions:
     """``gpus`` is ``any``, ``none``, or the type that the cluster gives its GPUs (``a100``).
 
     ``python`` is the interpreter on the nodes that has Gridbrush installed; empty for the bot's
-    own. ``poll_seconds`` lie between two questions to the controller, ``log_seconds`` between two
-    looks at a job's files; a client program is given up after ``client_seconds``. A job that Slurm
-    says it will never start is given up after ``hopeless_seconds``; files may show up
-    ``settle_seconds`` late, as network file systems have it. ``gridbrush check`` waits for its test
-    job for ``inspect_seconds``.
+    own. The controller is polled every ``poll_seconds``, a job's files every ``log_seconds``; a
+    client program is killed after ``client_seconds``. A job that Slurm says it will never start is
+    cancelled after ``hopeless_seconds``; files may show up ``settle_seconds`` late on a network
+    file system. ``gridbrush check`` waits ``inspect_seconds`` for its test job.
     """
 
     shared_dir: Path
@@ -58,7 +54,7 @@ class SlurmOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, object]) -> SlurmOptions:
-        """Options from settings; unknown ones are left aside. Raises ConfigError."""
+        """Read options from settings; unknown keys are ignored. Raises ConfigError."""
         known = {name: options[name] for name in cls.__dataclass_fields__ if name in options}
         if not known.get("shared_dir"):
             hint = "Name a folder that this machine and every node see under the same path."
@@ -72,15 +68,15 @@ class SlurmOptions:
 
     @property
     def environment(self) -> dict[str, str]:
-        """The environment of Slurm's client programs, which the jobs inherit."""
+        """Return the environment of Slurm's client programs, which the jobs inherit."""
         hub = needs_hub(self.engine, self.model)
         return child_environment(self.environ, _INHERITED, hub=hub)
 
     @property
     def clusters(self) -> str:
-        """Return the cluster, or Slurm's list of clusters, that jobs go to; "" for this one.
+        """Return the cluster, or Slurm's list of clusters, that jobs go to; "" for the default.
 
-        Named in ``extra_args`` or, as sbatch has it, by the environment.
+        Set in ``extra_args`` or, as for sbatch, by the environment.
         """
         found = next(filter(None, (self.environ.get(name) for name in _CLUSTER_VARIABLES)), "")
         words = iter(self.extra_args)
@@ -91,36 +87,36 @@ class SlurmOptions:
 
     @property
     def interpreter(self) -> str:
-        """The Python that runs the stand-ins on the nodes."""
+        """Return the Python that runs the container stubs on the nodes."""
         return self.python or sys.executable
 
     @property
     def txt2img_device(self) -> str:
-        """Where a model computes, ``cpu`` or ``cuda``."""
+        """Return the device of the model, ``cpu`` or ``cuda``."""
         if self.device != "auto":
             return self.device
         return "cpu" if self.gpus == "none" or self.engine == "sketch" else "cuda"
 
     def gpu_args(self, per_task: int) -> tuple[str, ...]:
-        """``srun``'s or ``sbatch``'s words for so many GPUs of the wanted kind for each task."""
+        """Return the ``srun`` or ``sbatch`` arguments for GPUs of the configured type."""
         if per_task == 0 or self.gpus == "none":
             return ()
         kind = "" if self.gpus == "any" else f"{self.gpus}:"
         return (f"--gpus-per-task={kind}{per_task}",)
 
     def partition_args(self) -> tuple[str, ...]:
-        """``sbatch``'s words for where to run, the operator's own last, so that they win."""
+        """Return the ``sbatch`` arguments for where to run; ``extra_args`` come last and win."""
         words = [f"--clusters={self.clusters}"] if self.clusters else []
         words += [f"--partition={self.partition}"] if self.partition else []
         words += [f"--account={self.account}"] if self.account else []
         return (*words, *self.extra_args)
 
     def sbatch_args(self, resources: Resources) -> tuple[str, ...]:
-        """``sbatch``'s words for what a job takes.
+        """Return the ``sbatch`` arguments for a job's resources.
 
-        Memory is asked for by CPU, for the job as for its steps: a step of a job with memory in
-        one piece takes all of it, and the rows run one after another. GPUs are asked for by task
-        for the same reason: of ``--gpus=4`` only one step at a time gets any.
+        Memory is requested per CPU, for the job as for its steps: a step of a job with ``--mem``
+        takes all of it, and the rows run one after another. GPUs are requested per task for the
+        same reason: of ``--gpus=4`` only one step at a time gets any.
         """
         return (
             f"--ntasks={resources.tasks}",
@@ -131,5 +127,5 @@ class SlurmOptions:
 
 
 def cluster_words(cluster: str) -> tuple[str, ...]:
-    """Return what each of Slurm's programs must be told to speak to ``cluster``; none for ""."""
+    """Return the argument that makes a Slurm program talk to ``cluster``; none for ""."""
     return (f"--clusters={cluster}",) if cluster else ()

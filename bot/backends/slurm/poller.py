@@ -1,8 +1,8 @@
-"""One question to the controller for everybody who wants to know.
+"""Poll the controller once for all followers.
 
-All followers of all jobs share one ``squeue`` a poll: a hundred jobs cost what one does. JSON is
+All followers of all jobs share one ``squeue`` per poll: a hundred jobs cost what one does. JSON is
 asked for first and text where the version has none, or where its JSON, which in 22.05 lists the
-jobs of every user, has grown too long. It knows records, not what follows from them.
+jobs of every user, has grown too long.
 """
 
 from __future__ import annotations
@@ -27,30 +27,30 @@ RETRY_SECONDS = 0.25
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All records that Slurm gave when asked at ``began``, in seconds of the monotonic clock."""
+    """All records of the poll begun at ``began``, in seconds of the monotonic clock."""
 
     began: float
     records: Mapping[str, SqueueRecord]
 
     def find(self, number: str, name: str) -> SqueueRecord | None:
-        """Return the job of that name, by preference that of the number; None if there is none.
+        """Return the record with that name, preferably with that job id; None if there is none.
 
-        A number alone says nothing: a controller that lost its state gives them out again.
+        The id alone proves nothing: a controller that lost its state reuses ids.
         """
         named = self.by_name(name)
         numbered = (record for record in named if record.id == number)
         return next(numbered, next(iter(named), None))
 
     def by_name(self, name: str) -> tuple[SqueueRecord, ...]:
-        """The jobs of that name, without traces of refused submissions."""
+        """Return the records with that name, without rejected submissions."""
         same = (record for record in self.records.values() if record.name == name)
         return tuple(record for record in same if not record.is_rejected)
 
 
 class QueuePoller:
-    """``look`` waits for a snapshot; at most one is being taken at any moment.
+    """``snapshot`` waits for a poll; at most one runs at any moment.
 
-    ``cluster`` is the one that is asked, or Slurm's list of several; "" for the machine's own.
+    ``cluster`` is the cluster to poll, or Slurm's list of several; "" for the default.
     """
 
     def __init__(self, clients: SlurmCommands, poll_seconds: float, cluster: str = "") -> None:
@@ -66,9 +66,9 @@ class QueuePoller:
         self._hurry = asyncio.Event()
 
     async def snapshot(self, since: float, *, soon: bool = False) -> Snapshot:
-        """A snapshot that was begun at ``since`` or later; ``soon``: without waiting for its turn.
+        """Return a snapshot begun at ``since`` or later; with ``soon`` poll at once.
 
-        Raises Unavailable if the controller could not be asked since then.
+        Raises Unavailable if the poll since then failed.
         """
         while True:
             if self._last is not None and self._last.began >= since:
@@ -82,13 +82,16 @@ class QueuePoller:
                 raise Unavailable(str(answer))
 
     async def aclose(self) -> None:
-        """Ask no more."""
+        """Stop polling."""
         if self._asking is not None:
             self._asking.cancel()
             await asyncio.gather(self._asking, return_exceptions=True)
 
     async def _ask(self) -> Snapshot | Unavailable:
-        """Wait for the turn and ask. An outage is a value: nobody may be left to catch it."""
+        """Wait until the next poll is due and run it.
+
+        An outage is returned, not raised: nobody may be left to catch it.
+        """
         try:
             pause = min(RETRY_SECONDS, self._poll_seconds) if self._failed else self._poll_seconds
             turn = self._asked_at + pause - time.monotonic()

@@ -1,7 +1,7 @@
-"""What Slurm says of its jobs, read from ``squeue``'s JSON or text. Pure.
+"""Parse ``squeue`` output, JSON or text. Pure.
 
-Measured with 22.05; later versions give lists of states and structured numbers, which are read
-too. It knows Slurm's words and nothing of ours.
+Measured with 22.05; later versions give lists of states and structured numbers, which are parsed
+too.
 """
 
 from __future__ import annotations
@@ -47,8 +47,8 @@ _REFUSED = "BadConstraints"
 class SqueueRecord:
     """One job. ``code`` is its exit status as a shell counts (128 + signal), None if unknown.
 
-    ``cluster`` is where it is, "" where only one cluster was asked. A state that is in none of the
-    tables above is taken for alive.
+    ``cluster`` is "" where only one cluster was polled. A state in none of the tables above counts
+    as alive.
     """
 
     id: str
@@ -61,35 +61,35 @@ class SqueueRecord:
 
     @property
     def key(self) -> str:
-        """Return what tells it apart from all others: two clusters may use the same number."""
+        """Return a unique key: two clusters may use the same job id."""
         return f"{self.id};{self.cluster}" if self.cluster else self.id
 
     @property
     def waiting(self) -> bool:
-        """Whether it waits, for the first time or again."""
+        """Return whether it is pending, for the first time or again."""
         return self.state in WAITING
 
     @property
     def running(self) -> bool:
-        """Return whether it has started and is not over."""
+        """Return whether it has started and not ended."""
         return self.state in RUNNING
 
     @property
     def ended(self) -> bool:
-        """Whether it is over for good."""
+        """Return whether it has ended for good."""
         return self.state in ENDED
 
     @property
     def is_rejected(self) -> bool:
-        """Whether it is only the trace of a submission that was refused."""
+        """Return whether it is only the record of a rejected submission."""
         return self.ended and self.reason == _REFUSED
 
 
 def parse_json(text: str) -> tuple[SqueueRecord, ...]:
-    """The records in the output of ``squeue --json``.
+    """Parse the output of ``squeue --json``.
 
-    Raises Unavailable if it tells of an error: with the controller away, 22.05 exits with 0 and
-    lists no job. Raises ValueError for anything that is no such output.
+    Raises Unavailable if it reports an error: with the controller down, 22.05 exits with 0 and
+    lists no job. Raises ValueError for any other output.
     """
     answer = json.loads(text)
     if not isinstance(answer, dict) or not isinstance(answer.get("jobs"), list):
@@ -111,9 +111,9 @@ def parse_json(text: str) -> tuple[SqueueRecord, ...]:
 
 
 def parse_text(text: str) -> tuple[SqueueRecord, ...]:
-    """Return the records in the output of ``squeue --Format=TEXT_FORMAT``.
+    """Parse the output of ``squeue --Format=TEXT_FORMAT``.
 
-    With a header or without; asked of several clusters, ``CLUSTER: name`` stands above each part.
+    With or without a header; for several clusters, ``CLUSTER: name`` stands above each part.
     """
     records: list[SqueueRecord] = []
     cluster = ""
@@ -134,9 +134,9 @@ _CLUSTER = re.compile(r"\s*CLUSTER:\s*(\S+)\s*")
 
 
 def _state(said: object) -> str:
-    """One word of the state: later versions list it with flags, and the flag says more.
+    """Return the state as one word: later versions list it with flags, which win.
 
-    A job that ends is in its last state already while its nodes clean up; until that is over it
+    A job that ends has its last state already while its nodes clean up; until that is over it
     counts as COMPLETING, like in the text.
     """
     parts = said if isinstance(said, list) else re.split(r"[\s,+|]+", str(said))
@@ -148,7 +148,7 @@ def _state(said: object) -> str:
 
 
 def _number(said: object) -> int | None:
-    """A number, bare or as ``{"set": true, "number": 7}``."""
+    """Return a number that is bare or ``{"set": true, "number": 7}``."""
     if isinstance(said, dict):
         said = said.get("number") if said.get("set", True) else None
     return said if isinstance(said, int) else None
@@ -163,7 +163,7 @@ def _code(said: object) -> int | None:
 
 
 def _raw_code(said: str) -> int | None:
-    """``1792`` (a raw wait status) or ``7:0``."""
+    """Parse ``1792`` (a raw wait status) or ``7:0`` into an exit status."""
     code, _, signal = said.partition(":")
     if not code.isdigit() or not (signal or "0").isdigit():
         return None

@@ -1,7 +1,7 @@
-"""How a step's command is started on the cluster: ``srun``, inside the job's allocation.
+"""Start the commands of a job's steps with ``srun``, inside the job's allocation.
 
 The options are those that let the rows of a grid run side by side, on different GPUs, as measured
-with Slurm 22.05. It knows one step at a time.
+with Slurm 22.05.
 """
 
 from __future__ import annotations
@@ -46,15 +46,15 @@ _SAY_WHERE = (
 
 @dataclass(frozen=True, slots=True)
 class SrunLauncher:
-    """A step of the job for each command."""
+    """Run each command as a step of the job."""
 
     options: SlurmOptions
 
     def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
-        """``srun`` with the command's share of the job.
+        """Return the ``srun`` command line for the command's share of the job.
 
-        ``--exact`` keeps a step from taking the whole job, ``--nodes=1`` lets a single task go to
-        any node that is free. ``--export`` is said, because sbatch's own would come before it.
+        ``--exact`` keeps a step from taking the whole job, ``--nodes=1`` lets a single task run on
+        any free node. ``--export`` is explicit, because sbatch's own would override it.
         """
         wanted = run.resources
         gpus = self.options.gpu_args(wanted.gpus_per_task)
