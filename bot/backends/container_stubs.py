@@ -15,10 +15,10 @@ from pathlib import Path
 from bot.domain.workflow.bash import ContainerStubs
 
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-"""The folder that holds the package ``bot``."""
+"""The folder that contains the package ``bot``."""
 
 _TXT2IMG = """\
-# Stands in for Stability's scripts/txt2img.py; takes --from-file, and reads NEGATIVE_PROMPT itself.
+# Replaces Stability's scripts/txt2img.py; accepts --from-file and reads NEGATIVE_PROMPT itself.
 import runpy
 
 runpy.run_module("bot.txt2img", run_name="__main__", alter_sys=True)
@@ -40,7 +40,7 @@ class Txt2ImgConfig:
 
 
 def container_stubs(
-    programs: Path, painting: Txt2ImgConfig, *, path: str, package_root: str = PACKAGE_ROOT
+    programs: Path, config: Txt2ImgConfig, *, path: str, package_root: str = PACKAGE_ROOT
 ) -> ContainerStubs:
     """Return the stubs in the folder ``programs``; ``path`` is the PATH appended after it.
 
@@ -51,16 +51,16 @@ def container_stubs(
         **({"PYTHONPATH": package_root} if package_root else {}),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    painter = {
+    engine = {
         "TXT2IMG": str(programs / "txt2img.py"),
-        "PAINTER_ENGINE": painting.engine,
-        "PAINTER_MODEL": painting.model,
-        "PAINTER_STEP_SECONDS": str(painting.step_seconds),
-        "DEVICE": painting.device,
+        "PAINTER_ENGINE": config.engine,
+        "PAINTER_MODEL": config.model,
+        "PAINTER_STEP_SECONDS": str(config.step_seconds),
+        "DEVICE": config.device,
     }
     return ContainerStubs(
         {
-            "library/stable-diffusion": {**shared, **painter},
+            "library/stable-diffusion": {**shared, **engine},
             "library/upscaling": {**shared, "UPSCALE": str(programs / "upscale")},
         }
     )
@@ -72,7 +72,7 @@ def write_container_stubs(programs: Path, interpreter: str) -> None:
     python = shlex.quote(interpreter)
     files = {
         "python": f'#!/bin/sh\nexec {python} "$@"\n',
-        "upscale": f'#!/bin/sh\nexec {python} -m bot.painter.upscale "$@"\n',
+        "upscale": f'#!/bin/sh\nexec {python} -m bot.txt2img.upscale "$@"\n',
         "txt2img.py": _TXT2IMG,
     }
     for name, text in files.items():

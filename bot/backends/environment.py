@@ -16,8 +16,8 @@ _SECRET: Final = re.compile(
     r"TOKEN|SECRET|PASSW|CREDENTIAL|PRIVATE|AUTH|(^|_)(API_?KEY|ACCESS_KEY|KEY|PAT|JWT)(_|$)",
     re.IGNORECASE,
 )
-_HUB: Final = re.compile(r"HF_TOKEN(_PATH)?|HUGGING_?FACE_HUB_TOKEN")
-_HUB_NAME: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
+_HUB_VARIABLES: Final = re.compile(r"HF_TOKEN(_PATH)?|HUGGING_?FACE_HUB_TOKEN")
+_HUB_MODEL: Final = re.compile(r"[A-Za-z0-9][\w.-]*(/[\w.-]+)?")
 
 
 def child_environment(
@@ -27,14 +27,15 @@ def child_environment(
 
     With ``hub`` also those that sign in to the Hugging Face hub.
     """
-    kept = {
+    variables = {
         name: value
         for name, value in source.items()
-        if (allowed.fullmatch(name) and not _SECRET.search(name)) or (hub and _HUB.fullmatch(name))
+        if (allowed.fullmatch(name) and not _SECRET.search(name))
+        or (hub and _HUB_VARIABLES.fullmatch(name))
     }
-    return {**kept, "PATH": source.get("PATH", os.defpath)}
+    return {**variables, "PATH": source.get("PATH", os.defpath)}
 
 
 def needs_hub(engine: str, model: str) -> bool:
     """Return whether the engine may have to download its model: a name, and no local folder."""
-    return engine != "sketch" and bool(_HUB_NAME.fullmatch(model)) and not Path(model).exists()
+    return engine != "sketch" and bool(_HUB_MODEL.fullmatch(model)) and not Path(model).exists()

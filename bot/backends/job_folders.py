@@ -30,7 +30,7 @@ from bot.domain.events import Artifact
 KEEP_DAYS = 7
 READ_BYTES = 1 << 18
 PASS_BYTES = 1 << 20
-"""Bytes of a log that are read before the job itself is looked at again."""
+"""Bytes of a log that are read before the job's state is read again."""
 
 
 def job_dir(jobs: Path, job_id: str) -> Path:
@@ -46,16 +46,16 @@ async def read_log_lines(log: Path, offset: int, *, final: bool) -> list[LogLine
     A last line without its newline counts only if the log is ``final``. A line is split only if it
     is longer than READ_BYTES. Raises LogStreamLost.
     """
-    data = await asyncio.to_thread(_read, log, offset)
-    pieces = data.splitlines(keepends=True)
-    torn = bool(pieces) and not pieces[-1].endswith(b"\n")
-    full = len(data) == READ_BYTES
-    if torn and (len(pieces) > 1 if full else not final):
-        pieces.pop()
+    data = await asyncio.to_thread(_read_bytes, log, offset)
+    chunks = data.splitlines(keepends=True)
+    is_partial = bool(chunks) and not chunks[-1].endswith(b"\n")
+    is_full = len(data) == READ_BYTES
+    if is_partial and (len(chunks) > 1 if is_full else not final):
+        chunks.pop()
     lines: list[LogLine] = []
-    for piece in pieces:
-        offset += len(piece)
-        lines.append(LogLine(piece, str(offset)))
+    for chunk in chunks:
+        offset += len(chunk)
+        lines.append(LogLine(chunk, str(offset)))
     return lines
 
 
@@ -89,8 +89,8 @@ async def read_lines_until(
 
     This ends however fast the log grows, and whoever still writes into it.
     """
-    give_up = time.monotonic() + seconds
-    while offset < end and time.monotonic() < give_up:
+    deadline = time.monotonic() + seconds
+    while offset < end and time.monotonic() < deadline:
         lines = await read_log_lines(log, offset, final=final)
         if not lines:
             return
@@ -104,15 +104,15 @@ def delete_expired(jobs: Path, now: float, last_files: Iterable[str] = ("result"
 
     A job has ended when one of ``last_files`` exists; ``now`` is in Unix seconds. Blocking.
     """
-    horizon = now - KEEP_DAYS * 86400
+    cutoff = now - KEEP_DAYS * 86400
     for name in last_files:
         for last in jobs.glob(f"*/{name}"):
             with contextlib.suppress(FileNotFoundError):
-                if last.stat().st_mtime < horizon:
+                if last.stat().st_mtime < cutoff:
                     shutil.rmtree(last.parent, ignore_errors=True)
 
 
-def _read(path: Path, offset: int) -> bytes:
+def _read_bytes(path: Path, offset: int) -> bytes:
     try:
         with path.open("rb") as log:
             log.seek(offset)
@@ -124,7 +124,7 @@ def _read(path: Path, offset: int) -> bytes:
 
 
 MAX_BYTES = 256 * 1024 * 1024
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
@@ -135,13 +135,13 @@ def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
     """
     parts = urlsplit(artifact.url)
     if parts.scheme != "file" or parts.netloc:
-        raise ArtifactMissing(f"{artifact.url!r} is not an address of this machine")
+        raise ArtifactMissing(f"{artifact.url!r} is not a local file")
     path = Path(unquote(parts.path)).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ArtifactMissing(f"{artifact.url!r} is outside the folder where jobs publish")
     if not folder.is_dir():
         raise Unavailable(f"{folder} is not there; is it mounted?")
-    # To list a folder makes a network file system look again for what was not there a moment ago.
+    # Listing the folder makes a network file system refresh its cache.
     with contextlib.suppress(OSError):
         os.listdir(path.parent)
     if not path.is_file():
@@ -172,7 +172,7 @@ def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) ->
     those that were announced.
     """
     if artifact.size > MAX_BYTES:
-        raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
+        raise ArtifactMissing(f"{artifact.size} bytes announced, the limit is {MAX_BYTES}")
     digest, size = hashlib.sha256(), 0
     part = target.with_name(f".{target.name}.part")
     target.parent.mkdir(parents=True, exist_ok=True)
@@ -196,7 +196,7 @@ def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) ->
 def _chunks(source: Path) -> Iterator[bytes]:
     try:
         with source.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
+            while chunk := stream.read(CHUNK_BYTES):
                 yield chunk
     except FileNotFoundError as error:
         raise ArtifactDamaged(f"{source} is not there (any more)") from error

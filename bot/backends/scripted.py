@@ -58,24 +58,24 @@ class Recording:
 
         Raises ConfigError with file and line number.
         """
-        beats: list[RecordedLine] = []
-        ending: LifecycleEvent = Exited(0)
+        lines: list[RecordedLine] = []
+        end_event: LifecycleEvent = Exited(0)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            texts = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
             hint = "Name a readable file."
             raise ConfigError("[backend.scripted] recording", str(error), hint) from error
-        for number, text in enumerate(lines, 1):
+        for number, text in enumerate(texts, 1):
             try:
                 entry = json.loads(text)
                 if "exit" in entry:
-                    ending = Exited(int(entry["exit"]))
+                    end_event = Exited(int(entry["exit"]))
                 else:
-                    beats.append(RecordedLine(**entry))
+                    lines.append(RecordedLine(**entry))
             except (ValueError, TypeError) as error:
                 hint = 'Write {"at": seconds, "line" or "mark": text} or {"exit": status}.'
                 raise ConfigError(f"{path}:{number}", str(error), hint) from error
-        return cls(tuple(beats), ending)
+        return cls(tuple(lines), end_event)
 
 
 def synthetic_recording(
@@ -90,29 +90,31 @@ def synthetic_recording(
     env = {variable.key: variable.value for variable in workflow.env}
     rows, base = int(env.get("ROWS", "1")), int(env.get("SEED_BASE", "0"))
     numbers = range(1, rows + 1)
-    beats = [
+    lines = [
         RecordedLine(0.0, line="--- Job has started ---"),
         RecordedLine(0.0, mark=f"start rows={rows}"),
     ]
-    beats += [RecordedLine(0.0, mark=f"row-start row={n} seed={base + n - 1}") for n in numbers]
+    lines += [RecordedLine(0.0, mark=f"row-start row={n} seed={base + n - 1}") for n in numbers]
     for step in range(1, steps + 1):
         percent = 100 * step // steps
-        bar = (
+        progress = (
             f"DDIM Sampler: {percent:3d}%|{'#' * (percent // 10):10}| {step}/{steps} [00:01<00:01]"
         )
-        beats += [RecordedLine(seconds * step / steps, line=f"[row {n}] {bar}") for n in numbers]
+        lines += [
+            RecordedLine(seconds * step / steps, line=f"[row {n}] {progress}") for n in numbers
+        ]
     for row in numbers:
         if row in failing:
-            beats.append(RecordedLine(seconds, mark=f"row-failed row={row} rc=1"))
+            lines.append(RecordedLine(seconds, mark=f"row-failed row={row} rc=1"))
         else:
             name = f"row-{row:02d}.png"
             mark = f"row-done row={row} seed={base + row - 1}"
-            beats.append(RecordedLine(seconds, mark=mark, file=name))
+            lines.append(RecordedLine(seconds, mark=mark, file=name))
     ready = rows - len(failing)
     if ready and grid:
-        beats.append(RecordedLine(seconds, mark=f"grid rows={ready}", file="grid.png"))
-    beats.append(RecordedLine(seconds, mark=f"done ok={ready} failed={len(failing)}"))
-    return Recording(tuple(beats), Exited(0 if ready else 1))
+        lines.append(RecordedLine(seconds, mark=f"grid rows={ready}", file="grid.png"))
+    lines.append(RecordedLine(seconds, mark=f"done ok={ready} failed={len(failing)}"))
+    return Recording(tuple(lines), Exited(0 if ready else 1))
 
 
 def synthetic_image(env: Mapping[str, str], name: str) -> bytes:
@@ -124,16 +126,16 @@ def synthetic_image(env: Mapping[str, str], name: str) -> bytes:
         samples=int(env.get("SAMPLES", "1")),
     )
     first = 1 if name == "grid.png" else int("".join(c for c in name if c.isdigit()) or "1")
-    picture = Image.new("RGB", geometry.size)
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", geometry.size)
+    draw = ImageDraw.Draw(image)
     for row in range(1, geometry.rows + 1):
         for column in range(1, geometry.samples + 1):
             seed = f"{env.get('SEED_BASE', '0')}/{first + row - 1}/{column}"
             colour = tuple(hashlib.sha256(seed.encode()).digest()[:3])
             left, top, right, bottom = geometry.cell_box(row, column)
-            pen.rectangle((left, top, right - 1, bottom - 1), fill=colour)
+            draw.rectangle((left, top, right - 1, bottom - 1), fill=colour)
     out = io.BytesIO()
-    picture.save(out, "PNG")
+    image.save(out, "PNG")
     return out.getvalue()
 
 
@@ -180,7 +182,7 @@ class ScriptedBackend:
         self._recording = recording
         self._speed = speed or math.inf
         self._now = now
-        self._woken = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._taken: dict[str, Submission] = {}
         self.faults = InjectedFaults()
         self.submitted: list[str] = []
@@ -195,7 +197,7 @@ class ScriptedBackend:
 
     async def submit(self, submission: Submission) -> BackendJobRef:
         """Save the submission time and the workflow, unless the job was submitted before."""
-        self._stumble()
+        self._raise_injected_faults()
         if self.faults.reject:
             raise SubmissionRejected(self.faults.reject)
         folder = self._root / submission.job_id
@@ -210,7 +212,7 @@ class ScriptedBackend:
 
     async def find(self, job_id: str) -> BackendJobRef | None:
         """Return the job's handle if it was submitted."""
-        self._stumble()
+        self._raise_injected_faults()
         return BackendJobRef(NAME, job_id) if (self._root / job_id / "taken").exists() else None
 
     async def follow(
@@ -218,27 +220,27 @@ class ScriptedBackend:
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
         """Yield the recording's lines when they are due; the cursor counts lines."""
         folder = self._root / handle.id
-        taken, submission = _read_job(folder)
-        recording = self._play(submission)
-        for number, beat in enumerate(recording.lines):
+        submitted_at, submission = _read_job(folder)
+        recording = self._select_recording(submission)
+        for number, line in enumerate(recording.lines):
             if number < int(cursor or 0):
                 continue
-            if await self._cancelled_by(taken + beat.at / self._speed, folder):
+            if await self._cancelled_by(submitted_at + line.at / self._speed, folder):
                 yield Cancelled(by=0)
                 return
             if self.faults.lose_log:
                 self.faults.lose_log -= 1
                 raise LogStreamLost("the recording was cut")
-            text = await asyncio.to_thread(self._say, beat, submission)
+            text = await asyncio.to_thread(self._render_line, line, submission)
             yield LogLine(text.encode() + b"\n", str(number + 1))
-        if await self._cancelled_by(taken + self._length(recording), folder):
+        if await self._cancelled_by(submitted_at + self._duration(recording), folder):
             yield Cancelled(by=0)
         else:
             yield recording.end_event
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy and verify a published file."""
-        self._stumble()
+        self._raise_injected_faults()
         source = resolve_artifact(artifact, self._root)
         if source.name in self.faults.missing:
             source.unlink()
@@ -248,12 +250,12 @@ class ScriptedBackend:
     async def cancel(self, handle: BackendJobRef) -> None:
         """End the replay at once, unless it has ended."""
         folder = self._root / handle.id
-        taken, submission = _read_job(folder)
-        if self._now() >= taken + self._length(self._play(submission)):
+        submitted_at, submission = _read_job(folder)
+        if self._now() >= submitted_at + self._duration(self._select_recording(submission)):
             return
         (folder / "cancelled").touch()
-        self._woken.set()
-        self._woken = asyncio.Event()
+        self._wakeup.set()
+        self._wakeup = asyncio.Event()
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
         """Return None: replays cost nothing."""
@@ -264,30 +266,30 @@ class ScriptedBackend:
         folder = self._root / job_id
         if await self.find(job_id) is None:
             return
-        taken, submission = _read_job(folder)
-        over = self._now() >= taken + self._length(self._play(submission))
+        submitted_at, submission = _read_job(folder)
+        over = self._now() >= submitted_at + self._duration(self._select_recording(submission))
         if over or (folder / "cancelled").exists():
             await asyncio.to_thread(shutil.rmtree, folder)
 
     async def health(self) -> Health:
         """Return healthy unless a fault is injected."""
         if self.faults.unavailable:
-            return Health(False, "away on request", "Wait.")
+            return Health(False, "unavailable by injected fault", "Wait.")
         return Health(True, "replays a recording")
 
     async def aclose(self) -> None:
         """Do nothing: no connection is open."""
 
-    def _stumble(self) -> None:
+    def _raise_injected_faults(self) -> None:
         if self.faults.unavailable:
             self.faults.unavailable -= 1
-            raise Unavailable("away on request")
+            raise Unavailable("unavailable by injected fault")
 
-    def _length(self, recording: Recording) -> float:
+    def _duration(self, recording: Recording) -> float:
         last = recording.lines[-1].at if recording.lines else 0.0
         return (last + recording.tail) / self._speed
 
-    def _play(self, submission: Submission) -> Recording:
+    def _select_recording(self, submission: Submission) -> Recording:
         if callable(self._recording):
             return self._recording(submission)
         return self._recording or synthetic_recording(submission.workflow)
@@ -298,29 +300,29 @@ class ScriptedBackend:
             if left <= 0:
                 return False
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), left)
+                await asyncio.wait_for(self._wakeup.wait(), left)
         return True
 
-    def _say(self, beat: RecordedLine, submission: Submission) -> str:
+    def _render_line(self, line: RecordedLine, submission: Submission) -> str:
         env = {variable.key: variable.value for variable in submission.workflow.env}
-        if not beat.mark:
-            return beat.line
-        kind, _, pairs = beat.mark.partition(" ")
-        words = ["@@sd1", str(int(beat.at * 1000)), kind, *pairs.split()]
-        if beat.file:
-            path = self._root / submission.job_id / "published" / beat.file
-            data = synthetic_image(env, beat.file)
+        if not line.mark:
+            return line.line
+        kind, _, pairs = line.mark.partition(" ")
+        fields = ["@@sd1", str(int(line.at * 1000)), kind, *pairs.split()]
+        if line.file:
+            path = self._root / submission.job_id / "published" / line.file
+            data = synthetic_image(env, line.file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            words += [f"size={len(data)}", f"sha256={hashlib.sha256(data).hexdigest()}"]
-            words += [f"url={_base64(path.as_uri())}"]
-        return sign_marker(bytes.fromhex(env["MAC_KEY"]), " ".join(words))
+            fields += [f"size={len(data)}", f"sha256={hashlib.sha256(data).hexdigest()}"]
+            fields += [f"url={_base64(path.as_uri())}"]
+        return sign_marker(bytes.fromhex(env["MAC_KEY"]), " ".join(fields))
 
 
 def _read_job(folder: Path) -> tuple[float, Submission]:
-    taken = float((folder / "taken").read_text())
+    submitted_at = float((folder / "taken").read_text())
     document = json.loads((folder / "workflow.json").read_text(encoding="utf-8"))
-    return taken, Submission(folder.name, Workflow.from_dict(document))
+    return submitted_at, Submission(folder.name, Workflow.from_dict(document))
 
 
 def _base64(text: str) -> str:

@@ -14,7 +14,7 @@ import os
 import sys
 import time
 
-TIMEOUTS_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 def acquire_slot(folder: str, count: int) -> int:
@@ -31,7 +31,7 @@ def acquire_slot(folder: str, count: int) -> int:
             else:
                 os.set_inheritable(descriptor, True)
                 return descriptor
-        time.sleep(TIMEOUTS_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def main(arguments: list[str]) -> None:

@@ -69,7 +69,7 @@ async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
         last = item
     assert isinstance(last, TERMINAL_EVENTS)
     assert await backend.final_cost(handle) is not None
-    assert backend.slots() == ()
+    assert backend.pending_transactions() == ()
     await backend.aclose()
     return store.moments
 

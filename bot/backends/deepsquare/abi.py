@@ -47,7 +47,7 @@ class Status(IntEnum):
     PANICKED = 8
 
     @property
-    def terminal(self) -> bool:
+    def is_terminal(self) -> bool:
         """Return whether the status is final and the job is paid."""
         return self >= Status.CANCELLED
 
@@ -66,11 +66,11 @@ class Function:
     def __repr__(self) -> str:
         return self.signature
 
-    def data(self, *values: Any) -> HexBytes:
+    def encode_call(self, *values: Any) -> HexBytes:
         """Return the call data."""
         return HexBytes(self.selector + encode(self._inputs, values))
 
-    def read(self, answer: bytes) -> tuple[Any, ...]:
+    def decode(self, answer: bytes) -> tuple[Any, ...]:
         """Decode the result. Raises eth_abi's DecodingError."""
         return tuple(decode(self._outputs, answer))
 
@@ -85,7 +85,7 @@ class Event:
         self.signature = f"{name}({','.join(fields)})"
         self.topic = HexBytes(keccak(text=self.signature))
 
-    def read(self, data: bytes) -> tuple[Any, ...]:
+    def decode(self, data: bytes) -> tuple[Any, ...]:
         """Decode the values of its fields."""
         return tuple(decode(self._fields, data))
 
@@ -140,8 +140,8 @@ class JobDefinition:
     def abi(self) -> tuple[Any, ...]:
         """Return the tuple in the contract's order: gpus first, tasks fourth."""
         if not self.script:
-            # The contract would take it, and the money, for a job that nobody can run.
-            raise ValueError("a job without a script is never sent")
+            # The contract would take the credits for a job that no provider can run.
+            raise ValueError("a job needs a script")
         return (
             self.gpus,
             self.mem_per_cpu,
@@ -150,7 +150,7 @@ class JobDefinition:
             self.script,
             self.storage,
             self.uses,
-            tuple(((key, value), operator_bytes(op)) for key, op, value in self.affinity),
+            tuple(((key, value), encode_operator(op)) for key, op, value in self.affinity),
         )
 
 
@@ -178,9 +178,9 @@ class ChainJob:
     exit_code: int
 
     @classmethod
-    def read(cls, answer: bytes) -> ChainJob:
+    def decode(cls, answer: bytes) -> ChainJob:
         """Decode the result of JobRepository.get."""
-        (job,) = GET_JOB.read(answer)
+        (job,) = GET_JOB.decode(answer)
         number, status, customer, provider, definition, cost, time, name, asked, error, code = job
         gpus, mem_per_cpu, cpus_per_task, tasks, script, *_ = definition
         return cls(
@@ -210,7 +210,7 @@ class ChainJob:
         return self.status in (Status.CANCELLED, Status.FAILED) and self.final_cost == 0
 
 
-def job_name(text: str) -> bytes:
+def encode_job_name(text: str) -> bytes:
     """Encode a job's name: UTF-8, zero-padded to 32 bytes. Raises ValueError if it is longer."""
     name = text.encode()
     if len(name) > NAME_BYTES:
@@ -218,27 +218,27 @@ def job_name(text: str) -> bytes:
     return name.ljust(NAME_BYTES, b"\0")
 
 
-def operator_bytes(operator: str) -> bytes:
+def encode_operator(operator: str) -> bytes:
     """Encode an affinity's operator as bytes2."""
     return operator.encode("ascii").ljust(2, b"\0")
 
 
-def job_bytes(number: int) -> bytes:
+def encode_job_number(number: int) -> bytes:
     """Encode a job's number as bytes32."""
     return number.to_bytes(32, "big")
 
 
 def log_name(number: int) -> str:
     """Return the name of a job's log: 0x and 64 lower-case hex digits."""
-    return "0x" + job_bytes(number).hex()
+    return "0x" + encode_job_number(number).hex()
 
 
-def credits_of(wei: int) -> Decimal:
+def to_credits(wei: int) -> Decimal:
     """Convert wei to credits, exactly."""
     return Decimal(wei).scaleb(-18)
 
 
-def wei_of(amount: Decimal) -> int:
+def to_wei(amount: Decimal) -> int:
     """Convert credits to wei, rounded up so that the amount still covers its purpose."""
     scaled = amount.scaleb(18)
     whole = int(scaled)
@@ -247,5 +247,5 @@ def wei_of(amount: Decimal) -> int:
 
 def format_credits(wei: int) -> str:
     """Format wei as credits: at most four decimals, no exponent, no trailing zeros."""
-    text = f"{credits_of(wei):,.4f}"
+    text = f"{to_credits(wei):,.4f}"
     return text.rstrip("0").rstrip(".")

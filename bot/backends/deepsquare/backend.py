@@ -25,8 +25,8 @@ from bot.backends.base import (
     WalletStatus,
 )
 from bot.backends.deepsquare import checks
-from bot.backends.deepsquare.abi import Status, credits_of, format_credits, wei_of
-from bot.backends.deepsquare.chain_watcher import Watcher
+from bot.backends.deepsquare.abi import Status, format_credits, to_credits, to_wei
+from bot.backends.deepsquare.chain_watcher import ChainWatcher
 from bot.backends.deepsquare.contracts import ContractReader
 from bot.backends.deepsquare.downloads import ArtifactDownloader
 from bot.backends.deepsquare.follower import Follower
@@ -69,15 +69,15 @@ class DeepSquareBackend:
         self._http = httpx.AsyncClient(follow_redirects=False)
         self._rpc = RpcClient(options.rpc_url, timeouts, sleep)
         chain = ContractReader(self._rpc, options.meta_scheduler, options.chain_id, wallet.address)
-        market = ProviderDirectory(chain, store, now=now, keep=timeouts.prices)
+        providers = ProviderDirectory(chain, store, now=now, max_age=timeouts.prices)
         runs = [(each.shape, each.minutes) for each in records if each.minutes is not None]
-        terms = PricingPolicy(
-            wei_of(options.lock_credits),
-            wei_of(options.max_credits_per_job),
+        policy = PricingPolicy(
+            to_wei(options.lock_credits),
+            to_wei(options.max_credits_per_job),
             options.uses,
             options.affinity,
         )
-        self._quotes = QuoteService(chain, market, terms, RuntimeSamples(runs))
+        self._quotes = QuoteService(chain, providers, policy, RuntimeSamples(runs))
         self._scripts = SbatchClient(
             options.sbatch_url, options.sbatch_health, timeouts, http=self._http, sleep=sleep
         )
@@ -104,9 +104,9 @@ class DeepSquareBackend:
             store=store,
             runtimes=self._quotes.runtimes,
             now=now,
-            afford=self._quotes.check_funds,
+            check_funds=self._quotes.check_funds,
         )
-        self._watcher = Watcher(chain, store, timeouts, now=now, sleep=sleep)
+        self._watcher = ChainWatcher(chain, store, timeouts, now=now, sleep=sleep)
         self._logs = LogClient(
             options.logger_address,
             tls=options.logger_tls,
@@ -114,7 +114,7 @@ class DeepSquareBackend:
             timeouts=timeouts,
             now=now,
             sleep=sleep,
-            chance=options.jitter,
+            jitter=options.jitter,
         )
         self._files = ArtifactDownloader(
             options.trusted_hosts, timeouts, http=self._http, sleep=sleep
@@ -129,10 +129,10 @@ class DeepSquareBackend:
             quotes=self._quotes,
         )
         self._chain = chain
-        self._parts = checks.CheckTargets(
+        self._check_targets = checks.CheckTargets(
             chain=chain,
             chain_id=options.chain_id,
-            market=market,
+            providers=providers,
             quotes=self._quotes,
             scripts=self._scripts,
             logs=self._logs,
@@ -152,7 +152,7 @@ class DeepSquareBackend:
 
         Raises Unavailable, and SubmissionRejected where ``max_credits_per_job`` is too low.
         """
-        return PriceQuote(credits_of(await self._quotes.lock_amount(workflow)))
+        return PriceQuote(to_credits(await self._quotes.lock_amount(workflow)))
 
     async def submit(self, submission: Submission) -> BackendJobRef:
         """Submit the script, lock the credits, and wait until the chain has the job."""
@@ -165,7 +165,7 @@ class DeepSquareBackend:
         try:
             record = await self._submitter.find(job_id)
         except SubmissionRejected:
-            # No job can have a name like that.
+            # No job can have such an id.
             return None
         return BackendJobRef(NAME, job_id) if record is not None else None
 
@@ -186,11 +186,11 @@ class DeepSquareBackend:
         if record is None or not numbers or record.settled:
             return
         job = await self._chain.job(numbers[-1])
-        if job is None or job.status.terminal or job.cancel_requested:
+        if job is None or job.status.is_terminal or job.cancel_requested:
             return
         await self._settlement.cancel_attempt(handle.id, numbers[-1])
         with contextlib.suppress(Unavailable):
-            await self._watcher.read(numbers[-1])
+            await self._watcher.refresh(numbers[-1])
 
     async def extension(self, handle: BackendJobRef) -> Decimal | None:
         """Return what a running job should lock in all once its paid minutes run out.
@@ -202,27 +202,27 @@ class DeepSquareBackend:
         if record is None or attempt is None or attempt.number is None or attempt.settled:
             return None
         if attempt.lock_target > attempt.lock:
-            return credits_of(attempt.lock_target)  # under way since before a crash or an outage
+            return to_credits(attempt.lock_target)  # pending since before a crash or an outage
         if record.stopped:
             return None
         job = await self._chain.job(attempt.number)
         if job is None or job.status is not Status.RUNNING or job.cancel_requested:
             return None
         ran_minutes = (self._options.now().timestamp() - job.started) / 60
-        total = await self._quotes.topped_up(job, ran_minutes)
-        return None if total is None or total <= attempt.lock else credits_of(total)
+        total = await self._quotes.top_up_target(job, ran_minutes)
+        return None if total is None or total <= attempt.lock else to_credits(total)
 
     async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
         """Top up the job's lock to ``total`` credits, at most ``max_credits_per_job``.
 
         Raises InsufficientFunds, SubmissionRejected, Unavailable.
         """
-        maximum = wei_of(self._options.max_credits_per_job)
-        if wei_of(total) > maximum:
+        maximum = to_wei(self._options.max_credits_per_job)
+        if to_wei(total) > maximum:
             raise SubmissionRejected(
                 f"a job may cost at most max_credits_per_job, {format_credits(maximum)} credits"
             )
-        await self._settlement.extend(handle.id, wei_of(total))
+        await self._settlement.extend(handle.id, to_wei(total))
 
     async def delete_job_data(self, job_id: str) -> None:
         """Do nothing: the record of a settled job holds no prompt, and is kept for its cost.
@@ -238,47 +238,47 @@ class DeepSquareBackend:
         await self._settlement.finish_top_up(handle.id)
         for attempt in record.attempts:
             if attempt.number is not None and not attempt.settled:
-                await self._settled(handle.id, attempt.number)
+                await self._wait_settled(handle.id, attempt.number)
         await self._settlement.close_record(handle.id)
         record = self._store.job(handle.id) or record
-        over = [attempt for attempt in record.attempts if attempt.settled]
-        cost = sum(attempt.cost or 0 for attempt in over)
-        refund = sum(attempt.refund for attempt in over)
-        names = ", ".join(f"{attempt.number}" for attempt in over)
+        settled = [attempt for attempt in record.attempts if attempt.settled]
+        cost = sum(attempt.cost or 0 for attempt in settled)
+        refund = sum(attempt.refund for attempt in settled)
+        names = ", ".join(f"{attempt.number}" for attempt in settled)
         detail = (
             f"Grid job {names}: {format_credits(cost)} of {format_credits(cost + refund)} credits"
         )
-        return FinalCost(credits_of(cost), credits_of(refund), detail)
+        return FinalCost(to_credits(cost), to_credits(refund), detail)
 
     async def health(self) -> Health:
         """Check that the chain, the contract and the script service answer."""
         try:
             async with asyncio.timeout(self._options.timeouts.probe):
                 await self._chain.contracts()
-                alive = await self._chain.takes_jobs()
-                trouble = await self._scripts.healthy()
+                takes_jobs = await self._chain.takes_jobs()
+                problem = await self._scripts.find_problem()
         except TimeoutError:
-            hint = f"Check [backend.deepsquare] rpc_url. {checks.NETWORK}"
+            hint = f"Check [backend.deepsquare] rpc_url. {checks.NETWORK_HINT}"
             return Health(False, "the chain does not answer in time", hint)
         except BackendError as error:
-            return Health(False, str(error), checks.NETWORK)
-        if not alive:
+            return Health(False, str(error), checks.NETWORK_HINT)
+        if not takes_jobs:
             hint = "Set [backend.deepsquare] meta_scheduler to the contract that is in use."
             return Health(False, f"the MetaScheduler {self._chain.scheduler} is retired", hint)
-        if trouble:
-            return Health(False, trouble, checks.NETWORK)
-        return Health(True, f"chain {self._options.chain_id}, wallet {self._chain.me}")
+        if problem:
+            return Health(False, problem, checks.NETWORK_HINT)
+        return Health(True, f"chain {self._options.chain_id}, wallet {self._chain.customer}")
 
     async def wallet_report(self) -> WalletStatus:
         """Return balances and allowance. Raises Unavailable."""
-        return await checks.wallet_report(self._parts)
+        return await checks.wallet_report(self._check_targets)
 
     async def approve(self, amount: Decimal) -> None:
         """Set the MetaScheduler's allowance in credits: the operator's budget.
 
         Raises InsufficientFunds (gas), Unavailable.
         """
-        await self._settlement.approve(wei_of(amount))
+        await self._settlement.approve(to_wei(amount))
 
     async def painter(self) -> Painter:
         """Return the image's own script: it runs the model that each request names."""
@@ -286,15 +286,15 @@ class DeepSquareBackend:
 
     async def run_checks(self, workflow: Workflow) -> list[CheckResult]:
         """Run all checks, each with a hint; ``workflow`` is a default grid."""
-        return await checks.run_checks(self._parts, workflow)
+        return await checks.run_checks(self._check_targets, workflow)
 
     def records(self) -> tuple[JobRecord, ...]:
         """Return the records of all jobs, oldest first. Blocking."""
         return tuple(self._store.jobs())
 
-    def slots(self) -> tuple[NonceRecord, ...]:
+    def pending_transactions(self) -> tuple[NonceRecord, ...]:
         """Return the pending transactions, by nonce. Blocking."""
-        return self._store.slots()
+        return self._store.pending_transactions()
 
     async def aclose(self) -> None:
         """Close all connections; jobs run on."""
@@ -303,18 +303,21 @@ class DeepSquareBackend:
         await self._http.aclose()
         await self._rpc.aclose()
 
-    async def _settled(self, job_id: str, number: int) -> None:
+    async def _wait_settled(self, job_id: str, number: int) -> None:
         """Wait until a chain job has ended and save its cost."""
         woken = asyncio.Event()
-        async with self._watcher.watching(number, woken.set) as watch:
-            while watch.job is None or not watch.job.status.terminal:
+        async with self._watcher.subscribe(number, woken.set) as subscription:
+            while subscription.job is None or not subscription.job.status.is_terminal:
                 woken.clear()
-                away = self._watcher.away_since
+                unavailable_since = self._watcher.unavailable_since
                 now = self._options.now()
                 timeouts = self._options.timeouts
-                if away is not None and (now - away).total_seconds() >= timeouts.receipt:
+                if (
+                    unavailable_since is not None
+                    and (now - unavailable_since).total_seconds() >= timeouts.receipt
+                ):
                     raise Unavailable("the chain cannot be read, so the job cannot be settled")
                 with contextlib.suppress(TimeoutError):
                     async with asyncio.timeout(timeouts.poll):
                         await woken.wait()
-            await self._settlement.settle(job_id, watch.job)
+            await self._settlement.settle(job_id, subscription.job)

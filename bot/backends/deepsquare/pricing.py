@@ -18,15 +18,15 @@ OVERHEAD_MINUTES = 1.0
 """Image import, upload and the 15 s that the platform adds after the last line."""
 MIN_MINUTES = 2
 """A lock that buys less than a minute fails at claim; the prices may have risen by then."""
-NEAR_LEAST, NEAR_MOST = 1.5, 5.0
-"""A lock is topped up when a third of its minutes is left, within these: a provider takes a while
-to move the limit, and tries only a few times."""
+MIN_TOP_UP_MINUTES, MAX_TOP_UP_MINUTES = 1.5, 5.0
+"""A lock is topped up when a third of its minutes is left, within these limits: a provider needs a
+while to move the time limit, and tries only a few times."""
 HISTORY_SIZE = 20
 MIN_SAMPLES = 3
-"""Of one shape, so many runs must have been measured before the measure is trusted."""
+"""Runs of one workload needed before their run time is used."""
 
-# What makes one job of a template longer than another.
-_SHAPING = ("ROWS", "SAMPLES", "STEPS", "WIDTH", "HEIGHT", "MODEL")
+# Variables that change a job's run time.
+_SIZE_VARIABLES = ("ROWS", "SAMPLES", "STEPS", "WIDTH", "HEIGHT", "MODEL")
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +66,7 @@ class Provider:
         uses = ((key, "==", value) for key, value in definition.uses)
         labels = dict(self.labels)
         return large and all(
-            key in labels and _holds(labels[key], operator, value)
+            key in labels and _matches(labels[key], operator, value)
             for key, operator, value in (*uses, *definition.affinity)
         )
 
@@ -102,14 +102,14 @@ def lock_amount(per_minute: int, bounds: LockLimits, measured: float | None) -> 
     return lock
 
 
-def topped_up(lock: int, per_minute: int, bounds: LockLimits, ran_minutes: float) -> int | None:
+def top_up_target(lock: int, per_minute: int, bounds: LockLimits, ran_minutes: float) -> int | None:
     """Return what a running job should lock in all, None while its lock lasts.
 
     Also None where the maximum covers no further minute: less than that adds no time.
     """
-    bought = lock // per_minute
-    near = min(max(NEAR_LEAST, bought / 3), NEAR_MOST)
-    if bought - ran_minutes > near:
+    paid_minutes = lock // per_minute
+    threshold = min(max(MIN_TOP_UP_MINUTES, paid_minutes / 3), MAX_TOP_UP_MINUTES)
+    if paid_minutes - ran_minutes > threshold:
         return None
     total = min(lock + max(bounds.default, MIN_MINUTES * per_minute), bounds.maximum)
     return total if total - lock >= per_minute else None
@@ -125,7 +125,7 @@ def workload_key(workflow: Workflow) -> str:
         resources.mem_per_cpu,
         resources.gpus,
     )
-    numbers = [f"{key}={env[key][:40]}" for key in _SHAPING if key in env]
+    numbers = [f"{key}={env[key][:40]}" for key in _SIZE_VARIABLES if key in env]
     return " ".join(["x".join(map(str, sizes)), *numbers])
 
 
@@ -155,7 +155,7 @@ def highest_price(providers: Iterable[Provider], definition: JobDefinition) -> i
     return max(prices) if prices else None
 
 
-def _holds(label: str, operator: str, value: str) -> bool:
+def _matches(label: str, operator: str, value: str) -> bool:
     """Compare a provider's label with a value; as numbers where both are numbers."""
     left: object = label
     right: object = value

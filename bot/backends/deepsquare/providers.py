@@ -17,9 +17,9 @@ from bot.backends.deepsquare.revert_errors import ContractReverted
 from bot.backends.deepsquare.state_store import StateStore
 from bot.domain.errors import SubmissionRejected, Unavailable
 
-OVERLAP = 32
-WIDE = 1_000_000
-"""Registrations are few, so many blocks can be asked for at once; halved where that is refused."""
+OVERLAP_BLOCKS = 32
+MAX_REGISTRATION_BLOCKS = 1_000_000
+"""Registrations are few, so one request may span many blocks; halved where it is rejected."""
 
 
 class ProviderDirectory:
@@ -31,29 +31,33 @@ class ProviderDirectory:
         store: StateStore,
         *,
         now: Callable[[], datetime],
-        keep: float,
+        max_age: float,
     ) -> None:
         self._chain = chain
         self._store = store
         self._now = now
-        self._keep = timedelta(seconds=keep)
-        self._known: tuple[Provider, ...] = ()
-        self._known_at: datetime | None = None
-        self._asking = asyncio.Lock()
+        self._max_age = timedelta(seconds=max_age)
+        self._cached: tuple[Provider, ...] = ()
+        self._cached_at: datetime | None = None
+        self._lock = asyncio.Lock()
 
     async def providers(self) -> tuple[Provider, ...]:
         """Return all providers valid for scheduling, from the cache if it is fresh.
 
         Raises Unavailable.
         """
-        async with self._asking:
+        async with self._lock:
             now = self._now()
-            if self._known_at is None or now - self._known_at >= self._keep or not self._known:
+            if (
+                self._cached_at is None
+                or now - self._cached_at >= self._max_age
+                or not self._cached
+            ):
                 addresses = await self._addresses()
                 found = [await self._provider(address) for address in addresses]
-                self._known = tuple(each for each in found if each is not None)
-                self._known_at = now
-            return self._known
+                self._cached = tuple(each for each in found if each is not None)
+                self._cached_at = now
+            return self._cached
 
     async def price_per_minute(self, definition: JobDefinition) -> int:
         """Return the maximum price per minute of the job.
@@ -63,7 +67,7 @@ class ProviderDirectory:
         """
         providers = await self.providers()
         if not providers:
-            raise Unavailable("no provider of the Grid is open for work")
+            raise Unavailable("no provider of the Grid takes jobs")
         price = highest_price(providers, definition)
         if price is None:
             raise SubmissionRejected(
@@ -73,7 +77,7 @@ class ProviderDirectory:
             )
         return price
 
-    async def per_minute_at(self, address: str, definition: JobDefinition) -> int | None:
+    async def price_per_minute_at(self, address: str, definition: JobDefinition) -> int | None:
         """Return the job's price per minute at a provider; None if no provider is known.
 
         Raises Unavailable.
@@ -90,15 +94,15 @@ class ProviderDirectory:
         known = [str(address) for address in note.get("addresses", ())]
         head = await self._chain.rpc.head()
         block = int(note.get("block", 0))
-        first = max(0, min(block, head) - OVERLAP)
+        first = max(0, min(block, head) - OVERLAP_BLOCKS)
         events = self._chain.events(
-            contracts.providers, abi.PROVIDER_WAITING, first, head, step=WIDE
+            contracts.providers, abi.PROVIDER_WAITING, first, head, step=MAX_REGISTRATION_BLOCKS
         )
         async for log in events:
-            (address,) = abi.PROVIDER_WAITING.read(log.data)
+            (address,) = abi.PROVIDER_WAITING.decode(log.data)
             if address not in known:
                 known.append(address)
-        if note.get("addresses") != known or head - block >= OVERLAP:
+        if note.get("addresses") != known or head - block >= OVERLAP_BLOCKS:
             self._store.save_note(name, {"block": head, "addresses": known})
         return known
 
@@ -106,13 +110,15 @@ class ProviderDirectory:
         contracts = await self._chain.contracts()
         call = self._chain.rpc.call
         try:
-            answer = await call(contracts.providers, abi.IS_VALID_FOR_SCHEDULING.data(address))
-            if not abi.IS_VALID_FOR_SCHEDULING.read(answer)[0]:
+            answer = await call(
+                contracts.providers, abi.IS_VALID_FOR_SCHEDULING.encode_call(address)
+            )
+            if not abi.IS_VALID_FOR_SCHEDULING.decode(answer)[0]:
                 return None
-            answer = await call(contracts.providers, abi.GET_PROVIDER.data(address))
-            (found,) = abi.GET_PROVIDER.read(answer)
+            answer = await call(contracts.providers, abi.GET_PROVIDER.encode_call(address))
+            (found,) = abi.GET_PROVIDER.decode(answer)
         except (ContractReverted, DecodingError):
-            # One that left, or was never let in.
+            # It left the Grid, or was never approved.
             return None
         _, (_, gpus, cpus, mem), prices, labels, banned = found
         if banned:

@@ -51,8 +51,8 @@ SELECTORS = {
     bytes(keccak(text=f"{name}({','.join(types)})")[:4]): name for name, types in _TYPES.items()
 }
 
-TOO_LITTLE_ALLOWED = "insufficient allowance"
-TOO_LITTLE_HELD = "transfer amount exceeds balance"
+INSUFFICIENT_ALLOWANCE = "insufficient allowance"
+INSUFFICIENT_BALANCE = "transfer amount exceeds balance"
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,12 +88,12 @@ def decode_revert(data: bytes) -> Revert:
 def to_backend_error(revert: Revert) -> BackendError:
     """Map a reverted requestNewJob to a BackendError; its text is for the operator."""
     match revert:
-        case Revert("Error", (str(text),)) if TOO_LITTLE_ALLOWED in text:
+        case Revert("Error", (str(text),)) if INSUFFICIENT_ALLOWANCE in text:
             return InsufficientFunds(
-                "the MetaScheduler may not draw as many credits as the job locks; "
+                "the allowance is lower than what the job locks; "
                 "raise the allowance with `gridbrush wallet`"
             )
-        case Revert("Error", (str(text),)) if TOO_LITTLE_HELD in text:
+        case Revert("Error", (str(text),)) if INSUFFICIENT_BALANCE in text:
             return InsufficientFunds(
                 "the wallet holds fewer credits than the job locks; buy credits"
             )
@@ -104,7 +104,7 @@ def to_backend_error(revert: Revert) -> BackendError:
             )
         case Revert("NewJobRequestDisabled"):
             return Unavailable(
-                "this MetaScheduler takes no new jobs any more; "
+                "this MetaScheduler takes no new jobs; "
                 "set [backend.deepsquare] meta_scheduler to the current contract"
             )
         case _:

@@ -31,8 +31,8 @@ from bot.domain.errors import BackendError, Unavailable
 Answer = TypeVar("Answer")
 Sleep = Callable[[float], Awaitable[None]]
 
-CONNECTIONS = 20
-_PASSING = (401, 403, 404, 408, 425, 429)
+MAX_CONNECTIONS = 20
+_TRANSIENT_STATUSES = (401, 403, 404, 408, 425, 429)
 
 
 class RpcError(BackendError):
@@ -76,15 +76,17 @@ def map_rpc_errors() -> Iterator[None]:
     except Web3RPCError as error:
         raise RpcError(_message(error)) from error
     except aiohttp.ClientResponseError as error:
-        # Too long a question is a refusal; too many questions are an outage.
-        if 400 <= error.status < 500 and error.status not in _PASSING:
+        # A rejected request is an error; too many requests are an outage.
+        if 400 <= error.status < 500 and error.status not in _TRANSIENT_STATUSES:
             raise RpcError(f"HTTP status {error.status}") from error
         raise Unavailable(f"the chain's endpoint answers HTTP status {error.status}") from error
     except (Web3Exception, aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Unavailable(f"the chain's endpoint does not answer: {_short(error)}") from error
-    # What is not JSON, or lacks a field, or is no such contract's answer.
+        raise Unavailable(f"the chain's endpoint does not answer: {_describe(error)}") from error
+    # Not JSON, a missing field, or not this contract's result.
     except (ValueError, TypeError, KeyError, AttributeError, DecodingError) as error:
-        raise Unavailable(f"the chain's endpoint answers nonsense: {_short(error)}") from error
+        raise Unavailable(
+            f"the chain's endpoint sent an invalid response: {_describe(error)}"
+        ) from error
 
 
 class RpcClient:
@@ -96,12 +98,12 @@ class RpcClient:
             request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeouts.request)},
             exception_retry_configuration=None,
         )
-        # Avalanche's block headers are longer than Ethereum's; nothing else is to be guessed here.
+        # Avalanche's block headers are longer than Ethereum's.
         self._web3 = AsyncWeb3(provider, middleware=[ExtraDataToPOAMiddleware])
         self._eth = self._web3.eth
         self._retries = timeouts.retries
         self._sleep = sleep
-        self._gate = asyncio.Semaphore(CONNECTIONS)
+        self._semaphore = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def chain_id(self) -> int:
         """Return the chain's id."""
@@ -119,7 +121,7 @@ class RpcClient:
         """Return the balance in wei of the native coin."""
         return await self._read(lambda: self._eth.get_balance(HexBytes(address)))  # type: ignore[arg-type]
 
-    async def count(self, address: str, block: Literal["latest", "pending"]) -> int:
+    async def transaction_count(self, address: str, block: Literal["latest", "pending"]) -> int:
         """Return how many transactions of ``address`` are mined (latest), or mined or pending."""
         return await self._read(
             lambda: self._eth.get_transaction_count(HexBytes(address), block)  # type: ignore[arg-type]
@@ -134,12 +136,14 @@ class RpcClient:
         answer = await self._read(lambda: self._eth.call(asked, at, ccip_read_enabled=False))
         return bytes(answer)
 
-    async def estimate(self, to: str, data: bytes, sender: str) -> int:
+    async def estimate_gas(self, to: str, data: bytes, sender: str) -> int:
         """Estimate a transaction's gas. Raises ContractReverted if it would revert."""
         asked: Any = {"to": to, "data": HexBytes(data), "from": sender}
         return await self._read(lambda: self._eth.estimate_gas(asked))
 
-    async def logs(self, address: str, topic: bytes, first: int, last: int) -> tuple[EventLog, ...]:
+    async def get_logs(
+        self, address: str, topic: bytes, first: int, last: int
+    ) -> tuple[EventLog, ...]:
         """Return the events of one kind of one contract, in blocks ``first`` to ``last``.
 
         Raises RpcError for a range that is too long. Not retried: the caller asks again.
@@ -151,7 +155,7 @@ class RpcClient:
             "toBlock": last,
         }
         with map_rpc_errors():
-            async with self._gate:
+            async with self._semaphore:
                 found = await self._eth.get_logs(asked)
         with map_rpc_errors():
             return tuple(_log(entry) for entry in found)
@@ -162,17 +166,17 @@ class RpcClient:
             found = await self._read(
                 lambda: self._eth.get_transaction_receipt(HexBytes(transaction))
             )
-        except _NotFound:
+        except _TransactionMissing:
             return None
         with map_rpc_errors():
             logs = tuple(_log(entry) for entry in found["logs"])
             return TransactionReceipt(found["status"] == 1, found["blockNumber"], logs)
 
-    async def knows(self, transaction: bytes) -> bool:
+    async def has_transaction(self, transaction: bytes) -> bool:
         """Return whether the endpoint has the transaction, mined or pending."""
         try:
             await self._read(lambda: self._eth.get_transaction(HexBytes(transaction)))
-        except _NotFound:
+        except _TransactionMissing:
             return False
         return True
 
@@ -192,17 +196,17 @@ class RpcClient:
     async def _read(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         for pause in (*self._retries, None):
             try:
-                async with self._gate:
+                async with self._semaphore:
                     with map_rpc_errors():
                         try:
                             return await ask()
                         except TransactionNotFound as error:
-                            raise _NotFound from error
+                            raise _TransactionMissing from error
             except Unavailable:
                 if pause is None:
                     raise
             except RpcError as error:
-                # There is nothing in these questions that could be refused: it is not well.
+                # Nothing in these requests can be rejected: the endpoint is faulty.
                 if pause is None:
                     raise Unavailable(str(error)) from error
             if pause is not None:
@@ -210,7 +214,7 @@ class RpcClient:
         raise AssertionError("the last attempt returns or raises")
 
 
-class _NotFound(BackendError):
+class _TransactionMissing(BackendError):
     """The transaction does not exist: an answer, not a fault."""
 
 
@@ -246,5 +250,5 @@ def _message(error: Web3RPCError) -> str:
     return str(text or error.message or "no reason given")[:300]
 
 
-def _short(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]

@@ -52,19 +52,19 @@ class SbatchClient:
         Raises SubmissionRejected with the path in the document, Unavailable.
         """
         document = workflow.to_dict()
-        # ASCII only: a lone surrogate in a text must not be the end of the client.
+        # ASCII only: a lone surrogate in a text must not crash the client.
         body = json.dumps(
             {"query": MUTATION, "variables": {"job": document}, "operationName": "Submit"}
         )
         internal_errors = 0
         for pause in (*self._timeouts.retries, None):
             try:
-                return _read(await self._post(body), document)
+                return _parse_response(await self._post(body), document)
             except Unavailable:
                 if pause is None:
                     raise
-            except _Internal as error:
-                # An image that is not there looks just like a database that is away: once more.
+            except _InternalError as error:
+                # A missing image looks just like a database outage: retry once.
                 internal_errors += 1
                 if internal_errors > 1 or pause is None:
                     raise SubmissionRejected(
@@ -74,7 +74,7 @@ class SbatchClient:
             await self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    async def healthy(self) -> str:
+    async def find_problem(self) -> str:
         """Return "" if the service answers, or the problem."""
         try:
             answer = await self._http.get(self._health_url, timeout=self._timeouts.probe)
@@ -95,7 +95,7 @@ class SbatchClient:
                 async for chunk in answer.aiter_bytes():
                     data += chunk
                     if len(data) > MAX_RESPONSE_BYTES:
-                        raise Unavailable("the script service answers without end")
+                        raise Unavailable("the script service's response is too long")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             # The error's text may hold an address, never the body that was sent.
             raise Unavailable(f"the script service: {type(error).__name__}: {error}") from error
@@ -107,31 +107,31 @@ class SbatchClient:
             ) from error
 
 
-class _Internal(Exception):
+class _InternalError(Exception):
     """The service, or something that it depends on, failed."""
 
 
-def _read(answer: Any, document: Mapping[str, Any]) -> str:
+def _parse_response(answer: Any, document: Mapping[str, Any]) -> str:
     """Return the hash from a response of any shape."""
     if not isinstance(answer, dict):
-        raise Unavailable("the script service answers something else than an object")
+        raise Unavailable("the script service's response is not an object")
     errors = answer.get("errors")
     if errors:
         first = errors[0] if isinstance(errors, list) else None
-        raise _refused(first if isinstance(first, dict) else {}, document)
+        raise _to_error(first if isinstance(first, dict) else {}, document)
     data = answer.get("data")
     found = data.get("submit") if isinstance(data, dict) else None
     if not isinstance(found, str) or not _HASH.fullmatch(found):
         # The chain would take an empty hash, and the money with it.
-        raise Unavailable("the script service gave no script")
+        raise Unavailable("the script service returned no script")
     return found
 
 
-def _refused(error: Mapping[str, Any], document: Mapping[str, Any]) -> Exception:
+def _to_error(error: Mapping[str, Any], document: Mapping[str, Any]) -> Exception:
     extensions = error.get("extensions")
     extensions = extensions if isinstance(extensions, dict) else {}
     if extensions.get("type") == "internal":
-        return _Internal()
+        return _InternalError()
     if extensions.get("type") == "validation":
         path = template_path(str(extensions.get("namespace", "")), document)
         rule = re.sub(r"[^A-Za-z0-9_=]", "", str(extensions.get("tag", "")))[:40]

@@ -77,7 +77,7 @@ class JobRecord:
     attempts: tuple[ChainAttempt, ...] = ()
     minutes: float | None = None
     stopped: bool = False
-    """Whether somebody wants it stopped: no further attempt is begun."""
+    """Whether it is to be stopped: it is not submitted again."""
 
     @property
     def numbers(self) -> tuple[int, ...]:

@@ -28,8 +28,8 @@ from bot.backends.deepsquare.state import (
 )
 from bot.domain.errors import ConfigError, SubmissionRejected
 
-KEPT = timedelta(days=30)
-"""For so long a settled job's record is kept: its run time sizes later locks."""
+RETENTION = timedelta(days=30)
+"""How long a settled job's record is kept: its run time sizes later locks."""
 
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,31}")
 
@@ -40,64 +40,66 @@ class StateStore:
     def __init__(self, root: Path) -> None:
         self._root = root
         self._jobs = root / "jobs"
-        self._slots = root / "transactions"
-        self._turns: dict[str, asyncio.Lock] = {}
+        self._transactions = root / "transactions"
+        self._task_locks: dict[str, asyncio.Lock] = {}
 
     def prepare(self, now: datetime) -> None:
         """Create the folders, and delete what was settled long ago. Raises ConfigError."""
         try:
-            for folder in (self._root.parent, self._root, self._jobs, self._slots):
+            for folder in (self._root.parent, self._root, self._jobs, self._transactions):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
         except OSError as error:
             raise ConfigError(
                 "[data] dir", f"cannot write to {self._root}: {error.strerror}", "Make it writable."
             ) from error
         for record in list(self.jobs()):
-            if record.settled and now - record.created_at > KEPT:
-                self.forget_job(record.job_id)
-        horizon = (now - KEPT).timestamp()
-        for left in (*self._root.rglob("*.part"), *self._jobs.glob("*.lock")):
-            over = not left.with_suffix(".json").exists()
-            if over and left.stat().st_mtime < horizon:
-                left.unlink(missing_ok=True)
+            if record.settled and now - record.created_at > RETENTION:
+                self.delete_job(record.job_id)
+        horizon = (now - RETENTION).timestamp()
+        for path in (*self._root.rglob("*.part"), *self._jobs.glob("*.lock")):
+            orphaned = not path.with_suffix(".json").exists()
+            if orphaned and path.stat().st_mtime < horizon:
+                path.unlink(missing_ok=True)
 
     def job(self, job_id: str) -> JobRecord | None:
         """Return a job's record, or None. Raises ConfigError for a damaged one."""
-        record: JobRecord | None = self._read(self._job_file(job_id), _job)
+        record: JobRecord | None = self._read(self._job_file(job_id), _parse_job)
         return record
 
     def save_job(self, record: JobRecord) -> None:
         """Save a job's record."""
-        self._write(self._job_file(record.job_id), _plain(record))
+        self._write(self._job_file(record.job_id), _to_json(record))
 
     def jobs(self) -> Iterator[JobRecord]:
         """Yield all records in the order of their file names, roughly by age."""
         for file in sorted(self._jobs.glob("*.json")):
-            record = self._read(file, _job)
+            record = self._read(file, _parse_job)
             if record is not None:
                 yield record
 
-    def forget_job(self, job_id: str) -> None:
+    def delete_job(self, job_id: str) -> None:
         """Delete a job's record. Its lock file stays: somebody may be waiting for it."""
         self._remove(self._job_file(job_id))
 
-    def slots(self) -> tuple[NonceRecord, ...]:
+    def pending_transactions(self) -> tuple[NonceRecord, ...]:
         """Return the pending transactions, by nonce."""
-        found = (self._read(file, _slot) for file in sorted(self._slots.glob("*.json")))
-        return tuple(slot for slot in found if slot is not None)
+        found = (
+            self._read(file, _parse_nonce) for file in sorted(self._transactions.glob("*.json"))
+        )
+        return tuple(pending for pending in found if pending is not None)
 
-    def slot(self, nonce: int) -> NonceRecord | None:
+    def pending_transaction(self, nonce: int) -> NonceRecord | None:
         """Return the pending transaction with that nonce, or None."""
-        slot: NonceRecord | None = self._read(self._slot_file(nonce), _slot)
-        return slot
+        pending: NonceRecord | None = self._read(self._transaction_file(nonce), _parse_nonce)
+        return pending
 
-    def save_slot(self, slot: NonceRecord) -> None:
+    def save_transaction(self, pending: NonceRecord) -> None:
         """Save a transaction; it may be sent only afterwards."""
-        self._write(self._slot_file(slot.nonce), _plain(slot))
+        self._write(self._transaction_file(pending.nonce), _to_json(pending))
 
-    def close_slot(self, nonce: int) -> None:
+    def delete_transaction(self, nonce: int) -> None:
         """Delete a transaction whose result is saved, or that can never be mined."""
-        self._remove(self._slot_file(nonce))
+        self._remove(self._transaction_file(nonce))
 
     def read_note(self, name: str) -> dict[str, Any] | None:
         """Return a small document, such as a block cursor, or None."""
@@ -125,35 +127,35 @@ class StateStore:
 
     @asynccontextmanager
     async def _locked(self, file: Path) -> AsyncIterator[None]:
-        # Within the process one waits here, so that at most one thread waits for the kernel's.
-        turn = self._turns.setdefault(file.name, asyncio.Lock())
+        # Tasks of this process wait here, so that at most one thread waits for the kernel's lock.
+        task_lock = self._task_locks.setdefault(file.name, asyncio.Lock())
         try:
-            async with turn:
+            async with task_lock:
                 descriptor = os.open(file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-                getting = asyncio.ensure_future(
+                locking = asyncio.ensure_future(
                     asyncio.to_thread(fcntl.flock, descriptor, fcntl.LOCK_EX)
                 )
                 try:
-                    await asyncio.shield(getting)
+                    await asyncio.shield(locking)
                     yield
                 finally:
                     # Closing lets go of the lock, also of one that the thread gets only after
                     # this has been cancelled.
-                    if getting.done():
+                    if locking.done():
                         os.close(descriptor)
                     else:
-                        getting.add_done_callback(lambda _: os.close(descriptor))
+                        locking.add_done_callback(lambda _: os.close(descriptor))
         finally:
-            if not turn.locked():
-                self._turns.pop(file.name, None)
+            if not task_lock.locked():
+                self._task_locks.pop(file.name, None)
 
     def _job_file(self, job_id: str) -> Path:
         if not _JOB_ID.fullmatch(job_id):
             raise SubmissionRejected(f"{job_id!r} cannot be a job's name")
         return self._jobs / f"{job_id}.json"
 
-    def _slot_file(self, nonce: int) -> Path:
-        return self._slots / f"{nonce:012d}.json"
+    def _transaction_file(self, nonce: int) -> Path:
+        return self._transactions / f"{nonce:012d}.json"
 
     def _read(self, file: Path, load: Any) -> Any:
         try:
@@ -163,7 +165,7 @@ class StateStore:
         try:
             return load(json.loads(text))
         except (ValueError, TypeError, KeyError) as error:
-            hint = "Move it away only when its job, or its transaction, is known to be over."
+            hint = "Remove it only when its job, or its transaction, has ended."
             raise ConfigError(str(file), f"is damaged ({type(error).__name__})", hint) from error
 
     def _write(self, file: Path, document: dict[str, Any]) -> None:
@@ -189,49 +191,49 @@ def _sync(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _plain(value: Any) -> Any:
+def _to_json(value: Any) -> Any:
     """Convert a record to JSON values. Integers of any size stay integers."""
     match value:
         case JobRecord() | NonceRecord() | SignedTransaction() | ChainAttempt():
-            return {each.name: _plain(getattr(value, each.name)) for each in fields(value)}
+            return {each.name: _to_json(getattr(value, each.name)) for each in fields(value)}
         case datetime():
             return value.isoformat()
         case bytes():
             return value.hex()
         case tuple():
-            return [_plain(each) for each in value]
+            return [_to_json(each) for each in value]
         case _:
             return value
 
 
-def _moment(text: str | None) -> datetime | None:
+def _parse_time(text: str | None) -> datetime | None:
     return None if text is None else datetime.fromisoformat(text)
 
 
-def _attempt(found: dict[str, Any]) -> ChainAttempt:
+def _parse_attempt(found: dict[str, Any]) -> ChainAttempt:
     withdrawal = found["withdrawal"]
     return ChainAttempt(
         **found
         | {
             "script_at": datetime.fromisoformat(found["script_at"]),
-            "requested_at": _moment(found["requested_at"]),
-            "cancelled_at": _moment(found["cancelled_at"]),
+            "requested_at": _parse_time(found["requested_at"]),
+            "cancelled_at": _parse_time(found["cancelled_at"]),
             "withdrawal": None if withdrawal is None else CancelReason(withdrawal),
         }
     )
 
 
-def _job(found: dict[str, Any]) -> JobRecord:
+def _parse_job(found: dict[str, Any]) -> JobRecord:
     return JobRecord(
         **found
         | {
             "created_at": datetime.fromisoformat(found["created_at"]),
-            "attempts": tuple(_attempt(each) for each in found["attempts"]),
+            "attempts": tuple(_parse_attempt(each) for each in found["attempts"]),
         }
     )
 
 
-def _signed(found: dict[str, Any]) -> SignedTransaction:
+def _parse_signed(found: dict[str, Any]) -> SignedTransaction:
     return SignedTransaction(
         **found
         | {
@@ -243,13 +245,13 @@ def _signed(found: dict[str, Any]) -> SignedTransaction:
     )
 
 
-def _slot(found: dict[str, Any]) -> NonceRecord:
+def _parse_nonce(found: dict[str, Any]) -> NonceRecord:
     return NonceRecord(
         **found
         | {
             "purpose": Purpose(found["purpose"]),
             "data": bytes.fromhex(found["data"]),
-            "signed": tuple(_signed(each) for each in found["signed"]),
+            "signed": tuple(_parse_signed(each) for each in found["signed"]),
             "opened_at": datetime.fromisoformat(found["opened_at"]),
         }
     )

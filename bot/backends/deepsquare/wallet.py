@@ -28,7 +28,7 @@ class Wallet:
         """Load the key: 64 hex digits, with or without 0x. Raises ConfigError."""
         try:
             account = Account.from_key(private_key)
-        # The library's texts hold the key itself: neither they nor their cause may be seen.
+        # The library's messages contain the key: neither they nor their cause may be shown.
         except (ValueError, TypeError, ValidationError):
             hint = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
             raise ConfigError(
@@ -42,12 +42,12 @@ class Wallet:
         return f"Wallet({self.address})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a wallet is not copied or written down")
+        raise TypeError("a wallet cannot be copied or pickled")
 
     def sign_text(self, text: str) -> bytes:
         """Return the EIP-191 signature of ``text``: 65 bytes, the last one 27 or 28."""
         signature = bytes(self._sign_message(encode_defunct(text=text)).signature)
-        # The logger reads the last byte unchecked: fewer would bring the service down.
+        # The logger reads the last byte unchecked: a shorter signature would crash it.
         assert len(signature) == SIGNATURE_BYTES
         return signature
 

@@ -1,6 +1,6 @@
 """SlurmBackend: submit, find, follow, fetch and cancel jobs by their folders and Slurm's programs.
 
-State is read anew each time; nothing that matters is kept in memory.
+State is read afresh each time; nothing that matters is kept in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from bot.backends.slurm.checks import (
 from bot.backends.slurm.commands import SlurmCommands
 from bot.backends.slurm.job_folder import JobFolder
 from bot.backends.slurm.job_tracker import STOPPED_SECONDS, JobTracker, SqueueObservation
-from bot.backends.slurm.options import SlurmOptions, cluster_words
+from bot.backends.slurm.options import SlurmOptions, cluster_args
 from bot.backends.slurm.poller import QueuePoller, Snapshot
 from bot.backends.slurm.srun import SrunLauncher
 from bot.domain.checks import CheckResult
@@ -59,7 +59,7 @@ from bot.domain.workflow.document import Workflow
 
 NAME = "slurm"
 CANCEL_SECONDS = 10.0
-_LONGEST_PATH = 500
+_MAX_SHARED_DIR_CHARACTERS = 500
 
 
 class SlurmBackend:
@@ -71,15 +71,15 @@ class SlurmBackend:
         self._options = options
         self._root = options.shared_dir
         self._jobs = self._root / "jobs"
-        self._clients = SlurmCommands(options.environment, options.client_seconds)
-        self._watches: dict[str, QueuePoller] = {}
+        self._commands = SlurmCommands(options.environment, options.client_seconds)
+        self._pollers: dict[str, QueuePoller] = {}
 
     def prepare(self) -> None:
         """Create the shared folders and stubs, and delete jobs that ended a week ago. Blocking."""
         where = "[backend.slurm] shared_dir"
-        if len(str(self._root)) > _LONGEST_PATH:
-            # An address longer than a log line may be would be cut off, and with it its signature.
-            raise ConfigError(where, "its path is too long", "Name one of fewer characters.")
+        if len(str(self._root)) > _MAX_SHARED_DIR_CHARACTERS:
+            # A URL longer than a log line would be truncated, and the marker's signature with it.
+            raise ConfigError(where, "its path is too long", "Choose a shorter path.")
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             for folder in (self._jobs, self._root / "caches"):
@@ -108,15 +108,15 @@ class SlurmBackend:
             raise SubmissionRejected(str(error)) from error
         handle = BackendJobRef(NAME, submission.job_id)
         try:
-            await asyncio.to_thread(folder.make)
+            await asyncio.to_thread(folder.create)
             async with folder.locked():
-                if await self._landed(folder):
+                if await self._is_submitted(folder):
                     return handle
-                words = self._sbatch(submission, folder)
-                gpus = any(word.startswith("--gpus") for word in words)
+                arguments = self._sbatch_args(submission, folder)
+                gpus = any(argument.startswith("--gpus") for argument in arguments)
                 await asyncio.to_thread(folder.write_intent, script, gpus=gpus)
-                said = await self._clients.run("sbatch", *words)
-                await asyncio.to_thread(folder.note_submitted, said.strip())
+                output = await self._commands.run("sbatch", *arguments)
+                await asyncio.to_thread(folder.write_submitted, output.strip())
         except OSError as error:
             raise Unavailable(f"cannot write to {folder.path}: {error.strerror}") from error
         return handle
@@ -124,16 +124,16 @@ class SlurmBackend:
     def script(self, submission: Submission) -> str:
         """Render the job as a bash script. Raises WorkflowError."""
         folder = self._folder(submission.job_id).path
-        site = ExecutionEnvironment(
+        environment = ExecutionEnvironment(
             storage=str(folder / "scratch"),
             caches=str(self._root / "caches"),
             result=str(folder / "result"),
             launcher=SrunLauncher(self._options),
             containers=self._containers(folder),
-            # A container's own txt2img.py has to be told; a stand-in's environment says it again.
+            # For a container's own txt2img.py; a stub's environment repeats it.
             environment={"DEVICE": self._options.txt2img_device},
         )
-        return to_bash(submission.workflow, site)
+        return to_bash(submission.workflow, environment)
 
     async def find(self, job_id: str) -> BackendJobRef | None:
         """Return the job's handle if Slurm ever took it.
@@ -142,9 +142,9 @@ class SlurmBackend:
         """
         folder = self._folder(job_id)
         if not await asyncio.to_thread(self._jobs.is_dir):
-            # An unmounted folder is no proof that there is no job in it.
+            # An unmounted folder does not prove that the job is missing.
             raise Unavailable(f"{self._jobs} is not there; is the shared folder mounted?")
-        return BackendJobRef(NAME, job_id) if await self._landed(folder) else None
+        return BackendJobRef(NAME, job_id) if await self._is_submitted(folder) else None
 
     async def follow(
         self, handle: BackendJobRef, cursor: str | None = None
@@ -156,59 +156,59 @@ class SlurmBackend:
         """
         folder = self._folder(handle.id)
         options = self._options
-        course = JobTracker(
+        tracker = JobTracker(
             settle_seconds=options.settle_seconds, hopeless_seconds=options.hopeless_seconds
         )
         offset = int(cursor or 0)
-        watch = await self._watch_of(folder)
-        sight: SqueueObservation | None = None
-        again_at = 0.0
-        looking: asyncio.Task[Snapshot] | None = None
+        poller = await self._poller_for(folder)
+        observation: SqueueObservation | None = None
+        next_cancel_at = 0.0
+        polling: asyncio.Task[Snapshot] | None = None
         try:
             while True:
-                # Asked before the log is read: whatever an ended job printed is then in it.
-                traces = await asyncio.to_thread(folder.state)
+                # Read before the log: then the log of an ended job is complete.
+                state = await asyncio.to_thread(folder.state)
                 outage: Unavailable | None = None
-                if looking is not None and looking.done():
+                if polling is not None and polling.done():
                     try:
-                        sight = await self._sight(looking.result(), folder)
+                        observation = await self._observe(polling.result(), folder)
                     except Unavailable as error:
                         outage = error
-                    looking = None
-                lives = course.update(traces, sight, time.monotonic())
-                if not lives and outage is not None:
-                    lives = course.update_without_slurm(traces)
-                # A part at a time while it runs: what prints without end can still be stopped.
+                    polling = None
+                events = tracker.update(state, observation, time.monotonic())
+                if not events and outage is not None:
+                    events = tracker.update_without_slurm(state)
+                # In parts while it runs: a job that prints without end can still be cancelled.
                 size = await log_size(folder.log)
-                end = size if course.ended else min(size, offset + PASS_BYTES)
-                seconds = STOPPED_SECONDS if traces.cancelled else math.inf
+                end = size if tracker.ended else min(size, offset + PASS_BYTES)
+                seconds = STOPPED_SECONDS if state.cancelled else math.inf
                 async for line in read_lines_until(
-                    folder.log, offset, end, final=course.ended, seconds=seconds
+                    folder.log, offset, end, final=tracker.ended, seconds=seconds
                 ):
                     offset = int(line.cursor)
                     yield line
-                if course.ended:
-                    await asyncio.to_thread(folder.note_over)
-                for life in lives:
-                    yield life
-                if course.ended:
+                if tracker.ended:
+                    await asyncio.to_thread(folder.write_over)
+                for event in events:
+                    yield event
+                if tracker.ended:
                     return
                 if outage is not None:
                     raise outage
-                if course.hopeless:
-                    await self._scancel(folder, partial(folder.note_refused, course.hopeless))
-                elif traces.cancelled and course.alive and time.monotonic() >= again_at:
-                    again_at = time.monotonic() + CANCEL_SECONDS
-                    await self._scancel(folder, folder.note_cancelled, wait=False)
-                if looking is None:
-                    looking = asyncio.create_task(watch.snapshot(time.monotonic()))
-                await asyncio.wait({looking}, timeout=options.log_seconds if end == size else 0)
+                if tracker.hopeless:
+                    await self._scancel(folder, partial(folder.write_rejection, tracker.hopeless))
+                elif state.cancelled and tracker.alive and time.monotonic() >= next_cancel_at:
+                    next_cancel_at = time.monotonic() + CANCEL_SECONDS
+                    await self._scancel(folder, folder.write_cancelled, wait=False)
+                if polling is None:
+                    polling = asyncio.create_task(poller.snapshot(time.monotonic()))
+                await asyncio.wait({polling}, timeout=options.log_seconds if end == size else 0)
         except OSError as error:
             raise LogStreamLost(f"cannot read {folder.path}: {error.strerror}") from error
         finally:
-            if looking is not None:
-                looking.cancel()
-                await asyncio.gather(looking, return_exceptions=True)
+            if polling is not None:
+                polling.cancel()
+                await asyncio.gather(polling, return_exceptions=True)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
         """Copy and verify a published file in a thread."""
@@ -223,10 +223,10 @@ class SlurmBackend:
         if not folder.path.exists() or await asyncio.to_thread(folder.is_over):
             return
         try:
-            await self._scancel(folder, folder.note_cancelled)
+            await self._scancel(folder, folder.write_cancelled)
         except Unavailable:
-            # Whoever follows the job sees the wish, and cancels once the controller is back.
-            await asyncio.to_thread(folder.note_cancelled)
+            # The follower sees it and cancels once the controller is available.
+            await asyncio.to_thread(folder.write_cancelled)
             raise
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
@@ -235,16 +235,18 @@ class SlurmBackend:
 
     async def delete_job_data(self, job_id: str) -> None:
         """Delete the job's folder if its end was seen."""
-        await asyncio.to_thread(self._folder(job_id).forget)
+        await asyncio.to_thread(self._folder(job_id).delete)
 
     async def health(self) -> Health:
         """Check that the controller answers, the partition is up and the folder is writable."""
         if not await asyncio.to_thread(os.access, self._jobs, os.W_OK):
             return Health(False, f"cannot write to {self._jobs}", "Mount it, or make it writable.")
         try:
-            groups = await read_nodes(self._clients, self._options.clusters)
+            groups = await read_nodes(self._commands, self._options.clusters)
         except Unavailable as error:
-            return Health(False, f"the Slurm cluster is away ({error})", CONTROLLER_DOWN_HINT)
+            return Health(
+                False, f"the Slurm cluster is unavailable ({error})", CONTROLLER_DOWN_HINT
+            )
         partition = partition_health(groups, self._options)
         gpus = gpu_health(groups, self._options)
         if partition.ok and gpus.ok:
@@ -256,46 +258,48 @@ class SlurmBackend:
         options = self._options
         if options.container != "none":
             return HOSTED.painter
-        painting = self._painting()
-        if painting.engine == "auto" and painting.model:
-            # Whether the library is there is the nodes' matter; this machine need not have it.
-            painting = replace(painting, engine="diffusers")
-        return (await describe(painting, options.environment)).painter
+        config = self._txt2img_config()
+        if config.engine == "auto" and config.model:
+            # The library must be on the nodes; this machine need not have it.
+            config = replace(config, engine="diffusers")
+        return (await describe(config, options.environment)).painter
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """Run all checks, with a test job of a second on a node; never raises."""
-        inspection = ClusterChecks(
+        cluster_checks = ClusterChecks(
             self._options,
-            self._clients,
-            self._watch(self._options.clusters),
+            self._commands,
+            self._poller(self._options.clusters),
             containers=self._containers(self._root),
             resources=workflow.resources,
         )
-        return await inspection.run()
+        return await cluster_checks.run()
 
     async def aclose(self) -> None:
         """Stop polling; jobs go on."""
-        for watch in self._watches.values():
-            await watch.aclose()
-        self._clients.close()
+        for poller in self._pollers.values():
+            await poller.aclose()
+        self._commands.close()
 
-    def _watch(self, cluster: str) -> QueuePoller:
+    def _poller(self, cluster: str) -> QueuePoller:
         """Return the poller of a cluster, shared by all followers of jobs there."""
-        if cluster not in self._watches:
-            self._watches[cluster] = QueuePoller(self._clients, self._options.poll_seconds, cluster)
-        return self._watches[cluster]
+        if cluster not in self._pollers:
+            self._pollers[cluster] = QueuePoller(
+                self._commands, self._options.poll_seconds, cluster
+            )
+        return self._pollers[cluster]
 
-    async def _watch_of(self, folder: JobFolder) -> QueuePoller:
+    async def _poller_for(self, folder: JobFolder) -> QueuePoller:
         """Return the poller of the cluster that took the job, whatever is configured now."""
-        return self._watch(await asyncio.to_thread(folder.cluster) or self._options.clusters)
+        return self._poller(await asyncio.to_thread(folder.cluster) or self._options.clusters)
 
     def _folder(self, job_id: str) -> JobFolder:
         return JobFolder(job_dir(self._jobs, job_id))
 
-    def _sbatch(self, submission: Submission, folder: JobFolder) -> tuple[str, ...]:
+    def _sbatch_args(self, submission: Submission, folder: JobFolder) -> tuple[str, ...]:
         return (
             *("--parsable", f"--job-name={submission.job_id}", "--comment=gridbrush"),
-            # A relative log: in a full path Slurm would replace what follows a per cent sign.
+            # A relative log: in an absolute path Slurm would expand per cent signs.
             *(f"--chdir={folder.path}", "--output=log", "--open-mode=append"),
             *("--export=ALL", "--requeue"),
             *self._options.sbatch_args(submission.workflow.resources),
@@ -310,30 +314,30 @@ class SlurmBackend:
             return OciRuntime(options.container, shared=shared)
         return container_stubs(
             self._root / "bin",
-            self._painting(),
+            self._txt2img_config(),
             path=options.environment["PATH"],
             package_root="" if options.python else PACKAGE_ROOT,
         )
 
-    def _painting(self) -> Txt2ImgConfig:
+    def _txt2img_config(self) -> Txt2ImgConfig:
         options = self._options
         return Txt2ImgConfig(
             options.engine, options.model, options.txt2img_device, options.step_seconds
         )
 
-    async def _landed(self, folder: JobFolder) -> bool:
+    async def _is_submitted(self, folder: JobFolder) -> bool:
         """Return whether Slurm has, or had, the job."""
-        if await asyncio.to_thread(lambda: folder.number() or folder.has_run()):
+        if await asyncio.to_thread(lambda: folder.slurm_job_id() or folder.has_run()):
             return True
-        if not await asyncio.to_thread(folder.intended):
+        if not await asyncio.to_thread(folder.has_intent):
             return False
-        # sbatch was about to be called when something happened.
-        snapshot = await (await self._watch_of(folder)).snapshot(time.monotonic(), soon=True)
+        # A crash came around the call of sbatch.
+        snapshot = await (await self._poller_for(folder)).snapshot(time.monotonic(), soon=True)
         return bool(snapshot.by_name(folder.name))
 
-    async def _sight(self, snapshot: Snapshot, folder: JobFolder) -> SqueueObservation:
-        number = await asyncio.to_thread(folder.number)
-        return SqueueObservation(snapshot.began, snapshot.find(number, folder.name))
+    async def _observe(self, snapshot: Snapshot, folder: JobFolder) -> SqueueObservation:
+        slurm_job_id = await asyncio.to_thread(folder.slurm_job_id)
+        return SqueueObservation(snapshot.started_at, snapshot.find(slurm_job_id, folder.name))
 
     async def _scancel(
         self, folder: JobFolder, note: Callable[[], None], *, wait: bool = True
@@ -342,25 +346,27 @@ class SlurmBackend:
 
         With ``wait`` until it is gone, for at most CANCEL_SECONDS.
         """
-        watch = await self._watch_of(folder)
-        number = await asyncio.to_thread(folder.number)
-        give_up = time.monotonic() + CANCEL_SECONDS
+        poller = await self._poller_for(folder)
+        slurm_job_id = await asyncio.to_thread(folder.slurm_job_id)
+        deadline = time.monotonic() + CANCEL_SECONDS
         for attempt in itertools.count():
-            snapshot = await watch.snapshot(time.monotonic(), soon=True)
-            alive = [record for record in snapshot.by_name(folder.name) if not record.ended]
+            snapshot = await poller.snapshot(time.monotonic(), soon=True)
+            alive = [record for record in snapshot.by_name(folder.name) if not record.is_ended]
             if attempt:
                 alive = [record for record in alive if record.state != "COMPLETING"]
-            # Not to be seen just now, and yet it may run.
-            unseen = not attempt and number and snapshot.find(number, folder.name) is None
-            if time.monotonic() > give_up or not (alive or unseen):
+            # Slurm does not list it at the moment, and yet it may run.
+            unlisted = (
+                not attempt and slurm_job_id and snapshot.find(slurm_job_id, folder.name) is None
+            )
+            if time.monotonic() > deadline or not (alive or unlisted):
                 return
             await asyncio.to_thread(note)
-            targets: dict[str, list[str]] = {watch.cluster: [number]} if unseen else {}
+            targets: dict[str, list[str]] = {poller.cluster: [slurm_job_id]} if unlisted else {}
             for record in alive:
-                targets.setdefault(record.cluster or watch.cluster, []).append(record.id)
+                targets.setdefault(record.cluster or poller.cluster, []).append(record.id)
             try:
-                for cluster, numbers in targets.items():
-                    await self._clients.run("scancel", *cluster_words(cluster), *numbers)
+                for cluster, job_ids in targets.items():
+                    await self._commands.run("scancel", *cluster_args(cluster), *job_ids)
             except SubmissionRejected as error:
                 raise Unavailable(str(error)) from error
             if not wait:

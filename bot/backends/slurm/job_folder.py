@@ -29,10 +29,10 @@ from bot.domain.workflow.bash import JOB_ENDED_LINE, JOB_STARTED_LINE
 
 LOCK_SECONDS = 0.05
 TAIL_BYTES = 16_384
-PULSE_SECONDS = 5
+HEARTBEAT_SECONDS = 5
 
-# What slurmstepd writes into the log of a step or job that it kills, and our word for it.
-_KILLED = re.compile(
+# What slurmstepd writes into the log of a step or job that it kills, by reason.
+_KILL_MESSAGE = re.compile(
     rb"slurmstepd.*?(?:(?P<memory>exceeded.* memory limit|oom[-_ ]kill)|(?P<time>DUE TO TIME LIMIT)"
     rb"|(?P<node>DUE TO NODE FAILURE)|(?P<preempted>DUE TO PREEMPTION))",
     re.IGNORECASE,
@@ -40,7 +40,7 @@ _KILLED = re.compile(
 
 # Should sbatch ever have reached the controller twice, only the first job to start does the work.
 # A job that Slurm starts again, after its node failed, finds its own number and begins afresh.
-_START = """\
+_JOB_SCRIPT = """\
 #!/bin/bash
 # Given to sbatch by Gridbrush: starts script.sh, once for all Slurm jobs of this name.
 umask 077
@@ -48,18 +48,18 @@ cd {folder} || exit 1
 ( set -C; printf '%s\\n' "$SLURM_JOB_ID" > owner ) 2>/dev/null
 [ "$(cat owner)" = "$SLURM_JOB_ID" ] || exit 0
 {check}rm -rf result scratch
-# Shows that the job lives when Slurm does not know it and it prints nothing. Nobody's child, so
-# that the script does not wait for it.
-( ( while kill -0 $$; do touch alive; sleep {pulse}; done ) </dev/null >/dev/null 2>&1 & )
+# Heartbeat, for when Slurm does not list the job and it prints nothing. Detached, so that the
+# script does not wait for it.
+( ( while kill -0 $$; do touch alive; sleep {heartbeat}; done ) </dev/null >/dev/null 2>&1 & )
 exec bash script.sh
 """
 
 # Measured with 22.05: in the seconds after its restart the controller starts jobs on nodes that
-# were busy before without the GPUs they asked for, and no step of them can begin.
+# were busy before without the GPUs they requested, and none of their steps can start.
 _CHECK_GPUS = """\
 if [ -z "$SLURM_JOB_GPUS$CUDA_VISIBLE_DEVICES$ROCR_VISIBLE_DEVICES" ] &&
   [ "${SLURM_RESTART_COUNT:-0}" -lt 5 ]; then
-  echo "Slurm started this job without the GPUs it asked for; it is put back."
+  echo "Slurm started this job without the GPUs it requested; requeueing it."
   scontrol requeue "$SLURM_JOB_ID" && sleep 60
 fi
 """
@@ -75,13 +75,13 @@ class FolderState:
     seconds while the job runs; it is 0 for a job submitted by a version without it.
     """
 
-    code: int | None = None
+    exit_code: int | None = None
     log_bytes: int = 0
-    complete: bool = False
+    log_complete: bool = False
     kill_reason: str = ""
     cancelled: bool = False
-    refused: str = ""
-    pulse: int = 0
+    rejection: str = ""
+    heartbeat: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class JobFolder:
                     await asyncio.sleep(LOCK_SECONDS)
             yield
 
-    def make(self) -> None:
+    def create(self) -> None:
         """Create the folder for its owner only: it holds the prompt and the marker key."""
         self.path.mkdir(mode=0o700, exist_ok=True)
         (self.path / "published").mkdir(mode=0o700, exist_ok=True)
@@ -122,25 +122,25 @@ class JobFolder:
         check = _CHECK_GPUS if gpus else ""
         self._write("script.sh", script)
         quoted = shlex.quote(str(self.path))
-        starter = _START.format(folder=quoted, check=check, pulse=PULSE_SECONDS)
-        self._write("job.sh", starter)
+        job_script = _JOB_SCRIPT.format(folder=quoted, check=check, heartbeat=HEARTBEAT_SECONDS)
+        self._write("job.sh", job_script)
         self.log.touch(mode=0o600)
         self._write("intent", "")
 
-    def note_submitted(self, said: str) -> None:
+    def write_submitted(self, output: str) -> None:
         """Save the output of ``sbatch --parsable``: ``job id``, or ``job id;cluster``."""
-        self._write("submitted", said)
+        self._write("submitted", output)
 
-    def intended(self) -> bool:
+    def has_intent(self) -> bool:
         """Return whether the job may have been submitted."""
         return (self.path / "intent").exists()
 
-    def number(self) -> str:
+    def slurm_job_id(self) -> str:
         """Return Slurm's job id, "" if unknown; the id of the job that started wins."""
         return self._read("owner") or self._read("submitted").partition(";")[0]
 
     def cluster(self) -> str:
-        """Return the cluster that sbatch said took it, "" if it said none."""
+        """Return the cluster that sbatch named, "" if it named none."""
         return self._read("submitted").partition(";")[2]
 
     def is_over(self) -> bool:
@@ -151,21 +151,21 @@ class JobFolder:
         """Return whether there is a result, perhaps of a requeued run."""
         return (self.path / "result").exists() or (self.path / "over").exists()
 
-    def note_cancelled(self) -> None:
+    def write_cancelled(self) -> None:
         """Save that the job is about to be cancelled."""
         (self.path / "cancelled").touch()
 
-    def note_refused(self, sentence: str) -> None:
+    def write_rejection(self, sentence: str) -> None:
         """Save that the job is about to be given up; ``sentence`` is shown to the member."""
         self._write("refused", sentence)
 
-    def note_over(self) -> None:
+    def write_over(self) -> None:
         """Save that the job has ended, and delete its scratch folder."""
         shutil.rmtree(self.path / "scratch", ignore_errors=True)
         with contextlib.suppress(FileNotFoundError):
             (self.path / "over").touch()
 
-    def forget(self) -> None:
+    def delete(self) -> None:
         """Delete the folder, unless the job may still live."""
         if self.is_over():
             shutil.rmtree(self.path, ignore_errors=True)
@@ -174,26 +174,26 @@ class JobFolder:
         """Return the current state. Raises LogStreamLost while the shared folder is not mounted."""
         if not self.path.parent.is_dir():
             raise LogStreamLost(f"{self.path.parent} is not there; is the shared folder mounted?")
-        # To list a folder makes a network file system look again; a file that was not there a
-        # moment ago is otherwise believed to be missing for up to a minute.
+        # Listing the folder makes a network file system refresh its cache; otherwise a new file may
+        # seem to be missing for up to a minute.
         with contextlib.suppress(OSError):
             os.listdir(self.path)
         text = self._read("result")
         printed, tail = self._log_tail(bool(text))
-        # An earlier run that was put back is in the same log.
-        killed = _KILLED.search(tail.rpartition(JOB_STARTED_LINE.encode())[2])
+        # An earlier run that was requeued is in the same log.
+        killed = _KILL_MESSAGE.search(tail.rpartition(JOB_STARTED_LINE.encode())[2])
         return FolderState(
-            code=int(text) if text.isdigit() else None,
+            exit_code=int(text) if text.isdigit() else None,
             log_bytes=printed,
-            complete=f"\n{JOB_ENDED_LINE}\n".encode() in tail,
+            log_complete=f"\n{JOB_ENDED_LINE}\n".encode() in tail,
             kill_reason=(killed.lastgroup or "") if killed else "",
             cancelled=(self.path / "cancelled").exists(),
-            refused=self._read("refused"),
-            pulse=self._pulse(),
+            rejection=self._read("refused"),
+            heartbeat=self._heartbeat(),
         )
 
-    def _pulse(self) -> int:
-        # Opened, which makes a network file system look again.
+    def _heartbeat(self) -> int:
+        # Opening it makes a network file system refresh its cache.
         try:
             with (self.path / "alive").open("rb") as alive:
                 return os.fstat(alive.fileno()).st_mtime_ns

@@ -13,10 +13,10 @@ from bot.backends.environment import child_environment, needs_hub
 from bot.domain.errors import ConfigError
 from bot.domain.workflow.document import Resources
 
-# What Slurm's programs, and through them the jobs, see of the bot's own environment. Not more: it
-# holds the bot's secrets; and nothing about this machine's GPUs, which are not the nodes'.
+# The variables that Slurm's programs, and through them the jobs, inherit. No more: the bot's
+# environment holds its secrets, and this machine's GPUs are not the nodes'.
 _INHERITED = re.compile(r"HOME|LANG|LC_.*|LD_LIBRARY_PATH|LOGNAME|SLURM_CONF|TZ|USER|HF_.*")
-# How ``sbatch`` is told of a cluster; flags without a value may stand before the M.
+# sbatch's option for a cluster; flags without a value may precede the M.
 _CLUSTER = re.compile(r"--clusters?(?:=(.*))?|-[HhkOQsvV]*M(.+)?")
 _CLUSTER_VARIABLES = ("SBATCH_CLUSTERS", "SLURM_CLUSTERS")
 _GPUS = re.compile(r"[A-Za-z0-9_.-]+")
@@ -57,14 +57,14 @@ class SlurmOptions:
         """Read options from settings; unknown keys are ignored. Raises ConfigError."""
         known = {name: options[name] for name in cls.__dataclass_fields__ if name in options}
         if not known.get("shared_dir"):
-            hint = "Name a folder that this machine and every node see under the same path."
-            raise ConfigError("[backend.slurm] shared_dir", "it is needed, but not set", hint)
+            hint = "Set a folder that this machine and every node have under the same path."
+            raise ConfigError("[backend.slurm] shared_dir", "is not set", hint)
         known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
-        read = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
-        if not _GPUS.fullmatch(read.gpus):
+        chosen = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
+        if not _GPUS.fullmatch(chosen.gpus):
             hint = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
-            raise ConfigError("[backend.slurm] gpus", f"{read.gpus!r} is no GPU type", hint)
-        return read
+            raise ConfigError("[backend.slurm] gpus", f"{chosen.gpus!r} is no GPU type", hint)
+        return chosen
 
     @property
     def environment(self) -> dict[str, str]:
@@ -78,12 +78,12 @@ class SlurmOptions:
 
         Set in ``extra_args`` or, as for sbatch, by the environment.
         """
-        found = next(filter(None, (self.environ.get(name) for name in _CLUSTER_VARIABLES)), "")
-        words = iter(self.extra_args)
-        for word in words:
-            if option := _CLUSTER.fullmatch(word):
-                found = (option[1] or option[2] or next(words, "")).strip()
-        return found
+        cluster = next(filter(None, (self.environ.get(name) for name in _CLUSTER_VARIABLES)), "")
+        arguments = iter(self.extra_args)
+        for argument in arguments:
+            if option := _CLUSTER.fullmatch(argument):
+                cluster = (option[1] or option[2] or next(arguments, "")).strip()
+        return cluster
 
     @property
     def interpreter(self) -> str:
@@ -106,10 +106,10 @@ class SlurmOptions:
 
     def partition_args(self) -> tuple[str, ...]:
         """Return the ``sbatch`` arguments for where to run; ``extra_args`` come last and win."""
-        words = [f"--clusters={self.clusters}"] if self.clusters else []
-        words += [f"--partition={self.partition}"] if self.partition else []
-        words += [f"--account={self.account}"] if self.account else []
-        return (*words, *self.extra_args)
+        arguments = [f"--clusters={self.clusters}"] if self.clusters else []
+        arguments += [f"--partition={self.partition}"] if self.partition else []
+        arguments += [f"--account={self.account}"] if self.account else []
+        return (*arguments, *self.extra_args)
 
     def sbatch_args(self, resources: Resources) -> tuple[str, ...]:
         """Return the ``sbatch`` arguments for a job's resources.
@@ -126,6 +126,6 @@ class SlurmOptions:
         )
 
 
-def cluster_words(cluster: str) -> tuple[str, ...]:
+def cluster_args(cluster: str) -> tuple[str, ...]:
     """Return the argument that makes a Slurm program talk to ``cluster``; none for ""."""
     return (f"--clusters={cluster}",) if cluster else ()
