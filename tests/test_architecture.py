@@ -30,7 +30,7 @@ RULES: tuple[Rule, ...] = (
 
 BROAD_EXCEPTS = {
     "bot/backups.py::ScheduledBackups.run": "root of its task: the next one is still due",
-    "bot/backends/deepsquare/chain_watcher.py::Watcher._run": "root of the look at the chain: it goes on",
+    "bot/backends/deepsquare/chain_watcher.py::ChainWatcher._run": "root of polling: it goes on",
     "bot/services/lifecycle.py::Fanout.report": "one reporter's failure is not the job's",
     "bot/services/worker.py::Runner._let_go": "the job is given up: its reservation must go back",
     "bot/services/worker.py::Runner.carry": "root of a job's task: the step is done again",

@@ -414,7 +414,7 @@ def test_jobs_and_transactions_of_deepsquare_are_read(left: LeftBehind) -> None:
     assert (attempt.script, attempt.script_at, attempt.lock) == ("beefed", AT, 500 * 10**18)
     assert (attempt.block, attempt.status, attempt.settled) == (1003, 2, False)
     assert (settled.settled, settled.minutes, settled.attempts[0].cost) == (True, 7.25, 123)
-    slots = journal.slots()
+    slots = journal.pending_transactions()
     assert [(slot.nonce, slot.purpose) for slot in slots] == [
         (7, "request"),
         (8, "cancel"),
@@ -444,10 +444,10 @@ def test_job_folders_of_slurm_are_read(
     left: LeftBehind, name: str, number: str, over: bool, code: int | None
 ) -> None:
     folder = JobFolder(left.samples / "slurm" / "jobs" / name)
-    assert (folder.intended(), folder.number(), folder.is_over()) == (True, number, over)
+    assert (folder.has_intent(), folder.slurm_job_id(), folder.is_over()) == (True, number, over)
     traces = folder.state()
-    assert (traces.code, traces.cancelled) == (code, name == "cancelled")
-    assert traces.refused == ("No node has so many GPUs." if name == "refused" else "")
+    assert (traces.exit_code, traces.cancelled) == (code, name == "cancelled")
+    assert traces.rejection == ("No node has so many GPUs." if name == "refused" else "")
 
 
 async def test_a_job_of_the_release_that_slurm_starts_only_now_runs(left: LeftBehind) -> None:
@@ -458,4 +458,4 @@ async def test_a_job_of_the_release_that_slurm_starts_only_now_runs(left: LeftBe
         stdout=asyncio.subprocess.DEVNULL,
     )
     assert await process.wait() == 0
-    assert (folder.number(), folder.is_over(), folder.state().code) == ("4711", True, 0)
+    assert (folder.slurm_job_id(), folder.is_over(), folder.state().exit_code) == ("4711", True, 0)

@@ -1,7 +1,7 @@
-"""Where workflows run. One module or package here is one backend; its name is its ``kind``.
+"""Open the backend that ``[backend] kind`` names: each module or package here is one.
 
-There is no registry: ``[backend] kind`` names the module, which is imported when it is chosen, so
-that a backend's heavy libraries cost nothing to those who use another.
+There is no registry: the module is imported when it is chosen, so that a backend's heavy libraries
+cost nothing to those who use another.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ _NOT_BACKENDS = frozenset(
 
 
 def available_kinds() -> tuple[str, ...]:
-    """The backends that can be named in ``[backend] kind``."""
+    """Return the values that ``[backend] kind`` may have."""
     names = {module.name for module in pkgutil.iter_modules(__path__)}
     return tuple(sorted(names - _NOT_BACKENDS))
 
 
 async def open_backend(kind: str, options: Mapping[str, object]) -> Backend:
-    """Open the backend that ``kind`` names. Raises ConfigError if there is none, or it cannot."""
+    """Open the backend that ``kind`` names. Raises ConfigError if it is unknown or cannot open."""
     if kind not in available_kinds():
         raise ConfigError(
             "[backend] kind", f"{kind!r} is no backend", f"Use one of {available_kinds()}."

@@ -1,8 +1,8 @@
-"""The seam between the engine and whatever computes: one protocol, the fewest verbs.
+"""The protocol between the services and whatever computes.
 
-The engine sees this file and no concrete backend. Every backend passes the same conformance suite
-(``tests/backends/conformance.py``). What a backend may raise is the BackendError branch of
-``bot.domain.errors``; anything foreign is mapped inside the backend.
+The services import this file and no concrete backend. Every backend passes the same conformance
+suite (``tests/backends/conformance.py``) and raises only the BackendError branch of
+``bot.domain.errors``.
 """
 
 from __future__ import annotations
@@ -30,7 +30,7 @@ from bot.domain.workflow.document import Workflow
 
 @dataclass(frozen=True, slots=True)
 class Submission:
-    """A job as a backend receives it. ``job_id`` is ours and travels as the backend's job name."""
+    """A job to submit. ``job_id`` is the bot's id and becomes the backend's job name."""
 
     job_id: str
     workflow: Workflow
@@ -40,7 +40,7 @@ class Submission:
 class LogLine:
     """One line of the job's log, its newline included unless the log ends without one.
 
-    ``cursor`` names the position after this line; ``follow(handle, cursor)`` goes on behind it.
+    ``cursor`` names the position after this line; ``follow(handle, cursor)`` resumes behind it.
     """
 
     data: bytes
@@ -49,14 +49,14 @@ class LogLine:
 
 @dataclass(frozen=True, slots=True)
 class PriceQuote:
-    """What a job may cost. ``credits`` is None where computing is not paid for."""
+    """The maximum price of a job. ``credits`` is None where the backend charges nothing."""
 
     credits: Decimal | None = None
 
 
 @dataclass(frozen=True, slots=True)
 class FinalCost:
-    """What a job cost in the end, in credits, and what of the price came back."""
+    """What an ended job cost and how much of its price was refunded, in credits."""
 
     cost: Decimal
     refund: Decimal
@@ -65,7 +65,7 @@ class FinalCost:
 
 @dataclass(frozen=True, slots=True)
 class Health:
-    """Whether jobs can be taken now; if not, ``detail`` says why and ``mend`` what helps."""
+    """Whether the backend takes jobs now; ``detail`` says why not and ``hint`` how to fix it."""
 
     ok: bool
     detail: str
@@ -81,28 +81,28 @@ TERMINAL_EVENTS = (Exited, Failed, Cancelled, FundsExhausted)
 
 @runtime_checkable
 class Backend(Protocol):
-    """Runs workflows. Every method may be called again after a crash, in a new process."""
+    """Run workflows. Every method may be called again after a crash, in a new process."""
 
     name: str
 
     def upload_url(self, job_id: str) -> str:
-        """Where the job's steps publish files, without a trailing slash (``file://`` or https)."""
+        """Return the URL where the job's steps publish files, without a trailing slash."""
         ...
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """The most the job may cost."""
+        """Return the maximum price of the job."""
         ...
 
     async def submit(self, submission: Submission) -> BackendJobRef:
-        """Hand the job over; a second call with the same ``job_id`` returns the first handle.
+        """Submit the job. Idempotent: the same ``job_id`` gives the first handle again.
 
         Raises Unavailable (nothing was started, or ``find`` will tell), SubmissionRejected,
-        OutOfFunds.
+        InsufficientFunds.
         """
         ...
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """The handle of a job that was handed over earlier, or None if it never arrived.
+        """Return the handle of a job submitted earlier, or None if it never reached the backend.
 
         Raises Unavailable when that cannot be known now.
         """
@@ -111,53 +111,54 @@ class Backend(Protocol):
     def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """The log from ``cursor`` (None: from the first line), and the job's life, to its end.
+        """Yield log lines from ``cursor`` (None: from the first line) and lifecycle events.
 
-        The last item is one of ENDINGS; after it the iterator stops. Raises LogStreamLost when
-        the stream breaks: follow again from the last cursor. Never yields after an ending.
+        The last item is one of TERMINAL_EVENTS; nothing is yielded after it. Raises LogStreamLost
+        when the stream breaks: follow again from the last cursor.
         """
         ...
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Bring a published file to ``target``, whole or not at all, its size and sha256 checked.
+        """Download a published file to ``target`` atomically; size and sha256 are verified.
 
-        Raises ArtifactMissing (not allowed, too large), ArtifactDamaged (not there, or not as
-        announced, this time: it is worth another attempt), Unavailable.
+        Raises ArtifactMissing (not allowed, too large), ArtifactDamaged (absent, or not as
+        announced: worth a retry), Unavailable.
         """
         ...
 
     async def cancel(self, handle: BackendJobRef) -> None:
-        """Stop the job, waiting or running; no error if it is over. ``follow`` then ends."""
+        """Cancel the job, pending or running; no error if it has ended. ``follow`` then ends."""
         ...
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Wait until the job is paid for and say what it cost; None where nothing is paid for.
+        """Wait until the job is settled and return its cost; None where nothing is charged.
 
         Raises Unavailable when that cannot be known now.
         """
         ...
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Remove what is kept here of a job that is over, words and pictures; no other is touched.
+        """Delete the local data of an ended job: prompt, log and pictures. Other jobs are kept.
 
-        Raises Unavailable. What a service keeps elsewhere, it keeps for as long as it does.
+        Raises Unavailable. Data at a remote service lives as long as that service keeps it.
         """
         ...
 
     async def health(self) -> Health:
-        """Whether the service would take a job now; never raises."""
+        """Return whether the backend would take a job now; never raises."""
         ...
 
     async def aclose(self) -> None:
-        """Let go of connections. Running jobs are left running."""
+        """Close connections. Running jobs go on."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class WalletStatus:
-    """A wallet as its chain has it: the native coin, credits, and what may be drawn of them.
+    """Balances of a wallet on its chain.
 
-    ``scheduler`` is the contract that may draw up to ``allowance`` credits.
+    ``coins`` is the native coin; ``scheduler`` is the contract that may spend up to ``allowance``
+    credits.
     """
 
     address: str
@@ -170,50 +171,53 @@ class WalletStatus:
 
 @runtime_checkable
 class SupportsChecks(Protocol):
-    """A backend that can say in detail what is wrong with it, for ``gridbrush check``."""
+    """A backend with detailed checks for ``gridbrush check``."""
 
     async def run_checks(self, workflow: Workflow) -> Sequence[CheckResult]:
-        """Everything that can be wrong, each with its mend; ``workflow`` is a default grid."""
+        """Run every check and return its result with a hint; ``workflow`` is a default grid."""
         ...
 
 
 @runtime_checkable
 class Extendable(Protocol):
-    """A backend that stops a job when what was paid for it is used up, and can be paid more."""
+    """A backend that stops a job when its paid time is used up, and can be paid more."""
 
     async def extension(self, handle: BackendJobRef) -> Decimal | None:
-        """Return the credits that the job should be allowed in all so that it can go on.
+        """Return the total price in credits that the job needs to go on.
 
-        None while what it has is enough, and where no more may be paid. Raises Unavailable.
+        None while its current price is enough, and where no more may be paid. Raises Unavailable.
         """
         ...
 
     async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
-        """Raise what the job may cost to ``total`` credits in all.
+        """Raise the job's price to ``total`` credits in all.
 
-        Repeating it, after a crash too, pays once. Raises OutOfFunds, SubmissionRejected (it does
-        not run any more), Unavailable: whether it was paid is found out by the next call.
+        Idempotent, across restarts too. Raises InsufficientFunds, SubmissionRejected (the job does
+        not run any more), Unavailable: the next call then finds out whether it was paid.
         """
         ...
 
 
 @runtime_checkable
 class Describing(Protocol):
-    """A backend that knows what would run where a workflow calls ``txt2img.py``."""
+    """A backend that can tell which image engine runs where a workflow calls ``txt2img.py``."""
 
     async def painter(self) -> Painter:
-        """Return what would paint; never raises, and tells what it can."""
+        """Return the image engine, as far as it is known; never raises."""
         ...
 
 
 @runtime_checkable
 class SupportsWallet(Protocol):
-    """A backend that draws on the operator's wallet, for ``gridbrush wallet``."""
+    """A backend that pays from the operator's wallet, for ``gridbrush wallet``."""
 
     async def wallet_report(self) -> WalletStatus:
-        """Balances and allowance. Raises Unavailable."""
+        """Return balances and allowance. Raises Unavailable."""
         ...
 
     async def approve(self, amount: Decimal) -> None:
-        """Set how many credits may be drawn in all. Raises OutOfFunds (gas), Unavailable."""
+        """Set the contract's allowance in credits.
+
+        Raises InsufficientFunds (gas), Unavailable.
+        """
         ...

@@ -1,8 +1,7 @@
-"""Stand-ins for the container images of the stock templates: ``bot.txt2img`` behind their names.
+"""Local programs in place of the stock templates' container images: they run ``bot.txt2img``.
 
-Three small programs in one folder (``python``, ``txt2img.py``, ``upscale``), and the environment
-that makes a step find them. Shared by the backends that start steps on ordinary machines; it knows
-nothing of jobs.
+Three small programs in one folder (``python``, ``txt2img.py``, ``upscale``) and the environment in
+which a step finds them. Shared by the backends that start steps as plain processes.
 """
 
 from __future__ import annotations
@@ -17,10 +16,10 @@ from bot.domain.workflow.bash import ContainerStubs
 from bot.files import PRIVATE_PROGRAM, atomic_write
 
 PACKAGE_ROOT = str(Path(__file__).resolve().parents[2])
-"""The folder that holds the package ``bot``."""
+"""The folder that contains the package ``bot``."""
 
 _TXT2IMG = """\
-# Stands in for Stability's scripts/txt2img.py; takes --from-file, and reads NEGATIVE_PROMPT itself.
+# Replaces Stability's scripts/txt2img.py; accepts --from-file and reads NEGATIVE_PROMPT itself.
 import runpy
 
 runpy.run_module("bot.txt2img", run_name="__main__", alter_sys=True)
@@ -29,10 +28,10 @@ runpy.run_module("bot.txt2img", run_name="__main__", alter_sys=True)
 
 @dataclass(frozen=True, slots=True)
 class Txt2ImgConfig:
-    """What paints, and where: the options that ``bot.txt2img`` reads from its environment.
+    """The image engine and its device, passed to ``bot.txt2img`` in its environment.
 
-    ``device`` is ``cpu`` or ``cuda``; ``step_seconds`` is what a step of the sketch pretends to
-    need.
+    ``device`` is ``cpu`` or ``cuda``; ``step_seconds`` is how long one step of the sketch engine
+    takes.
     """
 
     engine: str
@@ -42,9 +41,9 @@ class Txt2ImgConfig:
 
 
 def container_stubs(
-    programs: Path, painting: Txt2ImgConfig, *, path: str, package_root: str = PACKAGE_ROOT
+    programs: Path, config: Txt2ImgConfig, *, path: str, package_root: str = PACKAGE_ROOT
 ) -> ContainerStubs:
-    """The stand-ins in the folder ``programs``; ``path`` is the PATH that goes on behind it.
+    """Return the stubs in the folder ``programs``; ``path`` is the PATH appended after it.
 
     ``package_root`` is empty where the interpreter has Gridbrush installed.
     """
@@ -53,28 +52,28 @@ def container_stubs(
         **({"PYTHONPATH": package_root} if package_root else {}),
         "PYTHONDONTWRITEBYTECODE": "1",
     }
-    painter = {
+    engine = {
         "TXT2IMG": str(programs / "txt2img.py"),
-        "PAINTER_ENGINE": painting.engine,
-        "PAINTER_MODEL": painting.model,
-        "PAINTER_STEP_SECONDS": str(painting.step_seconds),
-        "DEVICE": painting.device,
+        "PAINTER_ENGINE": config.engine,
+        "PAINTER_MODEL": config.model,
+        "PAINTER_STEP_SECONDS": str(config.step_seconds),
+        "DEVICE": config.device,
     }
     return ContainerStubs(
         {
-            "library/stable-diffusion": {**shared, **painter},
+            "library/stable-diffusion": {**shared, **engine},
             "library/upscaling": {**shared, "UPSCALE": str(programs / "upscale")},
         }
     )
 
 
 def write_container_stubs(programs: Path, interpreter: str) -> None:
-    """Write the programs, each whole or not at all; they run in ``interpreter``. Blocking."""
+    """Write the stub programs atomically; they run in ``interpreter``. Blocking."""
     programs.mkdir(mode=0o700, parents=True, exist_ok=True)
     python = shlex.quote(interpreter)
     files = {
         "python": f'#!/bin/sh\nexec {python} "$@"\n',
-        "upscale": f'#!/bin/sh\nexec {python} -m bot.painter.upscale "$@"\n',
+        "upscale": f'#!/bin/sh\nexec {python} -m bot.txt2img.upscale "$@"\n',
         "txt2img.py": _TXT2IMG,
     }
     for name, text in files.items():

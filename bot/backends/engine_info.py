@@ -1,8 +1,7 @@
-"""What would paint, asked of ``bot.txt2img`` itself: it knows models, and the bot does not.
+"""Ask ``bot.txt2img`` which image engine and model a backend would use.
 
-The answer is the line of JSON of ``python -m bot.txt2img.describe``, which reads a model's folder
-and loads no library. It says what members are told before they are charged, and what ``gridbrush
-check`` finds.
+``python -m bot.txt2img.describe`` answers with one line of JSON; it reads a model's folder and
+loads no library. Members see the answer before they are charged, operators in ``gridbrush check``.
 """
 
 from __future__ import annotations
@@ -19,28 +18,30 @@ from bot.domain.checks import CheckResult
 from bot.domain.image_engine import SCRIPT, SKETCH, Painter
 
 MODULE: Final = "bot.txt2img.describe"
-FINDING: Final = "what paints"
-_SECONDS = 30.0
+CHECK_NAME: Final = "image engine"
+_TIMEOUT_SECONDS = 30.0
 
 
 @dataclass(frozen=True, slots=True)
 class Description:
-    """What would paint, in words for the operator, and what is wrong with it.
+    """The image engine, a summary for the operator, and its problems.
 
-    ``problems`` are pairs of what is wrong and what helps; ``where`` names the section of the
-    settings.
+    ``problems`` are pairs of problem and hint.
     """
 
     painter: Painter
     detail: str = ""
     problems: tuple[tuple[str, str], ...] = ()
 
-    def findings(self, where: str) -> tuple[CheckResult, ...]:
-        """Return one finding for each problem; where there is none, what paints."""
+    def check_results(self, section: str) -> tuple[CheckResult, ...]:
+        """Return a failed check for each problem, or one passed check.
+
+        ``section`` is the section of the settings.
+        """
         if not self.problems:
-            return (CheckResult(FINDING, True, self.detail or self.painter.show()),)
+            return (CheckResult(CHECK_NAME, True, self.detail or self.painter.show()),)
         return tuple(
-            CheckResult(FINDING, False, f"{where} {problem}", hint)
+            CheckResult(CHECK_NAME, False, f"{section} {problem}", hint)
             for problem, hint in self.problems
         )
 
@@ -48,34 +49,34 @@ class Description:
 HOSTED: Final = Description(Painter(SCRIPT), "Stability's txt2img.py, the model of each request")
 
 
-def read_description(text: str) -> Description:
-    """Return what the program's answer says. Raises ValueError for anything else."""
+def parse_description(text: str) -> Description:
+    """Parse the JSON that the program prints. Raises ValueError."""
     try:
-        said = json.loads(text)
-        painter = Painter(str(said["engine"]), str(said["model"]), bool(said["negative"]))
-        problems = tuple((str(problem), str(hint)) for problem, hint in said["problems"])
-        facts = [painter.show()]
-        if said["family"]:
-            facts.append(f"family {said['family']}")
-        if said["guidance"] is not None:
-            facts.append(f"guidance {said['guidance']:g}")
+        answer = json.loads(text)
+        painter = Painter(str(answer["engine"]), str(answer["model"]), bool(answer["negative"]))
+        problems = tuple((str(problem), str(hint)) for problem, hint in answer["problems"])
+        details = [painter.show()]
+        if answer["family"]:
+            details.append(f"family {answer['family']}")
+        if answer["guidance"] is not None:
+            details.append(f"guidance {answer['guidance']:g}")
         if not painter.negative:
-            facts.append("negative prompts have no effect and are refused")
-        if said["note"]:
-            facts.append(str(said["note"]))
+            details.append("negative prompts have no effect and are refused")
+        if answer["note"]:
+            details.append(str(answer["note"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f"{error!r} in what {MODULE} said") from error
-    return Description(painter, ", ".join(facts), problems)
+        raise ValueError(f"{error!r} in the answer of {MODULE}") from error
+    return Description(painter, ", ".join(details), problems)
 
 
-def variables(painting: Txt2ImgConfig) -> Mapping[str, str]:
-    """Return the environment that the program reads beside that of the machine."""
-    return {"PAINTER_ENGINE": painting.engine, "PAINTER_MODEL": painting.model}
+def engine_variables(config: Txt2ImgConfig) -> Mapping[str, str]:
+    """Return the variables that the program reads in addition to the machine's environment."""
+    return {"PAINTER_ENGINE": config.engine, "PAINTER_MODEL": config.model}
 
 
-async def describe(painting: Txt2ImgConfig, environment: Mapping[str, str]) -> Description:
-    """Return what would paint on this machine, in ``environment``; never raises."""
-    if painting.engine == SKETCH or (painting.engine == "auto" and not painting.model):
+async def describe(config: Txt2ImgConfig, environment: Mapping[str, str]) -> Description:
+    """Return the image engine of this machine in ``environment``; never raises."""
+    if config.engine == SKETCH or (config.engine == "auto" and not config.model):
         return Description(Painter(SKETCH))
     try:
         process = await asyncio.create_subprocess_exec(
@@ -83,19 +84,19 @@ async def describe(painting: Txt2ImgConfig, environment: Mapping[str, str]) -> D
             stdin=asyncio.subprocess.DEVNULL,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.DEVNULL,
-            cwd="/",  # as in a job, a relative path leads nowhere
-            env={**environment, "PYTHONPATH": PACKAGE_ROOT, **variables(painting)},
+            cwd="/",  # as in a job, a relative path does not resolve
+            env={**environment, "PYTHONPATH": PACKAGE_ROOT, **engine_variables(config)},
         )
         try:
-            async with asyncio.timeout(_SECONDS):
+            async with asyncio.timeout(_TIMEOUT_SECONDS):
                 out, _ = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
                 await process.wait()
-        return read_description(out.decode())
+        return parse_description(out.decode())
     except (OSError, ValueError) as error:
-        problem = f"model cannot be looked at: {str(error) or type(error).__name__}"
-        # Only the name is certain; what the model can do shows when it paints.
-        guess = Painter("diffusers", painting.model.rstrip("/").rpartition("/")[2])
-        return Description(guess, "", ((problem, "Run gridbrush check again."),))
+        problem = f"model cannot be read: {str(error) or type(error).__name__}"
+        # Only the name is certain; what the model supports shows when it runs.
+        unknown = Painter("diffusers", config.model.rstrip("/").rpartition("/")[2])
+        return Description(unknown, "", ((problem, "Run gridbrush check again."),))

@@ -1,6 +1,6 @@
-"""Jobs as folders: which folder is a job's, its log read by offset, old ones forgotten.
+"""Job folders: paths, incremental log reads, verified copies of published files, expiry.
 
-Shared by the backends whose jobs leave their truth in files. It knows nothing of how a job runs.
+Shared by the backends that keep a job's state in files.
 """
 
 from __future__ import annotations
@@ -31,37 +31,37 @@ from bot.files import atomic_write
 KEEP_DAYS = 7
 READ_BYTES = 1 << 18
 PASS_BYTES = 1 << 20
-"""Bytes of a log that are read before the job itself is looked at again."""
+"""Bytes of a log that are read before the job's state is read again."""
 
 
 def job_dir(jobs: Path, job_id: str) -> Path:
-    """The folder of a job. Raises SubmissionRejected for an id that is no safe file name."""
+    """Return the folder of a job. Raises SubmissionRejected for an id that is no safe file name."""
     if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,63}", job_id):
         raise SubmissionRejected(f"{job_id!r} cannot be a job id")
     return jobs / job_id
 
 
 async def read_log_lines(log: Path, offset: int, *, final: bool) -> list[LogLine]:
-    """Some lines that begin at byte ``offset``, empty at the end of the log.
+    """Read some lines from byte ``offset`` on; an empty list means the end of the log.
 
-    A last line without its newline counts only if the log is ``final``. A line is torn only if it
+    A last line without its newline counts only if the log is ``final``. A line is split only if it
     is longer than READ_BYTES. Raises LogStreamLost.
     """
-    data = await asyncio.to_thread(_read, log, offset)
-    pieces = data.splitlines(keepends=True)
-    torn = bool(pieces) and not pieces[-1].endswith(b"\n")
-    full = len(data) == READ_BYTES
-    if torn and (len(pieces) > 1 if full else not final):
-        pieces.pop()
+    data = await asyncio.to_thread(_read_bytes, log, offset)
+    chunks = data.splitlines(keepends=True)
+    is_partial = bool(chunks) and not chunks[-1].endswith(b"\n")
+    is_full = len(data) == READ_BYTES
+    if is_partial and (len(chunks) > 1 if is_full else not final):
+        chunks.pop()
     lines: list[LogLine] = []
-    for piece in pieces:
-        offset += len(piece)
-        lines.append(LogLine(piece, str(offset)))
+    for chunk in chunks:
+        offset += len(chunk)
+        lines.append(LogLine(chunk, str(offset)))
     return lines
 
 
 def write_private(path: Path, text: str) -> None:
-    """Write ``text`` to a file that only its owner may read, kept by the disk. Blocking."""
+    """Write and fsync a file that only its owner may read. Blocking."""
     descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     with open(descriptor, "w", encoding="utf-8") as out:
         out.write(text)
@@ -70,7 +70,7 @@ def write_private(path: Path, text: str) -> None:
 
 
 async def log_size(log: Path) -> int:
-    """Return how many bytes the log has now, 0 if there is none. Raises LogStreamLost."""
+    """Return the size of the log in bytes, 0 if there is none. Raises LogStreamLost."""
 
     def size() -> int:
         try:
@@ -88,10 +88,10 @@ async def read_lines_until(
 ) -> AsyncIterator[LogLine]:
     """Yield the lines that begin between two byte offsets, for at most ``seconds``.
 
-    However fast a log grows, and whoever goes on writing into it, this comes to an end.
+    This ends however fast the log grows, and whoever still writes into it.
     """
-    give_up = time.monotonic() + seconds
-    while offset < end and time.monotonic() < give_up:
+    deadline = time.monotonic() + seconds
+    while offset < end and time.monotonic() < deadline:
         lines = await read_log_lines(log, offset, final=final)
         if not lines:
             return
@@ -101,19 +101,19 @@ async def read_lines_until(
 
 
 def delete_expired(jobs: Path, now: float, last_files: Iterable[str] = ("result",)) -> None:
-    """Remove the folders of jobs that ended ``KEEP_DAYS`` ago.
+    """Delete the folders of jobs that ended ``KEEP_DAYS`` ago.
 
-    A job has ended when one of ``last_files`` is there; ``now`` is in Unix seconds. Blocking.
+    A job has ended when one of ``last_files`` exists; ``now`` is in Unix seconds. Blocking.
     """
-    horizon = now - KEEP_DAYS * 86400
+    cutoff = now - KEEP_DAYS * 86400
     for name in last_files:
         for last in jobs.glob(f"*/{name}"):
             with contextlib.suppress(FileNotFoundError):
-                if last.stat().st_mtime < horizon:
+                if last.stat().st_mtime < cutoff:
                     shutil.rmtree(last.parent, ignore_errors=True)
 
 
-def _read(path: Path, offset: int) -> bytes:
+def _read_bytes(path: Path, offset: int) -> bytes:
     try:
         with path.open("rb") as log:
             log.seek(offset)
@@ -125,24 +125,24 @@ def _read(path: Path, offset: int) -> bytes:
 
 
 MAX_BYTES = 256 * 1024 * 1024
-CHUNK = 1 << 20
+CHUNK_BYTES = 1 << 20
 
 
 def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
-    """The file behind a ``file://`` address, which must lie below ``folder``.
+    """Return the path behind a ``file://`` URL, which must lie below ``folder``.
 
-    Raises ArtifactMissing for any other address, whatever tricks it holds, ArtifactDamaged while
-    there is no such file, and Unavailable while the folder itself is away. Blocking.
+    Raises ArtifactMissing for any other URL, ArtifactDamaged while the file does not exist, and
+    Unavailable while the folder itself is not mounted. Blocking.
     """
     parts = urlsplit(artifact.url)
     if parts.scheme != "file" or parts.netloc:
-        raise ArtifactMissing(f"{artifact.url!r} is not an address of this machine")
+        raise ArtifactMissing(f"{artifact.url!r} is not a local file")
     path = Path(unquote(parts.path)).resolve()
     if not path.is_relative_to(folder.resolve()):
         raise ArtifactMissing(f"{artifact.url!r} is outside the folder where jobs publish")
     if not folder.is_dir():
         raise Unavailable(f"{folder} is not there; is it mounted?")
-    # To list a folder makes a network file system look again for what was not there a moment ago.
+    # Listing the folder makes a network file system refresh its cache.
     with contextlib.suppress(OSError):
         os.listdir(path.parent)
     if not path.is_file():
@@ -151,23 +151,29 @@ def resolve_artifact(artifact: Artifact, folder: Path) -> Path:
 
 
 def copy_published(artifact: Artifact, folder: Path, target: Path) -> None:
-    """Copy a published file from below ``folder``, checked. Raises as its two halves. Blocking."""
+    """Copy a published file from below ``folder`` and verify it. Blocking.
+
+    Raises as ``resolve_artifact`` and ``copy_verified`` do.
+    """
     copy_verified(resolve_artifact(artifact, folder), artifact, target)
 
 
 def copy_verified(source: Path, artifact: Artifact, target: Path) -> None:
-    """Copy a file and check it on the way; ``target`` appears whole or not at all. Blocking.
+    """Copy a file to ``target`` atomically, verifying size and sha256. Blocking.
 
-    Raises as ``write_checked``, and Unavailable while the file cannot be read.
+    Raises as ``write_verified``, and Unavailable while the file cannot be read.
     """
     write_verified(_chunks(source), artifact, target)
 
 
 def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) -> None:
-    """Write chunks to ``target`` through a temporary file. Raises ArtifactMissing if too much was
-    announced, ArtifactDamaged if something else came than was announced. Blocking."""
+    """Write chunks to ``target`` atomically, verifying size and sha256. Blocking.
+
+    Raises ArtifactMissing if the announced size is too large, ArtifactDamaged if the bytes are not
+    those that were announced.
+    """
     if artifact.size > MAX_BYTES:
-        raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
+        raise ArtifactMissing(f"{artifact.size} bytes announced, the limit is {MAX_BYTES}")
     digest, size = hashlib.sha256(), 0
     target.parent.mkdir(parents=True, exist_ok=True)
     with atomic_write(target) as part:
@@ -185,7 +191,7 @@ def write_verified(chunks: Iterable[bytes], artifact: Artifact, target: Path) ->
 def _chunks(source: Path) -> Iterator[bytes]:
     try:
         with source.open("rb") as stream:
-            while chunk := stream.read(CHUNK):
+            while chunk := stream.read(CHUNK_BYTES):
                 yield chunk
     except FileNotFoundError as error:
         raise ArtifactDamaged(f"{source} is not there (any more)") from error

@@ -1,9 +1,9 @@
-"""Runs workflows as processes on this machine.
+"""Run workflows as processes on this machine.
 
-A job is a folder: its script, its log, what it published, and a lock that the job's processes
-hold as long as any of them lives. All truth is in that folder, so a job outlives the bot, is found
-again by our id, and is never started twice. The container images of the stock templates are stood
-in for by ``bot.txt2img``, or run for real when a container runtime is configured.
+A job is a folder: script, log, published files, and a lock file that the job's processes hold
+while any of them lives. All state is in that folder, so a job outlives the bot, is found again by
+its id, and never starts twice. The container images of the stock templates are replaced by
+``bot.txt2img``, or run for real when a container runtime is configured.
 """
 
 from __future__ import annotations
@@ -55,17 +55,17 @@ NAME = "local"
 KEEP_DAYS = job_folders.KEEP_DAYS
 GRACE_SECONDS = 4.0
 STOPPED_SECONDS = 2.0
-"""For the rest of a stopped job's log."""
+"""How long the rest of a cancelled job's log is read."""
 
-# What a job may see of the bot's own environment. Not more: it holds the bot's secrets.
+# The variables that a job inherits. No more: the bot's environment holds its secrets.
 _INHERITED = re.compile(
     r"HOME|LANG|LC_.*|TMPDIR|TZ|USER|LD_LIBRARY_PATH|CUDA_.*|NVIDIA_.*|HF_.*|HIP_.*|ROCR_.*|OMP_.*"
 )
 # In the environment of everything that a job starts.
-_MARK = "GRIDBRUSH_JOB"
-# The intermediate shell leads the job's process group, writes the group's number and is gone, so
-# that the job is nobody's child and nobody has to wait for it.
-_LAUNCH = """
+_JOB_VARIABLE = "GRIDBRUSH_JOB"
+# The intermediate shell leads the job's process group, writes the group id and exits, so that the
+# job is no child of the bot and need not be waited for.
+_START_SCRIPT = """
 umask 077
 { printf '%s\\n' "$$" > group.part && mv group.part group; } || exit 28
 bash script.sh </dev/null >>log 2>&1 &
@@ -74,7 +74,7 @@ bash script.sh </dev/null >>log 2>&1 &
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """The options of ``[backend.local]``; jobs are kept in ``data_dir/local``."""
+    """The options of ``[backend.local]``. Jobs are kept in ``data_dir/local``."""
 
     data_dir: Path
     tasks: int
@@ -97,7 +97,7 @@ async def open(options: Mapping[str, object]) -> LocalBackend:
 
 
 class LocalBackend:
-    """Jobs in ``root/jobs/<id>``; task slots in ``root/slots``; stand-ins in ``root/bin``."""
+    """Jobs in ``root/jobs/<id>``, task slots in ``root/slots``, container stubs in ``root/bin``."""
 
     name = NAME
 
@@ -107,7 +107,7 @@ class LocalBackend:
         self._jobs = self._root / "jobs"
 
     def prepare(self) -> None:
-        """Make the folders and stand-ins, and forget jobs that ended a week ago. Blocking."""
+        """Create folders and container stubs, and delete jobs that ended a week ago. Blocking."""
         try:
             for folder in (self._options.data_dir, self._root, self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -119,11 +119,11 @@ class LocalBackend:
         delete_expired(self._jobs, time.time())
 
     def upload_url(self, job_id: str) -> str:
-        """A folder of the job, as a ``file://`` address."""
+        """Return the job's ``published`` folder as a ``file://`` URL."""
         return (self._folder(job_id) / "published").as_uri()
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """Nothing: the machine is one's own."""
+        """Return no price: local jobs cost nothing."""
         return PriceQuote()
 
     async def submit(self, submission: Submission) -> BackendJobRef:
@@ -136,55 +136,58 @@ class LocalBackend:
         return BackendJobRef(NAME, submission.job_id)
 
     def script(self, submission: Submission) -> str:
-        """The job as the bash script that would run it. Raises WorkflowError."""
-        return to_bash(submission.workflow, self._site(self._folder(submission.job_id)))
+        """Render the job as a bash script. Raises WorkflowError."""
+        folder = self._folder(submission.job_id)
+        return to_bash(submission.workflow, self._execution_environment(folder))
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """The job's handle if it ever started."""
+        """Return the job's handle if it ever started."""
         folder = self._folder(job_id)
-        started = await asyncio.to_thread(lambda: (folder / "group").exists() or _alive(folder))
+        started = await asyncio.to_thread(
+            lambda: (folder / "group").exists() or _is_running(folder)
+        )
         return BackendJobRef(NAME, job_id) if started else None
 
     async def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """The job's log file from a byte offset on, then how the job ended."""
+        """Yield the log from a byte offset on, then the terminal event."""
         folder = self._folder(handle.id)
         log = folder / "log"
         offset = int(cursor or 0)
         while True:
-            # Asked before reading: whatever an ended job wrote is then in the file.
+            # Read before the log: then the log of an ended job is complete.
             over, stopped = await asyncio.to_thread(_state, folder)
             size = await log_size(log)
-            # A part at a time while it runs: a job that prints without end can still be stopped.
+            # In parts while it runs: a job that prints without end can still be cancelled.
             end = size if over else min(size, offset + PASS_BYTES)
             seconds = STOPPED_SECONDS if stopped else math.inf
             async for line in read_lines_until(log, offset, end, final=over, seconds=seconds):
                 offset = int(line.cursor)
                 yield line
             if over:
-                yield _ending(folder)
+                yield _end_event(folder)
                 return
             await asyncio.sleep(self._options.poll_seconds if end == size else 0)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Copy a published file, checked, in a thread."""
+        """Copy and verify a published file in a thread."""
         await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: BackendJobRef) -> None:
-        """Stop the whole process group: SIGTERM, and SIGKILL for what is left after 4 s."""
+        """Stop the process group: SIGTERM, then SIGKILL for what is left after 4 s."""
         await asyncio.to_thread(self._stop, self._folder(handle.id))
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Nothing is paid for here."""
+        """Return None: local jobs cost nothing."""
         return None
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Remove the job's folder, unless any of its processes lives."""
-        await asyncio.to_thread(self._forget, self._folder(job_id))
+        """Delete the job's folder, unless one of its processes lives."""
+        await asyncio.to_thread(self._delete, self._folder(job_id))
 
     async def health(self) -> Health:
-        """Whether bash and the configured engine or runtime are there."""
+        """Return whether bash and the configured container runtime are installed."""
         if shutil.which("bash") is None:
             return Health(False, "bash is not installed", "Install bash; the job scripts need it.")
         runtime = self._options.container
@@ -196,20 +199,20 @@ class LocalBackend:
         return Health(True, f"{self._options.tasks} task slots, engine {self._options.engine}")
 
     async def painter(self) -> Painter:
-        """Return what would paint in this machine's processes, or in the container."""
-        return (await self._described()).painter
+        """Return the image engine of this machine or of the container."""
+        return (await self._describe_engine()).painter
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
-        """Look at the model, which nothing loads before the first picture."""
-        return (await self._described()).findings("[backend.local]")
+        """Check the model, which nothing loads before the first picture."""
+        return (await self._describe_engine()).check_results("[backend.local]")
 
     async def aclose(self) -> None:
-        """Nothing is held open; jobs go on."""
+        """Do nothing: no connection is open, and jobs go on."""
 
-    async def _described(self) -> Description:
+    async def _describe_engine(self) -> Description:
         if self._options.container != "none":
             return HOSTED
-        return await describe(self._painting(), self._environment())
+        return await describe(self._txt2img_config(), self._environment())
 
     def _folder(self, job_id: str) -> Path:
         return job_dir(self._jobs, job_id)
@@ -226,10 +229,10 @@ class LocalBackend:
             (folder / "published").mkdir(mode=0o700, exist_ok=True)
             write_private(folder / "script.sh", script)
             write_private(folder / "log", "")
-            launched = subprocess.run(
-                ["bash", "-c", _LAUNCH],
+            result = subprocess.run(
+                ["bash", "-c", _START_SCRIPT],  # noqa: S607  # found on PATH, as in jobs
                 cwd=folder,
-                env={**self._environment(), _MARK: folder.name},
+                env={**self._environment(), _JOB_VARIABLE: folder.name},
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
@@ -237,9 +240,9 @@ class LocalBackend:
                 pass_fds=(lock.fileno(),),
                 check=False,
             )
-            if launched.returncode != 0:
-                # Nothing was started: without its group the job could never be stopped.
-                raise OSError(errno.ENOSPC, "its group cannot be written down", str(folder))
+            if result.returncode != 0:
+                # Nothing was started: without its group id the job could never be cancelled.
+                raise OSError(errno.ENOSPC, "the process group cannot be saved", str(folder))
 
     def _stop(self, folder: Path) -> None:
         if (folder / "result").exists() or not folder.exists():
@@ -248,21 +251,21 @@ class LocalBackend:
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
             group = int((folder / "group").read_text())
             for number in (signal.SIGTERM, signal.SIGKILL):
-                # The number cannot have been given to anyone else while the lock is held.
-                if _alive(folder):
+                # The id cannot be reused while the lock is held.
+                if _is_running(folder):
                     os.killpg(group, number)
-                    _await_end(folder)
-        # What left the group holds the lock still, and is known by it.
-        for process in _holders(folder):
+                    _wait_for_exit(folder)
+        # Processes that left the group still hold the lock.
+        for process in _find_lock_holders(folder):
             with contextlib.suppress(ProcessLookupError):
                 os.kill(process, signal.SIGKILL)
-        _await_end(folder)
+        _wait_for_exit(folder)
         shutil.rmtree(folder / "scratch", ignore_errors=True)
 
-    def _forget(self, folder: Path) -> None:
+    def _delete(self, folder: Path) -> None:
         if (folder / "result").exists():
-            _await_end(folder)  # its last process may still be on its way out
-        if not _alive(folder):
+            _wait_for_exit(folder)  # its last process may still be on its way out
+        if not _is_running(folder):
             shutil.rmtree(folder, ignore_errors=True)
 
     def _environment(self) -> dict[str, str]:
@@ -271,7 +274,7 @@ class LocalBackend:
         hub = needs_hub(options.engine, options.model)
         return child_environment(source, _INHERITED, hub=hub)
 
-    def _site(self, folder: Path) -> ExecutionEnvironment:
+    def _execution_environment(self, folder: Path) -> ExecutionEnvironment:
         slot = (sys.executable, "-I", task_slots.__file__, str(self._root / "slots"))
         return ExecutionEnvironment(
             storage=str(folder / "scratch"),
@@ -279,8 +282,8 @@ class LocalBackend:
             result=str(folder / "result"),
             launcher=ProcessLauncher((*slot, str(self._options.tasks))),
             containers=self._containers(folder),
-            # A container's own txt2img.py has to be told; a stand-in's environment says it again.
-            environment={"DEVICE": self._painting().device},
+            # For a container's own txt2img.py; a stub's environment repeats it.
+            environment={"DEVICE": self._txt2img_config().device},
         )
 
     def _containers(self, folder: Path) -> ContainerRuntime:
@@ -290,20 +293,20 @@ class LocalBackend:
             return OciRuntime(options.container, shared=shared)
         source = os.environ if options.environ is None else options.environ
         path = source.get("PATH", os.defpath)
-        return container_stubs(self._root / "bin", self._painting(), path=path)
+        return container_stubs(self._root / "bin", self._txt2img_config(), path=path)
 
-    def _painting(self) -> Txt2ImgConfig:
+    def _txt2img_config(self) -> Txt2ImgConfig:
         options = self._options
-        device = options.device if options.device != "auto" else _device()
+        device = options.device if options.device != "auto" else _detect_device()
         return Txt2ImgConfig(options.engine, options.model, device, options.step_seconds)
 
 
-def _device() -> str:
+def _detect_device() -> str:
     return "cuda" if shutil.which("nvidia-smi") else "cpu"
 
 
-def _alive(folder: Path) -> bool:
-    """Whether any process of the job lives: they hold the lock."""
+def _is_running(folder: Path) -> bool:
+    """Return whether a process of the job lives: they hold the lock."""
     try:
         with (folder / "alive").open("a") as lock:
             # Shared, so that two who ask at once do not take each other for the job.
@@ -316,38 +319,38 @@ def _alive(folder: Path) -> bool:
 
 
 def _state(folder: Path) -> tuple[bool, bool]:
-    """Return whether the job is over, and whether somebody wanted it stopped."""
-    over = not _alive(folder) or (folder / "result").exists()
+    """Return whether the job has ended, and whether it was cancelled."""
+    over = not _is_running(folder) or (folder / "result").exists()
     return over, (folder / "cancelled").exists()
 
 
-def _holders(folder: Path) -> list[int]:
-    """Return the job's own processes that hold its lock; none where there is no ``/proc``.
+def _find_lock_holders(folder: Path) -> list[int]:
+    """Return the job's own processes that hold its lock; empty where there is no ``/proc``.
 
-    Whoever only asks whether the job lives has the file open for a moment too, but not the mark.
+    A process that only tests the lock has the file open for a moment too, but not the variable.
     """
     lock = os.path.realpath(folder / "alive")
-    mark = f"{_MARK}={folder.name}".encode()
+    variable = f"{_JOB_VARIABLE}={folder.name}".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
         with contextlib.suppress(OSError):
-            marked = mark in (process / "environ").read_bytes().split(b"\0")
-            if marked and any(os.readlink(file) == lock for file in (process / "fd").iterdir()):
+            is_job = variable in (process / "environ").read_bytes().split(b"\0")
+            if is_job and any(os.readlink(file) == lock for file in (process / "fd").iterdir()):
                 found.append(int(process.name))
     return found
 
 
-def _await_end(folder: Path) -> None:
-    timeouts = time.monotonic() + GRACE_SECONDS
-    while _alive(folder) and time.monotonic() < timeouts:
+def _wait_for_exit(folder: Path) -> None:
+    deadline = time.monotonic() + GRACE_SECONDS
+    while _is_running(folder) and time.monotonic() < deadline:
         time.sleep(0.02)
 
 
-def _ending(folder: Path) -> LifecycleEvent:
+def _end_event(folder: Path) -> LifecycleEvent:
     try:
         code: int | None = int((folder / "result").read_text())
     except (FileNotFoundError, ValueError):
         code = None
     if (folder / "cancelled").exists() and code != 0:
         return Cancelled(by=0)
-    return Exited(code, "" if code is not None else "its processes are gone")
+    return Exited(code, "" if code is not None else "its processes have disappeared")

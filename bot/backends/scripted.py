@@ -1,7 +1,7 @@
-"""Replays a recorded run: the same log, signed with the job's own key, in the same rhythm.
+"""Replay a recorded run: the same log, signed with the job's own key, at the same pace.
 
-For tests, demonstrations and faults on demand. What has happened follows from the clock alone and
-the moment a job was taken, which is on disk: a replay goes on across restarts like a real job.
+For tests, demonstrations and fault injection. Progress follows from the clock and the submission
+time, which is on disk, so a replay continues across restarts like a real job.
 """
 
 from __future__ import annotations
@@ -32,10 +32,10 @@ from bot.domain.workflow.document import Workflow
 
 @dataclass(frozen=True, slots=True)
 class RecordedLine:
-    """One line of the log, ``at`` seconds after the job was taken.
+    """One line of the log, ``at`` seconds after submission.
 
-    ``line`` is said as it is; ``mark`` (``row-done row=1 seed=7``) is signed first. ``file`` names
-    the picture that is published just before, and adds its size, digest and address to the marker.
+    ``line`` is printed as it is; ``mark`` (``row-done row=1 seed=7``) is signed first. ``file``
+    names the image that is published just before, and adds its size, digest and URL to the marker.
     """
 
     at: float
@@ -46,7 +46,7 @@ class RecordedLine:
 
 @dataclass(frozen=True, slots=True)
 class Recording:
-    """A run: its lines in order of time, and how it ends ``tail`` seconds after the last."""
+    """A recorded run: its lines in order of time, and its end ``tail`` seconds after the last."""
 
     lines: tuple[RecordedLine, ...]
     end_event: LifecycleEvent = field(default_factory=lambda: Exited(0))
@@ -54,28 +54,28 @@ class Recording:
 
     @classmethod
     def load(cls, path: Path) -> Recording:
-        """Read a recording: one JSON object a line with the fields of Beat, or ``{"exit": n}``.
+        """Load a recording: one JSON object a line with RecordedLine's fields, or ``{"exit": n}``.
 
-        Raises ConfigError with the line.
+        Raises ConfigError with file and line number.
         """
-        beats: list[RecordedLine] = []
-        ending: LifecycleEvent = Exited(0)
+        lines: list[RecordedLine] = []
+        end_event: LifecycleEvent = Exited(0)
         try:
-            lines = path.read_text(encoding="utf-8").splitlines()
+            texts = path.read_text(encoding="utf-8").splitlines()
         except OSError as error:
             hint = "Name a readable file."
             raise ConfigError("[backend.scripted] recording", str(error), hint) from error
-        for number, text in enumerate(lines, 1):
+        for number, text in enumerate(texts, 1):
             try:
                 entry = json.loads(text)
                 if "exit" in entry:
-                    ending = Exited(int(entry["exit"]))
+                    end_event = Exited(int(entry["exit"]))
                 else:
-                    beats.append(RecordedLine(**entry))
+                    lines.append(RecordedLine(**entry))
             except (ValueError, TypeError) as error:
                 hint = 'Write {"at": seconds, "line" or "mark": text} or {"exit": status}.'
                 raise ConfigError(f"{path}:{number}", str(error), hint) from error
-        return cls(tuple(beats), ending)
+        return cls(tuple(lines), end_event)
 
 
 def synthetic_recording(
@@ -86,37 +86,39 @@ def synthetic_recording(
     steps: int = 4,
     grid: bool = True,
 ) -> Recording:
-    """What the stock workflow would say for this job if its rows took ``seconds``."""
+    """Return the log that the stock workflow would print if its rows took ``seconds``."""
     env = {variable.key: variable.value for variable in workflow.env}
     rows, base = int(env.get("ROWS", "1")), int(env.get("SEED_BASE", "0"))
     numbers = range(1, rows + 1)
-    beats = [
+    lines = [
         RecordedLine(0.0, line="--- Job has started ---"),
         RecordedLine(0.0, mark=f"start rows={rows}"),
     ]
-    beats += [RecordedLine(0.0, mark=f"row-start row={n} seed={base + n - 1}") for n in numbers]
+    lines += [RecordedLine(0.0, mark=f"row-start row={n} seed={base + n - 1}") for n in numbers]
     for step in range(1, steps + 1):
         percent = 100 * step // steps
-        bar = (
+        progress = (
             f"DDIM Sampler: {percent:3d}%|{'#' * (percent // 10):10}| {step}/{steps} [00:01<00:01]"
         )
-        beats += [RecordedLine(seconds * step / steps, line=f"[row {n}] {bar}") for n in numbers]
+        lines += [
+            RecordedLine(seconds * step / steps, line=f"[row {n}] {progress}") for n in numbers
+        ]
     for row in numbers:
         if row in failing:
-            beats.append(RecordedLine(seconds, mark=f"row-failed row={row} rc=1"))
+            lines.append(RecordedLine(seconds, mark=f"row-failed row={row} rc=1"))
         else:
             name = f"row-{row:02d}.png"
             mark = f"row-done row={row} seed={base + row - 1}"
-            beats.append(RecordedLine(seconds, mark=mark, file=name))
+            lines.append(RecordedLine(seconds, mark=mark, file=name))
     ready = rows - len(failing)
     if ready and grid:
-        beats.append(RecordedLine(seconds, mark=f"grid rows={ready}", file="grid.png"))
-    beats.append(RecordedLine(seconds, mark=f"done ok={ready} failed={len(failing)}"))
-    return Recording(tuple(beats), Exited(0 if ready else 1))
+        lines.append(RecordedLine(seconds, mark=f"grid rows={ready}", file="grid.png"))
+    lines.append(RecordedLine(seconds, mark=f"done ok={ready} failed={len(failing)}"))
+    return Recording(tuple(lines), Exited(0 if ready else 1))
 
 
 def synthetic_image(env: Mapping[str, str], name: str) -> bytes:
-    """A strip or grid of the right size: each cell one colour that follows from seed and place."""
+    """Return a row or grid of the right size, each cell's colour derived from its seed."""
     geometry = GridGeometry(
         width=int(env.get("WIDTH", "64")),
         height=int(env.get("HEIGHT", "64")),
@@ -124,16 +126,16 @@ def synthetic_image(env: Mapping[str, str], name: str) -> bytes:
         samples=int(env.get("SAMPLES", "1")),
     )
     first = 1 if name == "grid.png" else int("".join(c for c in name if c.isdigit()) or "1")
-    picture = Image.new("RGB", geometry.size)
-    pen = ImageDraw.Draw(picture)
+    image = Image.new("RGB", geometry.size)
+    draw = ImageDraw.Draw(image)
     for row in range(1, geometry.rows + 1):
         for column in range(1, geometry.samples + 1):
             seed = f"{env.get('SEED_BASE', '0')}/{first + row - 1}/{column}"
             colour = tuple(hashlib.sha256(seed.encode()).digest()[:3])
             left, top, right, bottom = geometry.cell_box(row, column)
-            pen.rectangle((left, top, right - 1, bottom - 1), fill=colour)
+            draw.rectangle((left, top, right - 1, bottom - 1), fill=colour)
     out = io.BytesIO()
-    picture.save(out, "PNG")
+    image.save(out, "PNG")
     return out.getvalue()
 
 
@@ -142,7 +144,7 @@ NAME = "scripted"
 
 @dataclass(slots=True)
 class InjectedFaults:
-    """What goes wrong next; each count is used up as it happens."""
+    """The faults to inject next; each count is used up as it happens."""
 
     unavailable: int = 0
     lose_log: int = 0
@@ -151,8 +153,10 @@ class InjectedFaults:
 
 
 async def open(options: Mapping[str, object]) -> ScriptedBackend:
-    """Open the backend. Jobs are kept in ``data_dir/scripted``; ``recording`` is a file, ``speed``
-    a factor, 0 for no waiting at all."""
+    """Open the backend. Jobs are kept in ``data_dir/scripted``.
+
+    ``recording`` is a file; ``speed`` is a factor, 0 for no waiting at all.
+    """
     recording = options.get("recording")
     return ScriptedBackend(
         Path(str(options["data_dir"])) / NAME,
@@ -162,7 +166,7 @@ async def open(options: Mapping[str, object]) -> ScriptedBackend:
 
 
 class ScriptedBackend:
-    """Jobs are folders below ``root`` that hold when they were taken and what they published."""
+    """Jobs are folders below ``root`` that hold the submission time and the published files."""
 
     name = NAME
 
@@ -178,22 +182,22 @@ class ScriptedBackend:
         self._recording = recording
         self._speed = speed or math.inf
         self._now = now
-        self._woken = asyncio.Event()
+        self._wakeup = asyncio.Event()
         self._taken: dict[str, Submission] = {}
         self.faults = InjectedFaults()
         self.submitted: list[str] = []
 
     def upload_url(self, job_id: str) -> str:
-        """A folder of the job, as a ``file://`` address."""
+        """Return the job's ``published`` folder as a ``file://`` URL."""
         return (self._root / job_id / "published").as_uri()
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """Nothing."""
+        """Return no price: replays cost nothing."""
         return PriceQuote()
 
     async def submit(self, submission: Submission) -> BackendJobRef:
-        """Note when the job was taken, unless it is already."""
-        self._stumble()
+        """Save the submission time and the workflow, unless the job was submitted before."""
+        self._raise_injected_faults()
         if self.faults.reject:
             raise SubmissionRejected(self.faults.reject)
         folder = self._root / submission.job_id
@@ -207,36 +211,36 @@ class ScriptedBackend:
         return BackendJobRef(NAME, submission.job_id)
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """The job's handle if it was taken."""
-        self._stumble()
+        """Return the job's handle if it was submitted."""
+        self._raise_injected_faults()
         return BackendJobRef(NAME, job_id) if (self._root / job_id / "taken").exists() else None
 
     async def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """The recording's lines as their time comes; the cursor counts lines."""
+        """Yield the recording's lines when they are due; the cursor counts lines."""
         folder = self._root / handle.id
-        taken, submission = _read_job(folder)
-        recording = self._play(submission)
-        for number, beat in enumerate(recording.lines):
+        submitted_at, submission = _read_job(folder)
+        recording = self._select_recording(submission)
+        for number, line in enumerate(recording.lines):
             if number < int(cursor or 0):
                 continue
-            if await self._cancelled_by(taken + beat.at / self._speed, folder):
+            if await self._cancelled_by(submitted_at + line.at / self._speed, folder):
                 yield Cancelled(by=0)
                 return
             if self.faults.lose_log:
                 self.faults.lose_log -= 1
                 raise LogStreamLost("the recording was cut")
-            text = await asyncio.to_thread(self._say, beat, submission)
+            text = await asyncio.to_thread(self._render_line, line, submission)
             yield LogLine(text.encode() + b"\n", str(number + 1))
-        if await self._cancelled_by(taken + self._length(recording), folder):
+        if await self._cancelled_by(submitted_at + self._duration(recording), folder):
             yield Cancelled(by=0)
         else:
             yield recording.end_event
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Copy a published file, checked."""
-        self._stumble()
+        """Copy and verify a published file."""
+        self._raise_injected_faults()
         source = resolve_artifact(artifact, self._root)
         if source.name in self.faults.missing:
             source.unlink()
@@ -246,46 +250,46 @@ class ScriptedBackend:
     async def cancel(self, handle: BackendJobRef) -> None:
         """End the replay at once, unless it has ended."""
         folder = self._root / handle.id
-        taken, submission = _read_job(folder)
-        if self._now() >= taken + self._length(self._play(submission)):
+        submitted_at, submission = _read_job(folder)
+        if self._now() >= submitted_at + self._duration(self._select_recording(submission)):
             return
         (folder / "cancelled").touch()
-        self._woken.set()
-        self._woken = asyncio.Event()
+        self._wakeup.set()
+        self._wakeup = asyncio.Event()
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Nothing is paid for here."""
+        """Return None: replays cost nothing."""
         return None
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Remove the job's folder, unless its replay goes on."""
+        """Delete the job's folder, unless its replay goes on."""
         folder = self._root / job_id
         if await self.find(job_id) is None:
             return
-        taken, submission = _read_job(folder)
-        over = self._now() >= taken + self._length(self._play(submission))
+        submitted_at, submission = _read_job(folder)
+        over = self._now() >= submitted_at + self._duration(self._select_recording(submission))
         if over or (folder / "cancelled").exists():
             await asyncio.to_thread(shutil.rmtree, folder)
 
     async def health(self) -> Health:
-        """Healthy unless told otherwise."""
+        """Return healthy unless a fault is injected."""
         if self.faults.unavailable:
-            return Health(False, "away on request", "Wait.")
+            return Health(False, "unavailable by injected fault", "Wait.")
         return Health(True, "replays a recording")
 
     async def aclose(self) -> None:
-        """Nothing is held open."""
+        """Do nothing: no connection is open."""
 
-    def _stumble(self) -> None:
+    def _raise_injected_faults(self) -> None:
         if self.faults.unavailable:
             self.faults.unavailable -= 1
-            raise Unavailable("away on request")
+            raise Unavailable("unavailable by injected fault")
 
-    def _length(self, recording: Recording) -> float:
+    def _duration(self, recording: Recording) -> float:
         last = recording.lines[-1].at if recording.lines else 0.0
         return (last + recording.tail) / self._speed
 
-    def _play(self, submission: Submission) -> Recording:
+    def _select_recording(self, submission: Submission) -> Recording:
         if callable(self._recording):
             return self._recording(submission)
         return self._recording or synthetic_recording(submission.workflow)
@@ -296,29 +300,29 @@ class ScriptedBackend:
             if left <= 0:
                 return False
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), left)
+                await asyncio.wait_for(self._wakeup.wait(), left)
         return True
 
-    def _say(self, beat: RecordedLine, submission: Submission) -> str:
+    def _render_line(self, line: RecordedLine, submission: Submission) -> str:
         env = {variable.key: variable.value for variable in submission.workflow.env}
-        if not beat.mark:
-            return beat.line
-        kind, _, pairs = beat.mark.partition(" ")
-        words = ["@@sd1", str(int(beat.at * 1000)), kind, *pairs.split()]
-        if beat.file:
-            path = self._root / submission.job_id / "published" / beat.file
-            data = synthetic_image(env, beat.file)
+        if not line.mark:
+            return line.line
+        kind, _, pairs = line.mark.partition(" ")
+        fields = ["@@sd1", str(int(line.at * 1000)), kind, *pairs.split()]
+        if line.file:
+            path = self._root / submission.job_id / "published" / line.file
+            data = synthetic_image(env, line.file)
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_bytes(data)
-            words += [f"size={len(data)}", f"sha256={hashlib.sha256(data).hexdigest()}"]
-            words += [f"url={_base64(path.as_uri())}"]
-        return sign_marker(bytes.fromhex(env["MAC_KEY"]), " ".join(words))
+            fields += [f"size={len(data)}", f"sha256={hashlib.sha256(data).hexdigest()}"]
+            fields += [f"url={_base64(path.as_uri())}"]
+        return sign_marker(bytes.fromhex(env["MAC_KEY"]), " ".join(fields))
 
 
 def _read_job(folder: Path) -> tuple[float, Submission]:
-    taken = float((folder / "taken").read_text())
+    submitted_at = float((folder / "taken").read_text())
     document = json.loads((folder / "workflow.json").read_text(encoding="utf-8"))
-    return taken, Submission(folder.name, Workflow.from_dict(document))
+    return submitted_at, Submission(folder.name, Workflow.from_dict(document))
 
 
 def _base64(text: str) -> str:

@@ -1,4 +1,4 @@
-"""Old path of ``task_slots.py``: rendered scripts of the release before run this file."""
+"""Old path of ``task_slots.py``, which scripts of running jobs of the previous release call."""
 
 from __future__ import annotations
 

@@ -1,10 +1,10 @@
-"""Wait for one of N task slots of this machine, then become the command.
+"""Wait for one of N task slots of this machine, then exec the command.
 
-    python slots.py FOLDER COUNT COMMAND [ARGUMENT ...]
+    python task_slots.py FOLDER COUNT COMMAND [ARGUMENT ...]
 
 A slot is a locked file. The lock stays with the process that the command becomes and its children,
-so the kernel gives the slot back however they end, and jobs that outlive the bot keep counting.
-A program of its own: it imports nothing of the bot.
+so the kernel releases it however they end, and jobs that outlive the bot keep counting. A program
+of its own: it imports nothing of the bot.
 """
 
 from __future__ import annotations
@@ -14,11 +14,11 @@ import os
 import sys
 import time
 
-TIMEOUTS_SECONDS = 0.05
+POLL_SECONDS = 0.05
 
 
 def acquire_slot(folder: str, count: int) -> int:
-    """Lock a free slot and return its file descriptor; waits as long as it takes."""
+    """Lock a free slot and return its file descriptor. Blocks until one is free."""
     os.makedirs(folder, exist_ok=True)
     while True:
         for number in range(count):
@@ -31,14 +31,14 @@ def acquire_slot(folder: str, count: int) -> int:
             else:
                 os.set_inheritable(descriptor, True)
                 return descriptor
-        time.sleep(TIMEOUTS_SECONDS)
+        time.sleep(POLL_SECONDS)
 
 
 def main(arguments: list[str]) -> None:
-    """Take a slot and exec the command."""
+    """Acquire a slot and exec the command."""
     folder, count, *command = arguments
     acquire_slot(folder, int(count))
-    os.execvp(command[0], command)
+    os.execvp(command[0], command)  # noqa: S606  # becoming the command keeps the lock
 
 
 if __name__ == "__main__":

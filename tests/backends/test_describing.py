@@ -10,9 +10,9 @@ import pytest
 from bot.backends import local
 from bot.backends.base import Describing, Submission
 from bot.backends.deepsquare.backend import DeepSquareBackend
-from bot.backends.engine_info import FINDING, read_description
+from bot.backends.engine_info import CHECK_NAME, parse_description
 from bot.backends.slurm.backend import SlurmBackend
-from bot.backends.slurm.options import SlurmOptions as SlurmOptions
+from bot.backends.slurm.options import SlurmOptions
 from bot.domain.image_engine import SCRIPT, SKETCH, Painter
 from bot.domain.workflow.template import render
 from tests.stock_jobs import load, request, ticket
@@ -84,8 +84,8 @@ def test_deepsquare_paints_with_the_script_of_its_image() -> None:
 
 @pytest.mark.parametrize("text", ["", "rubbish", "[]", "{}", "null", '{"engine": "x"}'])
 def test_an_answer_that_is_none_is_said_to_be_none(text: str) -> None:
-    with pytest.raises(ValueError, match=r"in what bot\.txt2img\.describe said"):
-        read_description(text)
+    with pytest.raises(ValueError, match=r"in the answer of bot\.txt2img\.describe"):
+        parse_description(text)
 
 
 def test_an_answer_becomes_findings() -> None:
@@ -98,14 +98,14 @@ def test_an_answer_becomes_findings() -> None:
         "note": "",
         "problems": [],
     }
-    (fine,) = read_description(json.dumps(said)).findings("[x]")
-    assert (fine.name, fine.ok) == (FINDING, True)
+    (fine,) = parse_description(json.dumps(said)).check_results("[x]")
+    assert (fine.name, fine.ok) == (CHECK_NAME, True)
     assert fine.detail == (
         "diffusers, flux, family flux, guidance 3.5, "
         "negative prompts have no effect and are refused"
     )
     said["problems"] = [["a is b", "do c"], ["d is e", "do f"]]
-    bad = read_description(json.dumps(said)).findings("[x]")
+    bad = parse_description(json.dumps(said)).check_results("[x]")
     assert [(one.ok, one.detail, one.hint) for one in bad] == [
         (False, "[x] a is b", "do c"),
         (False, "[x] d is e", "do f"),

@@ -57,7 +57,7 @@ async def test_a_job_whose_processes_are_killed_is_reported_as_gone(site: Site) 
             break
     os.killpg(int((site.folder / "jobs" / "killed" / "group").read_text()), signal.SIGKILL)
     _, last = await ending(stream)
-    assert last == Exited(None, "its processes are gone")
+    assert last == Exited(None, "its processes have disappeared")
 
 
 async def test_cancelling_leaves_no_process_and_no_scratch(site: Site) -> None:

@@ -96,12 +96,12 @@ def test_a_model_that_cannot_be_painted_with_is_found(
     desk = Desk.lay(tmp_path / "bot", local=local, engine=f'engine = "{engine}"')
     result = desk.type("check", env={"COLUMNS": "400"})
     assert result.exit_code == 2, result.stdout
-    found = [line for line in result.stdout.splitlines() if line.startswith("bad what paints")]
+    found = [line for line in result.stdout.splitlines() if line.startswith("bad image engine")]
     assert any(str(model) in line and said in line for line in found), result.stdout
 
 
 def test_what_paints_is_said(desk: Desk) -> None:
-    assert "ok  what paints: sketch, no model" in desk.type("check").stdout
+    assert "ok  image engine: sketch, no model" in desk.type("check").stdout
 
 
 @pytest.mark.parametrize(

@@ -37,10 +37,10 @@ def grid_options(
     customer: Customer | None = None,
     **changed: Any,
 ) -> dict[str, object]:
-    """The grid's options with a test's patience."""
+    """Return the grid's options with a test's timeouts."""
     options = dict(grid.options(data_dir, customer))
     del options["poll_seconds"]
-    return options | {"patience": timeouts, **changed}
+    return options | {"timeouts": timeouts, **changed}
 
 
 async def open_client(

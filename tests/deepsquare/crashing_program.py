@@ -57,7 +57,7 @@ class Mortal(StateStore):
 
 async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
     """A job from its beginning, or from where it was left, to its settlement."""
-    chosen = DeepSquareOptions.from_mapping(options | {"patience": TIMEOUTS})
+    chosen = DeepSquareOptions.from_mapping(options | {"timeouts": TIMEOUTS})
     store = Mortal(chosen.folder, fatal)
     store.prepare(chosen.now())
     backend = DeepSquareBackend(chosen, store, [])
@@ -69,7 +69,7 @@ async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
         last = item
     assert isinstance(last, TERMINAL_EVENTS)
     assert await backend.final_cost(handle) is not None
-    assert backend.slots() == ()
+    assert backend.pending_transactions() == ()
     await backend.aclose()
     return store.moments
 

@@ -22,7 +22,7 @@ async def main(path: str, prefix: str, count: int) -> None:
     options["trusted_hosts"] = tuple(options["trusted_hosts"])
     for name in ("lock_credits", "max_credits_per_job"):
         options[name] = Decimal(options[name])
-    backend = await deepsquare.open(options | {"patience": IMPATIENT})
+    backend = await deepsquare.open(options | {"timeouts": IMPATIENT})
     jobs = [submission(f"{prefix}-{n}", backend.upload_url("")) for n in range(count)]
     await asyncio.gather(*(backend.submit(job) for job in jobs))
     await backend.aclose()

@@ -126,12 +126,12 @@ async def test_an_empty_purse_is_refused_in_openzeppelins_words(submitter: Desk)
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
 async def test_a_job_that_does_not_run_yet_is_cancelled_at_once_and_refunded(
-    submitter: Desk, harness: int
+    submitter: Desk, stage: int
 ) -> None:
     job = await submitter.request()
-    if harness > 0:
+    if stage > 0:
         await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
-    if harness > 1:
+    if stage > 1:
         await submitter.serve("claimNextJob()")
     receipt = await submitter.customer("cancelJob(bytes32)", key(job))
     assert topics(receipt) == ["ddf252ad", "0bba917f"]
@@ -169,10 +169,10 @@ async def test_cancelling_a_running_job_is_only_a_request(submitter: Desk) -> No
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-async def test_a_job_can_be_sent_back_to_the_start(submitter: Desk, harness: int) -> None:
+async def test_a_job_can_be_sent_back_to_the_start(submitter: Desk, stage: int) -> None:
     job = await submitter.request()
     await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
-    if harness == 2:
+    if stage == 2:
         await submitter.serve("claimNextJob()")
     assert topics(await submitter.serve("refuseJob(bytes32)", key(job))) == ["0bba917f", "50d9c3fa"]
     back = await submitter.again(job)

@@ -21,7 +21,7 @@ from bot.backends.deepsquare.state import (
     Purpose,
     SignedTransaction,
 )
-from bot.backends.deepsquare.state_store import KEPT, StateStore
+from bot.backends.deepsquare.state_store import RETENTION, StateStore
 from bot.domain.errors import ConfigError, SubmissionRejected
 
 NOW = datetime(2026, 11, 23, 12, 30, 1, 250_000, tzinfo=UTC)
@@ -60,17 +60,21 @@ def store(folder: Path, now: datetime = NOW) -> StateStore:
 def test_what_is_kept_comes_back_as_it_was(tmp_path: Path) -> None:
     kept = store(tmp_path)
     kept.save_job(RECORD)
-    kept.save_slot(SLOT)
+    kept.save_transaction(SLOT)
     kept.save_note("cursor", {"block": 5})
     again = store(tmp_path)
     assert again.job("job-a") == RECORD
     assert list(again.jobs()) == [RECORD]
-    assert again.slots() == (SLOT,)
-    assert again.slot(7) == SLOT
+    assert again.pending_transactions() == (SLOT,)
+    assert again.pending_transaction(7) == SLOT
     assert again.read_note("cursor") == {"block": 5}
-    again.close_slot(7)
-    again.forget_job("job-a")
-    assert (again.slots(), again.slot(7), again.job("job-a")) == ((), None, None)
+    again.delete_transaction(7)
+    again.delete_job("job-a")
+    assert (again.pending_transactions(), again.pending_transaction(7), again.job("job-a")) == (
+        (),
+        None,
+        None,
+    )
 
 
 @settings(max_examples=25, deadline=None)
@@ -80,14 +84,14 @@ def test_slots_come_in_the_order_of_their_nonces(
 ) -> None:
     kept = store(tmp_path_factory.mktemp("journal"))
     for nonce in nonces:
-        kept.save_slot(replace(SLOT, nonce=nonce))
-    assert [slot.nonce for slot in kept.slots()] == sorted(nonces)
+        kept.save_transaction(replace(SLOT, nonce=nonce))
+    assert [slot.nonce for slot in kept.pending_transactions()] == sorted(nonces)
 
 
 def test_only_the_owner_can_read_what_is_kept(tmp_path: Path) -> None:
     kept = store(tmp_path)
     kept.save_job(RECORD)
-    kept.save_slot(SLOT)
+    kept.save_transaction(SLOT)
     files = [path for path in tmp_path.rglob("*") if path.is_file()]
     assert len(files) == 2
     assert {stat.S_IMODE(path.stat().st_mode) for path in files} == {0o600}
@@ -132,7 +136,7 @@ def test_what_was_settled_long_ago_is_forgotten_and_nothing_else(tmp_path: Path)
     lock = tmp_path / "179188-0xme" / "jobs" / "gone.lock"
     lock.touch()
     os.utime(lock, (NOW.timestamp(), NOW.timestamp()))
-    kept = store(tmp_path, NOW + KEPT + timedelta(days=1))
+    kept = store(tmp_path, NOW + RETENTION + timedelta(days=1))
     assert [record.job_id for record in kept.jobs()] == ["fresh", "open"]
     assert not lock.exists()
 

@@ -59,7 +59,7 @@ async def test_failed_with_logs_tells_the_exit_status_and_is_paid(
         (replace(QUICK, ends_as=Status.FINISHED, exit_code=0), Exited(0)),
         (
             replace(QUICK, ends_as=Status.FINISHED, exit_code=137 << 8),
-            Exited(137, "the machine broke off, exit status 137"),
+            Exited(137, "the job was killed, exit status 137"),
         ),
     ],
     ids=["no link", "exit status"],
@@ -90,7 +90,7 @@ async def test_panicked_is_told_as_lost(grid: TestGrid, clients: Clients) -> Non
     backend = await clients.open()
     handle = await begin(grid, backend, Conduct(lost_after=3), "slow")
     _, last = await ending(backend.follow(handle))
-    assert failure(last) == (FailureReason.DIED, "The machine lost the work. Try again.")
+    assert failure(last) == (FailureReason.DIED, "The provider lost this job. Try again.")
     assert await spent(backend, grid) > 0
 
 
@@ -115,7 +115,7 @@ async def test_no_log_at_all_while_running_still_ends_by_the_chain(
     handle = await begin(grid, backend, Conduct(silent=True))
     said, last = await life(backend.follow(handle))
     assert (said, last) == ([Started()], Exited(0))
-    assert "its log says nothing" in caplog.text
+    assert "its log is silent" in caplog.text
 
 
 async def test_a_logger_that_is_down_for_minutes_costs_no_line(
@@ -168,14 +168,14 @@ async def test_a_chain_that_is_down_for_minutes_leaves_the_log_running(
     while not isinstance(item := await anext(stream), LogLine):
         assert item == Started()
     await grid.rpc.service.stop()
-    await until(lambda: "the chain cannot be read" in caplog.text)
+    await until(lambda: "the chain is unavailable" in caplog.text)
     grid.logger.write(grid.customer.address, (await grid.job("job")).job_id, b"still here")
     while not (isinstance(item := await anext(stream), LogLine) and b"still" in item.data):
         pass
     await grid.rpc.service.start()
     await backend.cancel(handle)
     assert (await ending(stream))[1] == Cancelled(by=0)
-    assert "the chain can be read again" in caplog.text
+    assert "the chain is available again" in caplog.text
 
 
 async def test_a_provider_that_vanishes_is_cancelled_and_at_last_given_up(
@@ -210,7 +210,7 @@ async def test_a_cancel_that_the_provider_ignores_is_sent_again(
     await grid.reached("job", Status.RUNNING)
     await backend.cancel(handle)
     reading = asyncio.ensure_future(life(backend.follow(handle)))
-    await until(lambda: "telling it again" in caplog.text)
+    await until(lambda: "cancelling again" in caplog.text)
     await until(lambda: grid.counts["eth_sendRawTransaction"] >= 3)
     grid.behave("job", IDLE)
     assert (await reading)[1] == Cancelled(by=0)

@@ -12,13 +12,13 @@ import pytest
 from bot.backends.base import LogLine
 from bot.backends.deepsquare.abi import log_name
 from bot.backends.deepsquare.log_client import (
-    LARGEST_MESSAGE,
-    LONGEST_LINE,
+    MAX_LINE_BYTES,
+    MAX_MESSAGE_BYTES,
     LogAccessDenied,
     LogClient,
     LogCursor,
 )
-from bot.backends.deepsquare.log_reader import WAITING_LINES, LogReader
+from bot.backends.deepsquare.log_reader import MAX_QUEUED_LINES, LogReader
 from bot.backends.deepsquare.wallet import Wallet
 from bot.domain.errors import LogStreamLost, Unavailable
 from tests.deepsquare import vectors
@@ -51,7 +51,7 @@ def open_service(address: str, key: str = vectors.PRIVATE_KEY) -> LogClient:
         wallet=Wallet(key),
         timeouts=IMPATIENT,
         now=lambda: datetime.now(UTC),
-        chance=lambda: 0.5,
+        jitter=lambda: 0.5,
     )
 
 
@@ -102,10 +102,10 @@ async def test_lines_come_from_the_first_on_and_as_they_are_written(
     write(server, "--- Job has started ---", "", "same", "same")
     async with reader(service) as read:
         assert await read.lines(4) == ["--- Job has started ---", "", "same", "same"]
-        ends = [read.reading.ended]
+        ends = [read.reading.saw_end_line]
         write(server, "---")
         await read.lines(5)
-        assert [*ends, read.reading.ended] == [False, True]
+        assert [*ends, read.reading.saw_end_line] == [False, True]
     assert [call.log_name for call in server.reads] == [NAME]
 
 
@@ -154,7 +154,7 @@ async def test_a_logger_that_is_away_for_long_is_waited_for(
     async with reader(service) as read:
         await read.lines(1)
         await server.stop()
-        await read.until(lambda: read.reading.broken)
+        await read.until(lambda: read.reading.disconnected)
         write(server, "meanwhile")
         await server.start()
         assert await read.lines(2) == ["before", "meanwhile"]
@@ -165,10 +165,10 @@ async def test_a_cursor_goes_on_in_a_new_process(server: LoggerServer, service: 
     async with reader(service) as read:
         await read.lines(3)
         cursors = [line.cursor for line in read.got]
-    async with reader(service, LogCursor.read(cursors[1])) as again:
+    async with reader(service, LogCursor.parse(cursors[1])) as again:
         assert await again.lines(1) == ["c"]
         assert again.got[0].cursor == cursors[2]
-    async with reader(service, LogCursor.read(cursors[2])) as again:
+    async with reader(service, LogCursor.parse(cursors[2])) as again:
         write(server, "d")
         assert await again.lines(1) == ["d"]
 
@@ -179,9 +179,9 @@ async def test_the_last_line_is_noticed_also_when_it_was_read_before(
     write(server, "--- Job has started ---", "---")
     async with reader(service) as read:
         await read.lines(2)
-        start = LogCursor.read(read.got[1].cursor)
+        start = LogCursor.parse(read.got[1].cursor)
     async with reader(service, start) as again:
-        await again.until(lambda: again.reading.ended)
+        await again.until(lambda: again.reading.saw_end_line)
         assert again.reading.next_line() is None
 
 
@@ -243,26 +243,28 @@ async def test_a_strangers_endless_line_costs_no_more_than_a_long_one(
 ) -> None:
     write(server, b"x" * (3 << 20), b"two\nin one", b"\xff\xfe")
     async with reader(service) as read:
-        await read.until(lambda: read.reading.waiting.qsize() == 3)
-        data = [read.reading.waiting.get_nowait().data for _ in range(3)]
-    assert data == [b"x" * LONGEST_LINE + b"\n", b"two in one\n", b"\xff\xfe\n"]
+        await read.until(lambda: read.reading.queue.qsize() == 3)
+        data = [read.reading.queue.get_nowait().data for _ in range(3)]
+    assert data == [b"x" * MAX_LINE_BYTES + b"\n", b"two in one\n", b"\xff\xfe\n"]
 
 
-@pytest.mark.parametrize("size", [LARGEST_MESSAGE - 64, LARGEST_MESSAGE, LARGEST_MESSAGE + 1])
+@pytest.mark.parametrize("size", [MAX_MESSAGE_BYTES - 64, MAX_MESSAGE_BYTES, MAX_MESSAGE_BYTES + 1])
 async def test_a_line_over_the_limit_is_cut_and_the_log_goes_on(
     server: LoggerServer, service: LogClient, size: int
 ) -> None:
     write(server, "before", b"x" * size, "after", b"y" * size, "the end")
     async with reader(service) as read:
         lines = await read.lines(5)
-    assert lines == ["before", "x" * LONGEST_LINE, "after", "y" * LONGEST_LINE, "the end"]
+    assert lines == ["before", "x" * MAX_LINE_BYTES, "after", "y" * MAX_LINE_BYTES, "the end"]
 
 
 async def test_a_line_that_nobody_can_receive_ends_the_reading_and_not_the_others(
     server: LoggerServer, service: LogClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("bot.backends.deepsquare.log_client.LARGEST_EVER", LARGEST_MESSAGE + 1024)
-    write(server, "before", b"x" * (LARGEST_MESSAGE + 4096), "after")
+    monkeypatch.setattr(
+        "bot.backends.deepsquare.log_client.MAX_RETRY_MESSAGE_BYTES", MAX_MESSAGE_BYTES + 1024
+    )
+    write(server, "before", b"x" * (MAX_MESSAGE_BYTES + 4096), "after")
     async with reader(service) as read:
         await read.until(lambda: read.reading.denied)
         assert await read.lines(1) == ["before"]
@@ -271,10 +273,10 @@ async def test_a_line_that_nobody_can_receive_ends_the_reading_and_not_the_other
 async def test_lines_that_nobody_takes_are_not_piled_up(
     server: LoggerServer, service: LogClient
 ) -> None:
-    write(server, *(f"line {number}" for number in range(2 * WAITING_LINES)))
+    write(server, *(f"line {number}" for number in range(2 * MAX_QUEUED_LINES)))
     async with reader(service) as read:
-        await read.until(lambda: read.reading.waiting.full())
-        assert len(await read.lines(2 * WAITING_LINES)) == 2 * WAITING_LINES
+        await read.until(read.reading.queue.full)
+        assert len(await read.lines(2 * MAX_QUEUED_LINES)) == 2 * MAX_QUEUED_LINES
 
 
 async def test_all_jobs_share_one_channel(server: LoggerServer, service: LogClient) -> None:
@@ -300,7 +302,7 @@ async def test_tls_is_spoken_unless_it_is_switched_off(server: LoggerServer) -> 
         wallet=Wallet(vectors.PRIVATE_KEY),
         timeouts=IMPATIENT,
         now=lambda: datetime.now(UTC),
-        chance=lambda: 0.5,
+        jitter=lambda: 0.5,
     )
     with pytest.raises(LogStreamLost):
         await anext(service.lines(JOB))
@@ -310,12 +312,12 @@ async def test_tls_is_spoken_unless_it_is_switched_off(server: LoggerServer) -> 
 
 @pytest.mark.parametrize("cursor", [None, "", "nonsense", "1:2", "a:b:c", "1:2:3:4"])
 def test_an_unreadable_cursor_is_the_beginning(cursor: str | None) -> None:
-    assert LogCursor.read(cursor) == LogCursor(0)
+    assert LogCursor.parse(cursor) == LogCursor(0)
 
 
 def test_a_cursor_says_where_and_behind_what() -> None:
     here = LogCursor(2).after(b"a").after(b"b")
-    assert LogCursor.read(str(here)) == here
+    assert LogCursor.parse(str(here)) == here
     assert here != LogCursor(2).after(b"b").after(b"a")
 
 

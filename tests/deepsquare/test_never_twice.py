@@ -22,7 +22,7 @@ ROOT = Path(__file__).parents[2]
 async def program(grid: TestGrid, folder: Path, module: str, arguments: Sequence[str]) -> str:
     """Run one of the programs beside this file against the grid; what it printed."""
     options = grid_options(grid, folder / "data")
-    del options["patience"]
+    del options["timeouts"]
     file = folder / "options.json"
     file.write_text(json.dumps(options, default=str))
     process = await asyncio.create_subprocess_exec(

@@ -15,7 +15,7 @@ from tests.deepsquare.vectors import CREDIT
 BEGUN = datetime(2026, 1, 1, 12, tzinfo=UTC)
 ATTEMPT = ChainAttempt("script", BEGUN, 500 * CREDIT, number=7, requested_at=BEGUN)
 JOB = replace(
-    ChainJob.read(vectors.JOB_ANSWER),
+    ChainJob.decode(vectors.JOB_ANSWER),
     status=Status.PENDING,
     started=int(BEGUN.timestamp()),
     max_cost=500 * CREDIT,
@@ -47,7 +47,7 @@ def look(
 def test_pending_for_long_is_told_at_two_minutes_and_cancelled_at_ten() -> None:
     watch = watchdog()
     assert look(watch, Status.PENDING, later(seconds=119)) == []
-    assert look(watch, Status.PENDING, later(seconds=120)) == ["Remark"]
+    assert look(watch, Status.PENDING, later(seconds=120)) == ["LogMessage"]
     assert look(watch, Status.PENDING, later(seconds=599)) == []
     assert look(watch, Status.PENDING, later(seconds=600)) == [CancelReason.NOBODY_TOOK_IT]
     assert look(watch, Status.PENDING, later(seconds=900)) == []
@@ -55,7 +55,7 @@ def test_pending_for_long_is_told_at_two_minutes_and_cancelled_at_ten() -> None:
 
 def test_meta_scheduled_for_long_is_told_and_waited_out_until_the_script_is_old() -> None:
     watch = watchdog()
-    assert look(watch, Status.META_SCHEDULED, later(seconds=121)) == ["Remark"]
+    assert look(watch, Status.META_SCHEDULED, later(seconds=121)) == ["LogMessage"]
     assert look(watch, Status.META_SCHEDULED, later(minutes=49)) == []
     assert look(watch, Status.META_SCHEDULED, later(minutes=50)) == [CancelReason.SCRIPT_OLD]
 
@@ -83,10 +83,10 @@ def test_status_back_to_pending_is_counted_and_the_third_time_it_is_cancelled() 
 
 def test_each_return_to_the_line_waits_anew() -> None:
     watch = watchdog()
-    assert look(watch, Status.PENDING, later(minutes=8)) == ["Remark"]
+    assert look(watch, Status.PENDING, later(minutes=8)) == ["LogMessage"]
     assert look(watch, Status.META_SCHEDULED, later(minutes=9)) == []
     assert look(watch, Status.PENDING, later(minutes=11)) == []
-    assert look(watch, Status.PENDING, later(minutes=13)) == ["Remark"]
+    assert look(watch, Status.PENDING, later(minutes=13)) == ["LogMessage"]
     assert look(watch, Status.PENDING, later(minutes=21)) == [CancelReason.NOBODY_TOOK_IT]
 
 
@@ -94,9 +94,9 @@ def test_no_log_at_all_while_running_reopens_the_stream_every_ten_minutes() -> N
     watch = watchdog(per_minute=None)
     heard = BEGUN
     assert look(watch, Status.RUNNING, later(seconds=599), heard) == []
-    assert look(watch, Status.RUNNING, later(seconds=600), heard) == ["Remark", "Reopen"]
+    assert look(watch, Status.RUNNING, later(seconds=600), heard) == ["LogMessage", "ReopenLog"]
     assert look(watch, Status.RUNNING, later(seconds=700), heard) == []
-    assert look(watch, Status.RUNNING, later(seconds=1200), heard) == ["Remark", "Reopen"]
+    assert look(watch, Status.RUNNING, later(seconds=1200), heard) == ["LogMessage", "ReopenLog"]
     assert look(watch, Status.RUNNING, later(seconds=1900), later(seconds=1800)) == []
 
 
@@ -108,16 +108,16 @@ def test_cancel_while_running_is_asked_again_after_five_minutes() -> None:
 
     assert asked(10) == []
     assert asked(300) == []
-    assert asked(310) == ["Remark", "AskAgain"]
+    assert asked(310) == ["LogMessage", "RepeatCancel"]
     assert asked(320) == []
 
 
 def test_running_past_what_was_paid_is_told_cancelled_and_at_last_given_up() -> None:
     watch = watchdog()  # 500 credits at 50 a minute: ten minutes, and 20 more of grace
     assert look(watch, Status.RUNNING, later(minutes=29)) == []
-    assert look(watch, Status.RUNNING, later(minutes=30)) == ["Remark", CancelReason.OVERDUE]
+    assert look(watch, Status.RUNNING, later(minutes=30)) == ["LogMessage", CancelReason.OVERDUE]
     assert look(watch, Status.RUNNING, later(minutes=59)) == []
-    assert look(watch, Status.RUNNING, later(minutes=60)) == ["GiveUp"]
+    assert look(watch, Status.RUNNING, later(minutes=60)) == ["AbandonJob"]
 
 
 def test_a_job_that_is_over_is_left_alone() -> None:
@@ -138,4 +138,4 @@ def test_a_job_that_was_topped_up_may_run_for_what_was_paid_since() -> None:
     more = 1000 * CREDIT
     assert look(watch, Status.RUNNING, later(minutes=39), max_cost=more) == []
     late = look(watch, Status.RUNNING, later(minutes=40), max_cost=more)
-    assert late == ["Remark", CancelReason.OVERDUE]
+    assert late == ["LogMessage", CancelReason.OVERDUE]

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.backends.deepsquare.abi import JobDefinition, format_credits, wei_of
+from bot.backends.deepsquare.abi import JobDefinition, format_credits, to_wei
 from bot.backends.deepsquare.pricing import (
     LockLimits,
     Prices,
@@ -144,8 +144,8 @@ def test_a_shape_is_what_makes_a_job_long_and_nothing_of_what_it_says() -> None:
 
 
 def test_amounts_are_exact_and_readable() -> None:
-    assert wei_of(Decimal("0.1")) == CREDIT // 10
-    assert wei_of(Decimal("1e-19")) == 1
+    assert to_wei(Decimal("0.1")) == CREDIT // 10
+    assert to_wei(Decimal("1e-19")) == 1
     assert format_credits(848_800_000_000_000_000_000) == "848.8"
     assert format_credits(1_000_000 * CREDIT) == "1,000,000"
     assert format_credits(0) == "0"

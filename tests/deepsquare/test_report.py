@@ -98,4 +98,4 @@ async def test_the_wallet_shows_balances_and_sets_its_allowance(
     assert Decimal(99) < report.coins < Decimal(100)
     await backend.approve(Decimal(0))
     assert (await backend.wallet_report()).allowance == 0
-    assert backend.slots() == ()
+    assert backend.pending_transactions() == ()

@@ -133,7 +133,7 @@ async def test_a_service_that_is_not_there_is_an_outage() -> None:
     async with service("http://127.0.0.1:1/graphql", "http://127.0.0.1:1/health") as client:
         with pytest.raises(Unavailable):
             await client.submit(workflow())
-        assert "does not answer" in await client.healthy()
+        assert "does not answer" in await client.find_problem()
 
 
 async def test_a_field_that_the_schema_does_not_know_is_named_by_our_path() -> None:
@@ -198,6 +198,6 @@ def test_go_names_become_the_documents_own_path(namespace: str, path: str) -> No
 
 async def test_the_services_health_is_asked_at_its_own_address(server: SbatchServer) -> None:
     async with service(server.url, f"http://{server.service.host}/health") as client:
-        assert await client.healthy() == ""
+        assert await client.find_problem() == ""
     async with service(server.url, f"http://{server.service.host}/nothing") as client:
-        assert await client.healthy() != ""
+        assert await client.find_problem() != ""

@@ -105,7 +105,7 @@ async def test_a_submission_that_takes_too_long_is_found_later_and_not_repeated(
     work = job("slow", grid)
     await grid.hold_blocks()
     for _ in range(2):
-        with pytest.raises(Unavailable, match="not settled"):
+        with pytest.raises(Unavailable, match="not mined"):
             await backend.submit(work)
         with pytest.raises(Unavailable):
             await backend.find("slow")
@@ -223,7 +223,7 @@ async def test_a_hole_in_the_nonces_is_filled(
     grid.rpc.faults = RpcFaults(unsent=Counter({SENDING: 1}))
     with pytest.raises(Unavailable):
         await dead.submit(job("forgotten", grid))
-    slot = backend.slots()[0]
+    slot = backend.pending_transactions()[0]
     assert slot.purpose is Purpose.REQUEST
     # The next one takes its place behind it; then the first one's file is lost.
     await grid.hold_blocks()
@@ -251,7 +251,7 @@ async def test_a_job_is_found_by_its_name_when_our_own_records_are_lost(
     later = await clients.open(folder="later")
     grid.behave("known", Conduct())
     assert (await ending(later.follow(BackendJobRef("deepsquare", "known"))))[1] == Exited(0)
-    with pytest.raises(SubmissionRejected, match="never handed over"):
+    with pytest.raises(SubmissionRejected, match="never submitted"):
         await anext(later.follow(BackendJobRef("deepsquare", "unknown")))
     _, last = await ending(empty.follow(BackendJobRef("deepsquare", "known")))
     assert last == Exited(0)

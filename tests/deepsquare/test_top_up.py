@@ -16,7 +16,7 @@ from bot.backends.base import Extendable
 from bot.backends.deepsquare import DeepSquareBackend
 from bot.backends.deepsquare.abi import TOP_UP_JOB
 from bot.backends.deepsquare.options import DeepSquareOptions
-from bot.backends.deepsquare.pricing import LockLimits, topped_up
+from bot.backends.deepsquare.pricing import LockLimits, top_up_target
 from bot.backends.deepsquare.state_store import StateStore
 from bot.domain.errors import InsufficientFunds, SubmissionRejected, Unavailable
 from bot.domain.events import BackendJobRef
@@ -90,7 +90,7 @@ BOUNDS = LockLimits(minimum=0, default=500, maximum=1000)
 def test_a_lock_is_topped_up_when_its_minutes_run_out_within_the_ceiling(
     lock: int, per_minute: int, ran: float, total: int | None
 ) -> None:
-    assert topped_up(lock, per_minute, BOUNDS, ran) == total
+    assert top_up_target(lock, per_minute, BOUNDS, ran) == total
 
 
 async def test_only_a_running_job_whose_minutes_run_out_should_have_more(
@@ -133,7 +133,7 @@ async def test_a_top_up_is_never_repeated(grid: TestGrid, clients: Clients) -> N
     await backend.cancel(handle)
     await grid.reached("job", Status.CANCELLED)
     assert await spent(backend, grid) > 0
-    assert backend.slots() == ()
+    assert backend.pending_transactions() == ()
 
 
 class Killed(BaseException):
@@ -187,7 +187,7 @@ async def test_killed_before_and_after_each_record_a_job_is_topped_up_once(
         await again.extend(handle, Decimal(lock))
         assert (await grid.job("job")).max_cost == lock * CREDIT
         assert await top_ups(grid) == fatal + 1
-        assert again.slots() == ()
+        assert again.pending_transactions() == ()
         (record,) = again.records()
         assert record.attempts[0].lock == lock * CREDIT
         assert record.attempts[0].lock_target == 0
@@ -222,7 +222,7 @@ async def test_a_top_up_that_cannot_be_paid_leaves_the_job_as_it_was(
             await backend.extend(handle, Decimal(600))
         grid.rpc.faults = RpcFaults()
     assert (await grid.job("job")).max_cost == 500 * CREDIT
-    assert backend.slots() == ()
+    assert backend.pending_transactions() == ()
     await backend.extend(handle, Decimal(600))
     assert (await grid.job("job")).max_cost == 600 * CREDIT
     assert await top_ups(grid) == 1
@@ -257,4 +257,4 @@ async def test_a_journal_of_before_top_ups_is_read(
     assert await backend.extension(handle) is None
     await backend.extend(handle, Decimal(600))
     assert (await grid.job("job")).max_cost == 600 * CREDIT
-    assert TOP_UP_JOB.data(bytes(32), 1).hex().startswith("2fecc4f6")
+    assert TOP_UP_JOB.encode_call(bytes(32), 1).hex().startswith("2fecc4f6")

@@ -79,7 +79,7 @@ async def test_a_host_that_stays_away_is_an_outage(server: TransferServer, tmp_p
         await server.service.stop()
         with pytest.raises(Unavailable):
             await files.fetch(artifact, tmp_path / "row.png")
-        assert "does not answer" in await files.reachable(server.url)
+        assert "does not answer" in await files.find_problem(server.url)
     assert list(tmp_path.iterdir()) == []
 
 
@@ -192,10 +192,10 @@ async def test_trusted_hosts_are_asked_by_https_save_on_this_machine(
     trusted: str, url: str, asked: str
 ) -> None:
     async with host(trusted) as files:
-        assert files.address(url) == (asked or url)
+        assert files.validate_url(url) == (asked or url)
 
 
 async def test_the_host_is_reachable_whatever_it_says(server: TransferServer) -> None:
     async with host(server.service.host) as files:
-        assert await files.reachable(server.url) == ""
-        assert await files.reachable(server.url + "health.html") == ""
+        assert await files.find_problem(server.url) == ""
+        assert await files.find_problem(server.url + "health.html") == ""

@@ -30,7 +30,7 @@ def service(moment: float) -> LogClient:
         wallet=Wallet(vectors.PRIVATE_KEY),
         timeouts=Timeouts(),
         now=lambda: datetime.fromtimestamp(moment, UTC),
-        chance=lambda: 0.5,
+        jitter=lambda: 0.5,
     )
 
 
@@ -60,8 +60,8 @@ def test_a_log_line_is_read_from_these_very_bytes() -> None:
 
 
 def test_a_job_is_requested_with_these_very_bytes() -> None:
-    name = abi.job_name("sd-grid 42")
-    data = abi.REQUEST_NEW_JOB.data(DEFINITION.abi(), 1000 * CREDIT, name, False)
+    name = abi.encode_job_name("sd-grid 42")
+    data = abi.REQUEST_NEW_JOB.encode_call(DEFINITION.abi(), 1000 * CREDIT, name, False)
     assert bytes(data) == vectors.REQUEST
     assert len(data) == 740
 
@@ -70,8 +70,8 @@ def test_a_provider_filter_is_encoded_as_the_contract_reads_it() -> None:
     filtered = replace(
         DEFINITION, uses=(), affinity=(("gpu", "in", "nvidia"), ("compute.gflops", ">", "1000"))
     )
-    name = abi.job_name("sd-grid 42")
-    data = abi.REQUEST_NEW_JOB.data(filtered.abi(), 1000 * CREDIT, name, False)
+    name = abi.encode_job_name("sd-grid 42")
+    data = abi.REQUEST_NEW_JOB.encode_call(filtered.abi(), 1000 * CREDIT, name, False)
     assert len(data) == 1092
     digest = "8818c84b609d55e791217a2e712b674b5a73dd5050501e7127675e7d5685382f"
     assert keccak(bytes(data)).hex() == digest
@@ -85,7 +85,7 @@ async def test_the_chain_never_lets_anybody_else_spend_for_a_job() -> None:
 
 
 def test_a_job_without_a_script_is_never_encoded() -> None:
-    with pytest.raises(ValueError, match="without a script"):
+    with pytest.raises(ValueError, match="needs a script"):
         replace(DEFINITION, script="").abi()
 
 
@@ -99,27 +99,27 @@ def test_a_job_without_a_script_is_never_encoded() -> None:
     ],
 )
 def test_a_jobs_name_is_its_utf8_bytes(text: str, name: str) -> None:
-    assert abi.job_name(text).hex() == name
+    assert abi.encode_job_name(text).hex() == name
 
 
 def test_a_jobs_name_of_33_bytes_is_refused() -> None:
     with pytest.raises(ValueError, match="33"):
-        abi.job_name("テ" * 11)
+        abi.encode_job_name("テ" * 11)
 
 
 def test_the_events_are_read_as_published() -> None:
     word = "{:064x}".format
     transition = bytes.fromhex(word(JOB) + word(2) + word(3))
-    number, before, after = abi.JOB_TRANSITION.read(transition)
+    number, before, after = abi.JOB_TRANSITION.decode(transition)
     assert (int.from_bytes(number, "big"), before, after) == (JOB, 2, 3)
     request = bytes.fromhex(word(JOB) + word(int(vectors.ADDRESS, 16)))
-    number, customer = abi.NEW_JOB_REQUEST.read(request)
+    number, customer = abi.NEW_JOB_REQUEST.decode(request)
     assert (int.from_bytes(number, "big"), customer) == (JOB, vectors.ADDRESS.lower())
 
 
 def test_a_finished_job_is_read_from_these_very_bytes() -> None:
     assert len(vectors.JOB_ANSWER) == 1280
-    job = ChainJob.read(vectors.JOB_ANSWER)
+    job = ChainJob.decode(vectors.JOB_ANSWER)
     assert job == ChainJob(
         number=JOB,
         status=Status.FINISHED,
@@ -151,19 +151,19 @@ def test_a_finished_job_is_read_from_these_very_bytes() -> None:
             "095ea7b30000000000000000000000007524fbb0c1e099a4a472c5a7b0b1e1e3abd3fe97"
             "00000000000000000000000000000000000000000000003635c9adc5dea00000",
         ),
-        (abi.CANCEL_JOB, (abi.job_bytes(JOB),), f"5fae1450{JOB:064x}"),
+        (abi.CANCEL_JOB, (abi.encode_job_number(JOB),), f"5fae1450{JOB:064x}"),
         (
             abi.TOP_UP_JOB,
-            (abi.job_bytes(JOB), 50 * CREDIT),
+            (abi.encode_job_number(JOB), 50 * CREDIT),
             f"2fecc4f6{JOB:064x}000000000000000000000000000000000000000000000002b5e3af16b1880000",
         ),
-        (abi.GET_JOB, (abi.job_bytes(JOB),), f"8eaa6ac0{JOB:064x}"),
+        (abi.GET_JOB, (abi.encode_job_number(JOB),), f"8eaa6ac0{JOB:064x}"),
     ],
 )
 def test_calls_are_encoded_as_published(
     function: abi.Function, values: tuple[object, ...], data: str
 ) -> None:
-    assert function.data(*values).hex().removeprefix("0x") == data
+    assert function.encode_call(*values).hex().removeprefix("0x") == data
 
 
 @pytest.mark.parametrize(

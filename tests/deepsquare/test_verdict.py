@@ -14,7 +14,7 @@ from bot.domain.events import Cancelled, Exited, Failed, FailureReason, FundsExh
 from tests.deepsquare import vectors
 from tests.deepsquare.vectors import CREDIT
 
-JOB = ChainJob.read(vectors.JOB_ANSWER)
+JOB = ChainJob.decode(vectors.JOB_ANSWER)
 ATTEMPT = ChainAttempt("script", datetime(2026, 1, 1, tzinfo=UTC), 500 * CREDIT, number=7)
 
 
@@ -38,10 +38,10 @@ def test_finished_with_exit_status_0_is_the_only_success() -> None:
 
 def test_finished_with_another_exit_status_is_none() -> None:
     found = outcome(Status.FINISHED, exit_code=137 << 8)
-    assert found.ending == Exited(137, "the machine broke off, exit status 137")
+    assert found.ending == Exited(137, "the job was killed, exit status 137")
     assert "node, memory or time" in found.operator_note
     assert outcome(Status.FINISHED, exit_code=9).ending == Exited(
-        137, "the machine broke off, exit status 137"
+        137, "the job was killed, exit status 137"
     )
 
 
@@ -52,7 +52,7 @@ def test_failed_with_logs_tells_the_steps_exit_status() -> None:
 
 def test_failed_without_cost_never_began_and_may_be_tried_again() -> None:
     found = outcome(Status.FAILED, final_cost=0)
-    assert "nothing was charged" in failed(found, FailureReason.UNAVAILABLE)
+    assert "Nothing was charged" in failed(found, FailureReason.UNAVAILABLE)
     assert found.retryable
     assert "script" in found.operator_note
 
@@ -72,7 +72,7 @@ def test_out_of_credits_is_the_time_limit_and_asks_for_a_larger_lock() -> None:
 
 def test_panicked_is_lost_and_tried_again_only_if_nothing_was_charged() -> None:
     charged = outcome(Status.PANICKED, last_error="provider lost the job\nforged line")
-    assert "lost the work" in failed(charged, FailureReason.DIED)
+    assert "lost this job" in failed(charged, FailureReason.DIED)
     assert not charged.retryable
     assert charged.operator_note == "its provider gave it up: provider lost the job forged line"
     assert outcome(Status.PANICKED, final_cost=0).retryable
@@ -85,10 +85,10 @@ def test_cancelled_by_somebody_is_cancelled() -> None:
 @pytest.mark.parametrize(
     ("reason", "cause", "words", "again"),
     [
-        (CancelReason.NOBODY_TOOK_IT, FailureReason.UNAVAILABLE, "No machine was free", False),
-        (CancelReason.REFUSED, FailureReason.UNAVAILABLE, "turned this down", False),
+        (CancelReason.NOBODY_TOOK_IT, FailureReason.UNAVAILABLE, "No provider was free", False),
+        (CancelReason.REFUSED, FailureReason.UNAVAILABLE, "rejected this job", False),
         (CancelReason.SCRIPT_OLD, FailureReason.UNAVAILABLE, "in time", True),
-        (CancelReason.OVERDUE, FailureReason.DIED, "did not answer", False),
+        (CancelReason.OVERDUE, FailureReason.DIED, "did not respond", False),
     ],
 )
 def test_what_we_cancelled_ourselves_says_why(
@@ -101,7 +101,7 @@ def test_what_we_cancelled_ourselves_says_why(
 
 def test_what_began_while_it_was_cancelled_does_not_claim_to_be_free() -> None:
     found = outcome(Status.CANCELLED, CancelReason.NOBODY_TOOK_IT, final_cost=CREDIT)
-    assert "nothing was charged" not in failed(found, FailureReason.UNAVAILABLE)
+    assert "othing was charged" not in failed(found, FailureReason.UNAVAILABLE)
     assert not found.retryable
 
 

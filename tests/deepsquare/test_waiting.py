@@ -40,13 +40,13 @@ async def clients(grid: TestGrid, tmp_path: Path) -> AsyncIterator[Clients]:
 async def test_pending_for_long_is_cancelled_without_cost(
     grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = await clients.open(replace(IMPATIENT, pending_warn=0.1, pending=0.3))
+    backend = await clients.open(replace(IMPATIENT, pending_warning=0.1, pending=0.3))
     handle = await begin(grid, backend, Conduct(stays=Status.PENDING))
     _, last = await life(backend.follow(handle))
     cause, sentence = failure(last)
     assert cause is FailureReason.UNAVAILABLE
-    assert "nothing was charged" in sentence
-    assert "no provider has been found" in caplog.text
+    assert "Nothing was charged" in sentence
+    assert "no provider takes the job" in caplog.text
     assert await spent(backend, grid) == 0
 
 
@@ -69,7 +69,7 @@ async def test_meta_scheduled_until_the_script_is_old_is_resubmitted_as_a_new_jo
 
 
 async def test_resubmissions_come_to_an_end(grid: TestGrid, clients: Clients) -> None:
-    backend = await clients.open(replace(IMPATIENT, script_renew=0.2, resubmissions=1))
+    backend = await clients.open(replace(IMPATIENT, script_renew=0.2, max_resubmissions=1))
     handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
     said, last = await life(backend.follow(handle))
     assert said == [Requeued()]
@@ -118,7 +118,9 @@ async def test_a_job_that_somebody_stopped_is_not_resubmitted(
 
 
 @pytest.mark.parametrize(
-    "conduct", [replace(QUICK, timeouts=2), replace(QUICK, refusals=2)], ids=["1 to 0", "2 to 0"]
+    "conduct",
+    [replace(QUICK, timeouts=2), replace(QUICK, refusals=2)],
+    ids=["1 to 0", "2 to 0"],
 )
 async def test_status_going_back_to_pending_is_waited_out(
     grid: TestGrid, clients: Clients, conduct: Conduct
@@ -138,7 +140,7 @@ async def test_status_going_back_three_times_is_cancelled_without_cost(
     lines, last = await ending(backend.follow(handle))
     cause, sentence = failure(last)
     assert cause is FailureReason.UNAVAILABLE
-    assert "turned this down" in sentence
+    assert "rejected this job" in sentence
     assert all(b"slurm failed to submit" in line.data for line in lines)
     assert await spent(backend, grid) == 0
 

@@ -26,8 +26,8 @@ from tests.deepsquare.testnet.site import TestGrid
 from tests.playground.clock import Clock
 
 SMALL = {
-    "GRIDBRUSH_IMAGINE__WIDTH": "64",
-    "GRIDBRUSH_IMAGINE__HEIGHT": "64",
+    "GRIDBRUSH_IMAGINE__WIDTH": "256",
+    "GRIDBRUSH_IMAGINE__HEIGHT": "256",
     "GRIDBRUSH_IMAGINE__ROWS": "4",
     "GRIDBRUSH_IMAGINE__SAMPLES": "3",
     "GRIDBRUSH_IMAGINE__STEPS": "2",
@@ -148,7 +148,7 @@ async def _imagine_in_a_channel(playground: Playground, grid: TestGrid, folder: 
             rows = [await http.get(link) for link in links]
         assert [row.status_code for row in rows] == [200] * 4
         strips = {Image.open(io.BytesIO(row.content)).size for row in rows}
-        assert strips == {GridGeometry(64, 64, rows=4, samples=3).strip_size}
+        assert strips == {GridGeometry(256, 256, rows=4, samples=3).strip_size}
         assert len({row.content for row in rows}) == 4, "each row has a seed of its own"
         process.send_signal(signal.SIGTERM)
         assert await process.wait() == 0

@@ -102,7 +102,7 @@ async def test_while_the_controller_is_away_nothing_is_lost_and_nothing_is_done_
     await until(lambda: all(one.outages for one in jobs))
     health = await backend.health()
     assert not health.ok
-    assert "the Slurm cluster is away" in health.detail
+    assert "the Slurm cluster is unavailable" in health.detail
     gate.touch()
     await until(
         lambda: all(any(b"row-done" in line.data for line in one.lines) for one in jobs[:7])

@@ -8,13 +8,18 @@ import pytest
 
 from bot.backends.base import LifecycleEvent
 from bot.backends.slurm.job_folder import FolderState
-from bot.backends.slurm.job_tracker import PULSES, STOPPED_SECONDS, JobTracker, SqueueObservation
+from bot.backends.slurm.job_tracker import (
+    MAX_MISSED_HEARTBEATS,
+    STOPPED_SECONDS,
+    JobTracker,
+    SqueueObservation,
+)
 from bot.backends.slurm.squeue import SqueueRecord
 from bot.domain.events import Cancelled, Exited, Failed, FailureReason, Requeued, Started
 
 SETTLE, TIMEOUTS = 10.0, 60.0
-DONE = FolderState(code=0, log_bytes=100, complete=True)
-STOPPED = FolderState(code=143, log_bytes=100, complete=True)
+DONE = FolderState(exit_code=0, log_bytes=100, log_complete=True)
+STOPPED = FolderState(exit_code=143, log_bytes=100, log_complete=True)
 
 
 def course() -> JobTracker:
@@ -34,7 +39,7 @@ def test_a_zero_in_the_result_file_is_the_end_whatever_slurm_says() -> None:
 
 def test_a_result_waits_for_the_last_lines_of_the_log_but_not_for_ever() -> None:
     watched = course()
-    early = FolderState(code=0, log_bytes=100)
+    early = FolderState(exit_code=0, log_bytes=100)
     assert watched.update(early, None, 1) == ()
     assert watched.update(early, None, 1 + SETTLE) == (Exited(0),)
 
@@ -83,7 +88,7 @@ def test_a_word_of_slurm_s_that_is_older_than_the_result_does_not_explain_it() -
 
 
 def test_a_failed_script_ends_with_its_status_once_the_record_agrees_or_is_gone() -> None:
-    failed = FolderState(code=3, log_bytes=9, complete=True)
+    failed = FolderState(exit_code=3, log_bytes=9, log_complete=True)
     for seen in (sight("FAILED", 2), SqueueObservation(2, None)):
         watched = course()
         assert watched.update(failed, None, 1) == ()
@@ -91,7 +96,7 @@ def test_a_failed_script_ends_with_its_status_once_the_record_agrees_or_is_gone(
 
 
 def test_a_job_that_completes_for_too_long_is_taken_to_be_over() -> None:
-    failed = FolderState(code=3, log_bytes=9, complete=True)
+    failed = FolderState(exit_code=3, log_bytes=9, log_complete=True)
     watched = course()
     assert watched.update(failed, sight("COMPLETING", 0), 1) == (Started(),)
     assert watched.update(failed, sight("COMPLETING", 2), 3) == ()
@@ -99,7 +104,7 @@ def test_a_job_that_completes_for_too_long_is_taken_to_be_over() -> None:
 
 
 def test_memory_that_ran_out_in_a_step_is_said_though_the_job_only_failed() -> None:
-    killed = FolderState(code=137, log_bytes=9, complete=True, kill_reason="memory")
+    killed = FolderState(exit_code=137, log_bytes=9, log_complete=True, kill_reason="memory")
     watched = course()
     watched.update(killed, None, 1)
     (end,) = watched.update(killed, sight("FAILED", 2), 3)
@@ -108,7 +113,7 @@ def test_memory_that_ran_out_in_a_step_is_said_though_the_job_only_failed() -> N
 
 
 def test_a_cancelled_job_ends_as_cancelled_with_a_result_or_without() -> None:
-    ended = FolderState(code=143, log_bytes=9, complete=True, cancelled=True)
+    ended = FolderState(exit_code=143, log_bytes=9, log_complete=True, cancelled=True)
     assert course().update(ended, None, 1) == (Cancelled(by=0),)
     wanted = FolderState(cancelled=True)
     assert course().update(wanted, sight("CANCELLED", 0), 1) == (Cancelled(by=0),)
@@ -118,7 +123,7 @@ def test_a_cancelled_job_ends_as_cancelled_with_a_result_or_without() -> None:
     assert watched.update(wanted, SqueueObservation(0, None), 1 + STOPPED_SECONDS) == (
         Cancelled(by=0),
     )
-    half = replace(ended, complete=False)
+    half = replace(ended, log_complete=False)
     watched = course()
     assert watched.update(half, sight("CANCELLED", 0), 1) == ()
     assert watched.update(half, sight("CANCELLED", 0), 1 + STOPPED_SECONDS) == (Cancelled(by=0),)
@@ -185,11 +190,11 @@ def test_a_job_that_slurm_will_never_start_is_given_up_after_a_while() -> None:
 
 
 def test_a_job_that_was_given_up_fails_with_its_sentence_and_keeps_what_it_published() -> None:
-    never_ran = FolderState(refused="No.")
+    never_ran = FolderState(rejection="No.")
     assert course().update(never_ran, sight("CANCELLED", 0), 1) == (
         Failed(FailureReason.REJECTED, "No."),
     )
-    had_run = FolderState(refused="No.", log_bytes=9)
+    had_run = FolderState(rejection="No.", log_bytes=9)
     assert course().update(had_run, sight("CANCELLED", 0), 1) == (
         Failed(FailureReason.DIED, "No."),
     )
@@ -201,28 +206,32 @@ def test_a_job_that_was_given_up_fails_with_its_sentence_and_keeps_what_it_publi
 
 
 def test_without_slurm_the_files_tell_only_how_a_script_ended_by_itself() -> None:
-    failed = FolderState(code=3, log_bytes=9, complete=True)
+    failed = FolderState(exit_code=3, log_bytes=9, log_complete=True)
     watched = course()
     assert watched.update_without_slurm(failed) == (Exited(3),)
     assert watched.ended
     assert course().update_without_slurm(STOPPED) == ()
     assert (
-        course().update_without_slurm(FolderState(code=143, complete=True, kill_reason="preempted"))
+        course().update_without_slurm(
+            FolderState(exit_code=143, log_complete=True, kill_reason="preempted")
+        )
         == ()
     )
-    (end,) = course().update_without_slurm(FolderState(code=143, complete=True, kill_reason="time"))
+    (end,) = course().update_without_slurm(
+        FolderState(exit_code=143, log_complete=True, kill_reason="time")
+    )
     assert isinstance(end, Failed)
     assert end.cause is FailureReason.TIME_LIMIT
     assert course().update_without_slurm(FolderState()) == ()
-    assert course().update_without_slurm(FolderState(code=3)) == ()
+    assert course().update_without_slurm(FolderState(exit_code=3)) == ()
 
 
 @pytest.mark.parametrize(
     ("before", "after"),
     [
         (FolderState(log_bytes=9), FolderState(log_bytes=10)),
-        (FolderState(log_bytes=9, pulse=1), FolderState(log_bytes=9, pulse=2)),
-        (FolderState(), FolderState(pulse=1)),
+        (FolderState(log_bytes=9, heartbeat=1), FolderState(log_bytes=9, heartbeat=2)),
+        (FolderState(), FolderState(heartbeat=1)),
     ],
     ids=["the log grows", "the pulse goes on", "it has just begun"],
 )
@@ -235,7 +244,7 @@ def test_a_job_that_slurm_does_not_know_lives_as_long_as_its_folder_moves(
     for number, traces in enumerate(alternating, 1):
         assert watched.update(traces, gone, number * SETTLE * 0.9) == ()
     last = len(alternating) * SETTLE * 0.9
-    timeouts = SETTLE * (PULSES if alternating[-1].pulse else 1)
+    timeouts = SETTLE * (MAX_MISSED_HEARTBEATS if alternating[-1].heartbeat else 1)
     assert watched.update(alternating[-1], gone, last + timeouts - 0.1) == ()
     (end,) = watched.update(alternating[-1], gone, last + timeouts)
     assert isinstance(end, Exited)

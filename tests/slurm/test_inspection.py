@@ -62,9 +62,9 @@ async def test_a_cluster_in_order_passes_every_check(
         "GPUs",
         "account and limits",
         "test job on a node",
-        "what paints",
+        "image engine",
     ]
-    assert found["what paints"].detail == "sketch, no model"
+    assert found["image engine"].detail == "sketch, no model"
     assert not list((tmp_path / "shared").glob("check-*"))
 
 
@@ -74,7 +74,7 @@ async def test_a_model_that_the_nodes_cannot_paint_with_is_found(
     model = str(tmp_path / "gone")
     found = await inspect(options, gpus="fake", engine="diffusers", model=model)
     assert found["test job on a node"].ok
-    assert not found["what paints"].ok
+    assert not found["image engine"].ok
 
 
 async def test_missing_client_programs_are_named(tmp_path: Path) -> None:
@@ -134,7 +134,7 @@ async def test_a_node_that_does_not_see_the_shared_folder_is_found_out(
     found = await inspect(options, environ={**cluster.environ, "PATH": sbatch.path})
     health = found["test job on a node"]
     assert not health.ok
-    assert "mounted on every node" in health.hint
+    assert "on every node" in health.hint
 
 
 async def test_a_folder_that_is_gone_is_named(options: dict[str, object], tmp_path: Path) -> None:
@@ -170,12 +170,12 @@ def test_a_cluster_without_a_default_partition_wants_one_named() -> None:
 @pytest.mark.parametrize(
     ("options", "ok", "said"),
     [
-        (some(gpus="none"), True, "none are asked for"),
+        (some(gpus="none"), True, "none are requested"),
         (some(), False, "the partition has no GPUs"),
         (some(partition="gpu"), True, "a100, v100"),
         (some(partition="gpu", gpus="v100"), True, "v100"),
         (some(partition="gpu", gpus="h100"), False, "the partition has no GPUs of type h100"),
-        (some(partition="old"), True, "there are some, without a type"),
+        (some(partition="old"), True, "yes, without a type"),
         (some(partition="old", gpus="v100"), False, "the partition has no GPUs of type v100"),
     ],
 )

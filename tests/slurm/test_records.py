@@ -51,14 +51,14 @@ def test_a_name_may_hold_the_sign_that_separates() -> None:
 
 @pytest.mark.parametrize(("code", "status"), [("9", 137), ("0:15", 143), ("0", 0), ("?", None)])
 def test_a_death_by_signal_counts_as_in_a_shell(code: str, status: int | None) -> None:
-    assert parse_text(f"7|FAILED|None|{code}|x|fox\n")[0].code == status
+    assert parse_text(f"7|FAILED|None|{code}|x|fox\n")[0].exit_code == status
 
 
 def test_a_death_by_signal_is_read_from_json_too() -> None:
     signal = {"id": {"set": True, "number": 9}, "name": "KILL"}
     job = {**JOB_24, "exit_code": {"return_code": {"set": True, "number": 0}, "signal": signal}}
-    assert parse_json(answer(job))[0].code == 137
-    assert parse_json(answer({**JOB_22, "exit_code": None}))[0].code is None
+    assert parse_json(answer(job))[0].exit_code == 137
+    assert parse_json(answer({**JOB_22, "exit_code": None}))[0].exit_code is None
 
 
 @pytest.mark.parametrize(
@@ -77,42 +77,42 @@ def test_of_several_states_the_one_that_says_more_counts(states: list[str], stat
 
 # Every word that squeue prints for a state, from Slurm's job_state_string, and what follows.
 STATES = {
-    "PENDING": "waiting",
-    "CONFIGURING": "waiting",
-    "REQUEUED": "waiting",
-    "REQUEUE": "waiting",
-    "REQUEUE_HOLD": "waiting",
-    "REQUEUE_FED": "waiting",
-    "SPECIAL_EXIT": "waiting",
-    "RESV_DEL_HOLD": "waiting",
-    "POWER_UP_NODE": "waiting",
-    "EXPEDITING": "waiting",
-    "RUNNING": "running",
-    "COMPLETING": "running",
-    "STAGE_OUT": "running",
-    "SUSPENDED": "running",
-    "STOPPED": "running",
-    "RESIZING": "running",
-    "SIGNALING": "running",
+    "PENDING": "is_pending",
+    "CONFIGURING": "is_pending",
+    "REQUEUED": "is_pending",
+    "REQUEUE": "is_pending",
+    "REQUEUE_HOLD": "is_pending",
+    "REQUEUE_FED": "is_pending",
+    "SPECIAL_EXIT": "is_pending",
+    "RESV_DEL_HOLD": "is_pending",
+    "POWER_UP_NODE": "is_pending",
+    "EXPEDITING": "is_pending",
+    "RUNNING": "is_running",
+    "COMPLETING": "is_running",
+    "STAGE_OUT": "is_running",
+    "SUSPENDED": "is_running",
+    "STOPPED": "is_running",
+    "RESIZING": "is_running",
+    "SIGNALING": "is_running",
     "REVOKED": "alive",
     "UPDATE_DB": "alive",
     "LAUNCH_FAILED": "alive",
     "RECONFIG_FAIL": "alive",
     "SOMETHING_NEW": "alive",
-    "COMPLETED": "ended",
-    "CANCELLED": "ended",
-    "FAILED": "ended",
-    "TIMEOUT": "ended",
-    "DEADLINE": "ended",
-    "NODE_FAIL": "ended",
-    "BOOT_FAIL": "ended",
-    "OUT_OF_MEMORY": "ended",
-    "PREEMPTED": "ended",
+    "COMPLETED": "is_ended",
+    "CANCELLED": "is_ended",
+    "FAILED": "is_ended",
+    "TIMEOUT": "is_ended",
+    "DEADLINE": "is_ended",
+    "NODE_FAIL": "is_ended",
+    "BOOT_FAIL": "is_ended",
+    "OUT_OF_MEMORY": "is_ended",
+    "PREEMPTED": "is_ended",
 }
 
 
 def meaning(record: SqueueRecord) -> str:
-    found = [name for name in ("waiting", "running", "ended") if getattr(record, name)]
+    found = [name for name in ("is_pending", "is_running", "is_ended") if getattr(record, name)]
     return "alive" if not found else " and ".join(found)
 
 
@@ -127,7 +127,7 @@ def test_each_state_means_the_same_in_every_form(state: str) -> None:
     assert {meaning(record) for (record,) in forms} == {STATES[state]}
 
 
-@pytest.mark.parametrize("base", [word for word in STATES if STATES[word] == "ended"])
+@pytest.mark.parametrize("base", [word for word in STATES if STATES[word] == "is_ended"])
 @pytest.mark.parametrize(
     "flag", ["REQUEUED", "REQUEUE_HOLD", "SPECIAL_EXIT", "COMPLETING", "STAGE_OUT", "REVOKED"]
 )
@@ -135,7 +135,7 @@ def test_a_job_with_an_ended_state_that_is_put_back_or_cleaned_up_is_not_over(
     base: str, flag: str
 ) -> None:
     for states in ([base, flag], [flag, base]):
-        assert not parse_json(answer({**JOB_24, "job_state": states}))[0].ended
+        assert not parse_json(answer({**JOB_24, "job_state": states}))[0].is_ended
 
 
 @pytest.mark.parametrize("remark", ["LAUNCH_FAILED", "RECONFIG_FAIL", "UPDATE_DB"])
@@ -165,7 +165,7 @@ def test_an_outage_in_json_is_not_taken_for_a_cluster_without_jobs() -> None:
 
 @pytest.mark.parametrize("text", ["", "no", "[]", '{"jobs": 1}'])
 def test_what_is_no_answer_of_squeue_is_no_cluster_without_jobs_either(text: str) -> None:
-    with pytest.raises(ValueError, match=r"Expecting value|other kind"):
+    with pytest.raises(ValueError, match=r"Expecting value|unexpected JSON"):
         parse_json(text)
 
 

@@ -1,9 +1,9 @@
-"""Runs workflows on the DeepSquare Grid, an open network of GPU providers, and pays for them.
+"""Run workflows on the DeepSquare Grid, an open network of GPU providers, and pay for them.
 
-A job is a script (``sbatch``), a request on a blockchain that locks credits (``chain``, ``desk``,
-``sender``), a log stream (``logger``) and files on a public host (``transfer``); ``follow`` makes
-one stream of it, ``backend`` one object. ``journal`` is what survives a crash. The facts of the
-protocol are in ``abi``, ``log.proto`` and the modules that use them.
+A job is a script (``sbatch_client``), a transaction that locks credits (``submission``,
+``transactions``), a log stream (``log_client``) and files on a public host (``downloads``).
+``follower`` merges log and chain into one stream; ``state_store`` is what survives a crash. The
+facts of the protocol are in ``abi``, ``log.proto`` and the modules that use them.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ __all__ = ["DeepSquareBackend", "open"]
 
 
 async def open(options: Mapping[str, object]) -> DeepSquareBackend:
-    """Open the backend; the network is not asked yet. Raises ConfigError that names the key."""
+    """Open the backend without network access. Raises ConfigError that names the key."""
     chosen = DeepSquareOptions.from_mapping(options)
     store = StateStore(chosen.folder)
     await asyncio.to_thread(store.prepare, chosen.now())

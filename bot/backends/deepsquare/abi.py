@@ -1,8 +1,7 @@
-"""The part of DeepSquare's contracts that a customer uses: types, functions, events, errors.
+"""The ABI of DeepSquare's contracts as far as a customer uses it.
 
-Selectors and topics follow from the signatures; the tests hold them against the published ones.
-Amounts are in wei of credit (10^18 to the credit), times are Unix seconds. Nothing here talks to
-a chain.
+Selectors and topics follow from the signatures; the tests compare them with the published ones.
+Amounts are in wei of credit (10^18 to the credit), times are Unix seconds.
 """
 
 from __future__ import annotations
@@ -35,7 +34,7 @@ NO_OUTPUT = 4
 
 
 class Status(IntEnum):
-    """A job's state on the chain. It is not monotonic: 1 and 2 may fall back to 0."""
+    """A job's status on the chain. It is not monotonic: 1 and 2 may fall back to 0."""
 
     PENDING = 0
     META_SCHEDULED = 1
@@ -48,13 +47,13 @@ class Status(IntEnum):
     PANICKED = 8
 
     @property
-    def terminal(self) -> bool:
-        """Whether nothing can follow, and the job is paid for."""
+    def is_terminal(self) -> bool:
+        """Return whether the status is final and the job is paid."""
         return self >= Status.CANCELLED
 
 
 class Function:
-    """A contract's function: its call data from values, values from its answer."""
+    """A contract function: encodes calls and decodes results."""
 
     __slots__ = ("_inputs", "_outputs", "selector", "signature")
 
@@ -67,17 +66,17 @@ class Function:
     def __repr__(self) -> str:
         return self.signature
 
-    def data(self, *values: Any) -> HexBytes:
-        """What to send to call it."""
+    def encode_call(self, *values: Any) -> HexBytes:
+        """Return the call data."""
         return HexBytes(self.selector + encode(self._inputs, values))
 
-    def read(self, answer: bytes) -> tuple[Any, ...]:
-        """What it returned. Raises eth_abi's DecodingError for an answer that cannot be its."""
+    def decode(self, answer: bytes) -> tuple[Any, ...]:
+        """Decode the result. Raises eth_abi's DecodingError."""
         return tuple(decode(self._outputs, answer))
 
 
 class Event:
-    """A contract's event whose fields are all in its data (none of DeepSquare's is indexed)."""
+    """A contract event whose fields are all in its data (none of DeepSquare's is indexed)."""
 
     __slots__ = ("_fields", "signature", "topic")
 
@@ -86,8 +85,8 @@ class Event:
         self.signature = f"{name}({','.join(fields)})"
         self.topic = HexBytes(keccak(text=self.signature))
 
-    def read(self, data: bytes) -> tuple[Any, ...]:
-        """Its fields' values."""
+    def decode(self, data: bytes) -> tuple[Any, ...]:
+        """Decode the values of its fields."""
         return tuple(decode(self._fields, data))
 
 
@@ -123,7 +122,7 @@ MINIMUM_AMOUNT = Function("minimumAmount", (), ("uint256",))
 
 @dataclass(frozen=True, slots=True)
 class JobDefinition:
-    """What a job takes, as the chain sees it; price and place follow from this copy.
+    """A job's resources as the contract takes them; price and provider follow from them.
 
     ``gpus`` is for the whole job, ``mem_per_cpu`` in megabytes. ``script`` is the hash that the
     script service gave (batchLocationHash). ``affinity`` holds (key, operator, value).
@@ -139,10 +138,10 @@ class JobDefinition:
     storage: int = NO_OUTPUT
 
     def abi(self) -> tuple[Any, ...]:
-        """In the contract's order: gpus first, tasks fourth."""
+        """Return the tuple in the contract's order: gpus first, tasks fourth."""
         if not self.script:
-            # The contract would take it, and the money, for a job that nobody can run.
-            raise ValueError("a job without a script is never sent")
+            # The contract would take the credits for a job that no provider can run.
+            raise ValueError("a job needs a script")
         return (
             self.gpus,
             self.mem_per_cpu,
@@ -151,13 +150,13 @@ class JobDefinition:
             self.script,
             self.storage,
             self.uses,
-            tuple(((key, value), operator_bytes(op)) for key, op, value in self.affinity),
+            tuple(((key, value), encode_operator(op)) for key, op, value in self.affinity),
         )
 
 
 @dataclass(frozen=True, slots=True)
 class ChainJob:
-    """A job as JobRepository.get tells it; amounts in wei of credit, times in Unix seconds."""
+    """A job as JobRepository.get returns it; amounts in wei of credit, times in Unix seconds."""
 
     number: int
     status: Status
@@ -179,9 +178,9 @@ class ChainJob:
     exit_code: int
 
     @classmethod
-    def read(cls, answer: bytes) -> ChainJob:
-        """From the call's answer."""
-        (job,) = GET_JOB.read(answer)
+    def decode(cls, answer: bytes) -> ChainJob:
+        """Decode the result of JobRepository.get."""
+        (job,) = GET_JOB.decode(answer)
         number, status, customer, provider, definition, cost, time, name, asked, error, code = job
         gpus, mem_per_cpu, cpus_per_task, tasks, script, *_ = definition
         return cls(
@@ -207,46 +206,46 @@ class ChainJob:
 
     @property
     def never_ran(self) -> bool:
-        """Whether it ended before it began: whatever runs costs at least a minute."""
+        """Return whether it ended before it started: whatever runs costs at least a minute."""
         return self.status in (Status.CANCELLED, Status.FAILED) and self.final_cost == 0
 
 
-def job_name(text: str) -> bytes:
-    """``text`` as a job's name: UTF-8, at most 32 bytes, zeros after it. Raises ValueError."""
+def encode_job_name(text: str) -> bytes:
+    """Encode a job's name: UTF-8, zero-padded to 32 bytes. Raises ValueError if it is longer."""
     name = text.encode()
     if len(name) > NAME_BYTES:
         raise ValueError(f"a job's name holds {NAME_BYTES} bytes; this one has {len(name)}")
     return name.ljust(NAME_BYTES, b"\0")
 
 
-def operator_bytes(operator: str) -> bytes:
-    """An affinity's operator as bytes2."""
+def encode_operator(operator: str) -> bytes:
+    """Encode an affinity's operator as bytes2."""
     return operator.encode("ascii").ljust(2, b"\0")
 
 
-def job_bytes(number: int) -> bytes:
-    """A job's number as bytes32."""
+def encode_job_number(number: int) -> bytes:
+    """Encode a job's number as bytes32."""
     return number.to_bytes(32, "big")
 
 
 def log_name(number: int) -> str:
-    """The name of a job's log: 0x and 64 lower-case hex digits."""
-    return "0x" + job_bytes(number).hex()
+    """Return the name of a job's log: 0x and 64 lower-case hex digits."""
+    return "0x" + encode_job_number(number).hex()
 
 
-def credits_of(wei: int) -> Decimal:
-    """Wei as credits, exact."""
+def to_credits(wei: int) -> Decimal:
+    """Convert wei to credits, exactly."""
     return Decimal(wei).scaleb(-18)
 
 
-def wei_of(amount: Decimal) -> int:
-    """Credits as wei, rounded up: an amount that is to cover something still covers it."""
+def to_wei(amount: Decimal) -> int:
+    """Convert credits to wei, rounded up so that the amount still covers its purpose."""
     scaled = amount.scaleb(18)
     whole = int(scaled)
     return whole + (scaled > whole)
 
 
 def format_credits(wei: int) -> str:
-    """Wei as credits for a person: at most four decimals, no exponent, zeros cut off."""
-    text = f"{credits_of(wei):,.4f}"
+    """Format wei as credits: at most four decimals, no exponent, no trailing zeros."""
+    text = f"{to_credits(wei):,.4f}"
     return text.rstrip("0").rstrip(".")

@@ -1,9 +1,8 @@
-"""Watches all followed jobs on the chain with one question for events at each look.
+"""Poll the chain once for all followed jobs.
 
-An event is a hint; the job as the repository has it is the truth, and is read whenever an event
-names the job, and every few minutes anyway, a few jobs at each look. So what a look costs does not
-grow with the number of jobs. Events are told apart by their block's hash: a block that is replaced
-brings its events anew. What a status means for a job is decided elsewhere.
+An event is only a hint: the job is read from the repository whenever an event names it, and every
+few minutes anyway, a few jobs per poll. So the cost of a poll does not grow with the number of
+jobs. Events are identified by their block's hash: a block that is replaced brings its events again.
 """
 
 from __future__ import annotations
@@ -23,33 +22,33 @@ from bot.domain.errors import Unavailable
 
 log = logging.getLogger(__name__)
 
-OVERLAP = 32
-"""Blocks that are read again at each look."""
+OVERLAP_BLOCKS = 32
+"""Blocks that each poll reads again."""
 MAX_BACKLOG_BLOCKS = 2000
-"""Blocks that are read at most after a pause: each job's truth is read at the start anyway."""
+"""Limit of blocks read after a pause: each job is read at the start anyway."""
 REFRESHES_PER_POLL = 2
-"""Jobs whose truth is read at each look though nothing was heard of them."""
-SAVED_EVERY = 16
-"""Blocks between two notes of where the last look ended."""
+"""Jobs without events that each poll reads."""
+SAVE_EVERY_BLOCKS = 16
+"""Blocks between two saved positions."""
 
 
 class JobSubscription:
-    """One follower's view of one job. ``wake`` is called when ``job`` or ``transitions`` change."""
+    """One follower's view of a job. ``wake`` is called when ``job`` or ``transitions`` change."""
 
-    __slots__ = ("job", "missing", "number", "read_at", "transitions", "wake")
+    __slots__ = ("job", "missing", "number", "refreshed_at", "transitions", "wake")
 
     def __init__(self, number: int, wake: Callable[[], None]) -> None:
         self.number = number
         self.wake = wake
         self.job: ChainJob | None = None
         self.missing = False
-        """Whether the chain has no such job any more: its block was replaced."""
-        self.read_at: datetime | None = None
+        """Whether the chain has lost the job: its block was replaced."""
+        self.refreshed_at: datetime | None = None
         self.transitions: list[Transition] = []
 
 
-class Watcher:
-    """Looks as long as anybody watches."""
+class ChainWatcher:
+    """Poll while there are subscriptions."""
 
     def __init__(
         self,
@@ -65,52 +64,52 @@ class Watcher:
         self._timeouts = timeouts
         self._now = now
         self._sleep = sleep
-        self._watches: dict[int, list[JobSubscription]] = {}
+        self._subscriptions: dict[int, list[JobSubscription]] = {}
         self._seen: dict[tuple[bytes, int], int] = {}
-        self._next: int | None = None
-        self._noted = 0
+        self._next_block: int | None = None
+        self._saved_block = 0
         self._task: asyncio.Task[None] | None = None
-        self.looks = 0
-        self.away_since: datetime | None = None
-        """Since when the chain cannot be reached; None while it can."""
+        self.polls = 0
+        self.unavailable_since: datetime | None = None
+        """Since when the chain is unavailable; None while it answers."""
 
-    def watching(self, number: int, wake: Callable[[], None]) -> Subscription:
-        """A job's state and transitions from now on, in an ``async with``."""
+    def subscribe(self, number: int, wake: Callable[[], None]) -> Subscription:
+        """Return a context manager that follows a job's state and transitions."""
         return Subscription(self, JobSubscription(number, wake))
 
-    async def begin(self, watch: JobSubscription) -> None:
-        """Watch; the job's truth is read first, if it can be."""
-        self._watches.setdefault(watch.number, []).append(watch)
+    async def add(self, subscription: JobSubscription) -> None:
+        """Add a subscription, reading the job first if possible."""
+        self._subscriptions.setdefault(subscription.number, []).append(subscription)
         if self._task is None:
             self._task = asyncio.create_task(self._run())
         try:
-            await self.read(watch.number)
+            await self.refresh(subscription.number)
         except Unavailable as error:
-            log.warning("Grid job %d cannot be read now: %s", watch.number, error)
+            log.warning("Grid job %d cannot be read now: %s", subscription.number, error)
 
-    async def end(self, watch: JobSubscription) -> None:
-        """Watch no longer."""
-        watches = self._watches[watch.number]
-        watches.remove(watch)
-        if not watches:
-            del self._watches[watch.number]
-        if not self._watches:
+    async def remove(self, subscription: JobSubscription) -> None:
+        """Remove a subscription; without any, polling stops."""
+        subscriptions = self._subscriptions[subscription.number]
+        subscriptions.remove(subscription)
+        if not subscriptions:
+            del self._subscriptions[subscription.number]
+        if not self._subscriptions:
             await self.aclose()
 
-    async def read(self, number: int) -> ChainJob | None:
-        """Read a job's truth now, for all who watch it. Raises Unavailable."""
+    async def refresh(self, number: int) -> ChainJob | None:
+        """Read a job now and update its subscriptions. Raises Unavailable."""
         job = await self._chain.job(number)
-        for watch in self._watches.get(number, ()):
-            changed = watch.job != job or watch.missing != (job is None)
-            watch.missing = job is None
-            watch.job = job or watch.job
-            watch.read_at = self._now()
+        for subscription in self._subscriptions.get(number, ()):
+            changed = subscription.job != job or subscription.missing != (job is None)
+            subscription.missing = job is None
+            subscription.job = job or subscription.job
+            subscription.refreshed_at = self._now()
             if changed:
-                watch.wake()
+                subscription.wake()
         return job
 
     async def aclose(self) -> None:
-        """Stop looking."""
+        """Stop polling."""
         task, self._task = self._task, None
         await cancel_and_wait(task)
 
@@ -119,66 +118,77 @@ class Watcher:
         while True:
             await self._sleep(pause)
             try:
-                await self.look()
+                await self.poll()
             except Unavailable as error:
-                if self.away_since is None:
-                    self.away_since = self._now()
-                    log.warning("the chain cannot be read, the logs go on: %s", error)
+                if self.unavailable_since is None:
+                    self.unavailable_since = self._now()
+                    log.warning("the chain is unavailable, the logs go on: %s", error)
                 pause = min(2 * pause, max(self._timeouts.outage, self._timeouts.poll))
             except Exception:
-                # Everybody who follows a job depends on this task: it goes on whatever happens.
-                log.exception("a look at the chain failed in a way that nobody foresaw")
+                # All followers depend on this task: it goes on whatever happens.
+                log.exception("polling the chain failed unexpectedly")
             else:
-                if self.away_since is not None:
-                    log.warning("the chain can be read again")
-                self.away_since = None
+                if self.unavailable_since is not None:
+                    log.warning("the chain is available again")
+                self.unavailable_since = None
                 pause = self._timeouts.poll
 
-    async def look(self) -> None:
-        """One look for everybody: two questions, and one more for each job with news."""
+    async def poll(self) -> None:
+        """Poll once for all subscriptions: two requests, and one for each job with news."""
         head = await self._chain.rpc.head()
-        if self._next is None:
-            self._next = self._resume(head)
-        first = max(0, min(self._next, head) - OVERLAP)
+        if self._next_block is None:
+            self._next_block = self._resume(head)
+        first = max(0, min(self._next_block, head) - OVERLAP_BLOCKS)
         news: set[int] = set()
         for transition in await self._chain.transitions(first, head):
             if transition.key in self._seen:
                 continue
             self._seen[transition.key] = transition.block
-            for watch in self._watches.get(transition.number, ()):
-                watch.transitions.append(transition)
+            for subscription in self._subscriptions.get(transition.number, ()):
+                subscription.transitions.append(transition)
                 news.add(transition.number)
-        for number in (*news, *self._unread(news)):
-            await self.read(number)
+        for number in (*news, *self._stale_jobs(news)):
+            await self.refresh(number)
         for number in news:
-            for watch in self._watches.get(number, ()):
-                watch.wake()
-        self.looks += 1
-        self._move_on(head)
+            for subscription in self._subscriptions.get(number, ()):
+                subscription.wake()
+        self.polls += 1
+        self._save_position(head)
 
-    def _unread(self, news: set[int]) -> list[int]:
-        """The few jobs whose truth was read longest ago, if that is long enough."""
+    def _stale_jobs(self, news: set[int]) -> list[int]:
+        """Return the few jobs that were read longest ago, if that is long enough."""
         now = self._now()
         ages: list[tuple[float, int]] = []
-        for number, watches in self._watches.items():
-            read_at = min((watch.read_at for watch in watches if watch.read_at), default=None)
-            age = (now - read_at).total_seconds() if read_at else self._timeouts.state_refresh
+        for number, subscriptions in self._subscriptions.items():
+            refreshed_at = min(
+                (
+                    subscription.refreshed_at
+                    for subscription in subscriptions
+                    if subscription.refreshed_at
+                ),
+                default=None,
+            )
+            age = (
+                (now - refreshed_at).total_seconds()
+                if refreshed_at
+                else self._timeouts.state_refresh
+            )
             if age >= self._timeouts.state_refresh and number not in news:
                 ages.append((-age, number))
         return [number for _, number in sorted(ages)[:REFRESHES_PER_POLL]]
 
     def _resume(self, head: int) -> int:
         note = self._store.read_note(self._note_name) or {}
-        noted = int(note.get("block", head))
-        return max(min(noted, head), head - MAX_BACKLOG_BLOCKS)
+        saved = int(note.get("block", head))
+        return max(min(saved, head), head - MAX_BACKLOG_BLOCKS)
 
-    def _move_on(self, head: int) -> None:
-        self._next = head + 1
-        horizon = head - 2 * OVERLAP
-        self._seen = {key: block for key, block in self._seen.items() if block >= horizon}
-        if abs(head - self._noted) >= SAVED_EVERY:
+    def _save_position(self, head: int) -> None:
+        self._next_block = head + 1
+        oldest_block = head - 2 * OVERLAP_BLOCKS
+        self._seen = {key: block for key, block in self._seen.items() if block >= oldest_block}
+        if abs(head - self._saved_block) >= SAVE_EVERY_BLOCKS:
             self._store.save_note(self._note_name, {"block": head})
-            self._noted = head
+            self._saved_block = head
 
     @property
     def _note_name(self) -> str:
@@ -186,19 +196,19 @@ class Watcher:
 
 
 class Subscription:
-    """Begins and ends a watch. No generator: streams that are dropped must close in order."""
+    """Add and remove a subscription. No generator: streams that are dropped must close in order."""
 
-    def __init__(self, watcher: Watcher, watch: JobSubscription) -> None:
+    def __init__(self, watcher: ChainWatcher, subscription: JobSubscription) -> None:
         self._watcher = watcher
-        self._watch = watch
+        self._subscription = subscription
 
     async def __aenter__(self) -> JobSubscription:
         try:
-            await self._watcher.begin(self._watch)
+            await self._watcher.add(self._subscription)
         except BaseException:
-            await self._watcher.end(self._watch)
+            await self._watcher.remove(self._subscription)
             raise
-        return self._watch
+        return self._subscription
 
     async def __aexit__(self, *_: object) -> None:
-        await self._watcher.end(self._watch)
+        await self._watcher.remove(self._subscription)

@@ -1,7 +1,7 @@
-"""DeepSquare's contracts as a customer sees them: where they are, what they say, what to send.
+"""Read DeepSquare's contracts as a customer, and encode calls to them.
 
-The MetaScheduler's address is configuration; its neighbours are asked of it once. Everything
-here reads; sending is the sender's. Amounts are in wei of credit.
+The MetaScheduler's address is configured; it names the others. Transactions are sent by
+``transactions``. Amounts are in wei of credit.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ from bot.backends.deepsquare.rpc import EventLog, RpcClient, RpcError, Transacti
 from bot.domain.errors import Unavailable
 
 MAX_BLOCK_RANGE = 2000
-"""Blocks in one request for events; halved when the endpoint finds it too many."""
+"""Blocks in one eth_getLogs request; halved when the endpoint rejects it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Contracts:
-    """Addresses, checksummed."""
+    """Checksummed addresses."""
 
     scheduler: str
     credit: str
@@ -38,7 +38,7 @@ class Contracts:
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """A job went from one status to another; ``key`` names the event for good."""
+    """A job's change of status; ``key`` identifies the event."""
 
     number: int
     before: int
@@ -48,22 +48,24 @@ class Transition:
 
 
 class ContractReader:
-    """Reads the contracts for one customer, ``me``."""
+    """Read the contracts for one customer."""
 
-    def __init__(self, rpc: RpcClient, scheduler: str, chain_id: int, me: str) -> None:
+    def __init__(self, rpc: RpcClient, scheduler: str, chain_id: int, customer: str) -> None:
         self.rpc = rpc
-        self.me = me
+        self.customer = customer
         self.scheduler = to_checksum_address(scheduler)
         self._chain_id = chain_id
         self._contracts: Contracts | None = None
-        self._finding = asyncio.Lock()
+        self._lock = asyncio.Lock()
         self._minimum: int | None = None
-        self._bearable = 1 << 62
+        self._max_block_range = 1 << 62
 
     async def contracts(self) -> Contracts:
-        """The addresses, asked once. Raises Unavailable where they cannot be had, or where the
-        endpoint serves another chain than the one configured."""
-        async with self._finding:
+        """Return the addresses, read once.
+
+        Raises Unavailable where they cannot be read, or the endpoint serves another chain.
+        """
+        async with self._lock:
             if self._contracts is None:
                 served = await self.rpc.chain_id()
                 if served != self._chain_id:
@@ -72,7 +74,7 @@ class ContractReader:
                         "nothing is signed for it"
                     )
                 found = [
-                    to_checksum_address((await self._ask(self.scheduler, function))[0])
+                    to_checksum_address((await self._call_function(self.scheduler, function))[0])
                     for function in (
                         abi.CREDIT_TOKEN,
                         abi.JOBS,
@@ -84,60 +86,64 @@ class ContractReader:
             return self._contracts
 
     async def takes_jobs(self) -> bool:
-        """Whether this MetaScheduler is in use, or retired."""
-        return bool((await self._ask(self.scheduler, abi.ENABLE_REQUEST_NEW_JOB))[0])
+        """Return whether this MetaScheduler takes jobs; otherwise it is retired."""
+        return bool((await self._call_function(self.scheduler, abi.ENABLE_REQUEST_NEW_JOB))[0])
 
     async def minimum(self) -> int:
-        """The least a job may lock."""
+        """Return the minimum lock of a job."""
         if self._minimum is None:
             contracts = await self.contracts()
-            (self._minimum,) = await self._ask(contracts.constants, abi.MINIMUM_AMOUNT)
+            (self._minimum,) = await self._call_function(contracts.constants, abi.MINIMUM_AMOUNT)
         assert self._minimum is not None
         return self._minimum
 
     async def credit_balance(self) -> int:
-        """What the wallet holds."""
+        """Return the wallet's credits, in wei."""
         contracts = await self.contracts()
-        (held,) = await self._ask(contracts.credit, abi.BALANCE_OF, self.me)
+        (held,) = await self._call_function(contracts.credit, abi.BALANCE_OF, self.customer)
         return int(held)
 
     async def allowance(self) -> int:
-        """What the MetaScheduler may still draw from the wallet."""
+        """Return what the MetaScheduler may still draw from the wallet, in wei of credit."""
         contracts = await self.contracts()
-        (allowed,) = await self._ask(contracts.credit, abi.ALLOWANCE, self.me, contracts.scheduler)
+        (allowed,) = await self._call_function(
+            contracts.credit, abi.ALLOWANCE, self.customer, contracts.scheduler
+        )
         return int(allowed)
 
     async def native_balance(self) -> int:
-        """The wallet's native coin, which pays for gas, in wei."""
-        return await self.rpc.balance(self.me)
+        """Return the wallet's native coin, which pays for gas, in wei."""
+        return await self.rpc.balance(self.customer)
 
     async def job(self, number: int) -> ChainJob | None:
-        """A job as it is now, or None if the chain has no such job (any more)."""
+        """Return a job, or None if the chain does not have it (any more)."""
         contracts = await self.contracts()
         try:
-            answer = await self.rpc.call(contracts.jobs, abi.GET_JOB.data(abi.job_bytes(number)))
+            answer = await self.rpc.call(
+                contracts.jobs, abi.GET_JOB.encode_call(abi.encode_job_number(number))
+            )
         except ContractReverted as error:
             if error.revert.name == "InvalidJob":
                 return None
             raise Unavailable(f"job {number} cannot be read: {error}") from error
         try:
-            job = ChainJob.read(answer)
+            job = ChainJob.decode(answer)
         except (DecodingError, ValueError, OverflowError) as error:
             raise Unavailable(f"job {number} cannot be read: {error}") from error
         return job if job.number == number else None
 
     async def my_jobs(self) -> tuple[int, ...]:
-        """The numbers of all the wallet's jobs, the oldest first."""
+        """Return the numbers of all the wallet's jobs, oldest first."""
         contracts = await self.contracts()
-        (numbers,) = await self._ask(contracts.jobs, abi.GET_BY_CUSTOMER, self.me)
+        (numbers,) = await self._call_function(contracts.jobs, abi.GET_BY_CUSTOMER, self.customer)
         return tuple(int.from_bytes(number, "big") for number in numbers)
 
     async def transitions(self, first: int, last: int) -> list[Transition]:
-        """Every job's transitions in a range of blocks."""
+        """Return the status changes of all jobs in a range of blocks."""
         contracts = await self.contracts()
         found: list[Transition] = []
         async for log in self.events(contracts.jobs, abi.JOB_TRANSITION, first, last):
-            number, before, after = abi.JOB_TRANSITION.read(log.data)
+            number, before, after = abi.JOB_TRANSITION.decode(log.data)
             key = (log.block_hash, log.index)
             found.append(Transition(int.from_bytes(number, "big"), before, after, log.block, key))
         return found
@@ -145,42 +151,42 @@ class ContractReader:
     async def events(
         self, address: str, event: Event, first: int, last: int, step: int = MAX_BLOCK_RANGE
     ) -> AsyncIterator[EventLog]:
-        """One kind of event in a range of blocks, asked for in pieces that the endpoint bears."""
-        step = min(step, self._bearable)
+        """Yield the events of one kind in a range of blocks, in requests of ``step`` blocks."""
+        step = min(step, self._max_block_range)
         while first <= last:
             end = min(first + step - 1, last)
             try:
-                logs = await self.rpc.logs(address, event.topic, first, end)
-            # Endpoints refuse ranges that are too long in ways of their own.
+                logs = await self.rpc.get_logs(address, event.topic, first, end)
+            # Each endpoint rejects ranges that are too long in its own way.
             except RpcError as error:
                 if step == 1:
                     raise Unavailable(f"events cannot be read: {error}") from error
                 step = max(1, min(step, end - first + 1) // 2)
-                self._bearable = min(self._bearable, step)
+                self._max_block_range = min(self._max_block_range, step)
                 continue
             for log in logs:
                 yield log
             first = end + 1
 
     def request(self, definition: JobDefinition, lock: int, job_id: str) -> HexBytes:
-        """The call data that asks for a job. Nobody but us may ever add to its lock."""
-        name = abi.job_name(job_id)
-        return abi.REQUEST_NEW_JOB.data(definition.abi(), lock, name, False)
+        """Return the call data of requestNewJob. Nobody else may add to the job's lock."""
+        name = abi.encode_job_name(job_id)
+        return abi.REQUEST_NEW_JOB.encode_call(definition.abi(), lock, name, False)
 
     def new_job(self, receipt: TransactionReceipt) -> int | None:
-        """The number of the job that a mined request led to, from its own event."""
+        """Return the number of the job that a mined request created, from its event."""
         for log in receipt.logs:
             ours = log.topics and log.topics[0] == abi.NEW_JOB_REQUEST.topic
             if ours and to_checksum_address(log.address) == self.scheduler:
-                number, customer = abi.NEW_JOB_REQUEST.read(log.data)
-                if to_checksum_address(customer) == self.me:
+                number, emitter = abi.NEW_JOB_REQUEST.decode(log.data)
+                if to_checksum_address(emitter) == self.customer:
                     return int.from_bytes(number, "big")
         return None
 
-    async def _ask(self, to: str, function: Function, *values: object) -> tuple[Any, ...]:
+    async def _call_function(self, to: str, function: Function, *values: object) -> tuple[Any, ...]:
         try:
-            answer = await self.rpc.call(to, function.data(*values))
-            return function.read(answer)
+            answer = await self.rpc.call(to, function.encode_call(*values))
+            return function.decode(answer)
         except ContractReverted as error:
             raise Unavailable(f"{function} of the contract {to} fails: {error}") from error
         except (DecodingError, ValueError) as error:

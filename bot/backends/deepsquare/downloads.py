@@ -1,8 +1,8 @@
-"""Downloads what a job published: from trusted hosts only, exactly what was announced, or nothing.
+"""Download published files from trusted hosts, exactly as announced.
 
-An address comes from a signed log line, but what is behind it is a stranger's server. So the host
-must be one that the operator named, nothing is redirected, no more bytes are taken than announced,
-and size and sha256 are checked before the file appears. It knows nothing of pictures.
+A URL comes from a signed log line, but a stranger's server answers. So the host must be one that
+the operator named, redirects are not followed, no more bytes are taken than announced, and size
+and sha256 are verified before the file appears.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ import httpx
 
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.deepsquare.timeouts import Timeouts
-from bot.backends.job_folders import CHUNK, MAX_BYTES
+from bot.backends.job_folders import CHUNK_BYTES, MAX_BYTES
 from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from bot.files import atomic_write_async
@@ -28,7 +28,10 @@ _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
 
 
 class ArtifactDownloader:
-    """``trusted`` holds ``host`` or ``host:port``, lower case; https, save on loopback."""
+    """Download from trusted hosts over https, or over http on loopback.
+
+    ``trusted`` holds ``host`` or ``host:port`` in lower case.
+    """
 
     def __init__(
         self,
@@ -43,10 +46,10 @@ class ArtifactDownloader:
         self._http = http
         self._sleep = sleep
 
-    def address(self, url: str) -> str:
-        """The address to ask for ``url``, which is https unless it is on this machine.
+    def validate_url(self, url: str) -> str:
+        """Return the URL to request for ``url``: https unless it is on this machine.
 
-        Raises ArtifactMissing for a host that is not trusted, and for every trick in an address.
+        Raises ArtifactMissing for an untrusted host and for anything but a plain URL of a file.
         """
         try:
             parts = urlsplit(url)
@@ -67,17 +70,17 @@ class ArtifactDownloader:
             names |= {host, f"{host}:443"}
         if not names & self._trusted:
             raise ArtifactMissing(f"{host!r} is not one of [backend.deepsquare] trusted_hosts")
-        return _secured(parts, host)
+        return _to_https(parts, host)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Bring a file to ``target``, whole or not at all.
+        """Download a file to ``target`` atomically.
 
-        Raises ArtifactMissing for an address or a size that is never taken, ArtifactDamaged for
-        an answer that is not what was announced, which another attempt may bring, Unavailable.
+        Raises ArtifactMissing for a URL or a size that is never accepted, ArtifactDamaged for other
+        bytes than those announced, which another attempt may bring, Unavailable.
         """
-        url = self.address(artifact.url)
+        url = self.validate_url(artifact.url)
         if artifact.size > MAX_BYTES:
-            raise ArtifactMissing(f"{artifact.size} bytes announced, at most {MAX_BYTES} are taken")
+            raise ArtifactMissing(f"{artifact.size} bytes announced, the limit is {MAX_BYTES}")
         for pause in (*self._timeouts.retries, None):
             try:
                 async with asyncio.timeout(self._timeouts.download):
@@ -90,8 +93,8 @@ class ArtifactDownloader:
                     raise
             await self._sleep(pause)
 
-    async def reachable(self, url: str) -> str:
-        """An empty text if the host at ``url`` answers at all, or what is wrong."""
+    async def find_problem(self, url: str) -> str:
+        """Return "" if the host at ``url`` answers at all, or the problem."""
         try:
             answer = await self._http.get(url, timeout=self._timeouts.probe)
         except (httpx.HTTPError, httpx.InvalidURL) as error:
@@ -105,16 +108,16 @@ class ArtifactDownloader:
 
     async def _receive(self, url: str, artifact: Artifact, part: Path) -> None:
         timeout = httpx.Timeout(self._timeouts.read, connect=self._timeouts.connect)
-        # Not compressed: a small answer must not unfold into a large one.
+        # Not compressed: a small response must not expand into a large one.
         headers = {"accept": "*/*", "accept-encoding": "identity"}
         digest, size = hashlib.sha256(), 0
         try:
             async with self._http.stream(
                 "GET", url, headers=headers, timeout=timeout, follow_redirects=False
             ) as answer:
-                _check(answer, url)
+                _check_response(answer, url)
                 with part.open("wb") as out:
-                    async for chunk in answer.aiter_raw(CHUNK):
+                    async for chunk in answer.aiter_raw(CHUNK_BYTES):
                         size += len(chunk)
                         if size > artifact.size:
                             raise ArtifactDamaged(f"more bytes than the {artifact.size} announced")
@@ -126,7 +129,7 @@ class ArtifactDownloader:
             raise ArtifactDamaged(f"{url!r} is not the file that was announced")
 
 
-def _check(answer: httpx.Response, url: str) -> None:
+def _check_response(answer: httpx.Response, url: str) -> None:
     status = answer.status_code
     if status >= 500 or status in (408, 425, 429):
         raise Unavailable(f"{url}: HTTP status {status}")
@@ -140,14 +143,14 @@ def _check(answer: httpx.Response, url: str) -> None:
         raise ArtifactDamaged(f"{url} comes compressed, which was not asked for")
 
 
-def _secured(parts: SplitResult, host: str) -> str:
-    """The same address by https: a proxy in front of the host may have said http."""
-    if parts.scheme == "http" and not _loopback(host):
+def _to_https(parts: SplitResult, host: str) -> str:
+    """Return the URL with https: a proxy in front of the host may have said http."""
+    if parts.scheme == "http" and not _is_loopback(host):
         return parts._replace(scheme="https", netloc=host).geturl()
     return parts.geturl()
 
 
-def _loopback(host: str) -> bool:
+def _is_loopback(host: str) -> bool:
     try:
         return ipaddress.ip_address(host).is_loopback
     except ValueError:

@@ -1,7 +1,7 @@
-"""DeepSquare's log service: signed requests, one channel for all jobs, streams as they come.
+"""gRPC client of DeepSquare's logger: signed requests, one channel for all jobs.
 
-A stream begins at the log's first line and breaks when it likes; ``reading`` makes one log of many
-streams. What gRPC raises becomes LogStreamLost here. Nothing is known of what lines mean.
+A stream begins at the log's first line and may break at any time; ``log_reader`` makes one log of
+many streams. gRPC errors become LogStreamLost here.
 """
 
 from __future__ import annotations
@@ -28,16 +28,16 @@ from bot.domain.errors import LogStreamLost, Unavailable
 log = logging.getLogger(__name__)
 
 SERVICE = "logger.v1alpha1.LoggerAPI"
-LONGEST_LINE = 64 * 1024
-"""Bytes of a line that are kept; anybody may append a line of any length."""
-LARGEST_MESSAGE = 8 << 20
-"""Bytes of a message that are received at first; gRPC breaks the stream at a longer one."""
-LARGEST_EVER = 256 << 20
-"""Bytes that are received of a log that has broken so; what is longer cannot be passed."""
+MAX_LINE_BYTES = 64 * 1024
+"""Longer lines are truncated: anybody may append a line of any length."""
+MAX_MESSAGE_BYTES = 8 << 20
+"""Message limit of the first attempt; gRPC breaks the stream at a longer message."""
+MAX_RETRY_MESSAGE_BYTES = 256 << 20
+"""Message limit of the next attempts at a log that broke the first limit."""
 _TOO_LARGE = "larger than max"
 
-# What no second attempt mends. Anything else may be a restart, a proxy, a network.
-_FOR_GOOD = (
+# Retrying is useless. Anything else may be a restart, a proxy, the network.
+_PERMANENT_CODES = (
     grpc.StatusCode.UNAUTHENTICATED,
     grpc.StatusCode.PERMISSION_DENIED,
     grpc.StatusCode.UNIMPLEMENTED,
@@ -47,15 +47,15 @@ _FOR_GOOD = (
 
 @dataclass(frozen=True, slots=True)
 class LogCursor:
-    """Behind line ``lines`` of the log of attempt ``attempt``; ``digest`` is over all of them."""
+    """The position behind ``lines`` lines of an attempt's log; ``digest`` covers all of them."""
 
     attempt: int
     lines: int = 0
     digest: str = ""
 
     @classmethod
-    def read(cls, cursor: str | None) -> LogCursor:
-        """From a cursor; an unreadable one is the beginning."""
+    def parse(cls, cursor: str | None) -> LogCursor:
+        """Parse a cursor; an invalid one is the beginning."""
         try:
             attempt, lines, digest = (cursor or "").split(":")
             return cls(int(attempt), int(lines), digest)
@@ -63,7 +63,7 @@ class LogCursor:
             return cls(0)
 
     def after(self, data: bytes) -> LogCursor:
-        """Behind one more line."""
+        """Return the position behind one more line."""
         digest = hashlib.blake2b(self.digest.encode() + b"\0" + data, digest_size=8)
         return LogCursor(self.attempt, self.lines + 1, digest.hexdigest())
 
@@ -72,7 +72,7 @@ class LogCursor:
 
 
 class LogClient:
-    """One channel for all jobs. ``now`` gives the moment that goes into a signature."""
+    """One channel for all jobs. ``now`` gives the timestamp that is signed."""
 
     def __init__(
         self,
@@ -83,7 +83,7 @@ class LogClient:
         timeouts: Timeouts,
         now: Callable[[], datetime],
         sleep: Sleep = asyncio.sleep,
-        chance: Callable[[], float],
+        jitter: Callable[[], float],
     ) -> None:
         self._address = address
         self._tls = tls
@@ -91,12 +91,12 @@ class LogClient:
         self._timeouts = timeouts
         self._now = now
         self._sleep = sleep
-        self._chance = chance
+        self._jitter = jitter
         self._channels: dict[int, grpc.aio.Channel] = {}
-        self._long: set[int] = set()
+        self._oversized: set[int] = set()
 
     def request(self, number: int) -> log_pb2.ReadRequest:
-        """A signed request for a job's log. It never expires: it must not be logged."""
+        """Sign a request for a job's log. It never expires: do not log it."""
         name, address = log_name(number), self._wallet.address.lower()
         moment = int(self._now().timestamp() * 1000)
         signature = self._wallet.sign_text(f"read:{address}/{name}/{moment}")
@@ -106,18 +106,18 @@ class LogClient:
         )
 
     async def probe(self) -> None:
-        """Ask for the list of logs, which needs the service and a valid signature.
+        """Request the list of logs, which needs the service and a valid signature.
 
-        Raises Unavailable with what is wrong.
+        Raises Unavailable with the problem.
         """
         address = self._wallet.address.lower()
         moment = int(self._now().timestamp() * 1000)
         signature = self._wallet.sign_text(f"watchList:{address}/{moment}")
         request = log_pb2.WatchListRequest(address=address, timestamp=moment, signed_hash=signature)
-        stream = self._stream("WatchList", request, log_pb2.WatchListResponse)
+        stream = self._open_stream("WatchList", request, log_pb2.WatchListResponse)
         try:
             async with asyncio.timeout(self._timeouts.connect):
-                async for _ in self._answers(stream):
+                async for _ in self._messages(stream):
                     return
         except TimeoutError as error:
             raise Unavailable(f"the logger {self._address} does not answer") from error
@@ -127,45 +127,46 @@ class LogClient:
             stream.cancel()
 
     async def aclose(self) -> None:
-        """Close the channel and every stream on it."""
+        """Close the channels and every stream on them."""
         while self._channels:
             await self._channels.popitem()[1].close()
 
     async def lines(self, number: int) -> AsyncIterator[bytes]:
-        """All lines from the first on, until the stream breaks: LogStreamLost, or an end.
+        """Yield all lines from the first on until the stream ends or raises LogStreamLost.
 
-        A line over ``LONGEST_LINE`` is cut. Raises Denied where reading on is hopeless.
+        A line over MAX_LINE_BYTES is truncated. Raises LogAccessDenied where a retry is hopeless.
         """
-        limit = LARGEST_EVER if number in self._long else LARGEST_MESSAGE
-        stream = self._stream("Read", self.request(number), log_pb2.ReadResponse, limit)
+        limit = MAX_RETRY_MESSAGE_BYTES if number in self._oversized else MAX_MESSAGE_BYTES
+        stream = self._open_stream("Read", self.request(number), log_pb2.ReadResponse, limit)
         try:
-            async for message in self._answers(stream):
-                # One message is one line; whoever hides two in one does not get two.
-                yield message.data[:LONGEST_LINE].replace(b"\n", b" ")
+            async for message in self._messages(stream):
+                # One message is one line, even if it contains a newline.
+                yield message.data[:MAX_LINE_BYTES].replace(b"\n", b" ")
         except MessageTooLarge as error:
-            if number in self._long:
-                text = f"a line of the log of Grid job {number} is over {LARGEST_EVER >> 20} MiB"
+            if number in self._oversized:
+                size = MAX_RETRY_MESSAGE_BYTES >> 20
+                text = f"a line of the log of Grid job {number} is over {size} MiB"
                 raise LogAccessDenied(text) from error
-            self._long.add(number)
-            log.warning("the log of Grid job %d has a line over %d bytes: cut", number, limit)
+            self._oversized.add(number)
+            log.warning("the log of Grid job %d has a line over %d bytes: truncated", number, limit)
             raise
         finally:
             stream.cancel()
 
     def pause(self, attempt: int) -> float:
-        """How long to wait before the stream is opened for the ``attempt``-th time again."""
-        return delay_after(self._timeouts.backoff, attempt) * (0.9 + 0.2 * self._chance())
+        """Return the seconds to wait before reconnection number ``attempt``."""
+        return delay_after(self._timeouts.backoff, attempt) * (0.9 + 0.2 * self._jitter())
 
-    async def rest(self, seconds: float) -> None:
-        """Wait."""
+    async def sleep(self, seconds: float) -> None:
+        """Sleep for so many seconds."""
         await self._sleep(seconds)
 
     @property
-    def present(self) -> datetime:
-        """The present moment."""
+    def now(self) -> datetime:
+        """Return the current time."""
         return self._now()
 
-    async def _answers(self, stream: Any) -> AsyncIterator[Any]:
+    async def _messages(self, stream: Any) -> AsyncIterator[Any]:
         try:
             async for message in stream:
                 yield message
@@ -174,13 +175,15 @@ class LogClient:
             text = f"the logger {self._address}: {code.name}"
             if code is grpc.StatusCode.RESOURCE_EXHAUSTED and _TOO_LARGE in (error.details() or ""):
                 raise MessageTooLarge(text) from error
-            raise (LogAccessDenied if code in _FOR_GOOD else LogStreamLost)(text) from error
+            raise (LogAccessDenied if code in _PERMANENT_CODES else LogStreamLost)(text) from error
         except (grpc.aio.BaseError, grpc.RpcError, OSError) as error:
             raise LogStreamLost(f"the logger {self._address}: {type(error).__name__}") from error
 
-    def _stream(self, method: str, request: Any, answer: Any, limit: int = LARGEST_MESSAGE) -> Any:
+    def _open_stream(
+        self, method: str, request: Any, answer: Any, limit: int = MAX_MESSAGE_BYTES
+    ) -> Any:
         if limit not in self._channels:
-            self._channels[limit] = self._open(limit)
+            self._channels[limit] = self._open_channel(limit)
         call = self._channels[limit].unary_stream(
             f"/{SERVICE}/{method}",
             request_serializer=type(request).SerializeToString,
@@ -188,7 +191,7 @@ class LogClient:
         )
         return call(request)
 
-    def _open(self, limit: int) -> grpc.aio.Channel:
+    def _open_channel(self, limit: int) -> grpc.aio.Channel:
         # No keepalive pings: the service hangs up on clients that ping more often than it likes.
         options = (
             ("grpc.max_receive_message_length", limit),
@@ -203,8 +206,8 @@ class LogClient:
 
 
 class MessageTooLarge(LogStreamLost):
-    """A message was longer than the channel receives, and gRPC broke the stream."""
+    """A message was longer than the channel accepts, and gRPC broke the stream."""
 
 
 class LogAccessDenied(LogStreamLost):
-    """The service refuses this reader for good."""
+    """The service permanently refuses this reader."""

@@ -1,9 +1,8 @@
-"""A job's log as it is being read: each line once and in order, whatever breaks.
+"""Read a job's log, each line once and in order, across reconnections.
 
-A read always begins at the log's first line, never ends by itself, and may come from a replica
-that knows more or less. So lines are counted, and a running digest over all of them tells whether
-a replay is the same log; if it is not, it is read as a new one from its start. What the lines
-mean, and when a job is over, is not known here.
+A stream always begins at the log's first line, never ends by itself, and may come from a replica
+that has more or fewer lines. So lines are counted, and a running digest over all of them tells
+whether a replay is the same log; if it is not, it is read as a new one from its start.
 """
 
 from __future__ import annotations
@@ -22,15 +21,15 @@ log = logging.getLogger(__name__)
 
 STARTED = JOB_STARTED_LINE.encode()
 ENDED = JOB_ENDED_LINE.encode()
-WAITING_LINES = 256
-"""Lines read ahead of who reads them."""
+MAX_QUEUED_LINES = 256
+"""Lines read ahead of the consumer."""
 
 
 class LogReader:
-    """A job's log as it is being read, in a task of its own until ``aclose``.
+    """Read a job's log in a task of its own until ``aclose``.
 
-    ``wake`` is called whenever there is something new. ``waiting`` holds the lines that nobody
-    has taken yet.
+    ``wake`` is called whenever there is something new. ``queue`` holds the lines not yet
+    consumed.
     """
 
     def __init__(
@@ -39,31 +38,31 @@ class LogReader:
         self._service = service
         self._number = number
         self._wake = wake
-        self._reached = start
-        self._marks = {start.lines: start.digest} if start.lines else {}
+        self._cursor = start
+        self._checkpoints = {start.lines: start.digest} if start.lines else {}
         self._reopening = False
-        self.waiting: asyncio.Queue[LogLine] = asyncio.Queue(WAITING_LINES)
-        self.moved_at = service.present
+        self.queue: asyncio.Queue[LogLine] = asyncio.Queue(MAX_QUEUED_LINES)
+        self.last_line_at = service.now
         """When the last line came or, if that is later, when the stream was opened."""
-        self.broken = False
-        """Whether the stream cannot be had just now."""
+        self.disconnected = False
+        """Whether the stream is broken at the moment."""
         self.denied = False
-        self.ended = False
+        self.saw_end_line = False
         """Whether the platform's last line was seen."""
         self._task = asyncio.create_task(self._run())
         self._call: asyncio.Task[None] | None = None
 
     def next_line(self) -> LogLine | None:
-        """The next line, if there is one."""
-        return None if self.waiting.empty() else self.waiting.get_nowait()
+        """Return the next line, or None."""
+        return None if self.queue.empty() else self.queue.get_nowait()
 
     @property
     def is_complete(self) -> bool:
-        """Whether nothing will come any more."""
+        """Return whether reading has ended."""
         return self._task.done()
 
     def reopen(self) -> None:
-        """Break the stream off and open it anew: it may have died without a word."""
+        """Cancel the stream and reopen it: the connection may be dead."""
         if self._call is not None:
             self._reopening = True
             self._call.cancel()
@@ -75,61 +74,61 @@ class LogReader:
     async def _run(self) -> None:
         attempt = 0
         while True:
-            before = self._reached
+            before = self._cursor
             self._call = asyncio.create_task(self._read())
             try:
                 await self._call
-                trouble = "the stream ended"
+                problem = "the stream ended"
             except LogAccessDenied as error:
                 log.error("the log of Grid job %d cannot be read: %s", self._number, error)
                 self.denied = True
                 self._wake()
                 return
             except LogStreamLost as error:
-                trouble = str(error)
+                problem = str(error)
             except asyncio.CancelledError:
                 task = asyncio.current_task()
                 if not self._reopening or (task is not None and task.cancelling()):
                     raise
-                trouble = "it was silent"
+                problem = "it was silent"
             self._reopening = False
-            attempt = 0 if self._reached != before else attempt + 1
-            self.broken = True
+            attempt = 0 if self._cursor != before else attempt + 1
+            self.disconnected = True
             pause = self._service.pause(max(0, attempt - 1))
-            log.info("the log of Grid job %d: %s; again in %.1f s", self._number, trouble, pause)
-            await self._service.rest(pause)
+            log.info("the log of Grid job %d: %s; again in %.1f s", self._number, problem, pause)
+            await self._service.sleep(pause)
 
     async def _read(self) -> None:
-        self.broken = self.ended = False
-        self.moved_at = self._service.present
-        here = LogCursor(self._reached.attempt)
+        self.disconnected = self.saw_end_line = False
+        self.last_line_at = self._service.now
+        cursor = LogCursor(self._cursor.attempt)
         async for data in self._service.lines(self._number):
-            self.moved_at = self._service.present
-            behind = here.lines >= self._reached.lines
-            here = here.after(data)
+            self.last_line_at = self._service.now
+            is_new = cursor.lines >= self._cursor.lines
+            cursor = cursor.after(data)
             if data == STARTED:
-                self.ended = False
+                self.saw_end_line = False
             elif data == ENDED:
-                self.ended = True
-            if behind:
-                await self._pass_on(data, here)
-            elif self._marks.get(here.lines, here.digest) != here.digest:
-                # Not the log that was read before: what it says is told again, from its start.
-                self._marks.clear()
-                self._reached = LogCursor(here.attempt)
-                raise LogStreamLost("it is another log now")
+                self.saw_end_line = True
+            if is_new:
+                await self._emit(data, cursor)
+            elif self._checkpoints.get(cursor.lines, cursor.digest) != cursor.digest:
+                # Not the log that was read before: yield it again from its start.
+                self._checkpoints.clear()
+                self._cursor = LogCursor(cursor.attempt)
+                raise LogStreamLost("the log was replaced")
 
-    async def _pass_on(self, data: bytes, here: LogCursor) -> None:
-        await self.waiting.put(LogLine(data + b"\n", str(here)))
-        self._reached = here
+    async def _emit(self, data: bytes, cursor: LogCursor) -> None:
+        await self.queue.put(LogLine(data + b"\n", str(cursor)))
+        self._cursor = cursor
         # A few digests on the way, so that a shorter or other log is noticed early.
-        if here.lines & (here.lines - 1) == 0:
-            self._marks[here.lines] = here.digest
-        self._mark_end()
+        if cursor.lines & (cursor.lines - 1) == 0:
+            self._checkpoints[cursor.lines] = cursor.digest
+        self._checkpoint_end()
         self._wake()
 
-    def _mark_end(self) -> None:
-        newest = self._reached.lines
+    def _checkpoint_end(self) -> None:
+        newest = self._cursor.lines
         if newest > 1 and (newest - 1) & (newest - 2) != 0:
-            self._marks.pop(newest - 1, None)
-        self._marks[newest] = self._reached.digest
+            self._checkpoints.pop(newest - 1, None)
+        self._checkpoints[newest] = self._cursor.digest

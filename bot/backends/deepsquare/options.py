@@ -1,7 +1,6 @@
-"""What ``[backend.deepsquare]`` says, as one value, with the key already inside a wallet.
+"""Parse ``[backend.deepsquare]`` into one value that holds a wallet instead of its key.
 
-Options come as a mapping from the settings; this is the only place that reads it. Clock, patience
-and chance have defaults here and can be given beside the settings' keys by whoever tests.
+Clock, timeouts and jitter have defaults here; tests pass their own in the same mapping.
 """
 
 from __future__ import annotations
@@ -25,7 +24,7 @@ SECTION = "[backend.deepsquare]"
 
 
 def utc_now() -> datetime:
-    """The present moment, aware."""
+    """Return the current time, aware."""
     return datetime.now(UTC)
 
 
@@ -54,7 +53,10 @@ class DeepSquareOptions:
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, object]) -> DeepSquareOptions:
-        """From the settings' mapping. Raises ConfigError that names the key."""
+        """Read options from settings; unknown keys are ignored.
+
+        Raises ConfigError that names the key.
+        """
         given: dict[str, Any] = {
             name: options[name] for name in cls.__dataclass_fields__ if name in options
         }
@@ -62,7 +64,7 @@ class DeepSquareOptions:
         if not key:
             hint = "Set DEEPSQUARE_PRIVATE_KEY, or private_key_file to a file only you can read."
             raise ConfigError(f"{SECTION} private_key", "is missing", hint)
-        timeouts = given.pop("patience", Timeouts())
+        timeouts = given.pop("timeouts", Timeouts())
         if "poll_seconds" in options:
             timeouts = replace(timeouts, poll=float(str(options["poll_seconds"])))
         given["data_dir"] = Path(str(options["data_dir"]))
@@ -70,11 +72,11 @@ class DeepSquareOptions:
 
     @property
     def folder(self) -> Path:
-        """Where this wallet's jobs on this chain are kept."""
+        """Return the folder of this wallet's state on this chain."""
         name = f"{self.chain_id}-{self.wallet.address.lower()}"
         return (self.data_dir / "deepsquare" / name).resolve()
 
     @property
     def sbatch_health(self) -> str:
-        """The script service's own health address."""
+        """Return the health URL of the script service."""
         return urlsplit(self.sbatch_url)._replace(path="/health", query="", fragment="").geturl()

@@ -1,4 +1,4 @@
-"""What a job costs: the contract's formula, and how many credits to lock for it.
+"""The contract's price formula, and how many credits to lock for a job.
 
 Pure: prices and measured run times come in as values. Amounts are in wei of credit.
 """
@@ -18,27 +18,27 @@ OVERHEAD_MINUTES = 1.0
 """Image import, upload and the 15 s that the platform adds after the last line."""
 MIN_MINUTES = 2
 """A lock that buys less than a minute fails at claim; the prices may have risen by then."""
-NEAR_LEAST, NEAR_MOST = 1.5, 5.0
-"""A lock is topped up when a third of its minutes is left, within these: a provider takes a while
-to move the limit, and tries only a few times."""
+MIN_TOP_UP_MINUTES, MAX_TOP_UP_MINUTES = 1.5, 5.0
+"""A lock is topped up when a third of its minutes is left, within these limits: a provider needs a
+while to move the time limit, and tries only a few times."""
 HISTORY_SIZE = 20
 MIN_SAMPLES = 3
-"""Of one shape, so many runs must have been measured before the measure is trusted."""
+"""Runs of one workload needed before their run time is used."""
 
-# What makes one job of a template longer than another.
-_SHAPING = ("ROWS", "SAMPLES", "STEPS", "WIDTH", "HEIGHT", "MODEL")
+# Variables that change a job's run time.
+_SIZE_VARIABLES = ("ROWS", "SAMPLES", "STEPS", "WIDTH", "HEIGHT", "MODEL")
 
 
 @dataclass(frozen=True, slots=True)
 class Prices:
-    """A provider's, a minute: for a GPU, a CPU, a megabyte."""
+    """A provider's prices per minute: for a GPU, a CPU, a megabyte."""
 
     gpu: int
     cpu: int
     mem: int
 
     def per_minute(self, definition: JobDefinition) -> int:
-        """What the job costs a minute. GPUs are counted for the job, the rest for each task."""
+        """Return the job's price per minute. GPUs count for the job, the rest for each task."""
         per_cpu = self.cpu + definition.mem_per_cpu * self.mem
         cpus = definition.tasks * definition.cpus_per_task
         return cpus * per_cpu + definition.gpus * self.gpu
@@ -46,7 +46,7 @@ class Prices:
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """Machines that jobs may land on; counts are sums over the nodes, ``mem`` in megabytes."""
+    """A provider's capacity; counts are sums over its nodes, ``mem`` in megabytes."""
 
     address: str
     prices: Prices
@@ -56,7 +56,7 @@ class Provider:
     mem: int
 
     def fits(self, definition: JobDefinition) -> bool:
-        """Whether it is large enough and of the kind that is asked for."""
+        """Return whether it has the resources and labels that the job asks for."""
         cpus = definition.tasks * definition.cpus_per_task
         large = (
             self.gpus >= definition.gpus
@@ -66,14 +66,14 @@ class Provider:
         uses = ((key, "==", value) for key, value in definition.uses)
         labels = dict(self.labels)
         return large and all(
-            key in labels and _holds(labels[key], operator, value)
+            key in labels and _matches(labels[key], operator, value)
             for key, operator, value in (*uses, *definition.affinity)
         )
 
 
 @dataclass(frozen=True, slots=True)
 class LockLimits:
-    """Between what a lock must lie, and what it is when nothing better is known."""
+    """The minimum and maximum lock, and the default where no run time is known."""
 
     minimum: int
     default: int
@@ -81,10 +81,10 @@ class LockLimits:
 
 
 def lock_amount(per_minute: int, bounds: LockLimits, measured: float | None) -> int:
-    """How much to lock for a job that costs ``per_minute`` and ran ``measured`` minutes before.
+    """Return how much to lock for a job that ran ``measured`` minutes before.
 
-    Too little ends the job at the limit with its results lost; too much is given back. Raises
-    SubmissionRejected where the operator's ceiling does not buy what the job needs.
+    Too little ends the job at its time limit, its results lost; what is not used is refunded.
+    Raises SubmissionRejected where ``max_credits_per_job`` does not cover what the job needs.
     """
     if measured is None:
         wanted = bounds.default
@@ -95,28 +95,28 @@ def lock_amount(per_minute: int, bounds: LockLimits, measured: float | None) -> 
     lock = min(max(wanted, bounds.minimum, MIN_MINUTES * per_minute), bounds.maximum)
     if lock < bounds.minimum or lock < needed * per_minute:
         raise SubmissionRejected(
-            f"the job needs {needed} min at {format_credits(per_minute)} credits a minute and at least "
-            f"{format_credits(bounds.minimum)} credits; [backend.deepsquare] max_credits_per_job allows "
-            f"{format_credits(bounds.maximum)}"
+            f"the job needs {needed} min at {format_credits(per_minute)} credits a minute "
+            f"and at least {format_credits(bounds.minimum)} credits; "
+            f"[backend.deepsquare] max_credits_per_job allows {format_credits(bounds.maximum)}"
         )
     return lock
 
 
-def topped_up(lock: int, per_minute: int, bounds: LockLimits, ran_minutes: float) -> int | None:
+def top_up_target(lock: int, per_minute: int, bounds: LockLimits, ran_minutes: float) -> int | None:
     """Return what a running job should lock in all, None while its lock lasts.
 
-    Also None where the operator's ceiling buys no further minute: less than that adds no time.
+    Also None where the maximum covers no further minute: less than that adds no time.
     """
-    bought = lock // per_minute
-    near = min(max(NEAR_LEAST, bought / 3), NEAR_MOST)
-    if bought - ran_minutes > near:
+    paid_minutes = lock // per_minute
+    threshold = min(max(MIN_TOP_UP_MINUTES, paid_minutes / 3), MAX_TOP_UP_MINUTES)
+    if paid_minutes - ran_minutes > threshold:
         return None
     total = min(lock + max(bounds.default, MIN_MINUTES * per_minute), bounds.maximum)
     return total if total - lock >= per_minute else None
 
 
 def workload_key(workflow: Workflow) -> str:
-    """What makes two jobs take about as long: resources, and the numbers that shape a grid."""
+    """Return a key that jobs with similar run times share: resources and size of the grid."""
     resources = workflow.resources
     env = {variable.key: variable.value for variable in workflow.env}
     sizes = (
@@ -125,12 +125,12 @@ def workload_key(workflow: Workflow) -> str:
         resources.mem_per_cpu,
         resources.gpus,
     )
-    numbers = [f"{key}={env[key][:40]}" for key in _SHAPING if key in env]
+    numbers = [f"{key}={env[key][:40]}" for key in _SIZE_VARIABLES if key in env]
     return " ".join(["x".join(map(str, sizes)), *numbers])
 
 
 class RuntimeSamples:
-    """How long jobs of each shape ran lately, in minutes."""
+    """Recent run times of jobs, in minutes, by workload key."""
 
     def __init__(self, runs: Iterable[tuple[str, float]] = ()) -> None:
         self._runs: dict[str, list[float]] = {}
@@ -138,25 +138,25 @@ class RuntimeSamples:
             self.add(shape, minutes)
 
     def add(self, shape: str, minutes: float) -> None:
-        """Take in one run; old ones are forgotten."""
+        """Add a run; old ones are dropped."""
         runs = self._runs.setdefault(shape, [])
         runs.append(minutes)
         del runs[:-HISTORY_SIZE]
 
     def longest(self, shape: str) -> float | None:
-        """The longest of the last runs, or None where too few are known."""
+        """Return the longest of the last runs, or None below MIN_SAMPLES."""
         runs = self._runs.get(shape, [])
         return max(runs) if len(runs) >= MIN_SAMPLES else None
 
 
 def highest_price(providers: Iterable[Provider], definition: JobDefinition) -> int | None:
-    """The highest price a minute among those that fit: the Grid chooses, not we."""
+    """Return the highest price per minute of the providers that fit: the Grid chooses."""
     prices = [each.prices.per_minute(definition) for each in providers if each.fits(definition)]
     return max(prices) if prices else None
 
 
-def _holds(label: str, operator: str, value: str) -> bool:
-    """A provider's label against what is asked; as numbers where both are numbers."""
+def _matches(label: str, operator: str, value: str) -> bool:
+    """Compare a provider's label with a value; as numbers where both are numbers."""
     left: object = label
     right: object = value
     if operator != "in":

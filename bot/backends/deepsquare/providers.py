@@ -1,7 +1,4 @@
-"""Who would compute, and for how much: the providers as the chain lists them, kept for a while.
-
-It asks rarely. What a job costs at a provider is arithmetic and lives in ``pricing``.
-"""
+"""List the Grid's providers and their prices from the chain, cached for some minutes."""
 
 from __future__ import annotations
 
@@ -20,13 +17,13 @@ from bot.backends.deepsquare.revert_errors import ContractReverted
 from bot.backends.deepsquare.state_store import StateStore
 from bot.domain.errors import SubmissionRejected, Unavailable
 
-OVERLAP = 32
-WIDE = 1_000_000
-"""Registrations are few, so many blocks can be asked for at once; halved where that is refused."""
+OVERLAP_BLOCKS = 32
+MAX_REGISTRATION_BLOCKS = 1_000_000
+"""Registrations are few, so one request may span many blocks; halved where it is rejected."""
 
 
 class ProviderDirectory:
-    """The providers that may be given work now."""
+    """The providers that may run jobs now."""
 
     def __init__(
         self,
@@ -34,33 +31,43 @@ class ProviderDirectory:
         store: StateStore,
         *,
         now: Callable[[], datetime],
-        keep: float,
+        max_age: float,
     ) -> None:
         self._chain = chain
         self._store = store
         self._now = now
-        self._keep = timedelta(seconds=keep)
-        self._known: tuple[Provider, ...] = ()
-        self._known_at: datetime | None = None
-        self._asking = asyncio.Lock()
+        self._max_age = timedelta(seconds=max_age)
+        self._cached: tuple[Provider, ...] = ()
+        self._cached_at: datetime | None = None
+        self._lock = asyncio.Lock()
 
     async def providers(self) -> tuple[Provider, ...]:
-        """All that are valid for scheduling; as known a few minutes ago, at worst."""
-        async with self._asking:
+        """Return all providers valid for scheduling, from the cache if it is fresh.
+
+        Raises Unavailable.
+        """
+        async with self._lock:
             now = self._now()
-            if self._known_at is None or now - self._known_at >= self._keep or not self._known:
+            if (
+                self._cached_at is None
+                or now - self._cached_at >= self._max_age
+                or not self._cached
+            ):
                 addresses = await self._addresses()
                 found = [await self._provider(address) for address in addresses]
-                self._known = tuple(each for each in found if each is not None)
-                self._known_at = now
-            return self._known
+                self._cached = tuple(each for each in found if each is not None)
+                self._cached_at = now
+            return self._cached
 
     async def price_per_minute(self, definition: JobDefinition) -> int:
-        """The most a minute of the job may cost. Raises Unavailable where nobody offers anything,
-        SubmissionRejected where nobody offers this much or this kind."""
+        """Return the maximum price per minute of the job.
+
+        Raises Unavailable where no provider takes jobs, SubmissionRejected where none is large
+        enough or has the labels.
+        """
         providers = await self.providers()
         if not providers:
-            raise Unavailable("no provider of the Grid is open for work")
+            raise Unavailable("no provider of the Grid takes jobs")
         price = highest_price(providers, definition)
         if price is None:
             raise SubmissionRejected(
@@ -70,8 +77,8 @@ class ProviderDirectory:
             )
         return price
 
-    async def per_minute_at(self, address: str, definition: JobDefinition) -> int | None:
-        """Return what a minute of the job costs at a provider, None if it is not known.
+    async def price_per_minute_at(self, address: str, definition: JobDefinition) -> int | None:
+        """Return the job's price per minute at a provider; None if no provider is known.
 
         Raises Unavailable.
         """
@@ -80,22 +87,22 @@ class ProviderDirectory:
         return at.prices.per_minute(definition) if at else highest_price(providers, definition)
 
     async def _addresses(self) -> list[str]:
-        """Everybody who ever asked for approval; where the last look ended is kept on disk."""
+        """Return all registered addresses; the last scanned block is kept on disk."""
         contracts = await self._chain.contracts()
         name = f"providers-{contracts.providers.lower()}"
         note = self._store.read_note(name) or {}
         known = [str(address) for address in note.get("addresses", ())]
         head = await self._chain.rpc.head()
         block = int(note.get("block", 0))
-        first = max(0, min(block, head) - OVERLAP)
+        first = max(0, min(block, head) - OVERLAP_BLOCKS)
         events = self._chain.events(
-            contracts.providers, abi.PROVIDER_WAITING, first, head, step=WIDE
+            contracts.providers, abi.PROVIDER_WAITING, first, head, step=MAX_REGISTRATION_BLOCKS
         )
         async for log in events:
-            (address,) = abi.PROVIDER_WAITING.read(log.data)
+            (address,) = abi.PROVIDER_WAITING.decode(log.data)
             if address not in known:
                 known.append(address)
-        if note.get("addresses") != known or head - block >= OVERLAP:
+        if note.get("addresses") != known or head - block >= OVERLAP_BLOCKS:
             self._store.save_note(name, {"block": head, "addresses": known})
         return known
 
@@ -103,13 +110,15 @@ class ProviderDirectory:
         contracts = await self._chain.contracts()
         call = self._chain.rpc.call
         try:
-            answer = await call(contracts.providers, abi.IS_VALID_FOR_SCHEDULING.data(address))
-            if not abi.IS_VALID_FOR_SCHEDULING.read(answer)[0]:
+            answer = await call(
+                contracts.providers, abi.IS_VALID_FOR_SCHEDULING.encode_call(address)
+            )
+            if not abi.IS_VALID_FOR_SCHEDULING.decode(answer)[0]:
                 return None
-            answer = await call(contracts.providers, abi.GET_PROVIDER.data(address))
-            (found,) = abi.GET_PROVIDER.read(answer)
+            answer = await call(contracts.providers, abi.GET_PROVIDER.encode_call(address))
+            (found,) = abi.GET_PROVIDER.decode(answer)
         except (ContractReverted, DecodingError):
-            # One that left, or was never let in.
+            # It left the Grid, or was never approved.
             return None
         _, (_, gpus, cpus, mem), prices, labels, banned = found
         if banned:

@@ -1,7 +1,6 @@
-"""What a job will be on the chain, what it may cost at most, and whether the wallet can pay it.
+"""Quote jobs: their definition on the chain, their maximum price, and whether it can be paid.
 
-It knows the operator's terms and asks market and chain; it sends nothing. Amounts are in wei of
-credit.
+Amounts are in wei of credit.
 """
 
 from __future__ import annotations
@@ -14,7 +13,7 @@ from bot.backends.deepsquare.pricing import (
     LockLimits,
     RuntimeSamples,
     lock_amount,
-    topped_up,
+    top_up_target,
     workload_key,
 )
 from bot.backends.deepsquare.providers import ProviderDirectory
@@ -24,31 +23,31 @@ from bot.domain.workflow.document import Workflow
 
 @dataclass(frozen=True, slots=True)
 class PricingPolicy:
-    """What the operator set: amounts, and which providers will do."""
+    """The operator's settings: lock amounts, and which providers are accepted."""
 
-    usual_lock: int
-    most_lock: int
+    default_lock: int
+    max_lock: int
     uses: tuple[tuple[str, str], ...] = ()
     affinity: tuple[tuple[str, str, str], ...] = ()
 
 
 class QuoteService:
-    """Quotes for jobs on these terms; ``runtimes`` holds how long such jobs took."""
+    """Quote jobs under the policy; ``runtimes`` holds past run times."""
 
     def __init__(
         self,
         chain: ContractReader,
-        market: ProviderDirectory,
-        terms: PricingPolicy,
+        providers: ProviderDirectory,
+        policy: PricingPolicy,
         runtimes: RuntimeSamples,
     ) -> None:
         self._chain = chain
-        self._market = market
-        self._terms = terms
+        self._providers = providers
+        self._policy = policy
         self.runtimes = runtimes
 
     def definition(self, workflow: Workflow, script: str) -> JobDefinition:
-        """The job as the contract wants it described."""
+        """Return the job's definition for the contract."""
         resources = workflow.resources
         return JobDefinition(
             gpus=resources.gpus,
@@ -56,26 +55,26 @@ class QuoteService:
             cpus_per_task=resources.cpus_per_task,
             tasks=resources.tasks,
             script=script,
-            uses=self._terms.uses,
-            affinity=self._terms.affinity,
+            uses=self._policy.uses,
+            affinity=self._policy.affinity,
         )
 
     async def per_minute(self, workflow: Workflow) -> int:
-        """The most a minute may cost. Raises as ``ProviderDirectory.per_minute`` does."""
-        return await self._market.price_per_minute(self.definition(workflow, "-"))
+        """Return the maximum price per minute. Raises as ``ProviderDirectory.price_per_minute``."""
+        return await self._providers.price_per_minute(self.definition(workflow, "-"))
 
     async def lock_amount(self, workflow: Workflow) -> int:
-        """What the job will lock, which is the most it can cost.
+        """Return what the job will lock, which is the most it can cost.
 
         Raises Unavailable, SubmissionRejected.
         """
         per_minute = await self.per_minute(workflow)
-        terms = self._terms
-        bounds = LockLimits(await self._chain.minimum(), terms.usual_lock, terms.most_lock)
+        policy = self._policy
+        bounds = LockLimits(await self._chain.minimum(), policy.default_lock, policy.max_lock)
         return lock_amount(per_minute, bounds, self.runtimes.longest(workload_key(workflow)))
 
-    async def topped_up(self, job: ChainJob, ran_minutes: float) -> int | None:
-        """Return what a running job should lock in all, None while nothing is to be done.
+    async def top_up_target(self, job: ChainJob, ran_minutes: float) -> int | None:
+        """Return what a running job should lock in all, None while its lock lasts.
 
         Raises Unavailable.
         """
@@ -86,19 +85,19 @@ class QuoteService:
             tasks=job.tasks,
             script=job.script,
         )
-        per_minute = await self._market.per_minute_at(job.provider, definition)
+        per_minute = await self._providers.price_per_minute_at(job.provider, definition)
         if not per_minute:
             return None
-        bounds = LockLimits(0, self._terms.usual_lock, self._terms.most_lock)
-        return topped_up(job.max_cost, per_minute, bounds, ran_minutes)
+        bounds = LockLimits(0, self._policy.default_lock, self._policy.max_lock)
+        return top_up_target(job.max_cost, per_minute, bounds, ran_minutes)
 
     async def check_funds(self, lock: int) -> None:
-        """Raises OutOfFunds that names what is missing."""
+        """Check balance and allowance. Raises InsufficientFunds that names what is missing."""
         held, allowed = await self._chain.credit_balance(), await self._chain.allowance()
         if held < lock:
             raise InsufficientFunds(
-                f"the wallet {self._chain.me} holds {format_credits(held)} credits, the job locks "
-                f"{format_credits(lock)}; buy credits"
+                f"the wallet {self._chain.customer} holds {format_credits(held)} credits, "
+                f"the job locks {format_credits(lock)}; buy credits"
             )
         if allowed < lock:
             raise InsufficientFunds(

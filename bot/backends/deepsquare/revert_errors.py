@@ -1,7 +1,7 @@
-"""Why a contract refused: its revert data as a name with values, and as one of our errors.
+"""Decode revert data and map it to BackendErrors.
 
-The names of the contracts' own errors stand here because most of them are raised by libraries and
-neighbours of the contract that is called and are in no ABI of its own.
+The contracts' errors are listed here because libraries and other contracts raise most of them, so
+no ABI of the called contract has them.
 """
 
 from __future__ import annotations
@@ -51,13 +51,13 @@ SELECTORS = {
     bytes(keccak(text=f"{name}({','.join(types)})")[:4]): name for name, types in _TYPES.items()
 }
 
-TOO_LITTLE_ALLOWED = "insufficient allowance"
-TOO_LITTLE_HELD = "transfer amount exceeds balance"
+INSUFFICIENT_ALLOWANCE = "insufficient allowance"
+INSUFFICIENT_BALANCE = "transfer amount exceeds balance"
 
 
 @dataclass(frozen=True, slots=True)
 class Revert:
-    """A refusal: ``name`` is the error's, ``values`` its arguments; "" where there is no data."""
+    """A decoded revert: the error's ``name`` and argument ``values``; "" without data."""
 
     name: str
     values: tuple[Any, ...] = ()
@@ -67,7 +67,7 @@ class Revert:
 
 
 class ContractReverted(BackendError):
-    """A contract refused a call; ``revert`` says why. Mapped further where the call is made."""
+    """A contract reverted a call; ``revert`` says why. The caller maps it further."""
 
     def __init__(self, revert: Revert) -> None:
         super().__init__(f"the contract refused: {revert}")
@@ -75,7 +75,7 @@ class ContractReverted(BackendError):
 
 
 def decode_revert(data: bytes) -> Revert:
-    """What revert data means; data that is nothing known becomes its selector."""
+    """Decode revert data; of an unknown error only the selector is kept."""
     name = SELECTORS.get(data[:4])
     if name is None:
         return Revert(f"0x{data[:4].hex()}" if data else "")
@@ -86,25 +86,25 @@ def decode_revert(data: bytes) -> Revert:
 
 
 def to_backend_error(revert: Revert) -> BackendError:
-    """A refused requestNewJob as the engine's error; the text is for the operator."""
+    """Map a reverted requestNewJob to a BackendError; its text is for the operator."""
     match revert:
-        case Revert("Error", (str(text),)) if TOO_LITTLE_ALLOWED in text:
+        case Revert("Error", (str(text),)) if INSUFFICIENT_ALLOWANCE in text:
             return InsufficientFunds(
-                "the MetaScheduler may not draw as many credits as the job locks; "
+                "the allowance is lower than what the job locks; "
                 "raise the allowance with `gridbrush wallet`"
             )
-        case Revert("Error", (str(text),)) if TOO_LITTLE_HELD in text:
+        case Revert("Error", (str(text),)) if INSUFFICIENT_BALANCE in text:
             return InsufficientFunds(
                 "the wallet holds fewer credits than the job locks; buy credits"
             )
         case Revert("InsufficientFunds", (int(available), int(required))):
             return SubmissionRejected(
-                f"a job locks at least {format_credits(required)} credits, this one {format_credits(available)}; "
-                "raise [backend.deepsquare] lock_credits"
+                f"a job locks at least {format_credits(required)} credits, "
+                f"this one {format_credits(available)}; raise [backend.deepsquare] lock_credits"
             )
         case Revert("NewJobRequestDisabled"):
             return Unavailable(
-                "this MetaScheduler takes no new jobs any more; "
+                "this MetaScheduler takes no new jobs; "
                 "set [backend.deepsquare] meta_scheduler to the current contract"
             )
         case _:
@@ -112,5 +112,5 @@ def to_backend_error(revert: Revert) -> BackendError:
 
 
 def is_already_ended(revert: Revert) -> bool:
-    """Whether a refused cancel says that the job has ended."""
+    """Return whether a reverted cancelJob means that the job has ended."""
     return revert.name == "JobHotStatusOnly"

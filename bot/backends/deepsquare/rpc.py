@@ -1,7 +1,6 @@
-"""The chain's JSON-RPC endpoint: typed answers, foreign errors mapped, reads tried again.
+"""JSON-RPC client of the chain: typed results, mapped errors, retried reads.
 
-Everything that web3 and its HTTP client can raise becomes Unavailable, Reverted or Refused here;
-nothing of theirs goes further in. This module knows Ethereum's calls and no contract.
+Whatever web3 and its HTTP client raise becomes Unavailable, ContractReverted or RpcError here.
 """
 
 from __future__ import annotations
@@ -32,12 +31,12 @@ from bot.domain.errors import BackendError, Unavailable
 Answer = TypeVar("Answer")
 Sleep = Callable[[float], Awaitable[None]]
 
-CONNECTIONS = 20
-_PASSING = (401, 403, 404, 408, 425, 429)
+MAX_CONNECTIONS = 20
+_TRANSIENT_STATUSES = (401, 403, 404, 408, 425, 429)
 
 
 class RpcError(BackendError):
-    """The endpoint understood and said no; ``text`` is what it said, in lower case."""
+    """The endpoint returned a JSON-RPC error; ``text`` is its message in lower case."""
 
     def __init__(self, text: str) -> None:
         super().__init__(f"the chain's endpoint refused: {text}")
@@ -46,7 +45,7 @@ class RpcError(BackendError):
 
 @dataclass(frozen=True, slots=True)
 class EventLog:
-    """One event in one block; ``block_hash`` and ``index`` name it, whatever chain it is on."""
+    """One event in one block; ``block_hash`` and ``index`` identify it across reorganisations."""
 
     address: str
     topics: tuple[bytes, ...]
@@ -58,7 +57,7 @@ class EventLog:
 
 @dataclass(frozen=True, slots=True)
 class TransactionReceipt:
-    """A mined transaction: whether it did what it was to do, and its events."""
+    """The receipt of a mined transaction: whether it succeeded, and its events."""
 
     ok: bool
     block: int
@@ -77,19 +76,21 @@ def map_rpc_errors() -> Iterator[None]:
     except Web3RPCError as error:
         raise RpcError(_message(error)) from error
     except aiohttp.ClientResponseError as error:
-        # Too long a question is a refusal; too many questions are an outage.
-        if 400 <= error.status < 500 and error.status not in _PASSING:
+        # A rejected request is an error; too many requests are an outage.
+        if 400 <= error.status < 500 and error.status not in _TRANSIENT_STATUSES:
             raise RpcError(f"HTTP status {error.status}") from error
         raise Unavailable(f"the chain's endpoint answers HTTP status {error.status}") from error
     except (Web3Exception, aiohttp.ClientError, OSError, TimeoutError) as error:
-        raise Unavailable(f"the chain's endpoint does not answer: {_short(error)}") from error
-    # What is not JSON, or lacks a field, or is no such contract's answer.
+        raise Unavailable(f"the chain's endpoint does not answer: {_describe(error)}") from error
+    # Not JSON, a missing field, or not this contract's result.
     except (ValueError, TypeError, KeyError, AttributeError, DecodingError) as error:
-        raise Unavailable(f"the chain's endpoint answers nonsense: {_short(error)}") from error
+        raise Unavailable(
+            f"the chain's endpoint sent an invalid response: {_describe(error)}"
+        ) from error
 
 
 class RpcClient:
-    """One endpoint. Reads are tried again through short faults; sending is never."""
+    """One endpoint. Reads are retried through short faults; sending is not."""
 
     def __init__(self, url: str, timeouts: Timeouts, sleep: Sleep = asyncio.sleep) -> None:
         provider = AsyncHTTPProvider(
@@ -97,31 +98,31 @@ class RpcClient:
             request_kwargs={"timeout": aiohttp.ClientTimeout(total=timeouts.request)},
             exception_retry_configuration=None,
         )
-        # Avalanche's block headers are longer than Ethereum's; nothing else is to be guessed here.
+        # Avalanche's block headers are longer than Ethereum's.
         self._web3 = AsyncWeb3(provider, middleware=[ExtraDataToPOAMiddleware])
         self._eth = self._web3.eth
         self._retries = timeouts.retries
         self._sleep = sleep
-        self._gate = asyncio.Semaphore(CONNECTIONS)
+        self._semaphore = asyncio.Semaphore(MAX_CONNECTIONS)
 
     async def chain_id(self) -> int:
-        """The chain's number."""
+        """Return the chain's id."""
         return await self._read(lambda: self._eth.chain_id)
 
     async def head(self) -> int:
-        """The newest block's number."""
+        """Return the newest block's number."""
         return await self._read(lambda: self._eth.block_number)
 
     async def gas_price(self) -> int:
-        """In wei of the native coin."""
+        """Return the gas price in wei of the native coin."""
         return await self._read(lambda: self._eth.gas_price)
 
     async def balance(self, address: str) -> int:
-        """In wei of the native coin."""
+        """Return the balance in wei of the native coin."""
         return await self._read(lambda: self._eth.get_balance(HexBytes(address)))  # type: ignore[arg-type]
 
-    async def count(self, address: str, block: Literal["latest", "pending"]) -> int:
-        """How many transactions of ``address`` are mined, or mined and waiting."""
+    async def transaction_count(self, address: str, block: Literal["latest", "pending"]) -> int:
+        """Return how many transactions of ``address`` are mined (latest), or mined or pending."""
         return await self._read(
             lambda: self._eth.get_transaction_count(HexBytes(address), block)  # type: ignore[arg-type]
         )
@@ -129,21 +130,23 @@ class RpcClient:
     async def call(
         self, to: str, data: bytes, *, sender: str | None = None, block: int | str = "latest"
     ) -> bytes:
-        """What a function answers. Raises Reverted."""
+        """Call a function and return its result. Raises ContractReverted."""
         asked: Any = {"to": to, "data": HexBytes(data)} | ({"from": sender} if sender else {})
         at: Any = block
         answer = await self._read(lambda: self._eth.call(asked, at, ccip_read_enabled=False))
         return bytes(answer)
 
-    async def estimate(self, to: str, data: bytes, sender: str) -> int:
-        """The gas that a transaction would use. Raises Reverted if it would be refused."""
+    async def estimate_gas(self, to: str, data: bytes, sender: str) -> int:
+        """Estimate a transaction's gas. Raises ContractReverted if it would revert."""
         asked: Any = {"to": to, "data": HexBytes(data), "from": sender}
         return await self._read(lambda: self._eth.estimate_gas(asked))
 
-    async def logs(self, address: str, topic: bytes, first: int, last: int) -> tuple[EventLog, ...]:
-        """One kind of event of one contract, in blocks ``first`` to ``last``.
+    async def get_logs(
+        self, address: str, topic: bytes, first: int, last: int
+    ) -> tuple[EventLog, ...]:
+        """Return the events of one kind of one contract, in blocks ``first`` to ``last``.
 
-        Raises Refused for a range that is too long; not tried again, whoever asks asks anew.
+        Raises RpcError for a range that is too long. Not retried: the caller asks again.
         """
         asked: Any = {
             "address": address,
@@ -152,34 +155,36 @@ class RpcClient:
             "toBlock": last,
         }
         with map_rpc_errors():
-            async with self._gate:
+            async with self._semaphore:
                 found = await self._eth.get_logs(asked)
         with map_rpc_errors():
             return tuple(_log(entry) for entry in found)
 
     async def receipt(self, transaction: bytes) -> TransactionReceipt | None:
-        """A transaction's receipt, or None as long as it is not mined."""
+        """Return a transaction's receipt, or None until it is mined."""
         try:
             found = await self._read(
                 lambda: self._eth.get_transaction_receipt(HexBytes(transaction))
             )
-        except _NotFound:
+        except _TransactionMissing:
             return None
         with map_rpc_errors():
             logs = tuple(_log(entry) for entry in found["logs"])
             return TransactionReceipt(found["status"] == 1, found["blockNumber"], logs)
 
-    async def knows(self, transaction: bytes) -> bool:
-        """Whether the endpoint has a transaction, mined or waiting."""
+    async def has_transaction(self, transaction: bytes) -> bool:
+        """Return whether the endpoint has the transaction, mined or pending."""
         try:
             await self._read(lambda: self._eth.get_transaction(HexBytes(transaction)))
-        except _NotFound:
+        except _TransactionMissing:
             return False
         return True
 
     async def send(self, raw: bytes) -> None:
-        """Hand a signed transaction over, once. Raises Refused, or Unavailable: it may then have
-        arrived or not."""
+        """Send a signed transaction, once.
+
+        Raises RpcError, or Unavailable: it may then have arrived or not.
+        """
         with map_rpc_errors():
             await self._eth.send_raw_transaction(HexBytes(raw))
 
@@ -191,17 +196,17 @@ class RpcClient:
     async def _read(self, ask: Callable[[], Awaitable[Answer]]) -> Answer:
         for pause in (*self._retries, None):
             try:
-                async with self._gate:
+                async with self._semaphore:
                     with map_rpc_errors():
                         try:
                             return await ask()
                         except TransactionNotFound as error:
-                            raise _NotFound from error
+                            raise _TransactionMissing from error
             except Unavailable:
                 if pause is None:
                     raise
             except RpcError as error:
-                # There is nothing in these questions that could be refused: it is not well.
+                # Nothing in these requests can be rejected: the endpoint is faulty.
                 if pause is None:
                     raise Unavailable(str(error)) from error
             if pause is not None:
@@ -209,8 +214,8 @@ class RpcClient:
         raise AssertionError("the last attempt returns or raises")
 
 
-class _NotFound(BackendError):
-    """No such transaction: an answer, no fault."""
+class _TransactionMissing(BackendError):
+    """The transaction does not exist: an answer, not a fault."""
 
 
 def _log(entry: Mapping[str, Any]) -> EventLog:
@@ -245,5 +250,5 @@ def _message(error: Web3RPCError) -> str:
     return str(text or error.message or "no reason given")[:300]
 
 
-def _short(error: Exception) -> str:
+def _describe(error: Exception) -> str:
     return f"{type(error).__name__}: {error}"[:300]

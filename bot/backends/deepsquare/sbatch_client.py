@@ -1,9 +1,9 @@
-"""DeepSquare's script service: a job document in, the hash of a rendered script out.
+"""GraphQL client of DeepSquare's script service: job document in, hash of the rendered script out.
 
-Its answers are read errors first, because a refused job comes with HTTP status 200 and an empty
-hash. Its error texts repeat the values they complain of, a member's prompt or the job's key among
-them, so none of them goes further; what does is the rule and the path in the document. Submitting
-twice costs nothing: it only makes another script.
+Errors are read before data: a rejected job comes with HTTP status 200 and an empty hash. The
+service's error texts repeat values, a member's prompt or the job's key among them, so none of them
+leaves this module; the rule and the path in the document do. Submitting twice costs nothing: it
+only makes another script.
 """
 
 from __future__ import annotations
@@ -47,24 +47,24 @@ class SbatchClient:
         self._sleep = sleep
 
     async def submit(self, workflow: Workflow) -> str:
-        """Have the job rendered; the script's hash (batchLocationHash), good for an hour.
+        """Render the job and return the script's hash (batchLocationHash), valid for an hour.
 
         Raises SubmissionRejected with the path in the document, Unavailable.
         """
         document = workflow.to_dict()
-        # ASCII only: a lone surrogate in a text must not be the end of the client.
+        # ASCII only: a lone surrogate in a text must not crash the client.
         body = json.dumps(
             {"query": MUTATION, "variables": {"job": document}, "operationName": "Submit"}
         )
         internal_errors = 0
         for pause in (*self._timeouts.retries, None):
             try:
-                return _read(await self._post(body), document)
+                return _parse_response(await self._post(body), document)
             except Unavailable:
                 if pause is None:
                     raise
-            except _Internal as error:
-                # An image that is not there looks just like a database that is away: once more.
+            except _InternalError as error:
+                # A missing image looks just like a database outage: retry once.
                 internal_errors += 1
                 if internal_errors > 1 or pause is None:
                     raise SubmissionRejected(
@@ -74,8 +74,8 @@ class SbatchClient:
             await self._sleep(pause)
         raise AssertionError("the last attempt returns or raises")
 
-    async def healthy(self) -> str:
-        """An empty text if the service answers, or what is wrong."""
+    async def find_problem(self) -> str:
+        """Return "" if the service answers, or the problem."""
         try:
             answer = await self._http.get(self._health_url, timeout=self._timeouts.probe)
         except httpx.HTTPError as error:
@@ -95,7 +95,7 @@ class SbatchClient:
                 async for chunk in answer.aiter_bytes():
                     data += chunk
                     if len(data) > MAX_RESPONSE_BYTES:
-                        raise Unavailable("the script service answers without end")
+                        raise Unavailable("the script service's response is too long")
         except (httpx.HTTPError, httpx.InvalidURL, httpx.StreamError) as error:
             # The error's text may hold an address, never the body that was sent.
             raise Unavailable(f"the script service: {type(error).__name__}: {error}") from error
@@ -107,31 +107,31 @@ class SbatchClient:
             ) from error
 
 
-class _Internal(Exception):
-    """The service failed inside, or one of the things it looks at did."""
+class _InternalError(Exception):
+    """The service, or something that it depends on, failed."""
 
 
-def _read(answer: Any, document: Mapping[str, Any]) -> str:
-    """The hash, from an answer in any of its shapes."""
+def _parse_response(answer: Any, document: Mapping[str, Any]) -> str:
+    """Return the hash from a response of any shape."""
     if not isinstance(answer, dict):
-        raise Unavailable("the script service answers something else than an object")
+        raise Unavailable("the script service's response is not an object")
     errors = answer.get("errors")
     if errors:
         first = errors[0] if isinstance(errors, list) else None
-        raise _refused(first if isinstance(first, dict) else {}, document)
+        raise _to_error(first if isinstance(first, dict) else {}, document)
     data = answer.get("data")
     found = data.get("submit") if isinstance(data, dict) else None
     if not isinstance(found, str) or not _HASH.fullmatch(found):
         # The chain would take an empty hash, and the money with it.
-        raise Unavailable("the script service gave no script")
+        raise Unavailable("the script service returned no script")
     return found
 
 
-def _refused(error: Mapping[str, Any], document: Mapping[str, Any]) -> Exception:
+def _to_error(error: Mapping[str, Any], document: Mapping[str, Any]) -> Exception:
     extensions = error.get("extensions")
     extensions = extensions if isinstance(extensions, dict) else {}
     if extensions.get("type") == "internal":
-        return _Internal()
+        return _InternalError()
     if extensions.get("type") == "validation":
         path = template_path(str(extensions.get("namespace", "")), document)
         rule = re.sub(r"[^A-Za-z0-9_=]", "", str(extensions.get("tag", "")))[:40]
@@ -146,7 +146,7 @@ def _refused(error: Mapping[str, Any], document: Mapping[str, Any]) -> Exception
 
 
 def template_path(namespace: str, document: Mapping[str, Any]) -> str:
-    """The service's Go names (``Job.Steps[0].Run.Container.Image``) as the document's own path.
+    """Convert the service's Go names (``Job.Steps[0].Run.Container.Image``) to a document path.
 
     Names are looked up in the document without regard to case; one that it does not hold is
     written the way the document's names are.
@@ -170,7 +170,7 @@ def template_path(namespace: str, document: Mapping[str, Any]) -> str:
 
 
 def _variable_path(path: Any) -> str:
-    """GraphQL's path of a variable (``["variable", "job", "env", 0, "key"]``) as ours."""
+    """Convert a GraphQL path (``["variable", "job", "env", 0]``) to a document path."""
     if not isinstance(path, list) or path[:2] != ["variable", "job"]:
         return ""
     text = ""

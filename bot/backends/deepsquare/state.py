@@ -1,8 +1,8 @@
-"""What the backend must never forget, as values: its jobs, and its transactions under way.
+"""The records that must survive a crash: jobs and pending transactions.
 
-A job record is the intent: it is written before anything is paid, and says afterwards which job
-on the chain is ours. A slot is one nonce of the wallet with every transaction ever signed for it,
-of which the chain can take only one. How they reach the disk is the journal's business.
+A job record is the intent: it is saved before anything is paid, and names afterwards the job on the
+chain. A nonce record is one nonce of the wallet with every transaction ever signed for it, of which
+the chain can take only one. Field names are keys of the stored JSON: they must not change.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any
 
 
 class Purpose(StrEnum):
-    """What a transaction is for."""
+    """What a transaction does. Stored."""
 
     REQUEST = "request"
     CANCEL = "cancel"
@@ -24,7 +24,7 @@ class Purpose(StrEnum):
 
 
 class CancelReason(StrEnum):
-    """Why the backend itself cancelled an attempt, as a stable word."""
+    """Why the bot itself cancelled an attempt. Stored."""
 
     NOBODY_TOOK_IT = "nobody_took_it"
     REFUSED = "refused"
@@ -34,11 +34,11 @@ class CancelReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class ChainAttempt:
-    """One job on the chain, or on its way there. ``lock``, ``cost`` and ``refund`` are in wei.
+    """One job on the chain, or about to be. ``lock``, ``cost`` and ``refund`` are in wei.
 
     ``script`` is the service's hash, valid for an hour from ``script_at``. ``number`` is the
     chain's, None until the transaction is mined; ``cost`` is None until the job has ended.
-    ``lock_target`` is what the lock is being topped up to, 0 while that is not under way.
+    ``lock_target`` is the target of a pending top-up, 0 for none.
     """
 
     script: str
@@ -56,17 +56,17 @@ class ChainAttempt:
 
     @property
     def settled(self) -> bool:
-        """Whether the chain has paid what there was to pay, and given the rest back."""
+        """Return whether the chain has charged the cost and refunded the rest."""
         return self.cost is not None
 
 
 @dataclass(frozen=True, slots=True)
 class JobRecord:
-    """Everything about one of our jobs. The last attempt is the one that counts.
+    """Everything about one job. The last attempt is the current one.
 
-    ``workflow`` is the job document as it was submitted, for another attempt; it holds the
-    member's words and the job's key and is dropped when the job is settled. ``minutes`` is how
-    long it ran, ``shape`` what it was like, for the size of later locks.
+    ``workflow`` is the job document for another attempt; it holds the member's prompt and the job's
+    key and is deleted when the job is settled. ``minutes`` is how long it ran, ``shape`` its
+    workload key, both for the size of later locks.
     """
 
     job_id: str
@@ -77,32 +77,35 @@ class JobRecord:
     attempts: tuple[ChainAttempt, ...] = ()
     minutes: float | None = None
     stopped: bool = False
-    """Whether somebody wants it stopped: no further attempt is begun."""
+    """Whether it is to be stopped: it is not submitted again."""
 
     @property
     def numbers(self) -> tuple[int, ...]:
-        """The chain's numbers of all attempts that the chain has."""
+        """Return the chain's numbers of all attempts that the chain has."""
         return tuple(each.number for each in self.attempts if each.number is not None)
 
     @property
     def attempt(self) -> ChainAttempt | None:
-        """The one that counts."""
+        """Return the current attempt, if any."""
         return self.attempts[-1] if self.attempts else None
 
     @property
     def settled(self) -> bool:
-        """Whether all of it is paid for."""
+        """Return whether all attempts are settled."""
         return bool(self.attempts) and all(attempt.settled for attempt in self.attempts)
 
     def with_attempt(self, attempt: ChainAttempt) -> JobRecord:
-        """The record with its last attempt in a new state."""
+        """Return a copy with the last attempt replaced."""
         return replace(self, attempts=(*self.attempts[:-1], attempt))
 
 
 @dataclass(frozen=True, slots=True)
 class SignedTransaction:
-    """A transaction as it was signed. ``script`` is what it asks for, "" if it asks for no job;
-    ``void`` does nothing but use its nonce up."""
+    """A transaction as it was signed.
+
+    ``script`` is the script of the job it requests, "" if it requests none; a ``void`` one only
+    uses up its nonce.
+    """
 
     raw: bytes = field(repr=False)
     hash: bytes
@@ -128,9 +131,9 @@ class NonceRecord:
 
     @property
     def newest(self) -> SignedTransaction:
-        """The one to send again."""
+        """Return the transaction to send again."""
         return self.signed[-1]
 
     def with_signed(self, signed: SignedTransaction) -> NonceRecord:
-        """The slot with one more transaction for the same nonce."""
+        """Return a copy with one more transaction for the same nonce."""
         return replace(self, signed=(*self.signed, signed))

@@ -1,7 +1,7 @@
-"""The operator's wallet: it signs, and never shows its key.
+"""Sign with the operator's wallet, without ever showing its key.
 
 The key enters once, as text, and afterwards exists only inside an object whose repr, attributes
-and errors do not hold it. The wallet knows signatures; it knows no nonces and no network.
+and errors do not hold it.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ SIGNATURE_BYTES = 65
 
 
 class Wallet:
-    """Signs as one address. ``address`` is checksummed."""
+    """Sign as one address. ``address`` is checksummed."""
 
     __slots__ = ("_sign_message", "_sign_transaction", "address")
 
     def __init__(self, private_key: str) -> None:
-        """``private_key`` is 64 hex digits, 0x before them or not. Raises ConfigError."""
+        """Load the key: 64 hex digits, with or without 0x. Raises ConfigError."""
         try:
             account = Account.from_key(private_key)
-        # The library's texts hold the key itself: neither they nor their cause may be seen.
+        # The library's messages contain the key: neither they nor their cause may be shown.
         except (ValueError, TypeError, ValidationError):
             hint = "It is 0x and 64 hexadecimal digits, as your wallet exports it."
             raise ConfigError(
@@ -42,16 +42,16 @@ class Wallet:
         return f"Wallet({self.address})"
 
     def __reduce__(self) -> NoReturn:
-        raise TypeError("a wallet is not copied or written down")
+        raise TypeError("a wallet cannot be copied or pickled")
 
     def sign_text(self, text: str) -> bytes:
-        """The EIP-191 signature of ``text``: 65 bytes, the last one 27 or 28."""
+        """Return the EIP-191 signature of ``text``: 65 bytes, the last one 27 or 28."""
         signature = bytes(self._sign_message(encode_defunct(text=text)).signature)
-        # The logger reads the last byte unchecked: fewer would bring the service down.
+        # The logger reads the last byte unchecked: a shorter signature would crash it.
         assert len(signature) == SIGNATURE_BYTES
         return signature
 
     def sign_transaction(self, transaction: Mapping[str, Any]) -> tuple[HexBytes, HexBytes]:
-        """A signed transaction's raw bytes, and the hash by which the chain will know it."""
+        """Return a signed transaction's raw bytes and its hash."""
         signed = self._sign_transaction(dict(transaction))
         return HexBytes(signed.raw_transaction), HexBytes(signed.hash)

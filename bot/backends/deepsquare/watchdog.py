@@ -1,7 +1,7 @@
-"""What to do about a job that waits, hangs or was turned down: decided from what is known of it.
+"""Decide what to do about a job that is pending too long, hangs or was rejected.
 
-Pure: the job as the chain has it and the present moment come in, findings come out: something for
-the operator's log, a reason to cancel, or that the job is given up. Each is given once.
+Pure: the job on the chain and the current time come in, actions come out: a log message, a reason
+to cancel, or to give the job up. Each is returned once.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bot.backends.deepsquare.timeouts import Timeouts
 
 @dataclass(frozen=True, slots=True)
 class LogMessage:
-    """For the operator's log."""
+    """Write a message to the operator's log."""
 
     level: int
     text: str
@@ -26,63 +26,67 @@ class LogMessage:
 
 @dataclass(frozen=True, slots=True)
 class CancelAttempt:
-    """Cancel the job on the chain, for this reason."""
+    """Cancel the job on the chain for this reason."""
 
     reason: CancelReason
 
 
 @dataclass(frozen=True, slots=True)
 class RepeatCancel:
-    """A provider was told to stop the job and has not: tell it again."""
+    """Cancel again: the provider was told to stop the job and has not."""
 
 
 @dataclass(frozen=True, slots=True)
 class ReopenLog:
-    """The log stream says nothing: open it anew."""
+    """Reopen the silent log stream."""
 
 
 @dataclass(frozen=True, slots=True)
 class AbandonJob:
-    """Nothing will come of this job any more."""
+    """Give the job up."""
 
 
 WatchdogAction: TypeAlias = LogMessage | CancelAttempt | RepeatCancel | ReopenLog | AbandonJob
 
 
 class Watchdog:
-    """Of one attempt, from ``begun`` on, that costs ``per_minute`` at the most."""
+    """Watch one attempt from ``started_at`` on; it costs at most ``per_minute``."""
 
     def __init__(
-        self, attempt: ChainAttempt, timeouts: Timeouts, begun: datetime, per_minute: int | None
+        self,
+        attempt: ChainAttempt,
+        timeouts: Timeouts,
+        started_at: datetime,
+        per_minute: int | None,
     ) -> None:
         self._script_at = attempt.script_at
         self._per_minute = per_minute
         self._timeouts = timeouts
         self._status: Status | None = None
-        self._since = attempt.requested_at or begun
-        self._reopened_at = begun
-        self._asked_at: datetime | None = attempt.cancelled_at
-        self._said: set[str] = set()
-        self.refusals = 0
+        self._status_since = attempt.requested_at or started_at
+        self._reopened_at = started_at
+        self._cancel_requested_at: datetime | None = attempt.cancelled_at
+        self._reported: set[str] = set()
+        self.rejections = 0
 
     def note_rejection(self) -> None:
-        """A provider had it and gave it back."""
-        self.refusals += 1
+        """Count a provider that had the job and returned it."""
+        self.rejections += 1
 
     def reset(self) -> None:
-        """A job that was to be cancelled was claimed after all; it may be found wanting again."""
-        self._said.discard("withdraw")
+        """Allow another cancellation: the job was claimed before the last one."""
+        self._reported.discard("withdraw")
 
     def check(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[WatchdogAction]:
-        """What is to be done now. ``heard_at`` is when the log last moved."""
+        """Return what to do now. ``heard_at`` is when the last log line came."""
         if job.status is not self._status:
             if self._status is not None:
-                self._since = now
+                self._status_since = now
             elif job.status is Status.RUNNING and job.started:
-                self._since = datetime.fromtimestamp(job.started, UTC)
+                self._status_since = datetime.fromtimestamp(job.started, UTC)
             self._status = job.status
-            self._said -= {"wait", "claim"}
-        waited = (now - self._since).total_seconds()
+            self._reported -= {"wait", "claim"}
+        waited = (now - self._status_since).total_seconds()
         if job.status in (Status.PENDING, Status.META_SCHEDULED):
             return self._waiting(job.status, waited, (now - self._script_at).total_seconds())
         if job.status is Status.RUNNING:
@@ -91,50 +95,50 @@ class Watchdog:
 
     def _waiting(self, status: Status, waited: float, script_age: float) -> list[WatchdogAction]:
         timeouts = self._timeouts
-        if self.refusals >= timeouts.refusals:
+        if self.rejections >= timeouts.max_rejections:
             return self._once("withdraw", CancelAttempt(CancelReason.REFUSED))
         if script_age >= timeouts.script_renew:
             return self._once("withdraw", CancelAttempt(CancelReason.SCRIPT_OLD))
         if status is Status.META_SCHEDULED:
             if waited >= timeouts.claim_warning:
-                text = "its provider does not take it up; is the provider's supervisor down?"
+                text = "its provider does not start it; is the provider's supervisor down?"
                 return self._once("claim", LogMessage(logging.WARNING, text))
             return []
         if waited >= timeouts.pending:
             return self._once("withdraw", CancelAttempt(CancelReason.NOBODY_TOOK_IT))
-        if waited >= timeouts.pending_warn:
-            text = "no provider has been found for it; are there any with these labels and size?"
+        if waited >= timeouts.pending_warning:
+            text = "no provider takes the job; does any have these labels and this size?"
             return self._once("wait", LogMessage(logging.WARNING, text))
         return []
 
     def _running(self, job: ChainJob, heard_at: datetime, now: datetime) -> list[WatchdogAction]:
         timeouts = self._timeouts
-        found: list[WatchdogAction] = []
+        actions: list[WatchdogAction] = []
         silent = (now - max(heard_at, self._reopened_at)).total_seconds()
         if silent >= timeouts.log_silence:
             self._reopened_at = now
-            text = "it runs, and its log says nothing; opening the log anew"
-            found += [LogMessage(logging.WARNING, text), ReopenLog()]
+            text = "it runs, but its log is silent; reopening the log"
+            actions += [LogMessage(logging.WARNING, text), ReopenLog()]
         if job.cancel_requested:
-            self._asked_at = self._asked_at or now
-            if (now - self._asked_at).total_seconds() >= timeouts.cancel:
-                self._asked_at = now
-                text = "its provider was told to stop it, and does not; telling it again"
-                found += [LogMessage(logging.WARNING, text), RepeatCancel()]
+            self._cancel_requested_at = self._cancel_requested_at or now
+            if (now - self._cancel_requested_at).total_seconds() >= timeouts.cancel:
+                self._cancel_requested_at = now
+                text = "its provider does not stop it; cancelling again"
+                actions += [LogMessage(logging.WARNING, text), RepeatCancel()]
         if self._per_minute:
-            # As the chain has it: a job may have been topped up since it was handed over.
+            # From the chain: the job may have been topped up since it was submitted.
             allowed = 60.0 * (job.max_cost // self._per_minute) + timeouts.overdue
-            ran = (now - self._since).total_seconds()
+            ran = (now - self._status_since).total_seconds()
             if ran >= allowed:
-                text = "it runs longer than was paid for; its provider must have lost it"
-                found += self._once("overdue", LogMessage(logging.ERROR, text))
-                found += self._once("withdraw", CancelAttempt(CancelReason.OVERDUE))
+                text = "it runs longer than was paid for; its provider may have lost it"
+                actions += self._once("overdue", LogMessage(logging.ERROR, text))
+                actions += self._once("withdraw", CancelAttempt(CancelReason.OVERDUE))
             if ran >= allowed + timeouts.lost:
-                found += self._once("lost", AbandonJob())
-        return found
+                actions += self._once("lost", AbandonJob())
+        return actions
 
-    def _once(self, what: str, finding: WatchdogAction) -> list[WatchdogAction]:
-        if what in self._said:
+    def _once(self, what: str, action: WatchdogAction) -> list[WatchdogAction]:
+        if what in self._reported:
             return []
-        self._said.add(what)
-        return [finding]
+        self._reported.add(what)
+        return [action]

@@ -1,8 +1,8 @@
-"""Runs workflows on one's own Slurm cluster.
+"""Run workflows on a Slurm cluster.
 
-The same script as on this machine, its steps started by ``srun``; submitted, watched and cancelled
-with Slurm's own client programs. All truth about a job is in its folder on the shared file system
-and in Slurm's record of it, so it is found again by our id and is never run twice.
+The same script as the local backend, its steps started by ``srun``; submitted, polled and cancelled
+with Slurm's own client programs. All state of a job is in its folder on the shared file system and
+in Slurm's record, so it is found again by its id and never runs twice.
 """
 
 from __future__ import annotations
@@ -17,10 +17,10 @@ __all__ = ["SlurmBackend", "SlurmOptions", "open"]
 
 
 async def open(options: Mapping[str, object]) -> SlurmBackend:
-    """Open the backend. Raises ConfigError if the shared folder is not named or cannot be used.
+    """Open the backend. Raises ConfigError if the shared folder is not set or cannot be used.
 
-    Whether Slurm itself answers is a matter of health: a cluster that is away keeps no bot from
-    starting.
+    Slurm itself is not contacted: the bot starts while the cluster is unavailable, and ``health``
+    tells.
     """
     backend = SlurmBackend(SlurmOptions.from_mapping(options))
     await asyncio.to_thread(backend.prepare)

@@ -1,6 +1,6 @@
-"""The backend itself: submit, find, follow, fetch, cancel, by way of the job's folder and Slurm.
+"""SlurmBackend: submit, find, follow, fetch and cancel jobs by their folders and Slurm's programs.
 
-What it knows of a job it reads anew each time; nothing that matters is kept in memory.
+State is read afresh each time; nothing that matters is kept in memory.
 """
 
 from __future__ import annotations
@@ -41,7 +41,7 @@ from bot.backends.slurm.checks import (
 from bot.backends.slurm.commands import SlurmCommands
 from bot.backends.slurm.job_folder import JobFolder
 from bot.backends.slurm.job_tracker import STOPPED_SECONDS, JobTracker, SqueueObservation
-from bot.backends.slurm.options import SlurmOptions, cluster_words
+from bot.backends.slurm.options import SlurmOptions, cluster_args
 from bot.backends.slurm.poller import QueuePoller, Snapshot
 from bot.backends.slurm.srun import SrunLauncher
 from bot.concurrency import cancel_and_wait
@@ -60,11 +60,11 @@ from bot.domain.workflow.document import Workflow
 
 NAME = "slurm"
 CANCEL_SECONDS = 10.0
-_LONGEST_PATH = 500
+_MAX_SHARED_DIR_CHARACTERS = 500
 
 
 class SlurmBackend:
-    """Jobs in ``shared_dir/jobs/<id>``, stand-ins in ``shared_dir/bin``."""
+    """Jobs in ``shared_dir/jobs/<id>``, container stubs in ``shared_dir/bin``."""
 
     name = NAME
 
@@ -72,15 +72,15 @@ class SlurmBackend:
         self._options = options
         self._root = options.shared_dir
         self._jobs = self._root / "jobs"
-        self._clients = SlurmCommands(options.environment, options.client_seconds)
-        self._watches: dict[str, QueuePoller] = {}
+        self._commands = SlurmCommands(options.environment, options.client_seconds)
+        self._pollers: dict[str, QueuePoller] = {}
 
     def prepare(self) -> None:
-        """Make the shared folders and stand-ins, and forget jobs of a week ago. Blocking."""
+        """Create the shared folders and stubs, and delete jobs that ended a week ago. Blocking."""
         where = "[backend.slurm] shared_dir"
-        if len(str(self._root)) > _LONGEST_PATH:
-            # An address longer than a log line may be would be cut off, and with it its signature.
-            raise ConfigError(where, "its path is too long", "Name one of fewer characters.")
+        if len(str(self._root)) > _MAX_SHARED_DIR_CHARACTERS:
+            # A URL longer than a log line would be truncated, and the marker's signature with it.
+            raise ConfigError(where, "its path is too long", "Choose a shorter path.")
         try:
             self._root.mkdir(parents=True, exist_ok=True)
             for folder in (self._jobs, self._root / "caches"):
@@ -93,15 +93,15 @@ class SlurmBackend:
         delete_expired(self._jobs, time.time(), ("result", "over"))
 
     def upload_url(self, job_id: str) -> str:
-        """A folder of the job on the shared file system, as a ``file://`` address."""
+        """Return the job's ``published`` folder on the shared file system as a ``file://`` URL."""
         return (job_dir(self._jobs, job_id) / "published").as_uri()
 
     async def price(self, workflow: Workflow) -> PriceQuote:
-        """Nothing: the cluster is one's own."""
+        """Return no price: cluster jobs cost nothing."""
         return PriceQuote()
 
     async def submit(self, submission: Submission) -> BackendJobRef:
-        """Hand the job to ``sbatch``, unless this id was handed over before."""
+        """Submit the job with ``sbatch``, unless this id was submitted before."""
         folder = self._folder(submission.job_id)
         try:
             script = self.script(submission)
@@ -109,138 +109,143 @@ class SlurmBackend:
             raise SubmissionRejected(str(error)) from error
         handle = BackendJobRef(NAME, submission.job_id)
         try:
-            await asyncio.to_thread(folder.make)
+            await asyncio.to_thread(folder.create)
             async with folder.locked():
-                if await self._landed(folder):
+                if await self._is_submitted(folder):
                     return handle
-                words = self._sbatch(submission, folder)
-                gpus = any(word.startswith("--gpus") for word in words)
+                arguments = self._sbatch_args(submission, folder)
+                gpus = any(argument.startswith("--gpus") for argument in arguments)
                 await asyncio.to_thread(folder.write_intent, script, gpus=gpus)
-                said = await self._clients.run("sbatch", *words)
-                await asyncio.to_thread(folder.note_submitted, said.strip())
+                output = await self._commands.run("sbatch", *arguments)
+                await asyncio.to_thread(folder.write_submitted, output.strip())
         except OSError as error:
             raise Unavailable(f"cannot write to {folder.path}: {error.strerror}") from error
         return handle
 
     def script(self, submission: Submission) -> str:
-        """The job as the bash script that would run it. Raises WorkflowError."""
+        """Render the job as a bash script. Raises WorkflowError."""
         folder = self._folder(submission.job_id).path
-        site = ExecutionEnvironment(
+        environment = ExecutionEnvironment(
             storage=str(folder / "scratch"),
             caches=str(self._root / "caches"),
             result=str(folder / "result"),
             launcher=SrunLauncher(self._options),
             containers=self._containers(folder),
-            # A container's own txt2img.py has to be told; a stand-in's environment says it again.
+            # For a container's own txt2img.py; a stub's environment repeats it.
             environment={"DEVICE": self._options.txt2img_device},
         )
-        return to_bash(submission.workflow, site)
+        return to_bash(submission.workflow, environment)
 
     async def find(self, job_id: str) -> BackendJobRef | None:
-        """The job's handle if Slurm ever took it; asked by name where the folder does not say."""
+        """Return the job's handle if Slurm ever took it.
+
+        Asks Slurm by job name where the folder does not tell. Raises Unavailable.
+        """
         folder = self._folder(job_id)
         if not await asyncio.to_thread(self._jobs.is_dir):
-            # An unmounted folder is no proof that there is no job in it.
+            # An unmounted folder does not prove that the job is missing.
             raise Unavailable(f"{self._jobs} is not there; is the shared folder mounted?")
-        return BackendJobRef(NAME, job_id) if await self._landed(folder) else None
+        return BackendJobRef(NAME, job_id) if await self._is_submitted(folder) else None
 
     async def follow(
         self, handle: BackendJobRef, cursor: str | None = None
     ) -> AsyncIterator[LogLine | LifecycleEvent]:
-        """The job's log from a byte offset on, and its life as folder and Slurm tell it.
+        """Yield the log from a byte offset on, and lifecycle events from the folder and Slurm.
 
-        Raises Unavailable while the controller is away, after all that the files can tell, and
-        LogStreamLost while the shared folder is.
+        Raises Unavailable while the controller is down, after all that the files can tell, and
+        LogStreamLost while the shared folder is not mounted.
         """
         folder = self._folder(handle.id)
         options = self._options
-        course = JobTracker(
+        tracker = JobTracker(
             settle_seconds=options.settle_seconds, hopeless_seconds=options.hopeless_seconds
         )
         offset = int(cursor or 0)
-        watch = await self._watch_of(folder)
-        sight: SqueueObservation | None = None
-        again_at = 0.0
-        looking: asyncio.Task[Snapshot] | None = None
+        poller = await self._poller_for(folder)
+        observation: SqueueObservation | None = None
+        next_cancel_at = 0.0
+        polling: asyncio.Task[Snapshot] | None = None
         try:
             while True:
-                # Asked before the log is read: whatever an ended job printed is then in it.
-                traces = await asyncio.to_thread(folder.state)
+                # Read before the log: then the log of an ended job is complete.
+                state = await asyncio.to_thread(folder.state)
                 outage: Unavailable | None = None
-                if looking is not None and looking.done():
+                if polling is not None and polling.done():
                     try:
-                        sight = await self._sight(looking.result(), folder)
+                        observation = await self._observe(polling.result(), folder)
                     except Unavailable as error:
                         outage = error
-                    looking = None
-                lives = course.update(traces, sight, time.monotonic())
-                if not lives and outage is not None:
-                    lives = course.update_without_slurm(traces)
-                # A part at a time while it runs: what prints without end can still be stopped.
+                    polling = None
+                events = tracker.update(state, observation, time.monotonic())
+                if not events and outage is not None:
+                    events = tracker.update_without_slurm(state)
+                # In parts while it runs: a job that prints without end can still be cancelled.
                 size = await log_size(folder.log)
-                end = size if course.ended else min(size, offset + PASS_BYTES)
-                seconds = STOPPED_SECONDS if traces.cancelled else math.inf
+                end = size if tracker.ended else min(size, offset + PASS_BYTES)
+                seconds = STOPPED_SECONDS if state.cancelled else math.inf
                 async for line in read_lines_until(
-                    folder.log, offset, end, final=course.ended, seconds=seconds
+                    folder.log, offset, end, final=tracker.ended, seconds=seconds
                 ):
                     offset = int(line.cursor)
                     yield line
-                if course.ended:
-                    await asyncio.to_thread(folder.note_over)
-                for life in lives:
-                    yield life
-                if course.ended:
+                if tracker.ended:
+                    await asyncio.to_thread(folder.write_over)
+                for event in events:
+                    yield event
+                if tracker.ended:
                     return
                 if outage is not None:
                     raise outage
-                if course.hopeless:
-                    await self._scancel(folder, partial(folder.note_refused, course.hopeless))
-                elif traces.cancelled and course.alive and time.monotonic() >= again_at:
-                    again_at = time.monotonic() + CANCEL_SECONDS
-                    await self._scancel(folder, folder.note_cancelled, wait=False)
-                if looking is None:
-                    looking = asyncio.create_task(watch.snapshot(time.monotonic()))
-                await asyncio.wait({looking}, timeout=options.log_seconds if end == size else 0)
+                if tracker.hopeless:
+                    await self._scancel(folder, partial(folder.write_rejection, tracker.hopeless))
+                elif state.cancelled and tracker.alive and time.monotonic() >= next_cancel_at:
+                    next_cancel_at = time.monotonic() + CANCEL_SECONDS
+                    await self._scancel(folder, folder.write_cancelled, wait=False)
+                if polling is None:
+                    polling = asyncio.create_task(poller.snapshot(time.monotonic()))
+                await asyncio.wait({polling}, timeout=options.log_seconds if end == size else 0)
         except OSError as error:
             raise LogStreamLost(f"cannot read {folder.path}: {error.strerror}") from error
         finally:
-            await cancel_and_wait(looking)
+            await cancel_and_wait(polling)
 
     async def fetch(self, artifact: Artifact, target: Path) -> None:
-        """Copy a published file, checked, in a thread."""
+        """Copy and verify a published file in a thread."""
         await asyncio.to_thread(copy_published, artifact, self._jobs, target)
 
     async def cancel(self, handle: BackendJobRef) -> None:
-        """``scancel``, again until Slurm says that the job is over; it says nothing by itself.
+        """Run ``scancel`` until Slurm says that the job has ended; scancel itself prints nothing.
 
-        Raises Unavailable if the controller is away: the wish is kept, but ask again.
+        Raises Unavailable if the controller is down: the request is saved, but call again.
         """
         folder = self._folder(handle.id)
         if not folder.path.exists() or await asyncio.to_thread(folder.is_over):
             return
         try:
-            await self._scancel(folder, folder.note_cancelled)
+            await self._scancel(folder, folder.write_cancelled)
         except Unavailable:
-            # Whoever follows the job sees the wish, and cancels once the controller is back.
-            await asyncio.to_thread(folder.note_cancelled)
+            # The follower sees it and cancels once the controller is available.
+            await asyncio.to_thread(folder.write_cancelled)
             raise
 
     async def final_cost(self, handle: BackendJobRef) -> FinalCost | None:
-        """Nothing is paid for here."""
+        """Return None: cluster jobs cost nothing."""
         return None
 
     async def delete_job_data(self, job_id: str) -> None:
-        """Remove the job's folder if its end was seen."""
-        await asyncio.to_thread(self._folder(job_id).forget)
+        """Delete the job's folder if its end was seen."""
+        await asyncio.to_thread(self._folder(job_id).delete)
 
     async def health(self) -> Health:
-        """Whether the controller answers, the partition is up, and the folder can be written."""
+        """Check that the controller answers, the partition is up and the folder is writable."""
         if not await asyncio.to_thread(os.access, self._jobs, os.W_OK):
             return Health(False, f"cannot write to {self._jobs}", "Mount it, or make it writable.")
         try:
-            groups = await read_nodes(self._clients, self._options.clusters)
+            groups = await read_nodes(self._commands, self._options.clusters)
         except Unavailable as error:
-            return Health(False, f"the Slurm cluster is away ({error})", CONTROLLER_DOWN_HINT)
+            return Health(
+                False, f"the Slurm cluster is unavailable ({error})", CONTROLLER_DOWN_HINT
+            )
         partition = partition_health(groups, self._options)
         gpus = gpu_health(groups, self._options)
         if partition.ok and gpus.ok:
@@ -248,50 +253,52 @@ class SlurmBackend:
         return gpus if partition.ok else partition
 
     async def painter(self) -> Painter:
-        """Return what would paint on the nodes, as far as it can be seen from here."""
+        """Return the image engine on the nodes, as far as this machine can tell."""
         options = self._options
         if options.container != "none":
             return HOSTED.painter
-        painting = self._painting()
-        if painting.engine == "auto" and painting.model:
-            # Whether the library is there is the nodes' matter; this machine need not have it.
-            painting = replace(painting, engine="diffusers")
-        return (await describe(painting, options.environment)).painter
+        config = self._txt2img_config()
+        if config.engine == "auto" and config.model:
+            # The library must be on the nodes; this machine need not have it.
+            config = replace(config, engine="diffusers")
+        return (await describe(config, options.environment)).painter
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
-        """All that can be checked, with a test job of a second on a node; never raises."""
-        inspection = ClusterChecks(
+        """Run all checks, with a test job of a second on a node; never raises."""
+        cluster_checks = ClusterChecks(
             self._options,
-            self._clients,
-            self._watch(self._options.clusters),
+            self._commands,
+            self._poller(self._options.clusters),
             containers=self._containers(self._root),
             resources=workflow.resources,
         )
-        return await inspection.run()
+        return await cluster_checks.run()
 
     async def aclose(self) -> None:
-        """Stop asking; jobs go on."""
-        for watch in self._watches.values():
-            await watch.aclose()
-        self._clients.close()
+        """Stop polling; jobs go on."""
+        for poller in self._pollers.values():
+            await poller.aclose()
+        self._commands.close()
 
-    def _watch(self, cluster: str) -> QueuePoller:
-        """Return the watch over a cluster: whoever follows a job there shares its questions."""
-        if cluster not in self._watches:
-            self._watches[cluster] = QueuePoller(self._clients, self._options.poll_seconds, cluster)
-        return self._watches[cluster]
+    def _poller(self, cluster: str) -> QueuePoller:
+        """Return the poller of a cluster, shared by all followers of jobs there."""
+        if cluster not in self._pollers:
+            self._pollers[cluster] = QueuePoller(
+                self._commands, self._options.poll_seconds, cluster
+            )
+        return self._pollers[cluster]
 
-    async def _watch_of(self, folder: JobFolder) -> QueuePoller:
-        """Return the watch over the cluster that took the job, whatever is configured by now."""
-        return self._watch(await asyncio.to_thread(folder.cluster) or self._options.clusters)
+    async def _poller_for(self, folder: JobFolder) -> QueuePoller:
+        """Return the poller of the cluster that took the job, whatever is configured now."""
+        return self._poller(await asyncio.to_thread(folder.cluster) or self._options.clusters)
 
     def _folder(self, job_id: str) -> JobFolder:
         return JobFolder(job_dir(self._jobs, job_id))
 
-    def _sbatch(self, submission: Submission, folder: JobFolder) -> tuple[str, ...]:
+    def _sbatch_args(self, submission: Submission, folder: JobFolder) -> tuple[str, ...]:
         return (
             *("--parsable", f"--job-name={submission.job_id}", "--comment=gridbrush"),
-            # A relative log: in a full path Slurm would replace what follows a per cent sign.
+            # A relative log: in an absolute path Slurm would expand per cent signs.
             *(f"--chdir={folder.path}", "--output=log", "--open-mode=append"),
             *("--export=ALL", "--requeue"),
             *self._options.sbatch_args(submission.workflow.resources),
@@ -306,57 +313,59 @@ class SlurmBackend:
             return OciRuntime(options.container, shared=shared)
         return container_stubs(
             self._root / "bin",
-            self._painting(),
+            self._txt2img_config(),
             path=options.environment["PATH"],
             package_root="" if options.python else PACKAGE_ROOT,
         )
 
-    def _painting(self) -> Txt2ImgConfig:
+    def _txt2img_config(self) -> Txt2ImgConfig:
         options = self._options
         return Txt2ImgConfig(
             options.engine, options.model, options.txt2img_device, options.step_seconds
         )
 
-    async def _landed(self, folder: JobFolder) -> bool:
-        """Whether Slurm has, or had, the job."""
-        if await asyncio.to_thread(lambda: folder.number() or folder.has_run()):
+    async def _is_submitted(self, folder: JobFolder) -> bool:
+        """Return whether Slurm has, or had, the job."""
+        if await asyncio.to_thread(lambda: folder.slurm_job_id() or folder.has_run()):
             return True
-        if not await asyncio.to_thread(folder.intended):
+        if not await asyncio.to_thread(folder.has_intent):
             return False
-        # sbatch was about to be called when something happened.
-        snapshot = await (await self._watch_of(folder)).snapshot(time.monotonic(), soon=True)
+        # A crash came around the call of sbatch.
+        snapshot = await (await self._poller_for(folder)).snapshot(time.monotonic(), soon=True)
         return bool(snapshot.by_name(folder.name))
 
-    async def _sight(self, snapshot: Snapshot, folder: JobFolder) -> SqueueObservation:
-        number = await asyncio.to_thread(folder.number)
-        return SqueueObservation(snapshot.began, snapshot.find(number, folder.name))
+    async def _observe(self, snapshot: Snapshot, folder: JobFolder) -> SqueueObservation:
+        slurm_job_id = await asyncio.to_thread(folder.slurm_job_id)
+        return SqueueObservation(snapshot.started_at, snapshot.find(slurm_job_id, folder.name))
 
     async def _scancel(
         self, folder: JobFolder, note: Callable[[], None], *, wait: bool = True
     ) -> None:
-        """End what is alive of the job, after ``note`` was written down; nothing if it is over.
+        """Cancel the job's live records after ``note`` has saved why; do nothing if it has ended.
 
-        With ``wait`` until it is gone, but not for ever.
+        With ``wait`` until it is gone, for at most CANCEL_SECONDS.
         """
-        watch = await self._watch_of(folder)
-        number = await asyncio.to_thread(folder.number)
-        give_up = time.monotonic() + CANCEL_SECONDS
+        poller = await self._poller_for(folder)
+        slurm_job_id = await asyncio.to_thread(folder.slurm_job_id)
+        deadline = time.monotonic() + CANCEL_SECONDS
         for attempt in itertools.count():
-            snapshot = await watch.snapshot(time.monotonic(), soon=True)
-            alive = [record for record in snapshot.by_name(folder.name) if not record.ended]
+            snapshot = await poller.snapshot(time.monotonic(), soon=True)
+            alive = [record for record in snapshot.by_name(folder.name) if not record.is_ended]
             if attempt:
                 alive = [record for record in alive if record.state != "COMPLETING"]
-            # Not to be seen just now, and yet it may run.
-            unseen = not attempt and number and snapshot.find(number, folder.name) is None
-            if time.monotonic() > give_up or not (alive or unseen):
+            # Slurm does not list it at the moment, and yet it may run.
+            unlisted = (
+                not attempt and slurm_job_id and snapshot.find(slurm_job_id, folder.name) is None
+            )
+            if time.monotonic() > deadline or not (alive or unlisted):
                 return
             await asyncio.to_thread(note)
-            targets: dict[str, list[str]] = {watch.cluster: [number]} if unseen else {}
+            targets: dict[str, list[str]] = {poller.cluster: [slurm_job_id]} if unlisted else {}
             for record in alive:
-                targets.setdefault(record.cluster or watch.cluster, []).append(record.id)
+                targets.setdefault(record.cluster or poller.cluster, []).append(record.id)
             try:
-                for cluster, numbers in targets.items():
-                    await self._clients.run("scancel", *cluster_words(cluster), *numbers)
+                for cluster, job_ids in targets.items():
+                    await self._commands.run("scancel", *cluster_args(cluster), *job_ids)
             except SubmissionRejected as error:
                 raise Unavailable(str(error)) from error
             if not wait:

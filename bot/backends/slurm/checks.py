@@ -1,7 +1,7 @@
-"""What ``gridbrush check`` finds out about a cluster, each finding with its mend.
+"""The Slurm checks of ``gridbrush check``, each with a hint.
 
-From the outside in: programs, controller, partition, GPUs, account, the shared folder here, and,
-by a test job of a second, the same folder and the programs on a node. It starts no workflow.
+Programs, controller, partition, GPUs, account, the shared folder here, and, by a test job of a
+second, the same folder and the programs on a node. No workflow is started.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from bot.backends.base import Health
-from bot.backends.engine_info import FINDING, MODULE, read_description
+from bot.backends.engine_info import CHECK_NAME, MODULE, parse_description
 from bot.backends.slurm.commands import SlurmCommands
-from bot.backends.slurm.options import SlurmOptions, cluster_words
+from bot.backends.slurm.options import SlurmOptions, cluster_args
 from bot.backends.slurm.poller import QueuePoller
 from bot.backends.slurm.squeue import SqueueRecord
 from bot.domain.checks import CheckResult
@@ -30,13 +30,11 @@ from bot.domain.workflow.document import Resources
 
 PROGRAMS = ("sbatch", "squeue", "scancel", "sinfo")
 _SINFO = "%P|%a|%D|%T|%G"
-CONTROLLER_DOWN_HINT = (
-    "Start slurmctld, or see that this machine has the cluster's slurm.conf and munge key."
-)
+CONTROLLER_DOWN_HINT = "Start slurmctld. This machine needs the cluster's slurm.conf and munge key."
 _IMAGE = "library/stable-diffusion"
 
-# What the stand-ins need, and nothing that takes long to load.
-_TRY_STAND_INS = "python -c 'import numpy, PIL, bot.txt2img.arguments'"
+# What the stubs need, and nothing that takes long to load.
+_TRY_STUBS = "python -c 'import numpy, PIL, bot.txt2img.arguments'"
 _DESCRIBE = f"python -m {MODULE} > painter"
 
 
@@ -53,26 +51,26 @@ class NodeGroup:
 
     @property
     def gpu_types(self) -> frozenset[str]:
-        """The types of their GPUs, ``any`` for such without a type; empty for none."""
-        found = set()
+        """Return their GPU types, ``any`` for GPUs without a type; empty for none."""
+        results = set()
         for device in self.gres.split(","):
             fields = device.partition("(")[0].split(":")
             if fields[0] == "gpu":
-                found.add(fields[1] if len(fields) > 2 else "any")
-        return frozenset(found)
+                results.add(fields[1] if len(fields) > 2 else "any")
+        return frozenset(results)
 
 
-async def read_nodes(clients: SlurmCommands, cluster: str = "") -> tuple[NodeGroup, ...]:
-    """The cluster as ``sinfo`` shows it. Raises Unavailable."""
-    words = (*cluster_words(cluster), "--noheader", f"--format={_SINFO}")
+async def read_nodes(commands: SlurmCommands, cluster: str = "") -> tuple[NodeGroup, ...]:
+    """Return the node groups that ``sinfo`` lists. Raises Unavailable."""
+    arguments = (*cluster_args(cluster), "--noheader", f"--format={_SINFO}")
     try:
-        text = await clients.run("sinfo", *words)
+        text = await commands.run("sinfo", *arguments)
     except SubmissionRejected as error:
         raise Unavailable(str(error)) from error
     groups = []
     for line in text.splitlines():
         if line.count("|") < 4:
-            continue  # the heading above each of several clusters
+            continue  # the header above each of several clusters
         name, up, count, state, gres = (part.strip() for part in line.split("|", 4))
         default, name = name.endswith("*"), name.rstrip("*")
         groups.append(NodeGroup(name, default, up == "up", int(count), state, gres))
@@ -80,7 +78,7 @@ async def read_nodes(clients: SlurmCommands, cluster: str = "") -> tuple[NodeGro
 
 
 def eligible_nodes(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> tuple[NodeGroup, ...]:
-    """The nodes that jobs may go to; a list of partitions is Slurm's, with commas."""
+    """Return the nodes that jobs may use; ``partition`` may be a list with commas."""
     if not options.partition:
         return tuple(group for group in groups if group.default)
     wanted = options.partition.split(",")
@@ -88,7 +86,7 @@ def eligible_nodes(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> tupl
 
 
 def partition_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
-    """Whether the partition is there and takes jobs."""
+    """Check that the partition exists and takes jobs."""
     mine = eligible_nodes(groups, options)
     names = ", ".join(sorted({group.partition for group in groups})) or "none"
     hint = f"Set [backend.slurm] partition to one of: {names}."
@@ -103,71 +101,71 @@ def partition_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> He
 
 
 def gpu_health(groups: tuple[NodeGroup, ...], options: SlurmOptions) -> Health:
-    """Whether the partition has GPUs of the wanted kind."""
+    """Check that the partition has GPUs of the configured type."""
     if options.gpus == "none":
-        return Health(True, "none are asked for")
+        return Health(True, "none are requested")
     types = {kind for group in eligible_nodes(groups, options) for kind in group.gpu_types}
     shown = ", ".join(sorted(types - {"any"}))
     if options.gpus == "any" and types:
-        return Health(True, shown or "there are some, without a type")
+        return Health(True, shown or "yes, without a type")
     if options.gpus in types:
         return Health(True, options.gpus)
     if not types:
-        hint = 'Choose a partition that has some, or set [backend.slurm] gpus = "none".'
+        hint = 'Choose a partition with GPUs, or set [backend.slurm] gpus = "none".'
         return Health(False, "the partition has no GPUs", hint)
     hint = f'Set [backend.slurm] gpus to "any"{" or one of: " + shown if shown else ""}.'
     return Health(False, f"the partition has no GPUs of type {options.gpus}", hint)
 
 
 class ClusterChecks:
-    """Runs the checks; a failed one ends those that depend on it."""
+    """Run the checks; a failed one skips those that depend on it."""
 
     def __init__(
         self,
         options: SlurmOptions,
-        clients: SlurmCommands,
-        watch: QueuePoller,
+        commands: SlurmCommands,
+        poller: QueuePoller,
         *,
         containers: ContainerRuntime,
         resources: Resources,
     ) -> None:
         self._options = options
-        self._clients = clients
-        self._watch = watch
+        self._commands = commands
+        self._poller = poller
         self._containers = containers
         self._resources = resources
         self._described = ""
 
     async def run(self) -> tuple[CheckResult, ...]:
-        """The findings, in order; never raises for what it finds."""
-        found = [
-            _finding("Slurm's programs", self._programs()),
-            _finding("shared folder here", await asyncio.to_thread(self._folder_here)),
+        """Return the results in order; never raises for what it finds."""
+        results = [
+            _to_result("Slurm's programs", self._programs()),
+            _to_result("shared folder here", await asyncio.to_thread(self._folder_here)),
         ]
-        if not found[0].ok:
-            return tuple(found)
+        if not results[0].ok:
+            return tuple(results)
         try:
-            groups = await read_nodes(self._clients, self._options.clusters)
-            found.append(CheckResult("Slurm controller", True, "answers"))
-            found.append(_finding("partition", partition_health(groups, self._options)))
-            found.append(_finding("GPUs", gpu_health(groups, self._options)))
-            found.append(_finding("account and limits", await self._submission()))
-            if all(finding.ok for finding in found):
-                found.append(_finding("test job on a node", await self._test_job()))
-                found += self._what_paints()
+            groups = await read_nodes(self._commands, self._options.clusters)
+            results.append(CheckResult("Slurm controller", True, "answers"))
+            results.append(_to_result("partition", partition_health(groups, self._options)))
+            results.append(_to_result("GPUs", gpu_health(groups, self._options)))
+            results.append(_to_result("account and limits", await self._submission()))
+            if all(result.ok for result in results):
+                results.append(_to_result("test job on a node", await self._test_job()))
+                results += self._engine_checks()
         except Unavailable as error:
-            found.append(CheckResult("Slurm controller", False, str(error), CONTROLLER_DOWN_HINT))
-        return tuple(found)
+            results.append(CheckResult("Slurm controller", False, str(error), CONTROLLER_DOWN_HINT))
+        return tuple(results)
 
-    def _what_paints(self) -> tuple[CheckResult, ...]:
-        """What the painter on the node said of itself; nothing where it was not asked."""
+    def _engine_checks(self) -> tuple[CheckResult, ...]:
+        """Return the checks of the node's image engine; empty where it was not asked."""
         if not self._described:
             return ()
         try:
-            return read_description(self._described).findings("[backend.slurm]")
+            return parse_description(self._described).check_results("[backend.slurm]")
         except ValueError as error:
-            hint = "See that the nodes have the same version of Gridbrush as this machine."
-            return (CheckResult(FINDING, False, str(error), hint),)
+            hint = "Install the same version of Gridbrush on the nodes as on this machine."
+            return (CheckResult(CHECK_NAME, False, str(error), hint),)
 
     def _programs(self) -> Health:
         path = self._options.environment["PATH"]
@@ -190,73 +188,73 @@ class ClusterChecks:
         return Health(True, str(folder))
 
     async def _submission(self) -> Health:
-        """Whether the default grid would be taken: account, limits and extra_args are right."""
+        """Check with ``sbatch --test-only`` that the default grid would be accepted."""
         options = self._options
-        words = (*options.sbatch_args(self._resources), *options.partition_args())
+        arguments = (*options.sbatch_args(self._resources), *options.partition_args())
         try:
-            await self._clients.run("sbatch", "--test-only", *words, "--wrap=true")
+            await self._commands.run("sbatch", "--test-only", *arguments, "--wrap=true")
         except SubmissionRejected as error:
             hint = "Change partition, account, gpus or extra_args in [backend.slurm]; ask with: "
-            return Health(False, str(error), hint + f"sbatch --test-only {shlex.join(words)}")
-        return Health(True, "the default grid would be taken")
+            return Health(False, str(error), hint + f"sbatch --test-only {shlex.join(arguments)}")
+        return Health(True, "the default grid would be accepted")
 
     async def _test_job(self) -> Health:
         folder = Path(
             await asyncio.to_thread(tempfile.mkdtemp, prefix="check-", dir=self._options.shared_dir)
         )
         try:
-            health = await self._try_on_a_node(folder)
+            health = await self._run_test_job(folder)
             self._described = await asyncio.to_thread(_read, folder, "painter")
             return health
         except SubmissionRejected as error:
-            return Health(False, str(error), "See what sbatch says, and mend that first.")
+            return Health(False, str(error), "Fix what sbatch reports first.")
         finally:
             await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
 
-    async def _try_on_a_node(self, folder: Path) -> Health:
+    async def _run_test_job(self, folder: Path) -> Health:
         script = folder / "job.sh"
         await asyncio.to_thread(script.write_text, self._script(folder), encoding="utf-8")
-        said = await self._clients.run(
+        output = await self._commands.run(
             *("sbatch", "--parsable", "--job-name=gridbrush-check", "--ntasks=1"),
             *(f"--chdir={folder}", "--output=log", "--export=ALL"),
             *self._options.partition_args(),
             str(script),
         )
-        number, _, cluster = said.strip().partition(";")
+        number, _, cluster = output.strip().partition(";")
         try:
             return await self._await_answer(folder, number)
         finally:
             with contextlib.suppress(Unavailable, SubmissionRejected):
-                words = cluster_words(cluster or self._options.clusters)
-                await self._clients.run("scancel", *words, number)
+                arguments = cluster_args(cluster or self._options.clusters)
+                await self._commands.run("scancel", *arguments, number)
 
     async def _await_answer(self, folder: Path, number: str) -> Health:
-        timeouts = self._options.inspect_seconds
-        give_up = time.monotonic() + timeouts
+        seconds = self._options.inspect_seconds
+        deadline = time.monotonic() + seconds
         record: SqueueRecord | None = None
-        while time.monotonic() < give_up:
+        while time.monotonic() < deadline:
             text = await asyncio.to_thread(_read, folder, "answer")
             if text:
-                return self._judge(text, await asyncio.to_thread(_read, folder, "log"))
-            snapshot = await self._watch.snapshot(time.monotonic())
+                return self._to_health(text, await asyncio.to_thread(_read, folder, "log"))
+            snapshot = await self._poller.snapshot(time.monotonic())
             same = snapshot.by_name("gridbrush-check")
             record = next((one for one in same if one.id == number), None)
-            if record is None or record.ended:
+            if record is None or record.is_ended:
                 break
-        # Its answer may have come with its end.
+        # The answer may have arrived with the job's end.
         if text := await asyncio.to_thread(_read, folder, "answer"):
-            return self._judge(text, await asyncio.to_thread(_read, folder, "log"))
-        if record is not None and record.waiting:
-            waits = f"the test job still waits after {timeouts:g} s ({record.reason})"
+            return self._to_health(text, await asyncio.to_thread(_read, folder, "log"))
+        if record is not None and record.is_pending:
+            waits = f"the test job is still pending after {seconds:g} s ({record.reason})"
             return Health(True, f"not tried: {waits}")
-        hint = f"See that {self._options.shared_dir} is mounted on every node, writable for you."
+        hint = f"Mount {self._options.shared_dir} on every node, writable for the bot's user."
         return Health(False, "the test job ran, but its answer did not arrive here", hint)
 
     def _script(self, folder: Path) -> str:
         if isinstance(self._containers, ContainerStubs):
             variables = self._containers.environments[_IMAGE].items()
-            words = " ".join(shlex.quote(f"{key}={value}") for key, value in variables)
-            attempt = f"env {words} {_TRY_STAND_INS} && env {words} {_DESCRIBE}"
+            arguments = " ".join(shlex.quote(f"{key}={value}") for key, value in variables)
+            attempt = f"env {arguments} {_TRY_STUBS} && env {arguments} {_DESCRIBE}"
         else:
             attempt = f"command -v {shlex.quote(self._options.container)} >/dev/null"
         return (
@@ -265,10 +263,10 @@ class ClusterChecks:
             'printf "%s %s\\n" "$code" "$(hostname)" > .answer && mv .answer answer\n'
         )
 
-    def _judge(self, answer: str, log: str) -> Health:
+    def _to_health(self, answer: str, log: str) -> Health:
         code, _, host = answer.partition(" ")
         if code == "0":
-            return Health(True, f"{host} writes to the shared folder and has what it needs")
+            return Health(True, f"{host} can write to the shared folder and has what it needs")
         if isinstance(self._containers, ContainerStubs):
             last = (log.splitlines() or ["no output"])[-1]
             hint = "Set [backend.slurm] python to an interpreter on the nodes that has Gridbrush."
@@ -278,12 +276,12 @@ class ClusterChecks:
         return Health(False, f"{host} has no {container}", hint)
 
 
-def _finding(what: str, health: Health) -> CheckResult:
+def _to_result(what: str, health: Health) -> CheckResult:
     return CheckResult(what, health.ok, health.detail, health.hint)
 
 
 def _read(folder: Path, name: str) -> str:
     with contextlib.suppress(OSError):
-        os.listdir(folder)  # makes a network file system look again
+        os.listdir(folder)  # makes a network file system refresh its cache
         return (folder / name).read_text(encoding="utf-8", errors="replace").strip()
     return ""

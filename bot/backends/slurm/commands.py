@@ -1,9 +1,7 @@
-"""Slurm's client programs as coroutines: started, waited for, their failures given our names.
+"""Run Slurm's client programs as coroutines and map their failures to BackendErrors.
 
-While the controller is away each of them blocks for 9 s, so threads of their own wait for them,
-not the event loop, nor the threads that everything else needs; and ``scontrol ping``, which knows
-at once, is asked beside whatever does not answer. It knows which failures pass and
-which stay; what is asked is the callers' business.
+While the controller is down each of them blocks for 9 s, so threads of their own wait for them,
+and ``scontrol ping``, which knows at once, runs beside whatever does not answer.
 """
 
 from __future__ import annotations
@@ -18,12 +16,12 @@ from concurrent.futures import ThreadPoolExecutor
 
 from bot.domain.errors import SubmissionRejected, Unavailable
 
-MOST_AT_ONCE = 32
+MAX_CONCURRENT_COMMANDS = 32
 PING_SECONDS = (0.5, 2.0)
-"""After so long without an answer the controller is pinged, and again each time after the last."""
+"""Seconds without an answer before the controller is pinged; the last one repeats."""
 
-# Failures that pass by themselves. Whatever else a client says is about the request.
-_PASSING = re.compile(
+# Failures that pass by themselves. Any other message is about the request.
+_TRANSIENT_ERRORS = re.compile(
     "unable to contact|connect(ion)? (failure|refused|timed out|reset)|socket timed out"
     "|zero bytes|temporarily|communication|standby|configuration source|authentication"
     "|not responding|try again|message (receive|send) failure|insane message"
@@ -33,49 +31,49 @@ _PASSING = re.compile(
 
 
 class SlurmCommands:
-    """Runs the programs in one environment; gives each up after ``seconds``."""
+    """Run the programs in one environment; each is killed after ``seconds``."""
 
     def __init__(self, environment: Mapping[str, str], seconds: float) -> None:
         self._environment = dict(environment)
         self._seconds = seconds
-        self._threads = ThreadPoolExecutor(MOST_AT_ONCE, thread_name_prefix="slurm")
+        self._threads = ThreadPoolExecutor(MAX_CONCURRENT_COMMANDS, thread_name_prefix="slurm")
 
     async def run(self, program: str, *arguments: str) -> str:
-        """What the program prints.
+        """Run a program and return what it prints.
 
         Raises Unavailable if it is not installed, takes too long or cannot reach the controller,
-        and SubmissionRejected, with what it said, if it fails for any other reason.
+        and SubmissionRejected, with its output, if it fails for any other reason.
         """
         code, out, err = await self._run(program, arguments)
         if code == 0:
             return out
-        said = " ".join(f"{err} {out}".split()) or f"exit status {code}"
-        if _PASSING.search(said):
-            raise Unavailable(f"{program}: {said[:300]}")
-        raise SubmissionRejected(f"{program}: {said[:300]}")
+        output = " ".join(f"{err} {out}".split()) or f"exit status {code}"
+        if _TRANSIENT_ERRORS.search(output):
+            raise Unavailable(f"{program}: {output[:300]}")
+        raise SubmissionRejected(f"{program}: {output[:300]}")
 
     def close(self) -> None:
-        """Let go of the threads: each still sees the end of its program, most of them killed."""
+        """Release the threads; each still waits for its program, most of which are killed."""
         self._threads.shutdown(wait=False)
 
     async def _run(self, program: str, arguments: tuple[str, ...]) -> tuple[int, str, str]:
         process = self._start(program, arguments)
-        waiting = self._communicate(process)
-        cluster = [word for word in arguments if word.startswith("--clusters=")]
-        give_up = time.monotonic() + self._seconds
+        communicating = self._communicate(process)
+        cluster_args = [word for word in arguments if word.startswith("--clusters=")]
+        deadline = time.monotonic() + self._seconds
         try:
             for pause in itertools.chain(PING_SECONDS, itertools.repeat(PING_SECONDS[-1])):
-                left = give_up - time.monotonic()
-                await asyncio.wait({waiting}, timeout=min(pause, left))
-                if waiting.done():
+                left = deadline - time.monotonic()
+                await asyncio.wait({communicating}, timeout=min(pause, left))
+                if communicating.done():
                     break
                 if left <= pause:
                     raise Unavailable(f"{program} did not answer within {self._seconds:g} s")
-                if await self._down(cluster, waiting):
+                if await self._is_controller_down(cluster_args, communicating):
                     raise Unavailable(f"{program}: the Slurm controller is down")
-            out, err = waiting.result()
+            out, err = communicating.result()
         finally:
-            if not waiting.done():
+            if not communicating.done():
                 process.kill()
         return process.returncode, out, err
 
@@ -83,28 +81,32 @@ class SlurmCommands:
         loop = asyncio.get_running_loop()
         return loop.run_in_executor(self._threads, process.communicate)
 
-    async def _down(self, cluster: list[str], waiting: asyncio.Future[tuple[str, str]]) -> bool:
+    async def _is_controller_down(
+        self, cluster_args: list[str], communicating: asyncio.Future[tuple[str, str]]
+    ) -> bool:
         """Return whether ``scontrol ping`` says at once that no controller is up.
 
-        The other programs need 9 s to say so. One that is only slow is no reason to give up.
+        The other programs need 9 s to say so. A controller that is only slow is no reason to stop.
         """
         try:
-            process = self._start("scontrol", (*cluster, "ping"))
+            process = self._start("scontrol", (*cluster_args, "ping"))
         except Unavailable:
             return False
         pinging = self._communicate(process)
         try:
             await asyncio.wait(
-                {pinging, waiting}, timeout=PING_SECONDS[-1], return_when=asyncio.FIRST_COMPLETED
+                {pinging, communicating},
+                timeout=PING_SECONDS[-1],
+                return_when=asyncio.FIRST_COMPLETED,
             )
-            said = pinging.result()[0] if pinging.done() else ""
+            output = pinging.result()[0] if pinging.done() else ""
         finally:
             if not pinging.done():
                 process.kill()
-        return not waiting.done() and " is DOWN" in said and " is UP" not in said
+        return not communicating.done() and " is DOWN" in output and " is UP" not in output
 
     def _start(self, program: str, arguments: tuple[str, ...]) -> subprocess.Popen[str]:
-        """Start it; this takes a millisecond or two.
+        """Start a program; this takes a millisecond or two.
 
         Not by asyncio: in Python 3.11 its wait for a program that is cancelled while it starts
         never ends.

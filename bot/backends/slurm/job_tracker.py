@@ -1,8 +1,8 @@
-"""The course of one job, as its folder and Slurm's record tell it together. Pure: time is passed.
+"""Derive a job's lifecycle events from its folder and Slurm's record. Pure: time is passed in.
 
-Neither tells everything. The result file is written last and by the job itself, so a 0 in it is
-the end whatever Slurm says; but a job that is stopped writes one too, and only the record says
-why. A record is forgotten some minutes after the end; files may show up late on another machine.
+Neither is enough. The result file is written last and by the job itself, so a 0 in it is the end
+whatever Slurm says; but a job that is killed writes one too, and only the record says why. Slurm
+drops a record some minutes after the end; files may show up late on another machine.
 """
 
 from __future__ import annotations
@@ -11,17 +11,17 @@ import math
 from dataclasses import dataclass
 
 from bot.backends.base import LifecycleEvent
-from bot.backends.slurm.job_folder import PULSE_SECONDS, FolderState
+from bot.backends.slurm.job_folder import HEARTBEAT_SECONDS, FolderState
 from bot.backends.slurm.squeue import SqueueRecord
 from bot.domain.events import Cancelled, Exited, Failed, FailureReason, Requeued, Started
 
 STOPPED_SECONDS = 3.0
-"""For the files of a job that was stopped: nobody waits for pictures of it."""
-PULSES = 4
-"""So many beats, or times as long as files may be late, a job's pulse must be missing."""
+"""For the files of a cancelled job: nobody waits for its pictures."""
+MAX_MISSED_HEARTBEATS = 4
+"""Heartbeats, or multiples of the file delay, that must be missing before a job is dead."""
 
-# Why Slurm would keep a job waiting until somebody changes the cluster's configuration.
-_HOPELESS = frozenset(
+# Reasons for which Slurm keeps a job pending until the cluster's configuration changes.
+_NEVER_STARTS = frozenset(
     {
         "AccountNotAllowed",
         "BadConstraints",
@@ -35,180 +35,180 @@ _HOPELESS = frozenset(
         "launch failed requeued held",
     }
 )
-_TOO_MUCH = frozenset({"BadConstraints", "PartitionConfig", "PartitionNodeLimit"})
+_TOO_LARGE_REASONS = frozenset({"BadConstraints", "PartitionConfig", "PartitionNodeLimit"})
 
-_KILLED = {
+_KILL_EVENTS = {
     "memory": Failed(
         FailureReason.DIED,
-        "The job needed more memory than it has on the cluster; try fewer or smaller pictures.",
+        "The job ran out of memory on the cluster. Try fewer or smaller pictures.",
     ),
     "time": Failed(
         FailureReason.TIME_LIMIT,
-        "The cluster's time limit for one job was up before a row was ready; try fewer steps.",
+        "The job reached the cluster's time limit before a row was ready. Try fewer steps.",
     ),
-    "node": Failed(FailureReason.DIED, "A machine of the cluster failed under the job."),
-    "preempted": Failed(
-        FailureReason.DIED, "The cluster took the job's machines back for more urgent work."
-    ),
+    "node": Failed(FailureReason.DIED, "A node of the cluster failed while the job was running."),
+    "preempted": Failed(FailureReason.DIED, "The cluster stopped the job for more urgent work."),
 }
-# What does not put a job back.
-_FINAL = frozenset({"memory", "time"})
-_TOO_LARGE = "The cluster never has so many machines or GPUs for one job; try fewer rows."
-_NOT_TAKEN = "The cluster keeps the job waiting for ever; the operator can see why."
+# Causes after which Slurm does not requeue the job.
+_NOT_REQUEUED = frozenset({"memory", "time"})
+_TOO_LARGE = "The cluster does not have so many nodes or GPUs for one job. Try fewer rows."
+_NEVER_STARTED = "The cluster will never start this job. The bot's operator can see why."
 
 
 @dataclass(frozen=True, slots=True)
 class SqueueObservation:
-    """What Slurm said when asked at ``began``; ``record`` is None if it knows no such job."""
+    """Slurm's answer to one poll; ``record`` is None if it has no such job."""
 
-    began: float
+    started_at: float
     record: SqueueRecord | None
 
 
 class JobTracker:
-    """``see`` takes the newest of both sides and gives what has happened since the last call.
+    """``update`` takes the newest state of both sources and returns the new events.
 
-    ``ended`` is set with the last event; ``alive`` is whether Slurm last said that the job waits or
-    runs, and is not about to end. ``hopeless`` is a sentence once Slurm will never start
-    the job: it should then be refused and cancelled. All times are seconds of one clock.
+    ``ended`` is set with the last event; ``alive`` is whether Slurm last said that the job is
+    pending or running, and not about to end. ``hopeless`` is a message once Slurm will never start
+    the job: reject and cancel it then. All times are seconds of one clock.
     """
 
     def __init__(self, *, settle_seconds: float, hopeless_seconds: float) -> None:
-        self._settle = settle_seconds
-        self._timeouts = hopeless_seconds
+        self._settle_seconds = settle_seconds
+        self._hopeless_seconds = hopeless_seconds
         self._running = False
         self._restarts: int | None = None
-        # The size of the log when the job was last put back: what is beyond is from this run.
-        self._printed_before = 0
-        # When something was first seen to be so; a word of Slurm's counts only if it is newer.
-        self._printed_at: float | None = None
+        # The size of the log when the job was last requeued: the rest is from this run.
+        self._log_bytes_before = 0
+        # When something was first observed; an answer of Slurm's counts only if it is newer.
+        self._output_at: float | None = None
         self._result_at: float | None = None
-        self._loose_end_at: float | None = None
-        # What in the folder shows that the job lives, and when it last changed.
+        self._unresolved_since: float | None = None
+        # Signs of life in the folder, and when they last changed.
         self._signs: tuple[int, int] | None = None
-        self._lived_at = -math.inf
+        self._last_sign_at = -math.inf
         self._hopeless_at: float | None = None
         self.ended = False
         self.alive = False
         self.hopeless = ""
 
     def update(
-        self, traces: FolderState, sight: SqueueObservation | None, now: float
+        self, state: FolderState, observation: SqueueObservation | None, now: float
     ) -> tuple[LifecycleEvent, ...]:
-        """What has happened, in order; empty for nothing new."""
-        if self._printed_at is None and traces.log_bytes > self._printed_before:
-            self._printed_at = now
-        signs = (traces.log_bytes, traces.pulse)
+        """Return the events since the last call, in order."""
+        if self._output_at is None and state.log_bytes > self._log_bytes_before:
+            self._output_at = now
+        signs = (state.log_bytes, state.heartbeat)
         if self._signs not in (None, signs):
-            self._lived_at = now
+            self._last_sign_at = now
         self._signs = signs
-        record = sight.record if sight is not None else None
-        self.alive = record is not None and not record.ended and record.state != "COMPLETING"
-        end = self._by_result(traces, sight, now)
-        if end is None and sight is not None:
-            if sight.record is None:
-                end = self._by_absence(traces, now)
-            elif sight.record.ended:
-                end = self._by_record(traces, sight.record, now)
-            elif traces.cancelled and sight.record.state == "COMPLETING":
-                # It is cancelled; what takes longer is that its nodes get rid of its processes.
-                if traces.code is None and self._settled(now, self._patient(traces)):
+        record = observation.record if observation is not None else None
+        self.alive = record is not None and not record.is_ended and record.state != "COMPLETING"
+        end = self._end_from_result(state, observation, now)
+        if end is None and observation is not None:
+            if observation.record is None:
+                end = self._end_from_absence(state, now)
+            elif observation.record.is_ended:
+                end = self._end_from_record(state, observation.record, now)
+            elif state.cancelled and observation.record.state == "COMPLETING":
+                # It is cancelled; only its nodes still clean up its processes.
+                if state.exit_code is None and self._has_waited(now, self._file_delay(state)):
                     end = Cancelled(by=0)
             else:
-                self._loose_end_at = None
-                return self._alive(sight, sight.record, traces, now)
+                self._unresolved_since = None
+                return self._live_events(observation, observation.record, state, now)
         if end is None:
             return ()
         self.ended = True
         return (end,)
 
-    def update_without_slurm(self, traces: FolderState) -> tuple[LifecycleEvent, ...]:
-        """The end as far as files alone can tell it, while the controller is away.
+    def update_without_slurm(self, state: FolderState) -> tuple[LifecycleEvent, ...]:
+        """Return the end as far as files alone tell it, while the controller is down.
 
-        Whether a job that was stopped from outside is put back is not in them.
+        They do not tell whether a job that was killed from outside is requeued.
         """
-        by_itself = traces.code is not None and traces.code <= 128
-        if not traces.complete or not (by_itself or traces.kill_reason in _FINAL):
+        by_itself = state.exit_code is not None and state.exit_code <= 128
+        if not state.log_complete or not (by_itself or state.kill_reason in _NOT_REQUEUED):
             return ()
         self.ended = True
-        return (_exited(traces.code, "", traces),)
+        return (_exit_event(state.exit_code, "", state),)
 
-    def _by_result(
-        self, traces: FolderState, sight: SqueueObservation | None, now: float
+    def _end_from_result(
+        self, state: FolderState, observation: SqueueObservation | None, now: float
     ) -> LifecycleEvent | None:
-        code = traces.code
+        code = state.exit_code
         if code is None:
             self._result_at = None
             return None
         if self._result_at is None:
             self._result_at = now
-        late = now - self._result_at >= self._patient(traces)
-        if not (traces.complete or late):
+        late = now - self._result_at >= self._file_delay(state)
+        if not (state.log_complete or late):
             return None
         if code == 0:
             return Exited(0)
-        if traces.cancelled:
+        if state.cancelled:
             return Cancelled(by=0)
-        # Stopped, timed out, out of memory, or to be started again: the record says which.
-        if sight is not None and sight.began >= self._result_at:
-            record = sight.record
-            if record is None or not (record.waiting or record.ended):
-                return _exited(code, "", traces) if record is None or late else None
-            if record.ended:
-                return _ending(record, code, traces)
+        # Killed, timed out, out of memory, or to be requeued: the record says which.
+        if observation is not None and observation.started_at >= self._result_at:
+            record = observation.record
+            if record is None or not (record.is_pending or record.is_ended):
+                return _exit_event(code, "", state) if record is None or late else None
+            if record.is_ended:
+                return _end_event(record, code, state)
         return None
 
-    def _by_absence(self, traces: FolderState, now: float) -> LifecycleEvent | None:
-        """The end of a job that Slurm does not know, once nothing in its folder moves any more.
+    def _end_from_absence(self, state: FolderState, now: float) -> LifecycleEvent | None:
+        """Return the end of a job that Slurm does not list, once nothing in its folder changes.
 
-        It may have been asked at the wrong moment, or have lost its memory while the job runs on.
+        Slurm may have been asked at the wrong moment, or have lost its state while the job runs on.
         """
-        timeouts = self._patient(traces)
-        if traces.pulse and not traces.cancelled:
-            timeouts = max(timeouts, PULSE_SECONDS) * PULSES
-        if traces.code is not None or not self._settled(now, timeouts):
+        delay = self._file_delay(state)
+        if state.heartbeat and not state.cancelled:
+            delay = max(delay, HEARTBEAT_SECONDS) * MAX_MISSED_HEARTBEATS
+        if state.exit_code is not None or not self._has_waited(now, delay):
             return None
-        if now - self._lived_at < timeouts:
+        if now - self._last_sign_at < delay:
             return None
-        if traces.refused:
-            return _refusal(traces)
-        if traces.cancelled:
+        if state.rejection:
+            return _rejection_event(state)
+        if state.cancelled:
             return Cancelled(by=0)
-        return Exited(None, "Slurm does not know it any more, and it left no result")
+        return Exited(None, "Slurm does not list the job any more, and it left no result")
 
-    def _by_record(
-        self, traces: FolderState, record: SqueueRecord, now: float
+    def _end_from_record(
+        self, state: FolderState, record: SqueueRecord, now: float
     ) -> LifecycleEvent | None:
-        if traces.code is not None:
-            return None  # the result file is there, and is waited for or decides
-        awaited = record.state in ("COMPLETED", "FAILED") and not traces.cancelled
-        if awaited and not self._settled(now, self._settle):
+        if state.exit_code is not None:
+            return None  # the result file decides
+        awaited = record.state in ("COMPLETED", "FAILED") and not state.cancelled
+        if awaited and not self._has_waited(now, self._settle_seconds):
             return None
-        return _ending(record, record.code if record.state != "COMPLETED" else None, traces)
+        return _end_event(record, record.exit_code if record.state != "COMPLETED" else None, state)
 
-    def _patient(self, traces: FolderState) -> float:
-        """For how long files that should be there are waited for."""
-        return min(self._settle, STOPPED_SECONDS) if traces.cancelled else self._settle
+    def _file_delay(self, state: FolderState) -> float:
+        """Return for how many seconds missing files are waited for."""
+        return (
+            min(self._settle_seconds, STOPPED_SECONDS) if state.cancelled else self._settle_seconds
+        )
 
-    def _settled(self, now: float, timeouts: float) -> bool:
-        """Whether files that should be there had the time to show up."""
-        if self._loose_end_at is None:
-            self._loose_end_at = now
-        return now - self._loose_end_at >= timeouts
+    def _has_waited(self, now: float, delay: float) -> bool:
+        """Return whether files that should exist had the time to show up."""
+        if self._unresolved_since is None:
+            self._unresolved_since = now
+        return now - self._unresolved_since >= delay
 
-    def _alive(
-        self, sight: SqueueObservation, record: SqueueRecord, traces: FolderState, now: float
+    def _live_events(
+        self, observation: SqueueObservation, record: SqueueRecord, state: FolderState, now: float
     ) -> tuple[LifecycleEvent, ...]:
-        if not (record.waiting or record.running):
-            return ()  # it lives, on another cluster or in a way that has no name here
+        if not (record.is_pending or record.is_running):
+            return ()  # it lives, on another cluster or in an unknown state
         known, self._restarts = self._restarts, record.restarts
-        if record.waiting:
-            printed = self._printed_at is not None and sight.began > self._printed_at
-            self._weigh(record, now)
+        if record.is_pending:
+            printed = self._output_at is not None and observation.started_at > self._output_at
+            self._check_pending_reason(record, now)
             if not (self._running or printed):
                 return ()
-            self._running, self._printed_at = False, None
-            self._printed_before = traces.log_bytes
+            self._running, self._output_at = False, None
+            self._log_bytes_before = state.log_bytes
             return (Requeued(),)
         self._hopeless_at = None
         again = self._running and known is not None and record.restarts > known
@@ -217,49 +217,49 @@ class JobTracker:
         self._running = True
         return (Requeued(), Started()) if again else (Started(),)
 
-    def _weigh(self, record: SqueueRecord, now: float) -> None:
-        if record.reason.replace("_", " ") not in _HOPELESS:
+    def _check_pending_reason(self, record: SqueueRecord, now: float) -> None:
+        if record.reason.replace("_", " ") not in _NEVER_STARTS:
             self._hopeless_at = None
             return
         if self._hopeless_at is None:
             self._hopeless_at = now
-        if now - self._hopeless_at >= self._timeouts:
-            self.hopeless = _TOO_LARGE if record.reason in _TOO_MUCH else _NOT_TAKEN
+        if now - self._hopeless_at >= self._hopeless_seconds:
+            self.hopeless = _TOO_LARGE if record.reason in _TOO_LARGE_REASONS else _NEVER_STARTED
 
 
-def _ending(record: SqueueRecord, code: int | None, traces: FolderState) -> LifecycleEvent:
-    """How a job ended that Slurm says is over."""
-    if traces.refused:
-        return _refusal(traces)
+def _end_event(record: SqueueRecord, code: int | None, state: FolderState) -> LifecycleEvent:
+    """Return the event of a job that Slurm says has ended."""
+    if state.rejection:
+        return _rejection_event(state)
     match record.state:
         case "CANCELLED":
             return Cancelled(by=0)
         case "TIMEOUT" | "DEADLINE":
-            return _KILLED["time"]
+            return _KILL_EVENTS["time"]
         case "OUT_OF_MEMORY":
-            return _KILLED["memory"]
+            return _KILL_EVENTS["memory"]
         case "NODE_FAIL" | "BOOT_FAIL":
-            return _KILLED["node"]
+            return _KILL_EVENTS["node"]
         case "PREEMPTED":
-            return _KILLED["preempted"]
+            return _KILL_EVENTS["preempted"]
         case _:
-            if traces.cancelled:
+            if state.cancelled:
                 return Cancelled(by=0)
-            no_result = f"it left no result; Slurm says {record.state}, {record.reason}"
-            return _exited(code, "" if traces.code is not None else no_result, traces)
+            no_result = f"no result; Slurm state {record.state}, reason {record.reason}"
+            return _exit_event(code, "" if state.exit_code is not None else no_result, state)
 
 
-def _exited(code: int | None, detail: str, traces: FolderState) -> LifecycleEvent:
-    """A script that failed, by itself or because of what was killed beneath it."""
+def _exit_event(code: int | None, detail: str, state: FolderState) -> LifecycleEvent:
+    """Return the event of a script that failed, by itself or because Slurm killed a step."""
     return (
-        _KILLED[traces.kill_reason]
-        if traces.kill_reason in _KILLED and code != 0
+        _KILL_EVENTS[state.kill_reason]
+        if state.kill_reason in _KILL_EVENTS and code != 0
         else Exited(code, detail)
     )
 
 
-def _refusal(traces: FolderState) -> LifecycleEvent:
-    """We gave it up. What it had published before, in an earlier run, is not lost."""
+def _rejection_event(state: FolderState) -> LifecycleEvent:
+    """Return the event of a job that the bot gave up; what it published before is kept."""
     return Failed(
-        FailureReason.DIED if traces.log_bytes else FailureReason.REJECTED, traces.refused
+        FailureReason.DIED if state.log_bytes else FailureReason.REJECTED, state.rejection
     )

@@ -1,8 +1,8 @@
-"""One question to the controller for everybody who wants to know.
+"""Poll the controller once for all followers.
 
-All followers of all jobs share one ``squeue`` a poll: a hundred jobs cost what one does. JSON is
+All followers of all jobs share one ``squeue`` per poll: a hundred jobs cost what one does. JSON is
 asked for first and text where the version has none, or where its JSON, which in 22.05 lists the
-jobs of every user, has grown too long. It knows records, not what follows from them.
+jobs of every user, has grown too long.
 """
 
 from __future__ import annotations
@@ -14,118 +14,121 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from bot.backends.slurm.commands import SlurmCommands
-from bot.backends.slurm.options import cluster_words
+from bot.backends.slurm.options import cluster_args
 from bot.backends.slurm.squeue import TEXT_FORMAT, SqueueRecord, parse_json, parse_text
 from bot.concurrency import cancel_and_wait
 from bot.domain.errors import SubmissionRejected, Unavailable
 
 log = logging.getLogger(__name__)
 
-LONGEST_JSON = 4_000_000
+MAX_JSON_CHARACTERS = 4_000_000
 RETRY_SECONDS = 0.25
-"""Between two questions when the first had no answer: an outage is sure only after two."""
+"""Between two polls after a failed one: an outage is certain only after two."""
 
 
 @dataclass(frozen=True, slots=True)
 class Snapshot:
-    """All records that Slurm gave when asked at ``began``, in seconds of the monotonic clock."""
+    """All records of one poll; ``started_at`` is in seconds of the monotonic clock."""
 
-    began: float
+    started_at: float
     records: Mapping[str, SqueueRecord]
 
     def find(self, number: str, name: str) -> SqueueRecord | None:
-        """Return the job of that name, by preference that of the number; None if there is none.
+        """Return the record with that name, preferably with that job id; None if there is none.
 
-        A number alone says nothing: a controller that lost its state gives them out again.
+        The id alone proves nothing: a controller that lost its state reuses ids.
         """
         named = self.by_name(name)
         numbered = (record for record in named if record.id == number)
         return next(numbered, next(iter(named), None))
 
     def by_name(self, name: str) -> tuple[SqueueRecord, ...]:
-        """The jobs of that name, without traces of refused submissions."""
+        """Return the records with that name, without rejected submissions."""
         same = (record for record in self.records.values() if record.name == name)
         return tuple(record for record in same if not record.is_rejected)
 
 
 class QueuePoller:
-    """``look`` waits for a snapshot; at most one is being taken at any moment.
+    """``snapshot`` waits for a poll; at most one runs at any moment.
 
-    ``cluster`` is the one that is asked, or Slurm's list of several; "" for the machine's own.
+    ``cluster`` is the cluster to poll, or Slurm's list of several; "" for the default.
     """
 
-    def __init__(self, clients: SlurmCommands, poll_seconds: float, cluster: str = "") -> None:
-        self._clients = clients
+    def __init__(self, commands: SlurmCommands, poll_seconds: float, cluster: str = "") -> None:
+        self._commands = commands
         self._poll_seconds = poll_seconds
         self.cluster = cluster
-        # JSON does not say which cluster a job is on.
+        # JSON does not tell which cluster a job is on.
         self._json = not cluster
         self._failed = False
-        self._asked_at = -poll_seconds
-        self._last: Snapshot | None = None
-        self._asking: asyncio.Task[Snapshot | Unavailable] | None = None
-        self._hurry = asyncio.Event()
+        self._polled_at = -poll_seconds
+        self._latest: Snapshot | None = None
+        self._polling: asyncio.Task[Snapshot | Unavailable] | None = None
+        self._poll_now = asyncio.Event()
 
     async def snapshot(self, since: float, *, soon: bool = False) -> Snapshot:
-        """A snapshot that was begun at ``since`` or later; ``soon``: without waiting for its turn.
+        """Return a snapshot started at ``since`` or later; with ``soon`` poll at once.
 
-        Raises Unavailable if the controller could not be asked since then.
+        Raises Unavailable if the poll since then failed.
         """
         while True:
-            if self._last is not None and self._last.began >= since:
-                return self._last
+            if self._latest is not None and self._latest.started_at >= since:
+                return self._latest
             if soon:
-                self._hurry.set()
-            if self._asking is None:
-                self._asking = asyncio.get_running_loop().create_task(self._ask())
-            answer = await asyncio.shield(self._asking)
-            if isinstance(answer, Unavailable) and self._asked_at >= since:
+                self._poll_now.set()
+            if self._polling is None:
+                self._polling = asyncio.get_running_loop().create_task(self._poll())
+            answer = await asyncio.shield(self._polling)
+            if isinstance(answer, Unavailable) and self._polled_at >= since:
                 raise Unavailable(str(answer))
 
     async def aclose(self) -> None:
-        """Ask no more."""
-        await cancel_and_wait(self._asking)
+        """Stop polling."""
+        await cancel_and_wait(self._polling)
 
-    async def _ask(self) -> Snapshot | Unavailable:
-        """Wait for the turn and ask. An outage is a value: nobody may be left to catch it."""
+    async def _poll(self) -> Snapshot | Unavailable:
+        """Wait until the next poll is due and run it.
+
+        An outage is returned, not raised: nobody may be left to catch it.
+        """
         try:
             pause = min(RETRY_SECONDS, self._poll_seconds) if self._failed else self._poll_seconds
-            turn = self._asked_at + pause - time.monotonic()
-            if turn > 0:
-                await _either(self._hurry, turn)
-            self._hurry.clear()
-            self._asked_at = began = time.monotonic()
+            delay = self._polled_at + pause - time.monotonic()
+            if delay > 0:
+                await _wait_event(self._poll_now, delay)
+            self._poll_now.clear()
+            self._polled_at = started_at = time.monotonic()
             records = await self._records()
-            self._last = Snapshot(began, {record.key: record for record in records})
+            self._latest = Snapshot(started_at, {record.key: record for record in records})
             self._failed = False
-            return self._last
+            return self._latest
         except Unavailable as error:
             self._failed = True
             return error
         finally:
-            self._asking = None
+            self._polling = None
 
     async def _records(self) -> tuple[SqueueRecord, ...]:
         if self._json:
             try:
-                text = await self._clients.run("squeue", "--json", "--me", "--states=all")
-                self._json = len(text) <= LONGEST_JSON
+                text = await self._commands.run("squeue", "--json", "--me", "--states=all")
+                self._json = len(text) <= MAX_JSON_CHARACTERS
                 return await asyncio.to_thread(parse_json, text)
             except (SubmissionRejected, ValueError, KeyError) as error:
-                log.info("this squeue gives no JSON that can be read (%s); text will do", error)
+                log.info("squeue gives no usable JSON (%s); using text", error)
                 self._json = False
         try:
-            # With --noheader some versions also leave out which cluster a part is from.
-            words = cluster_words(self.cluster) or ("--noheader",)
-            text = await self._clients.run(
-                "squeue", *words, "--me", "--states=all", f"--Format={TEXT_FORMAT}"
+            # With --noheader some versions also omit the cluster above each part.
+            arguments = cluster_args(self.cluster) or ("--noheader",)
+            text = await self._commands.run(
+                "squeue", *arguments, "--me", "--states=all", f"--Format={TEXT_FORMAT}"
             )
         except SubmissionRejected as error:
             raise Unavailable(str(error)) from error
         return parse_text(text)
 
 
-async def _either(event: asyncio.Event, seconds: float) -> None:
+async def _wait_event(event: asyncio.Event, seconds: float) -> None:
     try:
         await asyncio.wait_for(event.wait(), seconds)
     except TimeoutError:

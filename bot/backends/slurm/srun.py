@@ -1,7 +1,7 @@
-"""How a step's command is started on the cluster: ``srun``, inside the job's allocation.
+"""Start the commands of a job's steps with ``srun``, inside the job's allocation.
 
 The options are those that let the rows of a grid run side by side, on different GPUs, as measured
-with Slurm 22.05. It knows one step at a time.
+with Slurm 22.05.
 """
 
 from __future__ import annotations
@@ -11,15 +11,15 @@ from dataclasses import dataclass
 from bot.backends.slurm.options import SlurmOptions
 from bot.domain.workflow.document import Resources, Run
 
-# Two things that srun does not do by itself.
+# Two workarounds for srun.
 #
-# It forwards what tasks print in pieces of at most 1 KiB, so a long line of one row can be torn
-# apart by a marker of another, which then is none. The shell puts whole lines into the log, one
-# write for each as long as they keep to 4 KiB, and ends the last one; no line waits for the next.
+# It forwards output in pieces of at most 1 KiB, so a long line of one row can be split by a marker
+# of another, which is then invalid. The shell writes whole lines into the log, one write for each
+# up to 4 KiB, and ends the last one; no line waits for the next.
 #
-# And it gives up where the controller is away at the moment a step begins, though steps that run
-# are not harmed by that. It says so before anything was started, so it can be tried again.
-_STEP = """\
+# And it fails where the controller is down at the moment a step begins, though running steps are
+# not affected. It says so before anything was started, so it can be retried.
+_STEP_SCRIPT = """\
 set -o pipefail
 away="$STORAGE_PATH/.away-$$"
 while :; do
@@ -38,7 +38,7 @@ while :; do
 done"""
 
 # The log shows that rows ran side by side on GPUs of their own.
-_SAY_WHERE = (
+_PRINT_DEVICES = (
     "printf 'On node %s, CUDA_VISIBLE_DEVICES=%s\\n' "
     '"${SLURMD_NODENAME:-unknown}" "${CUDA_VISIBLE_DEVICES:-}"; exec "$@"'
 )
@@ -46,31 +46,31 @@ _SAY_WHERE = (
 
 @dataclass(frozen=True, slots=True)
 class SrunLauncher:
-    """A step of the job for each command."""
+    """Run each command as a step of the job."""
 
     options: SlurmOptions
 
     def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
-        """``srun`` with the command's share of the job.
+        """Return the ``srun`` command line for the command's share of the job.
 
-        ``--exact`` keeps a step from taking the whole job, ``--nodes=1`` lets a single task go to
-        any node that is free. ``--export`` is said, because sbatch's own would come before it.
+        ``--exact`` keeps a step from taking the whole job, ``--nodes=1`` lets a single task run on
+        any free node. ``--export`` is explicit, because sbatch's own would override it.
         """
-        wanted = run.resources
-        gpus = self.options.gpu_args(wanted.gpus_per_task)
-        words = [
-            *("bash", "-c", _STEP, "step"),
-            *("srun", "--exact", f"--ntasks={wanted.tasks}", "--export=ALL"),
-            f"--cpus-per-task={wanted.cpus_per_task or resources.cpus_per_task}",
-            f"--mem-per-cpu={wanted.mem_per_cpu or resources.mem_per_cpu}M",
+        requested = run.resources
+        gpus = self.options.gpu_args(requested.gpus_per_task)
+        arguments = [
+            *("bash", "-c", _STEP_SCRIPT, "step"),
+            *("srun", "--exact", f"--ntasks={requested.tasks}", "--export=ALL"),
+            f"--cpus-per-task={requested.cpus_per_task or resources.cpus_per_task}",
+            f"--mem-per-cpu={requested.mem_per_cpu or resources.mem_per_cpu}M",
             *(gpus or ("--gres=none",)),
         ]
-        if wanted.tasks == 1:
-            words.append("--nodes=1")
+        if requested.tasks == 1:
+            arguments.append("--nodes=1")
         if run.disable_cpu_binding:
-            words.append("--cpu-bind=none")
+            arguments.append("--cpu-bind=none")
         if run.mpi is not None:
-            words.append(f"--mpi={run.mpi}")
+            arguments.append(f"--mpi={run.mpi}")
         if gpus:
-            words += ["sh", "-c", _SAY_WHERE, "row"]
-        return tuple(words)
+            arguments += ["sh", "-c", _PRINT_DEVICES, "row"]
+        return tuple(arguments)

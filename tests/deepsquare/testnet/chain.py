@@ -43,7 +43,7 @@ class Status(IntEnum):
     PANICKED = 8
 
     @property
-    def terminal(self) -> bool:
+    def is_terminal(self) -> bool:
         """Whether nothing can follow."""
         return self >= Status.CANCELLED
 

@@ -1,7 +1,6 @@
-"""The contracts' Vyper sources as bytecode, compiled once and kept in the components' folder.
+"""Compile the contracts' Vyper sources to bytecode, once, into the components' folder.
 
-``python -m tests.deepsquare.testnet.compiler`` compiles ahead of the tests. It knows nothing of nodes
-or of what the contracts mean.
+``python -m tests.deepsquare.testnet.compiler`` compiles ahead of the tests.
 """
 
 from __future__ import annotations

@@ -94,5 +94,5 @@ class Bank:
         """What the contract holds beyond the locks of living jobs and its 20 % of the others."""
         owed = 0
         for job in await self.jobs():
-            owed += job.final_cost * 20 // 100 if job.status.terminal else job.max_cost
+            owed += job.final_cost * 20 // 100 if job.status.is_terminal else job.max_cost
         return await self.balance(self._contracts.scheduler) - owed

@@ -77,7 +77,7 @@ class Supervisor:
 
     async def look(self, job: GridJob) -> None:
         """Do what this job's state asks of the provider."""
-        if job.status.terminal or job.provider != self.address:
+        if job.status.is_terminal or job.provider != self.address:
             self._let_go(job)
         elif job.status is Status.META_SCHEDULED:
             await self._claim()
