@@ -14,7 +14,7 @@ from typing import Final, Literal, TypeAlias
 
 from bot.domain.job import Job
 from bot.domain.request import Request
-from bot.domain.text import bound_marks
+from bot.domain.text import truncate_utf16
 
 Size: TypeAlias = tuple[int, int]
 Box: TypeAlias = tuple[int, int, int, int]
@@ -29,7 +29,7 @@ PREVIEW_SIDE: Final = 4096
 WEBP_SIDE: Final = 16_383
 """The longest side that a WebP file can have: its header has 14 bits for it."""
 
-LONGEST_ALT_TEXT: Final = 1024
+MAX_ALT_TEXT_LENGTH: Final = 1024
 
 _JPEG_QUALITY = 95  # written in a fifth of the time that WebP takes, and in colour as sharp as PNG
 _WEBP_QUALITIES = (90, 80)
@@ -190,7 +190,7 @@ def show_steps(job: Job) -> str:
 def alt_text(request: Request, row: int | None = None, column: int | None = None) -> str:
     """What a picture shows, for who cannot see it: the grid, one row of it, or one picture.
 
-    At most LONGEST_ALT_TEXT UTF-16 units, so however Discord counts, it fits.
+    At most MAX_ALT_TEXT_LENGTH UTF-16 units, so however Discord counts, it fits.
     """
     if row is None:
         what = "Picture" if request.images == 1 else f"Grid of {_extent(request)}"
@@ -198,24 +198,10 @@ def alt_text(request: Request, row: int | None = None, column: int | None = None
         what = f"Row {row} of {request.rows}"
     else:
         what = f"Picture {column} of row {row}"
-    return _cut(f"{what}: {bound_marks(request.prompt)}", LONGEST_ALT_TEXT)
+    return truncate_utf16(f"{what}: {request.prompt}", MAX_ALT_TEXT_LENGTH)
 
 
 def _extent(request: Request) -> str:
     if request.images == 1:
         return "1 picture"
     return f"{request.rows} × {request.samples} pictures"
-
-
-def _cut(text: str, limit: int) -> str:
-    """``text``, its end replaced by an ellipsis where it is longer than ``limit`` UTF-16 units."""
-    if _units(text) <= limit:
-        return text
-    kept = text[: limit - 1]
-    while _units(kept) > limit - 1:
-        kept = kept[:-1]
-    return kept.rstrip() + "…"
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

@@ -272,6 +272,18 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
     raise IllegalTransition(f"{type(event).__name__} cannot happen to a job that is {job.state}")
 
 
+def charged_images(job: Job) -> int:
+    """Return how many images an ended job is charged for.
+
+    That is the images of the rows that were delivered or, if the job was cancelled, were ready.
+    A failed job is charged nothing.
+    """
+    if job.state is JobState.FAILED:
+        return 0
+    rows = job.fetched_rows if job.state is JobState.FINISHED else job.ready_rows
+    return len(rows) * job.request.samples
+
+
 def _running(job: Job, at: datetime) -> Job:
     """The same job, RUNNING: a log line proves it even if the backend's word was missed."""
     if job.state is JobState.RUNNING:

@@ -34,14 +34,13 @@ from bot.domain.events import (
     Started,
 )
 from bot.domain.image_engine import Painted
+from bot.domain.request import MAX_SEED
 
 MAX_MARKER_LENGTH: Final = 999
 """In bytes, without the newline: short enough that the log's writers never split one."""
 
 MAX_URL_LENGTH: Final = 500
 """In characters: what a link button of Discord can hold is 512."""
-
-MAX_SEED: Final = 2**32 - 1
 
 MAX_STEPS: Final = 100_000
 

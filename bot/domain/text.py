@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal
 from typing import Final
 
 # The flags of England, Scotland and Wales are a black flag, spelt out in tag characters. Anywhere
@@ -91,9 +92,33 @@ def is_ignorable(char: str) -> bool:
     return _IGNORABLE.match(char) is not None or unicodedata.category(char) == "Cf"
 
 
-def truncate(text: str, most: int = 40) -> str:
-    """``text`` for a message about it, cut to ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def truncate(text: str, max_length: int = 40) -> str:
+    """Shorten text to at most ``max_length`` characters, with an ellipsis if it was longer."""
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
+
+
+def utf16_length(text: str) -> int:
+    """Return the length in UTF-16 units; Discord never counts more than that."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def truncate_utf16(text: str, max_units: int) -> str:
+    """Shorten text to at most ``max_units`` UTF-16 units, with an ellipsis if it was longer.
+
+    Marks are bounded as in ``bound_marks``; no character is split.
+    """
+    text = bound_marks(text)
+    if utf16_length(text) <= max_units:
+        return text
+    kept = text[: max_units - 1]
+    while utf16_length(kept) > max_units - 1:
+        kept = kept[:-1]
+    return kept.rstrip() + "…"
+
+
+def format_credits(credits: Decimal) -> str:
+    """Return an amount of credits such as ``1,234.5``, to four decimals, without end zeros."""
+    return f"{credits:,.4f}".rstrip("0").rstrip(".")
 
 
 def _is_visible(char: str) -> bool:

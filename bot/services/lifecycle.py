@@ -21,7 +21,7 @@ from bot.domain.events import (
     RowProgress,
     RowStarted,
 )
-from bot.domain.job import Job, JobState, apply_event
+from bot.domain.job import Job, apply_event, charged_images
 from bot.store import jobs as job_table
 from bot.store import ledger
 from bot.store.database import Database
@@ -129,17 +129,6 @@ def settle_quota(connection: sqlite3.Connection, job: Job, at: datetime) -> None
     else:
         actor = job.cancelled_by or 0
         ledger.refund(connection, job.id, at=at, actor_id=actor, reason=job.cause or job.state)
-
-
-def charged_images(job: Job) -> int:
-    """What an ended job costs: the rows that were delivered or, if it was cancelled, were shown.
-
-    A failed job costs nothing.
-    """
-    if job.state is JobState.FAILED:
-        return 0
-    rows = job.fetched_rows if job.state is JobState.FINISHED else job.ready_rows
-    return len(rows) * job.request.samples
 
 
 def _with_progress_of(seen: Job, saved: Job) -> Job:

@@ -22,7 +22,7 @@ from bot.domain.events import (
 )
 from bot.domain.grid import (
     BORDER,
-    LONGEST_ALT_TEXT,
+    MAX_ALT_TEXT_LENGTH,
     PREVIEW_SIDE,
     WEBP_SIDE,
     Box,
@@ -232,10 +232,10 @@ def test_alternative_texts_say_what_there_is_and_what_was_asked_for() -> None:
 
 def test_a_long_prompt_is_cut_with_an_ellipsis() -> None:
     text = alt_text(replace(REQUEST, prompt="a " * 1000))
-    assert len(text) <= LONGEST_ALT_TEXT
+    assert len(text) <= MAX_ALT_TEXT_LENGTH
     assert text.endswith(" a…")
     emoji = alt_text(replace(REQUEST, prompt="🦊" * 1000))
-    assert len(emoji.encode("utf-16-le")) // 2 in {LONGEST_ALT_TEXT - 1, LONGEST_ALT_TEXT}
+    assert len(emoji.encode("utf-16-le")) // 2 in {MAX_ALT_TEXT_LENGTH - 1, MAX_ALT_TEXT_LENGTH}
     assert emoji.endswith("🦊…")
 
 
@@ -243,4 +243,4 @@ def test_a_long_prompt_is_cut_with_an_ellipsis() -> None:
 @given(st.text(max_size=1500))
 def test_an_alternative_text_always_fits(prompt: str) -> None:
     text = alt_text(replace(REQUEST, prompt=prompt))
-    assert len(text.encode("utf-16-le", "surrogatepass")) // 2 <= LONGEST_ALT_TEXT
+    assert len(text.encode("utf-16-le", "surrogatepass")) // 2 <= MAX_ALT_TEXT_LENGTH

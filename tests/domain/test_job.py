@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.domain.errors import IllegalTransition
@@ -29,7 +31,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
-from bot.domain.job import Job, JobState, Row, apply_event
+from bot.domain.job import Job, JobState, Row, apply_event, charged_images
 from tests.domain.job_factories import (
     COLLECTING,
     DELIVERING,
@@ -327,3 +329,14 @@ def test_a_result_that_was_kept_is_delivered_later_and_then_never_again() -> Non
     assert apply_event(kept, Redelivered("kept"), LATER) == kept
     assert apply_event(kept, Delivered("channel", message), LATER) == kept
     assert apply_event(later, Redelivered("direct"), LATER) == later
+
+
+@pytest.mark.parametrize(
+    ("state", "rows_charged"),
+    [(JobState.FAILED, 0), (JobState.FINISHED, 1), (JobState.CANCELLED, 2)],
+)
+def test_an_ended_job_is_charged_by_its_state(state: JobState, rows_charged: int) -> None:
+    """A failed job costs nothing, a finished one what was delivered, a cancelled one what was ready."""
+    job = after(*ONE_READY, RowReady(2, 101, artifact("row-02")))
+    ended = replace(job, state=state, fetched_rows=(2,))
+    assert charged_images(ended) == rows_charged * REQUEST.samples

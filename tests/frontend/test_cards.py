@@ -15,6 +15,7 @@ from bot.domain.events import Artifact, FailureReason, MessageRef
 from bot.domain.image_engine import Painted
 from bot.domain.job import Job, JobState, Row, new_job
 from bot.domain.request import Author, ChannelRef, Request, SourceImage
+from bot.domain.text import utf16_length
 from bot.frontend import messages as limits
 from bot.frontend.commands.queue import own_lines
 from bot.frontend.components import (
@@ -26,7 +27,7 @@ from bot.frontend.components import (
     result_components,
 )
 from bot.frontend.embeds import QueueInfo, details_message, job_message, posted_elsewhere, result
-from bot.frontend.messages import ButtonSpec, MessageContent, SelectSpec, utf16_length
+from bot.frontend.messages import ButtonSpec, MessageContent, SelectSpec
 from bot.services.queue import QueuePosition
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

@@ -17,6 +17,8 @@ from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 
+from bot.domain import text
+
 CREDIT = 10**18
 NAME_BYTES = 32
 
@@ -247,6 +249,5 @@ def wei_of(amount: Decimal) -> int:
 
 
 def format_credits(wei: int) -> str:
-    """Wei as credits for a person: at most four decimals, no exponent, zeros cut off."""
-    text = f"{credits_of(wei):,.4f}"
-    return text.rstrip("0").rstrip(".")
+    """Return wei as credits in words, as ``bot.domain.text.format_credits`` writes them."""
+    return text.format_credits(credits_of(wei))
