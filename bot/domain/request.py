@@ -299,7 +299,7 @@ class Request:
 
         An older request may name one that never made a difference.
         """
-        return self if painter.chooses else replace(self, model="")
+        return self if painter.selects_model else replace(self, model="")
 
     def reroll(self, seed: int) -> Request:
         """The same grid from another random seed; a grid of its own, so without an origin."""
@@ -359,7 +359,7 @@ def _filled_in(options: RequestOptions) -> dict[str, RawOption]:
 
 
 def _model(setting: RawOption | None, limits: RequestLimits) -> str:
-    if not limits.painter.chooses:
+    if not limits.painter.selects_model:
         return only_model(setting, limits.painter, limits.model) if setting else ""
     # What the operator made the default may be named even if the list forgets it.
     if setting is None or setting.value == normalize_text(limits.model):

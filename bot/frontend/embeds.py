@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.domain.grid import caption, show_steps
+from bot.domain.grid import caption, format_steps
 from bot.domain.image_engine import UNKNOWN, Painter
 from bot.domain.job import Job, JobState, Row, charged_images
 from bot.domain.text import truncate_utf16, utf16_length
@@ -377,7 +377,7 @@ def details_message(
     fields = [
         EmbedField("Seeds", _seeds(job)),
         EmbedField("Size", f"{request.width} × {request.height} px", inline=True),
-        EmbedField("Steps", show_steps(job), inline=True),
+        EmbedField("Steps", format_steps(job), inline=True),
         EmbedField("Model", _painter(job, painter), inline=True),
         EmbedField("Times", _times(job)),
     ]

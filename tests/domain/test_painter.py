@@ -16,7 +16,7 @@ from bot.domain.events import (
     RowStarted,
     Scheduled,
 )
-from bot.domain.grid import caption, show_steps
+from bot.domain.grid import caption, format_steps
 from bot.domain.image_engine import SCRIPT, SKETCH, UNKNOWN, Painted, Painter, script_steps
 from bot.domain.job import Job
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
@@ -214,7 +214,7 @@ def test_a_caption_names_what_really_painted(
     painted: tuple[Painted | None, ...], said: str, steps: str
 ) -> None:
     job = run(*painted)
-    assert (job.painter, show_steps(job)) == (said, steps)
+    assert (job.painter, format_steps(job)) == (said, steps)
     assert caption(job).endswith(f" · {steps} · {said}")
 
 
