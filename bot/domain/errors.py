@@ -33,7 +33,7 @@ class BotError(Exception):
 
 
 class RequestError(BotError):
-    """Invalid or denied request. ``str(error)`` is one or two sentences, safe to show the member."""
+    """Invalid or denied request; ``str(error)`` is one or two sentences for the member."""
 
 
 class InvalidRequest(RequestError):

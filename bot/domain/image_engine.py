@@ -49,7 +49,7 @@ class Painter:
 
     @property
     def selects_model(self) -> bool:
-        """Return whether a request selects_model the model; elsewhere naming one changes nothing."""
+        """Return whether a request selects the model; otherwise naming one has no effect."""
         return self.engine in ("", SCRIPT)
 
     @property

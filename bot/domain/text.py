@@ -43,8 +43,8 @@ def normalize_text(text: str) -> str:
     """Return one line in NFC, single spaces inside and none around; idempotent.
 
     Line breaks and tabs become spaces. Controls, lone surrogates, bidi controls and zero-width
-    characters are removed, except for the joiner, the variation selectors and the tags of emoji. Marks
-    are bounded as in ``bound_marks``.
+    characters are removed, except for the joiner, the variation selectors and the tags of emoji.
+    Marks are bounded as in ``bound_marks``.
     """
     one_line = _LINE_BREAKS.sub(" ", text)
     visible = _REMOVED.sub(lambda match: match[1] or "", one_line)
@@ -93,7 +93,7 @@ def is_ignorable(char: str) -> bool:
 
 
 def truncate(text: str, max_length: int = 40) -> str:
-    """Shorten text to at most ``max_length`` characters, with an ellipsis if it was longer."""
+    """Shorten text to at most ``max_length`` characters, ending in an ellipsis."""
     return text if len(text) <= max_length else text[: max_length - 1] + "…"
 
 
@@ -103,7 +103,7 @@ def utf16_length(text: str) -> int:
 
 
 def truncate_utf16(text: str, max_units: int) -> str:
-    """Shorten text to at most ``max_units`` UTF-16 units, with an ellipsis if it was longer.
+    """Shorten text to at most ``max_units`` UTF-16 units, ending in an ellipsis.
 
     Marks are bounded as in ``bound_marks``; no character is split.
     """

@@ -98,7 +98,7 @@ def test_numbers_and_times_are_said_in_words() -> None:
 
 
 def test_phrases_become_sentences() -> None:
-    assert as_sentence("next in line") == "Next in line."
+    assert as_sentence("next in the queue") == "Next in the queue."
     assert as_sentence("Really?") == "Really?"
     assert as_sentence("  ") == ""
 
