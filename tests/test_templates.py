@@ -66,7 +66,7 @@ def test_every_size_of_grid_takes_one_task_and_one_gpu_for_a_row() -> None:
         assert loop.parallel
         assert loop.range is not None
         assert list(loop.range.numbers) == list(range(1, rows + 1))
-        assert workflow.resources.tasks == workflow.resources.gpus == workflow.total_gpus == rows
+        assert workflow.resources.tasks == workflow.resources.gpus == rows
         (row,) = loop.steps
         assert row.run is not None
         assert (row.run.resources.tasks, row.run.resources.gpus_per_task) == (1, 1)

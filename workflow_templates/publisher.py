@@ -1,19 +1,19 @@
-"""The workflow's voice: signed markers, published files, tagged output, the combined grid.
+"""Helper program of the workflows: signed markers, uploads, tagged output, the combined grid.
 
-This program travels inside the job, as the environment variable PUBLISHER, and is run by the
-workflow's steps as ``python -c "$PUBLISHER" VERB ...``. It therefore needs nothing but Python 3.7
-and its standard library; Pillow or ImageMagick only to combine and to crop, curl only to upload
-over https. It never prints the prompt, the environment or the key.
+The job contains it as the environment variable PUBLISHER, and the workflow's steps run it as
+``python -c "$PUBLISHER" VERB ...``. It needs only Python 3.7 and its standard library; Pillow or
+ImageMagick to combine and to crop, curl to upload over https. It never prints the prompt, the
+environment or the key.
 
     mark KIND key=value ...              print one signed marker line
     relay ROW                            copy stdin to stdout, line by line, tagged "[row ROW] "
     publish KIND FILE NAME key=value ... upload FILE as NAME, then print the marker KIND
-    fetch URL SHA256 FILE                bring a published file here, checked
+    fetch URL SHA256 FILE                download a published file and verify it
     crop FILE BOX                        cut FILE down to BOX, "left,top,right,bottom" in pixels
     combine FOLDER ROWS                  stack FOLDER/row-NN.png, publish grid.png, print "done"
 
 A marker is ``@@sd1 <milliseconds> <kind> <key=value ...> mac=<32 hex>``: HMAC-SHA256 over the
-text before " mac=", keyed with MAC_KEY, so that neither a prompt nor a stranger's log line can
+text before " mac=", keyed with MAC_KEY, so that neither a prompt nor another job's log line can
 forge one. ``url``, ``model`` and ``what`` are base64.
 """
 
@@ -34,13 +34,13 @@ UPLOAD_SECONDS = 120
 CHUNK = 1 << 20
 TEXT_BYTES = 1 << 26
 PLAIN_MODES = ("1", "L", "P", "RGB")
-# What changes how the pixels of a picture look; the bot knows how.
+# Metadata that changes how pixels look; such images are left to the bot.
 SHADING = {"exif", "gamma", "icc_profile", "transparency"}
-LINE_BYTES = 4096  # Linux's PIPE_BUF: a pipe never splits so much, or mixes other lines into it
+LINE_BYTES = 4096  # Linux's PIPE_BUF: writes up to this size to a pipe are atomic
 
 
 def main(arguments):
-    """Run one verb; the exit status is 0, or 1 with a sentence on stderr."""
+    """Run one verb; return the exit status 0, or 1 with a message on stderr."""
     verbs = {
         "mark": mark,
         "relay": relay,
@@ -52,13 +52,13 @@ def main(arguments):
     try:
         return verbs[arguments[0]](*arguments[1:]) or 0
     except Exception as error:
-        # The root of a program: whatever went wrong, the step goes on and decides by the status.
+        # Top level of the program: the step continues and decides by the exit status.
         write(f"publisher: {type(error).__name__}: {error}", 2)
         return 1
 
 
 def write(line, stream=1):
-    """One system call a line, and a short one, so that parallel rows never mix within it."""
+    """Write a line with one short system call, so that lines of parallel rows never mix."""
     short = line.encode("utf-8", "replace")[: LINE_BYTES - 1].decode("utf-8", "ignore")
     os.write(stream, short.encode() + b"\n")
 
@@ -85,7 +85,7 @@ def relay(row):
     while True:
         data = os.read(0, 65536)
         pieces = (rest + data).replace(b"\r", b"\n").split(b"\n")
-        # A line that never ends costs no more than a long one: its tail is dropped as it comes.
+        # The rest of an endless line is dropped, so that it needs no more memory than a long one.
         rest = pieces.pop()[: 4 * LINE_BYTES] if data else b""
         for piece in pieces:
             line = plain(piece.decode("utf-8", "replace"))
@@ -97,14 +97,14 @@ def relay(row):
 
 
 def now():
-    """The moment, UTC, to the millisecond: shows in the log that rows ran side by side."""
+    """Return the time in UTC with milliseconds: the log shows that rows ran in parallel."""
     moment = time.time()
     seconds = time.strftime("%Y-%m-%dT%H:%M:%S", time.gmtime(moment))
     return f"{seconds}.{int(moment * 1000) % 1000:03d}Z"
 
 
 def plain(text):
-    """The text without escape sequences, control characters and surrounding space."""
+    """Return the text without escape sequences, control characters and surrounding space."""
     out, position = [], 0
     while position < len(text):
         if text.startswith("\x1b[", position):
@@ -125,7 +125,7 @@ def publish(kind, path, name, *pairs):
 
 
 def upload(path, name):
-    """Put the file where UPLOAD_URL says; returns the address the other side can read it at."""
+    """Upload the file to UPLOAD_URL; return the URL at which the bot can read it."""
     base = os.environ["UPLOAD_URL"].rstrip("/")
     if base.startswith("file://"):
         folder = unquote(base[len("file://") :])
@@ -139,12 +139,12 @@ def upload(path, name):
     answer = subprocess.run(command, stdout=subprocess.PIPE, check=True).stdout
     url = answer.decode("ascii", "replace").strip()
     if not url.startswith(("http://", "https://")) or any(c.isspace() for c in url):
-        raise ValueError("the upload was answered with something that is no address")
+        raise ValueError("the answer to the upload is not a URL")
     return url
 
 
 def sha256(path):
-    """The file's digest, 64 hex digits."""
+    """Return the file's SHA-256, 64 hex digits."""
     digest = hashlib.sha256()
     with open(path, "rb") as stream:
         for chunk in iter(lambda: stream.read(CHUNK), b""):
@@ -153,26 +153,29 @@ def sha256(path):
 
 
 def fetch(url, expected, path):
-    """Bring a published file here; refuses one that is not what was published."""
+    """Download a published file. Raises ValueError if its digest differs."""
     if url.startswith("file://"):
         shutil.copyfile(unquote(url[len("file://") :]), path)
     else:
-        with urllib.request.urlopen(url, timeout=UPLOAD_SECONDS) as answer, open(path, "wb") as out:
+        # The bot gives the URL: http or https.
+        answer = urllib.request.urlopen(url, timeout=UPLOAD_SECONDS)  # noqa: S310 - as above
+        with answer, open(path, "wb") as out:
             shutil.copyfileobj(answer, out, CHUNK)
     if sha256(path) != expected:
         raise ValueError("the input is not the file that was published")
 
 
 def crop(path, box):
-    """Cut the picture down to one cell of it."""
+    """Crop the image to the box."""
     left, top, right, bottom = (int(edge) for edge in box.split(","))
     try:
         from PIL import Image, PngImagePlugin
     except ImportError:
         shape = f"{right - left}x{bottom - top}+{left}+{top}"
-        subprocess.run(["convert", path, "-crop", shape, "+repage", path], check=True)
+        command = ["convert", path, "-crop", shape, "+repage", path]
+        subprocess.run(command, check=True)
         return
-    # A painter may have added long texts; they are unpacked, dropped, and no reason to fail.
+    # The image program may have added long texts: read them without an error, then drop them.
     PngImagePlugin.MAX_TEXT_CHUNK = PngImagePlugin.MAX_TEXT_MEMORY = TEXT_BYTES
     with Image.open(path) as picture:
         cut = picture.crop((left, top, right, bottom))
@@ -180,7 +183,7 @@ def crop(path, box):
 
 
 def combine(folder, rows):
-    """Stack the rows that exist into one grid, publish it, and say how many there are."""
+    """Stack the existing rows into one grid, publish it, and print the marker ``done``."""
     strips = [os.path.join(folder, f"row-{row:02d}.png") for row in range(1, int(rows) + 1)]
     strips = [strip for strip in strips if os.path.exists(strip)]
     if strips:
@@ -189,18 +192,19 @@ def combine(folder, rows):
             stack(strips, grid)
             publish("grid", grid, "grid.png", f"rows={len(strips)}")
         except Exception as error:
-            # The rows are published; the bot can combine them itself.
+            # The rows are published, so the bot can combine them.
             write(f"publisher: no grid: {type(error).__name__}: {error}", 2)
     mark("done", f"ok={len(strips)}", f"failed={int(rows) - len(strips)}")
     return 0 if strips else 1
 
 
 def stack(strips, target):
-    """One picture, the strips from top to bottom, each at full resolution."""
+    """Stack the strips from top to bottom, at full resolution."""
     try:
         from PIL import Image
     except ImportError:
-        subprocess.run(["convert", "-append", *strips, target], check=True)
+        command = ["convert", "-append", *strips, target]
+        subprocess.run(command, check=True)
         return
     pictures = []
     for strip in strips:

@@ -21,7 +21,8 @@ from bot.cli.job_runner import FolderDelivery
 from bot.cli.progress import TerminalProgress, print_outcome
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
-from bot.services.budget import JobCost, format_credits
+from bot.domain.text import format_credits
+from bot.services.budget import JobCost
 from bot.settings import Settings
 
 SETTLE_SECONDS = 10.0

@@ -12,8 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from bot.cli.app import ExitCode, errors
 from bot.domain.events import JobEvent, RowFailed, RowReady
 from bot.domain.grid import caption
-from bot.domain.job import Job, JobState
-from bot.services.lifecycle import charged_images
+from bot.domain.job import Job, JobState, charged_images
 from bot.services.results import JobResult
 
 WORDS = {

@@ -11,7 +11,7 @@ from rich.console import Console
 from bot.bootstrap import open_paid_backend
 from bot.cli.app import ExitCode, load_settings, run_async
 from bot.domain.errors import RequestError
-from bot.services.budget import format_credits
+from bot.domain.text import format_credits
 from bot.settings import Settings
 
 

@@ -1,1 +1,1 @@
-"""The functional core: values in, values out; no clock, no randomness, no I/O, no await."""
+"""Pure domain rules: no clock, no randomness, no I/O, no await."""

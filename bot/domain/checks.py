@@ -1,4 +1,4 @@
-"""What a check has found: good or bad, and how to mend it. Every room's check speaks in these."""
+"""Result of one check of ``gridbrush check``, shared by all packages."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class CheckResult:
-    """One thing that was checked; ``mend`` says what to do if it is not ``ok``."""
+    """Outcome of one check; ``hint`` says how to fix it if it is not ``ok``."""
 
     name: str
     ok: bool

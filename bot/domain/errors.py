@@ -1,26 +1,26 @@
-"""Every error the bot raises on purpose, in one tree.
+"""Exception tree of the bot: every error that is raised on purpose.
 
     BotError
-    ├── RequestError            the member's; its text is safe to show to them
+    ├── RequestError            caused by the member's input; its text is safe to show
     │   ├── InvalidRequest      an option or flag is unknown, malformed or out of range
-    │   ├── QuotaExceeded       the allowance of images is used up; says when it resets
-    │   ├── QueueFull           too many waiting, for this member or in all
-    │   └── NotAllowed          somebody else's job, or a moderator's command
-    ├── BackendError            the compute backend's
-    │   ├── Unavailable         the service is away; worth another try later
-    │   ├── LogStreamLost       the log broke off; follow it again from the cursor
-    │   ├── SubmissionRejected  this job will never be taken as it is
-    │   ├── OutOfFunds          the wallet or the allowance is empty
-    │   └── ArtifactMissing     a file is gone, too large, not what was announced, or untrusted
-    ├── DeliveryError           the place of delivery refused the result
-    │   └── DeliveryUnavailable it cannot be reached now; the same way is worth another try
-    ├── StoreUnavailable        database or files cannot be used for now; waiting helps
-    ├── ConfigError             the operator's: file, key, what is wrong, how to mend it
-    │   ├── WorkflowError       a template or job document breaks a rule, at a path
-    │   └── StoreDamaged        the open database turned out to be damaged; waiting does not help
-    └── IllegalTransition       a bug: an event that cannot happen to a job in this state
+    │   ├── QuotaExceeded       not enough images are left; says when there will be
+    │   ├── QueueFull           too many requests wait, of this member or in total
+    │   └── NotAllowed          another member's job, or a command for moderators
+    ├── BackendError            the compute backend failed
+    │   ├── Unavailable         the service is unavailable; retry later
+    │   ├── LogStreamLost       the log stream ended early; reconnect at the cursor
+    │   ├── SubmissionRejected  this job was refused and would be refused again
+    │   ├── InsufficientFunds    the wallet or the allowance does not cover the job
+    │   └── ArtifactMissing     a file is missing, too large, untrusted or not as announced
+    ├── DeliveryError           the delivery target refused the result
+    │   └── DeliveryUnavailable the target cannot be reached; retry the same method
+    ├── StoreUnavailable        database or files cannot be used at the moment; retry later
+    ├── ConfigError             invalid configuration: location, problem, hint
+    │   ├── WorkflowError       a template or job document is invalid
+    │   └── StoreDamaged        the open database is damaged; retrying does not help
+    └── IllegalTransition       a bug: this event cannot happen in this job state
 
-Foreign errors (httpx, sqlite3, discord) are mapped to these where they enter the house.
+Errors of libraries (httpx, sqlite3, discord) are mapped to these where the library is called.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ from datetime import datetime
 
 
 class BotError(Exception):
-    """The root of everything raised on purpose."""
+    """Base of all errors that the bot raises on purpose."""
 
 
 class RequestError(BotError):
-    """The member's to mend. ``str(error)`` is one or two plain sentences, safe to show them."""
+    """Invalid or denied request; ``str(error)`` is one or two sentences for the member."""
 
 
 class InvalidRequest(RequestError):
-    """An option or flag is unknown, malformed or out of range.
+    """Unknown, malformed or out-of-range option or flag.
 
     ``field`` names the option as the member typed it (``steps``, ``--ar``, ``prompt``).
     """
@@ -48,10 +48,10 @@ class InvalidRequest(RequestError):
 
 
 class QuotaExceeded(RequestError):
-    """The images asked for do not fit what is left of the window.
+    """Request for more images than the quota has left.
 
-    ``retry_at`` is the first moment (aware, UTC) at which the same request would be admitted,
-    or None if it never will be, because it alone is larger than the allowance.
+    ``retry_at`` is the earliest time (aware, UTC) at which the same request would be accepted, or
+    None if it never will be, because it alone exceeds the quota.
     """
 
     def __init__(self, message: str, *, retry_at: datetime | None) -> None:
@@ -60,49 +60,49 @@ class QuotaExceeded(RequestError):
 
 
 class QueueFull(RequestError):
-    """Too many requests are waiting, for this member or in all."""
+    """Too many requests are waiting, of this member or in total."""
 
 
 class NotAllowed(RequestError):
-    """The member may not do this: not their job, or not a moderator."""
+    """Missing permission: not the member's own job, or not a moderator."""
 
 
 class BackendError(BotError):
-    """The compute backend's. The text is for the log; members get a sentence of our own."""
+    """Failure of the compute backend. The text is for the log, not for members."""
 
 
 class Unavailable(BackendError):
-    """The service cannot be reached or answers with an outage; retrying later can help."""
+    """The service cannot be reached or reports an outage; retry later."""
 
 
 class LogStreamLost(BackendError):
-    """The log stream broke off before the job ended; follow it again from the last cursor."""
+    """The log stream ended before the job did; follow it again from the last cursor."""
 
 
 class SubmissionRejected(BackendError):
-    """The backend refused this job for what it is; the same job will be refused again."""
+    """The backend refused this job and would refuse the same job again."""
 
 
 class InsufficientFunds(BackendError):
-    """The operator's wallet or allowance does not cover the job."""
+    """The wallet or its allowance does not cover the job."""
 
 
 class ArtifactMissing(BackendError):
-    """A file is gone, too large, from an untrusted place, or not what the log announced."""
+    """A file is missing, too large, from an untrusted host, or not as announced."""
 
 
 class ArtifactDamaged(ArtifactMissing):
-    """A file is not there, or not as announced, this time; fetched again it may be."""
+    """A file was incomplete or not as announced; fetching it again can help."""
 
 
 class DeliveryError(BotError):
-    """The place of delivery refused the result: deleted, forbidden, expired or too large."""
+    """The delivery target refused the result: deleted, forbidden, expired or too large."""
 
 
 class StoreUnavailable(BotError):
-    """The database or the data folder cannot be used for now; nothing of the call was saved.
+    """The database or data folder cannot be used; nothing of the call was saved.
 
-    ``cause`` says why in plain words, such as ``the disk is full``. It goes away without a restart.
+    ``cause`` says why, such as ``the disk is full``. The bot recovers without a restart.
     """
 
     def __init__(self, cause: str) -> None:
@@ -111,9 +111,9 @@ class StoreUnavailable(BotError):
 
 
 class DeliveryUnavailable(DeliveryError):
-    """The place of delivery is away, or nobody can say whether it took the result: *not now*.
+    """The delivery target cannot be reached, or the outcome is unknown.
 
-    The same way is tried again. ``retry_after`` is the least number of seconds to wait before that.
+    The same method is retried. ``retry_after`` is the minimum delay in seconds.
     """
 
     def __init__(self, message: str, retry_after: float = 0.0) -> None:
@@ -122,22 +122,22 @@ class DeliveryUnavailable(DeliveryError):
 
 
 class ConfigError(BotError):
-    """The operator's to mend: ``where`` (file and key), ``problem``, and ``mend``."""
+    """Invalid configuration. ``location`` is the file and key, ``hint`` says how to fix it."""
 
-    def __init__(self, where: str, problem: str, hint: str) -> None:
-        super().__init__(f"{where}: {problem}. {hint}")
-        self.location = where
+    def __init__(self, location: str, problem: str, hint: str) -> None:
+        super().__init__(f"{location}: {problem}. {hint}")
+        self.location = location
         self.problem = problem
         self.hint = hint
 
 
 class WorkflowError(ConfigError):
-    """A template or job document breaks a rule; ``where`` is the path, ``steps[0].run.command``."""
+    """Invalid template or job document; ``location`` is a path, ``steps[0].run.command``."""
 
 
 class StoreDamaged(ConfigError):
-    """The database was found damaged while in use. Jobs at the backend are left alone."""
+    """The database is damaged. Jobs at the backend are not touched."""
 
 
 class IllegalTransition(BotError):
-    """An event that cannot happen to a job in this state: a defect in the bot, never shown."""
+    """Event that is impossible in the job's state: a defect of the bot, not shown to members."""

@@ -1,9 +1,9 @@
-"""What can happen to a job: a closed union, so a forgotten case is a type error.
+"""Events of a job, as a closed union: a forgotten case is a type error.
 
-Events come from three places: the engine's own steps (Dispatched, Accepted, Collected,
-Delivered, Redelivered), the backend's word on the job's life (Started, Requeued, Exited), and the
-job's own log (rows, grid, Finished), which counts only where its marker carries a valid MAC. An
-event holds no time: the moment is passed to ``advance`` beside it.
+Events have three sources: the services (Scheduled, Accepted, ResultsFetched, Delivered,
+Redelivered), the backend's job status (Started, Requeued, Exited), and the job's own log (rows,
+grid, Finished), which counts only where its marker has a valid MAC. An event holds no time;
+``apply_event`` takes it as an argument.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from typing import Final, TypeAlias
 from bot.domain.image_engine import Painted
 
 KEPT: Final = "kept"
-"""The delivery method of a result that no place has taken yet."""
+"""Delivery method of a result that is not delivered yet."""
 
 
 class FailureReason(StrEnum):
-    """Why a job failed, as a stable word for metrics and the database."""
+    """Cause of a failure; the values are stored and used in metrics."""
 
     ROWS_FAILED = "rows_failed"
     DIED = "died"
@@ -34,7 +34,7 @@ class FailureReason(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class BackendJobRef:
-    """What a backend needs to find its job again; ``ref`` is its own business (a pid, a hash)."""
+    """Handle by which a backend finds its job again; ``id`` is its own format (a pid, a hash)."""
 
     backend: str
     id: str
@@ -42,7 +42,7 @@ class BackendJobRef:
 
 @dataclass(frozen=True, slots=True)
 class Artifact:
-    """A file the workflow has published, as its authenticated marker announced it.
+    """File that the workflow published, as its signed marker announced it.
 
     ``size`` is in bytes, ``sha256`` 64 lower-case hex digits; both are checked after download.
     """
@@ -54,7 +54,7 @@ class Artifact:
 
 @dataclass(frozen=True, slots=True)
 class MessageRef:
-    """A message that the bot posted; ids are snowflakes."""
+    """Message that the bot posted; ids are snowflakes."""
 
     channel_id: int
     message_id: int
@@ -62,29 +62,29 @@ class MessageRef:
 
 @dataclass(frozen=True, slots=True)
 class Scheduled:
-    """The job's turn has come: it is about to be submitted. Saved before the backend is asked."""
+    """The job is about to be submitted; saved before the backend is called."""
 
 
 @dataclass(frozen=True, slots=True)
 class Accepted:
-    """The backend has taken the job."""
+    """The backend accepted the job."""
 
     handle: BackendJobRef
 
 
 @dataclass(frozen=True, slots=True)
 class Started:
-    """The job's script runs."""
+    """The job's script started."""
 
 
 @dataclass(frozen=True, slots=True)
 class Requeued:
-    """The backend put the job back in its line (DeepSquare 2 → 0, a Slurm requeue)."""
+    """The backend put the job back in its queue (DeepSquare 2 → 0, a Slurm requeue)."""
 
 
 @dataclass(frozen=True, slots=True)
 class RowStarted:
-    """Row ``row`` (from 1) began with ``seed``."""
+    """Row ``row`` (from 1) started with ``seed``."""
 
     row: int
     seed: int
@@ -92,7 +92,7 @@ class RowStarted:
 
 @dataclass(frozen=True, slots=True)
 class RowProgress:
-    """Row ``row`` is ``percent`` (0 to 100) through its sampling. For display only: unsigned."""
+    """Sampling progress of row ``row``, 0 to 100 percent. Unsigned, for display only."""
 
     row: int
     percent: int
@@ -100,7 +100,7 @@ class RowProgress:
 
 @dataclass(frozen=True, slots=True)
 class RowPainted:
-    """What painted row ``row``; said just before it is ready, by a painter that says it."""
+    """Engine and model that made row ``row``, if it reports them, just before RowReady."""
 
     row: int
     painted: Painted
@@ -117,7 +117,7 @@ class RowReady:
 
 @dataclass(frozen=True, slots=True)
 class RowFailed:
-    """Row ``row`` ended without a picture; ``code`` is the painter's exit status."""
+    """Row ``row`` ended without an image; ``code`` is the exit status of its program."""
 
     row: int
     code: int
@@ -125,7 +125,7 @@ class RowFailed:
 
 @dataclass(frozen=True, slots=True)
 class GridReady:
-    """The workflow combined ``rows`` rows into one picture and published it."""
+    """The workflow combined ``rows`` rows into one image and published it."""
 
     artifact: Artifact
     rows: int
@@ -133,7 +133,7 @@ class GridReady:
 
 @dataclass(frozen=True, slots=True)
 class Finished:
-    """The workflow's last word: so many rows succeeded and so many failed."""
+    """The workflow ended with ``ok`` rows made and ``failed`` rows not."""
 
     ok: int
     failed: int
@@ -141,7 +141,7 @@ class Finished:
 
 @dataclass(frozen=True, slots=True)
 class Exited:
-    """The job is over at the backend; ``code`` is its exit status if known."""
+    """The job ended at the backend; ``code`` is its exit status if known."""
 
     code: int | None
     detail: str = ""
@@ -149,7 +149,7 @@ class Exited:
 
 @dataclass(frozen=True, slots=True)
 class Failed:
-    """The job ends without a result; ``sentence`` is plain language for the member."""
+    """The job failed; ``message`` is shown to the member."""
 
     cause: FailureReason
     message: str
@@ -157,35 +157,35 @@ class Failed:
 
 @dataclass(frozen=True, slots=True)
 class CancelRequested:
-    """Somebody wants the job stopped; saved before the backend is told, so that it is not lost."""
+    """A user asked to cancel the job; saved before the backend is called."""
 
     by: int
 
 
 @dataclass(frozen=True, slots=True)
 class Cancelled:
-    """Somebody stopped the job; ``by`` is a user id, or 0 for the operator."""
+    """The job was cancelled; ``by`` is a user id, or 0 for the operator."""
 
     by: int
 
 
 @dataclass(frozen=True, slots=True)
 class FundsExhausted:
-    """The backend stopped the job because what was paid is used up."""
+    """The backend stopped the job because its credits are used up."""
 
 
 @dataclass(frozen=True, slots=True)
 class ResultsFetched:
-    """The pictures lie in the job's folder, checked; ``rows`` lists the rows that are there."""
+    """The images of ``rows`` are in the job's folder and verified."""
 
     rows: tuple[int, ...]
 
 
 @dataclass(frozen=True, slots=True)
 class Delivered:
-    """The result was handed over by ``rung`` of the delivery ladder.
+    """The result was delivered by ``method``.
 
-    ``rung`` is ``interaction``, ``channel``, ``direct``, ``kept`` or ``files`` (command line).
+    That is ``interaction``, ``channel``, ``direct``, ``kept`` or ``files`` (command line).
     """
 
     method: str
@@ -194,7 +194,7 @@ class Delivered:
 
 @dataclass(frozen=True, slots=True)
 class Redelivered:
-    """A result that was kept has been handed over after all, by ``rung``."""
+    """A kept result was delivered later by ``method``."""
 
     method: str
     message: MessageRef | None = None

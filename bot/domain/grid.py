@@ -1,10 +1,9 @@
-"""The picture: where its rows and cells lie, what is said about it, and how it fits a message.
+"""Geometry, encodings, captions and alt texts of grids; computes numbers only, no pixels.
 
-A row is the strip that ``txt2img.py`` makes of one batch: torchvision's layout, each picture with a
+A row is the strip that ``txt2img.py`` makes of one batch: torchvision's layout, each image with a
 border of two pixels that neighbours share; a batch of one has no border. The grid is the strips,
-stacked. Boxes are ``(left, top,
-right, bottom)`` in pixels, right and bottom exclusive, as Pillow takes them. Nothing here touches a
-pixel, and limits on bytes are the caller's to know.
+stacked. Boxes are ``(left, top, right, bottom)`` in pixels, right and bottom exclusive, as in
+Pillow.
 """
 
 from __future__ import annotations
@@ -14,32 +13,33 @@ from typing import Final, Literal, TypeAlias
 
 from bot.domain.job import Job
 from bot.domain.request import Request
-from bot.domain.text import bound_marks
+from bot.domain.text import truncate_utf16
 
 Size: TypeAlias = tuple[int, int]
 Box: TypeAlias = tuple[int, int, int, int]
 Format: TypeAlias = Literal["png", "jpeg", "webp"]
 
 BORDER: Final = 2
-"""Pixels between pictures and around them (torchvision's default padding)."""
+"""Pixels between images and around them (torchvision's default padding)."""
 
-PREVIEW_SIDE: Final = 4096
-"""The longest side, in pixels, that Discord's clients are known to preview without fail."""
+MAX_PREVIEW_SIDE: Final = 4096
+"""Maximum side, in pixels, that Discord's clients are known to preview."""
 
-WEBP_SIDE: Final = 16_383
-"""The longest side that a WebP file can have: its header has 14 bits for it."""
+MAX_WEBP_SIDE: Final = 16_383
+"""Maximum side of a WebP file, in pixels: its header has 14 bits for it."""
 
-LONGEST_ALT_TEXT: Final = 1024
+MAX_ALT_TEXT_LENGTH: Final = 1024
+"""In UTF-16 units."""
 
-_JPEG_QUALITY = 95  # written in a fifth of the time that WebP takes, and in colour as sharp as PNG
+_JPEG_QUALITY = 95  # takes a fifth of the time that WebP does, with colour as sharp as PNG's
 _WEBP_QUALITIES = (90, 80)
-_SHRINKING = (0.75, 0.5, 0.35, 0.25, 0.18, 0.12)
-_SMALLEST_QUALITY = 75
+_WEBP_SCALES = (0.75, 0.5, 0.35, 0.25, 0.18, 0.12)
+_MIN_WEBP_QUALITY = 75
 
 
 @dataclass(frozen=True, slots=True)
 class GridGeometry:
-    """A grid of ``rows`` × ``samples`` pictures, each ``width`` × ``height`` pixels."""
+    """Layout of ``rows`` × ``samples`` images, each ``width`` × ``height`` pixels."""
 
     width: int
     height: int
@@ -48,95 +48,95 @@ class GridGeometry:
 
     def __post_init__(self) -> None:
         if min(self.width, self.height, self.rows, self.samples) < 1:
-            raise ValueError("a grid has at least one picture of one pixel")
+            raise ValueError("a grid has at least one image of one pixel")
 
     @property
     def border(self) -> int:
-        """Pixels around each picture: torchvision returns a single picture as it is."""
+        """Return the pixels around each image; 0 for a single one, as in torchvision."""
         return BORDER if self.samples > 1 else 0
 
     @property
     def strip_size(self) -> Size:
-        """Width and height of one row."""
+        """Return width and height of one row."""
         border = self.border
         return (self.width + border) * self.samples + border, self.height + 2 * border
 
     @property
     def size(self) -> Size:
-        """Width and height of the grid."""
+        """Return width and height of the grid."""
         width, height = self.strip_size
         return width, height * self.rows
 
     def row_box(self, row: int) -> Box:
-        """Where row ``row`` (from 1) lies in the grid."""
-        self._check("row", row, self.rows)
+        """Return the box of row ``row`` (from 1) in the grid."""
+        self._validate_number("row", row, self.rows)
         width, height = self.strip_size
         return 0, (row - 1) * height, width, row * height
 
     def cell_box(self, row: int, column: int) -> Box:
-        """Where one picture lies in the grid, without its border; both numbers from 1.
+        """Return the box of one image in the grid, without border; both numbers from 1.
 
-        With ``row`` 1 it is where the picture lies in its own row's strip.
+        With ``row`` 1 that is also the image's box in its own row's strip.
         """
-        self._check("column", column, self.samples)
+        self._validate_number("column", column, self.samples)
         left = self.border + (column - 1) * (self.width + self.border)
         top = self.row_box(row)[1] + self.border
         return left, top, left + self.width, top + self.height
 
-    def scaled_to(self, side: int) -> float:
-        """The largest factor, at most 1, at which neither side is longer than ``side`` pixels."""
+    def max_scale(self, side: int) -> float:
+        """Return the largest scale, at most 1, at which no side exceeds ``side`` pixels."""
         return min(1.0, side / max(self.size))
 
     @staticmethod
-    def _check(name: str, number: int, count: int) -> None:
+    def _validate_number(name: str, number: int, count: int) -> None:
         if not 1 <= number <= count:
             raise ValueError(f"{name} {number} of {count}")
 
 
 def grid_geometry(request: Request) -> GridGeometry:
-    """The grid that a request asks for."""
+    """Return the geometry of the grid that a request asks for."""
     return GridGeometry(request.width, request.height, request.rows, request.samples)
 
 
 @dataclass(frozen=True, slots=True)
 class Encoding:
-    """A way to write a picture down. ``quality`` is 1 to 100, or None for lossless PNG."""
+    """Image encoding. ``quality`` is 1 to 100, or None for lossless PNG."""
 
     format: Format
     scale: float
     quality: int | None
 
     def size(self, full: Size) -> Size:
-        """The size in pixels that a picture of size ``full`` gets; never larger, never nothing."""
+        """Return the scaled size in pixels of an image of size ``full``; at least 1 × 1."""
         return max(1, int(full[0] * self.scale)), max(1, int(full[1] * self.scale))
 
 
-def encodings(geometry: GridGeometry, side: int = PREVIEW_SIDE) -> tuple[Encoding, ...]:
-    """The ways to write the grid down, from the best to the smallest, to try one after the other.
+def encodings(geometry: GridGeometry, side: int = MAX_PREVIEW_SIDE) -> tuple[Encoding, ...]:
+    """Return the encodings to try for a grid, best first.
 
-    The first is lossless; then quality falls, then size. None has a side longer than ``side``.
+    The first is lossless; then quality falls, then size. No side is longer than ``side`` pixels.
     """
-    largest = geometry.scaled_to(min(side, WEBP_SIDE))
+    max_scale = geometry.max_scale(min(side, MAX_WEBP_SIDE))
     return (
-        Encoding("png", largest, None),
-        Encoding("jpeg", largest, _JPEG_QUALITY),
-        *(Encoding("webp", largest, quality) for quality in _WEBP_QUALITIES),
-        *(Encoding("webp", largest * factor, _SMALLEST_QUALITY) for factor in _SHRINKING),
+        Encoding("png", max_scale, None),
+        Encoding("jpeg", max_scale, _JPEG_QUALITY),
+        *(Encoding("webp", max_scale, quality) for quality in _WEBP_QUALITIES),
+        *(Encoding("webp", max_scale * factor, _MIN_WEBP_QUALITY) for factor in _WEBP_SCALES),
     )
 
 
 def encodings_within(
-    geometry: GridGeometry, limit: int, *, png_bytes: int | None, side: int = PREVIEW_SIDE
+    geometry: GridGeometry, limit: int, *, png_bytes: int | None, side: int = MAX_PREVIEW_SIDE
 ) -> tuple[Encoding, ...]:
-    """The encodings worth trying for a file of at most ``limit`` bytes, best first.
+    """Return the encodings worth trying for a file of at most ``limit`` bytes, best first.
 
-    ``png_bytes`` is what the rows' own PNG files weigh together, or None if unknown: stacked
-    unscaled they weigh about the same, so a PNG that cannot fit is not computed to find that out.
+    ``png_bytes`` is the total size of the rows' PNG files, or None if unknown. The stacked PNG has
+    about the same size, so a PNG that cannot fit is left out.
     """
-    methods = encodings(geometry, side)
-    if png_bytes is not None and png_bytes * methods[0].scale ** 2 > limit:
-        return methods[1:]
-    return methods
+    candidates = encodings(geometry, side)
+    if png_bytes is not None and png_bytes * candidates[0].scale ** 2 > limit:
+        return candidates[1:]
+    return candidates
 
 
 def file_name(
@@ -145,7 +145,7 @@ def file_name(
     column: int | None = None,
     extension: Format = "png",
 ) -> str:
-    """``grid.png``, ``row-01.png``, ``row-01-img-02.png``: the names the workflow gives, too."""
+    """Return ``grid.png``, ``row-01.png`` or ``row-01-img-02.png``, as the workflow names them."""
     match kind, row, column:
         case "grid", None, None:
             stem = "grid"
@@ -159,20 +159,20 @@ def file_name(
 
 
 def caption(job: Job) -> str:
-    """The settings of a job in one line, without the prompt: nothing in it is the member's text."""
+    """Return the settings of a job in one line, without any text of the member."""
     request = job.request
     if request.origin is not None:
-        # Size and steps are left out: they were the first picture's, and enlarging has its own.
-        what = f"picture {request.origin.column} of row {request.origin.row}, enlarged"
+        # Size and steps are left out: they belong to the first image, not to the upscaled one.
+        what = f"picture {request.origin.column} of row {request.origin.row}, upscaled"
         return " · ".join(part for part in (what, f"seed {request.seed}", job.painter) if part)
-    parts = [_extent(request)]
+    parts = [_format_count(request)]
     if job.is_partial:
         made = len(job.fetched_rows or job.ready_rows)
         parts.append(f"{made} of {request.rows} rows could be made")
     parts += [
         f"{request.width} × {request.height} px",
         f"seed {request.seed}",
-        show_steps(job),
+        format_steps(job),
     ]
     if job.painter:
         parts.append(job.painter)
@@ -181,41 +181,27 @@ def caption(job: Job) -> str:
     return " · ".join(parts)
 
 
-def show_steps(job: Job) -> str:
-    """``30 steps``, and how many really ran where that is known and another number."""
+def format_steps(job: Job) -> str:
+    """Return ``30 steps``, or ``30 steps (31 run)`` where another number really ran."""
     asked, ran = job.request.steps, job.steps_run
     return f"{asked} steps" if ran in (0, asked) else f"{asked} steps ({ran} run)"
 
 
 def alt_text(request: Request, row: int | None = None, column: int | None = None) -> str:
-    """What a picture shows, for who cannot see it: the grid, one row of it, or one picture.
+    """Return the alt text of the grid, of one row, or of one image.
 
-    At most LONGEST_ALT_TEXT UTF-16 units, so however Discord counts, it fits.
+    It has at most MAX_ALT_TEXT_LENGTH UTF-16 units.
     """
     if row is None:
-        what = "Picture" if request.images == 1 else f"Grid of {_extent(request)}"
+        what = "Picture" if request.images == 1 else f"Grid of {_format_count(request)}"
     elif column is None:
         what = f"Row {row} of {request.rows}"
     else:
         what = f"Picture {column} of row {row}"
-    return _cut(f"{what}: {bound_marks(request.prompt)}", LONGEST_ALT_TEXT)
+    return truncate_utf16(f"{what}: {request.prompt}", MAX_ALT_TEXT_LENGTH)
 
 
-def _extent(request: Request) -> str:
+def _format_count(request: Request) -> str:
     if request.images == 1:
         return "1 picture"
     return f"{request.rows} × {request.samples} pictures"
-
-
-def _cut(text: str, limit: int) -> str:
-    """``text``, its end replaced by an ellipsis where it is longer than ``limit`` UTF-16 units."""
-    if _units(text) <= limit:
-        return text
-    kept = text[: limit - 1]
-    while _units(kept) > limit - 1:
-        kept = kept[:-1]
-    return kept.rstrip() + "…"
-
-
-def _units(text: str) -> int:
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2

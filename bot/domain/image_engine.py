@@ -1,7 +1,6 @@
-"""What paints: the program and its model, what they can do, and what they really did.
+"""Image engine and model: their capabilities, and what they report after a row.
 
-``Painter`` is what is known before a request is taken, ``Painted`` what a row's painter said
-afterwards. Nobody here knows how a backend finds out.
+``Painter`` is known before a request is accepted, ``Painted`` is reported by a row's engine.
 """
 
 from __future__ import annotations
@@ -10,38 +9,38 @@ from dataclasses import dataclass
 from typing import Final
 
 SCRIPT: Final = "stable-diffusion"
-"""Stability's ``scripts/txt2img.py``, with the model that the request names."""
+"""Name of Stability's ``scripts/txt2img.py``, with the model that the request names."""
 
 SKETCH: Final = "sketch"
-"""Drawings from the words of the prompt."""
+"""Name of the engine that draws sketches without a model."""
 
 SCRIPT_MIN_PIXELS: Final = 256 * 256
-"""Width × height: the script's watermark fails on anything smaller, after all the work."""
+"""Minimum width × height: the script's watermark fails on anything smaller, at the very end."""
 
 SCRIPT_GUIDANCE: Final = 9.0
 
-_MOMENTS = 1000
+_TIMESTEPS = 1000
 
 
-def script_steps(asked: int) -> int:
-    """Return how many steps Stability's script runs when ``asked`` (1 to 1000) are wanted.
+def script_steps(requested: int) -> int:
+    """Return how many steps Stability's script runs when ``requested`` (1 to 1000) are wanted.
 
-    Its DDIM takes every (1000 // steps)th of 1000 moments, one late: 30 runs 31, 60 runs 63, and
-    334 to 1000 run 500. Numbers with which it would reach behind the last moment and die are
-    replaced by the workflow with the next smaller one that works.
+    Its DDIM takes every (1000 // steps)th of 1000 timesteps, shifted by one: 30 runs 31, 60 runs
+    63, and 334 to 1000 run 500. Numbers for which it would index past the last timestep and fail
+    are replaced by the workflow with the next smaller one that works.
     """
-    steps = asked
-    while 999 % (_MOMENTS // steps) == 0:
+    steps = requested
+    while 999 % (_TIMESTEPS // steps) == 0:
         steps -= 1
-    return 999 // (_MOMENTS // steps) + 1
+    return 999 // (_TIMESTEPS // steps) + 1
 
 
 @dataclass(frozen=True, slots=True)
 class Painter:
-    """What will paint. ``engine`` is empty where that is not known, as with an own workflow.
+    """Engine that makes images. ``engine`` is empty if unknown, as with a custom workflow.
 
-    ``model`` is the only model there is; it is empty for a sketch, and where the request names
-    one. ``negative``: whether a negative prompt changes the picture.
+    ``model`` is the only available model; it is empty for sketches, and where the request names
+    one. ``negative``: whether a negative prompt changes the image.
     """
 
     engine: str = ""
@@ -49,28 +48,28 @@ class Painter:
     negative: bool = True
 
     @property
-    def chooses(self) -> bool:
-        """Whether a request chooses the model; elsewhere naming one changes nothing."""
+    def selects_model(self) -> bool:
+        """Return whether a request selects the model; otherwise naming one has no effect."""
         return self.engine in ("", SCRIPT)
 
     @property
     def min_pixels(self) -> int:
-        """The smallest width × height of one picture."""
+        """Return the minimum width × height of one image."""
         return SCRIPT_MIN_PIXELS if self.engine == SCRIPT else 1
 
     @property
     def names(self) -> tuple[str, ...]:
-        """What its one model may be called in a request, in lower case."""
+        """Return the names by which a request may call its only model, in lower case."""
         known = (self.engine, self.model, self.model.rpartition("/")[2])
         return tuple(dict.fromkeys(name.casefold() for name in known if name))
 
-    def steps_run(self, asked: int) -> int:
+    def steps_run(self, requested: int) -> int:
         """Return how many steps will really run."""
-        return script_steps(asked) if self.engine == SCRIPT else asked
+        return script_steps(requested) if self.engine == SCRIPT else requested
 
     def show(self, model: str = "") -> str:
-        """Return engine and model in words; ``model`` is the one that a request names."""
-        return show_painter(self.engine, model if self.chooses else self.model)
+        """Return engine and model in words; ``model`` is the one the request names."""
+        return _format_engine(self.engine, model if self.selects_model else self.model)
 
 
 UNKNOWN: Final = Painter()
@@ -78,10 +77,11 @@ UNKNOWN: Final = Painter()
 
 @dataclass(frozen=True, slots=True)
 class Painted:
-    """What really painted a row, in its own words.
+    """Engine and settings that made a row, as the engine reports them.
 
-    ``model`` is empty where there is none. ``steps`` is how many ran, 0 where there are none;
-    ``guidance`` the scale, empty likewise. ``negative``: whether a negative prompt acts.
+    ``model`` is empty if there is none. ``steps`` is how many ran, 0 if there are none;
+    ``guidance`` is the scale, empty if there is none. ``negative``: whether a negative prompt has
+    an effect.
     """
 
     engine: str
@@ -92,13 +92,13 @@ class Painted:
 
     def show(self) -> str:
         """Return engine and model in words."""
-        return show_painter(self.engine, self.model)
+        return _format_engine(self.engine, self.model)
 
 
-def show_painter(engine: str, model: str) -> str:
-    """Return ``sketch, no model`` or ``diffusers, sdxl-turbo``; the model where no engine is known.
+def _format_engine(engine: str, model: str) -> str:
+    """Return ``sketch, no model`` or ``diffusers, sdxl-turbo``.
 
-    Empty where nothing is known.
+    Without a known engine that is the model alone, which may be empty.
     """
     if not engine:
         return model

@@ -1,10 +1,10 @@
-"""A job and its life: the states, the transition table, and ``advance(job, event, at)``.
+"""Job, its states and rows, and the state machine ``apply_event(job, event, at)``.
 
     QUEUED → SUBMITTING → PENDING → RUNNING → COLLECTING → DELIVERING → FINISHED
                   any of them → FAILED | CANCELLED
 
-``advance`` never does half of anything: it returns a new job, or the same job for an event that
-comes late or twice, or raises IllegalTransition. It knows nothing of who saves or posts the job.
+``apply_event`` returns a new job, or the same job for a late or repeated event, or raises
+IllegalTransition.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ from bot.domain.request import Request
 
 
 class JobState(StrEnum):
-    """Where a job is in its life; the last three are terminal."""
+    """State of a job; the last three are terminal."""
 
     QUEUED = "queued"
     SUBMITTING = "submitting"
@@ -62,32 +62,34 @@ class JobState(StrEnum):
 
     @property
     def terminal(self) -> bool:
-        """Whether nothing more can happen."""
+        """Return whether the job has ended."""
         return self in TERMINAL
 
 
 TERMINAL = frozenset({JobState.FINISHED, JobState.FAILED, JobState.CANCELLED})
 ACTIVE_STATES = frozenset({JobState.PENDING, JobState.RUNNING})
 SLOT_STATES = ACTIVE_STATES | {JobState.SUBMITTING}
-_AFTER_RUN = frozenset({JobState.COLLECTING, JobState.DELIVERING})
+_AFTER_RUN_STATES = frozenset({JobState.COLLECTING, JobState.DELIVERING})
 
-# What says nothing new once the run is over and its pictures are on their way.
-_OF_THE_RUN = (
+# Events that are ignored once the results are being fetched or delivered.
+_RUN_EVENTS = (
     *(Started, Requeued, RowStarted, RowProgress, RowPainted, RowReady, RowFailed, GridReady),
     *(Finished, Exited, FundsExhausted, CancelRequested),
 )
 
-# Ends that come from outside and say nothing against rows that were published before them.
-_CUT_SHORT = frozenset({FailureReason.DIED, FailureReason.TIME_LIMIT, FailureReason.OUT_OF_FUNDS})
+# Failures from outside the job: rows that were published before them are still good.
+_EXTERNAL_FAILURES = frozenset(
+    {FailureReason.DIED, FailureReason.TIME_LIMIT, FailureReason.OUT_OF_FUNDS}
+)
 
-_MAX_PAINTERS = 2  # that are named; each has a name of its own length
+_MAX_PAINTERS = 2  # named in one caption, whose length is limited
 
 _ID_LETTERS = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUV", "234567abcdefghijklmnopqrstuvwxyz")
 
 
 @dataclass(frozen=True, slots=True)
 class Row:
-    """One parallel task's share of the grid. ``number`` counts from 1."""
+    """One row of the grid, made by one parallel task. ``number`` counts from 1."""
 
     number: int
     seed: int
@@ -99,18 +101,18 @@ class Row:
 
     @property
     def is_ready(self) -> bool:
-        """Whether its strip of pictures is published."""
+        """Return whether the row's images are published."""
         return self.artifact is not None
 
     @property
     def is_done(self) -> bool:
-        """Whether it has ended, well or badly."""
+        """Return whether the row has ended, ready or failed."""
         return self.is_ready or self.failed_code is not None
 
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """A request on its way to a picture. Times are aware UTC."""
+    """State of a request from acceptance to its result. Times are aware UTC."""
 
     id: str
     request: Request
@@ -130,55 +132,55 @@ class Job:
 
     @property
     def ready_rows(self) -> tuple[Row, ...]:
-        """The rows whose strips are published, in order."""
+        """Return the published rows, in order."""
         return tuple(row for row in self.rows if row.is_ready)
 
     @property
     def is_partial(self) -> bool:
-        """Whether the result lacks rows."""
+        """Return whether the result lacks rows."""
         return 0 < len(self.fetched_rows or self.ready_rows) < len(self.rows)
 
     @property
     def painted(self) -> tuple[Painted, ...]:
-        """What painted the rows, each once; usually one, and none where no painter has said it."""
-        said = (row.painted for row in self.rows if row.is_ready)
-        return tuple(dict.fromkeys(painted for painted in said if painted is not None))
+        """Return the distinct engines that made the rows; empty if none was reported."""
+        reported = (row.painted for row in self.rows if row.is_ready)
+        return tuple(dict.fromkeys(painted for painted in reported if painted is not None))
 
     @property
     def steps_run(self) -> int:
-        """How many steps ran in a row, at most; 0 where no painter has said it."""
+        """Return the maximum number of steps that ran in a row; 0 if none was reported."""
         return max((painted.steps for painted in self.painted), default=0)
 
     @property
     def painter(self) -> str:
-        """What painted, in words; until that is known, the model that was asked for."""
-        said = list(dict.fromkeys(painted.show() for painted in self.painted))
-        if len(said) > _MAX_PAINTERS:
-            said[_MAX_PAINTERS:] = ["others"]
-        return " and ".join(said) or self.request.model
+        """Return the engines and models in words; the requested model until they are reported."""
+        reported = list(dict.fromkeys(painted.show() for painted in self.painted))
+        if len(reported) > _MAX_PAINTERS:
+            reported[_MAX_PAINTERS:] = ["others"]
+        return " and ".join(reported) or self.request.model
 
     @property
     def percent(self) -> int:
-        """Progress over all rows, 0 to 100; a row that failed counts as gone through."""
+        """Return the progress over all rows, 0 to 100; a failed row counts as done."""
         done = sum(100 if row.is_done else row.percent for row in self.rows)
         return done // max(1, len(self.rows))
 
 
 def new_job(job_id: str, request: Request, at: datetime) -> Job:
-    """A job at the start of its life, with one Row for each row asked for."""
+    """Return a queued job with one Row for each requested row."""
     rows = tuple(Row(n, request.row_seed(n)) for n in range(1, request.rows + 1))
     return Job(job_id, request, at, rows=rows)
 
 
 def job_id(at: datetime, entropy: bytes) -> str:
-    """A 16-letter id, ``[a-z2-7]``, that sorts roughly by time; ``entropy`` is 5 random bytes.
+    """Return a 16-character id, ``[a-z2-7]``, from the time and 5 random bytes of ``entropy``.
 
-    Short enough for DeepSquare's 32-byte job name and, with a prefix, for Discord's
-    25-character nonce; safe as a file name and as a word in a shell.
+    Ids sort roughly by time. They are short enough for DeepSquare's 32-byte job name and, with a
+    prefix, for Discord's 25-character nonce, and safe as a file name and as a shell word.
     """
     if len(entropy) != 5:
         raise ValueError("five bytes of entropy make a job id")
-    # 5 bytes of 1/64 seconds count for 544 years; most significant first, so that ids sort.
+    # 5 bytes of 1/64 seconds last for 544 years; most significant first, so that ids sort.
     ticks = int(at.timestamp() * 64).to_bytes(5, "big")
     # Plain base32 ranks 2-7 after the letters while ASCII ranks them before, so ids would not
     # sort by time; base32hex does sort, and its letters are then exchanged in the same order.
@@ -186,15 +188,15 @@ def job_id(at: datetime, entropy: bytes) -> str:
 
 
 def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
-    """The job after ``event`` happened at ``at``.
+    """Return the job after ``event`` happened at ``at`` (aware, UTC).
 
-    Terminal states absorb everything, but for the delivery of a result that was kept. Otherwise an
-    event is applied whole, absorbed because it is late or repeated (logs replay), or raises
-    IllegalTransition.
+    Returns the same job for an event that is late or repeated (logs replay); a terminal job ignores
+    every event but the delivery of a kept result. Raises IllegalTransition if the event cannot
+    happen in the job's state.
     """
     if job.delivery_method == KEPT and isinstance(event, Redelivered):
         return replace(job, delivery_method=event.method, result=event.message)
-    if job.state.terminal or (job.state in _AFTER_RUN and isinstance(event, _OF_THE_RUN)):
+    if job.state.terminal or (job.state in _AFTER_RUN_STATES and isinstance(event, _RUN_EVENTS)):
         return job
     match event:
         case Scheduled():
@@ -216,21 +218,21 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
                 return replace(job, state=JobState.PENDING, started_at=None, rows=rows)
         case RowStarted() | RowProgress() | RowPainted() | RowReady() | RowFailed():
             if job.state in ACTIVE_STATES:
-                return _with_row(_running(job, at), event)
+                return _apply_row_event(_to_running(job, at), event)
         case GridReady(artifact, _):
             if job.state in ACTIVE_STATES:
-                return replace(_running(job, at), grid=artifact)
+                return replace(_to_running(job, at), grid=artifact)
         case Finished(ok, _):
             if job.state in ACTIVE_STATES:
-                return _finished(_running(job, at), ok, at)
+                return _apply_finished(_to_running(job, at), ok, at)
         case Exited(code, detail):
             if job.state in ACTIVE_STATES and job.cancelled_by is not None:
                 return replace(job, state=JobState.CANCELLED, ended_at=at)
             if job.state in ACTIVE_STATES:
-                return _exited(job, code, detail, at)
+                return _apply_exited(job, code, detail, at)
         case ResultsFetched(rows):
             if job.state is JobState.COLLECTING:
-                return _collected(job, rows)
+                return _apply_results_fetched(job, rows)
             if job.state is JobState.DELIVERING:
                 return job
         case Delivered(method, message):
@@ -243,28 +245,28 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
                     ended_at=at,
                 )
         case Redelivered():
-            pass  # only what was kept can be
-        case Failed(cause, sentence):
+            pass  # only a kept result can be redelivered
+        case Failed(cause, message):
             if job.state in ACTIVE_STATES and job.ready_rows:
                 if cause is FailureReason.MODEL_MISSING:
-                    # One node lacks it, another had it: only that row fails, and says so itself.
+                    # Another node had the model: only that row fails, by an event of its own.
                     return job
-                if cause in _CUT_SHORT:
+                if cause in _EXTERNAL_FAILURES:
                     return replace(job, state=JobState.COLLECTING)
-            if job.state in _AFTER_RUN and cause in _CUT_SHORT:
+            if job.state in _AFTER_RUN_STATES and cause in _EXTERNAL_FAILURES:
                 return job
-            return _failed(job, cause, sentence, at)
+            return _to_failed(job, cause, message, at)
         case FundsExhausted():
             if job.ready_rows:
                 return replace(job, state=JobState.COLLECTING)
-            sentence = "The compute time that was paid for ran out before a row was ready."
-            return _failed(job, FailureReason.OUT_OF_FUNDS, sentence, at)
+            message = "The paid compute time ran out before a row was ready."
+            return _to_failed(job, FailureReason.OUT_OF_FUNDS, message, at)
         case CancelRequested(by):
             if job.cancelled_by is not None:
                 return job
             return replace(job, cancelled_by=by)
         case Cancelled(by):
-            # The backend does not know who asked for it; the request, saved before, does.
+            # The backend does not know who cancelled; the CancelRequested saved before does.
             who = by if job.cancelled_by is None else job.cancelled_by
             return replace(job, state=JobState.CANCELLED, cancelled_by=who, ended_at=at)
         case _:
@@ -272,20 +274,34 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
     raise IllegalTransition(f"{type(event).__name__} cannot happen to a job that is {job.state}")
 
 
-def _running(job: Job, at: datetime) -> Job:
-    """The same job, RUNNING: a log line proves it even if the backend's word was missed."""
+def charged_images(job: Job) -> int:
+    """Return how many images an ended job is charged for.
+
+    That is the images of the rows that were delivered or, if the job was cancelled, were ready.
+    A failed job is charged nothing.
+    """
+    if job.state is JobState.FAILED:
+        return 0
+    rows = job.fetched_rows if job.state is JobState.FINISHED else job.ready_rows
+    return len(rows) * job.request.samples
+
+
+def _to_running(job: Job, at: datetime) -> Job:
+    """Return the job as RUNNING: a log line proves it even if the backend's status was missed."""
     if job.state is JobState.RUNNING:
         return job
     return replace(job, state=JobState.RUNNING, started_at=job.started_at or at)
 
 
-def _with_row(job: Job, event: RowStarted | RowProgress | RowPainted | RowReady | RowFailed) -> Job:
+def _apply_row_event(
+    job: Job, event: RowStarted | RowProgress | RowPainted | RowReady | RowFailed
+) -> Job:
     if not 1 <= event.row <= len(job.rows):
         raise IllegalTransition(f"row {event.row} of a job with {len(job.rows)} rows")
     row = job.rows[event.row - 1]
     if row.is_ready and not isinstance(event, RowReady | RowPainted):
         return job
-    # The newest word counts: a requeued job may paint a row again, under its name, in other bytes.
+    # The latest event counts: a requeued job may make a row again, under the same name.
     match event:
         case RowStarted():
             row = replace(row, started=True)
@@ -302,37 +318,40 @@ def _with_row(job: Job, event: RowStarted | RowProgress | RowPainted | RowReady 
     return replace(job, rows=(*job.rows[: row.number - 1], row, *job.rows[row.number :]))
 
 
-def _finished(job: Job, ok: int, at: datetime) -> Job:
-    """The workflow said it is done: collect what is published, or fail when nothing is."""
+def _apply_finished(job: Job, ok: int, at: datetime) -> Job:
+    """Return the job after its workflow ended: COLLECTING if rows are published, else FAILED."""
     if job.ready_rows:
         return replace(job, state=JobState.COLLECTING)
     if ok > 0:
-        return _failed(
+        return _to_failed(
             job, FailureReason.FILES_MISSING, "The rows were made but not published.", at
         )
-    return _failed(job, FailureReason.ROWS_FAILED, "No row could be made.", at)
+    return _to_failed(job, FailureReason.ROWS_FAILED, "No row could be made.", at)
 
 
-def _exited(job: Job, code: int | None, detail: str, at: datetime) -> Job:
-    """The job is over without having said so itself: rescue the rows that were published."""
+def _apply_exited(job: Job, code: int | None, detail: str, at: datetime) -> Job:
+    """Return the job after it ended without Finished: published rows are still fetched."""
     if job.ready_rows:
         return replace(job, state=JobState.COLLECTING)
     if all(row.failed_code is not None for row in job.rows):
-        return _failed(job, FailureReason.ROWS_FAILED, "No row could be made.", at)
+        return _to_failed(job, FailureReason.ROWS_FAILED, "No row could be made.", at)
     if code == 0:
-        return _failed(
-            job, FailureReason.FILES_MISSING, "The job ended well but left no picture.", at
+        return _to_failed(
+            job,
+            FailureReason.FILES_MISSING,
+            "The job ended without an error, but made no picture.",
+            at,
         )
     how = detail or (f"exit status {code}" if code is not None else "no exit status")
-    return _failed(job, FailureReason.DIED, f"The job ended too early ({how}).", at)
+    return _to_failed(job, FailureReason.DIED, f"The job ended too early ({how}).", at)
 
 
-def _collected(job: Job, rows: tuple[int, ...]) -> Job:
-    """The pictures of ``rows`` are here; a row that the job does not have is a bug upstream."""
+def _apply_results_fetched(job: Job, rows: tuple[int, ...]) -> Job:
+    """Return the job as DELIVERING with ``rows``. Raises IllegalTransition for an unknown row."""
     if not all(1 <= row <= len(job.rows) for row in rows):
-        raise IllegalTransition(f"collected rows {rows} of a job with {len(job.rows)} rows")
+        raise IllegalTransition(f"fetched rows {rows} of a job with {len(job.rows)} rows")
     return replace(job, state=JobState.DELIVERING, fetched_rows=rows)
 
 
-def _failed(job: Job, cause: FailureReason, sentence: str, at: datetime) -> Job:
-    return replace(job, state=JobState.FAILED, cause=cause, failure_message=sentence, ended_at=at)
+def _to_failed(job: Job, cause: FailureReason, message: str, at: datetime) -> Job:
+    return replace(job, state=JobState.FAILED, cause=cause, failure_message=message, ended_at=at)

@@ -1,14 +1,13 @@
-"""The workflow's signed words: log lines that the job's own key vouches for.
+"""Signed marker lines of a job's log: grammar, signing and parsing.
 
-A log is neither authentic nor confidential: a stranger may append to it, and a prompt may find its
-way into it. So whatever the bot acts on comes as a marker, one line of the grammar
+A log is neither authentic nor confidential: others may append to it, and it may contain a prompt.
+So the bot acts only on markers, each one line of the grammar
 
     @@sd1 <seq> <kind> <key=value ...> mac=<32 hex>
 
-where ``mac`` is the first half of HMAC-SHA256 over everything before `` mac=``, under a key that
-belongs to one job and is never printed. Free text and URLs travel as base64 of UTF-8. This module
-knows the grammar and what each kind means; it does not know chunks, runs or display text
-(``bot.domain.log_parser``), nor which hosts may be downloaded from.
+where ``mac`` is the first half of HMAC-SHA256 over everything before `` mac=``, with a key that
+belongs to one job and is never printed. Free text and URLs are base64 of UTF-8. Which hosts a URL
+may name is checked by the caller.
 """
 
 from __future__ import annotations
@@ -34,37 +33,36 @@ from bot.domain.events import (
     Started,
 )
 from bot.domain.image_engine import Painted
+from bot.domain.request import MAX_SEED
 
 MAX_MARKER_LENGTH: Final = 999
-"""In bytes, without the newline: short enough that the log's writers never split one."""
+"""In bytes, without the newline: short enough for one atomic write to the log."""
 
 MAX_URL_LENGTH: Final = 500
-"""In characters: what a link button of Discord can hold is 512."""
-
-MAX_SEED: Final = 2**32 - 1
+"""In characters; a link button of Discord takes 512."""
 
 MAX_STEPS: Final = 100_000
 
 MarkerEvent: TypeAlias = (
     Started | RowStarted | RowPainted | RowReady | RowFailed | GridReady | Finished | Failed
 )
-"""What a marker can make happen."""
+"""Events that a marker can state."""
 
-_LINE = re.compile(
+_MARKER = re.compile(
     rb"(?P<signed>@@sd1 [0-9]{1,20} (?P<kind>[a-z][a-z-]*)"
     rb"(?P<pairs>(?: [a-z][a-z0-9]*=[A-Za-z0-9._:/+=-]*)*))"
     rb" mac=(?P<mac>[0-9a-f]{32})"
 )
 _WORD = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,39}")
 _DECIMAL = re.compile(r"[0-9]{1,4}(?:\.[0-9]{1,4})?")
-_NUMBER = re.compile(r"[0-9]{1,15}")
+_INTEGER = re.compile(r"[0-9]{1,15}")
 _SHA256 = re.compile(r"[0-9a-f]{64}")
-# RFC 3986's characters, spelled out: what is not among them was not put there by a workflow.
+# The characters of RFC 3986: a workflow sends no others.
 _URL = re.compile(
     r"(?:https?://[A-Za-z0-9.\[\]:-]+(?:/[A-Za-z0-9._~:/?#@!$&'()*+,;=%-]*)?"
     r"|file:///[A-Za-z0-9._~:/@!$&'()*+,;=%-]*)"
 )
-_KEYS: Mapping[str, frozenset[str]] = {
+_REQUIRED_KEYS: Mapping[str, frozenset[str]] = {
     "start": frozenset({"rows"}),
     "row-start": frozenset({"row", "seed"}),
     "painted": frozenset({"row", "engine", "steps", "negative"}),
@@ -75,7 +73,7 @@ _KEYS: Mapping[str, frozenset[str]] = {
     "model-missing": frozenset({"model"}),
     "unsupported": frozenset({"row", "what"}),
 }
-_OPTIONAL: Mapping[str, frozenset[str]] = {
+_OPTIONAL_KEYS: Mapping[str, frozenset[str]] = {
     "model-missing": frozenset({"row"}),
     "painted": frozenset({"model", "guidance"}),
 }
@@ -83,9 +81,9 @@ _OPTIONAL: Mapping[str, frozenset[str]] = {
 
 @dataclass(frozen=True, slots=True)
 class Marker:
-    """An authentic marker. ``row`` is None where it speaks of the whole job.
+    """An authentic marker. ``row`` is None if it concerns the whole job.
 
-    ``meaning`` is a fact, or a plain remark for display.
+    ``meaning`` is an event, or a text for display.
     """
 
     kind: str
@@ -94,25 +92,25 @@ class Marker:
 
 
 def sign_marker(key: bytes, text: str) -> str:
-    """``text`` (``@@sd1 <seq> <kind> <key=value ...>``) with its MAC: the whole line."""
+    """Append the MAC to ``text``, which is ``@@sd1 <seq> <kind> <key=value ...>``."""
     return f"{text} mac={_mac(key, text.encode())}"
 
 
 def parse_marker(key: bytes, line: bytes, rows: int) -> Marker | None:
-    """The marker that ``line`` (without its newline) is, for a job of ``rows`` rows.
+    """Parse a log line (without its newline) of a job of ``rows`` rows.
 
-    None for everything else: another job's key, a changed byte, text around it, an unknown kind, a
-    missing, repeated or unknown key, a number out of range.
+    Returns None if it is not a valid marker: another job's key, a changed byte, text around it, an
+    unknown kind, a missing, repeated or unknown key, a number out of range.
     """
     if len(line) > MAX_MARKER_LENGTH:
         return None
-    match = _LINE.fullmatch(line)
+    match = _MARKER.fullmatch(line)
     if match is None or not hmac.compare_digest(
         _mac(key, match["signed"]), match["mac"].decode("ascii")
     ):
         return None
     try:
-        return _interpret(match["kind"].decode("ascii"), match["pairs"].decode("ascii"), rows)
+        return _parse_fields(match["kind"].decode("ascii"), match["pairs"].decode("ascii"), rows)
     except ValueError:
         return None
 
@@ -121,13 +119,13 @@ def _mac(key: bytes, signed: bytes) -> str:
     return hmac.new(key, signed, hashlib.sha256).hexdigest()[:32]
 
 
-def _interpret(kind: str, pairs: str, rows: int) -> Marker:
-    """What the marker says; ValueError if it says it wrongly."""
+def _parse_fields(kind: str, pairs: str, rows: int) -> Marker:
+    """Return the marker. Raises ValueError for invalid fields."""
     fields = _Fields(pairs)
     row: int | None = None
     if "row" in fields.names:
         row = fields.number("row", 1, rows)
-    fields.expect(_KEYS.get(kind), _OPTIONAL.get(kind, frozenset()))
+    fields.require_keys(_REQUIRED_KEYS.get(kind), _OPTIONAL_KEYS.get(kind, frozenset()))
     meaning: MarkerEvent | str
     match kind, row:
         case "start", None:
@@ -149,17 +147,17 @@ def _interpret(kind: str, pairs: str, rows: int) -> Marker:
         case "unsupported", int():
             meaning = f"not supported here: {fields.text('what')}"
         case _:
-            sentence = (
+            message = (
                 f"The model {fields.text('model')} is not installed where the pictures are made. "
-                "Choose another model, or ask the operator to install it."
+                "Choose another model, or ask a moderator."
             )
-            # Every row may miss it, but it is one fact about the job.
-            return Marker(kind, None, Failed(FailureReason.MODEL_MISSING, sentence))
+            # Several rows may report it, but it concerns the whole job.
+            return Marker(kind, None, Failed(FailureReason.MODEL_MISSING, message))
     return Marker(kind, row, meaning)
 
 
 class _Fields:
-    """The ``key=value`` pairs of a marker; every accessor raises ValueError for a bad value."""
+    """The ``key=value`` pairs of a marker. Accessors raise ValueError for an invalid value."""
 
     __slots__ = ("_values",)
 
@@ -173,21 +171,21 @@ class _Fields:
     def names(self) -> frozenset[str]:
         return frozenset(self._values)
 
-    def expect(self, names: frozenset[str] | None, optional: frozenset[str]) -> None:
-        """These names and no others, save ``optional``."""
+    def require_keys(self, names: frozenset[str] | None, optional: frozenset[str]) -> None:
+        """Require exactly ``names``, plus any of ``optional``."""
         if names is None or self.names - optional != names - optional:
-            raise ValueError("not the keys of this kind")
+            raise ValueError("not the keys of this marker kind")
 
-    def number(self, name: str, lowest: int, highest: int) -> int:
+    def number(self, name: str, minimum: int, maximum: int) -> int:
         value = self._values[name]
-        if not _NUMBER.fullmatch(value) or not lowest <= int(value) <= highest:
-            raise ValueError(f"{name} is not a number from {lowest} to {highest}")
+        if not _INTEGER.fullmatch(value) or not minimum <= int(value) <= maximum:
+            raise ValueError(f"{name} is not a number from {minimum} to {maximum}")
         return int(value)
 
     def painted(self) -> Painted:
         engine, guidance = self._values["engine"], self._values.get("guidance", "0")
         if not _WORD.fullmatch(engine) or not _DECIMAL.fullmatch(guidance):
-            raise ValueError("not an engine's name, or not a guidance scale")
+            raise ValueError("not an engine name or not a guidance scale")
         return Painted(
             engine=engine,
             model=self.text("model") if "model" in self.names else "",
@@ -197,7 +195,7 @@ class _Fields:
         )
 
     def text(self, name: str) -> str:
-        """Base64 of UTF-8 that is visible and at most 100 characters long."""
+        """Return decoded base64: printable UTF-8 of 1 to 100 characters."""
         value = base64.b64decode(self._values[name], validate=True).decode()
         if not value.isprintable() or not 1 <= len(value) <= 100:
             raise ValueError(f"{name} is not a short printable text")
@@ -207,5 +205,5 @@ class _Fields:
         url = base64.b64decode(self._values["url"], validate=True).decode("ascii")
         sha256 = self._values["sha256"]
         if len(url) > MAX_URL_LENGTH or not _URL.fullmatch(url) or not _SHA256.fullmatch(sha256):
-            raise ValueError("not a file that can be fetched")
+            raise ValueError("not a valid artifact")
         return Artifact(url, self.number("size", 1, 10**12), sha256)

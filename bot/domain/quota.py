@@ -1,7 +1,7 @@
-"""How many images a member may make: a sliding window, grants on top, and rules that change both.
+"""Image quota of a member: a sliding window, grants, and the moderators' rules.
 
-A charge is reserved when a request is accepted, given back when it fails, and counts until it is
-one window old. Nothing here knows who the member is, where charges are kept, or what time it is.
+A charge is reserved when a request is accepted, refunded when it fails, and counts until it is one
+window old.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
 
-LONGEST_WINDOW: Final = timedelta(days=366)
+MAX_WINDOW: Final = timedelta(days=366)
 
 _UNITS: Final = (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1))
 _WINDOW = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,7})m)?(?:(\d{1,9})s)?", re.ASCII)
@@ -20,7 +20,7 @@ _WINDOW = re.compile(r"(?:(\d{1,4})d)?(?:(\d{1,5})h)?(?:(\d{1,7})m)?(?:(\d{1,9})
 
 @dataclass(frozen=True, slots=True)
 class Quota:
-    """``images`` in any ``window``; so many jobs ``running`` and ``waiting`` at a time."""
+    """Limit of ``images`` in any ``window``, and of ``running`` and ``waiting`` jobs at a time."""
 
     images: int
     window: timedelta
@@ -29,12 +29,12 @@ class Quota:
 
     def __post_init__(self) -> None:
         if min(self.images, self.running, self.waiting) < 0 or self.window <= timedelta():
-            raise ValueError("a quota has counts from 0 and a window longer than nothing")
+            raise ValueError("a quota needs counts of 0 or more and a window longer than 0")
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaCharge:
-    """The images of one job, reserved or settled, counted from ``at``."""
+    """Images of one job, reserved or settled, charged at ``at``."""
 
     at: datetime
     images: int
@@ -42,32 +42,29 @@ class QuotaCharge:
 
 @dataclass(frozen=True, slots=True)
 class QuotaGrant:
-    """A moderator's gift: the allowance is larger by ``images`` until ``expires_at``, or for good.
-
-    At ``expires_at`` itself the grant is over.
-    """
+    """Extra ``images`` from a moderator until ``expires_at`` (exclusive); without end if None."""
 
     images: int
     expires_at: datetime | None
 
     def is_active(self, now: datetime) -> bool:
-        """Whether the grant has not expired."""
+        """Return whether the grant has not expired."""
         return self.expires_at is None or self.expires_at > now
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaAllowed:
-    """The request fits; ``left`` images remain after it."""
+    """The request is within the quota; ``left`` images remain after it."""
 
     left: int
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaDenied:
-    """The request does not fit into the ``left`` images.
+    """The request needs more than the ``left`` images.
 
-    ``retry_at`` is the first moment at which it would, if nothing else is charged until then; None
-    if no such moment comes.
+    ``retry_at`` is the earliest time at which it would fit if nothing else is charged until then;
+    None if it never will.
     """
 
     retry_at: datetime | None
@@ -79,75 +76,75 @@ QuotaDecision: TypeAlias = QuotaAllowed | QuotaDenied
 
 @dataclass(frozen=True, slots=True)
 class QuotaUsage:
-    """What one member has been charged and granted in one server."""
+    """Charges and grants of one member in one server."""
 
     charges: tuple[QuotaCharge, ...] = ()
     grants: tuple[QuotaGrant, ...] = ()
 
     def used(self, quota: Quota, now: datetime) -> int:
-        """The images charged in the window that ends at ``now``."""
-        return sum(charge.images for charge in self._counted(quota, now))
+        """Return the images charged in the window that ends at ``now``."""
+        return sum(charge.images for charge in self._charges_in_window(quota, now))
 
     def allowance(self, quota: Quota, now: datetime) -> int:
-        """The quota's images and those of the grants that hold."""
+        """Return the quota's images plus those of active grants."""
         return quota.images + sum(grant.images for grant in self.grants if grant.is_active(now))
 
     def left(self, quota: Quota, now: datetime) -> int:
-        """The images that may still be charged at ``now``; never below 0.
+        """Return the images that may still be charged at ``now``; never below 0.
 
-        More can be charged than is allowed once a grant has expired or a rule was tightened.
+        More may be charged than is allowed after a grant has expired or a rule was lowered.
         """
         return max(0, self.allowance(quota, now) - self.used(quota, now))
 
     def resets_at(self, quota: Quota, now: datetime) -> datetime | None:
-        """When the oldest charge leaves the window and something comes back; None if none is."""
-        oldest = min((charge.at for charge in self._counted(quota, now)), default=None)
+        """Return when the oldest charge leaves the window; None if there is no charge."""
+        oldest = min((charge.at for charge in self._charges_in_window(quota, now)), default=None)
         return None if oldest is None else oldest + quota.window
 
     def reserve(self, charge: QuotaCharge) -> QuotaUsage:
-        """The usage with one more charge. Whether it fits was ``admit``'s to say."""
+        """Return the usage with one more charge; ``check_quota`` decides whether it fits."""
         return replace(self, charges=(*self.charges, charge))
 
     def refund(self, charge: QuotaCharge) -> QuotaUsage:
-        """The usage without one such charge; the same if there is none, as after its window."""
+        """Return the usage without one such charge; unchanged if there is none."""
         for index in reversed(range(len(self.charges))):
             if self.charges[index] == charge:
                 rest = (*self.charges[:index], *self.charges[index + 1 :])
                 return replace(self, charges=rest)
         return self
 
-    def _counted(self, quota: Quota, now: datetime) -> list[QuotaCharge]:
+    def _charges_in_window(self, quota: Quota, now: datetime) -> list[QuotaCharge]:
         # A charge from the future (a clock was set back) counts: otherwise it would be free.
         return [charge for charge in self.charges if charge.at > now - quota.window]
 
-    def _fits_at(self, quota: Quota, price: int, now: datetime) -> datetime | None:
-        """The first moment after ``now`` with room for ``price``; the caller knows now has none.
+    def _first_fit(self, quota: Quota, price: int, now: datetime) -> datetime | None:
+        """Return the first time after ``now`` at which ``price`` images fit; None if there is none.
 
-        Room appears only when a charge leaves the window; a grant's end takes room away, so the
-        allowance is asked for at each of those moments and not once.
+        Room appears only when a charge leaves the window. Grants may expire before that, so the
+        allowance is computed for each of those times.
         """
         used = self.used(quota, now)
-        for charge in sorted(self._counted(quota, now), key=lambda charge: charge.at):
+        for charge in sorted(self._charges_in_window(quota, now), key=lambda charge: charge.at):
             used -= charge.images
-            moment = charge.at + quota.window
-            if used + price <= self.allowance(quota, moment):
-                return moment
+            time = charge.at + quota.window
+            if used + price <= self.allowance(quota, time):
+                return time
         return None
 
 
 def check_quota(quota: Quota, usage: QuotaUsage, price: int, now: datetime) -> QuotaDecision:
-    """Whether a request of ``price`` images (at least 1) fits at ``now``."""
+    """Decide whether a request of ``price`` images (at least 1) fits at ``now``."""
     if price < 1:
         raise ValueError("a request makes at least one image")
     left = usage.left(quota, now)
     if price <= left:
         return QuotaAllowed(left - price)
-    return QuotaDenied(usage._fits_at(quota, price, now), left)
+    return QuotaDenied(usage._first_fit(quota, price, now), left)
 
 
 @dataclass(frozen=True, slots=True)
 class QuotaRule:
-    """What a moderator has set for a server, a role or a member; None leaves a field as it is."""
+    """Rule of a moderator for a server, role or member; a field of None is not changed."""
 
     scope: Literal["server", "role", "member"]
     subject_id: int
@@ -159,25 +156,25 @@ class QuotaRule:
     def __post_init__(self) -> None:
         counts = (self.images, self.running, self.waiting)
         if any(count is not None and count < 0 for count in counts):
-            raise ValueError("a rule's counts start at 0")
+            raise ValueError("a rule needs counts of 0 or more")
         if self.window is not None and self.window <= timedelta():
-            raise ValueError("a rule's window is longer than nothing")
+            raise ValueError("a rule needs a window longer than 0")
 
 
 def effective_quota(
     default: Quota, rules: Iterable[QuotaRule], role_ids: Collection[int], member_id: int
 ) -> Quota:
-    """The quota of one member under all of a server's ``rules``.
+    """Return the quota of one member under all of a server's ``rules``.
 
     The member's own rule wins, then the most generous of their roles', then the server's, then
     ``default``; each field by itself, except that images and window come from one rule together.
-    What that rule leaves open of the two is taken from the level below.
+    If that rule sets only one of the two, the other is taken from the level below.
     """
-    given = tuple(rules)
+    all_rules = tuple(rules)
     levels = (
-        [rule for rule in given if rule.scope == "server"],
-        [rule for rule in given if rule.scope == "role" and rule.subject_id in role_ids],
-        [rule for rule in given if rule.scope == "member" and rule.subject_id == member_id],
+        [rule for rule in all_rules if rule.scope == "server"],
+        [rule for rule in all_rules if rule.scope == "role" and rule.subject_id in role_ids],
+        [rule for rule in all_rules if rule.scope == "member" and rule.subject_id == member_id],
     )
     quota = default
     for level in levels:
@@ -186,8 +183,8 @@ def effective_quota(
 
 
 def _most_generous(below: Quota, rules: Collection[QuotaRule]) -> Quota:
-    """The best that ``rules`` of one level offer; what none of them sets is from ``below``."""
-    offers = [
+    """Return the most generous quota of one level's rules; unset fields are from ``below``."""
+    candidates = [
         (
             below.images if rule.images is None else rule.images,
             below.window if rule.window is None else rule.window,
@@ -195,7 +192,7 @@ def _most_generous(below: Quota, rules: Collection[QuotaRule]) -> Quota:
         for rule in rules
         if rule.images is not None or rule.window is not None
     ]
-    images, window = max(offers, key=_generosity, default=(below.images, below.window))
+    images, window = max(candidates, key=_generosity, default=(below.images, below.window))
     running = [rule.running for rule in rules if rule.running is not None]
     waiting = [rule.waiting for rule in rules if rule.waiting is not None]
     return Quota(
@@ -207,31 +204,31 @@ def _most_generous(below: Quota, rules: Collection[QuotaRule]) -> Quota:
 
 
 def _generosity(offer: tuple[int, timedelta]) -> tuple[float, int, timedelta]:
-    """Images per second; then, at equal pace, what allows the larger burst."""
+    """Return the sort key: images per second, then the larger number of images."""
     images, window = offer
     return images / window.total_seconds(), images, -window
 
 
 def parse_window(text: str) -> timedelta:
-    """``90m``, ``24h``, ``7d``, ``1h30m``: the length of a window, from a second to 366 days.
+    """Parse a window such as ``90m``, ``24h``, ``7d`` or ``1h30m``; from 1 second to 366 days.
 
-    Raises ValueError with a sentence that may be shown.
+    Raises ValueError with a message that may be shown to members.
     """
     match = _WINDOW.fullmatch("".join(text.split()).lower())
     counts = match.groups() if match is not None else ()
     seconds = sum(
         int(count) * size for count, (_, size) in zip(counts, _UNITS, strict=False) if count
     )
-    if not 0 < seconds <= LONGEST_WINDOW.total_seconds():
+    if not 0 < seconds <= MAX_WINDOW.total_seconds():
         raise ValueError(
             f"{text[:20]!r} is not a length of time. Write for example 90m, 24h, 7d or 1h30m; "
-            "at least 1s and at most 366d."
+            "from 1s to 366d."
         )
     return timedelta(seconds=seconds)
 
 
 def format_window(window: timedelta) -> str:
-    """The window in whole seconds, as ``parse_window`` reads it; below two days in hours."""
+    """Return a window as ``parse_window`` reads it, in whole seconds; in hours below two days."""
     seconds = int(window.total_seconds())
     parts = []
     for unit, size in _UNITS:

@@ -1,8 +1,6 @@
-"""What a member asked for: cleaned, bounded, and able to say itself again.
+"""Request: the validated values of one grid, its JSON form and its prompt with flags.
 
-``Request.parse`` is the only way in for what people type; whatever it lets through can be shown,
-stored and rendered. Out of range is refused, never bent. This module knows nothing of who pays,
-when it is this request's turn, or what a workflow does with it.
+``Request.parse`` is the only entry for typed text. Values out of range are refused, never adjusted.
 """
 
 from __future__ import annotations
@@ -16,14 +14,14 @@ from bot.domain.request_parsing import (
     FLAG_FIELDS,
     RawOption,
     fit_aspect,
-    large_enough,
-    only_model,
     parse_choice,
+    parse_fixed_model,
     parse_flags,
     parse_int,
     parse_model,
     parse_size,
-    refuse_lookalikes,
+    reject_lookalikes,
+    validate_min_size,
     validate_negative_prompt,
     validate_prompt,
 )
@@ -45,38 +43,38 @@ Value = TypeVar("Value")
 
 @dataclass(frozen=True, slots=True)
 class JsonReader:
-    """One JSON object; ``name`` says in errors what it was meant to be."""
+    """Typed access to one JSON object; ``name`` is its name in errors."""
 
     name: str
     data: Mapping[str, object]
 
     def text(self, key: str) -> str:
-        """The string at ``key``."""
+        """Return the string at ``key``."""
         return self._value(key, str)
 
     def number(self, key: str) -> int:
-        """The integer at ``key``."""
+        """Return the integer at ``key``."""
         return self._value(key, int)
 
     def object(self, key: str) -> JsonReader:
-        """The object at ``key``."""
+        """Return the object at ``key``."""
         return JsonReader(f"{self.name}.{key}", self._value(key, dict))
 
     def _value(self, key: str, kind: type[Value]) -> Value:
         value = self.data.get(key)
-        # Not isinstance: True is an int to Python, but it is no number of rows.
+        # Not isinstance: True is an int in Python, but not a valid number here.
         if type(value) is not kind:
             raise ValueError(f"{self.name}: {key} is {value!r}, not of type {kind.__name__}")
         return value
 
 
 MAX_SEED = 2**32 - 1
-"""The largest seed that txt2img.py takes; every row's seed stays at or below it."""
+"""Maximum seed that txt2img.py takes; no row's seed exceeds it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Author:
-    """Who asks: a snowflake and the name they go by; ``(0, "operator")`` on the command line."""
+    """Author of a request: a user id and display name; ``(0, "operator")`` on the command line."""
 
     id: int
     name: str
@@ -84,7 +82,7 @@ class Author:
 
 @dataclass(frozen=True, slots=True)
 class ChannelRef:
-    """Where they ask; ``guild_id`` is 0 in a direct message and on the command line."""
+    """Channel of a request; ``guild_id`` is 0 in direct messages and on the command line."""
 
     guild_id: int = 0
     channel_id: int = 0
@@ -92,7 +90,7 @@ class ChannelRef:
 
 @dataclass(frozen=True, slots=True)
 class SourceImage:
-    """The one picture of an earlier job that this request upscales; numbers count from 1."""
+    """Image of an earlier job that this request upscales; row and column count from 1."""
 
     job_id: str
     row: int
@@ -101,12 +99,12 @@ class SourceImage:
 
 @dataclass(frozen=True, slots=True)
 class RequestLimits:
-    """What this bot allows and what it assumes when nothing is said (``[imagine]``).
+    """Limits and defaults of requests (``[imagine]``).
 
-    ``width`` and ``height`` in pixels fix the default shape and, by their product, the area that
-    an aspect ratio is fitted to; ``max_pixels`` bounds width × height of one picture;
-    ``max_prompt`` counts characters. ``styles`` maps a name to words that are added to the prompt.
-    ``painter`` is what paints, which has limits of its own.
+    ``width`` and ``height`` in pixels are the default size, and their product is the area that an
+    aspect ratio is fitted to; ``max_pixels`` limits width × height of one image; ``max_prompt`` is
+    in characters. ``styles`` maps a name to words that are added to the prompt. ``painter`` is the
+    image engine, which has limits of its own.
     """
 
     rows: int = 4
@@ -128,7 +126,7 @@ class RequestLimits:
 
 @dataclass(frozen=True, slots=True)
 class RequestOptions:
-    """What was filled in beside the prompt; None means not filled in. Options win over flags."""
+    """Options of the command beside the prompt; None means not given. Options win over flags."""
 
     negative: str | None = None
     aspect: str | None = None
@@ -142,9 +140,9 @@ class RequestOptions:
 
 @dataclass(frozen=True, slots=True)
 class Request:
-    """One grid of ``rows`` × ``samples`` pictures, each ``width`` × ``height`` pixels.
+    """Request for a grid of ``rows`` × ``samples`` images, each ``width`` × ``height`` pixels.
 
-    ``model`` is empty where there was none to choose.
+    ``model`` is empty if there was none to choose.
     """
 
     prompt: str
@@ -173,34 +171,34 @@ class Request:
         place: ChannelRef,
         typed: bool = True,
     ) -> Request:
-        """The request that ``text``, the flags in it, and ``options`` ask for.
+        """Parse ``text``, the flags in it, and ``options`` into a request.
 
-        Options win over flags, and a setting that is overruled is not looked at. ``seed`` is the
-        random one, used when the member names none. ``typed``: somebody wrote it just now, so what
-        looks like a flag is asked about. Raises InvalidRequest.
+        Options win over flags; an overridden flag's value is not validated. ``seed`` is used if the
+        member gives none. ``typed``: a person wrote the text just now, so words that look like
+        mistyped flags are refused. Raises InvalidRequest.
         """
         phrases = {
             "model": tuple(dict.fromkeys((*limits.models, limits.model))),
             "style": tuple(limits.styles),
         }
-        prompt, said = parse_flags(normalize_text(text), phrases, typed=typed)
-        said.update(_filled_in(options))
+        prompt, given = parse_flags(normalize_text(text), phrases, typed=typed)
+        given.update(_given_options(options))
         if typed and options.negative is not None:
-            refuse_lookalikes(said["negative"].value.split(), phrases)
+            reject_lookalikes(given["negative"].value.split(), phrases)
 
-        def number(slot: str, default: int, low: int, high: int) -> int:
-            return parse_int(said[slot], low, high) if slot in said else default
+        def number(name: str, default: int, low: int, high: int) -> int:
+            return parse_int(given[name], low, high) if name in given else default
 
         prompt = validate_prompt(prompt, limits.max_prompt)
-        negative = said.get("negative", _NOTHING)
-        style = said.get("style", _NOTHING)
+        negative = given.get("negative", _NOT_GIVEN)
+        style = given.get("style", _NOT_GIVEN)
         size, painter = (limits.width, limits.height), limits.painter
-        if "shape" in said:
-            size = parse_size(said["shape"], size, limits.max_pixels, painter.min_pixels)
+        if "shape" in given:
+            size = parse_size(given["shape"], size, limits.max_pixels, painter.min_pixels)
         else:
-            # The operator's own default may be above the limit, but not too small to be painted.
-            most = max(limits.max_pixels, size[0] * size[1])
-            large_enough("", size, most, painter.min_pixels)
+            # The configured default may exceed the limit, but not be too small for the engine.
+            max_pixels = max(limits.max_pixels, size[0] * size[1])
+            validate_min_size("", size, max_pixels, painter.min_pixels)
         rows = number("rows", limits.rows, 1, limits.max_rows)
         return cls(
             prompt=prompt,
@@ -210,21 +208,21 @@ class Request:
             height=size[1],
             rows=rows,
             samples=number("samples", limits.samples, 1, limits.max_samples),
-            model=_model(said.get("model"), limits),
+            model=_parse_model_option(given.get("model"), limits),
             author=author,
             place=place,
             negative=validate_negative_prompt(
                 negative,
                 limits.max_prompt,
-                taken=limits.negative,
-                idle_with="" if painter.negative else painter.show(limits.model),
+                is_supported=limits.negative,
+                ineffective_with="" if painter.negative else painter.show(limits.model),
             ),
             style=parse_choice(style, limits.styles, kind="styles") if style.value else "",
         )
 
     @classmethod
     def from_dict(cls, data: Mapping[str, object]) -> Request:
-        """The request that ``to_dict`` wrote; not checked against limits, which may have changed.
+        """Return the request that ``to_dict`` wrote; limits are not checked, they may have changed.
 
         Raises ValueError, naming the key, for anything that ``to_dict`` does not write.
         """
@@ -249,29 +247,29 @@ class Request:
             style=stored.text("style"),
             origin=origin,
         )
-        # Nothing may be lost in silence, such as a field that only a newer version knows.
+        # A field that only a newer version writes must not be dropped silently.
         if request.to_dict() != data:
-            raise ValueError(f"request: there is more in it than a request holds: {sorted(data)}")
+            raise ValueError(f"request: unknown keys in {sorted(data)}")
         return request
 
     @property
     def images(self) -> int:
-        """How many pictures this makes, which is what quota counts."""
+        """Return the number of images, as charged to the quota."""
         return self.rows * self.samples
 
     def row_seed(self, row: int) -> int:
-        """The seed of ``row`` (from 1): consecutive from the request's own."""
+        """Return the seed of ``row`` (from 1); rows have consecutive seeds."""
         return self.seed + row - 1
 
     def to_dict(self) -> dict[str, object]:
-        """Everything, as JSON can hold it."""
+        """Return all fields as JSON types."""
         return asdict(self)
 
     def to_prompt(self) -> str:
-        """The prompt and every setting as flags; parsing it under the same limits gives this back.
+        """Return the prompt with every setting as a flag; parsing it gives an equal request.
 
-        Who asks and where is not in it, nor is ``origin``: nobody may type their way to an
-        upscale of somebody else's picture.
+        Author, channel and ``origin`` are left out: typed text must not be able to upscale another
+        member's image.
         """
         parts = [
             self.prompt,
@@ -290,25 +288,25 @@ class Request:
         return " ".join(parts)
 
     def styled_prompt(self, styles: Mapping[str, str]) -> str:
-        """What the painter is told: the prompt, and the words of the style if it still exists."""
+        """Return the prompt with the words of the style, if the style still exists."""
         words = normalize_text(styles.get(self.style, "")) if self.style else ""
         return f"{self.prompt}, {words}" if words else self.prompt
 
     def painted_by(self, painter: Painter) -> Request:
-        """Return the same request for ``painter``: without a model where there is none to choose.
+        """Return the request for ``painter``: without a model if there is none to choose.
 
-        An older request may name one that never made a difference.
+        An older request may name a model that had no effect.
         """
-        return self if painter.chooses else replace(self, model="")
+        return self if painter.selects_model else replace(self, model="")
 
     def reroll(self, seed: int) -> Request:
-        """The same grid from another random seed; a grid of its own, so without an origin."""
+        """Return the request with another random seed and without an origin."""
         return replace(self, seed=_wrap_seed(seed, self.rows), origin=None)
 
     def upscale_of(self, job_id: str, row: int, column: int) -> Request:
-        """The request for one picture of this grid, made by the job ``job_id``; counts from 1.
+        """Return the request to upscale one image of this grid, made by the job ``job_id``.
 
-        Raises InvalidRequest outside the grid.
+        ``row`` and ``column`` count from 1. Raises InvalidRequest outside the grid.
         """
         row = parse_int(RawOption("row", str(row)), 1, self.rows)
         column = parse_int(RawOption("column", str(column)), 1, self.samples)
@@ -317,30 +315,30 @@ class Request:
 
 
 def spelled(text: str, options: Mapping[str, object]) -> str:
-    """Return ``text`` followed by ``options``, by name of the option, written as flags."""
+    """Return ``text`` followed by ``options`` (option name to value) as flags."""
     flags = {"aspect": "ar", "negative": "no"}
-    said = [
+    given = [
         f"--{flags.get(name, name)} {value}"
         for name, value in options.items()
         if f"{value}".strip()
     ]
-    return " ".join([text, *said])
+    return " ".join([text, *given])
 
 
 def random_seed(entropy: bytes) -> int:
-    """A seed from 4 random bytes, small enough that 64 rows can count up from it."""
+    """Return a seed from 4 random bytes, with room for 64 consecutive row seeds."""
     if len(entropy) != 4:
         raise ValueError("four bytes of entropy make a seed")
     return _wrap_seed(int.from_bytes(entropy, "big"), 64)
 
 
 def _wrap_seed(seed: int, rows: int) -> int:
-    """A random seed with room for ``rows`` consecutive ones; any number is as random as another."""
+    """Return a seed with room for ``rows`` consecutive ones, by modulo."""
     return seed % (MAX_SEED - rows + 2)
 
 
-def _filled_in(options: RequestOptions) -> dict[str, RawOption]:
-    """The options as settings, by the slot of the flag that says the same."""
+def _given_options(options: RequestOptions) -> dict[str, RawOption]:
+    """Return the given options by the request field of the flag with the same meaning."""
     filled = {
         "negative": options.negative,
         "aspect": options.aspect,
@@ -358,10 +356,10 @@ def _filled_in(options: RequestOptions) -> dict[str, RawOption]:
     }
 
 
-def _model(setting: RawOption | None, limits: RequestLimits) -> str:
-    if not limits.painter.chooses:
-        return only_model(setting, limits.painter, limits.model) if setting else ""
-    # What the operator made the default may be named even if the list forgets it.
+def _parse_model_option(setting: RawOption | None, limits: RequestLimits) -> str:
+    if not limits.painter.selects_model:
+        return parse_fixed_model(setting, limits.painter, limits.model) if setting else ""
+    # The configured default may be named even if the list does not contain it.
     if setting is None or setting.value == normalize_text(limits.model):
         return limits.model
     if not limits.models:
@@ -369,4 +367,4 @@ def _model(setting: RawOption | None, limits: RequestLimits) -> str:
     return parse_choice(setting, (*limits.models, limits.model), kind="models")
 
 
-_NOTHING = RawOption("", "")
+_NOT_GIVEN = RawOption("", "")

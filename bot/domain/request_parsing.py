@@ -1,8 +1,7 @@
-"""One setting at a time: from what was typed to a value in range, or a refusal that helps.
+"""Parsing of options and ``--flags`` into validated values.
 
-Every refusal is an InvalidRequest that carries the setting's name as the member typed it, says
-what is allowed, and quotes what was said instead. The limits are plain arguments: this module
-knows neither the operator's ``Limits`` nor the request that is being put together.
+Every error is an InvalidRequest with the option's name as the member typed it; its message says
+what is allowed and quotes the rejected value.
 """
 
 from __future__ import annotations
@@ -30,7 +29,7 @@ FLAG_FIELDS: Mapping[str, str] = {
     "model": "model",
     "style": "style",
 }
-"""Each flag's name and the part of a request that it sets."""
+"""Flag names, and the request field that each sets."""
 
 _EXAMPLES: Mapping[str, str] = {
     "shape": "--ar 16:9",
@@ -42,7 +41,7 @@ _EXAMPLES: Mapping[str, str] = {
     "model": "--model NAME",
     "style": "--style NAME",
 }
-MIDJOURNEY: Final = frozenset(
+MIDJOURNEY_FLAGS: Final = frozenset(
     re.findall(
         r"\w+",
         """
@@ -52,23 +51,23 @@ MIDJOURNEY: Final = frozenset(
         """,
     )
 )
-"""Flags of Midjourney that mean nothing here. What is in ``SLOTS`` is ours, whoever else has it."""
+"""Flags of Midjourney without an effect here. Names in ``FLAG_FIELDS`` take precedence."""
 
 _FLAG = re.compile(r"(?:--|[‒-―]{1,2})(?P<name>[^\W\d_][^=]*)(?:=(?P<value>.*))?", re.DOTALL)
-_NAMES = "|".join(sorted({*FLAG_FIELDS, *MIDJOURNEY}, key=len, reverse=True))
+_NAMES = "|".join(sorted({*FLAG_FIELDS, *MIDJOURNEY_FLAGS}, key=len, reverse=True))
 _ATTACHED = re.compile(rf"(?P<name>{_NAMES})[:=]?(?P<value>[0-9].*)", re.IGNORECASE | re.DOTALL)
-# Every sign that stands for a dash somewhere; keyboards and phones make each of them.
-_DASH = "[-‐-―−﹘﹣－]"
+# Characters that keyboards and phones produce for a dash.
+_DASHES = "[-‐-―−﹘﹣－]"
 _LOOKALIKE = re.compile(
-    rf"(?P<before>.*?)(?<!{_DASH})(?P<dashes>{_DASH}++)(?P<name>{_NAMES})"
+    rf"(?P<before>.*?)(?<!{_DASHES})(?P<dashes>{_DASHES}++)(?P<name>{_NAMES})"
     r"(?:[:=]?(?P<value>[0-9].*)|[:=](?P<word>.+))?",
     re.IGNORECASE | re.DOTALL,
 )
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.][0-9]+)?")
-_SHAPE = re.compile(r"[0-9]+(?:[.][0-9]+)?[:xX×/][0-9]+(?:[.][0-9]+)?")
+_RATIO_OR_SIZE = re.compile(r"[0-9]+(?:[.][0-9]+)?[:xX×/][0-9]+(?:[.][0-9]+)?")
 _REFERENCE = re.compile(r"https?://.+|[0-9]+|random", re.IGNORECASE)
-_REFERRING = frozenset({"sref", "cref", "oref", "p", "profile"})
-_VALUELESS = frozenset(
+_REFERENCE_FLAGS = frozenset({"sref", "cref", "oref", "p", "profile"})
+_FLAGS_WITHOUT_VALUE = frozenset(
     re.findall(
         r"\w+",
         """
@@ -81,34 +80,34 @@ _VALUELESS = frozenset(
 
 @dataclass(frozen=True, slots=True)
 class RawOption:
-    """One thing the member said; ``name`` is how they called it: ``--ar``, or an option's name."""
+    """Unparsed value; ``name`` is the flag or option as typed, such as ``--ar``."""
 
     name: str
     value: str
 
 
 def is_flag(word: str) -> bool:
-    """Whether a word is written like a flag, known or not."""
+    """Return whether a word has the form of a flag, known or not."""
     return _FLAG.fullmatch(word) is not None
 
 
 def parse_flags(
     text: str, phrases: Mapping[str, Collection[str]], *, typed: bool = True
 ) -> tuple[str, dict[str, RawOption]]:
-    """Return the prompt without its flags, and what the flags set, by slot (values of ``SLOTS``).
+    """Return the prompt without its flags, and the flags by field (values of ``FLAG_FIELDS``).
 
-    ``text`` is clean. ``phrases`` lists, by slot, the values that may have spaces in them; of
-    those the longest that fits is taken. ``typed``: a person wrote it just now, who can be asked
-    what was meant; what was accepted once is taken by the letter. Raises InvalidRequest for an
-    unknown flag, one that has no value, and text that looks like a flag.
+    ``text`` is normalised. ``phrases`` lists, by field, the values that may contain spaces; the
+    longest match is taken. ``typed``: a person wrote it just now, so mistyped flags are refused;
+    stored text is taken literally. Raises InvalidRequest for an unknown flag, a flag without a
+    value, and text that looks like a flag.
     """
     words = text.split()
-    _refuse_midjourney(words, phrases, typed=typed)
+    _reject_midjourney(words, phrases, typed=typed)
     folded = {
-        slot: sorted((normalize_text(name).casefold().split() for name in names), key=len)[::-1]
-        for slot, names in phrases.items()
+        field: sorted((normalize_text(name).casefold().split() for name in names), key=len)[::-1]
+        for field, names in phrases.items()
     }
-    prose: list[str] = []
+    text_words: list[str] = []
     found: dict[str, RawOption] = {}
     negatives: list[str] = []
     at = 0
@@ -116,63 +115,63 @@ def parse_flags(
         match = _FLAG.fullmatch(words[at])
         at += 1
         if match is None:
-            prose.append(words[at - 1])
+            text_words.append(words[at - 1])
             continue
-        slot = _slot(match["name"])
+        field = _parse_flag_name(match["name"])
         joined = [match["value"]] if match["value"] else []
         name = f"--{match['name'].lower()}"
-        taken = _value_of(slot, joined, words, at, folded.get(slot, ()))
-        if not taken:
-            raise InvalidRequest(name, f"{name} needs a value, for example {_EXAMPLES[slot]}.")
-        value = " ".join(taken)
-        if slot == "negative":
+        value_words = _take_value(field, joined, words, at, folded.get(field, ()))
+        if not value_words:
+            raise InvalidRequest(name, f"{name} needs a value, for example {_EXAMPLES[field]}.")
+        value = " ".join(value_words)
+        if field == "negative":
             negatives.append(value)
             value = ""
-        found[slot] = RawOption(name, value)
-        at += len(taken) - len(joined)
+        found[field] = RawOption(name, value)
+        at += len(value_words) - len(joined)
     if negatives:
         found["negative"] = RawOption("--no", ", ".join(negatives))
     if typed:
-        refuse_lookalikes(prose, phrases)
-        refuse_lookalikes(", ".join(negatives).split(), phrases)
-    return " ".join(prose), found
+        reject_lookalikes(text_words, phrases)
+        reject_lookalikes(", ".join(negatives).split(), phrases)
+    return " ".join(text_words), found
 
 
-def refuse_lookalikes(words: Sequence[str], phrases: Mapping[str, Collection[str]]) -> None:
-    """Raise InvalidRequest if some of ``words`` are most probably meant as flags.
+def reject_lookalikes(words: Sequence[str], phrases: Mapping[str, Collection[str]]) -> None:
+    """Raise InvalidRequest if some of ``words`` are probably mistyped flags.
 
-    A word counts only if its name is a flag's, ours or Midjourney's, and a value of that flag
-    stands where one belongs; so "t-shirt -red", "semi--transparent" and "3--4 cats" are text.
+    A word counts only if its name is that of a flag, ours or Midjourney's, followed by a value that
+    fits it; so "t-shirt -red", "semi--transparent" and "3--4 cats" are text.
     """
-    odd: list[str] = []
+    typed_forms: list[str] = []
     meant: list[str] = []
-    foreign: list[str] = []
+    midjourney: list[str] = []
     for at in range(len(words)):
-        # A flag that is written as one is for whoever reads these words to allow or refuse.
-        found = None if is_flag(words[at]) else _lookalike(words, at, phrases)
+        # Correctly written flags are allowed or refused by the caller.
+        found = None if is_flag(words[at]) else _match_lookalike(words, at, phrases)
         if found is None:
             continue
         name, typed, spelled = found
-        if _is_foreign(name):
-            foreign.append(name)
+        if _is_midjourney(name):
+            midjourney.append(name)
         else:
-            odd.append(f'"{truncate(typed)}"')
+            typed_forms.append(f'"{truncate(typed)}"')
             meant.append(truncate(spelled))
-    if foreign:
-        raise _midjourney(foreign)
+    if midjourney:
+        raise _midjourney_error(midjourney)
     if meant:
         raise InvalidRequest(
             meant[0].partition(" ")[0],
-            f"{_joined(odd)} {'looks' if len(odd) == 1 else 'look'} like a flag. Did you mean "
-            f"{_joined(meant)}? A flag needs a space and two dashes before its name. To keep it as "
-            "text, put a space after the dashes.",
+            f"{_format_list(typed_forms)} {'looks' if len(meant) == 1 else 'look'} like a flag. "
+            f"Did you mean {_format_list(meant)}? A flag needs a space and two dashes before "
+            "its name. To keep it as text, put a space after the dashes.",
         )
 
 
-def _lookalike(
+def _match_lookalike(
     words: Sequence[str], at: int, phrases: Mapping[str, Collection[str]]
 ) -> tuple[str, str, str] | None:
-    """What ``words[at]`` looks like: the flag's name, what was typed, and how it is spelled."""
+    """Return the flag that ``words[at]`` resembles, the typed text and its correct form."""
     word = words[at]
     match = _LOOKALIKE.fullmatch(word)
     if match is None:
@@ -181,18 +180,18 @@ def _lookalike(
     attached = match["value"] or match["word"] or ""
     after = attached or (words[at + 1] if at + 1 < len(words) else "")
     value = after.rstrip(",.;)]\"'")
-    evidence = _evidence(name, "" if is_flag(after) else value, phrases)
+    evidence = _classify_value(name, "" if is_flag(after) else value, phrases)
     if match["before"] and match["before"][-1].isalnum():
-        # Within a word dashes are common, so more must speak for a flag.
+        # Dashes inside a word are common, so stronger evidence is required.
         if len(dashes) == 1 and dashes in "‒–—―":
-            enough = evidence == "shape" or evidence == "number"
+            is_flag_like = evidence == "shape" or evidence == "number"
         elif len(dashes) == 1:
-            enough = evidence == "shape" and name == "ar"
+            is_flag_like = evidence == "shape" and name == "ar"
         else:
-            enough = bool(evidence) and evidence != "any name"
+            is_flag_like = bool(evidence) and evidence != "any name"
     else:
-        enough = bool(evidence)
-    if not enough:
+        is_flag_like = bool(evidence)
+    if not is_flag_like:
         return None
     if name == "style" and evidence == "raw":
         name = "style raw"
@@ -201,37 +200,37 @@ def _lookalike(
     return f"--{name}", word if attached else f"{word} {value}", f"--{name} {value}"
 
 
-def _evidence(name: str, value: str, phrases: Mapping[str, Collection[str]]) -> str:
-    """How ``value``, what stands behind a name, speaks for a flag; empty if it does not."""
-    slot = FLAG_FIELDS.get(name)
+def _classify_value(name: str, value: str, phrases: Mapping[str, Collection[str]]) -> str:
+    """Classify the value after a flag's name; empty if it does not fit the flag."""
+    field = FLAG_FIELDS.get(name)
     if not value:
-        return "none" if slot is None and name in _VALUELESS else ""
-    if slot == "shape":
-        return "shape" if _SHAPE.fullmatch(value) else ""
-    if slot in ("style", "model"):
-        known = [normalize_text(one).casefold() for one in phrases.get(slot, ())]
-        if value.casefold() == "raw" and slot == "style" and "raw" not in known:
+        return "none" if field is None and name in _FLAGS_WITHOUT_VALUE else ""
+    if field == "shape":
+        return "shape" if _RATIO_OR_SIZE.fullmatch(value) else ""
+    if field in ("style", "model"):
+        known = [normalize_text(one).casefold() for one in phrases.get(field, ())]
+        if value.casefold() == "raw" and field == "style" and "raw" not in known:
             return "raw"
         begins = any(one.split()[:1] == [value.casefold()] for one in known)
         return "name" if begins else "any name"
-    if slot == "negative":
+    if field == "negative":
         return "words"
-    if name in _REFERRING:
+    if name in _REFERENCE_FLAGS:
         return "number" if _REFERENCE.fullmatch(value) else ""
     return "number" if _NUMBER.fullmatch(value) else ""
 
 
-def _refuse_midjourney(
+def _reject_midjourney(
     words: Sequence[str], phrases: Mapping[str, Collection[str]], *, typed: bool
 ) -> None:
-    """Raise InvalidRequest that names every flag of Midjourney's among ``words``."""
+    """Raise InvalidRequest with every Midjourney flag among ``words``."""
     styles = {normalize_text(name).casefold() for name in phrases.get("style", ())}
     found: list[str] = []
     for at, word in enumerate(words):
         match = _FLAG.fullmatch(word)
         if match is None:
-            looks = _lookalike(words, at, phrases) if typed else None
-            found += [looks[0]] if looks and _is_foreign(looks[0]) else []
+            looks = _match_lookalike(words, at, phrases) if typed else None
+            found += [looks[0]] if looks and _is_midjourney(looks[0]) else []
             continue
         name, value = match["name"].lower(), match["value"] or "".join(words[at + 1 : at + 2])
         attached = _ATTACHED.fullmatch(name)
@@ -239,42 +238,42 @@ def _refuse_midjourney(
             name = attached["name"]
         if name == "style" and value.casefold() == "raw" and "raw" not in styles:
             name = "style raw"
-        if _is_foreign(f"--{name}"):
+        if _is_midjourney(f"--{name}"):
             found.append(f"--{name}")
     if found:
-        raise _midjourney(found)
+        raise _midjourney_error(found)
 
 
-def _is_foreign(flag: str) -> bool:
+def _is_midjourney(flag: str) -> bool:
     name = flag.removeprefix("--")
-    return name == "style raw" or (name in MIDJOURNEY and name not in FLAG_FIELDS)
+    return name == "style raw" or (name in MIDJOURNEY_FLAGS and name not in FLAG_FIELDS)
 
 
-def _midjourney(flags: Sequence[str]) -> InvalidRequest:
+def _midjourney_error(flags: Sequence[str]) -> InvalidRequest:
     one = len(set(flags)) == 1
     return InvalidRequest(
         flags[0].partition(" ")[0],
-        f"{_joined(flags)} {'is' if one else 'are'} Midjourney's and {'has' if one else 'have'} "
-        f"no effect here; remove {'it' if one else 'them'}.",
+        f"{_format_list(flags)} {'is a Midjourney flag' if one else 'are Midjourney flags'} and "
+        f"{'has' if one else 'have'} no effect here. Remove {'it' if one else 'them'}.",
     )
 
 
-def _joined(parts: Sequence[str]) -> str:
-    """``a``, ``a and b`` or ``a, b and c``, each part once."""
+def _format_list(parts: Sequence[str]) -> str:
+    """Return ``a``, ``a and b`` or ``a, b and c``, each part once."""
     unique = list(dict.fromkeys(parts))
     return " and ".join(([", ".join(unique[:-1])] if unique[:-1] else []) + unique[-1:])
 
 
-def _slot(name: str) -> str:
-    slot = FLAG_FIELDS.get(name.lower())
-    if slot is not None:
-        return slot
+def _parse_flag_name(name: str) -> str:
+    field = FLAG_FIELDS.get(name.lower())
+    if field is not None:
+        return field
     flag = f"--{truncate(name)}"
     attached = _ATTACHED.fullmatch(name)
     if attached is not None:
-        meant = f"--{attached['name'].lower()} {truncate(attached['value'])}"
+        suggestion = f"--{attached['name'].lower()} {truncate(attached['value'])}"
         raise InvalidRequest(
-            flag, f"There is no flag {flag}. Did you mean {meant}, with a space between?"
+            flag, f"There is no flag {flag}. Did you mean {suggestion}, with a space between?"
         )
     near = get_close_matches(name.lower(), FLAG_FIELDS, n=1)
     hint = f" Did you mean --{near[0]}?" if near else ""
@@ -286,14 +285,14 @@ def _slot(name: str) -> str:
     )
 
 
-def _value_of(
-    slot: str,
+def _take_value(
+    field: str,
     joined: Sequence[str],
     words: Sequence[str],
     at: int,
     phrases: Sequence[Sequence[str]],
 ) -> list[str]:
-    """The flag's value: ``joined`` came after ``=``, what follows begins at ``words[at]``."""
+    """Return the words of the flag's value: ``joined`` (after ``=``), then from ``words[at]``."""
     if phrases:
         longest = len(phrases[0])
         rest = [*joined, *words[at : at + longest]]
@@ -302,27 +301,27 @@ def _value_of(
             if phrase and list(phrase) == folded[: len(phrase)]:
                 return rest[: len(phrase)]
     value = list(joined)
-    most = len(words) + 1 if slot == "negative" else 1
-    while len(value) < most and at < len(words) and not is_flag(words[at]):
+    max_length = len(words) + 1 if field == "negative" else 1
+    while len(value) < max_length and at < len(words) and not is_flag(words[at]):
         value.append(words[at])
         at += 1
     return value
 
 
 SIZE_STEP_PX = 64
-"""Pixels; both sides are multiples of it."""
+"""Width and height are multiples of it."""
 
 MAX_ASPECT_RATIO = 4
-"""The long side is at most this many times the short one."""
+"""Maximum ratio of the long side to the short one."""
 
 
 def is_valid_aspect(width: int, height: int) -> bool:
-    """Whether the two numbers, in whatever unit, lie between 1:4 and 4:1."""
+    """Return whether the ratio is from 1:4 to 4:1; the unit does not matter."""
     return 0 < width <= MAX_ASPECT_RATIO * height and height <= MAX_ASPECT_RATIO * width
 
 
 def is_valid_size(width: int, height: int, max_pixels: int, min_pixels: int = 1) -> bool:
-    """Whether a picture may have this size in pixels."""
+    """Return whether an image may have this size in pixels."""
     whole_tiles = width % SIZE_STEP_PX == 0 and height % SIZE_STEP_PX == 0
     return (
         whole_tiles
@@ -334,14 +333,14 @@ def is_valid_size(width: int, height: int, max_pixels: int, min_pixels: int = 1)
 def fit_aspect(
     ratio_w: int, ratio_h: int, area: int, max_pixels: int, min_pixels: int = 1
 ) -> tuple[int, int]:
-    """The allowed width and height, in pixels, nearest to a shape and to ``area`` square pixels.
+    """Return the allowed width and height nearest to a ratio and to ``area`` square pixels.
 
-    Never above ``max_pixels`` or below ``min_pixels``. The shape weighs twice as much as the area,
-    so a square stays square. Raises ValueError for a ratio beyond 1:4 or 4:1, and for limits that
-    leave no size.
+    The area is from ``min_pixels`` to ``max_pixels``. The ratio weighs twice as much as the area,
+    so a square stays square. Raises ValueError for a ratio beyond 1:4 or 4:1, and if the limits
+    allow no size.
     """
-    tiles, fewest = max_pixels // SIZE_STEP_PX**2, ceil(min_pixels / SIZE_STEP_PX**2)
-    if not is_valid_aspect(ratio_w, ratio_h) or not 1 <= fewest <= tiles or area < 1:
+    tiles, min_tiles = max_pixels // SIZE_STEP_PX**2, ceil(min_pixels / SIZE_STEP_PX**2)
+    if not is_valid_aspect(ratio_w, ratio_h) or not 1 <= min_tiles <= tiles or area < 1:
         raise ValueError(f"nothing fits {ratio_w}:{ratio_h}, {area} and {max_pixels} pixels")
     if ratio_w < ratio_h:
         height, width = fit_aspect(ratio_h, ratio_w, area, max_pixels, min_pixels)
@@ -349,83 +348,84 @@ def fit_aspect(
     ratio = ratio_w / ratio_h
     wanted = min(area, max_pixels) / SIZE_STEP_PX**2
 
-    def misfit(size: tuple[int, int]) -> tuple[float, int]:
+    def fit_error(size: tuple[int, int]) -> tuple[float, int]:
         columns, rows = size
         error = 2 * abs(log(columns / rows / ratio)) + abs(log(columns * rows / wanted))
-        # Rounded, so that equally good sizes are equal; of those, the one with more pixels.
+        # Rounded, so that equally good sizes compare equal; of those, the larger one.
         return round(error, 9), -columns * rows
 
-    # For one width the misfit grows on both sides of the exact height: only its neighbours matter.
+    # For one width the error grows on both sides of the exact height: two neighbours suffice.
     candidates = [
-        (columns, min(max(rows, shortest), tallest))
+        (columns, min(max(rows, min_rows), max_rows))
         for columns in range(1, isqrt(MAX_ASPECT_RATIO * tiles) + 1)
-        if (shortest := max(ceil(columns / MAX_ASPECT_RATIO), ceil(fewest / columns)))
-        <= (tallest := min(columns, tiles // columns))
+        if (min_rows := max(ceil(columns / MAX_ASPECT_RATIO), ceil(min_tiles / columns)))
+        <= (max_rows := min(columns, tiles // columns))
         for rows in (floor(columns / ratio), ceil(columns / ratio))
     ]
-    columns, rows = min(candidates, key=misfit)
+    columns, rows = min(candidates, key=fit_error)
     return columns * SIZE_STEP_PX, rows * SIZE_STEP_PX
 
 
-_WHOLE = re.compile(r"[+-]?[0-9]{1,20}")
+_INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _ASPECT = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
 _SIZE = re.compile(r"([0-9]{1,5})[xX×]([0-9]{1,5})")
-# Names as model hubs have them: no part begins with a dot or a dash, so none climbs out of a
-# folder or is taken for an option.
+# Names of model hubs: no part begins with a dot or a dash, so none can leave a folder or be
+# parsed as an option.
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
-def validate_prompt(prompt: str, most: int) -> str:
-    """The clean prompt itself, if a picture can be made of it."""
+def validate_prompt(prompt: str, max_length: int) -> str:
+    """Return the prompt. Raises InvalidRequest if it is empty, too long or ``--``."""
     if not has_visible_characters(prompt):
         raise InvalidRequest(
             "prompt",
-            "The prompt is empty: say what the picture should show, "
+            "The prompt is empty. Say what the picture should show, "
             "for example an astronaut in space.",
         )
-    return _check_text(RawOption("prompt", prompt), most)
+    return _validate_text(RawOption("prompt", prompt), max_length)
 
 
 def validate_negative_prompt(
-    setting: RawOption, most: int, *, taken: bool, idle_with: str = ""
+    setting: RawOption, max_length: int, *, is_supported: bool, ineffective_with: str = ""
 ) -> str:
-    """The words to keep out of the picture; ``taken``: whether the workflow has a use for them.
+    """Return the negative prompt, empty if it has no visible character. Raises InvalidRequest.
 
-    ``idle_with`` is empty, or names the model with which they would have no effect.
+    ``is_supported``: whether the workflow takes one. ``ineffective_with`` names the model with
+    which it would have no effect, or is empty.
     """
     negative = setting.value
     if not has_visible_characters(negative):
         return ""
-    if not taken:
+    if not is_supported:
         raise InvalidRequest(
             setting.name,
-            "This server's workflow cannot take a negative prompt. "
-            f"Leave {setting.name} out and say in the prompt what should be there.",
+            "This server's workflow does not support negative prompts. "
+            f"Leave {setting.name} out and say in the prompt what the picture should show.",
         )
-    if idle_with:
+    if ineffective_with:
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} has no effect with this server's model ({idle_with}). "
-            f"Leave {setting.name} out and say in the prompt what should be there.",
+            f"{setting.name} has no effect with this server's model ({ineffective_with}). "
+            f"Leave {setting.name} out and say in the prompt what the picture should show.",
         )
     for word in negative.split():
         if is_flag(word):
             raise InvalidRequest(
                 setting.name,
-                f"{setting.name} takes plain words, no flags such as {truncate(word)}. "
+                f"{setting.name} takes plain words, not flags such as {truncate(word)}. "
                 "Flags belong in the prompt.",
             )
-    return _check_text(setting, most)
+    return _validate_text(setting, max_length)
 
 
-def _check_text(setting: RawOption, most: int) -> str:
-    if len(setting.value) > most:
+def _validate_text(setting: RawOption, max_length: int) -> str:
+    if len(setting.value) > max_length:
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} has {len(setting.value)} characters, and at most {most} are allowed. "
-            "Please shorten it.",
+            f"{setting.name} has {len(setting.value)} characters, and at most {max_length} are "
+            "allowed. Please shorten it.",
         )
-    # A lone "--" would reach the painter's argparse, which swallows it even as --prompt=--.
+    # argparse of the image program drops a lone "--", even in --prompt=--.
     if setting.value == "--":
         raise InvalidRequest(
             setting.name, f"{setting.name} cannot be two dashes alone. Use words instead."
@@ -434,16 +434,18 @@ def _check_text(setting: RawOption, most: int) -> str:
 
 
 def parse_int(setting: RawOption, low: int, high: int) -> int:
-    """A whole number from ``low`` to ``high``, both allowed."""
-    value = int(setting.value) if _WHOLE.fullmatch(setting.value) else None
+    """Parse a whole number from ``low`` to ``high``, inclusive. Raises InvalidRequest."""
+    value = int(setting.value) if _INTEGER.fullmatch(setting.value) else None
     if value is None or not low <= value <= high:
         allowed = f"a whole number from {low} to {high}" if low < high else f"{low}"
-        raise InvalidRequest(setting.name, f"{setting.name} must be {allowed}, {_not(setting)}.")
+        raise InvalidRequest(
+            setting.name, f"{setting.name} must be {allowed}, {_format_received(setting)}."
+        )
     return value
 
 
 def parse_choice(setting: RawOption, allowed: Iterable[str], *, kind: str) -> str:
-    """The name in ``allowed`` that was meant; case does not matter unless only case differs."""
+    """Return the matching name in ``allowed``, ignoring case if needed. Raises InvalidRequest."""
     names = {normalize_text(name): name for name in allowed if name}
     if setting.value in names:
         return names[setting.value]
@@ -457,32 +459,34 @@ def parse_choice(setting: RawOption, allowed: Iterable[str], *, kind: str) -> st
     near = get_close_matches(setting.value.casefold(), folded, n=1)
     hint = f" Did you mean {folded[near[0]]}?" if near else ""
     choice = f"one of: {', '.join(names)}" if len(names) > 1 else next(iter(names))
-    raise InvalidRequest(setting.name, f"{setting.name} must be {choice}; {_not(setting)}.{hint}")
+    raise InvalidRequest(
+        setting.name, f"{setting.name} must be {choice}; {_format_received(setting)}.{hint}"
+    )
 
 
 def parse_model(setting: RawOption) -> str:
-    """Any model, where the operator has drawn up no list: a plain name, or ``owner/name``."""
+    """Return a model name, ``name`` or ``owner/name``, where no list is configured."""
     if not _MODEL.fullmatch(setting.value):
         raise InvalidRequest(
             setting.name,
             f"{setting.name} must be one name of letters, digits, dots, dashes and underscores, "
-            f"with at most one slash inside, {_not(setting)}.",
+            f"with at most one slash inside, {_format_received(setting)}.",
         )
     return setting.value
 
 
-def only_model(setting: RawOption, painter: Painter, default: str) -> str:
-    """Nothing, where there is no model to choose; a name that means it anyway is no mistake.
+def parse_fixed_model(setting: RawOption, painter: Painter, default: str) -> str:
+    """Return an empty model, where there is none to choose.
 
-    ``default`` is the server's name for whatever paints, which older messages repeat. Raises
-    InvalidRequest for any other name: it would change nothing.
+    Accepts names of the only model and ``default``, which older messages repeat. Raises
+    InvalidRequest for any other name: it would have no effect.
     """
     if setting.value.casefold() in (*painter.names, normalize_text(default).casefold()):
         return ""
-    what = f"paints with {painter.model} only" if painter.model else "draws without a model"
+    what = f"uses only {painter.model}" if painter.model else "draws without a model"
     raise InvalidRequest(
         setting.name,
-        f"There is no model to choose: this server {what}, {_not(setting)}. "
+        f"You cannot choose a model: this server {what}, {_format_received(setting)}. "
         f"Leave {setting.name} out.",
     )
 
@@ -490,64 +494,64 @@ def only_model(setting: RawOption, painter: Painter, default: str) -> str:
 def parse_size(
     setting: RawOption, default: tuple[int, int], max_pixels: int, min_pixels: int = 1
 ) -> tuple[int, int]:
-    """Width and height in pixels, from ``--size 768x512`` or from an aspect such as ``16:9``.
+    """Return width and height in pixels, from ``--size 768x512`` or an aspect such as ``16:9``.
 
-    An aspect is fitted to the area of ``default``, which is itself always allowed as a size, if
-    only it has ``min_pixels``.
+    An aspect is fitted to the area of ``default``. As a size, ``default`` is always allowed if it
+    has ``min_pixels``. Raises InvalidRequest.
     """
     if setting.name == "--size":
-        size = _exact_size(setting, default, max_pixels, min_pixels)
-        return large_enough(setting.name, size, max_pixels, min_pixels)
+        size = _parse_exact_size(setting, default, max_pixels, min_pixels)
+        return validate_min_size(setting.name, size, max_pixels, min_pixels)
     match = _ASPECT.fullmatch(setting.value)
     width, height = (int(match[1]), int(match[2])) if match else (0, 0)
     if not is_valid_aspect(width, height):
         raise InvalidRequest(
             setting.name,
             f"{setting.name} must be width:height in whole numbers, from 1:{MAX_ASPECT_RATIO} to "
-            f"{MAX_ASPECT_RATIO}:1, for example 16:9, {_not(setting)}.",
+            f"{MAX_ASPECT_RATIO}:1, for example 16:9, {_format_received(setting)}.",
         )
     if min_pixels > max_pixels:
-        large_enough(setting.name, default, max_pixels, min_pixels)
+        validate_min_size(setting.name, default, max_pixels, min_pixels)
     return fit_aspect(width, height, default[0] * default[1], max_pixels, min_pixels)
 
 
-def large_enough(
+def validate_min_size(
     name: str, size: tuple[int, int], max_pixels: int, min_pixels: int
 ) -> tuple[int, int]:
-    """``size`` itself, unless it is too small for what paints here; ``name`` is the setting's.
+    """Return ``size``. Raises InvalidRequest if it is too small for the image engine.
 
-    An empty ``name`` is the server's own default. Raises InvalidRequest.
+    ``name`` is the option's; empty for the server's default size.
     """
     pixels = size[0] * size[1]
     if pixels >= min_pixels <= max_pixels:
         return size
-    what = f"{name} is" if name else "The picture size that this server uses is"
-    hint = f"Choose one of {min_pixels} pixels or more, for example --size 512x512."
+    what = f"{name} is" if name else "This server's picture size is"
+    hint = f"Choose a size of {min_pixels} pixels or more, for example --size 512x512."
     if min_pixels > max_pixels:
-        hint = "A moderator can tell the operator: no larger one is allowed here."
+        hint = "No larger size is allowed here. Please tell a moderator."
     elif min_pixels > 512 * 512 or max_pixels < 512 * 512:
-        hint = f"Choose one of {min_pixels} pixels or more."
+        hint = f"Choose a size of {min_pixels} pixels or more."
     raise InvalidRequest(
         name or "size",
-        f"{what} too small for what paints here: {size[0]}x{size[1]} has {pixels} pixels. {hint}",
+        f"{what} too small for the image model: {size[0]}x{size[1]} has {pixels} pixels. {hint}",
     )
 
 
-def _exact_size(
+def _parse_exact_size(
     setting: RawOption, default: tuple[int, int], max_pixels: int, min_pixels: int
 ) -> tuple[int, int]:
     match = _SIZE.fullmatch(setting.value)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
-    least = f" and at least {min_pixels}" if min_pixels > SIZE_STEP_PX**2 else ""
+    minimum = f" and at least {min_pixels}" if min_pixels > SIZE_STEP_PX**2 else ""
     if size != default and not is_valid_size(*size, max_pixels, min(min_pixels, max_pixels)):
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} must be WIDTHxHEIGHT in multiples of {SIZE_STEP_PX} pixels, shaped from "
-            f"1:{MAX_ASPECT_RATIO} to {MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels in all{least}, for "
-            f"example {default[0]}x{default[1]}, {_not(setting)}.",
+            f"{setting.name} must be WIDTHxHEIGHT in multiples of {SIZE_STEP_PX} pixels, shaped "
+            f"from 1:{MAX_ASPECT_RATIO} to {MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels "
+            f"in all{minimum}, for example {default[0]}x{default[1]}, {_format_received(setting)}.",
         )
     return size
 
 
-def _not(setting: RawOption) -> str:
+def _format_received(setting: RawOption) -> str:
     return f"not {truncate(setting.value)}" if setting.value else "and cannot be empty"

@@ -1,9 +1,7 @@
-"""Whose turn it is: members take turns, and within one member's requests the oldest goes first.
+"""Fair scheduling: fewest running jobs first, then least recently served, then oldest request.
 
-The next job belongs to the member with the fewest jobs running, then to the one whose last turn is
-the longest ago (or who had none), then to the one who has waited longest. So a flood by one member
-delays another member's first request by one job at most. The module knows no slots, no quota and
-no clock; how long things take is ``bot.domain.scheduling``.
+Each member's own requests start in order of age. So any number of requests of one member delays
+another member's first request by at most one job.
 """
 
 from __future__ import annotations
@@ -19,17 +17,17 @@ from statistics import median
 from typing import Final
 
 _NO_LIMITS: Mapping[int, int] = {}
-_AT_ONCE: Mapping[str, float] = {}
+_NO_DURATIONS: Mapping[str, float] = {}
 _NEVER = datetime.min.replace(tzinfo=UTC)
-_ENDINGS = {1: "st", 2: "nd", 3: "rd"}
+_ORDINAL_SUFFIXES = {1: "st", 2: "nd", 3: "rd"}
 
 
 @dataclass(frozen=True, slots=True)
 class QueuedJob:
-    """A request in the line.
+    """A waiting request.
 
-    ``weight`` is how many jobs this member may have running to be treated as another is with one;
-    ``work`` is the size of the request in work units (see ``bot.domain.scheduling``).
+    A member's running jobs are divided by ``weight`` before they are compared; ``work`` is the size
+    of the request in work units (see ``RuntimeHistory``).
     """
 
     job_id: str
@@ -46,7 +44,7 @@ class QueuedJob:
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job that holds a slot: submitted and not yet over."""
+    """A job that occupies a slot: submitted and not ended."""
 
     job_id: str
     user_id: int
@@ -54,7 +52,7 @@ class RunningJob:
 
 @dataclass(frozen=True, slots=True)
 class Selection:
-    """``job_id`` comes next; ``reason`` says why in words for a card."""
+    """The job to start next, and the reason in words."""
 
     job_id: str
     reason: str
@@ -68,35 +66,35 @@ def select_next(
     per_user: int,
     limits: Mapping[int, int] = _NO_LIMITS,
 ) -> Selection | None:
-    """The job that a free slot goes to; None if nobody waits who may run one more.
+    """Return the job to start in a free slot; None if no waiting member may run one more.
 
-    ``last_started`` holds, by user, when a job of theirs last got a slot. ``per_user`` is how many
-    of a member's jobs may run at once, ``limits`` the members for whom it is another number.
+    ``last_started`` maps user ids to the last start of a job of theirs. ``per_user`` is how many
+    jobs of a member may run at a time; ``limits`` maps user ids to exceptions from it.
     """
     heads: dict[int, QueuedJob] = {}
     for job in waiting:
         head = heads.get(job.user_id)
-        if head is None or _age(job) < _age(head):
+        if head is None or _age_key(job) < _age_key(head):
             heads[job.user_id] = job
     active = Counter(job.user_id for job in running)
 
-    def claim(job: QueuedJob) -> tuple[float, datetime, datetime, str]:
+    def priority(job: QueuedJob) -> tuple[float, datetime, datetime, str]:
         since = last_started.get(job.user_id, _NEVER)
-        return (active[job.user_id] / job.weight, since, *_age(job))
+        return (active[job.user_id] / job.weight, since, *_age_key(job))
 
     eligible = [head for user, head in heads.items() if active[user] < limits.get(user, per_user)]
     if not eligible:
         return None
-    turn = min(eligible, key=claim)
+    job = min(eligible, key=priority)
     if len(heads) == 1:
         reason = "no other member waits"
-    elif active[turn.user_id]:
-        reason = "the other members waiting have as many running"
-    elif turn.user_id in last_started:
-        reason = "this member's last turn is the longest ago"
+    elif active[job.user_id]:
+        reason = "the other waiting members have as many running jobs"
+    elif job.user_id in last_started:
+        reason = "this member was served least recently"
     else:
-        reason = "this member has had no turn yet"
-    return Selection(turn.job_id, reason)
+        reason = "this member has not been served yet"
+    return Selection(job.job_id, reason)
 
 
 def queue_order(
@@ -107,27 +105,29 @@ def queue_order(
     per_user: int,
     limits: Mapping[int, int] = _NO_LIMITS,
 ) -> tuple[Selection, ...]:
-    """The whole line as it would move if nobody joined it; ``reason`` explains each place.
+    """Return the waiting jobs in the order of their start; ``reason`` explains each position.
 
-    The first is ``next_job``'s, unless only members at their limit wait. Then one slot is played
-    through: the job that has run longest ends, the next one starts. Whoever may run nothing at all
-    (a limit of 0) has no place and is left out.
+    The first is that of ``select_next``, unless only members at their limit wait. One slot is
+    simulated: the job that has run longest ends, the next one starts. Jobs of members with a limit
+    of 0 have no position and are left out.
     """
-    line = _Line(waiting, running, last_started, lambda user: limits.get(user, per_user))
-    blocked = line.blocked()
+    simulation = _QueueSimulation(
+        waiting, running, last_started, lambda user: limits.get(user, per_user)
+    )
+    blocked = simulation.blocked()
     own: Counter[int] = Counter()
-    turns: list[Selection] = []
-    for job in line.play():
+    selections: list[Selection] = []
+    for job in simulation.iter_order():
         user = job.user_id
         reason = explain_position(
-            len(turns) + 1,
+            len(selections) + 1,
             own_ahead=own[user],
             members_ahead=len(own) - (user in own),
             own_running=blocked.get(user, 0),
         )
         own[user] += 1
-        turns.append(Selection(job.job_id, reason))
-    return tuple(turns)
+        selections.append(Selection(job.job_id, reason))
+    return tuple(selections)
 
 
 def start_times(
@@ -140,25 +140,27 @@ def start_times(
     per_user: int,
     limits: Mapping[int, int] = _NO_LIMITS,
 ) -> dict[str, float]:
-    """Return, by job id, in how many seconds each waiting job starts if nobody joins the line.
+    """Return, by job id, in how many seconds each waiting job starts if no job is added.
 
-    ``seconds`` says how long each waiting job will run, and each running one still. A job that
-    could never start, for want of slots or by a limit of 0, is left out.
+    ``seconds`` is the duration of each waiting job and the remaining one of each running job. A job
+    that can never start, without slots or with a limit of 0, is left out.
     """
-    line = _Line(waiting, running, last_started, lambda user: limits.get(user, per_user), seconds)
-    return {job.job_id: at for job, at in line.schedule(slots, seconds)}
+    simulation = _QueueSimulation(
+        waiting, running, last_started, lambda user: limits.get(user, per_user), seconds
+    )
+    return {job.job_id: at for job, at in simulation.iter_starts(slots, seconds)}
 
 
 def explain_position(
     position: int, *, own_ahead: int = 0, members_ahead: int = 0, own_running: int = 0
 ) -> str:
-    """A place in the line in words, for the member who holds it.
+    """Return a position in the queue in words, for the member whose request it is.
 
     ``position`` counts from 1. Of the requests before it ``own_ahead`` are the member's own, the
-    others belong to ``members_ahead`` members. ``own_running`` is 0 unless the member must wait for
-    one of so many jobs of their own to end.
+    others belong to ``members_ahead`` members. ``own_running`` is how many jobs the member has
+    running if one of them must end first, else 0.
     """
-    place = "next in line" if position == 1 else f"{_ordinal(position)} in line"
+    place = "next in the queue" if position == 1 else f"{_ordinal(position)} in the queue"
     requests = position - 1 - own_ahead
     parts = []
     if own_ahead:
@@ -181,20 +183,20 @@ def explain_position(
     return f"{place}: {'; '.join(parts)}" if parts else place
 
 
-class _Line:
-    """The line, played through: every job that starts frees a slot for the one after it."""
+class _QueueSimulation:
+    """Simulation of the queue: each job that ends frees its slot for the next one."""
 
     __slots__ = (
-        "_active",
+        "_candidates",
         "_count",
-        "_entries",
-        "_heap",
+        "_current_entries",
+        "_ends",
         "_jobs",
         "_limit",
-        "_own",
+        "_next_rank",
         "_ranks",
         "_running",
-        "_turn",
+        "_waiting_by_user",
     )
 
     def __init__(
@@ -203,136 +205,143 @@ class _Line:
         running: Iterable[RunningJob],
         last_started: Mapping[int, datetime],
         limit: Callable[[int], int],
-        seconds: Mapping[str, float] = _AT_ONCE,
+        seconds: Mapping[str, float] = _NO_DURATIONS,
     ) -> None:
         self._limit = limit
-        self._jobs = sorted(waiting, key=_age)
-        # Places in self._jobs stand for ages, and ranks for moments: small integers compare fast.
-        self._own: dict[int, deque[int]] = {}
-        for place, job in enumerate(self._jobs):
-            self._own.setdefault(job.user_id, deque()).append(place)
-        moments = sorted({last_started[user] for user in self._own if user in last_started})
-        rank_of = {moment: rank for rank, moment in enumerate(moments, start=1)}
+        self._jobs = sorted(waiting, key=_age_key)
+        # Indexes into self._jobs stand for ages, ranks for start times: integers compare fast.
+        self._waiting_by_user: dict[int, deque[int]] = {}
+        for index, job in enumerate(self._jobs):
+            self._waiting_by_user.setdefault(job.user_id, deque()).append(index)
+        starts = sorted(
+            {last_started[user] for user in self._waiting_by_user if user in last_started}
+        )
+        rank_of = {start: rank for rank, start in enumerate(starts, start=1)}
         self._ranks = {
-            user: rank_of[last_started[user]] if user in last_started else 0 for user in self._own
+            user: rank_of[last_started[user]] if user in last_started else 0
+            for user in self._waiting_by_user
         }
-        # Who got a slot first is taken to end first.
+        # The job that started first is assumed to end first.
         held = sorted(running, key=lambda job: (last_started.get(job.user_id, _NEVER), job.job_id))
         self._running = Counter(job.user_id for job in held)
         self._count = count()
-        self._turn = len(self._jobs)  # above every rank that stands for a real moment
-        # Ends of running jobs: the moment, then the order in which they started, and whose.
-        self._active = [
+        self._next_rank = len(self._jobs)  # above the rank of every real start time
+        # Running jobs as (end in seconds, order of start, user id).
+        self._ends = [
             (seconds.get(job.job_id, 0.0), next(self._count), job.user_id) for job in held
         ]
-        heapq.heapify(self._active)
-        self._heap: list[tuple[float, int, int]] = []
-        self._entries: dict[int, tuple[float, int, int]] = {}
-        for user in self._own:
-            self._offer(user)
+        heapq.heapify(self._ends)
+        self._candidates: list[tuple[float, int, int]] = []
+        self._current_entries: dict[int, tuple[float, int, int]] = {}
+        for user in self._waiting_by_user:
+            self._push_oldest(user)
 
     def blocked(self) -> dict[int, int]:
-        """The members who may not run one more, with how many they have running."""
-        return {user: self._running[user] for user in self._own if user not in self._entries}
+        """Return the members at their limit, with their number of running jobs."""
+        return {
+            user: self._running[user]
+            for user in self._waiting_by_user
+            if user not in self._current_entries
+        }
 
-    def play(self) -> Iterator[QueuedJob]:
-        """The jobs in the order in which they would start, whoever started first ending first."""
-        slots = len(self._active)
+    def iter_order(self) -> Iterator[QueuedJob]:
+        """Yield the jobs in order of start, where the job that started first ends first."""
+        slots = len(self._ends)
         while True:
             job = self._start(0.0)
             if job is None:
-                if not self._active:
+                if not self._ends:
                     return
-                self._release()
+                self._end_first()
                 continue
-            if len(self._active) > slots:
-                self._release()
+            if len(self._ends) > slots:
+                self._end_first()
             yield job
 
-    def schedule(
+    def iter_starts(
         self, slots: int, seconds: Mapping[str, float]
     ) -> Iterator[tuple[QueuedJob, float]]:
-        """The jobs with the moment at which each would start, in seconds from now."""
+        """Yield each job with its start, in seconds from now."""
         now = 0.0
         while slots > 0:
-            while len(self._active) < slots:
+            while len(self._ends) < slots:
                 job = self._start(now, seconds)
                 if job is None:
                     break
                 yield job, now
-            if not self._active:
+            if not self._ends:
                 return
-            now = max(now, self._active[0][0])
-            while self._active and self._active[0][0] <= now:
-                self._release()
+            now = max(now, self._ends[0][0])
+            while self._ends and self._ends[0][0] <= now:
+                self._end_first()
 
-    def _start(self, now: float, seconds: Mapping[str, float] = _AT_ONCE) -> QueuedJob | None:
-        """Start the job whose turn it is; None if nobody waits who may run one more."""
-        while self._heap:
-            entry = heapq.heappop(self._heap)
+    def _start(self, now: float, seconds: Mapping[str, float] = _NO_DURATIONS) -> QueuedJob | None:
+        """Start the next job; return None if no waiting member may run one more."""
+        while self._candidates:
+            entry = heapq.heappop(self._candidates)
             job = self._jobs[entry[2]]
             user = job.user_id
-            if self._entries.get(user) != entry:
-                continue  # outdated: a job of theirs has ended since, and a newer entry follows
-            self._turn += 1
-            self._own[user].popleft()
-            self._ranks[user] = self._turn
+            if self._current_entries.get(user) != entry:
+                continue  # outdated: a job of this member has ended since
+            self._next_rank += 1
+            self._waiting_by_user[user].popleft()
+            self._ranks[user] = self._next_rank
             self._running[user] += 1
             end = now + seconds.get(job.job_id, 0.0)
-            heapq.heappush(self._active, (end, next(self._count), user))
-            self._offer(user)
+            heapq.heappush(self._ends, (end, next(self._count), user))
+            self._push_oldest(user)
             return job
         return None
 
-    def _release(self) -> None:
-        """The job that ends first is over."""
-        _, _, user = heapq.heappop(self._active)
+    def _end_first(self) -> None:
+        """End the job that ends first."""
+        _, _, user = heapq.heappop(self._ends)
         self._running[user] -= 1
-        if user in self._own:
-            self._offer(user)
+        if user in self._waiting_by_user:
+            self._push_oldest(user)
 
-    def _offer(self, user: int) -> None:
-        """Enter the member's oldest request into the heap, if they may run one more."""
-        self._entries.pop(user, None)
-        if self._own[user] and self._running[user] < self._limit(user):
-            place = self._own[user][0]
-            load = self._running[user] / self._jobs[place].weight
-            self._entries[user] = (load, self._ranks[user], place)
-            heapq.heappush(self._heap, self._entries[user])
+    def _push_oldest(self, user: int) -> None:
+        """Push the member's oldest request to the heap, if they may run one more."""
+        self._current_entries.pop(user, None)
+        if self._waiting_by_user[user] and self._running[user] < self._limit(user):
+            index = self._waiting_by_user[user][0]
+            load = self._running[user] / self._jobs[index].weight
+            self._current_entries[user] = (load, self._ranks[user], index)
+            heapq.heappush(self._candidates, self._current_entries[user])
 
 
-def _age(job: QueuedJob) -> tuple[datetime, str]:
+def _age_key(job: QueuedJob) -> tuple[datetime, str]:
     return job.queued_at, job.job_id
 
 
 def _ordinal(number: int) -> str:
-    ending = "th" if number % 100 in {11, 12, 13} else _ENDINGS.get(number % 10, "th")
+    ending = "th" if number % 100 in {11, 12, 13} else _ORDINAL_SUFFIXES.get(number % 10, "th")
     return f"{number}{ending}"
 
 
 HISTORY_SIZE: Final = 40
-"""How many of the last runs count: what was true of last month's machines is no forecast."""
+"""How many of the last runs count; older ones may be from other hardware."""
 
 
 @dataclass(frozen=True, slots=True)
 class RuntimeHistory:
-    """What finished jobs took, the newest last: pairs of work units and seconds."""
+    """Durations of finished jobs, newest last: pairs of work units and seconds."""
 
     samples: tuple[tuple[int, float], ...] = ()
 
     def seconds(self, work: int) -> float | None:
-        """What a job of ``work`` units will take; None while nothing was measured.
+        """Return the expected seconds of a job of ``work`` units; None without samples.
 
-        A line through the samples: a median of slopes and a median of what they leave over (the
-        start-up), so that a single run that hung or was cut short hardly moves it.
+        Fits a line by medians (Theil-Sen): the median of slopes, then the median of the remainders
+        (the start-up), so that a single outlier hardly changes it.
         """
-        line = _line(self.samples[-HISTORY_SIZE:])
+        line = _fit_line(self.samples[-HISTORY_SIZE:])
         return None if line is None else line[0] + line[1] * work
 
 
-@lru_cache(maxsize=8)  # it is asked for every job that waits
-def _line(newest: tuple[tuple[int, float], ...]) -> tuple[float, float] | None:
-    """The start-up in seconds, and seconds for each work unit; None while nothing was measured."""
+@lru_cache(maxsize=8)  # called for every waiting job
+def _fit_line(newest: tuple[tuple[int, float], ...]) -> tuple[float, float] | None:
+    """Return the start-up in seconds, and seconds per work unit; None without samples."""
     if not newest:
         return None
     slopes = [
@@ -341,12 +350,12 @@ def _line(newest: tuple[tuple[int, float], ...]) -> tuple[float, float] | None:
         if one != other
     ]
     if not slopes:
-        # Only one size was ever run: nothing tells start-up from work, so time scales.
+        # Only one size was run: start-up and work cannot be told apart, so time scales with work.
         return 0.0, median(took / max(1, done) for done, took in newest)
     slope = max(0.0, median(slopes))
     return max(0.0, median(took - slope * done for done, took in newest)), slope
 
 
 def seconds_left(expected: float, started: datetime, now: datetime) -> float:
-    """Return how long a running job will still take; 0 if it took longer than expected."""
+    """Return the remaining seconds of a running job; 0 if it took longer than expected."""
     return max(0.0, expected - (now - started).total_seconds())

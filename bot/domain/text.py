@@ -1,62 +1,63 @@
-"""Unicode hygiene for what members type: one clean line, nothing in it that only seems absent.
+"""Text normalisation and truncation: one clean line of visible Unicode.
 
-A prompt travels through a shell script, a job document, a log and a chat message; this module
-removes what has broken or disguised any of them. It knows nothing of flags, limits or requests.
+A prompt passes through a shell script, a job document, a log and a chat message; what breaks or
+disguises text in any of them is removed here.
 """
 
 from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal
 from typing import Final
 
-# The flags of England, Scotland and Wales are a black flag, spelt out in tag characters. Anywhere
-# else tag characters are unseen text, which is how instructions are smuggled past a reader.
-_SPELT_FLAG = "\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f"
+# The flags of England, Scotland and Wales are a black flag followed by tag characters. Anywhere
+# else tag characters are invisible text, which can hide instructions from a reader.
+_TAG_FLAG = "\U0001f3f4[\U000e0020-\U000e007e]{1,6}\U000e007f"
 
-_UNSEEN = (
+_INVISIBLE = (
     "\x00-\x08\x0e-\x1f\x7f-\x84\x86-\x9f"  # C0 and C1 controls that are not line breaks or tabs
     "\u00ad\u034f\u061c\u115f\u1160\u17b4\u17b5\u180b-\u180f"  # soft hyphen, joiners, fillers
     "\u200b\u200c\u200e\u200f\u202a-\u202e"  # zero width, bidi marks, embeddings and overrides
     "\u2060-\u206f"  # word joiner, unseen operators, bidi isolates
     "\u3164\ufeff\uffa0\ufff0-\ufffb\U0001bca0-\U0001bca3\U0001d173-\U0001d17a"
     "\U000e0000-\U000e0fff"  # tags and the supplement of variation selectors
-    "\ud800-\udfff"  # halves of a pair, which UTF-8 cannot carry
+    "\ud800-\udfff"  # lone surrogates, which UTF-8 cannot encode
     "\ufdd0-\ufdef"  # not characters, as are the last two of every plane:
     + "".join(chr(plane * 0x10000 + last) for plane in range(17) for last in (0xFFFE, 0xFFFF))
 )
 _LINE_BREAKS = re.compile("[\t-\r\x85\u2028\u2029]")
-_DROPPED = re.compile(f"({_SPELT_FLAG})|[{_UNSEEN}]")
+_REMOVED = re.compile(f"({_TAG_FLAG})|[{_INVISIBLE}]")
 _JOINER = "\u200d"
 _SELECTORS = "\ufe00", "\ufe0f"
-_IGNORABLE = re.compile(f"[{_UNSEEN}\u200d\ufe00-\ufe0f]")
+_IGNORABLE = re.compile(f"[{_INVISIBLE}\u200d\ufe00-\ufe0f]")
 
 MAX_MARKS: Final = 8
-"""Marks that one character may carry: the deepest stack that is really written, a Tibetan one."""
+"""Maximum combining marks on one character: the deepest stack in real use, a Tibetan one."""
 
 BRAILLE_BLANK = "\u2800"
-"""Braille's empty cell counts as a symbol and shows as nothing."""
+"""The empty Braille cell: Unicode counts it as a symbol, but it is blank."""
 
 
 def normalize_text(text: str) -> str:
-    """``text`` as one line in NFC, single spaces inside and none around; idempotent.
+    """Return one line in NFC, single spaces inside and none around; idempotent.
 
-    Line breaks and tabs become spaces. Controls, lone surrogates, bidi controls and characters
-    without width go, except for the joiner, the variation selectors and the tags of emoji. Marks
-    are bounded as in ``bound_marks``.
+    Line breaks and tabs become spaces. Controls, lone surrogates, bidi controls and zero-width
+    characters are removed, except for the joiner, the variation selectors and the tags of emoji.
+    Marks are bounded as in ``bound_marks``.
     """
     one_line = _LINE_BREAKS.sub(" ", text)
-    seen = _DROPPED.sub(lambda match: match[1] or "", one_line)
-    # Normalised before marks are counted, because that can split them, and after, because what is
-    # left over can have another order.
-    bounded = bound_marks(unicodedata.normalize("NFC", seen))
+    visible = _REMOVED.sub(lambda match: match[1] or "", one_line)
+    # Normalised before marks are counted, because that can split them, and after, because the
+    # remaining marks can have another order.
+    bounded = bound_marks(unicodedata.normalize("NFC", visible))
     return " ".join(unicodedata.normalize("NFC", bounded).split())
 
 
 def bound_marks(text: str) -> str:
-    """Return ``text`` with at most MAX_MARKS marks on each character: no pile covers others.
+    """Return ``text`` with at most MAX_MARKS marks on each character; idempotent.
 
-    Of joiners and of variation selectors each character keeps one; idempotent.
+    Each character keeps at most one joiner and one variation selector.
     """
     if text.isascii():
         return text
@@ -82,18 +83,42 @@ def bound_marks(text: str) -> str:
 
 
 def has_visible_characters(text: str) -> bool:
-    """Whether a reader would see anything; joiners, marks and blanks alone are nothing."""
+    """Return whether a reader would see anything; joiners, marks and blanks do not count."""
     return any(_is_visible(char) for char in text)
 
 
 def is_ignorable(char: str) -> bool:
-    """Whether one character neither shows nor parts words: what comparing must look through."""
+    """Return whether a character is invisible and separates no words: comparisons skip it."""
     return _IGNORABLE.match(char) is not None or unicodedata.category(char) == "Cf"
 
 
-def truncate(text: str, most: int = 40) -> str:
-    """``text`` for a message about it, cut to ``most`` characters."""
-    return text if len(text) <= most else text[: most - 1] + "…"
+def truncate(text: str, max_length: int = 40) -> str:
+    """Shorten text to at most ``max_length`` characters, ending in an ellipsis."""
+    return text if len(text) <= max_length else text[: max_length - 1] + "…"
+
+
+def utf16_length(text: str) -> int:
+    """Return the length in UTF-16 units; Discord never counts more than that."""
+    return len(text.encode("utf-16-le", "surrogatepass")) // 2
+
+
+def truncate_utf16(text: str, max_units: int) -> str:
+    """Shorten text to at most ``max_units`` UTF-16 units, ending in an ellipsis.
+
+    Marks are bounded as in ``bound_marks``; no character is split.
+    """
+    text = bound_marks(text)
+    if utf16_length(text) <= max_units:
+        return text
+    kept = text[: max_units - 1]
+    while utf16_length(kept) > max_units - 1:
+        kept = kept[:-1]
+    return kept.rstrip() + "…"
+
+
+def format_credits(credits: Decimal) -> str:
+    """Return an amount of credits such as ``1,234.5``, to four decimals, without end zeros."""
+    return f"{credits:,.4f}".rstrip("0").rstrip(".")
 
 
 def _is_visible(char: str) -> bool:

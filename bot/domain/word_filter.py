@@ -1,9 +1,9 @@
-"""Word rules of the moderators: what they forbid, and whether a text has it in any disguise.
+"""Blocked words of the moderators, found in a text also when they are disguised.
 
 Text and rule are folded to the same plain form: compatibility forms resolved, case and accents
-dropped, look-alike letters turned Latin, unseen characters removed. Digits and signs that stand in
-for letters (``a55``, ``sh!t``) are not folded, since ``50 mm`` is no word; a rule's letter simply
-matches them too. This module knows nothing of where rules are kept or what a breach leads to.
+removed, confusable letters replaced by Latin ones, invisible characters removed. Digits and signs
+in place of letters (``a55``, ``sh!t``) are not folded, since ``50 mm`` is no word; a rule's letter
+matches them as well.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from bot.domain.errors import InvalidRequest
 from bot.domain.text import BRAILLE_BLANK, is_ignorable, normalize_text
 
 # Cyrillic, Greek, Armenian, Latin extensions and small capitals, Cherokee, Lisu; in that order.
-_READ_AS: Mapping[str, str] = {
+_CONFUSABLE_LETTERS: Mapping[str, str] = {
     "a": "аαɑᴀꭺꓮ",
     "ae": "æӕᴁ",
     "b": "вьβƀɓʙᏼꓐ",
@@ -52,9 +52,9 @@ _READ_AS: Mapping[str, str] = {
 }
 
 CONFUSABLES: Mapping[int, str] = {
-    # Cherokee is the one alphabet whose capitals are its folded case.
+    # Cherokee is the only alphabet that casefolds to capitals.
     ord(sign.casefold()): letter
-    for letter, signs in _READ_AS.items()
+    for letter, signs in _CONFUSABLE_LETTERS.items()
     for sign in signs
 } | {
     # Letters in dark circles (U+1F150) and dark squares (U+1F170), which NFKC leaves alone.
@@ -62,7 +62,7 @@ CONFUSABLES: Mapping[int, str] = {
     for first in (0x1F150, 0x1F170)
     for offset in range(26)
 }
-"""Code points that read as one Latin letter, and which; for ``str.translate``."""
+"""Code points that look like a Latin letter, and that letter; for ``str.translate``."""
 
 LEETSPEAK: Mapping[str, str] = {
     "a": "4@",
@@ -84,23 +84,23 @@ LEETSPEAK: Mapping[str, str] = {
     "y": "υγ¥",
     "z": "2",
 }
-"""What may be written for a letter without always meaning it.
+"""Characters that may stand for a letter, but often do not.
 
-These cannot be folded into the letter: ``1`` is an ``i`` or an ``l``, and mostly it is a number;
-the Greek ``ν`` looks like a ``v``, and its capital like an ``N``.
+They cannot be folded into the letter: ``1`` is an ``i`` or an ``l``, and usually a number; the
+Greek ``ν`` looks like a ``v``, and its capital like an ``N``.
 """
 
 
-LONGEST_PATTERN = 100
-"""Characters that a rule may have."""
+MAX_PATTERN_LENGTH = 100
+"""Maximum characters of a rule."""
 
 
 @dataclass(frozen=True, slots=True)
 class WordRule:
-    """One forbidden word or phrase, in plain letters.
+    """Blocked word or phrase, in plain letters.
 
-    ``whole_word``: the rule "ass" leaves "glass" alone. Scripts that do not part words, such as
-    Chinese or Thai, are searched everywhere all the same.
+    ``whole_word``: the rule "ass" does not match "glass". In scripts without spaces between words,
+    such as Chinese or Thai, a rule matches everywhere.
     """
 
     id: int
@@ -110,19 +110,19 @@ class WordRule:
 
 @dataclass(frozen=True, slots=True)
 class WordMatch:
-    """The rule that was broken and the very characters that broke it."""
+    """Matched rule and the characters of the text that matched it."""
 
     rule: WordRule
     excerpt: str
 
 
 def validate_pattern(text: str) -> str:
-    """A moderator's pattern as it should be stored; InvalidRequest if nothing could match it."""
+    """Return a pattern in its stored form. Raises InvalidRequest if nothing could match it."""
     pattern = normalize_text(text)
-    if len(pattern) > LONGEST_PATTERN:
+    if len(pattern) > MAX_PATTERN_LENGTH:
         raise InvalidRequest(
             "pattern",
-            f"The pattern has {len(pattern)} characters, and at most {LONGEST_PATTERN} are "
+            f"The pattern has {len(pattern)} characters, and at most {MAX_PATTERN_LENGTH} are "
             "allowed. Please shorten it.",
         )
     if not _expressions(pattern):
@@ -135,33 +135,34 @@ def validate_pattern(text: str) -> str:
 
 
 def fold_text(text: str) -> str:
-    """The plain form in which texts are compared; idempotent."""
+    """Return the plain form in which texts are compared; idempotent."""
     return "".join(piece for piece, _, _ in _pieces(text))
 
 
 def find_violation(rules: Iterable[WordRule], text: str) -> WordMatch | None:
-    """The first of ``rules`` that ``text`` breaks, with the place that breaks it."""
+    """Return the first of ``rules`` that matches ``text``; None if none does."""
     pieces = _pieces(text)
     folded = "".join(piece for piece, _, _ in pieces)
     gaps = _gaps(folded)
     for rule in rules:
         for start, end in _spans(_expressions(rule.pattern), folded, gaps):
             whole = not rule.whole_word or _is_whole(folded, start, end)
-            if whole and _is_meant(folded[start:end], rule):
+            if whole and _has_letters(folded[start:end], rule):
                 return WordMatch(rule, _excerpt(text, pieces, start, end))
     return None
 
 
 @lru_cache(maxsize=4096)
 def _expressions(pattern: str) -> tuple[re.Pattern[str], ...]:
-    """One for each word of the pattern; all places, also those that overlap, are its group 1."""
+    """Return one expression per word; group 1 finds all matches, also overlapping ones."""
     apart = "".join(" " if _is_separator(char) else char for char in fold_text(pattern))
     return tuple(
-        re.compile(f"(?=({''.join(_letter(char) for char in word)}))") for word in apart.split()
+        re.compile(f"(?=({''.join(_letter_pattern(char) for char in word)}))")
+        for word in apart.split()
     )
 
 
-def _letter(char: str) -> str:
+def _letter_pattern(char: str) -> str:
     return f"[{re.escape(char + LEETSPEAK.get(char, ''))}]"
 
 
@@ -172,9 +173,9 @@ def _is_separator(char: str) -> bool:
 def _spans(
     words: Sequence[re.Pattern[str]], folded: str, gaps: Sequence[int]
 ) -> list[tuple[int, int]]:
-    """Where the words stand in a row, with something between them that is in no word.
+    """Return the spans in which the words follow one another, separated by non-words.
 
-    One expression for the whole phrase would take exponential time on a prompt of exclamation
+    A single expression for the phrase would take exponential time on a prompt of exclamation
     marks, since each of them may be a letter or a separator.
     """
     spans = [match.span(1) for match in words[0].finditer(folded)] if words else []
@@ -191,7 +192,7 @@ def _spans(
 
 
 def _gaps(folded: str) -> list[int]:
-    """For each position, where the spaces, punctuation and symbols right before it begin."""
+    """Return, for each position, the start of the separators right before it."""
     gaps = []
     begin = 0
     for at, char in enumerate(folded):
@@ -201,36 +202,38 @@ def _gaps(folded: str) -> list[int]:
     return gaps
 
 
-def _is_meant(found: str, rule: WordRule) -> bool:
-    """Whether letters were found where the rule has letters: 455 is a number and no disguise."""
+def _has_letters(found: str, rule: WordRule) -> bool:
+    """Return whether the match has letters where the rule has: 455 is a plain number."""
     if any(char.isalpha() for char in found) or not any(char.isdigit() for char in found):
         return True
     return not any(char.isalpha() for char in rule.pattern)
 
 
 def _is_whole(folded: str, start: int, end: int) -> bool:
-    """Whether no word goes on beyond the match."""
+    """Return whether the match is not part of a longer word."""
     before = reversed(folded[:start])
     after = iter(folded[end:])
-    return not _goes_on(folded[start], before) and not _goes_on(folded[end - 1], after)
+    return not _continues_word(folded[start], before) and not _continues_word(
+        folded[end - 1], after
+    )
 
 
-def _goes_on(edge: str, beyond: Iterator[str]) -> bool:
-    """Whether the word with ``edge`` at its end goes on with the characters ``beyond``.
+def _continues_word(edge: str, beyond: Iterator[str]) -> bool:
+    """Return whether the word that ends in ``edge`` continues in the characters ``beyond``.
 
-    Digits around a word do not make it longer, so that "1girl" and "ak47" are found, but digits
-    inside do: in "c1ass" the 1 stands for a letter. A number does go on with digits.
+    Digits around a word do not continue it, so that "1girl" and "ak47" are found, but digits
+    inside do: in "c1ass" the 1 stands for a letter. A number does continue with digits.
     """
     for char in beyond:
         if not char.isdigit():
-            return _in_word(char) and (_in_word(edge) or edge in _SIGNS)
+            return _in_word(char) and (_in_word(edge) or edge in _LEETSPEAK_SIGNS)
         if edge.isdigit():
             return True
     return False
 
 
 def _in_word(char: str) -> bool:
-    return (char.isalpha() or _is_mark(char)) and not _UNPARTED.match(char)
+    return (char.isalpha() or _is_mark(char)) and not _SPACELESS_SCRIPTS.match(char)
 
 
 def _is_mark(char: str) -> bool:
@@ -238,13 +241,13 @@ def _is_mark(char: str) -> bool:
 
 
 def _excerpt(text: str, pieces: Sequence[_Piece], start: int, end: int) -> str:
-    """The part of ``text`` that was folded to the characters from ``start`` to ``end``."""
+    """Return the part of ``text`` that was folded to the characters ``start`` to ``end``."""
     origins = [piece for piece in pieces for _ in piece.folded]
     return text[origins[start].start : origins[end - 1].end]
 
 
 class _Piece(NamedTuple):
-    """A character with its marks, folded, and where it stands in the text."""
+    """Folded form of a character with its marks, and its span in the text."""
 
     folded: str
     start: int
@@ -257,7 +260,7 @@ def _pieces(text: str) -> list[_Piece]:
     for at, char in enumerate(text):
         if is_ignorable(char):
             continue
-        if cluster and not _continues(char):
+        if cluster and not _continues_cluster(char):
             pieces.append(_Piece(_fold_cluster(cluster), start, end))
             cluster = ""
         if not cluster:
@@ -269,8 +272,8 @@ def _pieces(text: str) -> list[_Piece]:
     return pieces
 
 
-def _continues(char: str) -> bool:
-    """Whether the character belongs to the one before: a mark, or a Hangul vowel or final."""
+def _continues_cluster(char: str) -> bool:
+    """Return whether a character belongs to the one before: a mark, Hangul vowel or final."""
     first = unicodedata.normalize("NFKD", char)[0]
     return _is_mark(first) or "\u1160" <= first <= "\u11ff"
 
@@ -280,7 +283,7 @@ def _fold_cluster(cluster: str) -> str:
     plain = ""
     for char in unicodedata.normalize("NFKD", cluster):
         if _is_mark(char):
-            # Accents go. Marks of other scripts are vowels, and stay where they belong.
+            # Accents are removed. Marks of other scripts are vowels, and are kept.
             if plain and not plain[-1].isascii() and not _ACCENTS.match(char):
                 plain += char
         elif char.isspace() or char == BRAILLE_BLANK:
@@ -288,7 +291,7 @@ def _fold_cluster(cluster: str) -> str:
         else:
             plain += char.casefold().translate(CONFUSABLES)
     plain = unicodedata.normalize("NFC", plain)
-    # Some foldings fold again, such as capitals with an iota below.
+    # Some results fold again, such as capitals with an iota below.
     return plain if plain == cluster else fold_text(plain)
 
 
@@ -298,8 +301,8 @@ _ACCENTS = re.compile(
     "\u1ab0-\u1aff\u1dc0-\u1dff\u20d0-\u20ff\ufe20-\ufe2f]"
 )
 # Thai, Lao, Burmese, Khmer, kana and Han: no spaces between words.
-_UNPARTED = re.compile(
+_SPACELESS_SCRIPTS = re.compile(
     "[\u0e00-\u0eff\u1000-\u109f\u1780-\u17ff\u3005-\u30ff\u3400-\u9fff\uf900-\ufaff"
     "\U00020000-\U0003ffff]"
 )
-_SIGNS = frozenset("".join(LEETSPEAK.values()))
+_LEETSPEAK_SIGNS = frozenset("".join(LEETSPEAK.values()))

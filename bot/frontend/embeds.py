@@ -1,7 +1,7 @@
 """From a job to what its card says, in every state of its life. Pure: the present is an argument.
 
 Nothing here is awaited, posted or looked up. Whatever a card says about quota follows the ledger's
-own rule (``bot.services.lifecycle.charged_images``).
+own rule (``bot.domain.job.charged_images``).
 """
 
 from __future__ import annotations
@@ -11,9 +11,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.domain.grid import caption, show_steps
+from bot.domain.grid import caption, format_steps
 from bot.domain.image_engine import UNKNOWN, Painter
-from bot.domain.job import Job, JobState, Row
+from bot.domain.job import Job, JobState, Row, charged_images
+from bot.domain.text import truncate_utf16, utf16_length
 from bot.frontend import components
 from bot.frontend.components import Link, public_links
 from bot.frontend.formatting import (
@@ -25,11 +26,9 @@ from bot.frontend.formatting import (
     pluralize,
     short_id,
     timestamp,
-    truncate,
 )
-from bot.frontend.messages import DESCRIPTION, FIELD_VALUE, EmbedField, MessageContent, utf16_length
+from bot.frontend.messages import DESCRIPTION, FIELD_VALUE, EmbedField, MessageContent
 from bot.services.budget import JobCost, format_cost
-from bot.services.lifecycle import charged_images
 from bot.services.queue import QueuePosition
 
 BAR: Final = 16
@@ -378,7 +377,7 @@ def details_message(
     fields = [
         EmbedField("Seeds", _seeds(job)),
         EmbedField("Size", f"{request.width} × {request.height} px", inline=True),
-        EmbedField("Steps", show_steps(job), inline=True),
+        EmbedField("Steps", format_steps(job), inline=True),
         EmbedField("Model", _painter(job, painter), inline=True),
         EmbedField("Times", _times(job)),
     ]
@@ -398,7 +397,7 @@ def details_message(
 
 def _painter(job: Job, painter: Painter) -> str:
     name = job.painter or painter.show()
-    return f"`{truncate(name.replace('`', ''), 100) or '-'}`"
+    return f"`{truncate_utf16(name.replace('`', ''), 100) or '-'}`"
 
 
 def _times(job: Job) -> str:

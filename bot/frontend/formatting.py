@@ -10,8 +10,7 @@ import re
 from datetime import datetime
 from typing import Final, Literal
 
-from bot.domain.text import bound_marks
-from bot.frontend.messages import utf16_length
+from bot.domain.text import bound_marks, truncate_utf16, utf16_length
 
 # Every sign that begins something in Discord's markdown. The colon and the dot are among them
 # because a bare address or invitation becomes a link by itself.
@@ -48,24 +47,13 @@ def escape_message(text: str) -> str:
     return _QUOTED.sub(r"\\\g<0>", bound_marks(text))
 
 
-def truncate(text: str, most: int) -> str:
-    """``text`` shortened to ``most`` UTF-16 units, an ellipsis where something is missing."""
-    text = bound_marks(text)
-    if utf16_length(text) <= most:
-        return text
-    kept = text[: most - 1]
-    while utf16_length(kept) > most - 1:
-        kept = kept[:-1]
-    return kept.rstrip() + "…"
-
-
 def code_block(text: str, most: int) -> str:
     """``text`` to be copied, in ``most`` units; no two backticks touch, which would end the block.
 
     Requests drop characters without width, so what is pasted back is what was shown.
     """
     inside = re.sub("`(?=`)", "`\u200b", text)
-    return f"```\n{truncate(inside, most - 8)}\n```"
+    return f"```\n{truncate_utf16(inside, most - 8)}\n```"
 
 
 def uncoded(block: str) -> str:

@@ -13,8 +13,9 @@ from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, NotAllowed, RequestError
 from bot.domain.job import Job
+from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
-from bot.frontend.formatting import short_id, truncate
+from bot.frontend.formatting import short_id
 from bot.frontend.messages import OPTION_TEXT, OPTIONS
 from bot.services.queue import Actor
 
@@ -65,7 +66,9 @@ def job_choices(jobs: Iterable[Job], typed: str) -> list[app_commands.Choice[str
     wanted = typed.strip().casefold()
     return [
         app_commands.Choice(
-            name=truncate(f"{short_id(job.id)} · {job.state} · {job.request.prompt}", OPTION_TEXT),
+            name=truncate_utf16(
+                f"{short_id(job.id)} · {job.state} · {job.request.prompt}", OPTION_TEXT
+            ),
             value=job.id,
         )
         for job in jobs

@@ -20,6 +20,7 @@ import discord
 
 from bot.domain.errors import BotError, DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
+from bot.domain.text import utf16_length
 from bot.services.delivery import InteractionRef, StatusMessage
 
 log = logging.getLogger(__name__)
@@ -102,11 +103,6 @@ class MessageContent:
         texts = [self.title, self.description, self.footer]
         texts += [text for field in self.fields for text in (field.name, field.value)]
         return sum(utf16_length(text) for text in texts)
-
-
-def utf16_length(text: str) -> int:
-    """UTF-16 units: however Discord counts, it does not count more."""
-    return len(text.encode("utf-16-le", "surrogatepass")) // 2
 
 
 Outcome = TypeVar("Outcome")

@@ -13,8 +13,8 @@ from typing import Any, Final, TypeAlias
 
 import discord
 
+from bot.domain.text import truncate_utf16, utf16_length
 from bot.frontend.embeds import BLUE
-from bot.frontend.formatting import truncate
 from bot.frontend.messages import (
     DESCRIPTION,
     FIELD_VALUE,
@@ -22,7 +22,6 @@ from bot.frontend.messages import (
     ButtonSpec,
     EmbedField,
     MessageContent,
-    utf16_length,
 )
 from bot.frontend.responses import send_ephemeral, turn_to, with_error_response
 
@@ -60,7 +59,7 @@ def pages_of(lines: Sequence[str], most: int) -> list[list[str]]:
     """Return the lines in as few pages as hold them in ``most`` units each; at least one page."""
     pages: list[list[str]] = [[]]
     room = most
-    for line in (truncate(line, most) for line in lines):
+    for line in (truncate_utf16(line, most) for line in lines):
         if utf16_length(line) > room:
             pages.append([])
             room = most

@@ -10,8 +10,9 @@ from datetime import datetime
 from typing import Final
 
 from bot.domain.quota import Quota, QuotaGrant, QuotaRule, format_window
+from bot.domain.text import utf16_length
 from bot.frontend.formatting import escape_user_text, pluralize, short_id, timestamp
-from bot.frontend.messages import FIELD_VALUE, EmbedField, utf16_length
+from bot.frontend.messages import FIELD_VALUE, EmbedField
 from bot.frontend.pagination import Listing, Section
 from bot.services.quotas import AuditEntry, LedgerEntry, MemberTotals, QuotaReport
 

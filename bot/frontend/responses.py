@@ -16,9 +16,10 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import DeliveryError, InvalidRequest, RequestError, StoreUnavailable
+from bot.domain.text import truncate_utf16
 from bot.frontend.context import get_context
 from bot.frontend.first_response import answer_accepted
-from bot.frontend.formatting import escape_message, truncate
+from bot.frontend.formatting import escape_message
 from bot.frontend.messages import (
     CONTENT,
     NO_MENTIONS,
@@ -94,9 +95,9 @@ async def send_ephemeral(
     if view is not None:
         said["view"] = view
     if text:
-        said["content"] = truncate(text, CONTENT)
+        said["content"] = truncate_utf16(text, CONTENT)
     plain = {
-        "content": truncate(text, CONTENT) or REFUSED.format(number=interaction.id),
+        "content": truncate_utf16(text, CONTENT) or REFUSED.format(number=interaction.id),
         "ephemeral": True,
         "allowed_mentions": NO_MENTIONS,
     }
@@ -151,7 +152,7 @@ async def edit_deferred(
 
     async def edit() -> object:
         return await interaction.edit_original_response(
-            content=truncate(text, CONTENT),
+            content=truncate_utf16(text, CONTENT),
             view=to_view(controls),
             attachments=await open_files(uploads),
             allowed_mentions=NO_MENTIONS,
@@ -160,7 +161,7 @@ async def edit_deferred(
     edited = await insist(edit, get_context(interaction).sleep, seconds=EDIT_SECONDS)
     if edited.outcome is Outcome.LATE and not interaction.response.is_done():
         # What nobody could say of the acknowledgement is known now: it was never made.
-        said: dict[str, Any] = {"content": truncate(text, CONTENT), "ephemeral": True}
+        said: dict[str, Any] = {"content": truncate_utf16(text, CONTENT), "ephemeral": True}
         view = to_view(controls)
         if view is not None:
             said["view"] = view
@@ -174,7 +175,11 @@ async def edit_deferred(
 
 async def add(interaction: discord.Interaction[Any], text: str) -> None:
     """Tell the member privately something more, once there is an answer; a failure is logged."""
-    said = {"content": truncate(text, CONTENT), "ephemeral": True, "allowed_mentions": NO_MENTIONS}
+    said = {
+        "content": truncate_utf16(text, CONTENT),
+        "ephemeral": True,
+        "allowed_mentions": NO_MENTIONS,
+    }
     _note(interaction, await attempt(lambda: _follow_up(interaction, said)))
 
 

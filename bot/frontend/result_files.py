@@ -11,12 +11,13 @@ from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from typing import Final, TypeVar
 
-from bot.domain.grid import LONGEST_ALT_TEXT, alt_text
+from bot.domain.grid import MAX_ALT_TEXT_LENGTH, alt_text
 from bot.domain.job import Job, JobState
+from bot.domain.text import truncate_utf16
 from bot.frontend.components import Link, public_links
 from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.embeds import PREVIEW_FILE, result
-from bot.frontend.formatting import short_id, truncate
+from bot.frontend.formatting import short_id
 from bot.frontend.messages import FileUpload, MessageContent, TooLarge
 from bot.frontend.upload_limits import upload_within_limit
 
@@ -125,7 +126,7 @@ async def build_preview(context: BotContext, job: Job) -> FileUpload | None:
     if path is None:
         return None
     return FileUpload(
-        path, PREVIEW_FILE, truncate(f"So far: {alt_text(job.request)}", LONGEST_ALT_TEXT)
+        path, PREVIEW_FILE, truncate_utf16(f"So far: {alt_text(job.request)}", MAX_ALT_TEXT_LENGTH)
     )
 
 

@@ -1,1 +1,1 @@
-"""Old name of bot.txt2img, for jobs that are running; goes with the next release."""
+"""Old name of bot.txt2img, kept for running jobs; to be removed in the next release."""

@@ -1,4 +1,4 @@
-"""Old module path of bot.txt2img: rendered scripts of the release before call it. Goes with the next release."""
+"""Run bot.txt2img by its old name, which scripts of running jobs call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Old module path of bot.txt2img.upscale: rendered scripts of the release before call it."""
+"""Run bot.txt2img.upscale by its old name, which scripts of running jobs call."""
 
 from __future__ import annotations
 

@@ -20,6 +20,7 @@ from bot.concurrency import Backoff, cancel_and_wait
 from bot.domain.errors import BackendError
 from bot.domain.events import FailureReason
 from bot.domain.job import Job
+from bot.domain.text import format_credits
 from bot.domain.workflow.document import Workflow
 from bot.services.supervision import keep_running
 from bot.store import jobs as job_table
@@ -27,7 +28,7 @@ from bot.store.database import Database
 from bot.store.job_queries import JobCost
 from bot.store.jobs import JobRepository
 
-__all__ = ["BudgetLimits", "BudgetService", "JobCost", "format_cost", "format_credits"]
+__all__ = ["BudgetLimits", "BudgetService", "JobCost", "format_cost"]
 
 log = logging.getLogger(__name__)
 
@@ -45,11 +46,6 @@ class BudgetLimits:
 
     total: Decimal | None = None
     per_server: Decimal | None = None
-
-
-def format_credits(credits: Decimal) -> str:
-    """Return an amount as people read it: ``1,234.5``, to a ten-thousandth."""
-    return f"{credits:,.4f}".rstrip("0").rstrip(".")
 
 
 def format_cost(credits: JobCost) -> str:

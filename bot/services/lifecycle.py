@@ -21,7 +21,7 @@ from bot.domain.events import (
     RowProgress,
     RowStarted,
 )
-from bot.domain.job import Job, JobState, apply_event
+from bot.domain.job import Job, apply_event, charged_images
 from bot.store import jobs as job_table
 from bot.store import ledger
 from bot.store.database import Database
@@ -132,17 +132,6 @@ def settle_quota(connection: sqlite3.Connection, job: Job, at: datetime) -> None
     else:
         actor = job.cancelled_by or 0
         ledger.refund(connection, job.id, at=at, actor_id=actor, reason=job.cause or job.state)
-
-
-def charged_images(job: Job) -> int:
-    """Return the images to charge: of the delivered rows or, if cancelled, of the ready ones.
-
-    A failed job costs nothing.
-    """
-    if job.state is JobState.FAILED:
-        return 0
-    rows = job.fetched_rows if job.state is JobState.FINISHED else job.ready_rows
-    return len(rows) * job.request.samples
 
 
 def _merge_progress(seen: Job, saved: Job) -> Job:

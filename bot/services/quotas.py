@@ -81,8 +81,8 @@ class QuotaRuleChange:
 
 def validate_window(field: str, length: timedelta) -> None:
     """Raise InvalidRequest unless ``length`` is from one second to the longest window."""
-    if not timedelta(seconds=1) <= length <= quotas.LONGEST_WINDOW:
-        longest = quotas.format_window(quotas.LONGEST_WINDOW)
+    if not timedelta(seconds=1) <= length <= quotas.MAX_WINDOW:
+        longest = quotas.format_window(quotas.MAX_WINDOW)
         raise InvalidRequest(field, f"{field} must be from 1s to {longest}, for example 24h or 7d.")
 
 

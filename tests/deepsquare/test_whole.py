@@ -16,8 +16,8 @@ from PIL import Image
 
 from bot.domain.grid import GridGeometry
 from bot.domain.job import JobState
+from bot.domain.text import format_credits
 from bot.playground.server import Playground
-from bot.services.budget import format_credits
 from bot.store.database import Database
 from bot.store.job_queries import JobCost
 from bot.store.jobs import JobRepository

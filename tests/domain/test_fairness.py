@@ -50,20 +50,20 @@ def test_the_only_member_waiting_goes_by_age() -> None:
 def test_who_has_nothing_running_goes_before_who_has() -> None:
     waiting = [wait("a", ADA, 0), wait("b", BEN, 5)]
     turn = select_next(waiting, [RunningJob("r", ADA)], {BEN: at(-1)}, per_user=2)
-    assert turn == Selection("b", "this member's last turn is the longest ago")
+    assert turn == Selection("b", "this member was served least recently")
 
 
 def test_who_never_had_a_turn_goes_before_who_had() -> None:
     waiting = [wait("a", ADA, 0), wait("b", BEN, 5)]
     turn = select_next(waiting, [], {ADA: at(-600)}, per_user=1)
-    assert turn == Selection("b", "this member has had no turn yet")
+    assert turn == Selection("b", "this member has not been served yet")
 
 
 def test_with_equal_claims_the_longest_wait_decides() -> None:
     waiting = [wait("z", ADA, 0), wait("b", BEN, 5)]
     running = [RunningJob("r", ADA), RunningJob("s", BEN)]
     turn = select_next(waiting, running, {ADA: at(-9), BEN: at(-9)}, per_user=2)
-    assert turn == Selection("z", "the other members waiting have as many running")
+    assert turn == Selection("z", "the other waiting members have as many running jobs")
 
 
 def test_a_member_at_the_limit_is_passed_over() -> None:
@@ -81,7 +81,7 @@ def test_a_members_own_limit_counts_instead_of_everybodys() -> None:
     assert select_next(waiting, running, {}, per_user=1, limits={ADA: 2}) is not None
     assert select_next(waiting, [], {}, per_user=1, limits={ADA: 0}) is None
     assert queue_order([*waiting, wait("b", BEN, 1)], [], {}, per_user=1, limits={ADA: 0}) == (
-        Selection("b", "next in line"),
+        Selection("b", "next in the queue"),
     )
 
 
@@ -116,11 +116,11 @@ def test_the_line_says_to_everybody_what_goes_first() -> None:
         wait("c2", CYD, 4),
     ]
     assert queue_order(waiting, [], {}, per_user=1) == (
-        Selection("a1", "next in line"),
-        Selection("b1", "2nd in line: starts after 1 other member's request"),
-        Selection("c1", "3rd in line: starts after 2 other members' requests"),
-        Selection("a2", "4th in line: your 2nd request; 2 members go first"),
-        Selection("c2", "5th in line: your 2nd request; 2 members go first"),
+        Selection("a1", "next in the queue"),
+        Selection("b1", "2nd in the queue: starts after 1 other member's request"),
+        Selection("c1", "3rd in the queue: starts after 2 other members' requests"),
+        Selection("a2", "4th in the queue: your 2nd request; 2 members go first"),
+        Selection("c2", "5th in the queue: your 2nd request; 2 members go first"),
     )
 
 
@@ -128,28 +128,28 @@ def test_who_is_at_the_limit_is_told_what_they_wait_for() -> None:
     waiting = [wait("a1", ADA, 0), wait("b1", BEN, 9), wait("b2", BEN, 9)]
     running = [RunningJob("r", ADA)]
     assert queue_order(waiting, running, {ADA: at(-5)}, per_user=1) == (
-        Selection("b1", "next in line"),
+        Selection("b1", "next in the queue"),
         Selection(
             "a1",
-            "2nd in line: starts after 1 other member's request; "
+            "2nd in the queue: starts after 1 other member's request; "
             "waits until your running request ends",
         ),
-        Selection("b2", "3rd in line: your 2nd request; 1 member goes first"),
+        Selection("b2", "3rd in the queue: your 2nd request; 1 member goes first"),
     )
     alone = queue_order(waiting[:1], [RunningJob("r", ADA), RunningJob("s", ADA)], {}, per_user=2)
-    assert alone == (Selection("a1", "next in line: waits until one of your requests ends"),)
+    assert alone == (Selection("a1", "next in the queue: waits until one of your requests ends"),)
 
 
 @pytest.mark.parametrize(
     ("place", "sentence"),
     [
-        ((1, 0, 0), "next in line"),
-        ((2, 1, 0), "2nd in line: your 2nd request"),
-        ((4, 0, 1), "4th in line: starts after 3 requests of 1 other member"),
-        ((6, 0, 3), "6th in line: starts after 5 requests of 3 other members"),
-        ((11, 0, 10), "11th in line: starts after 10 other members' requests"),
-        ((21, 20, 0), "21st in line: your 21st request"),
-        ((113, 12, 7), "113th in line: your 13th request; 7 members go first"),
+        ((1, 0, 0), "next in the queue"),
+        ((2, 1, 0), "2nd in the queue: your 2nd request"),
+        ((4, 0, 1), "4th in the queue: starts after 3 requests of 1 other member"),
+        ((6, 0, 3), "6th in the queue: starts after 5 requests of 3 other members"),
+        ((11, 0, 10), "11th in the queue: starts after 10 other members' requests"),
+        ((21, 20, 0), "21st in the queue: your 21st request"),
+        ((113, 12, 7), "113th in the queue: your 13th request; 7 members go first"),
     ],
 )
 def test_places_read_as_english(place: tuple[int, int, int], sentence: str) -> None:

@@ -13,7 +13,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.request_parsing import FLAG_FIELDS, MIDJOURNEY, RawOption, is_flag, parse_flags
+from bot.domain.request_parsing import (
+    FLAG_FIELDS,
+    MIDJOURNEY_FLAGS,
+    RawOption,
+    is_flag,
+    parse_flags,
+)
 from bot.domain.text import normalize_text
 
 PHRASES = {"style": ("oil", "Oil  Painting", ""), "model": ("sd-2-1",)}
@@ -118,9 +124,9 @@ def test_prose_without_flags_is_given_back_unchanged(text: str) -> None:
 @pytest.mark.parametrize(
     ("text", "named"),
     [
-        *((f"cat --{name} 5", f"--{name} is") for name in sorted(MIDJOURNEY)),
-        *((f"cat --{name}", f"--{name} is") for name in sorted(MIDJOURNEY)),
-        *((f"cat --{name}=5 --ar 1:1", f"--{name} is") for name in sorted(MIDJOURNEY)),
+        *((f"cat --{name} 5", f"--{name} is") for name in sorted(MIDJOURNEY_FLAGS)),
+        *((f"cat --{name}", f"--{name} is") for name in sorted(MIDJOURNEY_FLAGS)),
+        *((f"cat --{name}=5 --ar 1:1", f"--{name} is") for name in sorted(MIDJOURNEY_FLAGS)),
         ("cat --v 5 --tile --ar 16:9", "--v and --tile are"),
         ("--q 2 cat --V 5 --foo --v 6 —s 750 -- x", "--q, --v and --s are"),
         ("cat --v5 --niji6 --s750", "--v, --niji and --s are"),
@@ -140,11 +146,11 @@ def test_prose_without_flags_is_given_back_unchanged(text: str) -> None:
 def test_all_flags_of_midjourney_are_named_in_one_sentence(text: str, named: str) -> None:
     with pytest.raises(InvalidRequest) as refusal:
         parse_flags(text, PHRASES)
-    ending = "it" if named.endswith(" is") else "them"
-    has = "has" if ending == "it" else "have"
-    sentence = f"{named} Midjourney's and {has} no effect here; remove {ending}."
+    one = named.endswith(" is")
+    what = "a Midjourney flag and has" if one else "Midjourney flags and have"
+    sentence = f"{named} {what} no effect here. Remove {'it' if one else 'them'}."
     assert str(refusal.value) == sentence
-    assert refusal.value.field == named.split(" ")[0].rstrip(",")
+    assert refusal.value.field == named.split(" ", maxsplit=1)[0].rstrip(",")
 
 
 def test_a_style_of_that_name_is_a_style_and_not_midjourneys() -> None:

@@ -22,9 +22,9 @@ from bot.domain.events import (
 )
 from bot.domain.grid import (
     BORDER,
-    LONGEST_ALT_TEXT,
-    PREVIEW_SIDE,
-    WEBP_SIDE,
+    MAX_ALT_TEXT_LENGTH,
+    MAX_PREVIEW_SIDE,
+    MAX_WEBP_SIDE,
     Box,
     GridGeometry,
     alt_text,
@@ -136,8 +136,8 @@ def test_every_encoding_fits_the_side_and_each_is_smaller_than_the_last(
     methods = encodings(geometry, side)
     for encoding in methods:
         width, height = encoding.size(geometry.size)
-        assert 1 <= width <= min(side, WEBP_SIDE, geometry.size[0])
-        assert 1 <= height <= min(side, WEBP_SIDE, geometry.size[1])
+        assert 1 <= width <= min(side, MAX_WEBP_SIDE, geometry.size[0])
+        assert 1 <= height <= min(side, MAX_WEBP_SIDE, geometry.size[1])
     assert methods[0].format == "png"
     assert methods[0].quality is None
     assert [encoding.format for encoding in methods[1:]] == ["jpeg"] + ["webp"] * (len(methods) - 2)
@@ -153,8 +153,8 @@ def test_a_grid_within_the_preview_is_first_tried_whole_and_without_loss() -> No
 def test_a_grid_beyond_the_preview_is_scaled_to_it() -> None:
     wide = GridGeometry(1024, 768, 2, 8)
     best = encodings(wide)[0]
-    assert best.size(wide.size)[0] == PREVIEW_SIDE
-    assert wide.scaled_to(100_000) == 1
+    assert best.size(wide.size)[0] == MAX_PREVIEW_SIDE
+    assert wide.max_scale(100_000) == 1
 
 
 def test_the_smallest_encoding_of_the_largest_grid_is_small_enough_for_any_limit() -> None:
@@ -216,9 +216,9 @@ def test_a_caption_says_what_is_missing_and_which_style_was_added() -> None:
     assert caption(job).endswith("· style ink")
 
 
-def test_a_caption_of_an_enlarged_picture_names_where_it_comes_from() -> None:
+def test_a_caption_of_an_upscaled_picture_names_where_it_comes_from() -> None:
     request = replace(REQUEST, rows=1, samples=1, origin=SourceImage("b" * 16, 2, 3))
-    assert caption(collected(request, (1,))) == "picture 3 of row 2, enlarged · seed 1001 · sd-2-1"
+    assert caption(collected(request, (1,))) == "picture 3 of row 2, upscaled · seed 1001 · sd-2-1"
     single = replace(request, origin=None)
     assert caption(collected(single, (1,))).startswith("1 picture · 768 × 512 px")
 
@@ -232,10 +232,10 @@ def test_alternative_texts_say_what_there_is_and_what_was_asked_for() -> None:
 
 def test_a_long_prompt_is_cut_with_an_ellipsis() -> None:
     text = alt_text(replace(REQUEST, prompt="a " * 1000))
-    assert len(text) <= LONGEST_ALT_TEXT
+    assert len(text) <= MAX_ALT_TEXT_LENGTH
     assert text.endswith(" a…")
     emoji = alt_text(replace(REQUEST, prompt="🦊" * 1000))
-    assert len(emoji.encode("utf-16-le")) // 2 in {LONGEST_ALT_TEXT - 1, LONGEST_ALT_TEXT}
+    assert len(emoji.encode("utf-16-le")) // 2 in {MAX_ALT_TEXT_LENGTH - 1, MAX_ALT_TEXT_LENGTH}
     assert emoji.endswith("🦊…")
 
 
@@ -243,4 +243,4 @@ def test_a_long_prompt_is_cut_with_an_ellipsis() -> None:
 @given(st.text(max_size=1500))
 def test_an_alternative_text_always_fits(prompt: str) -> None:
     text = alt_text(replace(REQUEST, prompt=prompt))
-    assert len(text.encode("utf-16-le", "surrogatepass")) // 2 <= LONGEST_ALT_TEXT
+    assert len(text.encode("utf-16-le", "surrogatepass")) // 2 <= MAX_ALT_TEXT_LENGTH

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
 from bot.domain.errors import IllegalTransition
@@ -29,7 +31,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
-from bot.domain.job import Job, JobState, Row, apply_event
+from bot.domain.job import Job, JobState, Row, apply_event, charged_images
 from tests.domain.job_factories import (
     COLLECTING,
     DELIVERING,
@@ -114,7 +116,7 @@ def test_a_row_that_the_job_does_not_have_is_a_bug() -> None:
     for row in (0, 3):
         with pytest.raises(IllegalTransition, match=f"row {row} of a job with 2 rows"):
             after(*RUNNING, RowStarted(row, 1))
-    with pytest.raises(IllegalTransition, match="collected"):
+    with pytest.raises(IllegalTransition, match="fetched rows"):
         after(*COLLECTING, ResultsFetched((1, 3)))
 
 
@@ -183,7 +185,7 @@ def test_published_rows_count_whatever_the_last_word_says() -> None:
         ((), Exited(137), FailureReason.DIED, "exit status 137"),
         ((), Exited(None), FailureReason.DIED, "no exit status"),
         ((), Exited(1, "node lost"), FailureReason.DIED, "node lost"),
-        ((), Exited(0), FailureReason.FILES_MISSING, "left no picture"),
+        ((), Exited(0), FailureReason.FILES_MISSING, "made no picture"),
         ((RowFailed(1, 1), RowFailed(2, 1)), Exited(1), FailureReason.ROWS_FAILED, "No row"),
         ((), FundsExhausted(), FailureReason.OUT_OF_FUNDS, "ran out"),
         ((), Failed(FailureReason.TIME_LIMIT, "Too slow."), FailureReason.TIME_LIMIT, "Too slow."),
@@ -327,3 +329,14 @@ def test_a_result_that_was_kept_is_delivered_later_and_then_never_again() -> Non
     assert apply_event(kept, Redelivered("kept"), LATER) == kept
     assert apply_event(kept, Delivered("channel", message), LATER) == kept
     assert apply_event(later, Redelivered("direct"), LATER) == later
+
+
+@pytest.mark.parametrize(
+    ("state", "rows_charged"),
+    [(JobState.FAILED, 0), (JobState.FINISHED, 1), (JobState.CANCELLED, 2)],
+)
+def test_an_ended_job_is_charged_by_its_state(state: JobState, rows_charged: int) -> None:
+    """Charge nothing for a failed job, else the delivered or the ready rows."""
+    job = after(*ONE_READY, RowReady(2, 101, artifact("row-02")))
+    ended = replace(job, state=state, fetched_rows=(2,))
+    assert charged_images(ended) == rows_charged * REQUEST.samples

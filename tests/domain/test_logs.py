@@ -7,7 +7,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.events import Finished, RowFailed, RowProgress, RowStarted, Started
-from bot.domain.log_parser import LINE_LIMIT, TEXT_LIMIT, LogItem, LogOutput, LogParser
+from bot.domain.log_parser import MAX_LINE_BYTES, MAX_TEXT_LENGTH, LogItem, LogOutput, LogParser
 from tests.domain.signed_lines import KEY, ROW_DONE, ROWS, URL, b64, events, read, signed
 
 
@@ -57,7 +57,7 @@ log_pieces = st.one_of(
             (signed("@@sd1 3 row-failed row=1 rc=1") + "\n").encode(),
             "[row 1] DDIM Sampler:  12%|█▎        | 6/50 [00:03<00:22,  2.00it/s]\n".encode(),
             b"\r[row 2] Sampling:   0%|          | 0/1 [00:00<?, ?it/s]\x1b[A\n",
-            b"x" * (LINE_LIMIT + 7),
+            b"x" * (MAX_LINE_BYTES + 7),
         ]
     ),
 )
@@ -84,7 +84,7 @@ def test_text_is_short_visible_and_on_one_line(pieces: list[bytes]) -> None:
     parser = LogParser(KEY, ROWS)
     for item in parser.feed(b"".join(pieces)) + parser.close():
         if isinstance(item, LogOutput):
-            assert 0 < len(item.text) <= TEXT_LIMIT
+            assert 0 < len(item.text) <= MAX_TEXT_LENGTH
             assert not set(item.text) & set("\n\r\t\x1b\x00\u2028\u202e")
             assert item.row is None or 1 <= item.row <= ROWS
 
@@ -200,7 +200,7 @@ def test_a_rows_percentage_only_ever_grows_and_is_told_only_when_it_does(
 def test_a_line_without_end_is_cut_and_the_next_is_read() -> None:
     parser = LogParser(KEY, ROWS)
     for _ in range(100):
-        assert parser.feed(b"x" * LINE_LIMIT) == ()
+        assert parser.feed(b"x" * MAX_LINE_BYTES) == ()
     text, event = parser.feed(b"\n" + signed("@@sd1 5 done ok=3 failed=1").encode() + b"\n")
     assert text == LogOutput(None, "x" * 499 + "…")
     assert event == Finished(3, 1)

@@ -16,7 +16,7 @@ from bot.domain.events import (
     RowStarted,
     Scheduled,
 )
-from bot.domain.grid import caption, show_steps
+from bot.domain.grid import caption, format_steps
 from bot.domain.image_engine import SCRIPT, SKETCH, UNKNOWN, Painted, Painter, script_steps
 from bot.domain.job import Job
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
@@ -113,11 +113,11 @@ def test_a_shape_is_never_fitted_below_the_minimum(width: int, ratio: str) -> No
 @pytest.mark.parametrize(
     ("text", "limits", "said"),
     [
-        ("a cat", {"width": 128, "height": 128}, "that this server uses is too small"),
+        ("a cat", {"width": 128, "height": 128}, "This server's picture size is too small"),
         ("a cat", {"width": 128, "height": 128}, "for example --size 512x512"),
         ("a cat --size 128x128", {"width": 128, "height": 128}, "--size is too small"),
-        ("a cat --ar 1:1", {"width": 64, "height": 64, "max_pixels": 4096}, "no larger one"),
-        ("a cat", {"width": 64, "height": 64, "max_pixels": 4096}, "no larger one is allowed"),
+        ("a cat --ar 1:1", {"width": 64, "height": 64, "max_pixels": 4096}, "No larger size"),
+        ("a cat", {"width": 64, "height": 64, "max_pixels": 4096}, "No larger size is allowed"),
         ("a cat", {"width": 64, "height": 64, "max_pixels": 70_000}, "65536 pixels or more."),
     ],
 )
@@ -158,8 +158,8 @@ def test_where_there_is_one_painter_the_request_names_no_model(
     ("painter", "named", "said"),
     [
         (SKETCHED, "wd-1-4", "this server draws without a model, not wd-1-4"),
-        (FOLDER, "sd-1-5", "this server paints with wd-1-4 only, not sd-1-5"),
-        (HUB, "wd-1-4", "paints with stabilityai/sdxl-turbo only"),
+        (FOLDER, "sd-1-5", "this server uses only wd-1-4, not sd-1-5"),
+        (HUB, "wd-1-4", "this server uses only stabilityai/sdxl-turbo, not wd-1-4"),
     ],
 )
 def test_a_model_that_would_not_be_used_is_refused(painter: Painter, named: str, said: str) -> None:
@@ -214,7 +214,7 @@ def test_a_caption_names_what_really_painted(
     painted: tuple[Painted | None, ...], said: str, steps: str
 ) -> None:
     job = run(*painted)
-    assert (job.painter, show_steps(job)) == (said, steps)
+    assert (job.painter, format_steps(job)) == (said, steps)
     assert caption(job).endswith(f" · {steps} · {said}")
 
 

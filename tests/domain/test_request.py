@@ -209,7 +209,7 @@ def test_a_stored_request_with_a_wrong_type_is_refused_by_name(key: str) -> None
 
 def test_a_stored_request_that_lacks_or_exceeds_is_refused() -> None:
     stored = parse("an oak").to_dict()
-    with pytest.raises(ValueError, match="more in it"):
+    with pytest.raises(ValueError, match="request: unknown keys"):
         Request.from_dict({**stored, "later": 1})
     with pytest.raises(ValueError, match="request: seed is None"):
         Request.from_dict({key: value for key, value in stored.items() if key != "seed"})

@@ -165,7 +165,7 @@ def test_every_source_can_be_a_parameter() -> None:
 
 def test_a_negative_prompt_for_a_workflow_that_takes_none_is_the_members_to_mend() -> None:
     template = Template.load(smallest("  PROMPT: {from: prompt}"), "plain")
-    with pytest.raises(InvalidRequest, match="cannot take a negative prompt") as caught:
+    with pytest.raises(InvalidRequest, match="does not support negative prompts") as caught:
         render(template, REQUEST, TICKET)
     assert caught.value.field == "negative"
     assert environment(render(template, replace(REQUEST, negative=""), TICKET)) == {
@@ -301,5 +301,5 @@ def test_tasks_gpus_and_the_loop_follow_the_number_of_rows(
     assert loop is not None
     assert loop.range is not None
     assert list(loop.range.numbers) == list(range(1, rows + 1))
-    assert workflow.total_gpus == workflow.resources.tasks == rows
+    assert workflow.resources.gpus == workflow.resources.tasks == rows
     assert environment(workflow)["SEED_BASE"] == str(seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
+from decimal import Decimal
 
 import pytest
 from hypothesis import given, settings
@@ -12,10 +13,13 @@ from hypothesis import strategies as st
 from bot.domain.text import (
     MAX_MARKS,
     bound_marks,
+    format_credits,
     has_visible_characters,
     is_ignorable,
     normalize_text,
     truncate,
+    truncate_utf16,
+    utf16_length,
 )
 
 
@@ -141,3 +145,38 @@ def test_no_character_carries_more_than_it_can(text: str) -> None:
         assert pile.count("\ufe0f") <= 1
         assert len(pile.replace("\u200d", "").replace("\ufe0f", "")) <= MAX_MARKS
     assert bound_marks(bound_marks(text)) == bound_marks(text)
+
+
+@pytest.mark.parametrize(
+    ("text", "max_units", "shown"),
+    [
+        ("ab", 4, "ab"),
+        ("abcd", 4, "abcd"),
+        ("abcdef", 4, "abc…"),
+        ("ab cdef", 4, "ab…"),
+        ("😀😀😀", 6, "😀😀😀"),
+        ("😀😀😀", 5, "😀😀…"),
+        ("😀😀😀", 4, "😀…"),
+        ("\ud800\ud800\ud800", 2, "\ud800…"),
+        ("a" + "\u0301" * 20, 99, "a" + "\u0301" * MAX_MARKS),
+    ],
+)
+def test_text_is_truncated_by_utf16_units(text: str, max_units: int, shown: str) -> None:
+    assert truncate_utf16(text, max_units) == shown
+    assert utf16_length(shown) <= max_units
+
+
+@pytest.mark.parametrize(
+    ("amount", "shown"),
+    [
+        ("0", "0"),
+        ("0.00001", "0"),
+        ("0.50", "0.5"),
+        ("100", "100"),
+        ("848.80005", "848.8"),
+        ("1234567.1234", "1,234,567.1234"),
+        ("1E+6", "1,000,000"),
+    ],
+)
+def test_credits_have_at_most_four_decimals(amount: str, shown: str) -> None:
+    assert format_credits(Decimal(amount)) == shown

@@ -10,7 +10,7 @@ from bot.domain.errors import InvalidRequest
 from bot.domain.word_filter import (
     CONFUSABLES,
     LEETSPEAK,
-    LONGEST_PATTERN,
+    MAX_PATTERN_LENGTH,
     WordMatch,
     WordRule,
     find_violation,
@@ -158,7 +158,7 @@ def test_a_pattern_that_could_never_match_is_refused(text: str) -> None:
 
 
 def test_a_pattern_that_is_too_long_is_refused_with_both_numbers() -> None:
-    assert validate_pattern("a" * LONGEST_PATTERN)
+    assert validate_pattern("a" * MAX_PATTERN_LENGTH)
     with pytest.raises(InvalidRequest, match="101 characters, and at most 100"):
         validate_pattern("a" * 101)
 

@@ -35,7 +35,7 @@ def problem(document: object) -> WorkflowError:
 def test_a_document_is_read_into_types() -> None:
     workflow = Workflow.from_dict(SMALL)
     assert workflow.resources == Resources(2, 8, 8000, 2)
-    assert workflow.total_gpus == 2
+    assert workflow.resources.gpus == 2
     assert workflow.input == Transport(http=Http("https://transfer.example.org/get/a/b"))
     rows, launched, waiting, module, items = workflow.steps
     assert rows.loop is not None

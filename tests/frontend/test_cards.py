@@ -15,6 +15,7 @@ from bot.domain.events import Artifact, FailureReason, MessageRef
 from bot.domain.image_engine import Painted
 from bot.domain.job import Job, JobState, Row, new_job
 from bot.domain.request import Author, ChannelRef, Request, SourceImage
+from bot.domain.text import utf16_length
 from bot.frontend import messages as limits
 from bot.frontend.commands.queue import own_lines
 from bot.frontend.components import (
@@ -26,7 +27,7 @@ from bot.frontend.components import (
     result_components,
 )
 from bot.frontend.embeds import QueueInfo, details_message, job_message, posted_elsewhere, result
-from bot.frontend.messages import ButtonSpec, MessageContent, SelectSpec, utf16_length
+from bot.frontend.messages import ButtonSpec, MessageContent, SelectSpec
 from bot.services.queue import QueuePosition
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -85,12 +86,12 @@ def labels(card: MessageContent) -> list[str]:
 
 def test_a_waiting_card_says_place_reason_estimate_and_price() -> None:
     position = QueuePosition(
-        2, "2nd in line: starts after 1 other member's request", timedelta(minutes=3)
+        2, "2nd in the queue: starts after 1 other member's request", timedelta(minutes=3)
     )
 
     card = job_message(a_job(), NOW, QueueInfo(position, left=108, notice="The machines are away."))
 
-    assert "**2nd in line.** Starts after 1 other member's request." in card.description
+    assert "**2nd in the queue.** Starts after 1 other member's request." in card.description
     assert f"<t:{int(NOW.timestamp()) + 180}:R>" in card.description
     assert "Takes 12 images of your quota; 108 left after it." in card.description
     assert "The machines are away." in card.description
@@ -98,9 +99,9 @@ def test_a_waiting_card_says_place_reason_estimate_and_price() -> None:
 
 
 def test_a_waiting_card_promises_nothing_that_was_not_measured() -> None:
-    unknown = job_message(a_job(), NOW, QueueInfo(QueuePosition(1, "next in line", None)))
+    unknown = job_message(a_job(), NOW, QueueInfo(QueuePosition(1, "next in the queue", None)))
     soon = job_message(
-        a_job(), NOW, QueueInfo(QueuePosition(1, "next in line", timedelta(seconds=1)))
+        a_job(), NOW, QueueInfo(QueuePosition(1, "next in the queue", timedelta(seconds=1)))
     )
 
     assert "no estimate yet" in unknown.description
@@ -111,7 +112,7 @@ def test_a_waiting_card_promises_nothing_that_was_not_measured() -> None:
 @pytest.mark.parametrize("seconds", [0, 1, 14.9, 15, 60, 4000])
 @pytest.mark.parametrize("late", [False, True])
 def test_an_answer_that_nobody_edits_says_how_long_and_not_when(seconds: float, late: bool) -> None:
-    position = QueuePosition(2, "2nd in line", timedelta(seconds=seconds), late)
+    position = QueuePosition(2, "2nd in the queue", timedelta(seconds=seconds), late)
     live = job_message(a_job(), NOW, QueueInfo(position)).description
     still = job_message(a_job(), NOW, QueueInfo(position, live=False)).description
     lines = own_lines([a_job()], {a_job().id: position})[0]
@@ -462,7 +463,7 @@ def assert_within_limits(card: MessageContent) -> None:
 @settings(deadline=None, max_examples=80)
 def test_any_job_gives_cards_within_discords_limits(job: Job, said: str) -> None:
     waiting = QueueInfo(
-        QueuePosition(3, "3rd in line: your 2nd request", timedelta(hours=1)), 4, said
+        QueuePosition(3, "3rd in the queue: your 2nd request", timedelta(hours=1)), 4, said
     )
     assert_within_limits(job_message(job, NOW, waiting, preview=True))
     assert_within_limits(details_message(job))

@@ -35,10 +35,10 @@ async def test_the_line_shows_places_reasons_and_numbers(bot: Bot) -> None:
     text = said(answer)
     assert "3 waiting, 0 under way" in text
     assert "1. `" in text
-    assert "a heron: next in line" in text
-    assert "a swan: 3rd in line: your 2nd request; 1 member goes first" in text
+    assert "a heron: next in the queue" in text
+    assert "a swan: 3rd in the queue: your 2nd request; 1 member goes first" in text
     assert "rook" not in text
-    assert f"<@{bot.member('Ben').id}>: 4 images, 2nd in line" in text
+    assert f"<@{bot.member('Ben').id}>: 4 images, 2nd in the queue" in text
     assert "None." in said(await bot.ask("queue", who="Mo", channel="random"))
 
 

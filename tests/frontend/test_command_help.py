@@ -7,9 +7,10 @@ from pathlib import Path
 import discord
 from discord import app_commands
 
+from bot.domain.text import utf16_length
 from bot.frontend.client import load_commands, load_dynamic_items
 from bot.frontend.commands import help as help_module
-from bot.frontend.messages import DESCRIPTION, FIELD_VALUE, utf16_length
+from bot.frontend.messages import DESCRIPTION, FIELD_VALUE
 from bot.frontend.quota_embeds import bullet_list
 from bot.playground.server import Playground
 from bot.settings import Settings

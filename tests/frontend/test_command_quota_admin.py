@@ -191,7 +191,7 @@ async def test_how_many_run_at_once_counts_for_whose_turn_it_is(bot: Bot) -> Non
     assert "waits until your running request ends" in before.reason
     await bot.ask("quota-admin set", who="Mo", member=bot.member("Ada"), running=2)
     after = (await bot.engine.queue.positions())[second.id]
-    assert after.reason == "next in line"
+    assert after.reason == "next in the queue"
 
 
 async def test_a_roles_limit_counts_for_whose_turn_it_is(bot: Bot) -> None:
@@ -200,7 +200,7 @@ async def test_a_roles_limit_counts_for_whose_turn_it_is(bot: Bot) -> None:
     await bot.engine.lifecycle.apply_event(first, Scheduled())
     mods = role_of(bot.playground)
     await bot.ask("quota-admin set", who="Mo", role=mods, running=2)
-    assert (await bot.engine.queue.positions())[second.id].reason == "next in line"
+    assert (await bot.engine.queue.positions())[second.id].reason == "next in the queue"
 
 
 async def test_what_became_of_images_is_told_line_by_line(bot: Bot) -> None:

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.text import normalize_text
+from bot.domain.text import normalize_text, utf16_length
 from bot.frontend.formatting import uncoded
-from bot.frontend.messages import DESCRIPTION, utf16_length
+from bot.frontend.messages import DESCRIPTION
 from bot.frontend.refused_prompt import EDIT_ID, MOST_TYPED, given_back
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground

@@ -62,12 +62,12 @@ async def test_whoever_waits_sees_their_place_and_sees_it_change(harness: Harnes
     harness.clock.pass_time(seconds=1)
     third = await harness.imagine("third", "Ada")
 
-    await harness.shows(second, "Next in line")
-    await harness.shows(third, "2nd in line")
+    await harness.shows(second, "Next in the queue")
+    await harness.shows(third, "2nd in the queue")
     await harness.member().press(second.response or 0, "Cancel")
 
     await harness.shows(second, "Cancelled")
-    await harness.shows(third, "Next in line")
+    await harness.shows(third, "Next in the queue")
     first_end.set()
     await harness.shows(first, "Done")
     await harness.shows(third, "Done")

@@ -10,7 +10,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.quota import QuotaRule
-from bot.frontend.messages import DESCRIPTION, EMBED, FIELD_VALUE, utf16_length
+from bot.domain.text import utf16_length
+from bot.frontend.messages import DESCRIPTION, EMBED, FIELD_VALUE
 from bot.frontend.pagination import Listing, Section, page_card, pages_of
 from bot.playground.server import Playground
 from bot.playground.state.models import Message

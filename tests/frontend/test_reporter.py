@@ -99,7 +99,7 @@ async def test_after_a_restart_every_card_goes_on(
         clock.pass_time(seconds=1)
         waiting = await harness.imagine("second", "Ada")
         await harness.shows(running, "Painting")
-        await harness.shows(waiting, "Next in line")
+        await harness.shows(waiting, "Next in the queue")
 
     async with open_harness(playground, tmp_path, clock) as harness:
         end = harness.backend.hold("done ok=")
@@ -108,7 +108,7 @@ async def test_after_a_restart_every_card_goes_on(
         await harness.scheduler.resume_jobs()
         await harness.observer.resume()
 
-        await harness.shows(waiting, "Next in line")
+        await harness.shows(waiting, "Next in the queue")
         await harness.shows(running, "ready")
         end.set()
         await harness.shows(running, "Done")
@@ -182,7 +182,7 @@ async def test_who_waits_is_told_when_the_machines_go_away_and_come_back(
         running = await harness.imagine("first")
         clock.pass_time(seconds=1)
         waiting = await harness.imagine("second")
-        await harness.shows(waiting, "Next in line")
+        await harness.shows(waiting, "Next in the queue")
 
         notices[0] = "The machines are away."
         harness.observer.refresh_queue()

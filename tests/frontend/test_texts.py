@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.domain.text import truncate_utf16, utf16_length
 from bot.frontend.formatting import (
     as_sentence,
     code_block,
@@ -19,9 +20,7 @@ from bot.frontend.formatting import (
     pluralize,
     short_id,
     timestamp,
-    truncate,
 )
-from bot.frontend.messages import utf16_length
 from bot.playground.validation.mentions import find_mentions
 
 SIGNS = "\\`*_~|>#-.:/<@[]()"
@@ -71,9 +70,9 @@ def test_nothing_a_member_types_pings_or_links(text: str) -> None:
 
 def test_text_that_is_cut_says_so() -> None:
     assert escape_user_text("a.b.c.d", 6) == "a\\.b…"
-    assert truncate("abcdef", 4) == "abc…"
-    assert truncate("ab", 4) == "ab"
-    assert truncate("😀😀😀", 5) == "😀😀…"
+    assert truncate_utf16("abcdef", 4) == "abc…"
+    assert truncate_utf16("ab", 4) == "ab"
+    assert truncate_utf16("😀😀😀", 5) == "😀😀…"
 
 
 @given(st.text(st.sampled_from("`ab"), max_size=50), st.integers(12, 60))
@@ -99,7 +98,7 @@ def test_numbers_and_times_are_said_in_words() -> None:
 
 
 def test_phrases_become_sentences() -> None:
-    assert as_sentence("next in line") == "Next in line."
+    assert as_sentence("next in the queue") == "Next in the queue."
     assert as_sentence("Really?") == "Really?"
     assert as_sentence("  ") == ""
 

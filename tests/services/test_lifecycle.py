@@ -25,8 +25,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
-from bot.domain.job import Job, JobState, new_job
-from bot.services.lifecycle import charged_images
+from bot.domain.job import Job, JobState, charged_images, new_job
 from tests.services.fakes import GUILD, NOW
 from tests.services.harness import Harness, a_member, a_request, open_harness
 

@@ -234,8 +234,8 @@ async def test_a_members_second_request_is_forecast_by_their_own_limit(tmp_path:
         second, third = await harness.submit(user=1), await harness.submit(user=1)
         seconds = [await harness.queue.position(job) for job in (second, third)]
         assert [place.reason.split(":")[0] for place in seconds if place] == [
-            "next in line",
-            "2nd in line",
+            "next in the queue",
+            "2nd in the queue",
         ]
         starts = [place.starts_in for place in seconds if place]
         assert starts[0] is not None

@@ -16,6 +16,8 @@ from eth_abi.abi import decode, encode
 from eth_utils.crypto import keccak
 from hexbytes import HexBytes
 
+from bot.domain import text
+
 CREDIT = 10**18
 NAME_BYTES = 32
 
@@ -246,6 +248,5 @@ def to_wei(amount: Decimal) -> int:
 
 
 def format_credits(wei: int) -> str:
-    """Format wei as credits: at most four decimals, no exponent, no trailing zeros."""
-    text = f"{to_credits(wei):,.4f}"
-    return text.rstrip("0").rstrip(".")
+    """Return wei as credits in words, as ``bot.domain.text.format_credits`` writes them."""
+    return text.format_credits(to_credits(wei))

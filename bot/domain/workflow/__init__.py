@@ -1,1 +1,1 @@
-"""DeepSquare job documents: types, templates, and the bash script of one."""
+"""DeepSquare job documents: types, templates, and rendering to bash."""

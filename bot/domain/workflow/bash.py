@@ -1,14 +1,13 @@
-"""A Workflow as one bash script, for machines where no DeepSquare renderer runs.
+"""Rendering of a Workflow to one bash script, for backends without DeepSquare's renderer.
 
-The script keeps the platform's promises that a workflow can notice: the environment of a step,
-``$DEEPSQUARE_ENV`` between steps, ``if``, ``for`` (parallel or not), ``launch`` and ``dependsOn``,
-``catch`` and ``finally``, and the fixed log lines. How a step's command is started is the
-launcher's business: plain processes here, ``srun`` on a cluster. Every value is one quoted word;
-nothing a member typed is ever part of the script's text outside single quotes.
+The script behaves as on the platform: the environment of a step, ``$DEEPSQUARE_ENV`` between
+steps, ``if``, ``for`` (parallel or not), ``launch`` and ``dependsOn``, ``catch`` and ``finally``,
+and the fixed log lines. The launcher decides how a command is started: as a plain process, or by
+``srun`` on a cluster. Every value is one quoted word; text of members is always in single quotes.
 
-Two differences are meant. After a parallel loop with a failed branch this script waits for all
-branches before it fails, where the platform stops waiting and removes the scratch folder beneath
-them. And ``catch`` and ``finally`` of a launched step run in the background with it.
+It differs from the platform in two ways, on purpose. After a failed branch of a parallel loop it
+waits for all branches before it fails, where the platform stops waiting and removes their scratch
+folder. And ``catch`` and ``finally`` of a launched step run in the background with it.
 """
 
 from __future__ import annotations
@@ -44,7 +43,7 @@ JOB_ENDED_LINE = "---"
 
 
 def to_bash(workflow: Workflow, site: ExecutionEnvironment) -> str:
-    """The whole script. Raises WorkflowError for what only the platform itself can do."""
+    """Render the script. Raises WorkflowError for features that only DeepSquare has."""
     for path, used in (
         ("input", workflow.input),
         ("output", workflow.output),
@@ -53,17 +52,17 @@ def to_bash(workflow: Workflow, site: ExecutionEnvironment) -> str:
         if used:
             raise WorkflowError(
                 path,
-                "only DeepSquare itself provides this",
+                "is only available on DeepSquare",
                 "Publish and fetch files in a step, as the stock template does.",
             )
-    lines = [*_prologue(workflow, site), *_scope(workflow.steps, workflow, site, "steps"), ""]
+    lines = [*_prologue(workflow, site), *_steps(workflow.steps, workflow, site, "steps"), ""]
     return "\n".join(lines)
 
 
-# The script's own variables begin with two underscores: a workflow may have a variable of any
-# plain name, and what is exported once would be changed for its steps by an assignment here.
-_STOP = """\
-# Signal $1 to process $2 and to all that it started.
+# The script's own variables begin with two underscores: a workflow may use any plain name, and an
+# assignment to an exported variable here would change it for the steps.
+_STOP_FUNCTIONS = """\
+# Send signal $1 to process $2 and to all its descendants.
 stop() {
   local child children
   children="$({ cat "/proc/$2/task/$2/children" || pgrep -P "$2"; } 2>/dev/null)" || :
@@ -71,15 +70,15 @@ stop() {
   for child in $children; do stop "$1" "$child"; done
 }
 
-# What was launched ends with the shell that launched it, also when that one fails.
+# Background steps end with the shell that launched them, also when it fails.
 stop_launched() {
   local child
   for child in $(jobs -pr); do stop TERM "$child"; done
 }
 """
 
-_RUN_STEP = """\
-# What earlier steps wrote to $DEEPSQUARE_ENV is seen by later commands, not by `if`.
+_RUN_STEP_FUNCTION = """\
+# Lines that earlier steps wrote to $DEEPSQUARE_ENV apply to later commands, not to `if`.
 run_step() (
   trap - EXIT TERM INT
   while IFS= read -r __line || [ -n "$__line" ]; do
@@ -89,7 +88,7 @@ run_step() (
 )
 """
 
-_CACHES = (
+_CACHE_VARIABLES = (
     "DEEPSQUARE_TMP",
     "DEEPSQUARE_SHARED_TMP",
     "DEEPSQUARE_SHARED_WORLD_TMP",
@@ -115,38 +114,38 @@ def _prologue(workflow: Workflow, site: ExecutionEnvironment) -> list[str]:
         "DEEPSQUARE_INPUT": f"{storage}/input",
         "DEEPSQUARE_OUTPUT": f"{storage}/output",
         "DEEPSQUARE_ENV": f"{storage}/env",
-        **dict.fromkeys(_CACHES, site.caches),
+        **dict.fromkeys(_CACHE_VARIABLES, site.caches),
     }
     return [
         "#!/usr/bin/env bash",
-        "# One job, rendered by Gridbrush. Running it by hand does the job again.",
-        "# Loops of one turn, and quotes inside of exported values, are meant:",
+        "# One job, rendered by Gridbrush. Running it by hand repeats the job.",
+        "# Loops of one iteration and quotes inside exported values are intended:",
         "# shellcheck disable=SC2043,SC2089,SC2090",
         "set -e",
-        "# What the job writes is nobody else's: prompts, pictures, the key of its markers.",
+        "# Files of the job are private: prompts, images, the key of its markers.",
         "umask 077",
         "",
-        _STOP,
-        *_leave(site),
+        _STOP_FUNCTIONS,
+        *_exit_trap(site),
         *(f"export {key}={shlex.quote(value)}" for key, value in variables.items()),
         'mkdir -p "$STORAGE_PATH" "$DEEPSQUARE_INPUT" "$DEEPSQUARE_OUTPUT" "$DEEPSQUARE_TMP"',
         ': > "$DEEPSQUARE_ENV"',
         "",
-        _RUN_STEP,
-        _say(JOB_STARTED_LINE),
+        _RUN_STEP_FUNCTION,
+        _echo(JOB_STARTED_LINE),
     ]
 
 
-def _leave(site: ExecutionEnvironment) -> list[str]:
+def _exit_trap(site: ExecutionEnvironment) -> list[str]:
     result = shlex.quote(site.result)
     return [
-        "# The last act: scratch away, then the exit status, whole or not at all.",
+        "# At the end: remove the scratch folder, then write the exit status atomically.",
         "leave() {",
         "  __code=$?",
         "  set +e",
         "  trap - EXIT TERM INT",
         "  stop_launched",
-        f"  {_say(JOB_ENDED_LINE)}",
+        f"  {_echo(JOB_ENDED_LINE)}",
         f"  rm -rf {shlex.quote(site.storage)}",
         f"  printf '%s\\n' \"$__code\" > {result}.part && mv -f {result}.part {result}",
         '  exit "$__code"',
@@ -158,42 +157,42 @@ def _leave(site: ExecutionEnvironment) -> list[str]:
     ]
 
 
-def _scope(
+def _steps(
     steps: Iterable[Step], workflow: Workflow, site: ExecutionEnvironment, path: str
 ) -> list[str]:
-    """Steps of one level in order; background steps launched here are told to stop at its end."""
+    """Return the lines of one level's steps; its background steps are signalled at its end."""
     lines: list[str] = []
-    farewell: list[str] = []
+    signals: list[str] = []
     handles: dict[str, str] = {}
     for number, step in enumerate(steps):
         here = f"{path}[{number}]"
         if step.name:
-            lines.append(_say(f"Running: {step.name}"))
+            lines.append(_echo(f"Running: {step.name}"))
         for handle in step.depends_on:
-            lines += _await(handle, handles[handle])
+            lines += _wait_for(handle, handles[handle])
         body = _step(step, workflow, site, here)
         if step.launch is not None:
-            # The variable for its process id: named by the place, as a handle is known only here.
+            # The variable of its process id is named by the path: handles are local to this level.
             pid = "__launched_" + "".join(c if c.isalnum() else "_" for c in here)
             handles[step.launch.handle_name or ""] = pid
             lines.append(f"{pid}=")
-            body = [*_branch(body, " &"), f"{pid}=$!"]
+            body = [*_subshell(body, " &"), f"{pid}=$!"]
             if step.launch.signal_on_parent_step_exit:
                 signal = step.launch.signal_on_parent_step_exit
-                farewell.append(f'[ -z "${pid}" ] || stop {signal} "${pid}"')
+                signals.append(f'[ -z "${pid}" ] || stop {signal} "${pid}"')
         if step.condition:
             body = [f"if [[ {step.condition} ]]; then", *_indent(body), "fi"]
         lines += body
-    return lines + farewell
+    return lines + signals
 
 
-def _await(handle: str, pid: str) -> list[str]:
+def _wait_for(handle: str, pid: str) -> list[str]:
     name = handle.upper()
     undefined = f"Cannot await: {name} is undefined. Exiting to avoid undefined behavior."
     return [
-        _say(f"Waiting for: {name}."),
-        # The step that launches it was there, but its `if` was not met.
-        f'[ -n "${pid}" ] || {{ {_say(undefined)}; exit 1; }}',
+        _echo(f"Waiting for: {name}."),
+        # The step that launches it exists, but its `if` was false.
+        f'[ -n "${pid}" ] || {{ {_echo(undefined)}; exit 1; }}',
         f'wait "${pid}"',
     ]
 
@@ -201,39 +200,39 @@ def _await(handle: str, pid: str) -> list[str]:
 def _step(step: Step, workflow: Workflow, site: ExecutionEnvironment, path: str) -> list[str]:
     body = _body(step, workflow, site, path)
     if step.catch or step.finally_:
-        body = _guarded(step, body, workflow, site, path)
+        body = _with_handlers(step, body, workflow, site, path)
     return body or [":"]
 
 
-def _say(line: str) -> str:
+def _echo(line: str) -> str:
     return f"printf '%s\\n' {shlex.quote(line)}"
 
 
-def _guarded(
+def _with_handlers(
     step: Step, body: list[str], workflow: Workflow, site: ExecutionEnvironment, path: str
 ) -> list[str]:
-    """``catch`` swallows the failure unless it fails itself; ``finally`` runs in any case.
+    """Add ``catch``, which clears the failure unless it fails itself, and ``finally``.
 
     The status is read from ``$?``, never from an ``if``: bash ignores ``set -e`` in conditions.
     """
-    tell = 'export DEEPSQUARE_ERROR_CODE="$__code"'
-    lines = _attempt(body)
+    export_status = 'export DEEPSQUARE_ERROR_CODE="$__code"'
+    lines = _capture_status(body)
     if step.catch:
-        catch = [tell, *_scope(step.catch, workflow, site, f"{path}.catch")]
-        lines += ['if [ "$__code" -ne 0 ]; then', *_indent(_attempt(catch)), "fi"]
+        catch = [export_status, *_steps(step.catch, workflow, site, f"{path}.catch")]
+        lines += ['if [ "$__code" -ne 0 ]; then', *_indent(_capture_status(catch)), "fi"]
     if step.finally_:
-        finally_ = [tell, *_scope(step.finally_, workflow, site, f"{path}.finally")]
-        lines += ['__outcome="$__code"', *_attempt(finally_)]
+        finally_ = [export_status, *_steps(step.finally_, workflow, site, f"{path}.finally")]
+        lines += ['__outcome="$__code"', *_capture_status(finally_)]
         lines += ['[ "$__outcome" -eq 0 ] || __code="$__outcome"']
     return [*lines, '[ "$__code" -eq 0 ] || exit "$__code"']
 
 
-def _attempt(body: list[str]) -> list[str]:
-    return ["set +e", *_branch(body, ""), "__code=$?", "set -e"]
+def _capture_status(body: list[str]) -> list[str]:
+    return ["set +e", *_subshell(body, ""), "__code=$?", "set -e"]
 
 
-def _branch(body: list[str], background: str) -> list[str]:
-    """A subshell that stops at its first failure and does not run the script's own farewell."""
+def _subshell(body: list[str], background: str) -> list[str]:
+    """Return a subshell that stops at its first failure, without the script's exit trap."""
     traps = ["  trap stop_launched EXIT", "  trap - TERM INT"]
     return ["(", *traps, "  set -e", *_indent(body), f"){background}"]
 
@@ -244,12 +243,12 @@ def _body(step: Step, workflow: Workflow, site: ExecutionEnvironment, path: str)
     if step.loop is not None:
         return _loop(step.loop, workflow, site, f"{path}.for")
     if step.launch is not None:
-        return _scope(step.launch.steps, workflow, site, f"{path}.launch.steps")
+        return _steps(step.launch.steps, workflow, site, f"{path}.launch.steps")
     if step.use is not None:
         raise WorkflowError(
-            f"{path}.use", "modules are fetched by DeepSquare itself", "Write the steps out."
+            f"{path}.use", "modules are only available on DeepSquare", "Write the steps out."
         )
-    return _scope(step.steps, workflow, site, f"{path}.steps")
+    return _steps(step.steps, workflow, site, f"{path}.steps")
 
 
 def _loop(loop: For, workflow: Workflow, site: ExecutionEnvironment, path: str) -> list[str]:
@@ -258,13 +257,13 @@ def _loop(loop: For, workflow: Workflow, site: ExecutionEnvironment, path: str) 
     else:
         variable, values = "item", [shlex.quote(item) for item in loop.items]
     head = f"for {variable} in {' '.join(values)}; do"
-    body = [f"export {variable}", *_scope(loop.steps, workflow, site, f"{path}.steps")]
+    body = [f"export {variable}", *_steps(loop.steps, workflow, site, f"{path}.steps")]
     if not loop.parallel:
         return [head, *_indent(body), "done"]
     return [
         "__branches=()",
         head,
-        *_indent(_branch(body, " &")),
+        *_indent(_subshell(body, " &")),
         '  __branches+=("$!")',
         "done",
         "__code=0",
@@ -279,7 +278,7 @@ def _command(run: Run, name: str, workflow: Workflow, site: ExecutionEnvironment
     if not run.command or run.shell == "ENTRYPOINT":
         raise WorkflowError(
             f"{path}.command",
-            "an image's own entry point cannot be started here",
+            "an image's entry point is not supported here",
             "Name a command.",
         )
     words = [*site.launcher.command_prefix(run, workflow.resources, name)]
@@ -289,7 +288,7 @@ def _command(run: Run, name: str, workflow: Workflow, site: ExecutionEnvironment
     if run.container is not None:
         words += site.containers.command_prefix(run.container, site.storage)
     if run.work_dir is not None:
-        # A path inside the container: the folder is entered there, not here.
+        # The path is inside the container, so it is entered there.
         command = [command[0], "-c", f"cd {shlex.quote(run.work_dir)} && exec {_quoted(command)}"]
     return f'(cd "$STORAGE_PATH" && run_step {_quoted([*words, *command])})'
 
@@ -299,6 +298,5 @@ def _quoted(words: list[str]) -> str:
 
 
 def _indent(lines: list[str]) -> list[str]:
-    # Only whole statements are indented: a quoted command may hold newlines of its own, which
-    # must stay as they are, and each statement is one element of the list.
+    # Each element is one whole statement: newlines inside a quoted command must not be indented.
     return ["  " + line for line in lines]

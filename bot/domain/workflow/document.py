@@ -1,9 +1,8 @@
-"""DeepSquare's job document as a type: what every backend runs.
+"""Types of DeepSquare's job document, which every backend runs.
 
-``Workflow.load`` checks a document against each rule of sbatch-service 0.18's schema, and against
-the traps that it accepts silently (two kinds in one step, a loop in a sequential loop);
-``Workflow.document`` writes the exact form back. This module knows nothing of templates, of
-requests, or of who runs the job.
+``Workflow.from_dict`` validates a document against the schema of sbatch-service 0.18, and against
+mistakes that the schema accepts silently (two kinds in one step, a loop in a sequential loop);
+``Workflow.to_dict`` writes the exact form back.
 """
 
 from __future__ import annotations
@@ -45,7 +44,7 @@ __all__ = [
     "iter_steps",
 ]
 MAX_INT = 2**31 - 1
-"""The largest GraphQL Int."""
+"""Maximum of a GraphQL Int."""
 
 Natural: TypeAlias = Annotated[int, between(0, MAX_INT)]
 Positive: TypeAlias = Annotated[int, between(1, MAX_INT)]
@@ -63,27 +62,27 @@ Url: TypeAlias = Annotated[
 ]
 
 ENV_NAME = r"[A-Za-z_][A-Za-z0-9_]*"
-"""What the name of an environment variable is, from its first to its last character."""
+"""Pattern of a whole environment variable name."""
 
-_env_name = matches(
+_validate_env_name = matches(
     ENV_NAME, "a name for an environment variable", "Use letters, digits and underscores."
 )
 
 
-def _settable(name: str) -> Violation | None:
+def _validate_settable(name: str) -> Violation | None:
     if name in ("PATH", "LD_LIBRARY_PATH"):
         return Violation("may not be set on DeepSquare", "Set it inside the command.")
     return None
 
 
-EnvName: TypeAlias = Annotated[str, _env_name, _settable]
+EnvName: TypeAlias = Annotated[str, _validate_env_name, _validate_settable]
 
 
 @dataclass(frozen=True, slots=True)
 class EnvVar:
-    """One environment variable; ``value`` may be empty and is never looked at by a shell.
+    """Environment variable; ``value`` may be empty and is never evaluated by a shell.
 
-    It may be a prompt or a key, so no ``repr`` shows it.
+    The value may be a prompt or a key, so ``repr`` leaves it out.
     """
 
     key: EnvName
@@ -92,14 +91,14 @@ class EnvVar:
 
 @dataclass(frozen=True, slots=True)
 class Http:
-    """Files by HTTP; an upload goes to ``url`` plus the file's name if it ends in a slash."""
+    """Transfer by HTTP; an upload goes to ``url`` plus the file name if it ends in a slash."""
 
     url: Url
 
 
 @dataclass(frozen=True, slots=True)
 class S3:
-    """Files in a bucket. The keys travel in clear, in the job script."""
+    """Transfer to or from a bucket. The job script contains the keys in plain text."""
 
     region: str
     bucket_url: Annotated[
@@ -114,21 +113,21 @@ class S3:
 
 @dataclass(frozen=True, slots=True)
 class Transport:
-    """Where a job's input comes from or its output goes."""
+    """Source of a job's input or target of its output."""
 
     http: Http | None = None
     s3: S3 | None = None
 
     def check(self) -> Violation | None:
-        """Whether exactly one way is named: DeepSquare would quietly prefer http."""
+        """Require exactly one method: DeepSquare would silently prefer http."""
         if (self.http is None) is (self.s3 is None):
-            return Violation("must name one of http and s3", "Keep one of the two.")
+            return Violation("must name either http or s3", "Keep one of the two.")
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class Mount:
-    """A directory of the node inside the container: deprecated by DeepSquare, still honoured."""
+    """Directory of the node inside the container; deprecated by DeepSquare, still supported."""
 
     host_dir: AbsolutePath
     container_dir: AbsolutePath
@@ -137,9 +136,9 @@ class Mount:
 
 @dataclass(frozen=True, slots=True)
 class Container:
-    """The image that a command runs in.
+    """Container image in which a command runs.
 
-    ``deepsquare_hosted`` implies Apptainer and takes the image from the node's own disk.
+    ``deepsquare_hosted`` implies Apptainer and an image on the node's own disk.
     """
 
     image: Annotated[
@@ -169,16 +168,16 @@ class Container:
 
     @property
     def enroot(self) -> bool:
-        """Whether Enroot runs it, which does not pass every environment value on unharmed."""
+        """Return whether Enroot runs it, which does not pass every environment value unchanged."""
         return not (self.apptainer or self.deepsquare_hosted)
 
 
 @dataclass(frozen=True, slots=True)
 class RunResources:
-    """What one command takes of the job's resources; None is the job's own figure.
+    """Resources of one command; None means the job's value.
 
-    ``gpus_per_task`` is 0 unless asked for: a command sees no GPU by itself. ``mem_per_cpu`` is
-    in megabytes.
+    ``gpus_per_task`` defaults to 0: a command sees no GPU unless it asks for one. ``mem_per_cpu``
+    is in megabytes.
     """
 
     tasks: Positive = 1
@@ -187,7 +186,7 @@ class RunResources:
     gpus_per_task: Natural = 0
 
 
-def _addresses(texts: tuple[str, ...]) -> Violation | None:
+def _validate_addresses(texts: tuple[str, ...]) -> Violation | None:
     for position, text in enumerate(texts):
         try:
             ipaddress.ip_address(text)
@@ -198,9 +197,9 @@ def _addresses(texts: tuple[str, ...]) -> Violation | None:
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One command, run by ``shell`` (None: ``/bin/sh``); without a container on the node itself.
+    """Command, run by ``shell`` (None: ``/bin/sh``), in a container or on the node itself.
 
-    An empty command is the image's entry point.
+    An empty command means the image's entry point.
     """
 
     command: str
@@ -208,7 +207,7 @@ class Run:
     resources: RunResources = RunResources()
     container: Container | None = None
     network: Annotated[str, one_of("host", "slirp4netns", "pasta")] = "host"
-    dns: Annotated[tuple[str, ...], _addresses] = ()
+    dns: Annotated[tuple[str, ...], _validate_addresses] = ()
     custom_network_interfaces: tuple[Opaque, ...] = ()
     env: tuple[EnvVar, ...] = ()
     map_uid: Natural | None = None
@@ -218,28 +217,30 @@ class Run:
     mpi: Annotated[str | None, one_of("none", "pmix_v4", "pmi2")] = None
 
     def check(self) -> Violation | None:
-        """The rules between keys."""
+        """Return the first violated rule between keys, if any."""
         return first_violation((self._shell(), self._dns()))
 
     def _shell(self) -> Violation | None:
         if self.shell is None or self.container is not None:
             return None
         hint = "Leave shell out, or name a container: a command on the node runs in /bin/sh."
-        return Violation("goes only with a container", hint, ("shell",))
+        return Violation("is only allowed with a container", hint, ("shell",))
 
     def _dns(self) -> Violation | None:
         if not self.dns or self.network != "host":
             return None
         hint = "Leave dns out, or set network to slirp4netns or pasta."
-        return Violation("goes only with a network of its own", hint, ("dns",))
+        return Violation("is only allowed with a network of its own", hint, ("dns",))
 
 
-_handle = matches("[A-Za-z0-9_]+", "a handle name", "Use letters, digits and underscores.")
+_validate_handle_name = matches(
+    "[A-Za-z0-9_]+", "a handle name", "Use letters, digits and underscores."
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Resources:
-    """What the job takes. ``mem_per_cpu`` is in megabytes, ``gpus`` is for the job as a whole."""
+    """Resources of a job. ``mem_per_cpu`` is in megabytes, ``gpus`` counts for the whole job."""
 
     tasks: Positive
     cpus_per_task: Positive
@@ -249,7 +250,7 @@ class Resources:
 
 @dataclass(frozen=True, slots=True)
 class Range:
-    """Whole numbers from ``begin`` to ``end``, both included; an increment of 0 counts as 1."""
+    """Integers from ``begin`` to ``end``, inclusive; an increment of 0 counts as 1."""
 
     begin: AnyInt
     end: AnyInt
@@ -257,21 +258,21 @@ class Range:
 
     @property
     def numbers(self) -> range:
-        """The values that ``$index`` takes, in order."""
+        """Return the values of ``$index``, in order."""
         increment = self.increment or 1
         return range(self.begin, self.end + (1 if increment > 0 else -1), increment)
 
     def check(self) -> Violation | None:
-        """Whether there is a number in it."""
+        """Require at least one number."""
         if self.numbers:
             return None
-        problem = f"holds no number: from {self.begin} to {self.end}"
-        return Violation(problem, "Exchange begin and end, or give another increment.")
+        problem = f"contains no number: from {self.begin} to {self.end}"
+        return Violation(problem, "Swap begin and end, or use another increment.")
 
 
 @dataclass(frozen=True, slots=True)
 class For:
-    """A loop over ``$item`` or over ``$index``; its turns run one by one, or all at once."""
+    """Loop over ``$item`` or ``$index``, sequential or parallel."""
 
     parallel: bool
     steps: Steps
@@ -279,17 +280,17 @@ class For:
     range: Range | None = None
 
     def check(self) -> Violation | None:
-        """The rules between keys."""
+        """Return the first violated rule between keys, if any."""
         return first_violation((self._values(), self._nested()))
 
     def _values(self) -> Violation | None:
         if bool(self.items) is not (self.range is not None):
             return None
-        return Violation("must loop over one of items and range", "Keep one of the two.")
+        return Violation("must loop over either items or range", "Keep one of the two.")
 
     def _nested(self) -> Violation | None:
-        # DeepSquare gives both loops' bodies the same name: from the second turn of the outer
-        # one on, the inner one is wrong. Parallel turns are safe, each has its own subshell.
+        # DeepSquare gives the bodies of both loops the same name: from the second iteration of the
+        # outer loop on, the inner one is wrong. Parallel iterations run in subshells of their own.
         if self.parallel:
             return None
         for where, step in iter_steps(self.steps):
@@ -301,16 +302,16 @@ class For:
 
 @dataclass(frozen=True, slots=True)
 class Launch:
-    """Steps in the background; ``signal_on_parent_step_exit`` ends them with their scope."""
+    """Background steps; they get ``signal_on_parent_step_exit`` at the end of their scope."""
 
     steps: Steps
-    handle_name: Annotated[str | None, _handle] = None
+    handle_name: Annotated[str | None, _validate_handle_name] = None
     signal_on_parent_step_exit: Annotated[int, between(0, 64)] = 15
 
 
 @dataclass(frozen=True, slots=True)
 class Use:
-    """A third-party module, fetched by the service when the job is submitted."""
+    """Third-party module, fetched by DeepSquare when the job is submitted."""
 
     source: Annotated[
         str,
@@ -327,14 +328,14 @@ class Use:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """One stage of a job: exactly one of ``steps``, ``run``, ``loop``, ``launch`` and ``use``.
+    """Step of a job: exactly one of ``steps``, ``run``, ``loop``, ``launch`` and ``use``.
 
-    ``condition`` is the inside of a bash ``[[ … ]]``. A failure that ``catch`` handles is no
-    failure of the job.
+    ``condition`` is the inside of a bash ``[[ … ]]``. A failure that ``catch`` handles does not
+    fail the job.
     """
 
     name: str | None = None
-    depends_on: tuple[Annotated[str, _handle], ...] = ()
+    depends_on: tuple[Annotated[str, _validate_handle_name], ...] = ()
     condition: Annotated[str | None, Key("if")] = None
     steps: Steps = ()
     run: Run | None = None
@@ -345,7 +346,7 @@ class Step:
     finally_: Steps = ()
 
     def check(self) -> Violation | None:
-        """Whether it does one thing: of several, DeepSquare would quietly take the first."""
+        """Require exactly one kind: of several, DeepSquare would silently take the first."""
         kinds = {
             "steps": bool(self.steps),
             "run": self.run is not None,
@@ -360,7 +361,7 @@ class Step:
         return Violation(problem, "Give it exactly one of steps, run, for, launch and use.")
 
     def groups(self) -> Iterator[tuple[Path, tuple[Step, ...]]]:
-        """The lists of steps directly inside this one, each with its path from here."""
+        """Yield the lists of steps directly inside this one, each with its relative path."""
         yield ("steps",), self.steps
         if self.loop is not None:
             yield ("for", "steps"), self.loop.steps
@@ -373,24 +374,24 @@ class Step:
 
 
 def iter_steps(steps: tuple[Step, ...]) -> Iterator[tuple[Path, Step]]:
-    """Every step at any depth, each with its path from the list that ``steps`` stands in."""
-    yield from _walk(steps, ("steps",))
+    """Yield every step at any depth, each with its path from the parent of ``steps``."""
+    yield from _iter_nested(steps, ("steps",))
 
 
-def _walk(steps: tuple[Step, ...], where: Path) -> Iterator[tuple[Path, Step]]:
+def _iter_nested(steps: tuple[Step, ...], where: Path) -> Iterator[tuple[Path, Step]]:
     for position, step in enumerate(steps):
         yield (*where, position), step
         for inner, group in step.groups():
-            yield from _walk(group, (*where, position, *inner))
+            yield from _iter_nested(group, (*where, position, *inner))
 
 
-def _handles_in_order(steps: tuple[Step, ...]) -> Violation | None:
-    """Whether each step waits only for what was launched before it in the same list."""
+def _validate_handle_order(steps: tuple[Step, ...]) -> Violation | None:
+    """Require that each step depends only on steps launched before it in the same list."""
     launched: set[str] = set()
     for position, step in enumerate(steps):
         for place, handle in enumerate(step.depends_on):
             if handle not in launched:
-                problem = f"nothing before this step in this list was launched as {handle}"
+                problem = f"no earlier step of this list was launched as {handle}"
                 hint = "Give an earlier step of the same list launch.handleName."
                 return Violation(problem, hint, (position, "dependsOn", place))
         if step.launch is not None and step.launch.handle_name is not None:
@@ -398,15 +399,15 @@ def _handles_in_order(steps: tuple[Step, ...]) -> Violation | None:
     return None
 
 
-Steps: TypeAlias = Annotated[tuple[Step, ...], _handles_in_order]
+Steps: TypeAlias = Annotated[tuple[Step, ...], _validate_handle_order]
 
 
 @dataclass(frozen=True, slots=True)
 class Workflow:
-    """A job. ``input_mode`` holds permission bits; None leaves them as they are.
+    """Job document. ``input_mode`` holds permission bits; None leaves them unchanged.
 
-    Nothing of the log reaches anybody unless ``enable_logging`` is set. ``virtual_networks`` are
-    passed through unread.
+    The log is only available if ``enable_logging`` is set. ``virtual_networks`` are passed through
+    unchecked.
     """
 
     resources: Resources
@@ -421,17 +422,12 @@ class Workflow:
 
     @classmethod
     def from_dict(cls, document: object) -> Workflow:
-        """The job that ``document`` (mappings, lists, text, numbers) describes.
+        """Decode a document of mappings, lists, text and numbers.
 
-        Raises WorkflowError for the first problem in the document's own order.
+        Raises WorkflowError for the first problem in document order.
         """
         return decode(cls, document)
 
     def to_dict(self) -> dict[str, object]:
-        """The document, with DeepSquare's key names, without the keys at their default."""
+        """Return the document with DeepSquare's key names, without keys at their default."""
         return encode(self)
-
-    @property
-    def total_gpus(self) -> int:
-        """GPUs of the job as a whole."""
-        return self.resources.gpus

@@ -1,7 +1,6 @@
-"""Where a job's script runs: its folders, how commands are started, what containers are here.
+"""Execution environment of a job's script: folders, launcher and container runtime.
 
-These are values that ``bot.domain.workflow.bash`` writes into the script's text. This module knows
-nothing of steps, and of no machine in particular; a backend puts its own together.
+A backend builds these values, and ``bot.domain.workflow.bash`` writes them into the script.
 """
 
 from __future__ import annotations
@@ -14,44 +13,44 @@ from bot.domain.errors import WorkflowError
 from bot.domain.workflow.document import Container, Resources, Run
 
 CONTAINER_SCRATCH = "/deepsquare"
-"""The scratch folder's path inside a container, as on the platform."""
+"""Path of the scratch folder inside a container, as on DeepSquare."""
 
 
 class ContainerRuntime(Protocol):
-    """How a step's container is provided on this site."""
+    """Provider of a step's container."""
 
     def command_prefix(self, container: Container, storage: str) -> tuple[str, ...]:
-        """The words to put before the step's shell. Raises WorkflowError if it cannot be had."""
+        """Return the words before the step's shell. Raises WorkflowError if unavailable."""
         ...
 
 
 class Launcher(Protocol):
-    """How a step's command is started."""
+    """Launcher of a step's command."""
 
     def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
-        """The words to put before the container's; empty to start it as it is."""
+        """Return the words before the container's; empty to start it directly."""
         ...
 
 
 @dataclass(frozen=True, slots=True)
 class ContainerStubs:
-    """Programs of this machine in place of container images.
+    """Local programs in place of container images.
 
-    ``environments`` maps an image's name (without registry and tag) to the variables that make
-    the workflow's steps find the stand-in.
+    ``environments`` maps an image's name (without registry and tag) to the variables by which the
+    workflow's steps find the program.
     """
 
     environments: Mapping[str, Mapping[str, str]]
 
     def command_prefix(self, container: Container, storage: str) -> tuple[str, ...]:
-        """``env NAME=value ...`` of the stand-in."""
+        """Return ``env NAME=value ...`` of the stub."""
         image = container.image.split(":", 1)[0]
         variables = self.environments.get(image)
         if variables is None:
             known = ", ".join(sorted(self.environments)) or "none"
             raise WorkflowError(
                 f"image {container.image}",
-                "this machine has no stand-in for it",
+                "is not available without a container runtime",
                 f"Known: {known}. Configure a container runtime, or use one of these images.",
             )
         return ("env", *(f"{key}={value}" for key, value in variables.items()))
@@ -59,10 +58,10 @@ class ContainerStubs:
 
 @dataclass(frozen=True, slots=True)
 class OciRuntime:
-    """A real container runtime, ``apptainer`` or ``podman``.
+    """Container runtime, ``apptainer`` or ``podman``.
 
-    ``shared`` are folders of this machine that a container sees under their own path and may
-    write to: the caches, and where a ``file://`` upload goes.
+    ``shared`` are host folders that are mounted writable at the same path: the caches, and the
+    target of ``file://`` uploads.
     """
 
     program: str
@@ -70,7 +69,7 @@ class OciRuntime:
     shared: tuple[str, ...] = ()
 
     def command_prefix(self, container: Container, storage: str) -> tuple[str, ...]:
-        """The runtime's command line up to the image; the scratch folder is ``/deepsquare``."""
+        """Return the command line up to the image; the scratch folder is ``/deepsquare``."""
         mounts = [f"{m.host_dir}:{m.container_dir}:{m.options or 'rw'}" for m in container.mounts]
         mounts += [f"{folder}:{folder}:rw" for folder in self.shared]
         mounts.append(f"{storage}:{CONTAINER_SCRATCH}:rw")
@@ -89,7 +88,7 @@ class OciRuntime:
                 *(f"--env={variable}" for variable in variables),
                 *(f"--volume={mount}" for mount in mounts),
                 f"--workdir={CONTAINER_SCRATCH}",
-                "--entrypoint=",  # the step names its shell; an image's own must not come before
+                "--entrypoint=",  # the step names its shell
                 reference,
             )
         image = container.image
@@ -108,22 +107,22 @@ class OciRuntime:
 
 @dataclass(frozen=True, slots=True)
 class ProcessLauncher:
-    """Plain processes on this machine; ``slot`` are words that wait for a free task slot."""
+    """Launcher of local processes; ``slot`` is the command that waits for a free task slot."""
 
     slot: tuple[str, ...] = ()
 
     def command_prefix(self, run: Run, resources: Resources, name: str) -> tuple[str, ...]:
-        """Only the wait for a slot; cores and memory are not fenced in."""
+        """Return the wait for a slot; cores and memory are not limited."""
         return self.slot
 
 
 @dataclass(frozen=True, slots=True)
 class ExecutionEnvironment:
-    """Where and how a script runs. All paths are absolute.
+    """Environment in which a script runs. All paths are absolute.
 
     ``storage`` is the job's scratch folder, removed at the end; ``caches`` is kept between jobs;
-    ``result`` receives the exit status as the script's last act, atomically; ``environment`` is
-    set before the workflow's own.
+    ``result`` is the file that gets the exit status atomically at the end; ``environment`` is set
+    before the workflow's own variables.
     """
 
     storage: str

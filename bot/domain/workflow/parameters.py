@@ -1,8 +1,7 @@
-"""The typed parameters of a template: where their values come from and what they may be.
+"""Typed parameters of a template: their sources, allowed values and placeholders.
 
-A parameter takes its value from the request or its ticket (``from``), is the operator's constant
-(``default``), or the text of a file beside the template (``file``). This module does not know
-where in a job the values go.
+A parameter takes its value from the request or the RenderContext (``from``), is a constant of the
+template (``default``), or the text of a file beside the template (``file``).
 """
 
 from __future__ import annotations
@@ -30,10 +29,10 @@ from bot.domain.workflow.template_yaml import Placeholder
 Value: TypeAlias = int | str
 
 MAX_VALUE_LENGTH = 32_000
-"""Characters of a text value: at four bytes each they fit into Linux's 128 KiB per variable."""
+"""Maximum characters of a text; at four bytes each they fit Linux's 128 KiB per variable."""
 
 MAX_FILE_SIZE = 4 * MAX_VALUE_LENGTH
-"""Bytes of a file's text, for the same reason."""
+"""Maximum bytes of a file's text, for the same reason."""
 
 SOURCES: Mapping[str, str] = {
     "prompt": "text",
@@ -52,42 +51,42 @@ SOURCES: Mapping[str, str] = {
     "input_sha256": "text",
     "input_box": "text",
 }
-"""What ``from`` can name, and the type that each has."""
+"""Names allowed in ``from``, and the type of each."""
 
 USER_TEXT_SOURCES = frozenset({"prompt", "negative", "model"})
-"""The sources whose text a member has chosen: it may go into environment values only."""
+"""Sources with text of a member: allowed in environment values only."""
 
-_SECRETS = frozenset({"mac_key"})
+_SECRET_SOURCES = frozenset({"mac_key"})
 _URL = re.compile(r"(https?|file)://[!-~]+")
-_FORBIDDEN = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_FORBIDDEN_CATEGORIES = frozenset({"Cc", "Cs", "Zl", "Zp"})
 
-_RESERVED = frozenset(
+_RESERVED_NAMES = frozenset(
     {
         *("PATH", "LD_LIBRARY_PATH", "HOME", "USER", "IFS", "ENV", "SHELLOPTS", "STORAGE_PATH"),
         *("NTASKS", "CPUS_PER_TASK", "MEM_PER_CPU", "GPUS", "GPUS_PER_TASK", "CPUS", "MEM"),
         *("index", "item"),
     }
 )
-_RESERVED_BEGINNINGS = ("DEEPSQUARE_", "SLURM_", "APPTAINER", "SINGULARITY", "LD_", "BASH")
+_RESERVED_PREFIXES = ("DEEPSQUARE_", "SLURM_", "APPTAINER", "SINGULARITY", "LD_", "BASH")
 
 
 def validate_file_text(text: str) -> Violation | None:
-    """Whether a file's text may not be a value: unlike other texts it may hold line breaks."""
+    """Return the violation of a file's text, if any; it may contain line breaks."""
     try:
         size = len(text.encode())
     except UnicodeEncodeError:
-        return Violation("is no proper Unicode", "Save it as UTF-8.")
+        return Violation("is not valid Unicode", "Save it as UTF-8.")
     if "\0" in text:
-        return Violation("holds a NUL character", "Remove it.")
+        return Violation("contains a NUL character", "Remove it.")
     if size > MAX_FILE_SIZE:
         hint = f"At most {MAX_FILE_SIZE} fit into an environment variable."
         return Violation(f"has {size} bytes", hint)
     return None
 
 
-def is_reserved(name: str) -> Violation | None:
-    """Whether the platform, the container runtime or the shell sets or obeys ``name`` itself."""
-    if name in _RESERVED or name.startswith(_RESERVED_BEGINNINGS):
+def validate_not_reserved(name: str) -> Violation | None:
+    """Return a violation if the platform, container runtime or shell uses ``name`` itself."""
+    if name in _RESERVED_NAMES or name.startswith(_RESERVED_PREFIXES):
         return Violation(
             "is a name that the platform or the shell uses itself", "Choose another name."
         )
@@ -95,10 +94,10 @@ def is_reserved(name: str) -> Violation | None:
 
 
 def validate_name(name: str) -> Violation | None:
-    """Whether a parameter may not be called ``name``."""
+    """Return a violation if a parameter may not be called ``name``."""
     if not re.fullmatch(ENV_NAME, name, re.ASCII):
         return Violation("is not a name for an environment variable", "Use letters, digits and _.")
-    return is_reserved(name)
+    return validate_not_reserved(name)
 
 
 _file_name = matches(
@@ -108,7 +107,7 @@ _file_name = matches(
 
 @dataclass(frozen=True, slots=True)
 class Parameter:
-    """One parameter. Both bounds are allowed values; for text they count characters.
+    """Declaration of a parameter. Bounds are inclusive; for text they count characters.
 
     With ``env`` the job gets a variable of the parameter's name. A ``secret`` is never shown.
     """
@@ -124,17 +123,17 @@ class Parameter:
 
     @property
     def is_free_text(self) -> bool:
-        """Whether its text is a member's choice or many lines long: for environment values only."""
+        """Return whether it is a member's or a file's text: for environment values only."""
         return self.source in USER_TEXT_SOURCES or self.file is not None
 
     def check(self) -> Violation | None:
-        """The first broken rule of the declaration, if any."""
-        return first_violation((self._origin(), self._bounds(), self._default()))
+        """Return the first violated rule of the declaration, if any."""
+        return first_violation((self._check_source(), self._check_bounds(), self._check_default()))
 
-    def _origin(self) -> Violation | None:
+    def _check_source(self) -> Violation | None:
         if [self.source, self.default, self.file].count(None) != 2:
             return Violation("must have one of from, default and file", "Keep one of the three.")
-        if self.source in _SECRETS and not self.secret:
+        if self.source in _SECRET_SOURCES and not self.secret:
             return Violation(f"takes {self.source} but is not secret", "Add secret: true.")
         right = "text" if self.file else SOURCES.get(self.source or "", self.type)
         if self.type == right:
@@ -142,30 +141,32 @@ class Parameter:
         what = self.source or "a file"
         return Violation(f"{what} is not of this type", f"Write type: {right}.", ("type",))
 
-    def _bounds(self) -> Violation | None:
+    def _check_bounds(self) -> Violation | None:
         if (self.type == "url" or self.file) and (self.minimum, self.maximum) != (None, None):
-            return Violation("has no bounds: it is no number", "Remove minimum and maximum.")
+            return Violation(
+                "cannot have bounds: it is not a number", "Remove minimum and maximum."
+            )
         if self.type == "text":
-            for key, bound, least in (("minimum", self.minimum, 0), ("maximum", self.maximum, 1)):
-                fault = None if bound is None else between(least, MAX_VALUE_LENGTH)(bound)
-                if fault:
-                    return Violation(fault.problem, fault.hint, (key,))
+            for key, bound, lowest in (("minimum", self.minimum, 0), ("maximum", self.maximum, 1)):
+                violation = None if bound is None else between(lowest, MAX_VALUE_LENGTH)(bound)
+                if violation:
+                    return Violation(violation.problem, violation.hint, (key,))
         if self.minimum is None or self.maximum is None or self.minimum <= self.maximum:
             return None
-        return Violation("has a minimum above its maximum", "Exchange the two.")
+        return Violation("has a minimum above its maximum", "Swap the two.")
 
-    def _default(self) -> Violation | None:
+    def _check_default(self) -> Violation | None:
         if self.default is None:
             return None
-        fault = self.validate(self.default)
-        return fault and Violation(fault.problem, fault.hint, ("default",))
+        violation = self.validate(self.default)
+        return violation and Violation(violation.problem, violation.hint, ("default",))
 
     def validate(self, value: object) -> Violation | None:
-        """Why ``value`` cannot be this parameter's; no text is ever repeated in it."""
+        """Return the violation of a value, if any; it never quotes the value's text."""
         if self.type == "integer":
             if type(value) is not int:
                 return Violation("must be a whole number", "Write it without quotes.")
-            return self._measure(value, str(value))
+            return self._check_range(value, str(value))
         if not isinstance(value, str):
             return Violation("must be text", "Put it in quotes.")
         if self.type == "url":
@@ -173,11 +174,11 @@ class Parameter:
                 return Violation("has no address", "Use this template for jobs that have one.")
             hint = "Write http://, https:// or file:// and what follows, without spaces."
             return None if _URL.fullmatch(value) else Violation("is not a URL", hint)
-        if any(unicodedata.category(character) in _FORBIDDEN for character in value):
-            return Violation("holds a line break or another control character", "Remove it.")
-        return self._measure(len(value), f"text of {len(value)} characters")
+        if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
+            return Violation("contains a line break or another control character", "Remove it.")
+        return self._check_range(len(value), f"text of {len(value)} characters")
 
-    def _measure(self, measure: int, what: str) -> Violation | None:
+    def _check_range(self, measure: int, what: str) -> Violation | None:
         maximum = MAX_VALUE_LENGTH if self.type == "text" and self.maximum is None else self.maximum
         if self.minimum is not None and measure < self.minimum:
             return Violation(f"{what} is below the minimum", f"At least {self.minimum} is needed.")
@@ -186,7 +187,7 @@ class Parameter:
         return None
 
     def examples(self) -> tuple[Value, Value]:
-        """A small and a large value that are allowed, for a trial."""
+        """Return a small and a large allowed value, for a trial."""
         if isinstance(self.default, int | str):
             return self.default, self.default
         if self.type == "url":
@@ -199,77 +200,81 @@ class Parameter:
         return min(low, high), high
 
 
-_CONSTANT = frozenset({"command", "if", "key"})
+_CONSTANT_KEYS = frozenset({"command", "if", "key"})
 
 
 def validate_placeholders(job: object, parameters: Mapping[str, Parameter]) -> None:
-    """Raises WorkflowError unless each placeholder names a parameter that may stand there."""
+    """Raise WorkflowError unless each placeholder names a parameter that is allowed there."""
     used = set()
-    for where, placeholder, key in _placeholders(job, ("job",)):
+    for where, placeholder, key in _iter_placeholders(job, ("job",)):
         name = placeholder.name
         parameter = parameters.get(name)
         if parameter is None:
-            problem = f"no parameter is called {name}"
+            problem = f"there is no parameter {name}"
             raise schema_error(where, Violation(problem, suggest_name(name, parameters)))
-        if fault := _misplaced(name, parameter, where, key):
-            raise schema_error(where, fault)
+        if violation := _validate_position(name, parameter, where, key):
+            raise schema_error(where, violation)
         used.add(name)
     for name, parameter in parameters.items():
         if not parameter.env and name not in used:
             hint = f"Remove it or env: false, or write !param {name} somewhere in the job."
-            raise schema_error(("parameters", name), Violation("is used nowhere", hint))
+            raise schema_error(("parameters", name), Violation("is not used", hint))
 
 
 def substitute(job: object, values: Mapping[str, Value]) -> object:
-    """The job with values in place of placeholders: text in the environment, else as typed."""
-    return _filled(job, (), values)
+    """Replace placeholders by values: text in the environment, else of the parameter's type."""
+    return _substitute_part(job, (), values)
 
 
 def _in_env(where: Path) -> bool:
-    """Whether this is the value of an environment variable, ``….env[0].value``."""
+    """Return whether a path is that of an environment value, ``….env[0].value``."""
     match where:
         case (*_, "env" | "args", int(), "value"):
             return True
     return False
 
 
-def _placeholders(
+def _iter_placeholders(
     part: object, where: Path, key: object = None
 ) -> Iterator[tuple[Path, Placeholder, object]]:
-    """Every placeholder, its path, and the ``key`` beside it if it is an environment value."""
+    """Yield every placeholder, its path, and the ``key`` beside an environment value."""
     match part:
         case Placeholder():
             yield where, part, key
         case dict():
             for name, item in part.items():
-                yield from _placeholders(item, (*where, name), part.get("key"))
+                yield from _iter_placeholders(item, (*where, name), part.get("key"))
         case tuple():
             for position, item in enumerate(part):
-                yield from _placeholders(item, (*where, position))
+                yield from _iter_placeholders(item, (*where, position))
 
 
-def _misplaced(name: str, parameter: Parameter, where: Path, key: object) -> Violation | None:
-    if where[-1] in _CONSTANT:
-        problem = "no parameter may stand in a script or a variable's name"
-        return Violation(problem, f'Use the environment variable there: "${name}".')
+def _validate_position(
+    name: str, parameter: Parameter, where: Path, key: object
+) -> Violation | None:
+    if where[-1] in _CONSTANT_KEYS:
+        problem = "a parameter is not allowed in a command or a variable's name"
+        return Violation(problem, f'Use the environment variable instead: "${name}".')
     if _in_env(where):
         if parameter.secret and key != name:
-            return Violation("a secret keeps its name", f"Write key: {name} beside it.")
-        return is_reserved(str(key))
+            return Violation("a secret must keep its name", f"Write key: {name} beside it.")
+        return validate_not_reserved(str(key))
     if parameter.secret:
-        return Violation("a secret goes into environment values only", "Remove it here.")
+        return Violation("a secret is only allowed in environment values", "Remove it here.")
     if parameter.is_free_text:
-        return Violation("free text goes into environment values only", "Remove it here.")
+        return Violation("free text is only allowed in environment values", "Remove it here.")
     return None
 
 
-def _filled(part: object, where: Path, values: Mapping[str, Value]) -> object:
+def _substitute_part(part: object, where: Path, values: Mapping[str, Value]) -> object:
     match part:
         case Placeholder(name):
-            # Environment values are text; everywhere else the parameter's own type stands.
+            # Environment values are text; all others have the parameter's type.
             return str(values[name]) if _in_env(where) else values[name]
         case dict():
-            return {key: _filled(item, (*where, key), values) for key, item in part.items()}
+            return {
+                key: _substitute_part(item, (*where, key), values) for key, item in part.items()
+            }
         case tuple():
-            return [_filled(item, (*where, at), values) for at, item in enumerate(part)]
+            return [_substitute_part(item, (*where, at), values) for at, item in enumerate(part)]
     return part

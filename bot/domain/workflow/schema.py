@@ -1,8 +1,7 @@
-"""Reads documents (mappings, lists, text, numbers) into frozen dataclasses, and writes them back.
+"""Codec between documents (mappings, lists, text, numbers) and frozen dataclasses.
 
-A dataclass is its own schema: the types say what may stand in a key, a default makes the key
-optional (absent and null are the same then), ``Annotated`` adds rules and odd key names. This
-module knows nothing of what the documents mean, nor of YAML or JSON text.
+A dataclass is its own schema: types define the allowed values, a default makes the key optional
+(absent and null are then equal), and ``Annotated`` adds rules and key names.
 """
 
 from __future__ import annotations
@@ -32,20 +31,20 @@ from typing import (
 from bot.domain.errors import WorkflowError
 
 Path: TypeAlias = tuple[str | int, ...]
-"""A path from the document's root: keys, and positions in lists from 0."""
+"""Path from the document's root: keys, and list indexes from 0."""
 
 Record = TypeVar("Record")
 
 Opaque = NewType("Opaque", str)
-"""A part that is passed through unread, kept as JSON text so that records stay immutable."""
+"""Part that is passed through unchecked, as JSON text so that records stay immutable."""
 
-_DEEPEST = 100
-_UNSPEAKABLE = re.compile(r"[\x00\ud800-\udfff]")
+_MAX_DEPTH = 100
+_INVALID_CHARACTERS = re.compile(r"[\x00\ud800-\udfff]")
 
 
 @dataclass(frozen=True, slots=True)
 class Violation:
-    """A broken rule: a problem without a full stop, a mend with one, ``at`` the part to blame."""
+    """Violated rule: ``problem`` without a full stop, ``hint`` with one, ``at`` a relative path."""
 
     problem: str
     hint: str
@@ -53,52 +52,52 @@ class Violation:
 
 
 Rule: TypeAlias = Callable[[Any], Violation | None]
-"""Looks at a value of the right type; used inside ``Annotated``."""
+"""Check of a value of the right type; used inside ``Annotated``."""
 
 
 @dataclass(frozen=True, slots=True)
 class Key:
-    """The document's name for an attribute, where it is not the attribute in camelCase."""
+    """Key of an attribute, if it is not the attribute's name in camelCase."""
 
     name: str
 
 
 @runtime_checkable
 class SupportsCheck(Protocol):
-    """A record with rules that concern several of its keys."""
+    """Record with rules between several of its keys."""
 
     def check(self) -> Violation | None:
-        """The first broken rule, if any."""
+        """Return the first violated rule, if any."""
         ...
 
 
-def path(where: Path) -> str:
-    """The path as people write it: ``steps[0].run.command``; the root is ``the document``."""
+def format_path(where: Path) -> str:
+    """Format a path as ``steps[0].run.command``; the root is ``the document``."""
     parts = (f"[{part}]" if isinstance(part, int) else f".{part}" for part in where)
     return "".join(parts).removeprefix(".") or "the document"
 
 
-def schema_error(where: Path, fault: Violation) -> WorkflowError:
-    """The error that says ``fault`` of the part at ``where``."""
-    return WorkflowError(path((*where, *fault.at)), fault.problem, fault.hint)
+def schema_error(where: Path, violation: Violation) -> WorkflowError:
+    """Return the error for a violation in the part at ``where``."""
+    return WorkflowError(format_path((*where, *violation.at)), violation.problem, violation.hint)
 
 
 def suggest_name(name: object, known: Collection[str]) -> str:
-    """A mend for a name that is not one of ``known``."""
+    """Return a hint for a name that is not one of ``known``."""
     close = difflib.get_close_matches(str(name), known, n=1)
     return f"Did you mean {close[0]}?" if close else f"Known are: {', '.join(known)}."
 
 
 def decode(kind: type[Record], value: object, where: Path = ()) -> Record:
-    """The record that a document's mapping describes.
+    """Decode a mapping into a record.
 
-    Raises WorkflowError for the first problem in the document's own order; a missing key counts
-    as a problem at the end of its mapping.
+    Raises WorkflowError for the first problem in document order; a missing key counts as a problem
+    at the end of its mapping.
     """
     if not isinstance(value, Mapping):
         hint = "Write keys and values here."
-        raise schema_error(where, Violation(f"must be a mapping, not {_name_of(value)}", hint))
-    schema: Any = kind  # mypy holds that a class is not hashable
+        raise schema_error(where, Violation(f"must be a mapping, not {_type_name(value)}", hint))
+    schema: Any = kind  # mypy takes a class for unhashable
     entries = _entries(schema)
     values: dict[str, object] = {}
     for key, part in value.items():
@@ -109,24 +108,24 @@ def decode(kind: type[Record], value: object, where: Path = ()) -> Record:
                 Violation("there is no such key here", suggest_name(key, entries)),
             )
         if part is not None or not entry.optional:
-            values[entry.attribute] = _read_part(entry.kind, part, (*where, key), entry.optional)
+            values[entry.attribute] = _decode_part(entry.kind, part, (*where, key), entry.optional)
     for key, entry in entries.items():
         if not entry.optional and entry.attribute not in values:
             raise schema_error(
                 (*where, key), Violation("is missing", f"Add {key}: it is required.")
             )
     record = kind(**values)
-    if isinstance(record, SupportsCheck) and (fault := record.check()):
-        raise schema_error(where, fault)
+    if isinstance(record, SupportsCheck) and (violation := record.check()):
+        raise schema_error(where, violation)
     return record
 
 
 def encode(record: object) -> dict[str, object]:
-    """The mapping that ``read`` turns into ``record``; keys at their default are left out."""
+    """Encode a record, the inverse of ``decode``; keys at their default are left out."""
     schema: Any = type(record)
     parts = ((entry, getattr(record, entry.attribute)) for entry in _entries(schema).values())
     return {
-        entry.key: _write_part(entry.kind, part)
+        entry.key: _encode_part(entry.kind, part)
         for entry, part in parts
         if not entry.optional or part != entry.default
     }
@@ -143,76 +142,76 @@ class _Entry:
 
 @functools.cache
 def _entries(kind: Any) -> Mapping[str, _Entry]:
-    """What may stand in a record's mapping, by key."""
+    """Return the allowed entries of a record's mapping, by key."""
     hints = get_type_hints(kind, include_extras=True)
     entries = []
     for field in dataclasses.fields(kind):
         hint = hints[field.name]
-        names = [note.name for note in _unwrap(hint)[1] if isinstance(note, Key)]
-        key = names[0] if names else _camel(field.name)
+        names = [annotation.name for annotation in _unwrap(hint)[1] if isinstance(annotation, Key)]
+        key = names[0] if names else _to_camel_case(field.name)
         optional = field.default is not MISSING
         entries.append(_Entry(key, field.name, hint, optional, field.default))
     return {entry.key: entry for entry in entries}
 
 
-def _camel(attribute: str) -> str:
+def _to_camel_case(attribute: str) -> str:
     first, *rest = attribute.rstrip("_").split("_")
     return first + "".join(word.capitalize() for word in rest)
 
 
 def _unwrap(kind: Any) -> tuple[Any, tuple[Any, ...]]:
-    """The type without ``Annotated`` and ``| None``, and what was noted on it."""
+    """Return the type without ``Annotated`` and ``| None``, and its annotations."""
     if get_origin(kind) is Annotated:
-        inner, *notes = get_args(kind)
-        bare, inner_notes = _unwrap(inner)
-        return bare, (*inner_notes, *notes)
+        inner, *annotations = get_args(kind)
+        bare, inner_annotations = _unwrap(inner)
+        return bare, (*inner_annotations, *annotations)
     if get_origin(kind) in (types.UnionType, Union):
         return _unwrap(next(arg for arg in get_args(kind) if arg is not types.NoneType))
     return kind, ()
 
 
-def _read_part(kind: Any, value: object, where: Path, optional: bool) -> object:
-    if len(where) > _DEEPEST:
+def _decode_part(kind: Any, value: object, where: Path, optional: bool) -> object:
+    if len(where) > _MAX_DEPTH:
         raise schema_error(where, Violation("is nested too deeply", "Write it flatter."))
-    bare, notes = _unwrap(kind)
+    bare, annotations = _unwrap(kind)
     part: object
     if bare is object:
         part = value
     elif bare is Opaque:
-        part = _read_opaque(value, where)
+        part = _decode_opaque(value, where)
     elif dataclasses.is_dataclass(bare):
         record: Any = bare
         part = decode(record, value, where)
     elif get_origin(bare) is tuple:
-        part = _read_list(get_args(bare)[0], value, where)
+        part = _decode_list(get_args(bare)[0], value, where)
     else:
-        part = _read_scalar(bare, value, where, optional)
-    for rule in notes:
-        if not isinstance(rule, Key) and (fault := rule(part)):
-            raise schema_error(where, fault)
+        part = _decode_scalar(bare, value, where, optional)
+    for rule in annotations:
+        if not isinstance(rule, Key) and (violation := rule(part)):
+            raise schema_error(where, violation)
     return part
 
 
-def _read_list(kind: Any, value: object, where: Path) -> tuple[object, ...]:
+def _decode_list(kind: Any, value: object, where: Path) -> tuple[object, ...]:
     if not isinstance(value, list | tuple):
-        raise schema_error(where, _not("a list", value))
-    return tuple(_read_part(kind, item, (*where, at), False) for at, item in enumerate(value))
+        raise schema_error(where, _type_violation("a list", value))
+    return tuple(_decode_part(kind, item, (*where, at), False) for at, item in enumerate(value))
 
 
-def _read_scalar(kind: Any, value: object, where: Path, optional: bool) -> object:
+def _decode_scalar(kind: Any, value: object, where: Path, optional: bool) -> object:
     # type(), because a bool is an int to isinstance.
     if type(value) is not kind:
-        raise schema_error(where, _not(_TYPE_NAMES[kind], value))
+        raise schema_error(where, _type_violation(_TYPE_NAMES[kind], value))
     if isinstance(value, str):
         if optional and not value:
             raise schema_error(where, Violation("is empty text", "Leave the key out instead."))
-        if _UNSPEAKABLE.search(value):
-            problem = "holds a NUL character or half of a surrogate pair"
+        if _INVALID_CHARACTERS.search(value):
+            problem = "contains a NUL character or a lone surrogate"
             raise schema_error(where, Violation(problem, "Remove it."))
     return value
 
 
-def _read_opaque(value: object, where: Path) -> str:
+def _decode_opaque(value: object, where: Path) -> str:
     try:
         text = json.dumps(value, allow_nan=False)
         if json.loads(text) == value:
@@ -224,12 +223,12 @@ def _read_opaque(value: object, where: Path) -> str:
     )
 
 
-def _write_part(kind: Any, part: object) -> object:
+def _encode_part(kind: Any, part: object) -> object:
     bare, _ = _unwrap(kind)
     if bare is Opaque:
         return json.loads(str(part))
     if isinstance(part, tuple):
-        return [_write_part(get_args(bare)[0], item) for item in part]
+        return [_encode_part(get_args(bare)[0], item) for item in part]
     return encode(part) if dataclasses.is_dataclass(bare) else part
 
 
@@ -245,18 +244,18 @@ _TYPE_NAMES: Mapping[type, str] = {
 }
 
 
-def _name_of(value: object) -> str:
+def _type_name(value: object) -> str:
     return _TYPE_NAMES.get(type(value), f"a {type(value).__name__.lower()}")
 
 
-def _not(expected: str, value: object) -> Violation:
+def _type_violation(expected: str, value: object) -> Violation:
     quotable = expected == "text" and isinstance(value, int | float)
     hint = "Put it in quotes." if quotable else f"Write {expected} here."
-    return Violation(f"must be {expected}, not {_name_of(value)}", hint)
+    return Violation(f"must be {expected}, not {_type_name(value)}", hint)
 
 
 def between(minimum: int, maximum: int) -> Rule:
-    """A rule for whole numbers: both bounds are allowed."""
+    """Return a rule for integers; both bounds are allowed."""
 
     def rule(number: int) -> Violation | None:
         if minimum <= number <= maximum:
@@ -268,7 +267,7 @@ def between(minimum: int, maximum: int) -> Rule:
 
 
 def one_of(*allowed: str) -> Rule:
-    """A rule for text that is a word of a closed list."""
+    """Return a rule for text that must be one of ``allowed``."""
 
     def rule(text: str) -> Violation | None:
         words = ", ".join(word or '"" (empty)' for word in allowed)
@@ -278,7 +277,7 @@ def one_of(*allowed: str) -> Rule:
 
 
 def matches(pattern: str, what: str, hint: str) -> Rule:
-    """A rule for text that must match ``pattern`` from its first to its last character."""
+    """Return a rule for text that must match ``pattern`` as a whole."""
     compiled = re.compile(pattern, re.ASCII)
 
     def rule(text: str) -> Violation | None:
@@ -287,6 +286,6 @@ def matches(pattern: str, what: str, hint: str) -> Rule:
     return rule
 
 
-def first_violation(faults: Iterable[Violation | None]) -> Violation | None:
-    """The first fault there is."""
-    return next((fault for fault in faults if fault is not None), None)
+def first_violation(violations: Iterable[Violation | None]) -> Violation | None:
+    """Return the first violation, if any."""
+    return next((violation for violation in violations if violation is not None), None)

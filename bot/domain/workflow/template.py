@@ -1,8 +1,7 @@
-"""Templates: job documents with typed parameters, and ``render``, which puts values in.
+"""Templates: job documents with typed parameters, and ``render``, which sets their values.
 
-A value lands in an environment variable or takes the place of a whole ``!param NAME``; no text is
-ever pasted into a command. This module knows neither where template files lie nor who runs the
-rendered workflow.
+A value becomes an environment variable or replaces a whole ``!param NAME``; text is never inserted
+into a command.
 """
 
 from __future__ import annotations
@@ -18,26 +17,26 @@ from bot.domain.workflow.document import EnvVar, Workflow, iter_steps
 from bot.domain.workflow.parameters import (
     Parameter,
     Value,
-    is_reserved,
     substitute,
     validate_file_text,
     validate_name,
+    validate_not_reserved,
     validate_placeholders,
 )
 from bot.domain.workflow.schema import Path, Violation, decode, matches, schema_error
 from bot.domain.workflow.template_yaml import parse_template
 
 REDACTED = "********"
-"""What ``masked`` shows in place of a secret."""
+"""Replaces a secret in ``redact``."""
 
 
 @dataclass(frozen=True, slots=True)
 class RenderContext:
-    """What a job is given beside the request. ``upload_url`` has no slash at its end.
+    """Values of a job beside its request. ``upload_url`` has no slash at its end.
 
     ``mac_key`` (16 bytes or more, usually 32, fresh for each job) signs the job's marker lines.
-    ``input_url`` and ``input_sha256`` name the file that an upscaling job starts from;
-    ``input_box``, if not empty, is the part of it to take: ``left,top,right,bottom`` in pixels.
+    ``input_url`` and ``input_sha256`` are the input file of an upscaling job; ``input_box``, if not
+    empty, is the part of it to use: ``left,top,right,bottom`` in pixels.
     """
 
     job_id: str
@@ -49,22 +48,20 @@ class RenderContext:
 
     def __post_init__(self) -> None:
         if len(self.mac_key) < 16:
-            raise ValueError("a MAC key has 16 bytes or more")
+            raise ValueError("a MAC key needs 16 bytes or more")
 
 
-def _known_version(version: int) -> Violation | None:
+def _validate_version(version: int) -> Violation | None:
     if version == 1:
         return None
-    return Violation(
-        f"is format {version}, which this bot does not know", "Write 1 and its format."
-    )
+    return Violation(f"is format {version}, which this version does not support", "Use format 1.")
 
 
 @dataclass(frozen=True, slots=True)
 class _Document:
-    """A template file's top level."""
+    """Top level of a template file."""
 
-    gridbrush: Annotated[int, _known_version]
+    gridbrush: Annotated[int, _validate_version]
     about: Annotated[str, matches(r".*\S.*", "one line of text", "Say what the template makes.")]
     parameters: object
     job: object
@@ -72,9 +69,9 @@ class _Document:
 
 @dataclass(frozen=True, slots=True)
 class Template:
-    """A checked template. ``job`` is the job document with a Placeholder for each ``!param``.
+    """Validated template. ``job`` is the job document with a Placeholder for each ``!param``.
 
-    ``files`` holds the texts of the files that parameters name.
+    ``files`` maps the file names in parameters to their texts.
     """
 
     name: str
@@ -85,11 +82,11 @@ class Template:
 
     @classmethod
     def load(cls, text: str, name: str, files: Mapping[str, str] | None = None) -> Template:
-        """The template that a file's ``text`` holds; ``name`` stands in error messages.
+        """Parse and validate a template; ``name`` is its file name in errors.
 
-        ``files`` holds the texts of the files beside it, at least those of ``files_named_in``.
-        Raises WorkflowError, whose ``where`` gives the name, the line and the path, unless every
-        rule holds and trial renderings with small and large values are valid workflows.
+        ``files`` maps names to texts of the files beside it, at least the ``referenced_files``.
+        Renders it with small and large values as a trial. Raises WorkflowError, whose ``location``
+        has the name, the line and the path.
         """
         source = parse_template(text, name)
         try:
@@ -98,9 +95,9 @@ class Template:
             texts = _read_files(parameters, files or {})
             template = cls(name, document.about, parameters, document.job, texts)
             validate_placeholders(document.job, parameters)
-            for example in (0, 1):
+            for index in (0, 1):
                 values = {
-                    key: texts[item.file] if item.file else item.examples()[example]
+                    key: texts[item.file] if item.file else item.examples()[index]
                     for key, item in parameters.items()
                 }
                 template._check_workflow(template._fill(values))
@@ -110,22 +107,22 @@ class Template:
 
     @property
     def supports_negative(self) -> bool:
-        """Whether the workflow can take a negative prompt."""
+        """Return whether the workflow supports negative prompts."""
         return "negative" in self._sources
 
     @property
     def needs_input(self) -> bool:
-        """Whether the workflow starts from a picture."""
+        """Return whether the workflow starts from an image."""
         return not self._sources.isdisjoint(("input_url", "input_sha256"))
 
     @property
     def calls_script(self) -> bool:
-        """Whether a step calls ``txt2img.py``, so that its limits and habits are the job's."""
-        return any("txt2img" in command.lower() for command in _commands(self.job))
+        """Return whether a step calls ``txt2img.py``, so that its limits apply to the job."""
+        return any("txt2img" in command.lower() for command in _iter_commands(self.job))
 
     @property
     def ignores_prompt(self) -> bool:
-        """Whether it only works on a picture: then the words that made it do not matter."""
+        """Return whether the workflow uses an image and no prompt."""
         return self.needs_input and "prompt" not in self._sources
 
     @property
@@ -133,7 +130,7 @@ class Template:
         return frozenset(parameter.source for parameter in self.parameters.values())
 
     def _fill(self, values: Mapping[str, Value]) -> Workflow:
-        """The workflow with these values, which the parameters must have accepted."""
+        """Return the workflow with these values, which must be validated."""
         workflow = decode(Workflow, substitute(self.job, values), ("job",))
         added = (
             EnvVar(key, str(values[key]))
@@ -144,53 +141,53 @@ class Template:
 
     def _check_workflow(self, workflow: Workflow) -> None:
         if not workflow.enable_logging:
-            hint = "Write true: results are announced in the log."
+            hint = "Write true: the bot reads results from the log."
             raise schema_error(("job", "enableLogging"), Violation("is not set", hint))
         constants = len(workflow.env) - sum(item.env for item in self.parameters.values())
         for position, variable in enumerate(workflow.env[:constants]):
             where = ("job", "env", position, "key")
-            if fault := is_reserved(variable.key):
-                raise schema_error(where, fault)
+            if violation := validate_not_reserved(variable.key):
+                raise schema_error(where, violation)
             if variable.key in self.parameters:
                 raise schema_error(
-                    where, Violation("is a parameter's name as well", "Rename one of the two.")
+                    where, Violation("is also the name of a parameter", "Rename one of the two.")
                 )
         if not any(item.is_free_text for item in self.parameters.values()):
             return
         for step_at, step in iter_steps(workflow.steps):
             if step.run and step.run.container and step.run.container.enroot:
-                problem = "runs under Enroot, which does not pass every text on unharmed"
-                fault = Violation(problem, "Add apptainer: true or deepsquareHosted: true.")
-                raise schema_error(("job", *step_at, "run", "container"), fault)
+                problem = "runs under Enroot, which does not pass every text unchanged"
+                violation = Violation(problem, "Add apptainer: true or deepsquareHosted: true.")
+                raise schema_error(("job", *step_at, "run", "container"), violation)
 
 
 def render(
     template: Template,
     request: Request,
-    ticket: RenderContext,
+    context: RenderContext,
     styles: Mapping[str, str] | None = None,
 ) -> Workflow:
-    """The workflow that makes ``request``; ``styles`` maps style names to words for the prompt.
+    """Render the workflow of ``request``; ``styles`` maps style names to words for the prompt.
 
-    Raises InvalidRequest for a negative prompt that the workflow cannot take, and WorkflowError
-    for a value that the template's parameters do not allow.
+    Raises InvalidRequest for a negative prompt that the workflow does not support, and
+    WorkflowError for a value that the template's parameters do not allow.
     """
     if request.negative and not template.supports_negative and not template.ignores_prompt:
         raise InvalidRequest(
             "negative",
-            "The workflow of this server cannot take a negative prompt. Leave it out (negative, "
+            "This server's workflow does not support negative prompts. Leave it out (negative, "
             "or --no) and say in the prompt what you want to see instead.",
         )
-    given = _given(request, ticket, styles or {})
+    sources = _source_values(request, context, styles or {})
     values: dict[str, Value] = {}
     for name, parameter in template.parameters.items():
         if parameter.file is not None:
             values[name] = template.files[parameter.file]
             continue
-        value = parameter.default if parameter.source is None else given[parameter.source]
-        if fault := parameter.validate(value):
+        value = parameter.default if parameter.source is None else sources[parameter.source]
+        if violation := parameter.validate(value):
             where = f"{template.name}, parameters.{name}"
-            raise WorkflowError(where, fault.problem, fault.hint)
+            raise WorkflowError(where, violation.problem, violation.hint)
         values[name] = cast(Value, value)  # a parameter accepts nothing else
     try:
         return template._fill(values)
@@ -200,9 +197,9 @@ def render(
 
 
 def redact(workflow: Workflow, template: Template) -> Workflow:
-    """The workflow for people to look at: each secret parameter's value is MASK, at any depth."""
+    """Return the workflow for display, with REDACTED for each secret, at any depth."""
     secrets = {name for name, parameter in template.parameters.items() if parameter.secret}
-    return Workflow.from_dict(_without(secrets, workflow.to_dict()))
+    return Workflow.from_dict(_redact_part(secrets, workflow.to_dict()))
 
 
 def _read_parameters(document: object) -> Mapping[str, Parameter]:
@@ -213,14 +210,14 @@ def _read_parameters(document: object) -> Mapping[str, Parameter]:
         )
     parameters = {}
     for name, declaration in document.items():
-        if fault := validate_name(name):
-            raise schema_error((*where, name), fault)
+        if violation := validate_name(name):
+            raise schema_error((*where, name), violation)
         parameters[name] = decode(Parameter, declaration, (*where, name))
     return MappingProxyType(parameters)
 
 
 def referenced_files(text: str, name: str) -> tuple[str, ...]:
-    """The plain names of the files beside the template whose texts ``Template.load`` needs.
+    """Return the names of the files beside the template whose texts ``Template.load`` needs.
 
     Raises WorkflowError as ``Template.load`` does for the same text.
     """
@@ -242,28 +239,28 @@ def _read_files(parameters: Mapping[str, Parameter], files: Mapping[str, str]) -
         if text is None:
             hint = "Put it into the template's folder."
             raise schema_error(where, Violation(f"there is no file {parameter.file}", hint))
-        if fault := validate_file_text(text):
-            raise schema_error(where, fault)
+        if violation := validate_file_text(text):
+            raise schema_error(where, violation)
         texts[parameter.file] = text
     return MappingProxyType(texts)
 
 
-def _commands(part: object) -> Iterator[str]:
-    """Every command in a job document, at any depth."""
+def _iter_commands(part: object) -> Iterator[str]:
+    """Yield every command in a job document, at any depth."""
     if isinstance(part, dict):
         for key, item in part.items():
             if key == "command" and isinstance(item, str):
                 yield item
-            yield from _commands(item)
+            yield from _iter_commands(item)
     elif isinstance(part, list | tuple):
         for item in part:
-            yield from _commands(item)
+            yield from _iter_commands(item)
 
 
-def _given(
-    request: Request, ticket: RenderContext, styles: Mapping[str, str]
+def _source_values(
+    request: Request, context: RenderContext, styles: Mapping[str, str]
 ) -> Mapping[str, Value]:
-    """The value of each source that a parameter can name."""
+    """Return the value of each source that a parameter can name."""
     return {
         "prompt": request.styled_prompt(styles),
         "negative": request.negative,
@@ -273,23 +270,23 @@ def _given(
         "width": request.width,
         "height": request.height,
         "seed": request.seed,
-        # A workflow may want some text here; where nothing is chosen, nothing depends on it.
+        # Some workflows need a non-empty text here, even if there is no model to choose.
         "model": request.model or "none",
-        "job_id": ticket.job_id,
-        "mac_key": ticket.mac_key.hex(),
-        "upload_url": ticket.upload_url,
-        "input_url": ticket.input_url,
-        "input_sha256": ticket.input_sha256,
-        "input_box": ticket.input_box,
+        "job_id": context.job_id,
+        "mac_key": context.mac_key.hex(),
+        "upload_url": context.upload_url,
+        "input_url": context.input_url,
+        "input_sha256": context.input_sha256,
+        "input_box": context.input_box,
     }
 
 
-def _without(secrets: set[str], part: object) -> object:
+def _redact_part(secrets: set[str], part: object) -> object:
     match part:
         case {"key": str(key), "value": str()} if key in secrets:
             return {"key": key, "value": REDACTED}
         case dict():
-            return {key: _without(secrets, item) for key, item in part.items()}
+            return {key: _redact_part(secrets, item) for key, item in part.items()}
         case list():
-            return [_without(secrets, item) for item in part]
+            return [_redact_part(secrets, item) for item in part]
     return part

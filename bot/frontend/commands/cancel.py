@@ -10,15 +10,15 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, RequestError
-from bot.domain.job import Job, JobState
+from bot.domain.job import Job, JobState, charged_images
+from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
-from bot.frontend.formatting import escape_user_text, pluralize, short_id, truncate
+from bot.frontend.formatting import escape_user_text, pluralize, short_id
 from bot.frontend.job_lookup import find_job, job_choices
 from bot.frontend.messages import CONTENT
 from bot.frontend.pagination import pages_of
 from bot.frontend.permissions import actor_of
 from bot.frontend.responses import add, defer, safe_autocomplete, send_ephemeral
-from bot.services.lifecycle import charged_images
 from bot.services.queue import Actor
 
 ALL: Final = "all"
@@ -79,7 +79,7 @@ async def chosen(
         allowed = f"from 1 to {len(waiting)}" if len(waiting) > 1 else "1"
         raise InvalidRequest(
             "what",
-            f"Your waiting requests have the numbers {allowed}; {truncate(wanted, 20)} does not fit. "
+            f"Your waiting requests have the numbers {allowed}; {truncate_utf16(wanted, 20)} does not fit. "
             "/queue shows them.",
         )
     return tuple(waiting[first - 1 : last])

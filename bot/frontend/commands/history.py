@@ -14,17 +14,11 @@ import discord
 from discord import app_commands
 
 from bot.domain.job import Job, JobState
+from bot.domain.text import truncate_utf16
 from bot.frontend.commands.show import show_result
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.embeds import GREY
-from bot.frontend.formatting import (
-    escape_user_text,
-    jump_link,
-    pluralize,
-    short_id,
-    timestamp,
-    truncate,
-)
+from bot.frontend.formatting import escape_user_text, jump_link, pluralize, short_id, timestamp
 from bot.frontend.job_lookup import find_job
 from bot.frontend.messages import (
     DESCRIPTION,
@@ -156,7 +150,7 @@ def _controls(shown: Sequence[Job], before: str | None, more: bool) -> tuple[Act
     if shown:
         options = tuple(
             SelectOption(
-                truncate(f"{short_id(job.id)} · {job.request.prompt}", OPTION_TEXT), job.id
+                truncate_utf16(f"{short_id(job.id)} · {job.request.prompt}", OPTION_TEXT), job.id
             )
             for job in shown
         )

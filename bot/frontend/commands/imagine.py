@@ -9,9 +9,9 @@ import discord
 from discord import app_commands
 
 from bot.domain.request import MAX_SEED, RequestOptions
+from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
 from bot.frontend.edit_modal import text_form
-from bot.frontend.formatting import truncate
 from bot.frontend.messages import OPTION_TEXT, OPTIONS
 from bot.frontend.refused_prompt import EDIT_ID, text_given_back
 from bot.frontend.responses import open_form, safe_autocomplete, with_error_response
@@ -97,9 +97,9 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     async def suggest_model(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
-        names = dict.fromkeys((limits.model, *limits.models) if limits.painter.chooses else ())
+        names = dict.fromkeys((limits.model, *limits.models) if limits.painter.selects_model else ())
         return [
-            app_commands.Choice(name=truncate(name, OPTION_TEXT), value=name)
+            app_commands.Choice(name=truncate_utf16(name, OPTION_TEXT), value=name)
             for name in names
             if typed.casefold() in name.casefold() and len(name) <= OPTION_TEXT
         ][:OPTIONS]
@@ -110,7 +110,7 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
         return [
-            app_commands.Choice(name=truncate(f"{name}: {words}", OPTION_TEXT), value=name)
+            app_commands.Choice(name=truncate_utf16(f"{name}: {words}", OPTION_TEXT), value=name)
             for name, words in limits.styles.items()
             if typed.casefold() in f"{name} {words}".casefold()
         ][:OPTIONS]
