@@ -10,6 +10,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from bot.backends import local, open_backend
@@ -25,8 +26,7 @@ from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import DeliveryService, DeliveryTransport
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
-from bot.services.queue import JobQueue
-from bot.services.queue import QueueLimits as QueueLimits
+from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer, WorkflowTemplates
 from bot.services.results import ResultFetcher
@@ -46,23 +46,32 @@ def utc_now() -> datetime:
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
-    """Everything that accepts and carries jobs, wired up and open."""
+@dataclass(frozen=True)
+class Services:
+    """The parts that accept and track jobs, wired and open. None of them runs by itself."""
 
     settings: Settings
     limits: RequestLimits
     templates: WorkflowTemplates
     database: Database
     backend: Backend
+    breaker: CircuitBreaker
+    observers: CompositeObserver
     lifecycle: JobLifecycle
     results: ResultFetcher
-    worker: JobWorker
-    breaker: CircuitBreaker
-    scheduler: Scheduler
+    budget: BudgetService
     queue: JobQueue
     renderer: WorkflowRenderer
-    budget: BudgetService
+    scheduler_wakeup: asyncio.Event
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Application(Services):
+    """The services with what runs jobs: the worker, the scheduler and repeated deliveries."""
+
+    worker: JobWorker
+    scheduler: Scheduler
     kept: KeptResults
 
 
@@ -134,105 +143,146 @@ async def open_application(
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    on_breaker: Callable[[bool, str], None] = lambda _away, _detail: None,
-    on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
-    on_store: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Application]:
-    """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
+    """Open the services and add the scheduler; no job starts until the scheduler is run.
 
-    ``sleep`` pauses between attempts to fetch a file. ``pictures`` is the folder for finished jobs,
-    by default ``jobs`` in the data folder. ``on_circuit`` is told when the backend goes away and
-    comes back, ``on_settled`` the credits that a job has cost and those that came back,
-    ``on_store`` why the store is unavailable and ("")
-    that it is available again. Raises ConfigError for whatever the operator has to mend.
+    The parameters are those of ``open_services``. Raises ConfigError.
+    """
+    async with open_services(
+        settings, pictures=pictures, now=now, entropy=entropy, sleep=sleep
+    ) as services:
+        services.observers.add(*observers)
+        async with open_scheduler(services, transport) as application:
+            yield application
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings,
+    *,
+    gate: SubmissionGate | None = None,
+    pictures: Path | None = None,
+    now: Callable[[], datetime] = utc_now,
+    entropy: Callable[[int], bytes] = os.urandom,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    on_backend_change: Callable[[bool, str], None] = lambda _unavailable, _detail: None,
+    on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
+    on_store_change: Callable[[str], None] = lambda _cause: None,
+) -> AsyncIterator[Services]:
+    """Open the database and the backend, and wire what needs no delivery transport.
+
+    ``pictures`` is the folder for results, by default ``jobs`` in the data folder. ``sleep`` pauses
+    between attempts to fetch a file. ``on_backend_change`` gets whether the backend is unavailable
+    and why, ``on_settled`` the cost and the refund of a job in credits, ``on_store_change`` why the
+    store is unavailable, or "" when it is available again. Raises ConfigError.
     """
     templates = await asyncio.to_thread(load_templates, settings)
     folder = settings.data.dir
     async with AsyncExitStack() as stack:
         stack.enter_context(private_umask())
         database = await stack.enter_async_context(
-            open_database(folder, now=now, on_change=on_store)
+            open_database(folder, now=now, on_change=on_store_change)
         )
         await asyncio.to_thread(close_open_files, settings)
         backend = await open_backend(settings.backend.kind, settings.backend_options())
         stack.push_async_callback(backend.aclose)
-
-        async def redeliver(job: Job) -> Job:
-            done = await delivery.deliver(job, fetcher.result(job), again=True)
-            return await lifecycle.apply_event(job, Redelivered(done.method, done.message))
-
-        kept = KeptResults(database, redeliver, now=now)
-        lifecycle = JobLifecycle(database, CompositeObserver([*observers, kept]), now=now)
-        breaker = CircuitBreaker(backend.health, on_change=on_breaker)
+        breaker = CircuitBreaker(backend.health, on_change=on_backend_change)
         stack.push_async_callback(breaker.aclose)
-        fetcher = ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep)
-
-        async def stop(job: Job) -> None:
-            # Without a handle it is about to be submitted: its runner sees the request itself.
-            if job.handle is not None:
-                await backend.cancel(job.handle)
+        budget = BudgetService(
+            database, backend, budget_limits(settings), now=now, on_settled=on_settled
+        )
+        stack.push_async_callback(budget.aclose)
 
         painter = await painter_of(backend, templates)
         if painter is not UNKNOWN:
-            log.info("pictures are painted by %s", painter.show(settings.imagine.model))
-        limits = replace(
-            settings.limits(negative=templates.grid.supports_negative), painter=painter
-        )
-        quota = settings.default_quota()
+            log.info("images are made by %s", painter.show(settings.imagine.model))
+        observers = CompositeObserver()
+        lifecycle = JobLifecycle(database, observers, now=now)
+        scheduler_wakeup = asyncio.Event()
         queue = JobQueue(
             database,
             lifecycle,
-            QueueLimits(settings.queue.running, settings.queue.waiting, quota),
+            QueueLimits(settings.queue.running, settings.queue.waiting, settings.default_quota()),
             now=now,
             entropy=entropy,
-            wake=lambda: scheduler.wake(),
+            wake=scheduler_wakeup.set,
             steps_run=painter.steps_run,
-            stop=stop,
+            stop=partial(cancel_at_backend, backend),
+            gate=gate,
         )
-        renderer = WorkflowRenderer(queue.jobs, backend, templates)
-        spending = settings.spending
-        ceilings = BudgetLimits(
-            total=spending.credits_per_day or None,
-            per_server=spending.credits_per_day_per_server or None,
-        )
-        budget = BudgetService(database, backend, ceilings, now=now, on_settled=on_settled)
-        stack.push_async_callback(budget.aclose)
-        delivery = DeliveryService(database, transport, now=now)
-        worker = JobWorker(
-            lifecycle=lifecycle,
-            backend=backend,
-            renderer=renderer,
-            fetcher=fetcher,
-            delivery=delivery,
-            breaker=breaker,
-            budget=budget,
-        )
-        scheduler = Scheduler(
-            database,
-            lifecycle,
-            worker,
-            breaker,
-            slots=settings.queue.running,
-            per_user=quota.running,
-            now=now,
-        )
-        stack.push_async_callback(scheduler.aclose)
-        yield Application(
+        yield Services(
             settings=settings,
-            limits=limits,
+            limits=replace(
+                settings.limits(negative=templates.grid.supports_negative), painter=painter
+            ),
             templates=templates,
             database=database,
             backend=backend,
-            lifecycle=lifecycle,
-            results=fetcher,
-            worker=worker,
             breaker=breaker,
-            scheduler=scheduler,
-            queue=queue,
-            renderer=renderer,
+            observers=observers,
+            lifecycle=lifecycle,
+            results=ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep),
             budget=budget,
-            kept=kept,
+            queue=queue,
+            renderer=WorkflowRenderer(queue.jobs, backend, templates),
+            scheduler_wakeup=scheduler_wakeup,
+            now=now,
         )
+
+
+@asynccontextmanager
+async def open_scheduler(
+    services: Services, transport: DeliveryTransport
+) -> AsyncIterator[Application]:
+    """Add what runs jobs and delivers results through ``transport``."""
+    delivery = DeliveryService(services.database, transport, now=services.now)
+    kept = KeptResults(services.database, partial(redeliver, services, delivery), now=services.now)
+    services.observers.add(kept)
+    worker = JobWorker(
+        lifecycle=services.lifecycle,
+        backend=services.backend,
+        renderer=services.renderer,
+        fetcher=services.results,
+        delivery=delivery,
+        breaker=services.breaker,
+        budget=services.budget,
+    )
+    scheduler = Scheduler(
+        services.database,
+        services.lifecycle,
+        worker,
+        services.breaker,
+        slots=services.settings.queue.running,
+        per_user=services.settings.default_quota().running,
+        now=services.now,
+        wakeup=services.scheduler_wakeup,
+    )
+    try:
+        yield Application(**vars(services), worker=worker, scheduler=scheduler, kept=kept)
+    finally:
+        await scheduler.aclose()
+
+
+async def cancel_at_backend(backend: Backend, job: Job) -> None:
+    """Cancel a submitted job at the backend."""
+    # Without a handle it is about to be submitted: its worker sees the cancel request itself.
+    if job.handle is not None:
+        await backend.cancel(job.handle)
+
+
+async def redeliver(services: Services, delivery: DeliveryService, job: Job) -> Job:
+    """Deliver a kept result again and return the job with the outcome saved."""
+    done = await delivery.deliver(job, services.results.result(job), again=True)
+    return await services.lifecycle.apply_event(job, Redelivered(done.method, done.message))
+
+
+def budget_limits(settings: Settings) -> BudgetLimits:
+    """Return the daily limits in credits; a limit of 0 is none."""
+    spending = settings.spending
+    return BudgetLimits(
+        total=spending.credits_per_day or None,
+        per_server=spending.credits_per_day_per_server or None,
+    )
 
 
 @asynccontextmanager

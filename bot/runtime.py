@@ -19,10 +19,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, ParamSpec
 
 from bot.backups import ScheduledBackups
-from bot.bootstrap import DATABASE, Application, ensure_data_dir, open_application, utc_now
+from bot.bootstrap import (
+    DATABASE,
+    Application,
+    Services,
+    ensure_data_dir,
+    open_scheduler,
+    open_services,
+    utc_now,
+)
 from bot.domain.checks import CheckResult
 from bot.domain.errors import StoreDamaged, StoreUnavailable
 from bot.file_modes import private_umask
@@ -38,7 +46,9 @@ from bot.restore import settle_posted
 from bot.services.delivery import MessageStore
 from bot.services.lifecycle import JobObserver
 from bot.services.privacy import PrivacyService
+from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
+from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
 from bot.services.supervision import keep_running
 from bot.settings import Settings
@@ -51,18 +61,75 @@ log = logging.getLogger(__name__)
 DRAIN_SECONDS = 10.0
 STANDBY_SECONDS = 0.5
 READY_SECONDS = 1.0
-STORE_AWAY = (
-    "The bot cannot save anything at the moment: {cause}. Nothing is lost, and all goes on by "
-    "itself."
+STORE_UNAVAILABLE_NOTICE = (
+    "The bot cannot save anything at the moment: {cause}. Nothing is lost. Everything continues by "
+    "itself afterwards."
 )
 BACKEND_UNAVAILABLE_NOTICE = (
-    "The machines are away at the moment; nothing is lost, and all goes on when they are back."
+    "The backend is unavailable at the moment. Nothing is lost. Everything continues by itself when "
+    "it is available again."
 )
+
+P = ParamSpec("P")
+
+
+class Signal(Generic[P]):
+    """Call every connected function, in the order in which they were connected."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[P, None]] = []
+
+    def connect(self, listener: Callable[P, None]) -> None:
+        """Call ``listener``, too, from now on."""
+        self._listeners.append(listener)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        for listener in self._listeners:
+            listener(*args, **kwargs)
+
+
+class Availability:
+    """Track whether store and backend can be used, and why not.
+
+    ``changed`` is emitted after each change. With ``refuse`` new requests are refused through
+    ``gate`` while the backend is unavailable.
+    """
+
+    def __init__(self, metrics: Metrics, gate: SubmissionGate, *, refuse: bool) -> None:
+        self._metrics = metrics
+        self._gate = gate
+        self._refuse = refuse
+        self._store_cause = ""
+        self._backend_unavailable = False
+        self.changed: Signal[[]] = Signal()
+
+    def set_backend(self, unavailable: bool, detail: str) -> None:
+        """Record whether the backend is unavailable."""
+        self._backend_unavailable = unavailable
+        self._metrics.set_backend_unavailable(unavailable, detail)
+        if self._refuse:
+            self._gate.closed_reason = (
+                f"{BACKEND_UNAVAILABLE_NOTICE} Try again later." if unavailable else ""
+            )
+        self.changed()
+
+    def set_store(self, cause: str) -> None:
+        """Record why the store is unavailable, or "" when it is available."""
+        self._store_cause = cause
+        self._metrics.store_changed(cause)
+        self.changed()
+
+    def notice(self) -> str:
+        """Return what members with waiting requests should know, "" if all is well."""
+        cause = self._store_cause
+        store = STORE_UNAVAILABLE_NOTICE.format(cause=cause) if cause else ""
+        backend = BACKEND_UNAVAILABLE_NOTICE if self._backend_unavailable else ""
+        return " ".join(filter(None, (store, backend)))
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A running bot; ``metrics_url`` is empty when metrics are switched off."""
+    """A running bot. ``metrics_url`` is empty when metrics are switched off."""
 
     engine: Application
     client: GridbrushClient
@@ -73,7 +140,7 @@ class Runtime:
     metrics_url: str
 
     async def shut_down_delivery(self) -> None:
-        """Finish what is being posted and write no more; while Discord can still be reached."""
+        """Finish the posts in progress and start no more. Call it while Discord is connected."""
         # A delivery that went on without its connection would be taken for one that failed.
         await self.engine.scheduler.aclose()
         await self.transport.aclose()
@@ -91,13 +158,36 @@ async def open_runtime(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     guild_ready_timeout: float = 2.0,
 ) -> AsyncIterator[Runtime]:
-    """Wire everything; nothing talks to Discord yet. Raises ConfigError."""
+    """Wire everything, in order of dependency. Nothing connects to Discord yet.
+
+    Raises ConfigError.
+    """
     async with AsyncExitStack() as stack:
         stack.enter_context(
             discord_endpoints(settings.discord.api_base, settings.discord.gateway_url)
         )
         metrics = Metrics(now=now)
+        gate = SubmissionGate()
+        availability = Availability(metrics, gate, refuse=settings.queue.when_paused == "refuse")
+        services = await stack.enter_async_context(
+            open_services(
+                settings,
+                gate=gate,
+                now=now,
+                entropy=entropy,
+                sleep=sleep,
+                on_backend_change=availability.set_backend,
+                on_settled=metrics.observe_cost,
+                on_store_change=availability.set_store,
+            )
+        )
+
+        access_changed: Signal[int, int] = Signal()
+        context = build_context(
+            services, entropy=entropy, notice=availability.notice, opened=access_changed
+        )
         client = GridbrushClient(
+            context,
             registered=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             guild_ready_timeout=guild_ready_timeout,
@@ -105,84 +195,73 @@ async def open_runtime(
             limited=metrics.count_rate_limit,
         )
         transport = DiscordDelivery(client)
-        cards = StatusUpdater(client)
+        status_updater = StatusUpdater(client)
+        services.observers.add(status_updater, metrics, *observers)
+        availability.changed.connect(status_updater.refresh_queue)
+        context.settling.on_card = status_updater.take_up
 
-        def breaker_changed(away: bool, detail: str) -> None:
-            metrics.set_backend_unavailable(away, detail)
-            if settings.queue.when_paused == "refuse":
-                engine.queue.gate.closed_reason = (
-                    f"{BACKEND_UNAVAILABLE_NOTICE} Try again later." if away else ""
-                )
-            cards.refresh_queue()
-
-        def store_changed(cause: str) -> None:
-            metrics.store_changed(cause)
-            cards.refresh_queue()
-
-        def notice() -> str:
-            away = BACKEND_UNAVAILABLE_NOTICE if engine.breaker.open else ""
-            cause = engine.database.unavailable
-            return " ".join(filter(None, (STORE_AWAY.format(cause=cause) if cause else "", away)))
-
-        engine = await stack.enter_async_context(
-            open_application(
-                settings,
-                transport=transport,
-                observers=[cards, metrics, *observers],
-                now=now,
-                entropy=entropy,
-                sleep=sleep,
-                on_breaker=breaker_changed,
-                on_settled=metrics.observe_cost,
-                on_store=store_changed,
-            )
-        )
-
-        def opened(guild_id: int, author_id: int) -> None:
-            engine.kept.opened(guild_id=guild_id, author_id=author_id)
-            if not author_id:
-                cards.reopen()
-
-        client.context = BotContext(
-            queue=engine.queue,
-            limits=engine.limits,
-            fetcher=engine.results,
-            messages=MessageStore(engine.database, now=now),
-            renditions=RenditionCache(engine.results),
-            quotas=QuotaService(engine.database, settings.default_quota(), now=now),
-            privacy=PrivacyService(
-                engine.database,
-                engine.results.folder,
-                forget=engine.backend.delete_job_data,
-                now=now,
-            ),
-            now=now,
-            entropy=entropy,
-            moderator_role=settings.discord.moderator_role,
-            rows=settings.delivery.rows,
-            upscaling=engine.templates.upscale is not None,
-            notice=notice,
-            opened=opened,
-        )
-        client.context.settling.on_card = cards.take_up
+        application = await stack.enter_async_context(open_scheduler(services, transport))
+        access_changed.connect(partial(retry_refused, application.kept, status_updater))
         url = await stack.enter_async_context(
             serve_metrics(
                 metrics,
                 settings.metrics.address,
-                readiness=lambda: _readiness(engine, client),
-                refresh=lambda: _refresh(engine, metrics),
+                readiness=partial(_readiness, application, client),
+                refresh=partial(_refresh, application, metrics),
             )
         )
-
-        async def write_cards() -> None:
-            cards.refresh_queue()  # what was being written when it broke off is written anew
-            await cards.run()
-
-        writing = asyncio.get_running_loop().create_task(
-            keep_running("writing cards", write_cards), name="cards"
+        updating = asyncio.get_running_loop().create_task(
+            keep_running("updating status messages", partial(_update, status_updater)),
+            name="status messages",
         )
-        stack.push_async_callback(_stop, writing)
-        yield Runtime(engine, client, cards, transport, writing, metrics, url)
+        stack.push_async_callback(_stop, updating)
+        yield Runtime(application, client, status_updater, transport, updating, metrics, url)
+
+
+def build_context(
+    services: Services,
+    *,
+    entropy: Callable[[int], bytes],
+    notice: Callable[[], str],
+    opened: Callable[[int, int], None],
+) -> BotContext:
+    """Return what commands and components work with."""
+    settings, database, now = services.settings, services.database, services.now
+    return BotContext(
+        queue=services.queue,
+        limits=services.limits,
+        fetcher=services.results,
+        messages=MessageStore(database, now=now),
+        renditions=RenditionCache(services.results),
+        quotas=QuotaService(database, settings.default_quota(), now=now),
+        privacy=PrivacyService(
+            database, services.results.folder, forget=services.backend.delete_job_data, now=now
+        ),
+        now=now,
+        entropy=entropy,
+        moderator_role=settings.discord.moderator_role,
+        rows=settings.delivery.rows,
+        upscaling=services.templates.upscale is not None,
+        notice=notice,
+        opened=opened,
+    )
+
+
+def retry_refused(
+    kept: KeptResults, status_updater: StatusUpdater, guild_id: int, author_id: int
+) -> None:
+    """Try again what Discord refused in this server and for this member; 0 is any.
+
+    Status messages are tried again unless it is only a member who became active.
+    """
+    kept.opened(guild_id=guild_id, author_id=author_id)
+    if not author_id:
+        status_updater.reopen()
+
+
+async def _update(status_updater: StatusUpdater) -> None:
+    status_updater.refresh_queue()  # whatever an interrupted run was writing is written again
+    await status_updater.run()
 
 
 def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:

@@ -21,7 +21,6 @@ from bot.domain.grid import alt_text
 from bot.domain.job import Job, JobState
 from bot.domain.request import Request
 from bot.frontend import messages
-
 from bot.frontend.components import (
     CUSTOM_ID_PATTERN,
     ComponentAction,

@@ -42,7 +42,11 @@ class CompositeObserver:
     """Several reporters as one; an error of one is logged and reaches neither job nor others."""
 
     def __init__(self, observers: Iterable[JobObserver] = ()) -> None:
-        self._observers = tuple(observers)
+        self._observers = list(observers)
+
+    def add(self, *observers: JobObserver) -> None:
+        """Notify these, too, of every event from now on."""
+        self._observers.extend(observers)
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
         """Tell everyone."""
