@@ -1,4 +1,7 @@
-"""The composition root: the only file that knows all rooms, and wires them by constructor."""
+"""Wire the application: open settings' database and backend, and build the services on them.
+
+The composition root: only this module and ``bot.runtime`` import every package.
+"""
 
 from __future__ import annotations
 
@@ -42,13 +45,13 @@ DATABASE = "gridbrush.sqlite3"
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
 @dataclass(frozen=True)
 class Services:
-    """The parts that accept and track jobs, wired and open. None of them runs by itself."""
+    """What accepts and tracks jobs, wired and open. Nothing in it runs by itself."""
 
     settings: Settings
     limits: RequestLimits
@@ -76,7 +79,7 @@ class Application(Services):
 
 
 def load_template(settings: Settings, name: str) -> Template:
-    """Read and check a workflow template. Raises ConfigError with place and mend. Blocking."""
+    """Read and check a workflow template. Raises ConfigError. Blocking."""
     path = settings.template_path(name)
     try:
         text = path.read_text(encoding="utf-8")
@@ -91,13 +94,13 @@ def load_template(settings: Settings, name: str) -> Template:
 
 
 def load_templates(settings: Settings) -> WorkflowTemplates:
-    """Both templates and the styles. Raises ConfigError. Blocking."""
+    """Load both templates and the styles. Raises ConfigError. Blocking."""
     imagine = settings.imagine
     grid = load_template(settings, imagine.template)
     if grid.needs_input:
         raise ConfigError(
             "[imagine] template",
-            f"{imagine.template} starts from a picture",
+            f"{imagine.template} starts from an image",
             "Name it as upscale_template, and one that makes grids as template.",
         )
     upscale = load_template(settings, imagine.upscale_template)
@@ -105,14 +108,14 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
 
 
 async def painter_of(backend: Backend, templates: WorkflowTemplates) -> Painter:
-    """What would paint a grid: unknown where the workflow is an own one, or its backend silent."""
+    """Return what makes a grid's images; UNKNOWN for custom workflows and silent backends."""
     if templates.grid.calls_script and isinstance(backend, Describing):
         return await backend.painter()
     return UNKNOWN
 
 
 async def render_local_script(settings: Settings, submission: Submission) -> str:
-    """The bash script that the local backend would run for a job."""
+    """Return the bash script that the local backend would run for a job."""
     options = settings.model_copy(
         update={"backend": settings.backend.model_copy(update={"kind": "local"})}
     ).backend_options()
@@ -126,7 +129,7 @@ async def open_paid_backend(settings: Settings) -> AsyncIterator[SupportsWallet]
     backend = await open_backend(kind, settings.backend_options())
     try:
         if not isinstance(backend, SupportsWallet):
-            problem = f"computing by {kind} costs nothing"
+            problem = f"the backend {kind} costs nothing"
             raise ConfigError("[backend] kind", problem, "There is no wallet to show.")
         yield backend
     finally:
@@ -292,10 +295,10 @@ async def open_database(
     now: Callable[[], datetime] = utc_now,
     on_change: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Database]:
-    """Open the database in the data folder, both made if they are missing.
+    """Open the database in the data folder; create both if they are missing.
 
-    ``on_change`` is told why it becomes unavailable, and "" when it is available again.
-    Raises ConfigError if that cannot be, and where a database is missing that must have been there.
+    ``on_change`` gets why the store becomes unavailable, and "" when it is available again. Raises
+    ConfigError if that fails, or if an earlier database must have been lost.
     """
     await asyncio.to_thread(ensure_data_dir, folder)
     with database_lock(folder):
@@ -305,7 +308,7 @@ async def open_database(
 
 
 def refuse_lost_database(folder: Path) -> None:
-    """Raise ConfigError rather than start afresh beside what only a database explains. Blocking."""
+    """Raise ConfigError if the database is missing but jobs' files are there. Blocking."""
     path = folder / DATABASE
     if path.exists() and path.stat().st_size:
         return
@@ -315,13 +318,13 @@ def refuse_lost_database(folder: Path) -> None:
             str(path),
             f"the database is {'empty' if path.exists() else 'missing'}, but there is "
             f"{', '.join(str(place) for place in evidence)}",
-            "Run `gridbrush restore` to see the backups and put one in place, or "
-            "`gridbrush restore --empty` to start afresh; neither deletes anything.",
+            "Run `gridbrush restore` to list the backups and restore one, or "
+            "`gridbrush restore --empty` to start with an empty one; neither deletes anything.",
         )
 
 
 def find_open_files(settings: Settings) -> list[tuple[Path, tuple[Open, ...]]]:
-    """What other users of the machine could read or write, by folder. Blocking."""
+    """Find files that other users of the machine can access, by folder. Blocking."""
     data, shared = settings.data.dir, settings.backend.slurm.shared_dir
     found = [(data, find_open(data))] if data.is_dir() else []
     if settings.backend.kind == "slurm" and shared is not None:
@@ -331,7 +334,7 @@ def find_open_files(settings: Settings) -> list[tuple[Path, tuple[Open, ...]]]:
 
 
 def close_open_files(settings: Settings) -> None:
-    """Close to other users what an earlier version has left open; the log says so. Blocking."""
+    """Make files private that an earlier version left open, and log them. Blocking."""
     for folder, found in find_open_files(settings):
         closed, left = close_to_others(folder, found)
         if closed:
@@ -347,7 +350,7 @@ def close_open_files(settings: Settings) -> None:
 
 
 def evidence_of_jobs(folder: Path) -> tuple[Path, ...]:
-    """What in the data folder shows that there were requests before. Blocking."""
+    """Return what in the data folder shows that there were jobs before. Blocking."""
     places = [folder / "jobs", folder / "local" / "jobs", folder / "backups"]
     places += (folder / "deepsquare").glob("*/jobs")
     found = [place for place in places if place.is_dir() and any(place.iterdir())]
@@ -358,7 +361,7 @@ def evidence_of_jobs(folder: Path) -> tuple[Path, ...]:
 
 
 def ensure_data_dir(folder: Path) -> None:
-    """Make the data folder. Raises ConfigError if that cannot be. Blocking."""
+    """Create the data folder. Raises ConfigError if that fails. Blocking."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

@@ -1,8 +1,4 @@
-"""One answer for all who ask while the one before is being worked out.
-
-For questions that everybody asks at once and that cost more the longer the line is. Knows neither
-the question nor the answer.
-"""
+"""Share one computation between concurrent callers, and lock by key."""
 
 from __future__ import annotations
 
@@ -12,30 +8,30 @@ from contextlib import asynccontextmanager
 from contextvars import Context
 from typing import Generic, TypeVar
 
-Answer = TypeVar("Answer")
+Result = TypeVar("Result")
 
 
-class SingleFlight(Generic[Answer]):
-    """``find`` is run once at a time; ``ask`` gives an answer that was begun after the asking."""
+class SingleFlight(Generic[Result]):
+    """Run ``find`` once at a time; all callers that wait share the next run."""
 
-    def __init__(self, find: Callable[[], Awaitable[Answer]]) -> None:
+    def __init__(self, find: Callable[[], Awaitable[Result]]) -> None:
         self._find = find
-        self._current: asyncio.Task[Answer] | None = None
-        self._next: asyncio.Task[Answer] | None = None
+        self._current: asyncio.Task[Result] | None = None
+        self._next: asyncio.Task[Result] | None = None
 
-    async def get(self) -> Answer:
-        """The answer as of now or a little later. Raises what ``find`` raises."""
+    async def get(self) -> Result:
+        """Return the result of a run that starts now or later. Raises what ``find`` raises."""
         if self._next is None:
-            # In a context of its own: the time of the one who asked first is not everybody's.
+            # In its own context: the first caller's time limit does not apply to the others.
             self._next = asyncio.get_running_loop().create_task(
                 self._after(self._current), context=Context()
             )
-            # Everyone who asked may have been cancelled; then nobody has to know how it ended.
+            # If every caller was cancelled, nobody retrieves the error.
             self._next.add_done_callback(lambda task: task.cancelled() or task.exception())
-        # Shared: one who is cancelled must not take the answer from the others.
+        # Shielded: a cancelled caller must not cancel it for the others.
         return await asyncio.shield(self._next)
 
-    async def _after(self, earlier: asyncio.Task[Answer] | None) -> Answer:
+    async def _after(self, earlier: asyncio.Task[Result] | None) -> Result:
         if earlier is not None:
             await asyncio.wait({earlier})
         self._current, self._next = self._next, None
@@ -43,24 +39,24 @@ class SingleFlight(Generic[Answer]):
 
 
 class KeyedLock:
-    """Locks by job id that exist only while somebody holds or awaits them."""
+    """One lock per key, created on demand and dropped when unused."""
 
     def __init__(self) -> None:
         self._locks: dict[str, asyncio.Lock] = {}
         self._users: dict[str, int] = {}
 
     @asynccontextmanager
-    async def acquire(self, job_id: str) -> AsyncIterator[None]:
-        """The card of this job is the caller's until the block ends."""
-        lock = self._locks.setdefault(job_id, asyncio.Lock())
-        self._users[job_id] = self._users.get(job_id, 0) + 1
+    async def acquire(self, key: str) -> AsyncIterator[None]:
+        """Hold the lock of ``key`` inside an ``async with`` block."""
+        lock = self._locks.setdefault(key, asyncio.Lock())
+        self._users[key] = self._users.get(key, 0) + 1
         try:
             async with lock:
                 yield
         finally:
-            self._users[job_id] -= 1
-            if not self._users[job_id]:
-                del self._users[job_id], self._locks[job_id]
+            self._users[key] -= 1
+            if not self._users[key]:
+                del self._users[key], self._locks[key]
 
     def __len__(self) -> int:
         return len(self._locks)

@@ -1,10 +1,9 @@
-"""The bot as a service: the engine with Discord in front of it, metrics beside it, and a way out.
+"""Run the application with Discord and metrics until it is stopped, then drain it.
 
-The second half of the composition root. Starting is in an order that loses nothing: the engine is
-opened, the client signs in, and only then are interrupted jobs taken up and the line dispatched.
-Stopping lets nothing new start, gives what is being delivered a moment, and leaves the rest to run
-at its backend, where the next start finds it. In between nothing ends it but the operator, a token
-that Discord does not accept, or a damaged database: what breaks off is begun again.
+Start order: open the services, sign in, resume interrupted jobs, run the scheduler. On stop no new
+job starts, deliveries in progress get a moment, and running jobs continue at their backend, where
+the next start finds them. Only the operator, a rejected token or a damaged database end it: loops
+that fail are restarted.
 """
 
 from __future__ import annotations
@@ -59,15 +58,15 @@ from bot.store.wait_limits import waits_limited
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
-STANDBY_SECONDS = 0.5
-READY_SECONDS = 1.0
+STANDBY_POLL_S = 0.5
+READINESS_TIMEOUT_S = 1.0
 STORE_UNAVAILABLE_NOTICE = (
     "The bot cannot save anything at the moment: {cause}. Nothing is lost. Everything continues by "
     "itself afterwards."
 )
 BACKEND_UNAVAILABLE_NOTICE = (
-    "The backend is unavailable at the moment. Nothing is lost. Everything continues by itself when "
-    "it is available again."
+    "The backend is unavailable at the moment. Nothing is lost. Everything continues by itself "
+    "when it is available again."
 )
 
 P = ParamSpec("P")
@@ -84,6 +83,7 @@ class Signal(Generic[P]):
         self._listeners.append(listener)
 
     def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call the connected functions with these arguments."""
         for listener in self._listeners:
             listener(*args, **kwargs)
 
@@ -145,7 +145,7 @@ class Runtime:
         await self.engine.scheduler.aclose()
         await self.transport.aclose()
         await self.client.context.settling.aclose()
-        await _stop(self.updater_task)
+        await _cancel_and_wait(self.updater_task)
 
 
 @asynccontextmanager
@@ -214,7 +214,7 @@ async def open_runtime(
             keep_running("updating status messages", partial(_update, status_updater)),
             name="status messages",
         )
-        stack.push_async_callback(_stop, updating)
+        stack.push_async_callback(_cancel_and_wait, updating)
         yield Runtime(application, client, status_updater, transport, updating, metrics, url)
 
 
@@ -265,7 +265,7 @@ async def _update(status_updater: StatusUpdater) -> None:
 
 
 def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
-    """Return what keeps this bot's store from being written for so many seconds."""
+    """Return a function that locks this bot's store against writing for some seconds."""
     return partial(hold_store, settings.data.dir / DATABASE)
 
 
@@ -278,10 +278,10 @@ async def run_until_stopped(
     guild_ready_timeout: float = 2.0,
     standby: bool = False,
 ) -> None:
-    """Run until ``stop`` is set, then drain. Raises ConfigError, the operator's to mend.
+    """Run until ``stop`` is set, then drain. Raises ConfigError.
 
-    Of several bots on one data folder one runs; with ``standby`` this one waits to be the next, and
-    without it FolderInUse, a ConfigError, is raised.
+    Only one bot may run on a data folder: with ``standby`` this one waits for its turn, otherwise
+    FolderInUse, a ConfigError, is raised.
     """
     async with AsyncExitStack() as stack:
         if not await _hold_folder(settings.data.dir, stack, stop if standby else None):
@@ -306,17 +306,17 @@ async def run_until_stopped(
             await _drain(service)
         finally:
             for task in (stopping, working, backups):
-                await _stop(task)
+                await _cancel_and_wait(task)
             await service.shut_down_delivery()
-            await _stop(connected)
+            await _cancel_and_wait(connected)
 
 
 async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event | None) -> bool:
-    """Hold the data folder for as long as ``stack``; with ``stop`` wait until that can be.
+    """Lock the data folder until ``stack`` closes; with ``stop`` wait for the lock.
 
-    False if the wait was stopped. Raises FolderInUse if there is none to be done.
+    Return False if ``stop`` was set first. Raises FolderInUse without ``stop``.
     """
-    told = False
+    logged = False
     with private_umask():
         await asyncio.to_thread(ensure_data_dir, folder)
         while True:
@@ -326,20 +326,20 @@ async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event 
                 if stop is None:
                     raise
             else:
-                if told:
-                    log.warning("taking over: the other bot has ended")
+                if logged:
+                    log.warning("taking over: the other bot has stopped")
                 return True
-            if not told:
+            if not logged:
                 log.warning("standing by for the bot that runs (%s)", holder(folder))
-                told = True
+                logged = True
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STANDBY_SECONDS):
+                async with asyncio.timeout(STANDBY_POLL_S):
                     await stop.wait()
                 return False
 
 
 async def _back_up(service: Runtime) -> None:
-    """Make backups on schedule, from the moment that the bot works."""
+    """Make scheduled backups once the bot is signed in."""
     await service.client.signed_in.wait()
     data = service.engine.settings.data
     await ScheduledBackups(
@@ -353,33 +353,33 @@ async def _back_up(service: Runtime) -> None:
 
 
 async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
-    """Once signed in, take up what was interrupted, then dispatch for ever."""
+    """Resume what was interrupted once signed in, then run the scheduler for ever."""
     await service.client.signed_in.wait()
     engine = service.engine
-    # First of all: what Discord shows already must not be made again.
-    await keep_running("settling posts", lambda: settle_posted(engine, service.transport))
-    # Before the jobs: a result that is due becomes its card, if that is still found.
-    await keep_running("taking up first answers", lambda: first_response.resume(service.client))
-    # Were the line dispatched before its running jobs are known, too many would run.
-    await keep_running("taking up jobs", engine.scheduler.resume_jobs)
+    # First: what Discord already shows must not be made again.
+    await keep_running("settling restored posts", lambda: settle_posted(engine, service.transport))
+    # Before the jobs: a result may replace a status message that is found now.
+    await keep_running("resuming first responses", lambda: first_response.resume(service.client))
+    # Before the scheduler: it must know the running jobs, or too many would run.
+    await keep_running("resuming jobs", engine.scheduler.resume_jobs)
 
-    async def dispatch() -> None:
-        engine.scheduler.wake()  # it may have broken off in the middle of a look
+    async def schedule() -> None:
+        engine.scheduler.wake()  # an earlier run may have been interrupted halfway
         await engine.scheduler.run()
 
     on_ready(service)
     await asyncio.gather(
-        keep_running("taking up settlements", engine.budget.recover),
-        keep_running("taking up cards", service.status_updater.resume),
-        keep_running("taking up rows", service.transport.resume_pending_rows),
-        keep_running("delivering what was kept", engine.kept.run),
-        keep_running("dispatching", dispatch),
+        keep_running("resuming settlements", engine.budget.recover),
+        keep_running("resuming status messages", service.status_updater.resume),
+        keep_running("resuming row uploads", service.transport.resume_pending_rows),
+        keep_running("delivering kept results", engine.kept.run),
+        keep_running("scheduling", schedule),
     )
 
 
 async def _drain(service: Runtime) -> None:
-    """What runs gets a moment to be delivered."""
-    log.info("stopping: nothing new starts; running jobs go on at their backend")
+    """Start nothing new and wait briefly for running jobs to be delivered."""
+    log.info("stopping: no new job starts; running jobs continue at their backend")
     service.engine.scheduler.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
@@ -387,7 +387,7 @@ async def _drain(service: Runtime) -> None:
 
 
 async def _readiness(engine: Application, client: GridbrushClient) -> dict[str, bool | str]:
-    cause = await _within(READY_SECONDS, engine.database.try_out())
+    cause = await _within(READINESS_TIMEOUT_S, engine.database.probe())
     parts: dict[str, bool | str] = {
         "discord": client.is_ready(),
         "database": not cause,
@@ -401,14 +401,14 @@ async def _refresh(engine: Application, metrics: Metrics) -> None:
         waiting = await engine.queue.jobs.waiting()
         metrics.set_queue_depth(waiting=len(waiting), running=engine.scheduler.running)
 
-    # Without the store the other figures are still worth having.
-    await _within(READY_SECONDS, count())
+    # Without the store the other metrics are still useful.
+    await _within(READINESS_TIMEOUT_S, count())
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> str:
-    """Use the store within so many seconds; why that was not possible, or ""."""
+    """Await ``work`` within ``seconds``; return why that failed, or ""."""
     try:
-        # The second limit is for a disk that hangs: then not even an attempt ends.
+        # The second timeout is for a disk that hangs: then not even one attempt ends.
         with waits_limited(seconds):
             async with asyncio.timeout(2 * seconds):
                 await work
@@ -417,11 +417,11 @@ async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> str:
     except StoreDamaged as fault:
         return fault.problem
     except TimeoutError:
-        return "the disk does not answer"
+        return "the disk does not respond"
     return ""
 
 
-async def _stop(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:
+async def _cancel_and_wait(task: asyncio.Task[None] | asyncio.Task[bool]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 

@@ -190,7 +190,7 @@ async def test_a_new_machine_takes_up_a_backup(tmp_path: Path) -> None:
     await fill(tmp_path / "old", "joba")
     made, _ = make_backup(tmp_path / "old", None, AT)
     report, aside = carry_out(tmp_path / "new" / "data", made.path)
-    assert "The database that is there now cannot be read, or there is none." in report
+    assert "The current database cannot be read, or there is none." in report
     assert aside == ()
     assert await ids(tmp_path / "new" / "data" / DATABASE) == ["joba"]
 

@@ -99,7 +99,7 @@ def test_the_beginning_of_an_id_is_enough_if_only_one_begins_so(desk: Desk) -> N
     assert not (desk.data / "scripted" / second.id).exists()
     ambiguous = desk.scripted("jobs", first.id[:1])
     assert ambiguous.exit_code == 2
-    assert "More than one job begins like this" in ambiguous.stderr
+    assert "More than one job starts like this" in ambiguous.stderr
     unknown = desk.scripted("jobs", "zz' OR 1=1 --")
     assert unknown.exit_code == 2
     assert "There is no such job" in unknown.stderr

@@ -62,7 +62,7 @@ class SlurmOptions:
         known = {name: options[name] for name in cls.__dataclass_fields__ if name in options}
         if not known.get("shared_dir"):
             hint = "Name a folder that this machine and every node see under the same path."
-            raise ConfigError("[backend.slurm] shared_dir", "it is needed, but not set", hint)
+            raise ConfigError("[backend.slurm] shared_dir", "it is required, but not set", hint)
         known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
         read = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
         if not _GPUS.fullmatch(read.gpus):
