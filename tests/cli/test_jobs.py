@@ -71,7 +71,7 @@ def test_what_was_left_behind_is_followed_to_its_end_however_much_it_is(desk: De
     result = desk.scripted("jobs")
     assert result.exit_code == 0, result.stderr
     for job in (small, large):
-        assert f"{job.id}: fetching the pictures" in result.stderr
+        assert f"{job.id}: fetching the results" in result.stderr
         assert str(desk.data / "jobs" / job.id / "grid.png") in result.stdout
     assert "a reporter failed" not in result.stderr
     assert "row 4 ready" in result.stderr
