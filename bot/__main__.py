@@ -1,4 +1,4 @@
-"""``python -m bot`` and the ``gridbrush`` command."""
+"""Start ``python -m bot`` and the ``gridbrush`` command."""
 
 from __future__ import annotations
 

@@ -1,7 +1,6 @@
-"""Backups as the operator sees them: made on demand or on a schedule, kept, and listed.
+"""Make, list and rotate backups of the database, on demand or on a schedule.
 
-Part of the composition root, beside the service. A backup is made while the bot runs, of the
-database alone; pictures lie in ``jobs``, which any file backup can copy at any time.
+Works while the bot runs. Images are not included: any file backup can copy the folder ``jobs``.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from bot.store.lock import database_lock
 log = logging.getLogger(__name__)
 
 FOLDER = "backups"
-RETRY = timedelta(minutes=10)
+RETRY_DELAY = timedelta(minutes=10)
 _BY_HAND = "gridbrush-"
 _SCHEDULED = "scheduled-"
 _SUFFIX = ".sqlite3"
@@ -37,9 +36,9 @@ class Backup:
 
 
 def make_backup(folder: Path, target: Path | None, at: datetime) -> tuple[Backup, Summary]:
-    """Copy the database in ``folder`` to ``target``, by default below ``backups``, checked.
+    """Copy the database in ``folder`` to ``target``, by default below ``backups``, and check it.
 
-    ``target`` may be a folder. Raises ConfigError, and leaves nothing behind. Blocking.
+    ``target`` may be a folder. Raises ConfigError and leaves nothing behind then. Blocking.
     """
     _refuse_without_database(folder)
     if target is None or target.is_dir():
@@ -49,7 +48,7 @@ def make_backup(folder: Path, target: Path | None, at: datetime) -> tuple[Backup
 
 
 def list_backups(folder: Path) -> tuple[Backup, ...]:
-    """Every backup that Gridbrush itself has made in ``folder``, the newest first. Blocking."""
+    """Return every backup that Gridbrush has made in ``folder``, newest first. Blocking."""
     database = Path(DATABASE)
     found = [
         *(folder / FOLDER).glob(f"*{_SUFFIX}"),
@@ -61,16 +60,16 @@ def list_backups(folder: Path) -> tuple[Backup, ...]:
 
 
 def find_backup(folder: Path, wanted: Path) -> Path:
-    """The file that is meant: a path, or the name of a listed backup. Blocking."""
+    """Return the path of a backup given by its path or listed name. Blocking."""
     places = (wanted, folder / FOLDER / wanted, folder / wanted)
     return next((place for place in places if place.is_file()), wanted)
 
 
 class ScheduledBackups:
-    """Makes a backup every so often, and removes the oldest of its own.
+    """Make a backup every ``every`` and delete its own oldest ones beyond ``keep``.
 
-    Goes on after every error: it is logged, ``on_failed`` is told, and it is tried again after ten
-    minutes. ``on_made`` is told the moment of each success.
+    An error is logged and reported to ``on_failed``, and the backup is retried after ten minutes.
+    ``on_made`` gets the time of each success.
     """
 
     def __init__(
@@ -93,7 +92,7 @@ class ScheduledBackups:
         self._sleep = sleep
 
     async def run(self) -> None:
-        """Back up for ever; returns at once if it is switched off."""
+        """Make backups for ever; return at once if they are switched off."""
         if self._every is None:
             return
         last = await asyncio.to_thread(self._last)
@@ -106,36 +105,36 @@ class ScheduledBackups:
             try:
                 last = await asyncio.to_thread(self._make, self._now())
             except Exception as error:
-                # The root of this loop: whatever went wrong with one backup, the next is due.
+                # The top of this loop: whatever went wrong, the next backup is due.
                 unforeseen = None if isinstance(error, BotError | OSError) else error
                 log.error("the scheduled backup failed: %s", error, exc_info=unforeseen)
                 self._on_failed()
-                await self._sleep(min(RETRY, self._every).total_seconds())
+                await self._sleep(min(RETRY_DELAY, self._every).total_seconds())
             else:
                 self._on_made(last)
 
     def _make(self, at: datetime) -> datetime:
-        """Blocking."""
+        """Make a backup, delete old ones, and return its time. Blocking."""
         target = _private_folder(self._folder) / f"{_SCHEDULED}{at.strftime(STAMP)}{_SUFFIX}"
         backup, summary = _copy(self._folder, target)
         log.info("backed up %d requests to %s", summary.jobs, backup.path)
-        # Only now that a newer one is sound; what was made by hand is never removed.
+        # Only after the new one was checked; backups made on demand are never deleted.
         for old in self._own()[: -self._keep]:
             old.unlink(missing_ok=True)
         return at
 
     def _own(self) -> list[Path]:
-        """The oldest first: the moment is in the name."""
+        """Return the scheduled backups, oldest first: the time is in the name."""
         return sorted((self._folder / FOLDER).glob(f"{_SCHEDULED}*{_SUFFIX}"))
 
     def _last(self) -> datetime | None:
-        """Blocking."""
+        """Return the time of the latest scheduled backup, None if there is none. Blocking."""
         for path in reversed(self._own()):
             stamp = path.name.removeprefix(_SCHEDULED).removesuffix(_SUFFIX)
             try:
                 return min(datetime.strptime(stamp, STAMP).replace(tzinfo=UTC), self._now())
             except ValueError:
-                continue  # named by somebody else
+                continue  # not our name
         return None
 
 

@@ -1,4 +1,7 @@
-"""The composition root: the only file that knows all rooms, and wires them by constructor."""
+"""Wire the application: open settings' database and backend, and build the services on them.
+
+The composition root: only this module and ``bot.runtime`` import every package.
+"""
 
 from __future__ import annotations
 
@@ -10,6 +13,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from decimal import Decimal
+from functools import partial
 from pathlib import Path
 
 from bot.backends import local, open_backend
@@ -25,8 +29,7 @@ from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import DeliveryService, DeliveryTransport
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
-from bot.services.queue import JobQueue
-from bot.services.queue import QueueLimits as QueueLimits
+from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer, WorkflowTemplates
 from bot.services.results import ResultFetcher
@@ -42,32 +45,41 @@ DATABASE = "gridbrush.sqlite3"
 
 
 def utc_now() -> datetime:
-    """The present moment, aware, UTC."""
+    """Return the current time, aware, in UTC."""
     return datetime.now(UTC)
 
 
-@dataclass(frozen=True, slots=True)
-class Application:
-    """Everything that accepts and carries jobs, wired up and open."""
+@dataclass(frozen=True)
+class Services:
+    """What accepts and tracks jobs, wired and open. Nothing in it runs by itself."""
 
     settings: Settings
     limits: RequestLimits
     templates: WorkflowTemplates
     database: Database
     backend: Backend
+    breaker: CircuitBreaker
+    observers: CompositeObserver
     lifecycle: JobLifecycle
     results: ResultFetcher
-    worker: JobWorker
-    breaker: CircuitBreaker
-    scheduler: Scheduler
+    budget: BudgetService
     queue: JobQueue
     renderer: WorkflowRenderer
-    budget: BudgetService
+    scheduler_wakeup: asyncio.Event
+    now: Callable[[], datetime]
+
+
+@dataclass(frozen=True)
+class Application(Services):
+    """The services with what runs jobs: the worker, the scheduler and repeated deliveries."""
+
+    worker: JobWorker
+    scheduler: Scheduler
     kept: KeptResults
 
 
 def load_template(settings: Settings, name: str) -> Template:
-    """Read and check a workflow template. Raises ConfigError with place and mend. Blocking."""
+    """Read and check a workflow template. Raises ConfigError. Blocking."""
     path = settings.template_path(name)
     try:
         text = path.read_text(encoding="utf-8")
@@ -82,13 +94,13 @@ def load_template(settings: Settings, name: str) -> Template:
 
 
 def load_templates(settings: Settings) -> WorkflowTemplates:
-    """Both templates and the styles. Raises ConfigError. Blocking."""
+    """Load both templates and the styles. Raises ConfigError. Blocking."""
     imagine = settings.imagine
     grid = load_template(settings, imagine.template)
     if grid.needs_input:
         raise ConfigError(
             "[imagine] template",
-            f"{imagine.template} starts from a picture",
+            f"{imagine.template} starts from an image",
             "Name it as upscale_template, and one that makes grids as template.",
         )
     upscale = load_template(settings, imagine.upscale_template)
@@ -96,14 +108,14 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
 
 
 async def painter_of(backend: Backend, templates: WorkflowTemplates) -> Painter:
-    """What would paint a grid: unknown where the workflow is an own one, or its backend silent."""
+    """Return what makes a grid's images; UNKNOWN for custom workflows and silent backends."""
     if templates.grid.calls_script and isinstance(backend, Describing):
         return await backend.painter()
     return UNKNOWN
 
 
 async def render_local_script(settings: Settings, submission: Submission) -> str:
-    """The bash script that the local backend would run for a job."""
+    """Return the bash script that the local backend would run for a job."""
     options = settings.model_copy(
         update={"backend": settings.backend.model_copy(update={"kind": "local"})}
     ).backend_options()
@@ -117,7 +129,7 @@ async def open_paid_backend(settings: Settings) -> AsyncIterator[SupportsWallet]
     backend = await open_backend(kind, settings.backend_options())
     try:
         if not isinstance(backend, SupportsWallet):
-            problem = f"computing by {kind} costs nothing"
+            problem = f"the backend {kind} costs nothing"
             raise ConfigError("[backend] kind", problem, "There is no wallet to show.")
         yield backend
     finally:
@@ -134,105 +146,146 @@ async def open_application(
     now: Callable[[], datetime] = utc_now,
     entropy: Callable[[int], bytes] = os.urandom,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
-    on_breaker: Callable[[bool, str], None] = lambda _away, _detail: None,
-    on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
-    on_store: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Application]:
-    """Open database and backend and wire the engine; nothing is dispatched before it is asked to.
+    """Open the services and add the scheduler; no job starts until the scheduler is run.
 
-    ``sleep`` pauses between attempts to fetch a file. ``pictures`` is the folder for finished jobs,
-    by default ``jobs`` in the data folder. ``on_circuit`` is told when the backend goes away and
-    comes back, ``on_settled`` the credits that a job has cost and those that came back,
-    ``on_store`` why the store is unavailable and ("")
-    that it is available again. Raises ConfigError for whatever the operator has to mend.
+    The parameters are those of ``open_services``. Raises ConfigError.
+    """
+    async with open_services(
+        settings, pictures=pictures, now=now, entropy=entropy, sleep=sleep
+    ) as services:
+        services.observers.add(*observers)
+        async with open_scheduler(services, transport) as application:
+            yield application
+
+
+@asynccontextmanager
+async def open_services(
+    settings: Settings,
+    *,
+    gate: SubmissionGate | None = None,
+    pictures: Path | None = None,
+    now: Callable[[], datetime] = utc_now,
+    entropy: Callable[[int], bytes] = os.urandom,
+    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    on_backend_change: Callable[[bool, str], None] = lambda _unavailable, _detail: None,
+    on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
+    on_store_change: Callable[[str], None] = lambda _cause: None,
+) -> AsyncIterator[Services]:
+    """Open the database and the backend, and wire what needs no delivery transport.
+
+    ``pictures`` is the folder for results, by default ``jobs`` in the data folder. ``sleep`` pauses
+    between attempts to fetch a file. ``on_backend_change`` gets whether the backend is unavailable
+    and why, ``on_settled`` the cost and the refund of a job in credits, ``on_store_change`` why the
+    store is unavailable, or "" when it is available again. Raises ConfigError.
     """
     templates = await asyncio.to_thread(load_templates, settings)
     folder = settings.data.dir
     async with AsyncExitStack() as stack:
         stack.enter_context(private_umask())
         database = await stack.enter_async_context(
-            open_database(folder, now=now, on_change=on_store)
+            open_database(folder, now=now, on_change=on_store_change)
         )
         await asyncio.to_thread(close_open_files, settings)
         backend = await open_backend(settings.backend.kind, settings.backend_options())
         stack.push_async_callback(backend.aclose)
-
-        async def redeliver(job: Job) -> Job:
-            done = await delivery.deliver(job, fetcher.result(job), again=True)
-            return await lifecycle.apply_event(job, Redelivered(done.method, done.message))
-
-        kept = KeptResults(database, redeliver, now=now)
-        lifecycle = JobLifecycle(database, CompositeObserver([*observers, kept]), now=now)
-        breaker = CircuitBreaker(backend.health, on_change=on_breaker)
+        breaker = CircuitBreaker(backend.health, on_change=on_backend_change)
         stack.push_async_callback(breaker.aclose)
-        fetcher = ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep)
-
-        async def stop(job: Job) -> None:
-            # Without a handle it is about to be submitted: its runner sees the request itself.
-            if job.handle is not None:
-                await backend.cancel(job.handle)
+        budget = BudgetService(
+            database, backend, budget_limits(settings), now=now, on_settled=on_settled
+        )
+        stack.push_async_callback(budget.aclose)
 
         painter = await painter_of(backend, templates)
         if painter is not UNKNOWN:
-            log.info("pictures are painted by %s", painter.show(settings.imagine.model))
-        limits = replace(
-            settings.limits(negative=templates.grid.supports_negative), painter=painter
-        )
-        quota = settings.default_quota()
+            log.info("images are made by %s", painter.show(settings.imagine.model))
+        observers = CompositeObserver()
+        lifecycle = JobLifecycle(database, observers, now=now)
+        scheduler_wakeup = asyncio.Event()
         queue = JobQueue(
             database,
             lifecycle,
-            QueueLimits(settings.queue.running, settings.queue.waiting, quota),
+            QueueLimits(settings.queue.running, settings.queue.waiting, settings.default_quota()),
             now=now,
             entropy=entropy,
-            wake=lambda: scheduler.wake(),
+            wake=scheduler_wakeup.set,
             steps_run=painter.steps_run,
-            stop=stop,
+            stop=partial(cancel_at_backend, backend),
+            gate=gate,
         )
-        renderer = WorkflowRenderer(queue.jobs, backend, templates)
-        spending = settings.spending
-        ceilings = BudgetLimits(
-            total=spending.credits_per_day or None,
-            per_server=spending.credits_per_day_per_server or None,
-        )
-        budget = BudgetService(database, backend, ceilings, now=now, on_settled=on_settled)
-        stack.push_async_callback(budget.aclose)
-        delivery = DeliveryService(database, transport, now=now)
-        worker = JobWorker(
-            lifecycle=lifecycle,
-            backend=backend,
-            renderer=renderer,
-            fetcher=fetcher,
-            delivery=delivery,
-            breaker=breaker,
-            budget=budget,
-        )
-        scheduler = Scheduler(
-            database,
-            lifecycle,
-            worker,
-            breaker,
-            slots=settings.queue.running,
-            per_user=quota.running,
-            now=now,
-        )
-        stack.push_async_callback(scheduler.aclose)
-        yield Application(
+        yield Services(
             settings=settings,
-            limits=limits,
+            limits=replace(
+                settings.limits(negative=templates.grid.supports_negative), painter=painter
+            ),
             templates=templates,
             database=database,
             backend=backend,
-            lifecycle=lifecycle,
-            results=fetcher,
-            worker=worker,
             breaker=breaker,
-            scheduler=scheduler,
-            queue=queue,
-            renderer=renderer,
+            observers=observers,
+            lifecycle=lifecycle,
+            results=ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep),
             budget=budget,
-            kept=kept,
+            queue=queue,
+            renderer=WorkflowRenderer(queue.jobs, backend, templates),
+            scheduler_wakeup=scheduler_wakeup,
+            now=now,
         )
+
+
+@asynccontextmanager
+async def open_scheduler(
+    services: Services, transport: DeliveryTransport
+) -> AsyncIterator[Application]:
+    """Add what runs jobs and delivers results through ``transport``."""
+    delivery = DeliveryService(services.database, transport, now=services.now)
+    kept = KeptResults(services.database, partial(redeliver, services, delivery), now=services.now)
+    services.observers.add(kept)
+    worker = JobWorker(
+        lifecycle=services.lifecycle,
+        backend=services.backend,
+        renderer=services.renderer,
+        fetcher=services.results,
+        delivery=delivery,
+        breaker=services.breaker,
+        budget=services.budget,
+    )
+    scheduler = Scheduler(
+        services.database,
+        services.lifecycle,
+        worker,
+        services.breaker,
+        slots=services.settings.queue.running,
+        per_user=services.settings.default_quota().running,
+        now=services.now,
+        wakeup=services.scheduler_wakeup,
+    )
+    try:
+        yield Application(**vars(services), worker=worker, scheduler=scheduler, kept=kept)
+    finally:
+        await scheduler.aclose()
+
+
+async def cancel_at_backend(backend: Backend, job: Job) -> None:
+    """Cancel a submitted job at the backend."""
+    # Without a handle it is about to be submitted: its worker sees the cancel request itself.
+    if job.handle is not None:
+        await backend.cancel(job.handle)
+
+
+async def redeliver(services: Services, delivery: DeliveryService, job: Job) -> Job:
+    """Deliver a kept result again and return the job with the outcome saved."""
+    done = await delivery.deliver(job, services.results.result(job), again=True)
+    return await services.lifecycle.apply_event(job, Redelivered(done.method, done.message))
+
+
+def budget_limits(settings: Settings) -> BudgetLimits:
+    """Return the daily limits in credits; a limit of 0 is none."""
+    spending = settings.spending
+    return BudgetLimits(
+        total=spending.credits_per_day or None,
+        per_server=spending.credits_per_day_per_server or None,
+    )
 
 
 @asynccontextmanager
@@ -242,10 +295,10 @@ async def open_database(
     now: Callable[[], datetime] = utc_now,
     on_change: Callable[[str], None] = lambda _cause: None,
 ) -> AsyncIterator[Database]:
-    """Open the database in the data folder, both made if they are missing.
+    """Open the database in the data folder; create both if they are missing.
 
-    ``on_change`` is told why it becomes unavailable, and "" when it is available again.
-    Raises ConfigError if that cannot be, and where a database is missing that must have been there.
+    ``on_change`` gets why the store becomes unavailable, and "" when it is available again. Raises
+    ConfigError if that fails, or if an earlier database must have been lost.
     """
     await asyncio.to_thread(ensure_data_dir, folder)
     with database_lock(folder):
@@ -255,7 +308,7 @@ async def open_database(
 
 
 def refuse_lost_database(folder: Path) -> None:
-    """Raise ConfigError rather than start afresh beside what only a database explains. Blocking."""
+    """Raise ConfigError if the database is missing but jobs' files are there. Blocking."""
     path = folder / DATABASE
     if path.exists() and path.stat().st_size:
         return
@@ -265,13 +318,13 @@ def refuse_lost_database(folder: Path) -> None:
             str(path),
             f"the database is {'empty' if path.exists() else 'missing'}, but there is "
             f"{', '.join(str(place) for place in evidence)}",
-            "Run `gridbrush restore` to see the backups and put one in place, or "
-            "`gridbrush restore --empty` to start afresh; neither deletes anything.",
+            "Run `gridbrush restore` to list the backups and restore one, or "
+            "`gridbrush restore --empty` to start with an empty one; neither deletes anything.",
         )
 
 
 def find_open_files(settings: Settings) -> list[tuple[Path, tuple[Open, ...]]]:
-    """What other users of the machine could read or write, by folder. Blocking."""
+    """Find files that other users of the machine can access, by folder. Blocking."""
     data, shared = settings.data.dir, settings.backend.slurm.shared_dir
     found = [(data, find_open(data))] if data.is_dir() else []
     if settings.backend.kind == "slurm" and shared is not None:
@@ -281,7 +334,7 @@ def find_open_files(settings: Settings) -> list[tuple[Path, tuple[Open, ...]]]:
 
 
 def close_open_files(settings: Settings) -> None:
-    """Close to other users what an earlier version has left open; the log says so. Blocking."""
+    """Make files private that an earlier version left open, and log them. Blocking."""
     for folder, found in find_open_files(settings):
         closed, left = close_to_others(folder, found)
         if closed:
@@ -297,7 +350,7 @@ def close_open_files(settings: Settings) -> None:
 
 
 def evidence_of_jobs(folder: Path) -> tuple[Path, ...]:
-    """What in the data folder shows that there were requests before. Blocking."""
+    """Return what in the data folder shows that there were jobs before. Blocking."""
     places = [folder / "jobs", folder / "local" / "jobs", folder / "backups"]
     places += (folder / "deepsquare").glob("*/jobs")
     found = [place for place in places if place.is_dir() and any(place.iterdir())]
@@ -308,7 +361,7 @@ def evidence_of_jobs(folder: Path) -> tuple[Path, ...]:
 
 
 def ensure_data_dir(folder: Path) -> None:
-    """Make the data folder. Raises ConfigError if that cannot be. Blocking."""
+    """Create the data folder. Raises ConfigError if that fails. Blocking."""
     try:
         folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     except OSError as error:

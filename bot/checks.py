@@ -1,7 +1,7 @@
-"""Everything that ``gridbrush check`` looks at but Discord: settings, templates, data, backend.
+"""Run the checks of ``gridbrush check`` except Discord's: settings, templates, data, backend.
 
-Part of the composition root: it opens what the bot would open, one thing after the other, and
-reports each as a Finding instead of stopping at the first.
+Opens what the bot would open, one thing after the other, and reports each as a CheckResult instead
+of stopping at the first problem.
 """
 
 from __future__ import annotations
@@ -32,36 +32,36 @@ from bot.settings import Settings
 
 
 async def run_checks(settings: Settings) -> list[CheckResult]:
-    """Check everything that can be checked without Discord; never raises for what it finds."""
-    findings = [_bad("configuration", error) for error in settings.missing_values(discord=False)]
-    menu: WorkflowTemplates | None = None
+    """Run every check that needs no Discord. Problems are returned, not raised."""
+    results = [_failed("configuration", error) for error in settings.missing_values(discord=False)]
+    templates: WorkflowTemplates | None = None
     try:
-        menu = await asyncio.to_thread(load_templates, settings)
-        names = [template.name for template in (menu.grid, menu.upscale) if template]
-        findings.append(CheckResult("templates", True, ", ".join(names)))
+        templates = await asyncio.to_thread(load_templates, settings)
+        names = [template.name for template in (templates.grid, templates.upscale) if template]
+        results.append(CheckResult("templates", True, ", ".join(names)))
     except ConfigError as error:
-        findings.append(_bad("templates", error))
-    findings.append(await _database(settings))
-    findings.append(await asyncio.to_thread(_privacy, settings))
+        results.append(_failed("templates", error))
+    results.append(await _database(settings))
+    results.append(await asyncio.to_thread(_privacy, settings))
     what = f"backend {settings.backend.kind}"
     try:
         backend = await open_backend(settings.backend.kind, settings.backend_options())
     except ConfigError as error:
-        return [*findings, _bad(what, error)]
+        return [*results, _failed(what, error)]
     try:
         health = await backend.health()
-        findings.append(CheckResult(what, health.ok, health.detail, health.hint))
-        if menu is not None:
-            painter = await painter_of(backend, menu)
-            findings += _sizes(settings, painter)
+        results.append(CheckResult(what, health.ok, health.detail, health.hint))
+        if templates is not None:
+            painter = await painter_of(backend, templates)
+            results += _sizes(settings, painter)
             if isinstance(backend, SupportsChecks):
-                findings += await backend.run_checks(_default_grid(settings, menu, backend))
+                results += await backend.run_checks(_default_grid(settings, templates, backend))
     finally:
         await backend.aclose()
-    return findings
+    return results
 
 
-def _bad(what: str, error: ConfigError) -> CheckResult:
+def _failed(what: str, error: ConfigError) -> CheckResult:
     return CheckResult(what, False, f"{error.location}: {error.problem}", error.hint)
 
 
@@ -71,16 +71,16 @@ async def _database(settings: Settings) -> CheckResult:
         async with open_database(folder):
             return CheckResult("database", True, str(folder / DATABASE))
     except ConfigError as error:
-        return _bad("database", error)
+        return _failed("database", error)
 
 
 def _privacy(settings: Settings) -> CheckResult:
-    """Whether prompts, keys and pictures are closed to other users of this machine. Blocking."""
+    """Check that other users of this machine cannot access the bot's files. Blocking."""
     what = "private files"
     places = find_open_files(settings)
     found = [entry for _, entries in places for entry in entries]
     if not found:
-        return CheckResult(what, True, f"{settings.data.dir} is the bot's alone")
+        return CheckResult(what, True, f"{settings.data.dir} is private")
     first = ", ".join(f"{entry.path} ({entry.mode:04o})" for entry in found[:3])
     more = f" and {len(found) - 3} more" if len(found) > 3 else ""
     if more:
@@ -92,28 +92,28 @@ def _privacy(settings: Settings) -> CheckResult:
 
 
 def _sizes(settings: Settings, painter: Painter) -> list[CheckResult]:
-    """Whether what paints can paint the pictures that the settings lead to."""
-    imagine, least = settings.imagine, painter.min_pixels
-    if imagine.width * imagine.height >= least:
+    """Check that the image engine can make images of the default size."""
+    imagine, min_pixels = settings.imagine, painter.min_pixels
+    if imagine.width * imagine.height >= min_pixels:
         return []
     problem = (
-        f"[imagine] width and height: {imagine.width} x {imagine.height} is what members get by "
-        f"default, and {painter.engine} fails below {least} pixels, after all the work"
+        f"[imagine] width and height: the default is {imagine.width} x {imagine.height}, but "
+        f"{painter.engine} fails at the end of the job below {min_pixels} pixels"
     )
-    hint = "Raise width and height to 256 or more, 512 or 768 for good pictures, and max_pixels."
+    hint = "Raise width and height to 256 or more (512 or 768 for good images), and max_pixels."
     return [CheckResult("picture size", False, problem, hint)]
 
 
-def _default_grid(settings: Settings, menu: WorkflowTemplates, backend: Backend) -> Workflow:
-    """What a member gets who says nothing but a prompt; rendered, never submitted."""
+def _default_grid(settings: Settings, templates: WorkflowTemplates, backend: Backend) -> Workflow:
+    """Render the workflow of a request with a prompt and no options, without submitting it."""
     request = Request.parse(
         "an astronaut in space",
         RequestOptions(),
-        limits=settings.limits(negative=menu.grid.supports_negative),
+        limits=settings.limits(negative=templates.grid.supports_negative),
         seed=1,
         author=Author(0, "operator"),
         place=ChannelRef(),
     )
     name = job_id(utc_now(), os.urandom(5))
-    ticket = RenderContext(name, os.urandom(32), backend.upload_url(name))
-    return render(menu.grid, request, ticket, menu.styles)
+    context = RenderContext(name, os.urandom(32), backend.upload_url(name))
+    return render(templates.grid, request, context, templates.styles)

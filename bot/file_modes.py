@@ -1,8 +1,8 @@
-"""Who may read the bot's files: its own user, nobody else.
+"""Keep the bot's files private to its own user.
 
-Files are made private rather than changed afterwards: while ``private_umask`` holds, whatever this
-process and its children make has no rights for group and others, whoever makes it (SQLite,
-pictures, job scripts). What an earlier version has left open is found here, and closed. Blocking.
+Files are created private: under ``private_umask`` nothing that this process or its children create
+(databases, images, job scripts) has permissions for group and others. Files that an earlier version
+left open are found and closed. Everything here blocks.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 OTHERS: Final = 0o077
-_OURS: Final = (
+_BOT_FILES: Final = (
     *("gridbrush*.sqlite3*", "*.lock", "commands.json", ".commands.json*.part"),
     *("jobs", "backups", "local", "slurm", "scripted", "deepsquare", "play"),
 )
@@ -24,7 +24,7 @@ _OURS: Final = (
 
 @contextlib.contextmanager
 def private_umask() -> Iterator[None]:
-    """Make new files private, 0600 and 0700, until the block ends."""
+    """Create files with 0600 and folders with 0700 inside the block."""
     before = os.umask(OTHERS)
     try:
         yield
@@ -34,36 +34,36 @@ def private_umask() -> Iterator[None]:
 
 @dataclass(frozen=True, slots=True)
 class Open:
-    """A file or folder that others may read or write; ``mode`` is its permission bits."""
+    """A file or folder that others may access; ``mode`` is its permission bits."""
 
     path: Path
     mode: int
 
 
 def find_open(
-    folder: Path, names: Iterable[str] = _OURS, *, itself: bool = True
+    folder: Path, names: Iterable[str] = _BOT_FILES, *, itself: bool = True
 ) -> tuple[Open, ...]:
-    """What in ``folder`` is open to other users: ``names`` in it with all below, and ``itself``.
+    """Find what other users may access: ``names`` in ``folder`` with all below, and ``itself``.
 
     Links are not followed.
     """
     found = [Open(folder, stat.S_IMODE(folder.stat().st_mode))] if itself else []
     for path in sorted({path for name in names for path in folder.glob(name)}):
-        found += _tree(path)
+        found += _walk(path)
     return tuple(entry for entry in found if entry.mode & OTHERS)
 
 
 def close_to_others(folder: Path, found: Iterable[Open]) -> tuple[list[Open], list[Open]]:
-    """Close what ``find_open`` has found in ``folder``; what was closed, and what was left.
+    """Make private what ``find_open`` found; return what was changed and what was not.
 
-    A folder that holds other things than the bot's is left as it is itself, and so is one that many
-    share, such as ``/tmp``.
+    ``folder`` itself is left unchanged if it contains files that are not the bot's, or if it is
+    shared, such as ``/tmp``.
     """
     closed: list[Open] = []
     left: list[Open] = []
     for entry in found:
         try:
-            if entry.path == folder and _shared(folder):
+            if entry.path == folder and _is_shared(folder):
                 left.append(entry)
                 continue
             entry.path.chmod(entry.mode & ~OTHERS)
@@ -74,15 +74,15 @@ def close_to_others(folder: Path, found: Iterable[Open]) -> tuple[list[Open], li
     return closed, left
 
 
-def _shared(folder: Path) -> bool:
+def _is_shared(folder: Path) -> bool:
     if folder.stat().st_mode & stat.S_ISVTX:
         return True
-    ours = {path for name in _OURS for path in folder.glob(name)}
+    ours = {path for name in _BOT_FILES for path in folder.glob(name)}
     return any(path not in ours for path in folder.iterdir())
 
 
-def _tree(top: Path) -> Iterator[Open]:
-    """``top`` and all below it. What vanishes meanwhile is passed over."""
+def _walk(top: Path) -> Iterator[Open]:
+    """Yield ``top`` and all below it, skipping what vanishes meanwhile."""
     waiting = [top]
     while waiting:
         path = waiting.pop()

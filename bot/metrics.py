@@ -1,9 +1,8 @@
-"""What the bot counts, for Prometheus, and whether it lives and is ready, for whoever restarts it.
+"""Collect Prometheus metrics and serve them with the health endpoints.
 
-One port serves ``/metrics``, ``/healthz`` (the event loop turns) and ``/readyz`` (Discord and
-database answer, the latter to a write, and the backend is not away). Figures come from the same
-events that draw the cards; the registry is this object's own, so nothing is counted before it is
-made.
+One port serves ``/metrics``, ``/healthz`` (the event loop runs) and ``/readyz`` (Discord is
+connected, the database accepts a write, the backend is available). Each Metrics has its own
+registry.
 """
 
 from __future__ import annotations
@@ -34,7 +33,7 @@ LAG_INTERVAL_SECONDS = 0.1
 
 
 class Metrics:
-    """Counts what it is told; a Reporter of the engine like any other."""
+    """The bot's metrics; a JobObserver that counts events."""
 
     def __init__(self, *, now: Callable[[], datetime]) -> None:
         self._now = now
@@ -116,7 +115,7 @@ class Metrics:
         self.max_lag_s = 0.0
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
-        """Count one event."""
+        """Count a job's event."""
         now = self._now()
         if isinstance(event, Scheduled):
             self._wait.observe((now - job.created_at).total_seconds())
@@ -134,16 +133,16 @@ class Metrics:
             self._ended.labels(job.state.value, job.cause or "").inc()
 
     def observe_cost(self, cost: Decimal, refund: Decimal) -> None:
-        """A job has cost so many credits, and so many came back."""
+        """Count the credits that a job has cost, and those refunded."""
         self._credits.inc(float(cost))
         self._refunds.inc(float(refund))
 
     def observe_ack_latency(self, seconds: float) -> None:
-        """An interaction got its first answer so long after it arrived."""
+        """Record the seconds from receiving an interaction to its first response."""
         self._ack.observe(seconds)
 
     def count_rate_limit(self) -> None:
-        """Discord answered 429."""
+        """Count a response 429 from Discord."""
         self._rate_limited.inc()
 
     def set_backend_unavailable(self, unavailable: bool, _detail: str) -> None:
@@ -151,15 +150,15 @@ class Metrics:
         self._backend_unavailable.set(int(unavailable))
 
     def backed_up(self, at: datetime) -> None:
-        """The database was backed up."""
+        """Record the time of a successful scheduled backup."""
         self._backup.set(at.timestamp())
 
     def backup_failed(self) -> None:
-        """The database could not be backed up."""
+        """Count a failed scheduled backup."""
         self._backup_failures.inc()
 
     def store_changed(self, cause: str) -> None:
-        """The store became unavailable for this cause, or ("") is available again."""
+        """Record why the store is unavailable, or "" when it is available again."""
         self._store_unavailable.set(int(bool(cause)))
         if cause and self._outage_since is None:
             self._outage_since = self._now()
@@ -170,12 +169,12 @@ class Metrics:
             self._outage_since = None
 
     def set_queue_depth(self, *, waiting: int, running: int) -> None:
-        """How long the line is now."""
+        """Set the numbers of queued and running jobs."""
         self._waiting.set(waiting)
         self._running.set(running)
 
     async def monitor_event_loop(self) -> None:
-        """Measure for ever how late the event loop wakes this task: that is how long it stalled."""
+        """Measure for ever how late the event loop wakes this task: its lag."""
         loop = asyncio.get_running_loop()
         while True:
             due = loop.time() + LAG_INTERVAL_SECONDS
@@ -186,11 +185,11 @@ class Metrics:
                 self._lag.set(lag)
 
 
-def _only_called_by(host: str) -> Middleware:
-    """Return a guard for a server that listens on ``host``: 421 for foreign names on loopback.
+def _require_local_host(host: str) -> Middleware:
+    """Return a middleware for a server on ``host``: 421 for foreign Host names on loopback.
 
-    A web page can point its own name at 127.0.0.1 and read what listens there. Whoever listens on
-    any other address is called by service names that only their network knows.
+    A web page can point its own name at 127.0.0.1 and read what listens there (DNS rebinding). On
+    any other address the Host may be any name of the operator's network.
     """
 
     def local(name: str) -> bool:
@@ -226,10 +225,10 @@ async def serve_metrics(
     readiness: Callable[[], Awaitable[Mapping[str, bool | str]]],
     refresh: Callable[[], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """Serve on ``address`` (port 0: a free one; None: not at all) and give the base URL.
+    """Serve on ``address`` (port 0: a free one; None: not at all) and yield the base URL.
 
-    ``readiness`` names what must be well and, in words, why it is not; ``refresh`` brings gauges up
-    to date before a scrape. Raises ConfigError if the address cannot be had.
+    ``readiness`` returns the state of each part, and a cause as text; ``refresh`` updates gauges
+    before a scrape. Raises ConfigError if the address cannot be used.
     """
     if address is None:
         yield ""
@@ -247,7 +246,7 @@ async def serve_metrics(
         parts = dict(await readiness())
         return web.json_response(parts, status=503 if False in parts.values() else 200)
 
-    program = web.Application(middlewares=[_only_called_by(address[0])])
+    program = web.Application(middlewares=[_require_local_host(address[0])])
     program.add_routes(
         [web.get("/metrics", show), web.get("/healthz", live), web.get("/readyz", ready)]
     )
@@ -262,12 +261,12 @@ async def serve_metrics(
             raise ConfigError(
                 "[metrics] listen",
                 f"cannot listen on {host}:{port}: {error.strerror}",
-                'Choose another port, 0 for any free one, or "" to switch it off.',
+                'Choose another port, 0 for any free one, or "" to switch metrics off.',
             ) from error
         bound = runner.addresses[0]
         shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
         watching = asyncio.get_running_loop().create_task(
-            keep_running("measuring the loop", metrics.monitor_event_loop)
+            keep_running("measuring the event loop", metrics.monitor_event_loop)
         )
         try:
             yield f"http://{shown}:{bound[1]}"

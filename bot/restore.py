@@ -1,10 +1,9 @@
-"""Putting a backup in the place of the database, so that nothing is computed or posted twice.
+"""Restore a backup of the database so that nothing is computed or posted twice.
 
-Part of the composition root. A backup knows less than the world: requests have been made, ended and
-posted since. The backup is copied, the copy is brought up to what can be known (``_reconcile``),
-and only then exchanged for the database, which is kept aside. What only Discord knows is asked at
-the next start (``settle_posted``), before anything is submitted or a card is written. Everything
-else here blocks.
+Jobs were made, ended and posted since the backup. The backup is copied, the copy is updated with
+what is known (``_reconcile``), and only then replaces the database, which is kept under another
+name. Discord is searched at the next start (``settle_posted``), before anything is submitted or
+posted. Everything else here blocks.
 """
 
 from __future__ import annotations
@@ -51,34 +50,34 @@ from bot.store.outdated import Present, all_ids, read_present, rewriting, unfini
 log = logging.getLogger(__name__)
 
 _JOB_ID = re.compile(r"[a-z0-9][a-z0-9_-]{0,63}")
-_NAMED = 5
+_MAX_NAMED_IDS = 5
 
 
 @dataclass(slots=True)
 class Restoring:
-    """A backup that is ready to be put in place. ``report`` says what that means, line by line."""
+    """A prepared backup. ``report`` tells the operator what will change, line by line."""
 
     path: Path
     prepared: Path
     report: list[str] = field(default_factory=list)
 
     def carry_out(self, at: datetime) -> tuple[Path, ...]:
-        """Exchange the files; where the database that was there has gone."""
+        """Replace the database and return the new paths of the old files."""
         return backups.exchange(self.path, self.prepared, at)
 
 
 @contextlib.contextmanager
 def restoring(settings: Settings, source: Path) -> Iterator[Restoring]:
-    """Prepare the restore of ``source``, with the data folder held against everybody else.
+    """Lock the data folder and prepare the restore of ``source``.
 
-    Nothing has changed until ``carry_out``, and what was prepared is removed at the end. Raises
-    ConfigError if a bot or another command uses the database, or if the backup is of no use.
+    Nothing changes until ``carry_out``; the prepared copy is deleted at the end. Raises ConfigError
+    if a bot or another command uses the database, or if the backup cannot be used.
     """
     folder = settings.data.dir
     path = folder / DATABASE
     if source.exists() and path.exists() and source.samefile(path):
         raise ConfigError(str(source), "this is the database itself", "Name a backup of it.")
-    with _alone(folder):
+    with _lock_folder(folder):
         prepared = path.with_name(f"{path.stem}-restoring{path.suffix}")
         summary = backups.prepare(source, prepared, utc_now)
         try:
@@ -89,9 +88,9 @@ def restoring(settings: Settings, source: Path) -> Iterator[Restoring]:
 
 @contextlib.contextmanager
 def starting_afresh(settings: Settings) -> Iterator[Restoring]:
-    """The same with an empty database in place of a backup."""
+    """Prepare like ``restoring``, but an empty database instead of a backup."""
     path = settings.data.dir / DATABASE
-    with _alone(settings.data.dir):
+    with _lock_folder(settings.data.dir):
         prepared = path.with_name(f"{path.stem}-restoring{path.suffix}")
         backups.discard(prepared)
         try:
@@ -99,7 +98,7 @@ def starting_afresh(settings: Settings) -> Iterator[Restoring]:
             identity.beside(prepared).unlink(missing_ok=True)
             report = ["An empty database: no requests, no quota used, no rules of moderators."]
             report += [
-                f"{place} stays as it is; the bot will not know what is in it."
+                f"{place} stays as it is; the bot will not know its contents."
                 for place in evidence_of_jobs(settings.data.dir)
             ]
             yield Restoring(path, prepared, report)
@@ -108,36 +107,38 @@ def starting_afresh(settings: Settings) -> Iterator[Restoring]:
 
 
 async def settle_posted(engine: Application, transport: DeliveryTransport) -> None:
-    """Finish every restored job whose result Discord shows already; for a moment after sign-in.
+    """Finish every restored job whose result Discord already shows. Call it after sign-in.
 
-    Its pictures may be gone: nothing is computed, collected or posted for it.
+    Nothing is computed, fetched or posted for such a job: its images may be gone.
     """
     reader = deliveries.DeliveryRepository(engine.database)
     for job_id in await reader.perhaps_posted():
         job = await engine.queue.jobs.get(job_id)
         if job is None:
             continue
-        for way in (INTERACTION, CHANNEL, DIRECT):
+        for method in (INTERACTION, CHANNEL, DIRECT):
             try:
-                message = await transport.find_sent(way, job, f"job-{job.id}", job.created_at)
+                message = await transport.find_sent(method, job, f"job-{job.id}", job.created_at)
                 handle = job.handle or (await engine.backend.find(job.id) if message else None)
             except (DeliveryError, BackendError, OSError) as error:
                 log.warning("cannot look for an earlier post: %s", error, extra={"job": job.id})
                 continue
             if message is not None:
                 handle = handle or BackendJobRef(engine.backend.name, job.id)
-                end = partial(_end_as_posted, job=job, handle=handle, way=way, message=message)
+                end = partial(
+                    _finish_as_posted, job=job, handle=handle, method=method, message=message
+                )
                 folder = engine.results.folder(job.id)
                 await engine.database.write(partial(end, folder=folder, at=utc_now()))
                 log.info("it was posted before the restore", extra={"job": job.id})
                 break
 
 
-def _end_as_posted(
+def _finish_as_posted(
     link: sqlite3.Connection,
     job: Job,
     handle: BackendJobRef,
-    way: str,
+    method: str,
     message: MessageRef,
     folder: Path,
     at: datetime,
@@ -148,13 +149,13 @@ def _end_as_posted(
         for row in job.rows
         if row.failed_code is None
     }
-    for event in (*_course(job, handle, rows), Delivered(way, message)):
+    for event in (*_events_to_delivery(job, handle, rows), Delivered(method, message)):
         lifecycle.apply_event_in(link, job.id, event, at)
-    deliveries.finish_attempt(link, job.id, way, f"job-{job.id}", delivered=True, at=at)
+    deliveries.finish_attempt(link, job.id, method, f"job-{job.id}", delivered=True, at=at)
 
 
 @contextlib.contextmanager
-def _alone(folder: Path) -> Iterator[None]:
+def _lock_folder(folder: Path) -> Iterator[None]:
     ensure_data_dir(folder)  # a new machine has none yet
     try:
         with bot_lock(folder, "gridbrush restore", utc_now()), database_lock(folder, alone=True):
@@ -167,7 +168,7 @@ def _alone(folder: Path) -> Iterator[None]:
 def _reconcile(
     settings: Settings, source: Path, prepared: Path, summary: backups.Summary
 ) -> list[str]:
-    """Bring the copy up to what is known to have happened since; what to tell the operator."""
+    """Update the copy with what is known to have happened since; return the report."""
     folder, at = settings.data.dir, utc_now()
     newest = f"{summary.newest:%Y-%m-%d %H:%M:%S} UTC" if summary.newest else "none"
     report = [
@@ -177,53 +178,53 @@ def _reconcile(
     ]
     present = read_present(folder / DATABASE)
     if present is None:
-        report.append("The database that is there now cannot be read, or there is none.")
+        report.append("The current database cannot be read, or there is none.")
     with rewriting(prepared) as link:
         known = all_ids(link)
-        ended = _take_ends(link, present, at) if present else []
-        delivering = _take_pictures(link, settings, at)
-        going_on = _look_before_posting(link)
-    report += _told(
+        ended = _apply_endings(link, present, at) if present else []
+        delivering = _apply_results(link, settings, at)
+        going_on = _require_search(link)
+    report += _format_report(
         (
-            (ended, "ended after the backup: their end is taken from the database that goes aside"),
+            (ended, "ended after the backup: their end is taken from the current database"),
             (
                 delivering,
-                "had not ended in the backup, and their pictures lie in jobs: they are not "
+                "had not ended in the backup, and their images are in jobs: they are not "
                 "computed again, and delivered only if Discord does not show them yet",
             ),
             (
                 [job_id for job_id in going_on if job_id not in delivering],
-                "go on: each is looked for at the backend before it is submitted, and its result "
-                "is looked for in Discord before it is posted",
+                "continue: each is searched for at the backend before it is submitted, and its "
+                "result is searched for in Discord before it is posted",
             ),
         )
     )
     since = present.jobs.keys() - known if present else set()
-    places = {"made after the backup": since, **_on_disk(settings, known)}
+    places = {"made after the backup": since, **_find_unknown(settings, known)}
     unknown = sorted(set().union(*places.values()))
     if unknown:
-        report.append(f"Newer than the backup: {_listed(unknown)}.")
+        report.append(f"Newer than the backup: {_format_ids(unknown)}.")
         report += [f"  {place}: {len(ids)}" for place, ids in places.items() if ids]
         report.append(
             "  The bot will not know them: they use no quota, are not in /history, and their "
             "buttons say so. Their messages stay in Discord and their files on disk. What still "
-            "runs at the backend runs to its end there, and is paid for where that costs."
+            "runs at the backend runs to its end there, and is paid for if it costs credits."
         )
     return report
 
 
-def _told(kinds: tuple[tuple[list[str], str], ...]) -> list[str]:
-    return [f"{_listed(ids)} {words}." for ids, words in kinds if ids]
+def _format_report(kinds: tuple[tuple[list[str], str], ...]) -> list[str]:
+    return [f"{_format_ids(ids)} {words}." for ids, words in kinds if ids]
 
 
-def _listed(ids: list[str]) -> str:
-    """``3 requests (a, b, c)``."""
-    named = ", ".join(ids[:_NAMED]) + (", …" if len(ids) > _NAMED else "")
+def _format_ids(ids: list[str]) -> str:
+    """Format job ids: ``3 requests (a, b, c)``."""
+    named = ", ".join(ids[:_MAX_NAMED_IDS]) + (", …" if len(ids) > _MAX_NAMED_IDS else "")
     return f"{len(ids)} request{'s' if len(ids) != 1 else ''} ({named})"
 
 
-def _take_ends(link: sqlite3.Connection, present: Present, at: datetime) -> list[str]:
-    """End what has ended since as it ended then, and charge or refund it."""
+def _apply_endings(link: sqlite3.Connection, present: Present, at: datetime) -> list[str]:
+    """End the jobs that have ended since, settle their quota, and return their ids."""
     ended = []
     for stored in unfinished(link):
         job = present.jobs.get(stored.id)
@@ -237,32 +238,34 @@ def _take_ends(link: sqlite3.Connection, present: Present, at: datetime) -> list
     return ended
 
 
-def _take_pictures(link: sqlite3.Connection, settings: Settings, at: datetime) -> list[str]:
-    """Take up where the pictures are here what would otherwise be looked for at the backend.
+def _apply_results(link: sqlite3.Connection, settings: Settings, at: datetime) -> list[str]:
+    """Advance jobs whose results are on disk to delivery and return their ids.
 
-    A backend forgets: then its answer would be that the job never ran.
+    The backend may have forgotten them and would report that they never ran.
     """
     delivering = []
     for job in unfinished(link):
         if job.state is JobState.DELIVERING:
             delivering.append(job.id)
-        elif (rows := _pictures(settings.data.dir / "jobs" / job.id, job)) is not None:
-            handle = job.handle or _handle(settings, job)
+        elif (rows := _load_rows(settings.data.dir / "jobs" / job.id, job)) is not None:
+            handle = job.handle or _backend_ref(settings, job)
             if handle is not None:
-                for event in _course(job, handle, rows):
+                for event in _events_to_delivery(job, handle, rows):
                     lifecycle.apply_event_in(link, job.id, event, at)
                 delivering.append(job.id)
     return delivering
 
 
-def _handle(settings: Settings, job: Job) -> BackendJobRef | None:
-    """Where a job's own id is the backend's reference to it; elsewhere only ``find`` knows."""
+def _backend_ref(settings: Settings, job: Job) -> BackendJobRef | None:
+    """Return the backend's reference if it is the job's id; None where only ``find`` knows it."""
     kind = settings.backend.kind
     return None if kind == "deepsquare" else BackendJobRef(kind, job.id)
 
 
-def _course(job: Job, handle: BackendJobRef, rows: Mapping[int, Artifact]) -> Iterator[JobEvent]:
-    """What has to happen to the job for its pictures to be delivered."""
+def _events_to_delivery(
+    job: Job, handle: BackendJobRef, rows: Mapping[int, Artifact]
+) -> Iterator[JobEvent]:
+    """Yield the events that advance the job until its results can be delivered."""
     if job.state is JobState.QUEUED:
         yield Scheduled()
     if job.state in (JobState.QUEUED, JobState.SUBMITTING):
@@ -278,8 +281,8 @@ def _course(job: Job, handle: BackendJobRef, rows: Mapping[int, Artifact]) -> It
     yield ResultsFetched(tuple(sorted(rows)))
 
 
-def _pictures(folder: Path, job: Job) -> dict[int, Artifact] | None:
-    """The rows that were collected, whole and as they were; None if anything is missing."""
+def _load_rows(folder: Path, job: Job) -> dict[int, Artifact] | None:
+    """Return the fetched rows if all files match their digests; None otherwise."""
     try:
         metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
         digests: dict[str, str] = metadata["sha256"]
@@ -298,24 +301,24 @@ def _pictures(folder: Path, job: Job) -> dict[int, Artifact] | None:
         return None
 
 
-def _look_before_posting(link: sqlite3.Connection) -> list[str]:
-    """Note for each job that it was perhaps posted by every way there is; the ids of all."""
+def _require_search(link: sqlite3.Connection) -> list[str]:
+    """Record open attempts by every method for each unfinished job; return the jobs' ids."""
     found = unfinished(link)
     for job in found:
         if job.request.place.channel_id:
-            for way in (INTERACTION, CHANNEL, DIRECT):
+            for method in (INTERACTION, CHANNEL, DIRECT):
                 nonce = f"job-{job.id}"
-                # As old as the job: a message of any time since then is to be found.
-                deliveries.record_attempt(link, job.id, way, nonce, at=job.created_at)
+                # As old as the job: a message from any time since then is found.
+                deliveries.record_attempt(link, job.id, method, nonce, at=job.created_at)
     return [job.id for job in found]
 
 
-def _on_disk(settings: Settings, known: set[str]) -> dict[str, set[str]]:
-    """Jobs that files speak of, and the backup does not know."""
+def _find_unknown(settings: Settings, known: set[str]) -> dict[str, set[str]]:
+    """Return the ids of jobs that have files but are not in the backup, by place."""
     data = settings.data.dir
     shared = settings.backend.slurm.shared_dir
     folders = {
-        "with pictures in jobs": data / "jobs",
+        "with images in jobs": data / "jobs",
         "known to the local backend": data / "local" / "jobs",
         "known to the scripted backend": data / "scripted",
         "known to the Slurm backend": shared / "jobs" if shared else data / "slurm" / "jobs",

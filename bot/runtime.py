@@ -1,10 +1,9 @@
-"""The bot as a service: the engine with Discord in front of it, metrics beside it, and a way out.
+"""Run the application with Discord and metrics until it is stopped, then drain it.
 
-The second half of the composition root. Starting is in an order that loses nothing: the engine is
-opened, the client signs in, and only then are interrupted jobs taken up and the line dispatched.
-Stopping lets nothing new start, gives what is being delivered a moment, and leaves the rest to run
-at its backend, where the next start finds it. In between nothing ends it but the operator, a token
-that Discord does not accept, or a damaged database: what breaks off is begun again.
+Start order: open the services, sign in, resume interrupted jobs, run the scheduler. On stop no new
+job starts, deliveries in progress get a moment, and running jobs continue at their backend, where
+the next start finds them. Only the operator, a rejected token or a damaged database end it: loops
+that fail are restarted.
 """
 
 from __future__ import annotations
@@ -19,10 +18,18 @@ from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, Generic, ParamSpec
 
 from bot.backups import ScheduledBackups
-from bot.bootstrap import DATABASE, Application, ensure_data_dir, open_application, utc_now
+from bot.bootstrap import (
+    DATABASE,
+    Application,
+    Services,
+    ensure_data_dir,
+    open_scheduler,
+    open_services,
+    utc_now,
+)
 from bot.concurrency import cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import StoreDamaged, StoreUnavailable
@@ -39,7 +46,9 @@ from bot.restore import settle_posted
 from bot.services.delivery import MessageStore
 from bot.services.lifecycle import JobObserver
 from bot.services.privacy import PrivacyService
+from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
+from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
 from bot.services.supervision import keep_running
 from bot.settings import Settings
@@ -50,20 +59,78 @@ from bot.store.wait_limits import waits_limited
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
-STANDBY_SECONDS = 0.5
-READY_SECONDS = 1.0
-STORE_AWAY = (
-    "The bot cannot save anything at the moment: {cause}. Nothing is lost, and all goes on by "
-    "itself."
+STANDBY_POLL_S = 0.5
+READINESS_TIMEOUT_S = 1.0
+STORE_UNAVAILABLE_NOTICE = (
+    "The bot cannot save anything at the moment: {cause}. Nothing is lost. Everything continues by "
+    "itself afterwards."
 )
 BACKEND_UNAVAILABLE_NOTICE = (
-    "The machines are away at the moment; nothing is lost, and all goes on when they are back."
+    "The backend is unavailable at the moment. Nothing is lost. Everything continues by itself "
+    "when it is available again."
 )
+
+P = ParamSpec("P")
+
+
+class Signal(Generic[P]):
+    """Call every connected function, in the order in which they were connected."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[P, None]] = []
+
+    def connect(self, listener: Callable[P, None]) -> None:
+        """Call ``listener``, too, from now on."""
+        self._listeners.append(listener)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call the connected functions with these arguments."""
+        for listener in self._listeners:
+            listener(*args, **kwargs)
+
+
+class Availability:
+    """Track whether store and backend can be used, and why not.
+
+    ``changed`` is emitted after each change. With ``refuse`` new requests are refused through
+    ``gate`` while the backend is unavailable.
+    """
+
+    def __init__(self, metrics: Metrics, gate: SubmissionGate, *, refuse: bool) -> None:
+        self._metrics = metrics
+        self._gate = gate
+        self._refuse = refuse
+        self._store_cause = ""
+        self._backend_unavailable = False
+        self.changed: Signal[[]] = Signal()
+
+    def set_backend(self, unavailable: bool, detail: str) -> None:
+        """Record whether the backend is unavailable."""
+        self._backend_unavailable = unavailable
+        self._metrics.set_backend_unavailable(unavailable, detail)
+        if self._refuse:
+            self._gate.closed_reason = (
+                f"{BACKEND_UNAVAILABLE_NOTICE} Try again later." if unavailable else ""
+            )
+        self.changed()
+
+    def set_store(self, cause: str) -> None:
+        """Record why the store is unavailable, or "" when it is available."""
+        self._store_cause = cause
+        self._metrics.store_changed(cause)
+        self.changed()
+
+    def notice(self) -> str:
+        """Return what members with waiting requests should know, "" if all is well."""
+        cause = self._store_cause
+        store = STORE_UNAVAILABLE_NOTICE.format(cause=cause) if cause else ""
+        backend = BACKEND_UNAVAILABLE_NOTICE if self._backend_unavailable else ""
+        return " ".join(filter(None, (store, backend)))
 
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A running bot; ``metrics_url`` is empty when metrics are switched off."""
+    """A running bot. ``metrics_url`` is empty when metrics are switched off."""
 
     engine: Application
     client: GridbrushClient
@@ -74,7 +141,7 @@ class Runtime:
     metrics_url: str
 
     async def shut_down_delivery(self) -> None:
-        """Finish what is being posted and write no more; while Discord can still be reached."""
+        """Finish the posts in progress and start no more. Call it while Discord is connected."""
         # A delivery that went on without its connection would be taken for one that failed.
         await self.engine.scheduler.aclose()
         await self.transport.aclose()
@@ -92,13 +159,36 @@ async def open_runtime(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     guild_ready_timeout: float = 2.0,
 ) -> AsyncIterator[Runtime]:
-    """Wire everything; nothing talks to Discord yet. Raises ConfigError."""
+    """Wire everything, in order of dependency. Nothing connects to Discord yet.
+
+    Raises ConfigError.
+    """
     async with AsyncExitStack() as stack:
         stack.enter_context(
             discord_endpoints(settings.discord.api_base, settings.discord.gateway_url)
         )
         metrics = Metrics(now=now)
+        gate = SubmissionGate()
+        availability = Availability(metrics, gate, refuse=settings.queue.when_paused == "refuse")
+        services = await stack.enter_async_context(
+            open_services(
+                settings,
+                gate=gate,
+                now=now,
+                entropy=entropy,
+                sleep=sleep,
+                on_backend_change=availability.set_backend,
+                on_settled=metrics.observe_cost,
+                on_store_change=availability.set_store,
+            )
+        )
+
+        access_changed: Signal[int, int] = Signal()
+        context = build_context(
+            services, entropy=entropy, notice=availability.notice, opened=access_changed
+        )
         client = GridbrushClient(
+            context,
             registered=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             guild_ready_timeout=guild_ready_timeout,
@@ -106,88 +196,77 @@ async def open_runtime(
             limited=metrics.count_rate_limit,
         )
         transport = DiscordDelivery(client)
-        cards = StatusUpdater(client)
+        status_updater = StatusUpdater(client)
+        services.observers.add(status_updater, metrics, *observers)
+        availability.changed.connect(status_updater.refresh_queue)
+        context.settling.on_card = status_updater.take_up
 
-        def breaker_changed(away: bool, detail: str) -> None:
-            metrics.set_backend_unavailable(away, detail)
-            if settings.queue.when_paused == "refuse":
-                engine.queue.gate.closed_reason = (
-                    f"{BACKEND_UNAVAILABLE_NOTICE} Try again later." if away else ""
-                )
-            cards.refresh_queue()
-
-        def store_changed(cause: str) -> None:
-            metrics.store_changed(cause)
-            cards.refresh_queue()
-
-        def notice() -> str:
-            away = BACKEND_UNAVAILABLE_NOTICE if engine.breaker.open else ""
-            cause = engine.database.unavailable
-            return " ".join(filter(None, (STORE_AWAY.format(cause=cause) if cause else "", away)))
-
-        engine = await stack.enter_async_context(
-            open_application(
-                settings,
-                transport=transport,
-                observers=[cards, metrics, *observers],
-                now=now,
-                entropy=entropy,
-                sleep=sleep,
-                on_breaker=breaker_changed,
-                on_settled=metrics.observe_cost,
-                on_store=store_changed,
-            )
-        )
-
-        def opened(guild_id: int, author_id: int) -> None:
-            engine.kept.retry_now(guild_id=guild_id, author_id=author_id)
-            if not author_id:
-                cards.reopen()
-
-        client.context = BotContext(
-            queue=engine.queue,
-            limits=engine.limits,
-            fetcher=engine.results,
-            messages=MessageStore(engine.database, now=now),
-            renditions=RenditionCache(engine.results),
-            quotas=QuotaService(engine.database, settings.default_quota(), now=now),
-            privacy=PrivacyService(
-                engine.database,
-                engine.results.folder,
-                forget=engine.backend.delete_job_data,
-                now=now,
-            ),
-            now=now,
-            entropy=entropy,
-            moderator_role=settings.discord.moderator_role,
-            rows=settings.delivery.rows,
-            upscaling=engine.templates.upscale is not None,
-            notice=notice,
-            opened=opened,
-        )
-        client.context.settling.on_card = cards.take_up
+        application = await stack.enter_async_context(open_scheduler(services, transport))
+        access_changed.connect(partial(retry_refused, application.kept, status_updater))
         url = await stack.enter_async_context(
             serve_metrics(
                 metrics,
                 settings.metrics.address,
-                readiness=lambda: _readiness(engine, client),
-                refresh=lambda: _refresh(engine, metrics),
+                readiness=partial(_readiness, application, client),
+                refresh=partial(_refresh, application, metrics),
             )
         )
-
-        async def write_cards() -> None:
-            cards.refresh_queue()  # what was being written when it broke off is written anew
-            await cards.run()
-
-        writing = asyncio.get_running_loop().create_task(
-            keep_running("writing cards", write_cards), name="cards"
+        updating = asyncio.get_running_loop().create_task(
+            keep_running("updating status messages", partial(_update, status_updater)),
+            name="status messages",
         )
-        stack.push_async_callback(cancel_and_wait, writing)
-        yield Runtime(engine, client, cards, transport, writing, metrics, url)
+        stack.push_async_callback(cancel_and_wait, updating)
+        yield Runtime(application, client, status_updater, transport, updating, metrics, url)
+
+
+def build_context(
+    services: Services,
+    *,
+    entropy: Callable[[int], bytes],
+    notice: Callable[[], str],
+    opened: Callable[[int, int], None],
+) -> BotContext:
+    """Return what commands and components work with."""
+    settings, database, now = services.settings, services.database, services.now
+    return BotContext(
+        queue=services.queue,
+        limits=services.limits,
+        fetcher=services.results,
+        messages=MessageStore(database, now=now),
+        renditions=RenditionCache(services.results),
+        quotas=QuotaService(database, settings.default_quota(), now=now),
+        privacy=PrivacyService(
+            database, services.results.folder, forget=services.backend.delete_job_data, now=now
+        ),
+        now=now,
+        entropy=entropy,
+        moderator_role=settings.discord.moderator_role,
+        rows=settings.delivery.rows,
+        upscaling=services.templates.upscale is not None,
+        notice=notice,
+        opened=opened,
+    )
+
+
+def retry_refused(
+    kept: KeptResults, status_updater: StatusUpdater, guild_id: int, author_id: int
+) -> None:
+    """Try again what Discord refused in this server and for this member; 0 is any.
+
+    Status messages are tried again unless it is only a member who became active.
+    """
+    kept.retry_now(guild_id=guild_id, author_id=author_id)
+    if not author_id:
+        status_updater.reopen()
+
+
+async def _update(status_updater: StatusUpdater) -> None:
+    status_updater.refresh_queue()  # whatever an interrupted run was writing is written again
+    await status_updater.run()
 
 
 def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
-    """Return what keeps this bot's store from being written for so many seconds."""
+    """Return a function that locks this bot's store against writing for some seconds."""
     return partial(hold_store, settings.data.dir / DATABASE)
 
 
@@ -200,10 +279,10 @@ async def run_until_stopped(
     guild_ready_timeout: float = 2.0,
     standby: bool = False,
 ) -> None:
-    """Run until ``stop`` is set, then drain. Raises ConfigError, the operator's to mend.
+    """Run until ``stop`` is set, then drain. Raises ConfigError.
 
-    Of several bots on one data folder one runs; with ``standby`` this one waits to be the next, and
-    without it FolderInUse, a ConfigError, is raised.
+    Only one bot may run on a data folder: with ``standby`` this one waits for its turn, otherwise
+    FolderInUse, a ConfigError, is raised.
     """
     async with AsyncExitStack() as stack:
         if not await _hold_folder(settings.data.dir, stack, stop if standby else None):
@@ -234,11 +313,11 @@ async def run_until_stopped(
 
 
 async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event | None) -> bool:
-    """Hold the data folder for as long as ``stack``; with ``stop`` wait until that can be.
+    """Lock the data folder until ``stack`` closes; with ``stop`` wait for the lock.
 
-    False if the wait was stopped. Raises FolderInUse if there is none to be done.
+    Return False if ``stop`` was set first. Raises FolderInUse without ``stop``.
     """
-    told = False
+    logged = False
     with private_umask():
         await asyncio.to_thread(ensure_data_dir, folder)
         while True:
@@ -248,20 +327,20 @@ async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event 
                 if stop is None:
                     raise
             else:
-                if told:
-                    log.warning("taking over: the other bot has ended")
+                if logged:
+                    log.warning("taking over: the other bot has stopped")
                 return True
-            if not told:
+            if not logged:
                 log.warning("standing by for the bot that runs (%s)", holder(folder))
-                told = True
+                logged = True
             with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STANDBY_SECONDS):
+                async with asyncio.timeout(STANDBY_POLL_S):
                     await stop.wait()
                 return False
 
 
 async def _back_up(service: Runtime) -> None:
-    """Make backups on schedule, from the moment that the bot works."""
+    """Make scheduled backups once the bot is signed in."""
     await service.client.signed_in.wait()
     data = service.engine.settings.data
     await ScheduledBackups(
@@ -275,33 +354,33 @@ async def _back_up(service: Runtime) -> None:
 
 
 async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
-    """Once signed in, take up what was interrupted, then dispatch for ever."""
+    """Resume what was interrupted once signed in, then run the scheduler for ever."""
     await service.client.signed_in.wait()
     engine = service.engine
-    # First of all: what Discord shows already must not be made again.
-    await keep_running("settling posts", lambda: settle_posted(engine, service.transport))
-    # Before the jobs: a result that is due becomes its card, if that is still found.
-    await keep_running("taking up first answers", lambda: first_response.resume(service.client))
-    # Were the line dispatched before its running jobs are known, too many would run.
-    await keep_running("taking up jobs", engine.scheduler.resume_jobs)
+    # First: what Discord already shows must not be made again.
+    await keep_running("settling restored posts", lambda: settle_posted(engine, service.transport))
+    # Before the jobs: a result may replace a status message that is found now.
+    await keep_running("resuming first responses", lambda: first_response.resume(service.client))
+    # Before the scheduler: it must know the running jobs, or too many would run.
+    await keep_running("resuming jobs", engine.scheduler.resume_jobs)
 
-    async def dispatch() -> None:
-        engine.scheduler.wake()  # it may have broken off in the middle of a look
+    async def schedule() -> None:
+        engine.scheduler.wake()  # an earlier run may have been interrupted halfway
         await engine.scheduler.run()
 
     on_ready(service)
     await asyncio.gather(
-        keep_running("taking up settlements", engine.budget.recover),
-        keep_running("taking up cards", service.status_updater.resume),
-        keep_running("taking up rows", service.transport.resume_pending_rows),
-        keep_running("delivering what was kept", engine.kept.run),
-        keep_running("dispatching", dispatch),
+        keep_running("resuming settlements", engine.budget.recover),
+        keep_running("resuming status messages", service.status_updater.resume),
+        keep_running("resuming row uploads", service.transport.resume_pending_rows),
+        keep_running("delivering kept results", engine.kept.run),
+        keep_running("scheduling", schedule),
     )
 
 
 async def _drain(service: Runtime) -> None:
-    """What runs gets a moment to be delivered."""
-    log.info("stopping: nothing new starts; running jobs go on at their backend")
+    """Start nothing new and wait briefly for running jobs to be delivered."""
+    log.info("stopping: no new job starts; running jobs continue at their backend")
     service.engine.scheduler.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
@@ -309,7 +388,7 @@ async def _drain(service: Runtime) -> None:
 
 
 async def _readiness(engine: Application, client: GridbrushClient) -> dict[str, bool | str]:
-    cause = await _within(READY_SECONDS, engine.database.try_out())
+    cause = await _within(READINESS_TIMEOUT_S, engine.database.probe())
     parts: dict[str, bool | str] = {
         "discord": client.is_ready(),
         "database": not cause,
@@ -323,14 +402,14 @@ async def _refresh(engine: Application, metrics: Metrics) -> None:
         waiting = await engine.queue.jobs.waiting()
         metrics.set_queue_depth(waiting=len(waiting), running=engine.scheduler.running)
 
-    # Without the store the other figures are still worth having.
-    await _within(READY_SECONDS, count())
+    # Without the store the other metrics are still useful.
+    await _within(READINESS_TIMEOUT_S, count())
 
 
 async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> str:
-    """Use the store within so many seconds; why that was not possible, or ""."""
+    """Await ``work`` within ``seconds``; return why that failed, or ""."""
     try:
-        # The second limit is for a disk that hangs: then not even an attempt ends.
+        # The second timeout is for a disk that hangs: then not even one attempt ends.
         with waits_limited(seconds):
             async with asyncio.timeout(2 * seconds):
                 await work
@@ -339,7 +418,7 @@ async def _within(seconds: float, work: Coroutine[Any, Any, None]) -> str:
     except StoreDamaged as fault:
         return fault.problem
     except TimeoutError:
-        return "the disk does not answer"
+        return "the disk does not respond"
     return ""
 
 

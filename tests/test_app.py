@@ -90,7 +90,7 @@ def test_the_stock_templates_make_grids_and_upscale(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("template", "content", "problem"),
     [
-        ("upscale", None, "starts from a picture"),
+        ("upscale", None, "starts from an image"),
         ("gone.yaml", None, "there is no file"),
         ("bytes.yaml", b"\xff\xfe\x00", "can't decode"),
         (

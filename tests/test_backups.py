@@ -190,7 +190,7 @@ async def test_a_new_machine_takes_up_a_backup(tmp_path: Path) -> None:
     await fill(tmp_path / "old", "joba")
     made, _ = make_backup(tmp_path / "old", None, AT)
     report, aside = carry_out(tmp_path / "new" / "data", made.path)
-    assert "The database that is there now cannot be read, or there is none." in report
+    assert "The current database cannot be read, or there is none." in report
     assert aside == ()
     assert await ids(tmp_path / "new" / "data" / DATABASE) == ["joba"]
 
@@ -204,7 +204,10 @@ async def test_the_database_itself_is_no_backup(tmp_path: Path) -> None:
 async def test_a_restore_waits_for_nobody_and_locks_everybody_out(tmp_path: Path) -> None:
     await fill(tmp_path, "joba")
     made, _ = make_backup(tmp_path, None, AT)
-    with bot_lock(tmp_path, "gridbrush run", AT), pytest.raises(ConfigError, match="a bot works"):
+    with (
+        bot_lock(tmp_path, "gridbrush run", AT),
+        pytest.raises(ConfigError, match="a bot already uses"),
+    ):
         carry_out(tmp_path, made.path)
     async with open_database(tmp_path, now=fixed_now):
         with pytest.raises(ConfigError, match="another gridbrush command"):

@@ -1,7 +1,6 @@
-"""The ``gridbrush`` command: one module for each group of verbs, one typer program for all.
+"""The ``gridbrush`` command: one module per group of commands, one typer program for all.
 
-The command line enters the engine by the same door as Discord; it knows neither Discord nor a
-concrete backend.
+Requests take the same path as those from Discord.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The program itself: its options before the verb, exit codes, and how errors are shown."""
+"""Define the program: global options, exit codes, and how errors are printed."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from bot.settings import Settings
 
 
 class ExitCode(IntEnum):
-    """What the exit status says."""
+    """The exit status of a command."""
 
     OK = 0
     FAILED = 1
@@ -36,7 +36,7 @@ program = typer.Typer(
     no_args_is_help=True,
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
-    epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 done in part, "
+    epilog="Exit status: 0 done, 1 failed, 2 wrong usage or configuration, 3 partly done, "
     "130 cancelled.",
 )
 errors = Console(stderr=True, highlight=False)
@@ -44,7 +44,7 @@ errors = Console(stderr=True, highlight=False)
 
 @dataclass(frozen=True, slots=True)
 class GlobalOptions:
-    """The options given before the verb."""
+    """The options given before the command."""
 
     config: Path | None
 
@@ -68,10 +68,11 @@ def global_options(
         ),
     ] = None,
     version: Annotated[
-        bool, typer.Option("--version", callback=_show_version, is_eager=True, help="The version.")
+        bool,
+        typer.Option("--version", callback=_show_version, is_eager=True, help="Print the version."),
     ] = False,
 ) -> None:
-    """Take the options that hold for all verbs."""
+    """Save the options that apply to all commands."""
     del version
     context.with_resource(private_umask())
     context.obj = GlobalOptions(config)
@@ -80,9 +81,10 @@ def global_options(
 def load_settings(
     context: typer.Context, *, quiet: bool = True, backend: str | None = None
 ) -> Settings:
-    """The settings of file and environment; ``backend`` is a kind that wins over both.
+    """Load the settings and configure the log on stderr.
 
-    Also sets up the log, on stderr; with ``quiet`` only errors are said unless a level is set.
+    ``backend`` overrides the configured kind. With ``quiet`` only errors are logged unless a level
+    is set. Exits the program if the settings are invalid.
     """
     environ = dict(os.environ)
     if backend is not None:
@@ -98,7 +100,7 @@ def load_settings(
 
 
 def run_async(main: Coroutine[Any, Any, ExitCode]) -> NoReturn:
-    """Run a verb's coroutine and leave with its status; errors become a sentence and a mend."""
+    """Run a command's coroutine and exit with its status; print errors with their hint."""
     try:
         status = asyncio.run(main)
     except BotError as error:
@@ -109,15 +111,18 @@ def run_async(main: Coroutine[Any, Any, ExitCode]) -> NoReturn:
 
 
 def fail(error: BotError) -> NoReturn:
-    """Say what is wrong and how to mend it, and leave."""
+    """Print an error with its hint and exit."""
     if isinstance(error, ConfigError):
-        errors.print(f"[red]{_safe(error.location)}[/]: {_safe(error.problem)}", soft_wrap=True)
-        errors.print(f"  {_safe(error.hint)}", soft_wrap=True)
+        errors.print(
+            f"[red]{_escape_markup(error.location)}[/]: {_escape_markup(error.problem)}",
+            soft_wrap=True,
+        )
+        errors.print(f"  {_escape_markup(error.hint)}", soft_wrap=True)
     else:
-        errors.print(f"[red]{_safe(str(error))}[/]", soft_wrap=True)
+        errors.print(f"[red]{_escape_markup(str(error))}[/]", soft_wrap=True)
     usage = isinstance(error, ConfigError | RequestError)
     raise typer.Exit(ExitCode.USAGE if usage else ExitCode.FAILED)
 
 
-def _safe(text: str) -> str:
+def _escape_markup(text: str) -> str:
     return text.replace("[", r"\[")

@@ -1,4 +1,4 @@
-"""``gridbrush backup`` and ``gridbrush restore``: a safe copy of the database, and the way back."""
+"""``gridbrush backup`` and ``gridbrush restore``: back up the database and restore it."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ def backup(
     file: Annotated[
         Path | None,
         typer.Argument(
-            help="Where to, a new file or a folder. [default: backups in the data folder]",
+            help="A new file or a folder. [default: backups in the data folder]",
             show_default=False,
         ),
     ] = None,
 ) -> None:
-    """Copy the database, also while the bot runs; the copy is checked and readable by you alone.
+    """Back up the database, even while the bot runs. The copy is checked and readable only by you.
 
-    Pictures are not in it: copy the folder jobs for those.
+    Images are not included: copy the folder jobs for those.
     """
     run_async(_backup(load_settings(context), file))
 
@@ -44,7 +44,7 @@ async def _backup(settings: Settings, file: Path | None) -> ExitCode:
     console = Console(highlight=False)
     console.print(f"[bold]{escape(str(made.path))}[/]", soft_wrap=True)
     console.print(f"{made.size:,} bytes, {summary.jobs} requests, checked")
-    console.print(f"to go back to it: gridbrush restore {escape(str(made.path))}", soft_wrap=True)
+    console.print(f"to restore it: gridbrush restore {escape(str(made.path))}", soft_wrap=True)
     return ExitCode.OK
 
 
@@ -55,18 +55,17 @@ def restore(
         typer.Argument(help="The backup. [default: list them]", show_default=False),
     ] = None,
     empty: Annotated[
-        bool, typer.Option("--empty", help="Start afresh with an empty database instead.")
+        bool, typer.Option("--empty", help="Start with an empty database instead.")
     ] = False,
     dry_run: Annotated[
-        bool, typer.Option("--dry-run", help="Check the backup and say what would happen.")
+        bool, typer.Option("--dry-run", help="Check the backup and print what would happen.")
     ] = False,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
-    """Put a backup in the place of the database, or list the backups.
+    """Restore a backup of the database, or list the backups.
 
-    Stop the bot first. The database that is there is kept under another name. What has happened
-    since the backup was made is said before anything is changed, and nothing of it is computed,
-    paid or posted a second time.
+    Stop the bot first. The current database is kept under another name. Before anything changes,
+    this prints what has happened since the backup. Nothing is computed, paid or posted twice.
     """
     settings = load_settings(context)
     if empty and file is not None:
@@ -81,7 +80,7 @@ async def _list(settings: Settings) -> ExitCode:
         moment = f"{one.made_at:%Y-%m-%d %H:%M} UTC"
         console.print(f"{moment}  {one.size:>12,} bytes  {escape(str(one.path))}", soft_wrap=True)
     if found:
-        console.print("to put one in place: stop the bot, then gridbrush restore FILE")
+        console.print("to restore one: stop the bot, then run gridbrush restore FILE")
     else:
         folder = escape(str(settings.data.dir))
         console.print(f"There are no backups in {folder}; gridbrush backup makes one.")
@@ -89,12 +88,12 @@ async def _list(settings: Settings) -> ExitCode:
 
 
 async def _restore(settings: Settings, file: Path | None, dry_run: bool, yes: bool) -> ExitCode:
-    # In this thread: nothing else runs here, and the question waits for a person.
-    return _exchange(_prepared(settings, file), dry_run, yes)
+    # In this thread: nothing else runs here, and the prompt waits for a person.
+    return _replace(_prepare(settings, file), dry_run, yes)
 
 
-def _prepared(settings: Settings, file: Path | None) -> AbstractContextManager[Restoring]:
-    # It knows Discord's ways of delivery, whose library is dear to load.
+def _prepare(settings: Settings, file: Path | None) -> AbstractContextManager[Restoring]:
+    # It imports discord.py, which is slow to load.
     from bot.restore import restoring, starting_afresh
 
     if file is None:
@@ -102,7 +101,7 @@ def _prepared(settings: Settings, file: Path | None) -> AbstractContextManager[R
     return restoring(settings, find_backup(settings.data.dir, file))
 
 
-def _exchange(prepared: AbstractContextManager[Restoring], dry_run: bool, yes: bool) -> ExitCode:
+def _replace(prepared: AbstractContextManager[Restoring], dry_run: bool, yes: bool) -> ExitCode:
     console = Console(highlight=False)
     with prepared as ready:
         for line in ready.report:
@@ -112,18 +111,18 @@ def _exchange(prepared: AbstractContextManager[Restoring], dry_run: bool, yes: b
             return ExitCode.OK
         if not yes:
             if not sys.stdin.isatty():
-                raise RequestError("Nothing was changed: say --yes where nobody can be asked.")
-            if not typer.confirm("Put it in place?", err=True):
+                raise RequestError("Nothing was changed: pass --yes when there is no terminal.")
+            if not typer.confirm("Restore it?", err=True):
                 console.print("Nothing was changed.")
                 return ExitCode.CANCELLED
         aside = ready.carry_out(utc_now())
         console.print(f"[bold]{escape(str(ready.path))}[/] is in place.", soft_wrap=True)
         for path in aside:
-            console.print(f"what was there is now {escape(str(path))}", soft_wrap=True)
+            console.print(f"the old file is now {escape(str(path))}", soft_wrap=True)
     return ExitCode.OK
 
 
 def add_to(target: typer.Typer) -> None:
-    """Declare the verbs."""
+    """Add the commands to the program."""
     target.command()(backup)
     target.command()(restore)

@@ -1,4 +1,4 @@
-"""``gridbrush check``: what is missing before the first start, each with how to mend it."""
+"""``gridbrush check``: check the installation and print a hint for each problem."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ def check(
 ) -> None:
     """Check configuration, templates, data folder, backend and, if a token is set, Discord.
 
-    Exit status 2 if something is wrong; each finding says how to mend it.
+    Exit status 2 if something is wrong; each problem comes with a hint.
     """
     run_async(_check(context, show))
 
@@ -37,16 +37,16 @@ async def _check(context: typer.Context, show: bool) -> ExitCode:
         for problem in problems
     ]
     if settings is not None:
-        findings.append(CheckResult("configuration", True, "read and understood"))
+        findings.append(CheckResult("configuration", True, "valid"))
         findings += await run_checks(settings)
         if settings.discord.token:
-            # Discord's library is dear to load, and not every verb needs it.
+            # discord.py is slow to load, and not every command needs it.
             from bot.runtime import check_discord
 
             findings += await check_discord(settings)
         else:
             findings.append(
-                CheckResult("Discord", True, "no token set: needed for `gridbrush run`")
+                CheckResult("Discord", True, "no token set: required for `gridbrush run`")
             )
     for finding in findings:
         mark = "[green]ok[/]  " if finding.ok else "[red]bad[/] "
@@ -63,5 +63,5 @@ async def _check(context: typer.Context, show: bool) -> ExitCode:
 
 
 def add_to(target: typer.Typer) -> None:
-    """Declare the verb."""
+    """Add the command to the program."""
     target.command()(check)

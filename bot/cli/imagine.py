@@ -1,4 +1,4 @@
-"""``gridbrush imagine``: one grid, without Discord, by the same path."""
+"""``gridbrush imagine``: make one grid without Discord, by the same path."""
 
 from __future__ import annotations
 
@@ -20,17 +20,11 @@ from bot.services.results import JobResult
 from bot.settings import Settings
 
 
+@options.request_options
 def imagine(
     context: typer.Context,
     prompt: options.Prompt,
-    negative: options.Negative = None,
-    aspect: options.Aspect = None,
-    rows: options.Rows = None,
-    samples: options.Samples = None,
-    steps: options.Steps = None,
-    seed: options.Seed = None,
-    model: options.Model = None,
-    style: options.Style = None,
+    chosen: RequestOptions,
     backend: options.BackendKind = None,
     out: Annotated[
         Path | None,
@@ -41,13 +35,12 @@ def imagine(
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object.")] = False,
 ) -> None:
-    """Make one grid and print where it lies.
+    """Make one grid and print its path.
 
-    Every row is a parallel task. Ctrl-C cancels the job. If this command is killed, the job goes
-    on: `gridbrush jobs` finds it and follows it to its end.
+    Every row is a parallel task. Ctrl-C cancels the job. If this command is killed, the job
+    continues: `gridbrush jobs` finds it and follows it to its end.
     """
     settings = load_settings(context, backend=backend)
-    chosen = RequestOptions(negative, aspect, rows, samples, steps, seed, model, style)
     run_async(_imagine(settings, prompt, chosen, out, as_json))
 
 
@@ -64,7 +57,7 @@ async def _imagine(
 
 
 def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Request:
-    """The request that prompt and options make. Raises RequestError."""
+    """Parse prompt and options into a request. Raises RequestError."""
     return Request.parse(
         prompt,
         chosen,
@@ -78,7 +71,7 @@ def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Re
 async def follow(
     engine: Application, job: Job, observer: TerminalProgress, out: Path | None, as_json: bool
 ) -> ExitCode:
-    """Carry a job to its end under the reporter's eyes, and say how it ended."""
+    """Run a job to its end, show its progress, and print the outcome."""
     started = job
     try:
         job = await run_job(engine, job, lambda: observer.show(started))
@@ -88,7 +81,7 @@ async def follow(
 
 
 def result_of(engine: Application, job: Job, out: Path | None) -> JobResult | None:
-    """Where a job's files lie, if it has any."""
+    """Return the paths of a job's files, None if it has none."""
     if not job.fetched_rows:
         return None
     package = engine.results.result(job)
@@ -103,5 +96,5 @@ def result_of(engine: Application, job: Job, out: Path | None) -> JobResult | No
 
 
 def add_to(target: typer.Typer) -> None:
-    """Declare the verb."""
+    """Add the command to the program."""
     target.command()(imagine)

@@ -1,4 +1,4 @@
-"""Carrying the command line's own jobs: one process at a time, to the end, Ctrl-C included."""
+"""Run the command line's own jobs to their end, one process per job, with Ctrl-C to cancel."""
 
 from __future__ import annotations
 
@@ -24,19 +24,19 @@ OPERATOR = Actor(0, "operator", moderator=True)
 
 
 class FolderDelivery:
-    """Hands a result over by leaving it in its folder, or copying it to one of the operator's."""
+    """A delivery transport that leaves results in their folder, or copies them to another."""
 
     def __init__(self, out: Path | None) -> None:
         self._out = out
 
     async def methods(self, job: Job) -> tuple[str, ...]:
-        """One rung: files."""
+        """Return the only delivery method, files."""
         return (METHOD,)
 
     async def send(
         self, method: str, job: Job, package: JobResult, nonce: str
     ) -> MessageRef | None:
-        """Copy the files, if another folder was named. Raises DeliveryError if it is not usable."""
+        """Copy the files if a folder was given. Raises DeliveryError if it cannot be written."""
         if self._out is not None:
             try:
                 await asyncio.to_thread(self._copy, package)
@@ -47,7 +47,7 @@ class FolderDelivery:
     async def find_sent(
         self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
-        """Copying again does no harm, so nothing is looked for."""
+        """Return None: copying again is harmless, so nothing is searched for."""
         return None
 
     def _copy(self, package: JobResult) -> None:
@@ -62,9 +62,10 @@ class FolderDelivery:
 
 @contextlib.contextmanager
 def lock_folder(folder: Path) -> Iterator[None]:
-    """Hold a job's folder against other processes of the command line; the kernel lets go of it.
+    """Lock a job's folder against other processes of the command line.
 
-    Raises RequestError if another process carries this job.
+    The kernel releases the lock if the process dies. Raises RequestError if another process runs
+    this job.
     """
     folder.mkdir(parents=True, exist_ok=True)
     with (folder / ".carried").open("w") as lock:
@@ -76,14 +77,14 @@ def lock_folder(folder: Path) -> Iterator[None]:
 
 
 async def run_job(engine: Application, job: Job, begin: Callable[[], None]) -> Job:
-    """Bring a job to its end. Ctrl-C or SIGTERM cancels it; a second one leaves at once.
+    """Run a job to its end. Ctrl-C or SIGTERM cancels it; a second one exits at once.
 
-    ``begin`` is called when that holds: whoever sees the job on the screen can stop it. Raises
-    RequestError if another process carries this job.
+    ``begin`` is called once the signal handlers are set. Raises RequestError if another process
+    runs this job.
     """
     loop = asyncio.get_running_loop()
     stopping: list[asyncio.Task[object]] = []
-    carrying = asyncio.ensure_future(engine.worker.run(job))
+    running = asyncio.ensure_future(engine.worker.run(job))
 
     async def stop() -> None:
         with contextlib.suppress(RequestError):  # it has just finished: let it
@@ -91,7 +92,7 @@ async def run_job(engine: Application, job: Job, begin: Callable[[], None]) -> J
 
     def interrupt() -> None:
         if stopping:
-            carrying.cancel()
+            running.cancel()
         else:
             stopping.append(loop.create_task(stop()))
 
@@ -100,11 +101,11 @@ async def run_job(engine: Application, job: Job, begin: Callable[[], None]) -> J
     try:
         with lock_folder(engine.results.folder(job.id)):
             begin()
-            return await carrying
+            return await running
     except asyncio.CancelledError:
         raise KeyboardInterrupt from None
     finally:
-        carrying.cancel()
-        await asyncio.gather(carrying, *stopping, return_exceptions=True)
+        running.cancel()
+        await asyncio.gather(running, *stopping, return_exceptions=True)
         for number in (signal.SIGINT, signal.SIGTERM):
             loop.remove_signal_handler(number)

@@ -1,4 +1,4 @@
-"""``gridbrush jobs``: what the command line has made, and what it left unfinished."""
+"""``gridbrush jobs``: list jobs and follow the unfinished ones."""
 
 from __future__ import annotations
 
@@ -31,16 +31,16 @@ SETTLE_SECONDS = 10.0
 def jobs(
     context: typer.Context,
     job: Annotated[
-        str | None, typer.Argument(help="Only this job; the beginning of its id is enough.")
+        str | None, typer.Argument(help="Only this job; the start of its id is enough.")
     ] = None,
-    only_list: Annotated[bool, typer.Option("--list", help="List, and follow nothing.")] = False,
+    only_list: Annotated[bool, typer.Option("--list", help="Only list; follow nothing.")] = False,
     out: Annotated[Path | None, typer.Option(help="Copy results here.")] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print one JSON object a line.")] = False,
 ) -> None:
-    """List jobs, and follow to their end those that a killed `gridbrush imagine` left behind.
+    """List jobs, and follow those that a killed `gridbrush imagine` left unfinished.
 
-    A job that still runs is followed, never started again. Jobs from Discord are listed only: the
-    bot itself goes on with them.
+    A running job is followed, never started again. Jobs from Discord are only listed: the bot
+    itself continues them.
     """
     run_async(_jobs(load_settings(context), job, only_list, out, as_json))
 
@@ -75,7 +75,7 @@ async def _jobs(
 
 
 async def _show(engine: Application, job: Job, out: Path | None, as_json: bool) -> ExitCode:
-    """Say how an ended job ended, and copy its result if a folder is named."""
+    """Print how a job ended, and copy its result if a folder is given."""
     package = result_of(engine, job, None)
     if package is not None and out is not None:
         await FolderDelivery(out).send("files", job, package, "")
@@ -84,7 +84,7 @@ async def _show(engine: Application, job: Job, out: Path | None, as_json: bool) 
 
 
 async def _settle(engine: Application) -> None:
-    """Write down what ended jobs have cost, where that can be known by now."""
+    """Save the costs of ended jobs, as far as they are known by now."""
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(SETTLE_SECONDS):
             await engine.budget.recover()
@@ -99,12 +99,12 @@ async def _find(engine: Application, wanted: str | None) -> tuple[Job, ...]:
         return tuple(known[key] for key in sorted(known))
     found = await engine.queue.jobs.prefix(wanted, limit=2)
     if len(found) != 1:
-        problem = "There is no such job" if not found else "More than one job begins like this"
+        problem = "There is no such job" if not found else "More than one job starts like this"
         raise RequestError(f"{problem}: {json.dumps(wanted)}.")
     return found
 
 
-_NARROWEST = {"job": 16, "state": 9, "rows": 5, "made": 11, "credits": 19}
+_MIN_COLUMN_WIDTHS = {"job": 16, "state": 9, "rows": 5, "made": 11, "credits": 23}
 
 
 def _print_table(found: list[tuple[Job, JobCost]]) -> None:
@@ -115,25 +115,25 @@ def _print_table(found: list[tuple[Job, JobCost]]) -> None:
     paid = any(credits.price is not None for _, credits in found)
     table = Table(box=None, header_style="bold")
     for title in ("job", "state", "rows", "made", *(["credits"] if paid else [])):
-        # In a narrow terminal the prompt gives way: an id that is cut cannot be used.
-        table.add_column(title, min_width=_NARROWEST.get(title), no_wrap=True)
+        # In a narrow terminal the prompt is shortened: a shortened id cannot be used.
+        table.add_column(title, min_width=_MIN_COLUMN_WIDTHS.get(title), no_wrap=True)
     table.add_column("prompt", overflow="ellipsis", no_wrap=True)
     for job, credits in found:
         rows = f"{len(job.fetched_rows or job.ready_rows)}/{len(job.rows)}"
         made = job.created_at.strftime("%m-%d %H:%M")
-        cost = [_cost(credits)] if paid else []
+        cost = [_format_cost(credits)] if paid else []
         table.add_row(job.id, job.state, rows, made, *cost, escape(job.request.prompt[:60]))
     console.print(table)
 
 
-def _cost(credits: JobCost) -> str:
-    """What a job cost and what came back or, until that is known, the most it may cost."""
+def _format_cost(credits: JobCost) -> str:
+    """Format a job's cost and refund or, until known, its maximum price."""
     if credits.cost is not None:
-        back = f" ({format_credits(credits.refund)} back)" if credits.refund else ""
+        back = f" ({format_credits(credits.refund)} refunded)" if credits.refund else ""
         return format_credits(credits.cost) + back
     return "" if credits.price is None else f"≤ {format_credits(credits.price)}"
 
 
 def add_to(target: typer.Typer) -> None:
-    """Declare the verb."""
+    """Add the command to the program."""
     target.command()(jobs)

@@ -1,25 +1,30 @@
-"""The options of a request, as typer declares them; the same for every verb that takes a prompt."""
+"""Declare the options of a request once for every command that takes a prompt."""
 
 from __future__ import annotations
 
-from typing import Annotated
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Annotated, Any, get_type_hints
 
 import typer
+
+from bot.domain.request import RequestOptions
 
 Prompt = Annotated[
     str,
     typer.Argument(
-        help="What to paint. Flags may stand in it as in Discord: "
+        help="What to paint. It may contain flags as in Discord: "
         "'a fox --ar 16:9 --no snow'. Options win over flags."
     ),
 ]
 Negative = Annotated[str | None, typer.Option("--negative", "--no", help="What to leave out.")]
 Aspect = Annotated[str | None, typer.Option("--aspect", "--ar", help="Shape, such as 16:9.")]
-Rows = Annotated[int | None, typer.Option(help="Rows of the grid, painted side by side.")]
-Samples = Annotated[int | None, typer.Option(help="Pictures in a row.")]
+Rows = Annotated[int | None, typer.Option(help="Rows of the grid, made in parallel.")]
+Samples = Annotated[int | None, typer.Option(help="Images per row.")]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of row 1; row n has seed + n - 1.")]
-Model = Annotated[str | None, typer.Option(help="Which model paints.")]
+Model = Annotated[str | None, typer.Option(help="The model to use.")]
 Style = Annotated[str | None, typer.Option(help="A style of \\[imagine.styles].")]
 BackendKind = Annotated[
     str | None,
@@ -27,3 +32,41 @@ BackendKind = Annotated[
         "--backend", help="Instead of the configured one: local, slurm, deepsquare or scripted."
     ),
 ]
+
+_TYPES = {
+    "negative": Negative,
+    "aspect": Aspect,
+    "rows": Rows,
+    "samples": Samples,
+    "steps": Steps,
+    "seed": Seed,
+    "model": Model,
+    "style": Style,
+}
+
+
+def request_options(command: Callable[..., None]) -> Callable[..., None]:
+    """Give a command the options of a request in place of its parameter ``chosen``.
+
+    ``command`` gets them as one RequestOptions.
+    """
+
+    @wraps(command)
+    def wrapper(**values: Any) -> None:
+        chosen = RequestOptions(**{name: values.pop(name) for name in _TYPES})
+        command(**values, chosen=chosen)
+
+    own = inspect.signature(command)
+    hints = get_type_hints(command, include_extras=True)
+    parameters = []
+    for parameter in own.parameters.values():
+        if parameter.name == "chosen":
+            parameters += [
+                inspect.Parameter(name, parameter.kind, default=None, annotation=hint)
+                for name, hint in _TYPES.items()
+            ]
+        else:
+            parameters.append(parameter.replace(annotation=hints[parameter.name]))
+    wrapper.__signature__ = own.replace(parameters=parameters)  # type: ignore[attr-defined]
+    wrapper.__annotations__ = {parameter.name: parameter.annotation for parameter in parameters}
+    return wrapper

@@ -1,4 +1,4 @@
-"""How a job looks in a terminal while it runs, and what is said when it is over."""
+"""Show a job's progress in a terminal and print its outcome."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from bot.domain.grid import caption
 from bot.domain.job import Job, JobState, charged_images
 from bot.services.results import JobResult
 
-WORDS = {
-    JobState.SUBMITTING: "handing it over",
-    JobState.PENDING: "waiting for the machines",
-    JobState.RUNNING: "painting",
-    JobState.COLLECTING: "fetching the pictures",
-    JobState.DELIVERING: "handing them over",
+STATE_TEXTS = {
+    JobState.SUBMITTING: "submitting",
+    JobState.PENDING: "waiting for the backend",
+    JobState.RUNNING: "running",
+    JobState.COLLECTING: "fetching the results",
+    JobState.DELIVERING: "delivering the results",
     JobState.FINISHED: "finished",
     JobState.FAILED: "failed",
     JobState.CANCELLED: "cancelled",
@@ -28,7 +28,7 @@ WORDS = {
 
 
 class TerminalProgress:
-    """A bar for each row on a terminal; a line for each change where there is none."""
+    """Observer that shows a bar per row on a terminal, or else prints a line per change."""
 
     def __init__(self, *, silent: bool = False) -> None:
         self._console = Console(stderr=True, quiet=silent, highlight=False)
@@ -45,14 +45,14 @@ class TerminalProgress:
         self._state: JobState | None = None
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
-        """Draw the job as it is now."""
+        """Show the job's current state."""
         self.show(job)
         if not self._console.is_terminal and isinstance(event, RowReady | RowFailed):
             word = "ready" if isinstance(event, RowReady) else f"failed ({event.code})"
             self._console.print(f"row {event.row} {word}")
 
     def show(self, job: Job) -> None:
-        """Draw, and start drawing if that has not begun."""
+        """Show the job's current state; start the display first if needed."""
         if not self._bars:
             self._progress.start()
             for row in job.rows:
@@ -63,10 +63,10 @@ class TerminalProgress:
             self._progress.update(self._bars[row.number], completed=row.percent, word=word)
         if job.state is not self._state:
             self._state = job.state
-            self._console.print(f"{job.id}: {WORDS.get(job.state, job.state)}")
+            self._console.print(f"{job.id}: {STATE_TEXTS.get(job.state, job.state)}")
 
     def close(self) -> None:
-        """Leave the terminal as it should be, ready for another job."""
+        """Stop the display and reset it for another job."""
         self._progress.stop()
         for bar in self._bars.values():
             self._progress.remove_task(bar)
@@ -75,7 +75,7 @@ class TerminalProgress:
 
 
 def print_outcome(job: Job, package: JobResult | None, *, as_json: bool) -> ExitCode:
-    """Say how the job ended, on stdout, and give the exit status."""
+    """Print how the job ended on stdout and return the exit status."""
     status = exit_code(job)
     if as_json:
         print(json.dumps(_summary(job, package, status), ensure_ascii=False))
@@ -89,7 +89,7 @@ def print_outcome(job: Job, package: JobResult | None, *, as_json: bool) -> Exit
         console.print(escape(caption(job)))
     if status is ExitCode.PARTLY:
         lost = ", ".join(str(row.number) for row in job.rows if row.number not in job.fetched_rows)
-        errors.print(f"[yellow]Only in part: row {lost} could not be made.[/]")
+        errors.print(f"[yellow]Incomplete: row {lost} failed.[/]")
     elif job.state is JobState.FAILED:
         errors.print(f"[red]{escape(job.failure_message)}[/]")
     elif job.state is JobState.CANCELLED:
@@ -98,7 +98,7 @@ def print_outcome(job: Job, package: JobResult | None, *, as_json: bool) -> Exit
 
 
 def exit_code(job: Job) -> ExitCode:
-    """The exit status that a job's end deserves."""
+    """Return the exit status for an ended job."""
     if job.state is JobState.CANCELLED:
         return ExitCode.CANCELLED
     if job.state is not JobState.FINISHED:

@@ -1,4 +1,4 @@
-"""``gridbrush render``: what would be submitted, to read before anything is."""
+"""``gridbrush render``: print the workflow of a request without submitting it."""
 
 from __future__ import annotations
 
@@ -22,24 +22,18 @@ from bot.settings import Settings
 
 
 class OutputFormat(StrEnum):
-    """How the workflow is written."""
+    """The output format of the workflow."""
 
     YAML = "yaml"
     JSON = "json"
     BASH = "bash"
 
 
+@options.request_options
 def render_(
     context: typer.Context,
     prompt: options.Prompt,
-    negative: options.Negative = None,
-    aspect: options.Aspect = None,
-    rows: options.Rows = None,
-    samples: options.Samples = None,
-    steps: options.Steps = None,
-    seed: options.Seed = None,
-    model: options.Model = None,
-    style: options.Style = None,
+    chosen: RequestOptions,
     form: Annotated[
         OutputFormat,
         typer.Option(
@@ -47,11 +41,10 @@ def render_(
         ),
     ] = OutputFormat.YAML,
 ) -> None:
-    """Print the workflow that a request becomes; nothing is submitted.
+    """Print the workflow of a request without submitting it.
 
-    The key that signs the log's markers is masked, except in the script, which can be run.
+    The key that signs the log markers is masked, except in the script, which can be run.
     """
-    chosen = RequestOptions(negative, aspect, rows, samples, steps, seed, model, style)
     run_async(_render(load_settings(context), prompt, chosen, form))
 
 
@@ -87,7 +80,7 @@ async def _render(
 
 
 class _Dumper(yaml.SafeDumper):
-    """Commands as block text, and no aliases: made to be read."""
+    """YAML for people: multi-line strings as blocks, no aliases."""
 
     def ignore_aliases(self, data: object) -> bool:
         return True
@@ -102,5 +95,5 @@ _Dumper.add_representer(str, _block_text)
 
 
 def add_to(target: typer.Typer) -> None:
-    """Declare the verb."""
+    """Add the command to the program."""
     target.command("render")(render_)

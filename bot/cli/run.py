@@ -1,4 +1,4 @@
-"""``gridbrush run`` and ``gridbrush play``: the bot in Discord, and the bot without an account."""
+"""``gridbrush run`` and ``gridbrush play``: run the bot in Discord or in the playground."""
 
 from __future__ import annotations
 
@@ -31,13 +31,16 @@ def run_(
     context: typer.Context,
     standby: Annotated[
         bool,
-        typer.Option("--standby", help="If a bot runs on this data folder, wait and take over."),
+        typer.Option(
+            "--standby",
+            help="If another bot uses this data folder, wait and take over when it ends.",
+        ),
     ] = False,
 ) -> None:
-    """Run the bot in Discord, until SIGTERM or Ctrl-C.
+    """Run the bot in Discord until SIGTERM or Ctrl-C.
 
-    Set the token first (DISCORD_TOKEN); `gridbrush check` says what else is missing. Stopping lets
-    nothing new start; what runs goes on at its backend and is taken up at the next start.
+    Set the token first (DISCORD_TOKEN); `gridbrush check` shows what else is missing. When the bot
+    stops, running jobs continue at their backend, and the next start resumes them.
     """
     settings = load_settings(context, quiet=False)
     missing = settings.missing_values(discord=True)
@@ -50,11 +53,11 @@ def run_(
 
 
 async def _run(settings: Settings, standby: bool) -> ExitCode:
-    # Discord's library is dear to load, and the other verbs do without.
+    # discord.py is slow to load, and the other commands do not need it.
     from bot.runtime import run_until_stopped
 
     with _stopping_on_signals() as stop:
-        await run_until_stopped(settings, stop, on_ready=_say_ready, standby=standby)
+        await run_until_stopped(settings, stop, on_ready=_print_ready, standby=standby)
     return ExitCode.OK
 
 
@@ -66,10 +69,10 @@ def play(
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
 ) -> None:
-    """Try the whole bot in a browser, with no account: a page that plays Discord.
+    """Try the whole bot in a browser, without an account: a page emulates Discord.
 
-    Nothing leaves this machine. The bot is the real one; only Discord is played. What it makes is
-    kept in the folder `play` of the data folder.
+    Nothing leaves this machine. The bot is the real one; only Discord is emulated. Results are kept
+    in the folder `play` of the data folder.
     """
     run_async(_play(context, host, port, browser))
 
@@ -93,7 +96,7 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
         with _stopping_on_signals() as stop:
 
             def ready(service: Runtime) -> None:
-                _say_ready(service)
+                _print_ready(service)
                 errors.print(f"\n  Open [bold]{playground.page_url}[/] and type /imagine\n")
                 if browser and _has_browser():
                     _open_page(playground.page_url)
@@ -105,7 +108,7 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
 
 
 def _settings_for(playground: Playground, context: typer.Context) -> Settings:
-    """The operator's settings with Discord replaced by the playground, and a folder of its own."""
+    """Load the settings with Discord replaced by the playground, and with a folder of its own."""
     environ = dict(os.environ) | {
         "DISCORD_TOKEN": playground.token,
         "DISCORD_API_BASE": playground.api_base,
@@ -113,7 +116,7 @@ def _settings_for(playground: Playground, context: typer.Context) -> Settings:
         "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
     }
     environ.setdefault("GRIDBRUSH_METRICS__LISTEN", "127.0.0.1:0")
-    # A sketch takes no time; a little of it lets the progress be seen.
+    # Sketches take no time; a short delay per step makes the progress visible.
     environ.setdefault("GRIDBRUSH_BACKEND__LOCAL__STEP_SECONDS", PLAY_STEP_SECONDS)
     try:
         settings = Settings.load(context.obj.config, environ)
@@ -128,7 +131,7 @@ def _settings_for(playground: Playground, context: typer.Context) -> Settings:
 
 @contextlib.contextmanager
 def _stopping_on_signals() -> Iterator[asyncio.Event]:
-    """An event that SIGTERM and Ctrl-C set; the second signal does what it always does."""
+    """Yield an event that SIGTERM and Ctrl-C set; a second signal has its default effect."""
     loop = asyncio.get_running_loop()
     stop = asyncio.Event()
     numbers = (signal.SIGTERM, signal.SIGINT)
@@ -148,7 +151,7 @@ def _stopping_on_signals() -> Iterator[asyncio.Event]:
 
 
 def _open_page(url: str) -> None:
-    """Open a browser, which inherits the environment: without what the bot was told in it."""
+    """Open a browser without the bot's own variables in its environment."""
     ours = ("DISCORD_", "DEEPSQUARE_", "GRIDBRUSH_")
     hidden = {name: value for name, value in os.environ.items() if name.startswith(ours)}
     for name in hidden:
@@ -165,7 +168,7 @@ def _has_browser() -> bool:
     )
 
 
-def _say_ready(service: Runtime) -> None:
+def _print_ready(service: Runtime) -> None:
     user = service.client.user
     errors.print(f"[green]ready[/] as {escape(str(user))}, backend {service.engine.backend.name}")
     if service.metrics_url:
@@ -173,6 +176,6 @@ def _say_ready(service: Runtime) -> None:
 
 
 def add_to(target: typer.Typer) -> None:
-    """Declare the verbs."""
+    """Add the commands to the program."""
     target.command("run")(run_)
     target.command("play")(play)

@@ -1,4 +1,4 @@
-"""``gridbrush wallet``: what the bot may spend, where computing is paid for."""
+"""``gridbrush wallet``: show the wallet and set its allowance, for backends that cost money."""
 
 from __future__ import annotations
 
@@ -19,20 +19,20 @@ def wallet(
     context: typer.Context,
     allow: Annotated[
         str | None,
-        typer.Option(help="Let the scheduler draw so many credits in all; asks before it does."),
+        typer.Option(help="Set the allowance to this many credits; asks first."),
     ] = None,
     yes: Annotated[bool, typer.Option("--yes", help="Do not ask.")] = False,
 ) -> None:
     """Show the wallet's address, balances and allowance, or set the allowance.
 
-    The allowance is the bot's budget: each job draws its whole lock from it, and what comes back
-    goes to the balance, not to the allowance.
+    The allowance is the bot's budget: each job reserves its whole lock from it. Refunds go to the
+    balance, not to the allowance.
     """
     run_async(_wallet(load_settings(context), allow, yes))
 
 
 async def _wallet(settings: Settings, allow: str | None, yes: bool) -> ExitCode:
-    amount = _credits(allow)
+    amount = _parse_credits(allow)
     console = Console(highlight=False)
     async with open_paid_backend(settings) as backend:
         report = await backend.wallet_report()
@@ -45,7 +45,7 @@ async def _wallet(settings: Settings, allow: str | None, yes: bool) -> ExitCode:
         )
         if amount is None:
             return ExitCode.OK
-        question = f"Let {report.scheduler} draw {format_credits(amount)} credits in all?"
+        question = f"Let {report.scheduler} spend {format_credits(amount)} credits in total?"
         if not yes and not typer.confirm(question, err=True):
             console.print("Nothing was changed.")
             return ExitCode.CANCELLED
@@ -55,7 +55,7 @@ async def _wallet(settings: Settings, allow: str | None, yes: bool) -> ExitCode:
     return ExitCode.OK
 
 
-def _credits(text: str | None) -> Decimal | None:
+def _parse_credits(text: str | None) -> Decimal | None:
     if text is None:
         return None
     try:
@@ -68,5 +68,5 @@ def _credits(text: str | None) -> Decimal | None:
 
 
 def add_to(target: typer.Typer) -> None:
-    """Declare the verb."""
+    """Add the command to the program."""
     target.command()(wallet)

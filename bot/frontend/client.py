@@ -217,7 +217,7 @@ def to_user_error(error: Exception) -> Exception:
 
 
 class GridbrushClient(ContextClient):
-    """Set ``desk`` before it signs in.
+    """The bot's connection to Discord.
 
     ``guilds`` are servers to register commands on at once; none means everywhere. ``registered`` is
     the file that remembers what was registered. ``acknowledged`` is told, for every interaction,
@@ -227,6 +227,7 @@ class GridbrushClient(ContextClient):
 
     def __init__(
         self,
+        context: BotContext,
         *,
         registered: Path,
         guilds: Sequence[int] = (),
@@ -237,6 +238,7 @@ class GridbrushClient(ContextClient):
         acks = AckLatency(acknowledged, limited, clock=time.monotonic)
         self.signed_in = asyncio.Event()
         super().__init__(
+            context,
             # Guilds alone: a thread's age restriction is its parent's, and channels' permissions
             # decide where a result can go. Nothing here is privileged.
             intents=discord.Intents(guilds=True),

@@ -11,7 +11,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import discord
 
@@ -89,13 +89,11 @@ discord.VoiceClient.warn_dave = False
 
 
 class ContextClient(discord.Client):
-    """A client that knows the desk.
+    """A Discord client with the bot's context, which handlers reach through the interaction."""
 
-    Courier and reporter are made with the client, the engine with them, and the desk with the
-    engine; so ``desk`` is set last, before the client signs in and before anything is dispatched.
-    """
-
-    context: BotContext
+    def __init__(self, context: BotContext, **options: Any) -> None:
+        super().__init__(**options)
+        self.context = context
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """The bot was invited (back)."""

@@ -42,7 +42,11 @@ class CompositeObserver:
     """Notify several observers. An error of one is logged and does not reach the others."""
 
     def __init__(self, observers: Iterable[JobObserver] = ()) -> None:
-        self._observers = tuple(observers)
+        self._observers = list(observers)
+
+    def add(self, *observers: JobObserver) -> None:
+        """Notify these, too, of every event from now on."""
+        self._observers.extend(observers)
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
         """Notify every observer."""

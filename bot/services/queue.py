@@ -208,6 +208,7 @@ class JobQueue:
         wake: Callable[[], None],
         steps_run: Callable[[int], int] = int,
         stop: Callable[[Job], Awaitable[None]],
+        gate: SubmissionGate | None = None,
     ) -> None:
         self._database = database
         self._lifecycle = lifecycle
@@ -221,7 +222,7 @@ class JobQueue:
         self._guilds = guilds.GuildRepository(database)
         # Every accepted request asks for its position; in a rush, many at once.
         self._shared_positions = SingleFlight(self._positions)
-        self.gate = SubmissionGate()
+        self.gate = gate or SubmissionGate()
 
     async def submit(
         self, request: Request, member: Actor, interaction: InteractionRef | None = None

@@ -43,6 +43,7 @@ class Scheduler:
         per_user: int,
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        wakeup: asyncio.Event | None = None,
     ) -> None:
         self._jobs = JobRepository(database)
         self._guilds = GuildRepository(database)
@@ -53,7 +54,7 @@ class Scheduler:
         self._per_user = per_user
         self._now = now
         self._sleep = sleep
-        self._woken = asyncio.Event()
+        self._woken = wakeup or asyncio.Event()
         self._running_tasks: dict[str, asyncio.Task[Job]] = {}
         self._slot_holders: dict[str, RunningJob] = {}
         self._waiting_deliveries: set[str] = set()

@@ -1,8 +1,4 @@
-"""The operator's settings, read once at the start into one frozen value.
-
-config.toml and the environment go in, checked sections come out. What the bot does with them is
-not known here; of the bot only ``bot.domain`` is.
-"""
+"""Load and validate the settings from config.toml and the environment into one frozen value."""
 
 from __future__ import annotations
 

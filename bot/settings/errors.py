@@ -1,7 +1,6 @@
-"""Say what a failed check means, in the operator's words: where, what is wrong, how to mend it.
+"""Translate pydantic's validation errors into ConfigErrors: location, problem and hint.
 
-It knows pydantic's errors and the fields they belong to. What was written is repeated only where
-it is short and no secret, for an error text ends in logs and in questions to strangers.
+A value is quoted only if it is short and not a secret: error texts end up in logs and forums.
 """
 
 from __future__ import annotations
@@ -22,22 +21,24 @@ from bot.settings.types import REFUSAL
 MASK = "********"
 
 # Shorter than any Discord token or private key, so none of them is shown in the wrong place.
-_LONGEST_SHOWN = 24
-_LONGEST_DEFAULT = 100
+_MAX_SHOWN_CHARS = 24
+_MAX_DEFAULT_CHARS = 100
 
 
 def to_config_errors(
     error: ValidationError, model: type[BaseModel], origins: ValueOrigins
 ) -> tuple[ConfigError, ...]:
-    """Each thing that ``error`` found wrong, in the order of the sections."""
+    """Return one ConfigError for each problem in ``error``, in the order of the sections."""
     return tuple(
-        _problem(item["loc"], item["type"], item["input"], item.get("ctx", {}), model, origins)
+        _to_config_error(
+            item["loc"], item["type"], item["input"], item.get("ctx", {}), model, origins
+        )
         for item in error.errors(include_url=False)
     )
 
 
 def toml(value: object) -> str:
-    """``value`` as one would write it in config.toml; secrets as stars, None as an empty text."""
+    """Format ``value`` as in config.toml: secrets as stars, None as an empty string."""
     if isinstance(value, SecretStr):
         return quoted(MASK if value else "")
     if isinstance(value, bool):
@@ -54,7 +55,7 @@ def toml(value: object) -> str:
     return quoted("" if value is None else str(value))
 
 
-def _problem(
+def _to_config_error(
     place: tuple[int | str, ...],
     kind: str,
     written: object,
@@ -69,24 +70,24 @@ def _problem(
     if kind == REFUSAL:
         if context["key"]:
             trail = (*trail, context["key"])
-        return ConfigError(origins.where(trail), entry + context["problem"], context["mend"])
+        return ConfigError(origins.where(trail), entry + context["problem"], context["hint"])
     annotation = field.annotation
     if inside:
         annotation = get_args(annotation)[-1 if get_origin(annotation) is dict else 0]
-    must = f"must be {_allowed(annotation, field.metadata)}"
-    shown = None if field.annotation is SecretStr else _shown(written)
+    must = f"must be {_describe_allowed(annotation, field.metadata)}"
+    shown = None if field.annotation is SecretStr else _format_short(written)
     problem = f"is {shown}, but {must}" if shown else must
     if is_section(field.annotation):
         hint = f"Write [{'.'.join(trail)}] on a line of its own and the keys below it."
     else:
         default = toml(field.get_default(call_default_factory=True))
-        named = f", {default}" if len(default) <= _LONGEST_DEFAULT else ""
+        named = f", {default}" if len(default) <= _MAX_DEFAULT_CHARS else ""
         hint = f"Correct it, or leave it out for the default{named}."
     return ConfigError(origins.where(trail), entry + problem, hint)
 
 
 def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[FieldInfo, KeyPath]:
-    """The last field on the way along ``place``, and the way to it."""
+    """Return the last field along ``place`` and its key path."""
     field, length = model.model_fields[str(place[0])], 1
     while is_section(field.annotation) and length < len(place):
         field = field.annotation.model_fields[str(place[length])]
@@ -94,17 +95,17 @@ def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[Fie
     return field, tuple(str(part) for part in place[:length])
 
 
-def _shown(written: object) -> str | None:
-    """What was written, if it is short enough to be nobody's secret."""
+def _format_short(written: object) -> str | None:
+    """Format a value if it is too short to be a secret; None otherwise."""
     if isinstance(written, str):
-        return quoted(written) if len(written) <= _LONGEST_SHOWN else None
-    if isinstance(written, int | float) and abs(written) < 10**_LONGEST_SHOWN:
+        return quoted(written) if len(written) <= _MAX_SHOWN_CHARS else None
+    if isinstance(written, int | float) and abs(written) < 10**_MAX_SHOWN_CHARS:
         return toml(written)
     return None
 
 
-def _allowed(annotation: object, metadata: list[Any]) -> str:
-    """What a field takes, to go on from "must be"."""
+def _describe_allowed(annotation: object, metadata: list[Any]) -> str:
+    """Describe the values that a field takes, as a continuation of "must be"."""
     if get_origin(annotation) is Annotated:
         annotation, *metadata = get_args(annotation)
     if get_origin(annotation) is Literal:
@@ -113,7 +114,9 @@ def _allowed(annotation: object, metadata: list[Any]) -> str:
     if annotation is bool:
         return "true or false"
     if annotation in (int, float, Decimal):
-        return f"{'a whole number' if annotation is int else 'a number'}{_bounds(metadata)}"
+        return (
+            f"{'a whole number' if annotation is int else 'a number'}{_describe_bounds(metadata)}"
+        )
     if get_origin(annotation) is tuple:
         return "a list in [brackets]"
     if get_origin(annotation) is dict or is_section(annotation):
@@ -122,7 +125,7 @@ def _allowed(annotation: object, metadata: list[Any]) -> str:
     return "a text in quotes that is not empty" if some else "a text in quotes"
 
 
-def _bounds(metadata: list[Any]) -> str:
+def _describe_bounds(metadata: list[Any]) -> str:
     def bounds(name: str) -> list[Any]:
         found = (getattr(item, name, None) for item in metadata)
         return [bound for bound in found if bound is not None]

@@ -1,8 +1,7 @@
-"""One frozen model for each section of config.toml: its keys, their defaults and their bounds.
+"""Define one frozen model for each section of config.toml: keys, defaults and bounds.
 
-A section checks its own values and nothing else: it does not know where they were written, reads
-no file, and leaves relative paths as they are. ``config.example.toml`` explains each key to the
-operator; a test keeps the two in step.
+A section validates only its own values; it reads no file and leaves relative paths as they are.
+``config.example.toml`` explains each key to the operator; a test keeps the two in step.
 """
 
 from __future__ import annotations
@@ -40,11 +39,11 @@ from bot.settings.types import (
 )
 
 _NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
-_LONGEST_STYLE = 400
+_MAX_STYLE_CHARS = 400
 # The workflow's text parameters hold 4000 characters; prompt, a comma and a style must fit.
-_LONGEST_PROMPT = 3500
+_MAX_PROMPT_CHARS = 3500
 # SQLite and TOML keep whole numbers in 63 bits, as Discord keeps its own.
-_SNOWFLAKE = 2**63 - 1
+_MAX_SNOWFLAKE = 2**63 - 1
 
 STYLES = {
     "watercolour": "delicate watercolour painting, soft washes, paper texture",
@@ -59,7 +58,7 @@ STYLES = {
 
 
 class Section(BaseModel):
-    """What all sections share: frozen, no key beyond those named, no input in error texts."""
+    """Base of all sections: frozen, no unknown keys, no input in error texts."""
 
     model_config = ConfigDict(
         extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
@@ -73,21 +72,21 @@ class DiscordSection(Section):
     api_base: WebUrl = "https://discord.com/api/v10"
     gateway_url: SocketUrl = "wss://gateway.discord.gg/"
     guilds: tuple[StrictInt, ...] = ()
-    moderator_role: StrictInt = Field(default=0, ge=0, le=_SNOWFLAKE)
+    moderator_role: StrictInt = Field(default=0, ge=0, le=_MAX_SNOWFLAKE)
 
     @field_validator("guilds")
     @classmethod
     def _check_guilds(cls, guilds: tuple[int, ...]) -> tuple[int, ...]:
-        if not all(0 < guild <= _SNOWFLAKE for guild in guilds):
+        if not all(0 < guild <= _MAX_SNOWFLAKE for guild in guilds):
             hint = "Copy the server's id in Discord: developer mode, right click, Copy Server ID."
             raise validation_error("holds a number that is no server's id", hint)
         return guilds
 
 
 class DataSection(Section):
-    """``[data]``: the folder for the database and the finished pictures, and its backups.
+    """``[data]``: the folder for the database and the results, and its backups.
 
-    ``backup_every`` None is never; ``backup_keep`` counts only what was made by itself.
+    ``backup_every`` None is never; ``backup_keep`` counts scheduled backups only.
     """
 
     dir: Path = Path("data")
@@ -96,7 +95,7 @@ class DataSection(Section):
 
 
 class ImagineSection(Section):
-    """``[imagine]``: what a request is when nothing is said, and how far it may go.
+    """``[imagine]``: the defaults and limits of requests.
 
     ``template`` and ``upscale_template`` are names of packaged templates or paths of YAML files.
     """
@@ -114,7 +113,7 @@ class ImagineSection(Section):
     max_samples: StrictInt = Field(default=4, ge=1, le=16)
     max_steps: StrictInt = Field(default=150, ge=1, le=1000)
     max_pixels: StrictInt = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
-    max_prompt: StrictInt = Field(default=1000, ge=1, le=_LONGEST_PROMPT)
+    max_prompt: StrictInt = Field(default=1000, ge=1, le=_MAX_PROMPT_CHARS)
     styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
 
     @field_validator("styles")
@@ -124,8 +123,8 @@ class ImagineSection(Section):
             if not re.fullmatch(r"[a-z0-9][a-z0-9_-]{0,31}", name):
                 hint = "Use up to 32 lower-case letters, digits, - and _, without spaces."
                 raise validation_error("has a style whose name cannot be typed as a flag", hint)
-            if not words.strip() or len(words) > _LONGEST_STYLE:
-                hint = f"Write between 1 and {_LONGEST_STYLE} characters."
+            if not words.strip() or len(words) > _MAX_STYLE_CHARS:
+                hint = f"Write between 1 and {_MAX_STYLE_CHARS} characters."
                 raise validation_error(
                     f'has too few or too many words for the style "{name}"', hint
                 )
@@ -157,7 +156,7 @@ class ImagineSection(Section):
 
 
 class QueueSection(Section):
-    """``[queue]``: how many requests run and wait, for one member and in all."""
+    """``[queue]``: how many requests may run and wait, per member and in total."""
 
     running: StrictInt = Field(default=4, ge=1, le=1000)
     running_per_user: StrictInt = Field(default=1, ge=1, le=1000)
@@ -167,14 +166,14 @@ class QueueSection(Section):
 
 
 class QuotaSection(Section):
-    """``[quota]``: the allowance of a member for whom moderators have set nothing else."""
+    """``[quota]``: the quota of members without a quota rule."""
 
     images: StrictInt = Field(default=120, ge=0, le=1_000_000)
     window: Window = timedelta(hours=24)
 
 
 class SpendingSection(Section):
-    """``[spending]``: ceilings in credits for each day (UTC); 0 is none."""
+    """``[spending]``: limits in credits per day (UTC); 0 is no limit."""
 
     credits_per_day: CreditBudget = Decimal(0)
     credits_per_day_per_server: CreditBudget = Decimal(0)
@@ -242,7 +241,7 @@ class DeepSquareSection(Section):
 
 
 class SlurmSection(Section):
-    """``[backend.slurm]``: one's own cluster; ``shared_dir`` is seen by all its nodes.
+    """``[backend.slurm]``: your own cluster; ``shared_dir`` is visible to all its nodes.
 
     ``gpus`` is ``any``, ``none`` or a type that the cluster knows; ``python`` an interpreter on
     the nodes, empty for the bot's own.
@@ -278,7 +277,7 @@ class ScriptedSection(Section):
 
 
 class BackendSection(Section):
-    """``[backend]``: which machines compute, and one section for each kind of them."""
+    """``[backend]``: which backend computes, and one section for each kind of backend."""
 
     kind: Literal["local", "deepsquare", "slurm", "scripted"] = "local"
     local: LocalSection = LocalSection()
@@ -294,12 +293,12 @@ class MetricsSection(Section):
 
     @property
     def address(self) -> tuple[str, int] | None:
-        """Host and port (0: any free one), the host without brackets; None if switched off."""
+        """Return host (without brackets) and port (0: any free one); None if switched off."""
         return split_address(self.listen) if self.listen else None
 
 
 class LogSection(Section):
-    """``[log]``: how the bot's own log looks and how much it says."""
+    """``[log]``: the format and level of the bot's log."""
 
     format: Literal["text", "json"] = "text"
     level: Literal["debug", "info", "warning", "error"] = "info"

@@ -1,7 +1,6 @@
-"""Settings: every section together, how they are loaded, and what other rooms ask of them.
+"""Combine all sections, load them, and derive what other packages need from them.
 
-The environment is an argument; reading files is left to ``reading`` and ``files``. What is done
-with the values is not known here.
+The environment is an argument: ``os.environ`` is never read.
 """
 
 from __future__ import annotations
@@ -105,18 +104,18 @@ class Settings(BaseSettings):
     def settings_customise_sources(
         cls, settings_cls: type[BaseSettings], *args: Any, **sources: Any
     ) -> tuple[PydanticBaseSettingsSource, ...]:
-        """What ``load`` has put together, and nothing of this process's own environment."""
+        """Use only what ``load`` has merged, not this process's environment."""
         return (sources["init_settings"],)
 
     @classmethod
     def load(
         cls, path: Path | None, environ: Mapping[str, str], base: Path | None = None
     ) -> Settings:
-        """The settings of the file and the environment, the environment winning.
+        """Load the settings from file and environment; the environment wins.
 
-        ``path`` must exist if given; without it ``config.toml`` in ``base`` (the current folder) is
-        read if there is one. Relative paths in settings start at the file's folder, or at ``base``.
-        Raises ConfigError for the first problem.
+        ``path`` must exist if given. Without it ``config.toml`` in ``base`` (by default the current
+        folder) is read if it exists. Relative paths in settings start at the file's folder, or at
+        ``base``. Raises ConfigError for the first problem.
         """
         settings, problems = cls.validate_files(path, environ, base)
         if settings is None:
@@ -127,7 +126,7 @@ class Settings(BaseSettings):
     def validate_files(
         cls, path: Path | None, environ: Mapping[str, str], base: Path | None = None
     ) -> tuple[Settings | None, tuple[ConfigError, ...]]:
-        """The same, with every problem at once; settings are None if there is any."""
+        """Load like ``load``, but return every problem; settings are None if there is any."""
         folder = base or Path.cwd()
         name = str(path or DEFAULT_FILE)
         place = folder / name
@@ -158,7 +157,10 @@ class Settings(BaseSettings):
         return settings, ()
 
     def missing_values(self, *, discord: bool) -> tuple[ConfigError, ...]:
-        """What the chosen backend, and Discord if it is to be used, cannot do without."""
+        """Return an error for each required value that is not set, for the chosen backend.
+
+        With ``discord`` also for what Discord requires.
+        """
         backend = self.backend
         needs: list[tuple[bool, KeyPath, str]] = [
             (
@@ -192,13 +194,13 @@ class Settings(BaseSettings):
             ),
         ]
         return tuple(
-            ConfigError(self._origins.where(trail), "it is needed, but not set", hint)
+            ConfigError(self._origins.where(trail), "it is required, but not set", hint)
             for lacking, trail, hint in needs
             if lacking
         )
 
     def limits(self, *, negative: bool) -> RequestLimits:
-        """What requests may ask for; ``negative``: the template takes negative prompts."""
+        """Return the limits of requests; ``negative``: the template takes negative prompts."""
         imagine = self.imagine
         return RequestLimits(
             rows=imagine.rows,
@@ -218,7 +220,7 @@ class Settings(BaseSettings):
         )
 
     def default_quota(self) -> Quota:
-        """The quota of members for whom no moderator has set another."""
+        """Return the quota of members without a quota rule."""
         return Quota(
             images=self.quota.images,
             window=self.quota.window,
@@ -227,9 +229,9 @@ class Settings(BaseSettings):
         )
 
     def backend_options(self) -> BackendOptions:
-        """The chosen backend's keys as plain values, and ``data_dir``, the folder for its files.
+        """Return the chosen backend's keys as plain values, plus ``data_dir`` for its files.
 
-        Local ``tasks`` is the number of processors if it was 0; DeepSquare's ``uses`` are pairs,
+        Local ``tasks`` is the number of processors if it was 0. DeepSquare's ``uses`` are pairs,
         its ``affinity`` triples, its ``private_key`` a str.
         """
         section = getattr(self.backend, self.backend.kind)
@@ -246,9 +248,10 @@ class Settings(BaseSettings):
         return BackendOptions(options | {"data_dir": self.data.dir}, frozenset(secret))
 
     def template_path(self, name: str) -> Path:
-        """The file of a workflow template: a packaged one by its name, or any by its path.
+        """Return the file of a workflow template: a packaged one by name, or any by path.
 
-        A path ends in ``.yaml`` or ``.yml`` or holds a slash. Raises ConfigError if there is none.
+        A path ends in ``.yaml`` or ``.yml`` or contains a slash. Raises ConfigError if there is no
+        such file.
         """
         trails = (("imagine", "template"), ("imagine", "upscale_template"))
         named = [trail for trail in trails if self._value(trail) == name]
@@ -256,13 +259,13 @@ class Settings(BaseSettings):
         return template_file(name, self._base, where)
 
     def secrets(self) -> tuple[str, ...]:
-        """The texts that must never be printed, for the log's filter; empty ones left out."""
+        """Return the values that must never be printed, for the log's redactor."""
         found = (self._value(trail) for trail in self._secret_keys())
         held = (value.get_secret_value() for value in found if isinstance(value, SecretStr))
         return tuple(text for text in held if text)
 
     def describe(self) -> tuple[EffectiveSetting, ...]:
-        """Every key with its effective value and where that comes from, for ``gridbrush check``."""
+        """Return every key with its effective value and source, for ``gridbrush check --show``."""
         return tuple(
             EffectiveSetting(
                 ".".join(trail[:-1]),

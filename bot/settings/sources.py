@@ -1,8 +1,8 @@
-"""Bring a TOML file and environment variables into one tree of values, knowing where each is from.
+"""Merge a TOML file and environment variables into one tree of values with their origins.
 
-Precedence, lowest first: the file, ``GRIDBRUSH_<SECTION>__<KEY>``, the well-known names. What the
-values mean is left to the models; only names that no model has are sorted out here, with the
-nearest name that there is. The environment is an argument: ``os.environ`` is never asked.
+Precedence, lowest first: the file, ``GRIDBRUSH_<SECTION>__<KEY>``, the aliases such as
+``DISCORD_TOKEN``. Unknown names are reported here, with the nearest known name. The environment is
+an argument: ``os.environ`` is never read.
 """
 
 from __future__ import annotations
@@ -30,77 +30,77 @@ DELIMITER = "__"
 
 
 def quoted(text: str) -> str:
-    """``text`` as a TOML basic string."""
+    """Format ``text`` as a TOML basic string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
 
 
 def key_name(trail: KeyPath) -> str:
-    """The key as a reader of the file looks for it: ``[backend.local] tasks``, ``[queue]``."""
+    """Format a key as in the file: ``[backend.local] tasks``, ``[queue]``."""
     if len(trail) < 2:
         return f"[{'.'.join(trail)}]"
     return f"[{'.'.join(trail[:-1])}] {trail[-1]}"
 
 
 def variable_name(trail: KeyPath) -> str:
-    """The environment variable that sets the value: ``GRIDBRUSH_BACKEND__LOCAL__TASKS``."""
+    """Return the environment variable of a key, such as ``GRIDBRUSH_BACKEND__LOCAL__TASKS``."""
     return PREFIX + DELIMITER.join(trail).upper()
 
 
 @dataclass(frozen=True, slots=True)
 class TomlDocument:
-    """A configuration file that has been read: its name as the operator knows it, and its text."""
+    """A parsed configuration file; ``name`` is as the operator gave it."""
 
     name: str
     text: str = field(repr=False)
     values: Mapping[str, object] = field(repr=False)
 
     def holds(self, trail: KeyPath) -> bool:
-        """Whether the file itself writes this value."""
+        """Return whether the file sets this value."""
         return _holds(self.values, trail)
 
     def value(self, trail: KeyPath) -> object:
-        """What the file itself writes there, None if nothing."""
+        """Return the value that the file sets, None if it sets none."""
         found: object = self.values
         for name in trail:
             found = found.get(name) if isinstance(found, Mapping) else None
         return found
 
     def line(self, trail: KeyPath) -> int | None:
-        """The line (from 1) on which the value is written, None if it cannot be told.
+        """Return the line number (from 1) of the value, None if it cannot be found.
 
-        The value stands on the line that makes it appear when the file is read only up to there,
-        which is true for dotted keys, inline tables and text over several lines alike.
+        It is the line that makes the value appear when the file is parsed up to there. This works
+        for dotted keys, inline tables and multi-line strings.
         """
         lines = re.split(r"(?<=\n)", self.text)
         for start, line in enumerate(lines):
             if trail[-1] not in line:
                 continue
-            before = _parsed(lines[:start])
+            before = _parse(lines[:start])
             if before is None or _holds(before, trail):
                 continue  # inside a value that began earlier, or the key is spelt with escapes
             ends = range(start + 1, len(lines) + 1)
-            end = next((end for end in ends if _parsed(lines[start:end]) is not None), start)
-            if _holds(_parsed(lines[:end]), trail):
+            end = next((end for end in ends if _parse(lines[start:end]) is not None), start)
+            if _holds(_parse(lines[:end]), trail):
                 return start + 1
         return None
 
 
 @dataclass(frozen=True, slots=True)
 class ValueOrigins:
-    """Which variable set which value, and the file behind them; variables win."""
+    """Which variable set which value, and the file; variables win."""
 
     variables: Mapping[KeyPath, str]
     document: TomlDocument | None = None
 
     def variable(self, trail: KeyPath) -> str | None:
-        """The variable that set this value or, as JSON, the table it stands in."""
+        """Return the variable that set this value or, as JSON, the table that contains it."""
         for length in range(len(trail), 0, -1):
             if trail[:length] in self.variables:
                 return self.variables[trail[:length]]
         return None
 
     def source(self, trail: KeyPath) -> str:
-        """``DISCORD_TOKEN``, ``config.toml:12``, or ``default``."""
+        """Return the source of a value: ``DISCORD_TOKEN``, ``config.toml:12``, or ``default``."""
         variable = self.variable(trail)
         if variable is not None:
             return variable
@@ -110,7 +110,7 @@ class ValueOrigins:
         return "default"
 
     def where(self, trail: KeyPath) -> str:
-        """The place as an error names it: the variable, or file, line, section and key."""
+        """Return the location for an error: the variable, or file, line, section and key."""
         source = self.source(trail)
         if source == "default":
             return key_name(trail)
@@ -128,7 +128,7 @@ def _holds(values: object, trail: KeyPath) -> bool:
     return True
 
 
-def _parsed(lines: list[str]) -> dict[str, object] | None:
+def _parse(lines: list[str]) -> dict[str, object] | None:
     try:
         return tomllib.loads("".join(lines))
     except tomllib.TOMLDecodeError:
@@ -163,7 +163,7 @@ class _Variable(EnvSettingsSource):
 
 
 def load_toml(path: Path, name: str) -> TomlDocument:
-    """The file at ``path``; ConfigError if it cannot be read or is not TOML."""
+    """Read and parse the file at ``path``. Raises ConfigError if it is unreadable or not TOML."""
     try:
         text = path.read_bytes().decode("utf-8-sig")
     except OSError as error:
@@ -188,8 +188,8 @@ def load_toml(path: Path, name: str) -> TomlDocument:
 def merge_sources(
     model: type[BaseSettings], document: TomlDocument | None, environ: Mapping[str, str]
 ) -> tuple[dict[str, Any], ValueOrigins, tuple[ConfigError, ...]]:
-    """All values that ``model`` knows, their origins, and every name that it does not know."""
-    values = _merged({}, document.values) if document else {}
+    """Return the values that ``model`` knows, their origins, and an error per unknown name."""
+    values = _merge({}, document.values) if document else {}
     variables: dict[KeyPath, str] = {}
     problems: list[ConfigError] = []
     for name in sorted(name for name in environ if name.upper().startswith(PREFIX)):
@@ -198,30 +198,30 @@ def merge_sources(
         try:
             found = _Variable(model, name, environ[name])()
         except SettingsError:
-            problems.append(_no_json(name))
+            problems.append(_json_error(name))
             continue
         if not found:
-            problems.append(_unknown_variable(model, name))
+            problems.append(_unknown_variable_error(model, name))
         for trail, value in _leaves(found):
             if len(trail) == 1:
-                problems.append(_no_json(name))
+                problems.append(_json_error(name))
                 continue
-            values = _merged(values, _nested(trail, value))
+            values = _merge(values, _nested(trail, value))
             variables[trail] = name
     for name, trail in ENV_ALIASES.items():
         # Empty is how Compose files pass on a variable that is not set.
         if environ.get(name):
-            values = _merged(values, _nested(trail, environ[name]))
+            values = _merge(values, _nested(trail, environ[name]))
             variables[trail] = name
     origins = ValueOrigins(variables, document)
-    for trail in tuple(_strays(values, model)):
+    for trail in tuple(_unknown_keys(values, model)):
         _remove(values, trail)
-        problems.append(_stray(model, trail, origins))
+        problems.append(_unknown_key_error(model, trail, origins))
     return values, origins, tuple(problems)
 
 
 def keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[KeyPath]:
-    """The trail of every key that ``model`` and its sections have, in their order."""
+    """Yield the path of every key of ``model`` and its sections, in order."""
     for name, info in model.model_fields.items():
         if is_section(info.annotation):
             yield from keys(info.annotation, (*above, name))
@@ -230,12 +230,12 @@ def keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[KeyPath]:
 
 
 def is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
-    """Whether the field of this type is a table with keys of its own."""
+    """Return whether a field of this type is a table with its own keys."""
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
 def section_of(model: type[BaseModel], trail: KeyPath) -> type[BaseModel]:
-    """The deepest section on the way along ``trail``."""
+    """Return the deepest section along ``trail``."""
     for name in trail:
         info = model.model_fields.get(name)
         if info is None or not is_section(info.annotation):
@@ -251,14 +251,15 @@ def _nested(trail: KeyPath, value: object) -> dict[str, Any]:
     return value
 
 
-def _merged(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
-    """``below`` with ``above`` laid over it, table by table; shares no table with either."""
+def _merge(below: Mapping[str, Any], above: Mapping[str, Any]) -> dict[str, Any]:
+    """Merge ``above`` over ``below``, table by table; the result shares no table with either."""
     result = dict(below)
     for name, value in above.items():
         if isinstance(value, Mapping):
             under = result.get(name)
-            value = _merged(under if isinstance(under, Mapping) else {}, value)
-        result[name] = value
+            result[name] = _merge(under if isinstance(under, Mapping) else {}, value)
+        else:
+            result[name] = value
     return result
 
 
@@ -270,7 +271,7 @@ def _leaves(values: Mapping[str, Any], above: KeyPath = ()) -> Iterator[tuple[Ke
             yield (*above, name), value
 
 
-def _strays(
+def _unknown_keys(
     values: Mapping[str, Any], model: type[BaseModel], above: KeyPath = ()
 ) -> Iterator[KeyPath]:
     for name, value in values.items():
@@ -278,7 +279,7 @@ def _strays(
         if info is None:
             yield (*above, name)
         elif is_section(info.annotation) and isinstance(value, Mapping):
-            yield from _strays(value, info.annotation, (*above, name))
+            yield from _unknown_keys(value, info.annotation, (*above, name))
 
 
 def _remove(values: dict[str, Any], trail: KeyPath) -> None:
@@ -287,12 +288,12 @@ def _remove(values: dict[str, Any], trail: KeyPath) -> None:
     del values[trail[-1]]
 
 
-def _no_json(name: str) -> ConfigError:
+def _json_error(name: str) -> ConfigError:
     hint = 'Write a list as ["one", "two"], a table as {"key": "value"}, as JSON does.'
     return ConfigError(name, "holds no list or table that can be read", hint)
 
 
-def _unknown_variable(model: type[BaseModel], name: str) -> ConfigError:
+def _unknown_variable_error(model: type[BaseModel], name: str) -> ConfigError:
     known = {variable_name(trail).removeprefix(PREFIX): trail for trail in keys(model)}
     nearest = difflib.get_close_matches(name.upper().removeprefix(PREFIX), known, n=1)
     if nearest:
@@ -302,26 +303,28 @@ def _unknown_variable(model: type[BaseModel], name: str) -> ConfigError:
     return ConfigError(name, "there is no such setting", hint)
 
 
-def _stray(model: type[BaseModel], trail: KeyPath, origins: ValueOrigins) -> ConfigError:
-    """An unknown key: say which known one is nearest, first among its neighbours."""
+def _unknown_key_error(
+    model: type[BaseModel], trail: KeyPath, origins: ValueOrigins
+) -> ConfigError:
+    """Return the error for an unknown key, with the nearest known key, its section first."""
     where = origins.where(trail)
     if where == origins.variable(trail):
-        return _unknown_variable(model, where)
+        return _unknown_variable_error(model, where)
     *above, name = trail
     section = section_of(model, trail)
     nearest = difflib.get_close_matches(name.lower(), section.model_fields, n=1)
     known = [(*above, *nearest)] if nearest else []
     known += [known for known in keys(model) if known[-1] == name.lower()]
     if known:
-        hint = f"Did you mean {_spelling(model, known[0])}?"
+        hint = f"Did you mean {_format_key(model, known[0])}?"
     else:
         hint = f"There are {', '.join(section.model_fields)}."
     problem = "there is no such key" if above else "there is no such section"
     return ConfigError(where, problem, hint)
 
 
-def _spelling(model: type[BaseModel], trail: KeyPath) -> str:
-    """``[queue]`` or ``[queue] running``."""
+def _format_key(model: type[BaseModel], trail: KeyPath) -> str:
+    """Format a key or section: ``[queue]`` or ``[queue] running``."""
     *above, name = trail
     is_table = is_section(section_of(model, tuple(above)).model_fields[name].annotation)
     return f"[{'.'.join(trail)}]" if is_table else key_name(trail)
@@ -338,7 +341,7 @@ _Model = TypeVar("_Model", bound=BaseModel)
 
 
 def resolve_paths(model: _Model, base: Path, home: str | None) -> _Model:
-    """The same section with every relative path starting at ``base``, and ``~`` at ``home``."""
+    """Resolve every relative path in a section against ``base``, and ``~`` against ``home``."""
     updates: dict[str, object] = {}
     for name in type(model).model_fields:
         value = getattr(model, name)
@@ -351,9 +354,9 @@ def resolve_paths(model: _Model, base: Path, home: str | None) -> _Model:
 
 
 def template_file(name: str, base: Path, where: str) -> Path:
-    """The packaged template of this name, or the file at this path (from ``base``).
+    """Return the packaged template of this name, or the file at this path (from ``base``).
 
-    A path ends in ``.yaml`` or ``.yml`` or holds a slash. Raises ConfigError at ``where``.
+    A path ends in ``.yaml`` or ``.yml`` or contains a slash. Raises ConfigError at ``where``.
     """
     if "/" in name or name.endswith((".yaml", ".yml")):
         places = [base / name]
@@ -370,10 +373,10 @@ def template_file(name: str, base: Path, where: str) -> Path:
 def with_private_key(
     backend: BackendSection, origins: ValueOrigins
 ) -> tuple[BackendSection, ValueOrigins]:
-    """The same with the private key that ``private_key_file`` holds, if it names a file.
+    """Read the private key from ``private_key_file``, if set, into the section.
 
-    When the key itself is given too, the one from the environment wins; two from the same place,
-    an unreadable file, or one that others may read, are a ConfigError.
+    If the key itself is set, too, the one from the environment wins. Raises ConfigError for two
+    keys from the same source, an unreadable file, or a file that others may read.
     """
     path = backend.deepsquare.private_key_file
     if path is None:
@@ -386,7 +389,7 @@ def with_private_key(
             raise ConfigError(where, problem, "Remove one of the two.")
         if key_wins:
             return backend, origins
-    key = SecretStr(_private_key_in(path, where))
+    key = SecretStr(_read_private_key(path, where))
     section = backend.deepsquare.model_copy(update={"private_key": key})
     origins = replace(origins, variables={**origins.variables, PRIVATE_KEY: str(path)})
     return backend.model_copy(update={"deepsquare": section}), origins
@@ -405,7 +408,7 @@ def refuse_open_file(path: Path, document: TomlDocument, secrets: Iterable[KeyPa
         raise ConfigError(document.name, f"{problem} (mode {mode & 0o777:04o})", hint)
 
 
-def _private_key_in(path: Path, where: str) -> str:
+def _read_private_key(path: Path, where: str) -> str:
     try:
         mode = path.stat().st_mode
         text = path.read_text("ascii", "replace").strip()

@@ -1,7 +1,6 @@
-"""The kinds of value that settings hold: numbers, addresses, windows of time, labels, keys.
+"""Define the types of settings' values: numbers, addresses, durations, labels, keys.
 
-Each checks itself and refuses in plain words. Nothing here knows which key it stands under, which
-file it came from, or what a secret's text was: a refusal never repeats what was written.
+Each validates itself with a problem and a hint. Errors never repeat a value: it may be a secret.
 """
 
 from __future__ import annotations
@@ -21,7 +20,7 @@ from bot.domain.errors import BotError
 from bot.domain.quota import parse_window
 
 REFUSAL = "refusal"
-"""The type of an error that brings its own words: its context is that of ``refusal``."""
+"""The type of the errors made by ``validation_error``."""
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 _LABEL = re.compile(r"([a-z0-9._-]+)\s*=\s*([a-z0-9._-]+)")
@@ -30,15 +29,16 @@ _PRIVATE_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
 
 
 def validation_error(problem: str, hint: str, key: str = "") -> PydanticCustomError:
-    """What a check raises: ``problem`` goes on from the key's name, ``mend`` is a whole sentence.
+    """Return the error for a validator to raise.
 
-    ``key`` names one key when the check looked at a whole section.
+    ``problem`` continues the key's name, ``hint`` is a whole sentence. ``key`` names one key if the
+    validator checks a whole section.
     """
-    return PydanticCustomError(REFUSAL, "{problem}", {"problem": problem, "mend": hint, "key": key})
+    return PydanticCustomError(REFUSAL, "{problem}", {"problem": problem, "hint": hint, "key": key})
 
 
 def is_loopback(host: str) -> bool:
-    """Whether ``host`` can only be this machine."""
+    """Return whether ``host`` is this machine itself."""
     if host == "localhost":
         return True
     try:
@@ -48,7 +48,7 @@ def is_loopback(host: str) -> bool:
 
 
 def split_address(text: str) -> tuple[str, int]:
-    """Host and port of ``host:port`` or ``[v6]:port``; ValueError if it is neither."""
+    """Split ``host:port`` or ``[v6]:port``. Raises ValueError if it is neither."""
     host, colon, port = text.rpartition(":")
     if not colon or not re.fullmatch(r"[0-9]{1,5}", port) or int(port) > 65535:
         raise ValueError("no port")
@@ -56,7 +56,7 @@ def split_address(text: str) -> tuple[str, int]:
 
 
 def split_label(text: str) -> tuple[str, str]:
-    """Key and value of a provider label, ``os=linux``."""
+    """Split a provider label, ``os=linux``. Raises ValueError."""
     match = _LABEL.fullmatch(text)
     if match is None:
         raise ValueError("no label")
@@ -64,7 +64,7 @@ def split_label(text: str) -> tuple[str, str]:
 
 
 def split_affinity(text: str) -> tuple[str, str, str]:
-    """Key, operator and value of a provider filter, ``compute.gflops >= 10000``."""
+    """Split a provider filter, ``compute.gflops >= 10000``. Raises ValueError."""
     match = _AFFINITY.fullmatch(text)
     if match is None:
         raise ValueError("no filter")
@@ -73,12 +73,12 @@ def split_affinity(text: str) -> tuple[str, str, str]:
 
 
 def looks_like_private_key(text: str) -> bool:
-    """Whether ``text`` has the form of a secp256k1 private key: 64 hex digits."""
+    """Return whether ``text`` has the form of a secp256k1 private key: 64 hex digits."""
     return _PRIVATE_KEY.fullmatch(text) is not None
 
 
 def _host(text: str) -> str:
-    """The bare host in lower case, brackets taken off; ValueError if it cannot be one."""
+    """Return the host in lower case without brackets. Raises ValueError if it is not a host."""
     host = text.lower()
     if host.startswith("[") and host.endswith("]"):
         return str(ipaddress.IPv6Address(host[1:-1]))
@@ -87,7 +87,7 @@ def _host(text: str) -> str:
     return host
 
 
-def _refuse_truth(value: object) -> object:
+def _refuse_bool(value: object) -> object:
     # Python counts True as 1; an operator who writes `running = true` has mistaken the key.
     if isinstance(value, bool):
         raise validation_error(
@@ -97,7 +97,7 @@ def _refuse_truth(value: object) -> object:
 
 
 def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
-    """The parts of a URL whose scheme is ``schemes[0]``, or ``schemes[1]`` on loopback."""
+    """Split a URL whose scheme is ``schemes[0]``, or ``schemes[1]`` on loopback."""
     safe, plain = schemes
     hint = f"Write it like {safe}://example.org/path."
     try:
@@ -169,16 +169,16 @@ def _check_affinity(text: str) -> str:
         raise validation_error("is not a provider filter", hint) from None
 
 
-def _read_window(value: object) -> object:
+def _parse_window(value: object) -> object:
     if isinstance(value, timedelta):
         return value
     try:
-        return parse_window(value) if isinstance(value, str) else _no_window()
+        return parse_window(value) if isinstance(value, str) else _raise_no_window()
     except (ValueError, BotError):
-        return _no_window()
+        return _raise_no_window()
 
 
-def _no_window() -> timedelta:
+def _raise_no_window() -> timedelta:
     raise validation_error(
         "is not a length of time", 'Write it like "24h", "7d", "90m" or "1h30m".'
     )
@@ -204,26 +204,26 @@ def _check_private_key(secret: SecretStr) -> SecretStr:
     return SecretStr(key)
 
 
-def _no_line_break(text: str) -> str:
+def _check_single_line(text: str) -> str:
     if re.search(r"[\x00-\x1f\x7f]", text):
         raise validation_error("holds a line break or a control character", "Write it on one line.")
     return text
 
 
-StrictInt = Annotated[int, BeforeValidator(_refuse_truth)]
+StrictInt = Annotated[int, BeforeValidator(_refuse_bool)]
 """A whole number; bounds are the field's."""
 Seconds = Annotated[
-    float, BeforeValidator(_refuse_truth), Field(ge=0, le=86400, allow_inf_nan=False)
+    float, BeforeValidator(_refuse_bool), Field(ge=0, le=86400, allow_inf_nan=False)
 ]
 """A duration of at most a day, fractions allowed."""
 SpeedFactor = Annotated[
-    float, BeforeValidator(_refuse_truth), Field(ge=0, le=1000, allow_inf_nan=False)
+    float, BeforeValidator(_refuse_bool), Field(ge=0, le=1000, allow_inf_nan=False)
 ]
 """How many times as fast, 1 is as recorded."""
-Credits = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(gt=0, le=10**9)]
-CreditBudget = Annotated[Decimal, BeforeValidator(_refuse_truth), Field(ge=0, le=10**12)]
+Credits = Annotated[Decimal, BeforeValidator(_refuse_bool), Field(gt=0, le=10**9)]
+CreditBudget = Annotated[Decimal, BeforeValidator(_refuse_bool), Field(ge=0, le=10**12)]
 """An amount of DeepSquare credits, exact."""
-SingleLine = Annotated[str, AfterValidator(_no_line_break)]
+SingleLine = Annotated[str, AfterValidator(_check_single_line)]
 """Text on one line."""
 WebUrl = Annotated[str, AfterValidator(_check_web_url)]
 """https, or http on loopback."""
@@ -239,11 +239,11 @@ Label = Annotated[str, AfterValidator(_check_label)]
 """``key=value``."""
 Affinity = Annotated[str, AfterValidator(_check_affinity)]
 """``key operator value``."""
-Window = Annotated[timedelta, BeforeValidator(_read_window)]
+Window = Annotated[timedelta, BeforeValidator(_parse_window)]
 """A length of time, written like ``24h``."""
 MaybeWindow = Annotated[
     timedelta | None,
-    BeforeValidator(lambda value: None if value in ("", "0", 0) else _read_window(value)),
+    BeforeValidator(lambda value: None if value in ("", "0", 0) else _parse_window(value)),
 ]
 """A length of time; an empty text or 0 means never."""
 Token = Annotated[SecretStr, AfterValidator(_check_token)]

@@ -1,6 +1,6 @@
-"""Who did what to whom: an append-only record for moderators. Knows one table.
+"""Store the audit log: an append-only record of who did what, for moderators.
 
-An action is written in the same transaction as the deed, so neither exists without the other.
+An action is written in the same transaction as the change, so neither exists without the other.
 """
 
 from __future__ import annotations
@@ -67,7 +67,7 @@ class AuditRepository:
         actions: str = "",
         subject: str | None = None,
     ) -> tuple[AuditEntry, ...]:
-        """A server's actions, the newest first; ``before`` is the id of the last one shown.
+        """Return a server's actions, newest first; ``before`` is the id of the last one shown.
 
         ``actions`` keeps those whose name begins so, ``subject`` those done to exactly this one.
         """

@@ -1,7 +1,7 @@
-"""Backups of the database file: what one holds, a copy to be put in place, and the exchange.
+"""Back up the database file and put a backup in its place.
 
-The exchange deletes nothing: the file that was there goes aside under a dated name, together with
-its write-ahead log. Knows files and the table ``jobs``; everything blocks.
+Replacing deletes nothing: the old file and its write-ahead log are renamed with a date. Everything
+here blocks.
 """
 
 from __future__ import annotations
@@ -23,12 +23,12 @@ from bot.store.sqlite_errors import map_sqlite_error
 
 _ANOTHER = "Use another backup; `gridbrush restore` lists them."
 STAMP = "%Y%m%dT%H%M%S%fZ"
-"""How a moment (UTC) stands in a file's name."""
+"""The format of a time (UTC) in a file name."""
 
 
 @dataclass(frozen=True, slots=True)
 class Summary:
-    """What a database holds; ``newest`` is when its last job was accepted."""
+    """What a database contains; ``newest`` is when its last job was accepted."""
 
     version: int
     jobs: int
@@ -37,9 +37,9 @@ class Summary:
 
 
 def back_up(source: Path, target: Path) -> None:
-    """Copy the database, while it is in use, to ``target``, which must not exist.
+    """Copy a database that may be in use to ``target``, which must not exist.
 
-    Raises ConfigError naming ``target`` if that fails; then nothing is left behind.
+    Raises ConfigError with ``target`` as location if that fails; nothing is left behind then.
     """
     try:
         migrations.backup_copy(source, target)
@@ -54,7 +54,7 @@ def back_up(source: Path, target: Path) -> None:
 
 
 def summarise(path: Path) -> Summary:
-    """Look into a database that nobody has open. Raises ConfigError if it is none of ours."""
+    """Summarise a database that nobody has open. Raises ConfigError if it is not Gridbrush's."""
     try:
         uri = migrations.read_only(path, unused=True)
         with closing(sqlite3.connect(uri, uri=True)) as connection:
@@ -64,7 +64,7 @@ def summarise(path: Path) -> Summary:
 
 
 def prepare(source: Path, target: Path, now: Callable[[], datetime]) -> Summary:
-    """Copy a backup to ``target``, checked and migrated to this release; what the backup holds.
+    """Copy a backup to ``target``, check and migrate it, and return what the backup contains.
 
     Raises ConfigError if it is damaged, newer than this release, or another program's.
     """
@@ -88,9 +88,9 @@ def prepare(source: Path, target: Path, now: Callable[[], datetime]) -> Summary:
 
 
 def exchange(path: Path, prepared: Path, at: datetime) -> tuple[Path, ...]:
-    """Put ``prepared`` in the place of ``path``; where what was there has gone.
+    """Replace ``path`` by ``prepared`` and return the new paths of the old files.
 
-    If it breaks off half way there is no database at ``path``, which the next start notices.
+    If it is interrupted, there is no database at ``path``, which the next start notices.
     """
     aside: list[Path] = []
     for old in (path, *identity.companions(path)):
@@ -111,7 +111,7 @@ def exchange(path: Path, prepared: Path, at: datetime) -> tuple[Path, ...]:
 
 
 def discard(prepared: Path) -> None:
-    """Remove a copy that is not put in place."""
+    """Delete a prepared copy that was not put in place."""
     for file in (prepared, *identity.companions(prepared)):
         file.unlink(missing_ok=True)
 

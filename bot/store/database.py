@@ -1,12 +1,12 @@
-"""The database file: opened, checked, migrated, read, written and copied. Knows no table.
+"""Open, check, migrate, read and write the database file.
 
-One writer (``bot.store.writer``) and one read-only connection (aiosqlite): in WAL mode a reader
-never waits for the writer nor the writer for a reader. Two processes may share the file, such as
-the bot and its command line; each waits for the other's transaction.
+One writer (``bot.store.writer``) and one read-only connection (aiosqlite): in WAL mode readers and
+the writer never wait for each other. Two processes may share the file, such as the bot and its
+command line; each waits for the other's transaction.
 
-Once open, a full disk, a file held by another program and the like are waited out (see
-``bot.store.wait_limits``): writes and reads are tried again until they work or their caller's time is
-up. That this begins and that it is over is said once each, in the log and to ``on_change``.
+Once open, outages such as a full disk or a file locked by another program are waited out: writes
+and reads are retried until they succeed or the caller's time is up (``bot.store.wait_limits``). The
+log and ``on_change`` are notified once when an outage starts and once when it ends.
 """
 
 from __future__ import annotations
@@ -41,34 +41,34 @@ Value: TypeAlias = str | bytes | int | float | None
 
 @dataclass(frozen=True, slots=True)
 class Query(Generic[Result]):
-    """``shape`` turns all rows into the answer; it may run in any thread, so it must be pure."""
+    """A SELECT; ``map_rows`` turns all rows into the result, in any thread, so it must be pure."""
 
     sql: str
     parameters: tuple[Value, ...]
     map_rows: Callable[[Sequence[sqlite3.Row]], Result]
 
     def run(self, connection: sqlite3.Connection) -> Result:
-        """The answer as seen from inside the transaction that ``connection`` is in."""
+        """Return the result as seen by the transaction of ``connection``."""
         return self.map_rows(connection.execute(self.sql, self.parameters).fetchall())
 
 
 def placeholders(count: int) -> str:
-    """So many placeholders for an ``IN`` list: ``?, ?, ?``."""
+    """Return ``count`` placeholders for an ``IN`` list: ``?, ?, ?``."""
     return ", ".join("?" * count)
 
 
 _BUSY_SECONDS = 10.0
-"""How long opening waits for another program."""
+"""How long opening the file waits for another program."""
 
-# Once open, waiting is done outside of SQLite, so that neither thread is ever stuck in it.
+# Once open, waiting happens outside SQLite, so that neither thread is ever stuck in it.
 _WRITER_BUSY_MS = 200
 _READER_BUSY_MS = 100
-_TRIAL = Query("SELECT count(*) FROM schema_version", (), lambda rows: int(rows[0][0]))
-_TRIAL_BYTES = 16_384
+_PROBE = Query("SELECT count(*) FROM schema_version", (), lambda rows: int(rows[0][0]))
+_PROBE_BYTES = 16_384
 
 
 class Database:
-    """An open database file; close it with ``aclose`` or use it with ``async with``."""
+    """An open database; close it with ``aclose`` or use it with ``async with``."""
 
     def __init__(
         self,
@@ -86,7 +86,7 @@ class Database:
             connection,
             self._loop,
             self._explain,
-            probe=_trial_write,
+            probe=_probe_write,
             on_change=lambda cause: self._changed(writing=cause),
             later=later,
         )
@@ -96,13 +96,13 @@ class Database:
         self._open = True
         self._writing_cause = ""
         self._reading_cause = ""
-        self._trial: asyncio.Task[int] | None = None
+        self._probe_task: asyncio.Task[int] | None = None
         self.damaged: asyncio.Future[None] = self._loop.create_future()
         """Fails with StoreDamaged when the file is found damaged; never succeeds."""
 
     @property
     def unavailable(self) -> str:
-        """Why the database cannot be used at the moment; "" while it can."""
+        """Return why the database cannot be used at the moment; "" while it can."""
         return self._writing_cause or self._reading_cause
 
     @classmethod
@@ -116,11 +116,11 @@ class Database:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         later: Later | None = None,
     ) -> Database:
-        """Open ``path``, created if missing, checked and migrated; by default to this release.
+        """Open ``path``: create it if missing, check it, and migrate it to this release.
 
-        ``on_change`` is told the cause when the store becomes unavailable, and "" when that is
-        over. ``sleep`` pauses between attempts to read, ``later`` times the deadlines of writes.
-        Raises ConfigError if the file is damaged, newer than this code, another program's, or
+        ``on_change`` gets the cause when the store becomes unavailable, and "" when it is available
+        again. ``sleep`` pauses between attempts to read, ``later`` times the deadlines of writes.
+        Raises ConfigError if the file is damaged, newer than this release, another program's, or
         cannot be written to.
         """
         try:
@@ -141,14 +141,14 @@ class Database:
         return cls(path, connection, reader, on_change=on_change, sleep=sleep, later=later)
 
     async def write(self, function: Callable[[sqlite3.Connection], Result]) -> Result:
-        """Run ``function`` in a transaction of its own and return its result once it is durable.
+        """Run ``function`` in its own transaction and return its result once it is durable.
 
-        ``function`` runs in the writer's thread and sees everything written before; if it raises,
-        its changes are undone and the error is raised here. It must not commit, roll back or wait
-        for anything, and may be run several times until it is kept once. A cancelled caller's
-        function has run whole or not at all. While the disk or the file gives trouble this waits;
-        in a task whose waits are limited it raises StoreUnavailable when they are over, and then
-        nothing is or will be done. Raises StoreDamaged.
+        ``function`` runs in the writer's thread and sees everything written before. If it raises,
+        its changes are rolled back and the error is raised here. It must not commit, roll back or
+        wait, and may run several times, but takes effect once. If the caller is cancelled, it has
+        run completely or not at all. Waits while the store is unavailable; in a task with limited
+        waits it raises StoreUnavailable afterwards, and then nothing was or will be written.
+        Raises StoreDamaged.
         """
         if not self._open:
             raise RuntimeError("the database is closed")
@@ -156,9 +156,9 @@ class Database:
         return result
 
     async def read(self, query: Query[Result]) -> Result:
-        """The answer as of the last commit, without waiting for the writer.
+        """Return the result as of the last commit, without waiting for the writer.
 
-        Waits for the disk and the file like ``write``. Raises StoreUnavailable, StoreDamaged.
+        Waits like ``write`` while the store is unavailable. Raises StoreUnavailable, StoreDamaged.
         """
         waited, attempt = 0.0, 0
         while True:
@@ -167,7 +167,7 @@ class Database:
             except sqlite3.Error as error:
                 reason = self._explain(error)
                 if getattr(error, "sqlite_errorcode", 0) == sqlite3.SQLITE_READONLY:
-                    raise  # a question that writes is a defect
+                    raise  # a query that writes is a bug
                 if not isinstance(reason, StoreUnavailable):
                     raise reason from error
                 self._changed(reading=reason.cause)
@@ -182,17 +182,17 @@ class Database:
                     self._changed(reading="")
                 return query.map_rows(list(rows))
 
-    async def try_out(self) -> None:
-        """Write and read for a trial; leaves nothing behind. Raises like ``write``."""
-        await self.write(_trial_write)
-        await self.read(_TRIAL)
+    async def probe(self) -> None:
+        """Test writing and reading; leaves nothing behind. Raises what ``write`` raises."""
+        await self.write(_probe_write)
+        await self.read(_PROBE)
 
     async def aclose(self) -> None:
-        """Finish what was submitted and let go of the file; may be called twice."""
+        """Finish pending writes and close the file. Idempotent."""
         if not self._open:
             return
         self._open = False
-        await cancel_and_wait(self._trial)
+        await cancel_and_wait(self._probe_task)
         await self._reader.close()
         await self._writer.aclose()
 
@@ -208,10 +208,10 @@ class Database:
         await self.aclose()
 
     def _explain(self, error: sqlite3.Error) -> Exception:
-        """In any thread."""
+        """Translate an SQLite error, in any thread, and report damage."""
         reason = explain_open(error, self.path)
         if isinstance(reason, StoreDamaged):
-            with contextlib.suppress(RuntimeError):  # the loop is closed: nobody is left to know
+            with contextlib.suppress(RuntimeError):  # the loop is closed
                 self._loop.call_soon_threadsafe(self._found_damaged, reason)
         return reason
 
@@ -219,7 +219,7 @@ class Database:
         if not self.damaged.done():
             log.critical("%s", reason)
             self.damaged.set_exception(reason)
-            self.damaged.exception()  # nobody has to look
+            self.damaged.exception()  # marks it as retrieved: nobody has to await it
 
     def _changed(self, *, writing: str | None = None, reading: str | None = None) -> None:
         before = self.unavailable
@@ -227,38 +227,38 @@ class Database:
             self._writing_cause = writing
         if reading is not None:
             self._reading_cause = reading
-        if reading and self._open and (self._trial is None or self._trial.done()):
-            # Whoever asked may give up: somebody has to find out when it is over.
-            self._trial = self._loop.create_task(self.read(_TRIAL), context=Context())
-            self._trial.add_done_callback(lambda task: task.cancelled() or task.exception())
+        if reading and self._open and (self._probe_task is None or self._probe_task.done()):
+            # The caller may give up; this task notices when the outage is over.
+            self._probe_task = self._loop.create_task(self.read(_PROBE), context=Context())
+            self._probe_task.add_done_callback(lambda task: task.cancelled() or task.exception())
         after = self.unavailable
         if bool(after) is not bool(before):
             if after:
-                log.error("the store is unavailable: %s; jobs wait and go on afterwards", after)
+                log.error("the store is unavailable: %s; jobs wait and continue afterwards", after)
             else:
                 log.warning("the store is available again")
         if after != before:
             self._on_change(after)
 
 
-def _trial_write(connection: sqlite3.Connection) -> None:
-    """Take some new pages and give them back: a full disk refuses that, even if not the rest."""
+def _probe_write(connection: sqlite3.Connection) -> None:
+    """Allocate some pages and free them: a full disk refuses that, even if it accepts less."""
     connection.execute(
         "INSERT INTO schema_version (version, name, applied_at) VALUES (-1, ?, '')",
-        ("x" * _TRIAL_BYTES,),
+        ("x" * _PROBE_BYTES,),
     )
     connection.execute("DELETE FROM schema_version WHERE version = -1")
 
 
 def create(path: Path, now: Callable[[], datetime]) -> None:
-    """Make an empty database of this release at ``path``, where none may be. Blocking."""
+    """Create an empty database of this release at ``path``, which must not exist. Blocking."""
     _prepare(path, None, now).close()
 
 
 def _prepare(
     path: Path, migrations: Sequence[schema.Migration] | None, now: Callable[[], datetime]
 ) -> sqlite3.Connection:
-    """The writing connection to a sound file of the right schema."""
+    """Check and migrate the file and return the connection for writing."""
     path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
     identity.refuse_stale_log(path)
     schema.create_private_file(path)
@@ -273,7 +273,7 @@ def _prepare(
         connection.row_factory = sqlite3.Row
         schema.check_integrity(connection, path)
         schema.enable_wal(connection, path)
-        # FULL: what a member was told is accepted survives a power cut, not only a crash.
+        # FULL: an accepted request survives a power cut, not only a crash.
         connection.execute("PRAGMA synchronous = FULL")
         # Erased prompts are overwritten, not merely unlinked.
         connection.execute("PRAGMA secure_delete = ON")

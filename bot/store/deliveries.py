@@ -1,8 +1,7 @@
-"""What was posted for a job, and what was about to be. Knows two tables and
-which jobs have ended; no Discord.
+"""Store a job's delivery attempts and messages.
 
-Before each posting its intent is written down, afterwards its outcome. An intent without an outcome
-after a crash means: perhaps posted; look for the nonce before posting again.
+An attempt is saved before each post, its outcome afterwards. An attempt without an outcome after a
+crash may have been posted: search for its nonce before posting again.
 """
 
 from __future__ import annotations
@@ -24,7 +23,7 @@ CARD: Final = "card"
 
 @dataclass(frozen=True, slots=True)
 class DeliveryAttempt:
-    """One posting on one rung of the delivery ladder.
+    """One attempt to post by one delivery method.
 
     ``delivered`` is None while the outcome is unknown; ``detail`` says what went wrong.
     """
@@ -40,10 +39,10 @@ class DeliveryAttempt:
 def record_attempt(
     connection: sqlite3.Connection, job_id: str, method: str, nonce: str, *, at: datetime
 ) -> bool:
-    """Write down that ``nonce`` is about to be posted.
+    """Save that ``nonce`` is about to be posted and return True.
 
-    True if so. False if that was written down before and is either open (perhaps posted: look) or
-    delivered (do not post). An attempt that failed is opened again.
+    Return False if it was saved before and either has no outcome (it may have been posted: search
+    for it) or was delivered (do not post). A failed attempt is opened again.
     """
     cursor = connection.execute(
         """
@@ -67,7 +66,7 @@ def finish_attempt(
     at: datetime,
     detail: str = "",
 ) -> bool:
-    """Write down how an open attempt ended; False if there is none."""
+    """Save the outcome of an open attempt; return False if there is none."""
     cursor = connection.execute(
         "UPDATE deliveries SET done_at = ?, delivered = ?, detail = ? "
         "WHERE job_id = ? AND rung = ? AND nonce = ? AND done_at IS NULL",
@@ -84,7 +83,7 @@ def set_message(
     *,
     at: datetime,
 ) -> None:
-    """Remember a job's message, in place of an earlier one of the same kind."""
+    """Save a job's message, replacing an earlier one of the same kind."""
     connection.execute(
         """
         INSERT INTO messages (job_id, kind, channel_id, message_id, posted_at)
@@ -97,16 +96,16 @@ def set_message(
 
 
 def owe_card(connection: sqlite3.Connection, job_id: str, *, at: datetime) -> None:
-    """Write down that the member is to be told of the accepted job by a card."""
+    """Save that an accepted job still needs its status message."""
     record_attempt(connection, job_id, CARD, CARD, at=at)
 
 
 def close_card(
     connection: sqlite3.Connection, job_id: str, *, at: datetime, why_not: str = ""
 ) -> None:
-    """Write down that the job's card is posted or, for a reason, never will be; idempotent.
+    """Save that the job's status message is posted or, with ``why_not``, never will be. Idempotent.
 
-    It counts for jobs, too, that were accepted before cards were written down as owed.
+    Works also for jobs that were accepted before ``owe_card`` existed.
     """
     connection.execute(
         """
@@ -121,12 +120,12 @@ def close_card(
 
 
 def forget_message(connection: sqlite3.Connection, message_id: int) -> bool:
-    """Forget a message that is gone from Discord; False if no job had it."""
+    """Delete the record of a message deleted in Discord; return False if no job had it."""
     cursor = connection.execute("DELETE FROM messages WHERE message_id = ?", (message_id,))
     return cursor.rowcount > 0
 
 
-# What has no token came from the command line, was erased, or has its card elsewhere.
+# A job without a token came from the command line, was erased, or has its message elsewhere.
 _OWED: Final = """
     token IS NOT NULL
     AND NOT EXISTS (SELECT 1 FROM messages WHERE job_id = jobs.id AND kind = 'card')
@@ -138,25 +137,25 @@ _OWED: Final = """
 
 
 class DeliveryRepository:
-    """Reads messages and attempts as of the last commit."""
+    """Read messages and delivery attempts as of the last commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def attempts(self, job_id: str) -> tuple[DeliveryAttempt, ...]:
-        """Every attempt to post something for this job, the first first."""
+        """Return every attempt to post something for this job, oldest first."""
         sql = "SELECT * FROM deliveries WHERE job_id = ? ORDER BY id"
         return await self._database.read(Query(sql, (job_id,), _attempts))
 
     async def pending_jobs(self, method: str) -> tuple[str, ...]:
-        """The jobs with an attempt on this rung whose outcome is unknown, the first first."""
+        """Return the jobs with an attempt by ``method`` without an outcome, oldest first."""
         sql = "SELECT job_id FROM deliveries WHERE rung = ? AND done_at IS NULL ORDER BY id"
         return await self._database.read(Query(sql, (method,), _job_ids))
 
     async def perhaps_posted(self) -> tuple[str, ...]:
-        """Jobs that have a result to be looked for, though they are not being delivered.
+        """Return jobs whose result may be posted although they are not being delivered.
 
-        So a restore leaves those that may have been posted after the backup was made.
+        A restore leaves jobs like this if they may have been posted after the backup was made.
         """
         sql = """
         SELECT DISTINCT jobs.id AS job_id FROM jobs JOIN deliveries ON deliveries.job_id = jobs.id
@@ -167,9 +166,10 @@ class DeliveryRepository:
         return await self._database.read(Query(sql, (), _job_ids))
 
     async def stale_status_messages(self, since: datetime, *, without: str) -> tuple[str, ...]:
-        """Jobs, asked for since then, that have ended after their card was written down last.
+        """Return jobs created since ``since`` that ended after their status message was last saved.
 
-        Not those whose result was delivered on the rung ``without``: there the card is the result.
+        Jobs delivered by the method ``without`` are left out: there the status message is the
+        result.
         """
         sql = """
         SELECT jobs.id AS job_id FROM jobs JOIN messages ON messages.job_id = jobs.id
@@ -181,9 +181,9 @@ class DeliveryRepository:
         return await self._database.read(Query(sql, (to_timestamp(since), without), _job_ids))
 
     async def cards_owed(self, since: datetime) -> tuple[str, ...]:
-        """Jobs of members who may not have been told: no card is known, nor why there is none.
+        """Return jobs without a status message and without a reason why there is none.
 
-        Asked for since then, or not ended yet; the first first.
+        Created since ``since`` or not ended yet, oldest first.
         """
         sql = f"""
         SELECT id AS job_id FROM jobs WHERE {_OWED} AND (
@@ -193,21 +193,21 @@ class DeliveryRepository:
         return await self._database.read(Query(sql, (to_timestamp(since),), _job_ids))
 
     async def card_owed(self, job_id: str) -> bool:
-        """Whether no card of the job is known, nor why there is none."""
+        """Return whether the job has neither a status message nor a reason for having none."""
         sql = f"SELECT id AS job_id FROM jobs WHERE {_OWED} AND id = ?"
         return bool(await self._database.read(Query(sql, (job_id,), _job_ids)))
 
     async def message(self, job_id: str, kind: MessageKind) -> MessageRef | None:
-        """The job's message of this kind."""
+        """Return the job's message of this kind."""
         return (await self.messages(job_id)).get(kind)
 
     async def messages(self, job_id: str) -> dict[MessageKind, MessageRef]:
-        """All messages of the job by kind."""
+        """Return the job's messages by kind."""
         sql = "SELECT kind, channel_id, message_id FROM messages WHERE job_id = ?"
         return await self._database.read(Query(sql, (job_id,), _messages))
 
     async def job_of(self, message_id: int) -> str | None:
-        """The id of the job that a message belongs to."""
+        """Return the id of the job that a message belongs to."""
         sql = "SELECT job_id FROM messages WHERE message_id = ?"
         return await self._database.read(Query(sql, (message_id,), _job_id))
 

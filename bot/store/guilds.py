@@ -1,8 +1,7 @@
-"""What moderators set for their server: settings by name, and quota rules. Knows two tables, and of
-the line whom it holds.
+"""Store what moderators set for their server: settings and quota rules.
 
-A setting's meaning is its reader's business; here it is a key and a JSON value. Functions that take
-a connection belong inside ``Database.write``; the class ``GuildRepository`` reads from outside.
+A setting is a key and a JSON value. Functions that take a connection belong inside
+``Database.write``; ``GuildRepository`` reads the last commit.
 """
 
 from __future__ import annotations
@@ -17,7 +16,7 @@ from bot.store.database import Database, Query
 
 
 def settings(connection: sqlite3.Connection, guild_id: int) -> dict[str, object]:
-    """All settings of a server by key, as this transaction sees them."""
+    """Return a server's settings by key, as seen by the transaction."""
     return _settings_query(guild_id).run(connection)
 
 
@@ -35,12 +34,12 @@ def set_setting(connection: sqlite3.Connection, guild_id: int, key: str, value: 
 
 
 def rules(connection: sqlite3.Connection, guild_id: int) -> tuple[QuotaRule, ...]:
-    """All quota rules of a server, as this transaction sees them."""
+    """Return a server's quota rules, as seen by the transaction."""
     return _rules_query(guild_id).run(connection)
 
 
 def set_rule(connection: sqlite3.Connection, guild_id: int, rule: QuotaRule) -> None:
-    """Set the rule for its subject, in place of an earlier one."""
+    """Set the rule for its subject, replacing an earlier one."""
     window = None if rule.window is None else rule.window.total_seconds()
     connection.execute(
         """
@@ -56,7 +55,7 @@ def set_rule(connection: sqlite3.Connection, guild_id: int, rule: QuotaRule) -> 
 
 
 def remove_rule(connection: sqlite3.Connection, guild_id: int, scope: str, subject_id: int) -> bool:
-    """Remove a subject's rule; False if there is none."""
+    """Remove a subject's rule and return whether there was one."""
     cursor = connection.execute(
         "DELETE FROM quota_rules WHERE guild_id = ? AND scope = ? AND subject_id = ?",
         (guild_id, scope, subject_id),
@@ -65,36 +64,36 @@ def remove_rule(connection: sqlite3.Connection, guild_id: int, scope: str, subje
 
 
 def running_limits(connection: sqlite3.Connection) -> dict[int, int]:
-    """How many jobs at once a rule allows each member who waits; without a rule they are left out.
+    """Return how many jobs at once a rule allows each member with queued jobs.
 
-    The member's own rule, or else the most generous of their roles', or else the server's; roles
-    are those they had when they last asked. Of the servers that a member waits in, the most
-    generous counts: a slot belongs to no server.
+    Members without such a rule are left out. The member's own rule wins, then the most generous of
+    their roles (as of their latest request), then the server's. If a member has queued jobs in
+    several servers, the most generous server counts: a slot belongs to no server.
     """
     return _running_query().run(connection)
 
 
 class GuildRepository:
-    """Reads what is set for servers, as of the last commit."""
+    """Read servers' settings and quota rules as of the last commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def settings(self, guild_id: int) -> Mapping[str, object]:
-        """All settings of a server by key."""
+        """Return a server's settings by key."""
         return await self._database.read(_settings_query(guild_id))
 
     async def all_settings(self, key: str) -> Mapping[int, object]:
-        """The value of one key by server, for every server that has it set."""
+        """Return the value of ``key`` by server, for every server that has it set."""
         sql = "SELECT guild_id, value FROM guild_settings WHERE key = ?"
         return await self._database.read(Query(sql, (key,), _by_guild))
 
     async def rules(self, guild_id: int) -> tuple[QuotaRule, ...]:
-        """All quota rules of a server."""
+        """Return a server's quota rules."""
         return await self._database.read(_rules_query(guild_id))
 
     async def running_limits(self) -> dict[int, int]:
-        """How many jobs at once a rule allows each member who waits; see ``running_limits``."""
+        """Return what ``running_limits`` returns, as of the last commit."""
         return await self._database.read(_running_query())
 
 
@@ -109,22 +108,22 @@ def _rules_query(guild_id: int) -> Query[tuple[QuotaRule, ...]]:
 
 
 def _running_query() -> Query[dict[int, int]]:
-    # Of the line's rows with the highest id SQLite takes the roles too: the latest that are known.
+    # With max(id) SQLite takes the other columns from the same row: the latest roles known.
     sql = """
-        SELECT line.author_id, max(coalesce(
+        SELECT queued.author_id, max(coalesce(
             (
                 SELECT running FROM quota_rules AS rule
-                WHERE rule.guild_id = line.guild_id AND rule.scope = 'member'
-                    AND rule.subject_id = line.author_id
+                WHERE rule.guild_id = queued.guild_id AND rule.scope = 'member'
+                    AND rule.subject_id = queued.author_id
             ),
             (
                 SELECT max(running) FROM quota_rules AS rule
-                WHERE rule.guild_id = line.guild_id AND rule.scope = 'role'
-                    AND rule.subject_id IN (SELECT value FROM json_each(line.author_roles))
+                WHERE rule.guild_id = queued.guild_id AND rule.scope = 'role'
+                    AND rule.subject_id IN (SELECT value FROM json_each(queued.author_roles))
             ),
             (
                 SELECT running FROM quota_rules AS rule
-                WHERE rule.guild_id = line.guild_id AND rule.scope = 'server'
+                WHERE rule.guild_id = queued.guild_id AND rule.scope = 'server'
             )
         )) AS running
         FROM (
@@ -132,8 +131,8 @@ def _running_query() -> Query[dict[int, int]]:
             WHERE state = 'queued'
                 AND EXISTS (SELECT 1 FROM quota_rules WHERE running IS NOT NULL)
             GROUP BY author_id, guild_id
-        ) AS line
-        GROUP BY line.author_id
+        ) AS queued
+        GROUP BY queued.author_id
     """
     return Query(sql, (), _by_author)
 

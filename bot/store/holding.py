@@ -1,6 +1,6 @@
-"""Keeping everybody from writing to a database for a while, to see how they bear it.
+"""Inject a fault: lock the database against writing for a while.
 
-The playground's page offers it; nothing of the bot itself ever does this.
+Offered by the playground's page only; the bot never does this.
 """
 
 from __future__ import annotations
@@ -13,9 +13,10 @@ from pathlib import Path
 
 
 async def hold_store(path: Path, seconds: float) -> None:
-    """Keep everybody from writing to the database at ``path`` for so many seconds.
+    """Lock the database at ``path`` against writing for ``seconds``.
 
-    Cancelling ends it at once. Raises sqlite3.OperationalError if the lock cannot be had in 5 s.
+    Cancelling releases the lock at once. Raises sqlite3.OperationalError if the lock cannot be
+    taken within 5 s.
     """
     ended = threading.Event()
     holding = asyncio.ensure_future(asyncio.to_thread(_hold_store, path, seconds, ended))
@@ -28,7 +29,7 @@ async def hold_store(path: Path, seconds: float) -> None:
 
 
 def _hold_store(path: Path, seconds: float, ended: threading.Event) -> None:
-    """Blocking."""
+    """Hold an exclusive lock until ``ended`` is set or the time is over. Blocking."""
     with closing(sqlite3.connect(path, timeout=5.0, isolation_level=None)) as holder:
         holder.execute("BEGIN EXCLUSIVE")
         ended.wait(seconds)

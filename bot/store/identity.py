@@ -1,10 +1,10 @@
-"""Which program a database file belongs to, and which write-ahead log belongs to the file.
+"""Identify a database file: whose it is, and which write-ahead log belongs to it.
 
-A file carries two numbers in its header: SQLite's ``application_id`` says that it is Gridbrush's,
-and ``user_version`` is a random number that no other copy of the file has. The second one is also
-written into a small file beside the database (``gridbrush.sqlite3.id``). SQLite applies whatever
-write-ahead log lies beside a file; so when the main file was replaced by hand and the log of its
-predecessor was left, the two numbers differ, and the file is not opened. Everything blocks.
+The file's header holds two numbers: SQLite's ``application_id`` marks it as Gridbrush's, and
+``user_version`` is a random number that no other copy has. The second is also written to a small
+file beside the database (``gridbrush.sqlite3.id``). SQLite applies whatever write-ahead log lies
+beside a file. If the main file was replaced by hand and the old log was left, the two numbers
+differ, and the file is not opened. Everything here blocks.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _NUMBER_AT = slice(60, 64)
 
 
 def companions(path: Path) -> tuple[Path, ...]:
-    """The files that SQLite keeps beside a database."""
+    """Return the paths of the files that SQLite keeps beside a database."""
     return tuple(path.with_name(path.name + end) for end in ("-wal", "-shm", "-journal"))
 
 
 def application(connection: sqlite3.Connection) -> int:
-    """The program that the file names as its own, 0 if none."""
+    """Return the file's application id, 0 if it has none."""
     return int(connection.execute("PRAGMA application_id").fetchone()[0])
 
 
@@ -55,7 +55,7 @@ def refuse_stale_log(path: Path) -> None:
 
 
 def establish(connection: sqlite3.Connection, path: Path) -> None:
-    """Write both numbers into a file that lacks them, and the second one beside it."""
+    """Write both numbers into a file without them, and the second one beside it. Idempotent."""
     if not application(connection) or not _number(connection):
         connection.execute("BEGIN IMMEDIATE")
         try:
@@ -71,7 +71,7 @@ def establish(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def note(path: Path, number: int) -> None:
-    """Write ``number`` beside the database at ``path``, whole or not at all."""
+    """Write ``number`` atomically to the file beside the database at ``path``."""
     if _number_beside(path) == number:
         return
     with atomic_write(beside(path)) as part:
@@ -83,12 +83,12 @@ def _number(connection: sqlite3.Connection) -> int:
 
 
 def beside(path: Path) -> Path:
-    """The small file that holds a database's number."""
+    """Return the path of the small file that holds a database's number."""
     return path.with_name(path.name + ".id")
 
 
 def _number_in_header(path: Path) -> int:
-    """The number in the main file alone, as it is without its log; 0 if there is none."""
+    """Return the number in the main file, ignoring its log; 0 if there is none."""
     try:
         with path.open("rb") as file:
             return int.from_bytes(file.read(_HEADER_BYTES)[_NUMBER_AT], "big")

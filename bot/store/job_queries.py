@@ -1,6 +1,6 @@
-"""The questions about jobs, as values (see ``bot.store.database``). Knows the table ``jobs``.
+"""Define the queries on the table ``jobs``.
 
-Each can be asked inside a transaction (``counts(7).on(connection)``) or outside
+Run each inside a transaction (``counts(7).run(connection)``) or on the last commit
 (``await database.read(counts(7))``).
 """
 
@@ -25,7 +25,7 @@ _NO_ID: Final = "~"  # sorts after every letter of a job id
 
 @dataclass(frozen=True, slots=True)
 class InteractionRef:
-    """The interaction that a job came from; its token edits the first answer until it expires."""
+    """The interaction that made a job; its token edits the first response until it expires."""
 
     id: int
     application_id: int
@@ -35,10 +35,7 @@ class InteractionRef:
 
 @dataclass(frozen=True, slots=True)
 class ActiveJob:
-    """A job between its turn and its end.
-
-    ``dispatched_at`` is when its turn came, ``work`` its size in work units.
-    """
+    """A job that was scheduled and has not ended; ``work`` is its size in work units."""
 
     job_id: str
     user_id: int
@@ -49,7 +46,7 @@ class ActiveJob:
 
 @dataclass(frozen=True, slots=True)
 class QueueCounts:
-    """How many jobs are waiting and in flight, of one member and of all."""
+    """Numbers of queued and active jobs, of one member and in total."""
 
     waiting: int
     in_flight: int
@@ -59,7 +56,7 @@ class QueueCounts:
 
 @dataclass(frozen=True, slots=True)
 class StoredJobCounts:
-    """What is stored of one member: jobs with their words, unfinished ones of them, erased ones."""
+    """Numbers of a member's stored jobs: not erased, not ended, erased."""
 
     jobs: int
     unfinished: int
@@ -67,18 +64,18 @@ class StoredJobCounts:
 
 
 def job_by_id(job_id: str) -> Query[Job | None]:
-    """The job with exactly this id."""
+    """Select the job with this id."""
     return Query(f"SELECT {COLUMNS} FROM jobs WHERE id = ?", (job_id,), _one_job)
 
 
 def job_by_interaction(interaction_id: int) -> Query[Job | None]:
-    """The job that this interaction was accepted as."""
+    """Select the job that this interaction made."""
     sql = f"SELECT {COLUMNS} FROM jobs WHERE interaction_id = ?"
     return Query(sql, (interaction_id,), _one_job)
 
 
 def interaction(job_id: str) -> Query[InteractionRef | None]:
-    """Where the job came from; None for the command line and after erasure."""
+    """Select the interaction of a job; None for the command line and after erasure."""
     sql = """
         SELECT interaction_id, application_id, token, token_expires_at FROM jobs
         WHERE id = ? AND token IS NOT NULL
@@ -87,32 +84,32 @@ def interaction(job_id: str) -> Query[InteractionRef | None]:
 
 
 def mac_key(job_id: str) -> Query[bytes | None]:
-    """The key that authenticates the markers in this job's log."""
+    """Select the key that authenticates the markers in the job's log."""
     return Query("SELECT mac_key FROM jobs WHERE id = ?", (job_id,), _one_key)
 
 
 def waiting() -> Query[tuple[QueuedJob, ...]]:
-    """The line, the oldest first."""
+    """Select the queued jobs, oldest first."""
     sql = """
         SELECT id, author_id, created_at, images, images * steps * pixels AS work FROM jobs
         WHERE state = 'queued' ORDER BY created_at, id
     """
-    return Query(sql, (), _line)
+    return Query(sql, (), _queued_jobs)
 
 
 def in_flight() -> Query[tuple[ActiveJob, ...]]:
-    """Every job whose turn has come and which has not ended, the oldest first."""
+    """Select every job that was scheduled and has not ended, oldest first."""
     sql = f"""
         SELECT id, author_id, state, coalesce(dispatched_at, created_at) AS dispatched_at,
             images * steps * pixels AS work
         FROM jobs WHERE state IN ({placeholders(len(IN_FLIGHT))}) ORDER BY created_at, id
     """
-    return Query(sql, IN_FLIGHT, _flights)
+    return Query(sql, IN_FLIGHT, _active_jobs)
 
 
 def counts(author_id: int) -> Query[QueueCounts]:
-    """What the limits of the queue are measured against."""
-    # A grid that is being collected or posted no longer computes, but still is the member's.
+    """Count the queued and active jobs, of one member and in total."""
+    # A job whose result is fetched or delivered no longer computes, but is still active.
     flying = placeholders(len(IN_FLIGHT))
     sql = f"""
         SELECT
@@ -126,19 +123,19 @@ def counts(author_id: int) -> Query[QueueCounts]:
 
 
 def last_started() -> Query[dict[int, datetime]]:
-    """When each member who has a waiting job last had a turn; those who never had are left out."""
+    """Select when a job of each member with queued jobs was last scheduled, if ever."""
     sql = """
         SELECT member.author_id, (
             SELECT max(dispatched_at) FROM jobs
             WHERE author_id = member.author_id AND dispatched_at IS NOT NULL
-        ) AS turn
+        ) AS last_started
         FROM (SELECT DISTINCT author_id FROM jobs WHERE state = 'queued') AS member
     """
-    return Query(sql, (), _turns)
+    return Query(sql, (), _last_started)
 
 
 def unfinished_rows() -> Query[Sequence[sqlite3.Row]]:
-    """Every job that has not ended, as rows for ``load_job``, the oldest first."""
+    """Select every job that has not ended, as rows for ``load_job``, oldest first."""
     sql = f"""
         SELECT {COLUMNS} FROM jobs WHERE state IN ({placeholders(len(UNFINISHED))})
         ORDER BY created_at, id
@@ -147,9 +144,10 @@ def unfinished_rows() -> Query[Sequence[sqlite3.Row]]:
 
 
 def unfinished_of(author_id: int) -> Query[tuple[Job, ...]]:
-    """A member's jobs that have not ended, the oldest first."""
+    """Select a member's jobs that have not ended, oldest first."""
     sql = f"""
-        SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND state IN ({placeholders(len(UNFINISHED))})
+        SELECT {COLUMNS} FROM jobs
+        WHERE author_id = ? AND state IN ({placeholders(len(UNFINISHED))})
         ORDER BY created_at, id
     """
     return Query(sql, (author_id, *UNFINISHED), _jobs)
@@ -158,7 +156,7 @@ def unfinished_of(author_id: int) -> Query[tuple[Job, ...]]:
 def history(
     author_id: int, guild_id: int | None, limit: int, before_id: str | None
 ) -> Query[tuple[Job, ...]]:
-    """A member's jobs, the newest first, older than ``before_id``; in one server or in all."""
+    """Select a member's jobs older than ``before_id``, newest first; None is every server."""
     sql = f"SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND id < ?"
     parameters: tuple[Value, ...] = (author_id, before_id or _NO_ID)
     if guild_id is not None:
@@ -168,7 +166,7 @@ def history(
 
 
 def stored_counts(author_id: int) -> Query[StoredJobCounts]:
-    """How much is stored of a member, in all servers together."""
+    """Count a member's stored jobs, in all servers together."""
     sql = f"""
         SELECT count(*) FILTER (WHERE erased_at IS NULL),
             count(*) FILTER (WHERE state IN ({placeholders(len(UNFINISHED))})),
@@ -179,7 +177,7 @@ def stored_counts(author_id: int) -> Query[StoredJobCounts]:
 
 
 def undelivered(method: str, since: datetime) -> Query[tuple[Job, ...]]:
-    """The finished jobs since a moment whose delivery ended on this rung, the oldest first."""
+    """Select the jobs finished since ``since`` and delivered by ``method``, oldest first."""
     sql = f"""
         SELECT {COLUMNS} FROM jobs WHERE state = 'finished' AND ended_at >= ?
             AND json_extract(snapshot, '$.rung') = ? AND erased_at IS NULL
@@ -189,15 +187,16 @@ def undelivered(method: str, since: datetime) -> Query[tuple[Job, ...]]:
 
 
 def ended_ids(author_id: int) -> Query[tuple[str, ...]]:
-    """The ids of a member's jobs that have ended, erased ones included, the oldest first."""
+    """Select the ids of a member's ended jobs, including erased ones, oldest first."""
     sql = f"""
-        SELECT id FROM jobs WHERE author_id = ? AND state IN ({placeholders(len(TERMINAL))}) ORDER BY id
+        SELECT id FROM jobs
+        WHERE author_id = ? AND state IN ({placeholders(len(TERMINAL))}) ORDER BY id
     """
     return Query(sql, (author_id, *TERMINAL), lambda rows: tuple(row["id"] for row in rows))
 
 
 def jobs_in_channel(channel_id: int, states: Collection[JobState]) -> Query[tuple[Job, ...]]:
-    """The jobs of a channel that are in one of ``states``, the oldest first."""
+    """Select a channel's jobs that are in one of ``states``, oldest first."""
     sql = f"""
         SELECT {COLUMNS} FROM jobs WHERE channel_id = ? AND state IN ({placeholders(len(states))})
         ORDER BY created_at, id
@@ -206,13 +205,13 @@ def jobs_in_channel(channel_id: int, states: Collection[JobState]) -> Query[tupl
 
 
 def jobs_by_id_prefix(id_prefix: str, limit: int) -> Query[tuple[Job, ...]]:
-    """The jobs whose id begins like this, in order of id."""
+    """Select the jobs whose id starts with ``id_prefix``, ordered by id."""
     sql = f"SELECT {COLUMNS} FROM jobs WHERE id >= ? AND id < ? ORDER BY id LIMIT ?"
     return Query(sql, (id_prefix, id_prefix + _NO_ID, limit), _jobs)
 
 
 def run_times(limit: int) -> Query[RuntimeHistory]:
-    """How long the latest finished jobs held their slot, from their turn to the last row."""
+    """Select how long the latest finished jobs ran, from scheduled to last row, newest last."""
     sql = """
         SELECT images * steps * pixels AS work, dispatched_at, run_over_at
         FROM jobs INDEXED BY jobs_finished
@@ -241,7 +240,7 @@ def _one_key(rows: Sequence[sqlite3.Row]) -> bytes | None:
     return bytes(rows[0]["mac_key"]) if rows else None
 
 
-def _line(rows: Sequence[sqlite3.Row]) -> tuple[QueuedJob, ...]:
+def _queued_jobs(rows: Sequence[sqlite3.Row]) -> tuple[QueuedJob, ...]:
     return tuple(
         QueuedJob(
             row["id"],
@@ -254,7 +253,7 @@ def _line(rows: Sequence[sqlite3.Row]) -> tuple[QueuedJob, ...]:
     )
 
 
-def _flights(rows: Sequence[sqlite3.Row]) -> tuple[ActiveJob, ...]:
+def _active_jobs(rows: Sequence[sqlite3.Row]) -> tuple[ActiveJob, ...]:
     return tuple(
         ActiveJob(
             row["id"],
@@ -267,8 +266,12 @@ def _flights(rows: Sequence[sqlite3.Row]) -> tuple[ActiveJob, ...]:
     )
 
 
-def _turns(rows: Sequence[sqlite3.Row]) -> dict[int, datetime]:
-    return {row["author_id"]: parse_timestamp(row["turn"]) for row in rows if row["turn"]}
+def _last_started(rows: Sequence[sqlite3.Row]) -> dict[int, datetime]:
+    return {
+        row["author_id"]: parse_timestamp(row["last_started"])
+        for row in rows
+        if row["last_started"]
+    }
 
 
 def _run_times(rows: Sequence[sqlite3.Row]) -> RuntimeHistory:
@@ -287,7 +290,7 @@ def _run_times(rows: Sequence[sqlite3.Row]) -> RuntimeHistory:
 
 @dataclass(frozen=True, slots=True)
 class JobCost:
-    """The most a job may cost, what it did cost, and what came back; None while not known."""
+    """A job's maximum price, cost and refund in credits; None while not known."""
 
     price: Decimal | None = None
     cost: Decimal | None = None
@@ -295,24 +298,24 @@ class JobCost:
 
 
 def job_cost(job_id: str) -> Query[JobCost]:
-    """A job's price, cost and refund."""
+    """Select a job's maximum price, cost and refund."""
     sql = "SELECT price_credits, cost_credits, refund_credits FROM jobs WHERE id = ?"
     return Query(sql, (job_id,), _credits)
 
 
 def jobs_without_cost() -> Query[tuple[Job, ...]]:
-    """The ended jobs that were priced and whose cost is not known yet, the oldest first."""
+    """Select the ended jobs that have a price and no cost yet, oldest first."""
     sql = f"""
         SELECT {COLUMNS} FROM jobs
         WHERE price_credits IS NOT NULL AND cost_credits IS NULL
             AND state IN ({placeholders(len(TERMINAL))})
         ORDER BY created_at, id
     """
-    return Query(sql, tuple(TERMINAL), _job_ids)
+    return Query(sql, tuple(TERMINAL), _jobs)
 
 
 def credits_spent(guild_id: int | None, since: datetime) -> Query[Decimal]:
-    """Credits of the jobs accepted from ``since`` on: what they cost or, until known, their price.
+    """Sum the credits of jobs accepted since ``since``: the cost or, until known, the price.
 
     Of one server, or of all. A job that never reached a backend costs nothing.
     """
@@ -329,10 +332,6 @@ def _credits(rows: Sequence[sqlite3.Row]) -> JobCost:
     if not rows:
         return JobCost()
     return JobCost(*(None if text is None else Decimal(text) for text in rows[0]))
-
-
-def _job_ids(rows: Sequence[sqlite3.Row]) -> tuple[Job, ...]:
-    return tuple(load_job(row) for row in rows)
 
 
 def _sum(rows: Sequence[sqlite3.Row]) -> Decimal:

@@ -1,7 +1,7 @@
-"""Jobs, from acceptance to history. Knows the table ``jobs``; what a state means is the domain's.
+"""Store jobs in the table ``jobs``.
 
-Functions that take a connection belong inside ``Database.write``, several of them in one
-transaction where they must hold together; the class ``JobRepository`` reads from outside.
+Functions that take a connection belong inside ``Database.write``, several in one transaction where
+they must succeed together; ``JobRepository`` reads the last commit.
 """
 
 from __future__ import annotations
@@ -25,9 +25,9 @@ from bot.store.job_queries import ActiveJob, InteractionRef, JobCost, QueueCount
 from bot.store.serialization import COLUMNS, dump_job, dump_request, load_job, to_timestamp
 
 ERASED_PROMPT: Final = "[erased]"
-"""What stands for a prompt after its author had it erased."""
+"""Replaces a prompt that was erased."""
 
-_LOADED_AT_ONCE = 200
+_LOAD_CHUNK_SIZE = 200
 
 
 def insert(
@@ -40,11 +40,10 @@ def insert(
     role_ids: Collection[int] = (),
     steps_run: int | None = None,
 ) -> bool:
-    """Store a new job; False, and nothing stored, if this interaction already made one.
+    """Store a new job; return False and store nothing if the interaction already made one.
 
-    ``steps_run`` is how many steps will really run, where that is not what was asked for: forecasts
-    count those.
-    ``role_ids`` are the author's at this moment: rules about roles are asked for when it waits.
+    ``steps_run`` is how many steps will really run, if not as many as requested; estimates use it.
+    ``role_ids`` are the author's roles now; quota rules for roles use them while the job is queued.
     """
     request = job.request
     # Only the interaction may be known already; a second job with the same id is an error.
@@ -86,9 +85,9 @@ def insert(
 
 
 def save(connection: sqlite3.Connection, job: Job, *, expected: JobState, at: datetime) -> bool:
-    """Replace the stored job if it still is in the state ``expected``; False if it is not.
+    """Replace the stored job and return True, or return False if its state is not ``expected``.
 
-    The request is not written again: it never changes. ``at`` is when ``job`` became what it is.
+    The request is not written: it never changes. ``at`` is the time of the change.
     """
     sql = """
         UPDATE jobs SET state = :state, snapshot = :snapshot, updated_at = :at,
@@ -115,32 +114,32 @@ def save(connection: sqlite3.Connection, job: Job, *, expected: JobState, at: da
 
 
 def by_id(connection: sqlite3.Connection, job_id: str) -> Job | None:
-    """The job as this transaction sees it."""
+    """Return the job as seen by the transaction."""
     return job_queries.job_by_id(job_id).run(connection)
 
 
 def by_interaction(connection: sqlite3.Connection, interaction_id: int) -> Job | None:
-    """The job that an earlier delivery of the same press has made."""
+    """Return the job that this interaction made when Discord sent it before."""
     return job_queries.job_by_interaction(interaction_id).run(connection)
 
 
 def waiting(connection: sqlite3.Connection) -> tuple[QueuedJob, ...]:
-    """The line as this transaction sees it, the oldest first."""
+    """Return the queued jobs as seen by the transaction, oldest first."""
     return job_queries.waiting().run(connection)
 
 
 def counts(connection: sqlite3.Connection, author_id: int) -> QueueCounts:
-    """What the limits of the queue are measured against."""
+    """Return how many jobs are queued and active, of one member and in total."""
     return job_queries.counts(author_id).run(connection)
 
 
 def spent(connection: sqlite3.Connection, guild_id: int | None, since: datetime) -> Decimal:
-    """Credits spent or promised by a server, or by all, since a moment."""
+    """Return the credits spent or reserved since ``since`` by a server, or by all."""
     return job_queries.credits_spent(guild_id, since).run(connection)
 
 
 def credits_of(connection: sqlite3.Connection, job_id: str) -> JobCost:
-    """What a job may cost and did cost, as far as that is known."""
+    """Return a job's maximum price, cost and refund, as far as known."""
     return job_queries.job_cost(job_id).run(connection)
 
 
@@ -152,7 +151,7 @@ def set_credits(
     cost: Decimal | None = None,
     refund: Decimal | None = None,
 ) -> None:
-    """Write down the most a job may cost, or its cost and refund; None leaves that as it is."""
+    """Save a job's maximum price, cost or refund; None leaves a value unchanged."""
     connection.execute(
         "UPDATE jobs SET price_credits = coalesce(?, price_credits), "
         "cost_credits = coalesce(?, cost_credits), refund_credits = coalesce(?, refund_credits) "
@@ -162,7 +161,7 @@ def set_credits(
 
 
 def forget_token(connection: sqlite3.Connection, job_id: str) -> None:
-    """Forget the interaction's token: it answers nothing that belongs to the job."""
+    """Delete the interaction token of a job whose message was not sent by it."""
     connection.execute(
         "UPDATE jobs SET token = NULL, token_expires_at = NULL WHERE id = ?", (job_id,)
     )
@@ -171,11 +170,11 @@ def forget_token(connection: sqlite3.Connection, job_id: str) -> None:
 def erase_author_data(
     connection: sqlite3.Connection, author_id: int, *, at: datetime
 ) -> tuple[str, ...]:
-    """Forget what a member wrote and saw in every job that has ended; the ids of those jobs.
+    """Erase a member's data from every ended job and return the ids of those jobs.
 
-    Prompts, names, links to pictures and tokens go; states, times and the count of images stay,
-    since quota rests on them. Jobs that have not ended are left alone: cancel them first. Pictures
-    on disk and messages in Discord are the caller's to remove.
+    Prompts, names, image links and tokens are erased. States, times and image counts stay, because
+    quotas depend on them. Active jobs are skipped: cancel them first. The caller deletes images on
+    disk and messages in Discord.
     """
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND erased_at IS NULL "
@@ -183,7 +182,7 @@ def erase_author_data(
         (author_id, *TERMINAL),
     ).fetchall()
     for row in rows:
-        job = _without_words(load_job(row))
+        job = _erase_texts(load_job(row))
         connection.execute(
             "UPDATE jobs SET request = ?, snapshot = ?, token = NULL, token_expires_at = NULL, "
             "author_roles = '[]', erased_at = ? WHERE id = ?",
@@ -192,7 +191,7 @@ def erase_author_data(
     return tuple(row["id"] for row in rows)
 
 
-def _without_words(job: Job) -> Job:
+def _erase_texts(job: Job) -> Job:
     request = replace(
         job.request, prompt=ERASED_PROMPT, negative="", author=Author(job.request.author.id, "")
     )
@@ -206,55 +205,55 @@ def _credits(amount: Decimal | None) -> str | None:
 
 
 class JobRepository:
-    """Reads jobs as of the last commit, without waiting for the writer."""
+    """Read jobs as of the last commit, without waiting for the writer."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def get(self, job_id: str) -> Job | None:
-        """The job with exactly this id."""
+        """Return the job with this id."""
         return await self._database.read(job_queries.job_by_id(job_id))
 
     async def by_interaction(self, interaction_id: int) -> Job | None:
-        """The job that this interaction was accepted as."""
+        """Return the job that this interaction made."""
         return await self._database.read(job_queries.job_by_interaction(interaction_id))
 
     async def interaction(self, job_id: str) -> InteractionRef | None:
-        """Where the job came from; None for the command line and after erasure."""
+        """Return the interaction of a job; None for the command line and after erasure."""
         return await self._database.read(job_queries.interaction(job_id))
 
     async def mac_key(self, job_id: str) -> bytes | None:
-        """The key that authenticates the markers in this job's log."""
+        """Return the key that authenticates the markers in the job's log."""
         return await self._database.read(job_queries.mac_key(job_id))
 
     async def unfinished(self) -> tuple[Job, ...]:
-        """Every job that has not ended, the oldest first."""
+        """Return every job that has not ended, oldest first."""
         rows = await self._database.read(job_queries.unfinished_rows())
         found: list[Job] = []
-        for start in range(0, len(rows), _LOADED_AT_ONCE):
-            found.extend(load_job(row) for row in rows[start : start + _LOADED_AT_ONCE])
+        for start in range(0, len(rows), _LOAD_CHUNK_SIZE):
+            found.extend(load_job(row) for row in rows[start : start + _LOAD_CHUNK_SIZE])
             # Thousands of jobs must not keep the event loop from answering Discord.
             await asyncio.sleep(0)
         return tuple(found)
 
     async def unfinished_of(self, author_id: int) -> tuple[Job, ...]:
-        """A member's jobs that have not ended, the oldest first."""
+        """Return a member's jobs that have not ended, oldest first."""
         return await self._database.read(job_queries.unfinished_of(author_id))
 
     async def waiting(self) -> tuple[QueuedJob, ...]:
-        """The line, the oldest first."""
+        """Return the queued jobs, oldest first."""
         return await self._database.read(job_queries.waiting())
 
     async def running(self) -> tuple[ActiveJob, ...]:
-        """Every job whose turn has come and which has not ended, the oldest first."""
+        """Return every job that was scheduled and has not ended, oldest first."""
         return await self._database.read(job_queries.in_flight())
 
     async def counts(self, author_id: int) -> QueueCounts:
-        """How many jobs are waiting and in flight, of one member and of all."""
+        """Return how many jobs are queued and active, of one member and in total."""
         return await self._database.read(job_queries.counts(author_id))
 
     async def last_started(self) -> dict[int, datetime]:
-        """When each member who has a waiting job last had a turn; without those who never had."""
+        """Return when a job of each member with queued jobs was last scheduled, if ever."""
         return await self._database.read(job_queries.last_started())
 
     async def history(
@@ -264,34 +263,34 @@ class JobRepository:
         limit: int = 25,
         before_id: str | None = None,
     ) -> tuple[Job, ...]:
-        """A member's jobs, the newest first, older than ``before_id``; in one server or in all."""
+        """Return a member's jobs older than ``before_id``, newest first; None is every server."""
         query = job_queries.history(author_id, guild_id, limit, before_id)
         return await self._database.read(query)
 
     async def of_channel(self, channel_id: int, states: Collection[JobState]) -> tuple[Job, ...]:
-        """The jobs of a channel that are in one of ``states``, the oldest first."""
+        """Return a channel's jobs that are in one of ``states``, oldest first."""
         return await self._database.read(job_queries.jobs_in_channel(channel_id, states))
 
     async def prefix(self, id_prefix: str, limit: int = 25) -> tuple[Job, ...]:
-        """The jobs whose id begins like this, in order of id."""
+        """Return the jobs whose id starts with ``id_prefix``, ordered by id."""
         return await self._database.read(job_queries.jobs_by_id_prefix(id_prefix, limit))
 
     async def kept(self, since: datetime) -> tuple[Job, ...]:
-        """The jobs, finished since a moment, whose result no place has taken, the oldest first."""
+        """Return the jobs finished since ``since`` whose result was not delivered, oldest first."""
         return await self._database.read(job_queries.undelivered(KEPT, since))
 
     async def run_times(self, limit: int = 40) -> RuntimeHistory:
-        """How long the latest finished jobs held their slot, the newest last."""
+        """Return how long the latest finished jobs held their slot, newest last."""
         return await self._database.read(job_queries.run_times(limit))
 
     async def spent(self, guild_id: int | None, since: datetime) -> Decimal:
-        """Credits spent or promised by a server, or by all, since a moment."""
+        """Return the credits spent or reserved since ``since`` by a server, or by all."""
         return await self._database.read(job_queries.credits_spent(guild_id, since))
 
     async def credits(self, job_id: str) -> JobCost:
-        """What a job may cost and did cost, as far as that is known."""
+        """Return a job's maximum price, cost and refund, as far as known."""
         return await self._database.read(job_queries.job_cost(job_id))
 
     async def unsettled(self) -> tuple[Job, ...]:
-        """The ended jobs that were priced and whose cost is not known yet."""
+        """Return the ended jobs that have a price and no cost yet."""
         return await self._database.read(job_queries.jobs_without_cost())

@@ -1,9 +1,8 @@
-"""The ledger of images: who reserved, used, got back or was given how many. Entries are never
-changed. Knows one table; how many images a member may make is decided by ``bot.domain.quota``.
+"""Store the quota ledger: images reserved, settled, refunded and granted. Entries never change.
 
-A job is reserved once when it is accepted, and then settled once (with what was really made) or
-refunded once; the database itself refuses anything else, so repeating a call after a crash is safe.
-A reset makes every earlier entry of that member, grants included, count no more.
+Images are reserved once when a job is accepted, then settled once (as many as were really made) or
+refunded once. The database refuses anything else, so repeating a call after a crash is safe. After
+a reset, a member's earlier entries, including grants, no longer count.
 """
 
 from __future__ import annotations
@@ -26,7 +25,7 @@ _NEVER: Final = 2**63 - 1  # above every row id
 
 @dataclass(frozen=True, slots=True)
 class LedgerEntry:
-    """One line of the ledger; ``actor_id`` is 0 where the bot itself acted."""
+    """One ledger entry; ``actor_id`` is 0 for the bot itself."""
 
     id: int
     at: datetime
@@ -42,7 +41,7 @@ class LedgerEntry:
 
 @dataclass(frozen=True, slots=True)
 class MemberTotals:
-    """All images of one member: held by open jobs, made, given back, granted by moderators."""
+    """A member's images in total: reserved by active jobs, settled, refunded, granted."""
 
     guild_id: int
     user_id: int
@@ -53,7 +52,7 @@ class MemberTotals:
 
 
 def usage_query(guild_id: int, user_id: int, since: datetime) -> Query[QuotaUsage]:
-    """What a member was charged from ``since`` on, and the grants that had not expired by then."""
+    """Select a member's charges since ``since`` and the grants that had not expired by then."""
     moment = to_timestamp(since)
     return Query(_USAGE, (guild_id, user_id, moment, moment), _shape_usage)
 
@@ -61,7 +60,7 @@ def usage_query(guild_id: int, user_id: int, since: datetime) -> Query[QuotaUsag
 def history(
     guild_id: int, user_id: int, limit: int, before: int | None
 ) -> Query[tuple[LedgerEntry, ...]]:
-    """A member's entries, the newest first, older than the entry ``before``."""
+    """Select a member's entries older than the entry ``before``, newest first."""
     sql = """
         SELECT * FROM ledger WHERE guild_id = ? AND user_id = ? AND id < ?
         ORDER BY id DESC LIMIT ?
@@ -70,12 +69,12 @@ def history(
 
 
 def balances(guild_id: int) -> Query[tuple[MemberTotals, ...]]:
-    """All members of a server who are in the ledger, those who made most first."""
+    """Select the totals of a server's members, most images settled first."""
     return Query(_BALANCES, (guild_id,), _balances)
 
 
 def inconsistencies() -> Query[tuple[str, ...]]:
-    """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
+    """Select the contradictions between jobs and ledger, as sentences."""
     return Query(_FAULTS, tuple(TERMINAL), _sentences)
 
 
@@ -110,8 +109,7 @@ WHERE opening.guild_id = ? AND opening.kind IN ('reserve', 'grant')
 GROUP BY opening.guild_id, opening.user_id ORDER BY settled DESC, opening.user_id
 """
 
-# At most one opening and one closing per job is the unique indexes' promise; here it is whether
-# they are there when they should be.
+# The unique indexes ensure at most one opening and one closing per job. This finds those missing.
 _FAULTS = f"""
 SELECT jobs.id, jobs.state, opening.id IS NOT NULL AS opened, closing.kind AS closed,
     jobs.state IN ({placeholders(len(TERMINAL))}) AS ended
@@ -171,7 +169,7 @@ def _sentences(rows: Sequence[sqlite3.Row]) -> tuple[str, ...]:
 
 
 def reserve(connection: sqlite3.Connection, job: Job) -> bool:
-    """Charge a new job's images from the moment it was created; False if that was done before."""
+    """Reserve a new job's images as of its creation; return False if that was done before."""
     request = job.request
     cursor = connection.execute(
         """
@@ -191,9 +189,10 @@ def reserve(connection: sqlite3.Connection, job: Job) -> bool:
 
 
 def settle(connection: sqlite3.Connection, job_id: str, *, images: int, at: datetime) -> bool:
-    """Turn a reservation into a charge of ``images``, at most what was reserved.
+    """Turn a reservation into a charge of ``images``.
 
-    False if the job is settled or refunded already, or was never reserved.
+    Return False if the job is settled or refunded already, or was never reserved. Raises ValueError
+    for more images than reserved.
     """
     sql = "SELECT images FROM ledger WHERE job_id = ? AND kind = 'reserve'"
     reserved = connection.execute(sql, (job_id,)).fetchone()
@@ -210,9 +209,9 @@ def refund(
     actor_id: int = 0,
     reason: str = "",
 ) -> bool:
-    """Give all reserved images back.
+    """Refund all reserved images.
 
-    False if the job is settled or refunded already, or was never reserved.
+    Return False if the job is settled or refunded already, or was never reserved.
     """
     return _close(connection, job_id, "refund", None, at, actor_id, reason)
 
@@ -249,7 +248,7 @@ def grant(
     reason: str,
     at: datetime,
 ) -> None:
-    """Raise a member's allowance by ``images`` until ``expires_at``, or until a reset."""
+    """Raise a member's quota by ``images`` until ``expires_at``, or until a reset."""
     connection.execute(
         """
         INSERT INTO ledger (at, guild_id, user_id, kind, images, expires_at, actor_id, reason)
@@ -268,7 +267,7 @@ def reset(
     reason: str,
     at: datetime,
 ) -> None:
-    """Let a member start afresh: what was charged and granted before counts no more."""
+    """Reset a member's quota: earlier charges and grants no longer count."""
     connection.execute(
         """
         INSERT INTO ledger (at, guild_id, user_id, kind, images, actor_id, reason)
@@ -281,7 +280,7 @@ def reset(
 def usage(
     connection: sqlite3.Connection, guild_id: int, user_id: int, since: datetime
 ) -> QuotaUsage:
-    """What a member was charged from ``since`` on, and the grants that had not expired by then.
+    """Return a member's charges since ``since`` and the grants that had not expired by then.
 
     A charge counts from its reservation, whenever it was settled.
     """
@@ -289,31 +288,31 @@ def usage(
 
 
 def find_inconsistencies(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
+    """Return the contradictions between jobs and ledger, as sentences; empty if there are none."""
     return inconsistencies().run(connection)
 
 
 class LedgerRepository:
-    """Reads the ledger as of the last commit; decisions use ``usage`` inside their transaction."""
+    """Read the ledger as of the last commit; decisions call ``usage`` in their transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def usage(self, guild_id: int, user_id: int, since: datetime) -> QuotaUsage:
-        """What a member was charged from ``since`` on, and the grants not expired by then."""
+        """Return a member's charges since ``since`` and the grants not expired by then."""
         return await self._database.read(usage_query(guild_id, user_id, since))
 
     async def history(
         self, guild_id: int, user_id: int, limit: int = 25, before: int | None = None
     ) -> tuple[LedgerEntry, ...]:
-        """A member's entries, the newest first; ``before`` is the id of the last one shown."""
+        """Return a member's entries, newest first; ``before`` is the id of the last one shown."""
         query = history(guild_id, user_id, limit, before)
         return await self._database.read(query)
 
     async def balances(self, guild_id: int) -> tuple[MemberTotals, ...]:
-        """All members of a server who are in the ledger, those who made most first."""
+        """Select the totals of a server's members, most images settled first."""
         return await self._database.read(balances(guild_id))
 
     async def check(self) -> tuple[str, ...]:
-        """What is wrong between jobs and ledger, as sentences; empty if every image adds up."""
+        """Return the contradictions between jobs and ledger, as sentences; empty if none."""
         return await self._database.read(inconsistencies())

@@ -1,9 +1,9 @@
-"""Locks on the data folder, held by processes and given back by the kernel when they end.
+"""Lock the data folder between processes; the kernel releases the locks when a process ends.
 
-``bot.lock`` is held by the one bot that works on the folder. ``database.lock`` is shared by every
-process that has the database open, the command line's included, and held alone by what exchanges
-the file. Both are ``flock`` on files that stay, which hold no secret; a process that a bot starts
-does not inherit them. Knows no SQL.
+``bot.lock`` is held by the one bot that uses the folder. ``database.lock`` is shared by every
+process that has the database open, including the command line, and held exclusively while
+``gridbrush restore`` replaces the file. Both use ``flock`` on files that stay and hold no secret.
+Child processes do not inherit them.
 """
 
 from __future__ import annotations
@@ -44,16 +44,16 @@ class Holder:
 
 @contextlib.contextmanager
 def bot_lock(folder: Path, what: str, at: datetime) -> Iterator[None]:
-    """Hold ``folder`` as its bot; ``what`` and ``at`` say to others who does, and since when.
+    """Lock ``folder`` as its bot; ``what`` and ``at`` tell others who holds it and since when.
 
-    Raises FolderInUse at once if another process holds it. Blocking, and short.
+    Raises FolderInUse at once if another process holds it. Blocks briefly.
     """
     with _locked(folder / BOT, fcntl.LOCK_EX) as descriptor:
         if descriptor is None:
             raise FolderInUse(
                 str(folder),
-                f"a bot works on this folder already ({holder(folder) or 'it does not say which'})",
-                "Stop that one first; or start this one with --standby, to take over when it ends.",
+                f"a bot already uses this folder ({holder(folder) or 'unknown'})",
+                "Stop that one first, or start this one with --standby to take over when it ends.",
             )
         own = Holder(os.getpid(), socket.gethostname(), what, at.isoformat(timespec="seconds"))
         os.ftruncate(descriptor, 0)
@@ -63,9 +63,9 @@ def bot_lock(folder: Path, what: str, at: datetime) -> Iterator[None]:
 
 @contextlib.contextmanager
 def database_lock(folder: Path, *, alone: bool = False) -> Iterator[None]:
-    """Share the database in ``folder`` with other processes, or have it ``alone``.
+    """Share the database in ``folder`` with other processes, or lock it for this one (``alone``).
 
-    Raises FolderInUse at once if that cannot be. Blocking, and short.
+    Raises FolderInUse at once if the lock is taken. Blocks briefly.
     """
     kind = fcntl.LOCK_EX if alone else fcntl.LOCK_SH
     with _locked(folder / DATABASE, kind) as descriptor:
@@ -75,12 +75,12 @@ def database_lock(folder: Path, *, alone: bool = False) -> Iterator[None]:
             problem = "the database is in use by another gridbrush command"
             raise FolderInUse(str(folder), problem, "Wait until it has ended, or end it.")
         else:
-            problem = "the database is being exchanged by gridbrush restore"
+            problem = "the database is being replaced by gridbrush restore"
             raise FolderInUse(str(folder), problem, "Try again when that has ended.")
 
 
 def holder(folder: Path) -> Holder | None:
-    """Who holds, or held last, the bot's lock; None if nobody has said so."""
+    """Return who holds, or last held, the bot's lock; None if unknown."""
     try:
         return Holder(**json.loads((folder / BOT).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
@@ -89,7 +89,7 @@ def holder(folder: Path) -> Holder | None:
 
 @contextlib.contextmanager
 def _locked(path: Path, kind: int) -> Iterator[int | None]:
-    """The descriptor of the locked file, or None if another process holds it."""
+    """Lock the file and yield its descriptor, or None if another process holds the lock."""
     try:
         descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     except OSError as error:

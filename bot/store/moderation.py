@@ -1,7 +1,7 @@
-"""What moderators forbid: words, and members. Knows two tables; matching is ``bot.domain.word_filter``'.
+"""Store what moderators forbid: words and blocked members.
 
-Functions that take a connection belong inside ``Database.write``; the class ``ModerationRepository`` reads
-from outside.
+Functions that take a connection belong inside ``Database.write``; ``ModerationRepository`` reads
+the last commit. Words are matched by ``bot.domain.word_filter``.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from bot.store.serialization import parse_timestamp, to_timestamp
 
 @dataclass(frozen=True, slots=True)
 class ScopedWordRule:
-    """A word rule and where it holds: one channel, or (None) the whole server."""
+    """A word rule and its scope: one channel, or the whole server (None)."""
 
     rule: WordRule
     channel_id: int | None
@@ -26,7 +26,7 @@ class ScopedWordRule:
 
 @dataclass(frozen=True, slots=True)
 class MemberBlock:
-    """A member who may not make pictures; ``until`` None: until somebody lifts it."""
+    """A member who may not request images; ``until`` None is until unblocked."""
 
     user_id: int
     until: datetime | None
@@ -41,7 +41,7 @@ def add_word_rule(
     whole_word: bool = True,
     channel_id: int | None = None,
 ) -> WordRule:
-    """Forbid ``pattern`` from now on; the rule with its new id, which is never used again."""
+    """Forbid ``pattern`` and return the rule; its id is never reused."""
     cursor = connection.execute(
         "INSERT INTO word_rules (guild_id, channel_id, pattern, whole_word) VALUES (?, ?, ?, ?)",
         (guild_id, channel_id, pattern, int(whole_word)),
@@ -51,7 +51,7 @@ def add_word_rule(
 
 
 def remove_word_rule(connection: sqlite3.Connection, guild_id: int, rule_id: int) -> bool:
-    """Remove a rule of this server; False if it has none with this id."""
+    """Remove a server's rule and return whether there was one with this id."""
     cursor = connection.execute(
         "DELETE FROM word_rules WHERE guild_id = ? AND id = ?", (guild_id, rule_id)
     )
@@ -61,12 +61,12 @@ def remove_word_rule(connection: sqlite3.Connection, guild_id: int, rule_id: int
 def word_rules_in(
     connection: sqlite3.Connection, guild_id: int, channel_id: int
 ) -> tuple[WordRule, ...]:
-    """The rules that hold in a channel: its own and the server's, as this transaction sees them."""
+    """Return a channel's rules, including the server's, as seen by the transaction."""
     return _rules_in(guild_id, channel_id).run(connection)
 
 
 def block(connection: sqlite3.Connection, guild_id: int, member: MemberBlock) -> None:
-    """Block a member, in place of an earlier block."""
+    """Block a member, replacing an earlier block."""
     connection.execute(
         "INSERT INTO blocks (guild_id, user_id, until, reason) VALUES (?, ?, ?, ?) "
         "ON CONFLICT (guild_id, user_id) DO UPDATE SET until = excluded.until, "
@@ -76,7 +76,7 @@ def block(connection: sqlite3.Connection, guild_id: int, member: MemberBlock) ->
 
 
 def unblock(connection: sqlite3.Connection, guild_id: int, user_id: int) -> bool:
-    """Lift a block; False if there is none."""
+    """Unblock a member and return whether they were blocked."""
     cursor = connection.execute(
         "DELETE FROM blocks WHERE guild_id = ? AND user_id = ?", (guild_id, user_id)
     )
@@ -86,31 +86,31 @@ def unblock(connection: sqlite3.Connection, guild_id: int, user_id: int) -> bool
 def blocked(
     connection: sqlite3.Connection, guild_id: int, user_id: int, now: datetime
 ) -> MemberBlock | None:
-    """The block that holds for a member at ``now``, as this transaction sees it."""
+    """Return a member's block that is valid at ``now``, as seen by the transaction."""
     return _block_of(guild_id, user_id, now).run(connection)
 
 
 class ModerationRepository:
-    """Reads word rules and blocks as of the last commit."""
+    """Read word rules and blocks as of the last commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def word_rules(self, guild_id: int) -> tuple[ScopedWordRule, ...]:
-        """All word rules of a server, the oldest first."""
+        """Return a server's word rules, oldest first."""
         sql = "SELECT * FROM word_rules WHERE guild_id = ? ORDER BY id"
         return await self._database.read(Query(sql, (guild_id,), _placed))
 
     async def word_rules_in(self, guild_id: int, channel_id: int) -> tuple[WordRule, ...]:
-        """The rules that hold in a channel: its own and the server's."""
+        """Return a channel's rules, including the server's."""
         return await self._database.read(_rules_in(guild_id, channel_id))
 
     async def blocked(self, guild_id: int, user_id: int, now: datetime) -> MemberBlock | None:
-        """The block that holds for a member at ``now``."""
+        """Return a member's block that is valid at ``now``."""
         return await self._database.read(_block_of(guild_id, user_id, now))
 
     async def blocks(self, guild_id: int, now: datetime) -> tuple[MemberBlock, ...]:
-        """Every block of a server that holds at ``now``."""
+        """Return a server's blocks that are valid at ``now``."""
         sql = """
             SELECT * FROM blocks WHERE guild_id = ? AND (until IS NULL OR until > ?)
             ORDER BY user_id

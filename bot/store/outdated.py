@@ -1,4 +1,4 @@
-"""A database older than what has happened since, and the newer one beside it. Everything blocks."""
+"""Read and rewrite databases for a restore: the newer one and the older copy. Everything blocks."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class Present:
 
 
 def read_present(path: Path) -> Present | None:
-    """What the database at ``path`` says; None if there is none, or none to be believed."""
+    """Return the jobs and messages in the database at ``path``; None if missing or damaged."""
     if not path.is_file():
         return None
     try:
@@ -46,7 +46,7 @@ def read_present(path: Path) -> Present | None:
 
 @contextlib.contextmanager
 def rewriting(path: Path) -> Iterator[sqlite3.Connection]:
-    """One transaction on a database that nobody else has open."""
+    """Open a database that nobody else has open, for one transaction."""
     with closing(sqlite3.connect(path, isolation_level=None)) as connection:
         connection.row_factory = sqlite3.Row
         connection.execute("PRAGMA foreign_keys = ON")
@@ -56,12 +56,12 @@ def rewriting(path: Path) -> Iterator[sqlite3.Connection]:
 
 
 def all_ids(connection: sqlite3.Connection) -> set[str]:
-    """The ids of all jobs."""
+    """Return the ids of all jobs."""
     return {row["id"] for row in _rows(connection, "id FROM jobs")}
 
 
 def unfinished(connection: sqlite3.Connection) -> list[Job]:
-    """Every job that has not ended, the oldest first."""
+    """Return every job that has not ended, oldest first."""
     return [load_job(row) for row in job_queries.unfinished_rows().run(connection)]
 
 

@@ -1,7 +1,7 @@
-"""A Job as two pieces of JSON and three columns, and back, without loss.
+"""Convert jobs to columns and JSON and back, without loss.
 
-``request`` never changes after acceptance; the snapshot holds the rest of the job except what the
-row has columns for (id, state and times). It knows the Job and its parts, and no SQL.
+``request`` never changes after acceptance; ``snapshot`` holds the rest of the job except what has
+its own column (id, state and times).
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ def to_timestamp(moment: datetime) -> str: ...
 @overload
 def to_timestamp(moment: datetime | None) -> str | None: ...
 def to_timestamp(moment: datetime | None) -> str | None:
-    """The moment as the database keeps it; raises ValueError if it has no time zone."""
+    """Format a time for the database. Raises ValueError if it has no time zone."""
     if moment is None:
         return None
     if moment.utcoffset() is None:
@@ -38,12 +38,12 @@ def parse_timestamp(text: str) -> datetime: ...
 @overload
 def parse_timestamp(text: str | None) -> datetime | None: ...
 def parse_timestamp(text: str | None) -> datetime | None:
-    """The aware UTC moment that ``to_text`` wrote."""
+    """Parse what ``to_timestamp`` wrote into an aware UTC time."""
     return None if text is None else datetime.fromisoformat(text).astimezone(UTC)
 
 
 COLUMNS: Final = "id, state, created_at, started_at, ended_at, request, snapshot"
-"""What ``load_job`` needs of a row of ``jobs``."""
+"""The columns of ``jobs`` that ``load_job`` needs."""
 
 _KEYS: Final = frozenset(
     {"handle", "rows", "grid", "cause", "sentence", "cancelled_by", "collected", "rung", "result"}
@@ -51,12 +51,12 @@ _KEYS: Final = frozenset(
 
 
 def dump_request(request: Request) -> str:
-    """The request as compact JSON, in ASCII, whatever a prompt contains."""
+    """Return the request as compact ASCII JSON, whatever the prompt contains."""
     return _json(request.to_dict())
 
 
 def dump_job(job: Job) -> str:
-    """The snapshot: everything of the job that has no column, as compact JSON."""
+    """Return the snapshot as compact JSON: all of the job that has no column."""
     return _json(
         {
             "handle": job.handle and [job.handle.backend, job.handle.id],
@@ -84,7 +84,7 @@ def dump_job(job: Job) -> str:
 
 
 def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
-    """The job in a row with COLUMNS; raises ConfigError if it is not what this code writes."""
+    """Return the job in a row with COLUMNS. Raises ConfigError if it cannot be read."""
     try:
         snapshot = json.loads(row["snapshot"])
         if snapshot.keys() != _KEYS:
@@ -116,7 +116,7 @@ def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
 
 @lru_cache(maxsize=1024)
 def _load_request(text: str) -> Request:
-    """A job is read at each of its changes, its request never changes, and reading it is dear."""
+    """Parse a stored request. Cached: jobs are read often, and their requests never change."""
     return Request.from_dict(json.loads(text))
 
 
@@ -134,7 +134,7 @@ def _load_row(
 
 
 def _dump_painted(painted: Painted) -> list[object]:
-    """In the order of its fields; rows stored before there were any end without it."""
+    """Return the fields in order; rows stored by older versions end without them."""
     return [painted.engine, painted.model, painted.steps, painted.guidance, painted.negative]
 
 

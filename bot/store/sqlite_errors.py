@@ -16,17 +16,17 @@ from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 RESTORE_HINT = (
     "Stop the bot and run `gridbrush restore`: it lists the backups and puts one in place"
 )
-_TROUBLES = {
+_PROBLEMS = {
     sqlite3.SQLITE_BUSY: (
-        "the database is held by another program",
+        "the database is locked by another program",
         "End the other program (a second bot, a SQLite shell with an open transaction)",
     ),
     sqlite3.SQLITE_LOCKED: (
-        "the database is held by another program",
+        "the database is locked by another program",
         "End the other program (a second bot, a SQLite shell with an open transaction)",
     ),
     sqlite3.SQLITE_PROTOCOL: (
-        "the database is held by another program",
+        "the database is locked by another program",
         "End the other program (a second bot, a SQLite shell with an open transaction)",
     ),
     sqlite3.SQLITE_READONLY: (
@@ -49,9 +49,9 @@ _TROUBLES = {
     sqlite3.SQLITE_CORRUPT: ("the database is damaged", RESTORE_HINT),
     sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", RESTORE_HINT),
 }
-_HELD = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
-_DAMAGED = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
-_DISK = {
+_LOCKED_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
+_DISK_CAUSES = {
     errno.ENOSPC: "the disk is full",
     errno.EDQUOT: "the disk quota is used up",
     errno.EFBIG: "a file may not grow any further",
@@ -65,52 +65,52 @@ _DISK = {
 }
 
 
-def kind_of(error: sqlite3.Error) -> int:
+def primary_code(error: sqlite3.Error) -> int:
     """Return the primary result code: the low byte; the rest tells variants apart."""
     return int(getattr(error, "sqlite_errorcode", 0)) & 0xFF
 
 
 def is_held(error: sqlite3.Error) -> bool:
     """Return whether another connection holds the database, which is normal for a moment."""
-    return kind_of(error) in _HELD
+    return primary_code(error) in _LOCKED_CODES
 
 
 def map_sqlite_error(error: sqlite3.Error, path: Path) -> Exception:
-    """The ConfigError to raise in place of ``error``, or ``error`` itself if it is a defect."""
-    trouble = _TROUBLES.get(kind_of(error))
-    if trouble is None:
+    """Return the ConfigError for ``error``, or ``error`` itself if it is a bug."""
+    known = _PROBLEMS.get(primary_code(error))
+    if known is None:
         return error
-    problem, hint = trouble
+    problem, hint = known
     return ConfigError(str(path), f"{problem} ({error})", hint + ".")
 
 
 def explain_open(error: sqlite3.Error, path: Path) -> Exception:
-    """Return what to raise in place of ``error`` once the database is open.
+    """Return what to raise instead of ``error`` once the database is open.
 
-    StoreUnavailable for what passes, StoreDamaged for what does not, ``error`` itself for a defect.
+    StoreUnavailable for an outage, StoreDamaged for a damaged file, ``error`` itself for a bug.
     """
-    trouble = _TROUBLES.get(kind_of(error))
-    if trouble is None:
+    known = _PROBLEMS.get(primary_code(error))
+    if known is None:
         return error
-    problem, hint = trouble
-    if kind_of(error) in _DAMAGED:
+    problem, hint = known
+    if primary_code(error) in _DAMAGED_CODES:
         return StoreDamaged(str(path), f"{problem} ({error})", hint + ".")
     return StoreUnavailable(problem)
 
 
 def explain_disk(error: OSError) -> StoreUnavailable | None:
-    """Return StoreUnavailable if the disk or the folder is the trouble, None for anything else."""
-    cause = _DISK.get(error.errno or 0)
+    """Return StoreUnavailable if the disk or the folder is the cause, else None."""
+    cause = _DISK_CAUSES.get(error.errno or 0)
     return None if cause is None else StoreUnavailable(cause)
 
 
 @contextmanager
 def disk_faults() -> Iterator[None]:
-    """Raise StoreUnavailable in place of an OSError that waiting can help."""
+    """Raise StoreUnavailable instead of an OSError that may pass."""
     try:
         yield
     except OSError as error:
-        fault = explain_disk(error)
-        if fault is None:
+        reason = explain_disk(error)
+        if reason is None:
             raise
-        raise fault from error
+        raise reason from error

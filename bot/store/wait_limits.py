@@ -1,7 +1,7 @@
-"""How long a caller waits for a store that cannot be used: for ever, or until an answer is due.
+"""Limit how long a task waits for a store that is unavailable.
 
-Background work waits for as long as it takes, so that nothing ends because of a full disk. Whoever
-answers a member limits the waits of the current task: Discord wants its answer within 3 seconds.
+Background work waits for as long as it takes, so a full disk ends nothing. Tasks that answer a
+member limit their waits: Discord requires the first response within 3 seconds.
 """
 
 from __future__ import annotations
@@ -20,8 +20,8 @@ log = logging.getLogger(__name__)
 
 Result = TypeVar("Result")
 
-ANSWER_SECONDS: Final = 2.0
-PAUSES: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
+RESPONSE_TIMEOUT_S: Final = 2.0
+RETRY_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts. The last one repeats."""
 
 _max_wait_s: ContextVar[float | None] = ContextVar("max_wait_s", default=None)
@@ -29,22 +29,22 @@ _max_wait_s: ContextVar[float | None] = ContextVar("max_wait_s", default=None)
 
 def pause_after(attempt: int) -> float:
     """Return the seconds to wait after the failed ``attempt``, counted from 0."""
-    return delay_after(PAUSES, attempt)
+    return delay_after(RETRY_DELAYS_S, attempt)
 
 
 def max_wait_s() -> float | None:
-    """Return how long the current task may wait for the store; None for ever."""
+    """Return the seconds that the current task may wait for the store; None for no limit."""
     return _max_wait_s.get()
 
 
-def limit_waits(seconds: float = ANSWER_SECONDS) -> None:
+def limit_waits(seconds: float = RESPONSE_TIMEOUT_S) -> None:
     """Limit every wait for the store in the rest of the current task."""
     _max_wait_s.set(seconds)
 
 
 @contextmanager
 def waits_limited(seconds: float | None) -> Iterator[None]:
-    """Limit the waits inside the block; None lifts a limit."""
+    """Limit the waits inside the block to ``seconds``; None removes the limit."""
     token = _max_wait_s.set(seconds)
     try:
         yield
@@ -59,10 +59,10 @@ async def outlast(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     job: str = "",
 ) -> Result:
-    """Return what ``act`` returns, after as many attempts as the disk needs.
+    """Call ``act`` until it does not raise StoreUnavailable, and return its result.
 
-    ``what`` names it in the log, which says once that it waits and once that it goes on. Raises
-    StoreUnavailable at once in a task whose waits are limited. ``act`` must be idempotent.
+    ``what`` names it in the log, once when it has to wait and once when it continues. ``act`` must
+    be idempotent. Raises StoreUnavailable at once in a task whose waits are limited.
     """
     attempt = 0
     while True:
@@ -77,5 +77,5 @@ async def outlast(
             attempt += 1
         else:
             if attempt:
-                log.warning("%s goes on", what, extra={"job": job} if job else None)
+                log.warning("%s continues", what, extra={"job": job} if job else None)
             return result

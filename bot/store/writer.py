@@ -1,13 +1,10 @@
-"""The single writer: one thread that owns the writing connection and commits for many at once.
+"""Write to the database from one thread that commits for many callers at once.
 
-The house reads through aiosqlite, but writes through this. Every durable commit costs one fsync,
-and what decides the number of accepts per second is how many callers share it. aiosqlite hands
-over one statement at a time, so a transaction of five statements is five trips between threads with
-the write lock held, and two callers cannot share a commit. Here a whole transaction travels as one
-function; the thread runs all that have gathered, each under a SAVEPOINT, commits once, and only
-then tells the callers. A call that raises is rolled back alone.
-
-It knows nothing of tables, paths or migrations.
+Reads use aiosqlite, writes use this. Every durable commit costs one fsync, so throughput depends on
+how many callers share it. aiosqlite hands over one statement at a time: five statements are five
+round trips between threads with the write lock held, and callers cannot share a commit. Here a
+transaction is one function. The thread runs all that are queued, each under a SAVEPOINT, commits
+once, and then resolves the callers' futures. A function that raises is rolled back alone.
 """
 
 from __future__ import annotations
@@ -25,19 +22,19 @@ from bot.store.sqlite_errors import is_held
 from bot.store.wait_limits import pause_after
 
 _MAX_CALLS_PER_COMMIT = 128
-_HELD_TRIES = 5
-"""Another program may hold the database for so many attempts before that counts as a trouble."""
-_NO_ANSWER = "the database does not answer"
+_MAX_LOCKED_ATTEMPTS = 5
+"""How many attempts another program may lock the database before that counts as an outage."""
+_TIMEOUT_CAUSE = "the database does not answer"
 
 Later: TypeAlias = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
 
 
 @dataclass(slots=True, eq=False)
 class WriteRequest:
-    """One function to run inside a transaction, and the future its caller waits on.
+    """A function to run in a transaction, and the future of its caller.
 
-    ``taken`` while an attempt to commit it is under way, ``expired`` once its deadline has passed;
-    both change under the writer's lock.
+    ``taken`` is set while an attempt to commit it is in progress, ``expired`` once its deadline has
+    passed; both change under the writer's lock.
     """
 
     function: Callable[[sqlite3.Connection], Any]
@@ -47,19 +44,19 @@ class WriteRequest:
 
 
 class _Stop:
-    """The last thing in the inbox."""
+    """The last item in the inbox."""
 
 
 _Work: TypeAlias = tuple[WriteRequest, ...] | _Stop
-_Answer: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
+_Outcome: TypeAlias = tuple["asyncio.Future[Any]", Any, BaseException | None]
 
 
 class Writer:
-    """Takes work from the event loop's thread only; ``explain`` translates SQLite's errors.
+    """Run submitted functions in one thread. Call its methods in the event loop's thread only.
 
-    ``probe`` is a trial write, for when nobody else wants to write while the store is unavailable.
-    ``on_change`` is told, in the loop's thread, the cause when that begins, and "" when it is over.
-    ``later`` calls a function after so many seconds, by default the loop does.
+    ``explain`` translates SQLite's errors. ``probe`` is a test write for when nobody else writes
+    while the store is unavailable. ``on_change`` gets, in the loop's thread, the cause when an
+    outage starts and "" when it ends. ``later`` replaces ``loop.call_later``.
     """
 
     def __init__(
@@ -90,11 +87,11 @@ class Writer:
     def submit(
         self, function: Callable[[sqlite3.Connection], Any], max_wait_s: float | None = None
     ) -> asyncio.Future[Any]:
-        """Run ``function`` in a transaction; its result comes only after the commit.
+        """Queue ``function`` for a transaction and return the future of its committed result.
 
-        What is submitted in the same turn of the event loop shares one commit. After ``max_wait_s``
-        the future fails with StoreUnavailable, unless the commit is under way: then its outcome
-        decides. ``function`` may be run several times, and takes effect once.
+        Functions submitted in the same iteration of the event loop share one commit. After
+        ``max_wait_s`` the future fails with StoreUnavailable, unless the commit is in progress:
+        then its outcome decides. ``function`` may run several times, but takes effect once.
         """
         future: asyncio.Future[Any] = self._loop.create_future()
         if not self._gathered:
@@ -107,9 +104,9 @@ class Writer:
         return future
 
     async def aclose(self) -> None:
-        """Finish what was submitted, then close the connection.
+        """Finish pending calls, then close the connection.
 
-        While the store is unavailable, what waits is tried once more and then given up.
+        While the store is unavailable, pending calls are tried once more and then fail.
         """
         self._flush()
         self._closing.set()
@@ -117,7 +114,7 @@ class Writer:
         await asyncio.to_thread(self._thread.join)
 
     def _flush(self) -> None:
-        # In slices, so that one flood cannot delay every answer in it until its very end.
+        # In chunks, so that a flood of calls does not delay all their results until its end.
         for start in range(0, len(self._gathered), _MAX_CALLS_PER_COMMIT):
             self._inbox.put(tuple(self._gathered[start : start + _MAX_CALLS_PER_COMMIT]))
         self._gathered.clear()
@@ -126,9 +123,9 @@ class Writer:
         with self._lock:
             call.expired = True
             if call.taken:
-                return  # the attempt that is under way decides
+                return  # the attempt in progress decides
         if not call.future.done():
-            call.future.set_exception(StoreUnavailable(self._cause or _NO_ANSWER))
+            call.future.set_exception(StoreUnavailable(self._cause or _TIMEOUT_CAUSE))
 
     # From here on everything runs in the writer's thread.
 
@@ -151,24 +148,24 @@ class Writer:
             if not taken and attempt == 0:
                 return stopping  # every caller was cancelled or has timed out
             try:
-                answers = self._commit_together(taken)
+                outcomes = self._commit_together(taken)
             except Exception as error:
                 self._roll_back()
-                reason = self._translated(error)
+                reason = self._translate(error)
                 if not isinstance(reason, StoreUnavailable):
-                    self._tell([(call.future, None, reason) for call in taken])
+                    self._resolve_later([(call.future, None, reason) for call in taken])
                     return stopping
-                calls = self._put_back(taken, reason)
+                calls = self._requeue(taken, reason)
                 held_by_another = isinstance(error, sqlite3.Error) and is_held(error)
-                if not held_by_another or attempt + 1 >= _HELD_TRIES:
+                if not held_by_another or attempt + 1 >= _MAX_LOCKED_ATTEMPTS:
                     self._announce(reason.cause)
             else:
                 self._cause = ""
-                self._tell(answers)
+                self._resolve_later(outcomes)
                 self._announce("")
                 return stopping
             if self._closing.is_set() and attempt:
-                self._tell([(call.future, None, reason) for call in calls])
+                self._resolve_later([(call.future, None, reason) for call in calls])
                 return stopping
             self._closing.wait(pause_after(attempt))
             attempt += 1
@@ -177,31 +174,31 @@ class Writer:
                 calls += more
 
     def _take(self, calls: Sequence[WriteRequest]) -> list[WriteRequest]:
-        """Begin an attempt: from now on its outcome decides, not a deadline."""
+        """Start an attempt and return its calls: its outcome now decides, not a deadline."""
         with self._lock:
-            # A caller who was cancelled before the turn came no longer wants it done.
+            # A caller that was cancelled before the attempt no longer wants the write.
             taken = [call for call in calls if not (call.expired or call.future.cancelled())]
             for call in taken:
                 call.taken = True
         return taken
 
-    def _put_back(
+    def _requeue(
         self, taken: Sequence[WriteRequest], reason: StoreUnavailable
     ) -> list[WriteRequest]:
-        """End a failed attempt; the calls that still have time, in their order."""
+        """End a failed attempt and return the calls that still have time, in order."""
         self._cause = reason.cause
         with self._lock:
             for call in taken:
                 call.taken = False
             late = [call for call in taken if call.expired]
-        self._tell([(call.future, None, reason) for call in late])
+        self._resolve_later([(call.future, None, reason) for call in late])
         return [call for call in taken if call not in late]
 
     def _announce(self, cause: str) -> None:
         if cause == self._announced:
             return
         self._announced = cause
-        self._in_loop(self._on_change, cause)
+        self._call_in_loop(self._on_change, cause)
 
     def _gather(self, first: tuple[WriteRequest, ...]) -> tuple[list[WriteRequest], bool]:
         """Return the queued calls, up to a limit, and whether the stop request was reached."""
@@ -216,27 +213,27 @@ class Writer:
             calls.extend(work)
         return calls, False
 
-    def _commit_together(self, calls: Sequence[WriteRequest]) -> list[_Answer]:
-        """Raises what concerns all of them; then nothing of the batch may be kept."""
+    def _commit_together(self, calls: Sequence[WriteRequest]) -> list[_Outcome]:
+        """Commit the calls and return their results. An error it raises concerns all of them."""
         self._connection.execute("BEGIN IMMEDIATE")
-        answers = [self._run_alone(call) for call in calls]
+        outcomes = [self._run_alone(call) for call in calls]
         if not calls:
             self._probe(self._connection)
         self._connection.execute("COMMIT")
-        return answers
+        return outcomes
 
-    def _run_alone(self, call: WriteRequest) -> _Answer:
-        """Run one call so that its failure undoes its own changes and nobody else's."""
+    def _run_alone(self, call: WriteRequest) -> _Outcome:
+        """Run one call under a SAVEPOINT, so that a failure rolls back this call alone."""
         self._connection.execute("SAVEPOINT one")
         try:
             result = call.function(self._connection)
         except Exception as error:
-            reason = self._translated(error)
+            reason = self._translate(error)
             dropped = not self._connection.in_transaction
             if isinstance(error, sqlite3.Error) and (
                 dropped or isinstance(reason, StoreUnavailable)
             ):
-                # Disk full, file locked …: that is the whole batch's trouble.
+                # Disk full, file locked …: it concerns the whole batch.
                 raise
             self._connection.execute("ROLLBACK TO one")
             self._connection.execute("RELEASE one")
@@ -251,22 +248,22 @@ class Writer:
             # There is none, or SQLite has rolled back by itself, as when the disk is full.
             return
 
-    def _translated(self, error: Exception) -> Exception:
+    def _translate(self, error: Exception) -> Exception:
         return self._explain(error) if isinstance(error, sqlite3.Error) else error
 
-    def _tell(self, answers: Sequence[_Answer]) -> None:
-        self._in_loop(_resolve, answers)
+    def _resolve_later(self, outcomes: Sequence[_Outcome]) -> None:
+        self._call_in_loop(_resolve, outcomes)
 
-    def _in_loop(self, function: Callable[[Any], None], argument: object) -> None:
+    def _call_in_loop(self, function: Callable[[Any], None], argument: object) -> None:
         try:
             self._loop.call_soon_threadsafe(function, argument)
         except RuntimeError:
-            # The loop is closed: the process is going down, and nobody is left to be told.
+            # The loop is closed: the process is ending, and no caller is left.
             return
 
 
-def _resolve(answers: Sequence[_Answer]) -> None:
-    for future, result, error in answers:
+def _resolve(outcomes: Sequence[_Outcome]) -> None:
+    for future, result, error in outcomes:
         if future.done():
             continue
         if error is None:

@@ -16,7 +16,7 @@ from tests.cli.terminal import Desk
 def the_log_is_left_as_it_was() -> Iterator[None]:
     root = logging.getLogger()
     handlers, level = list(root.handlers), root.level
-    chatty = {name: logging.getLogger(name).level for name in log_config._CHATTY}
+    chatty = {name: logging.getLogger(name).level for name in log_config._VERBOSE_LIBRARIES}
     yield
     logging.captureWarnings(False)
     for handler in [handler for handler in root.handlers if handler not in handlers]:

@@ -45,7 +45,7 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
     ("imagine", "local", "rest", "said"),
     [
         ('template = "nowhere.yaml"', "", "", ["bad templates", "nowhere.yaml", "Write the path"]),
-        ('template = "upscale"', "", "", ["bad templates", "starts from a picture"]),
+        ('template = "upscale"', "", "", ["bad templates", "starts from an image"]),
         (
             "",
             'container = "apptainer"',
@@ -106,7 +106,7 @@ def test_what_paints_is_said(desk: Desk) -> None:
 
 @pytest.mark.parametrize(
     ("imagine", "said"),
-    [("", "64 x 64 is what members get"), ("max_pixels = 4096", "64 x 64 is what members get")],
+    [("", "the default is 64 x 64"), ("max_pixels = 4096", "the default is 64 x 64")],
 )
 def test_a_picture_too_small_for_the_script_is_found_before_anybody_asks(
     tmp_path: Path, imagine: str, said: str

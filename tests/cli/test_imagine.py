@@ -125,7 +125,7 @@ def test_a_row_that_fails_leaves_a_grid_of_the_others_and_status_3(tmp_path: Pat
     desk = Desk.lay(tmp_path, imagine=line)
     result = desk.type("imagine", "a fox")
     assert result.exit_code == 3, result.stderr
-    assert "row 2 could not be made" in result.stderr
+    assert "row 2 failed" in result.stderr
     assert "row 2 failed (3)" in result.stderr
     (folder,) = (desk.data / "jobs").iterdir()
     with Image.open(folder / "grid.png") as grid:

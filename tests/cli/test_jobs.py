@@ -71,7 +71,7 @@ def test_what_was_left_behind_is_followed_to_its_end_however_much_it_is(desk: De
     result = desk.scripted("jobs")
     assert result.exit_code == 0, result.stderr
     for job in (small, large):
-        assert f"{job.id}: fetching the pictures" in result.stderr
+        assert f"{job.id}: fetching the results" in result.stderr
         assert str(desk.data / "jobs" / job.id / "grid.png") in result.stdout
     assert "an observer failed" not in result.stderr
     assert "row 4 ready" in result.stderr
@@ -99,7 +99,7 @@ def test_the_beginning_of_an_id_is_enough_if_only_one_begins_so(desk: Desk) -> N
     assert not (desk.data / "scripted" / second.id).exists()
     ambiguous = desk.scripted("jobs", first.id[:1])
     assert ambiguous.exit_code == 2
-    assert "More than one job begins like this" in ambiguous.stderr
+    assert "More than one job starts like this" in ambiguous.stderr
     unknown = desk.scripted("jobs", "zz' OR 1=1 --")
     assert unknown.exit_code == 2
     assert "There is no such job" in unknown.stderr

@@ -86,7 +86,7 @@ def _some_process_lives(desk: Desk) -> bool:
 def test_a_killed_command_loses_nothing_and_the_job_is_followed_to_its_end(tmp_path: Path) -> None:
     desk, gate = _gated(tmp_path)
     with desk.start("imagine", "a fox") as killed:
-        _read_until(killed, "painting")
+        _read_until(killed, "running")
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
     assert killed.returncode == -signal.SIGKILL
@@ -96,7 +96,7 @@ def test_a_killed_command_loses_nothing_and_the_job_is_followed_to_its_end(tmp_p
     assert faults == ()
 
     with desk.start("jobs") as follower:
-        _read_until(follower, "painting")
+        _read_until(follower, "running")
         second = desk.type("jobs", job.id[:12])
         assert second.exit_code == 2
         assert "Another process is following this job" in second.stderr
@@ -124,7 +124,7 @@ def test_an_interrupted_command_cancels_its_job_and_leaves_no_process(
 ) -> None:
     desk, _ = _gated(tmp_path)
     with desk.start("imagine", "a fox") as process:
-        _read_until(process, "painting")
+        _read_until(process, "running")
         process.send_signal(number)
         _, complained = process.communicate(timeout=60)
     assert process.returncode == 130
@@ -141,11 +141,11 @@ def test_an_interrupted_command_cancels_its_job_and_leaves_no_process(
 def test_a_job_that_was_left_running_can_be_interrupted_by_who_follows_it(tmp_path: Path) -> None:
     desk, _ = _gated(tmp_path)
     with desk.start("imagine", "a fox") as killed:
-        _read_until(killed, "painting")
+        _read_until(killed, "running")
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
     with desk.start("jobs") as follower:
-        _read_until(follower, "painting")
+        _read_until(follower, "running")
         follower.send_signal(signal.SIGINT)
         follower.communicate(timeout=60)
     assert follower.returncode == 130

@@ -5,12 +5,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 
 from discord.http import Route
 
-from bot.bootstrap import Application, open_application
+from bot.bootstrap import Application, Services, open_scheduler, open_services
 from bot.domain.job import Job
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
@@ -86,7 +86,7 @@ class Bot:
 
 
 def context_for(
-    engine: Application,
+    engine: Services,
     settings: Settings,
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -119,21 +119,22 @@ async def running(
 ) -> AsyncIterator[Bot]:
     """The whole bot, connected until the block ends."""
     acknowledged: list[float] = []
-    client = GridbrushClient(
-        registered=settings.data.dir / "commands.json",
-        guilds=settings.discord.guilds,
-        acknowledged=acknowledged.append,
-        guild_ready_timeout=0.05,
-    )
-    transport = DiscordDelivery(client)
-    observer = StatusUpdater(
-        client, schedule=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
-    )
-    async with open_application(
-        settings, transport=transport, observers=[observer], now=clock
-    ) as engine:
-        client.context = context_for(engine, settings, clock, sleep)
+    async with AsyncExitStack() as stack:
+        services = await stack.enter_async_context(open_services(settings, now=clock))
+        client = GridbrushClient(
+            context_for(services, settings, clock, sleep),
+            registered=settings.data.dir / "commands.json",
+            guilds=settings.discord.guilds,
+            acknowledged=acknowledged.append,
+            guild_ready_timeout=0.05,
+        )
+        transport = DiscordDelivery(client)
+        observer = StatusUpdater(
+            client, schedule=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
+        )
+        services.observers.add(observer)
         client.context.settling.on_card = observer.take_up
+        engine = await stack.enter_async_context(open_scheduler(services, transport))
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))

@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -32,9 +33,10 @@ from bot.frontend.submission import submit_request
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
+from bot.runtime import Signal, retry_refused
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
-from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
+from bot.services.delivery import DeliveryService, MessageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue
@@ -123,8 +125,9 @@ class Naps:
 class HarnessClient(ContextClient):
     """Nothing but ``/imagine`` with flags, the buttons and the form."""
 
-    def __init__(self) -> None:
+    def __init__(self, context: BotContext) -> None:
         super().__init__(
+            context,
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
             guild_ready_timeout=0.05,
@@ -278,30 +281,11 @@ async def open_harness(
         database = await Database.open(folder / "gridbrush.sqlite3", now=clock)
         stack.push_async_callback(database.aclose)
         backend = Backend(folder / "scripted", stock)
-        client = HarnessClient()
-        hours = Hurry()
-        observer = StatusUpdater(
-            client,
-            schedule=pace or EditSchedule(every=0.0, per_second=1000.0),
-            line_every=0.01,
-            clock=hours.clock if hurry or naps else time.monotonic,
-            sleep=hours.sleep if hurry or naps else asyncio.sleep,
-            edit_seconds=TIMEOUTS if naps else EDIT_SECONDS,
-        )
-        nap = naps or asyncio.sleep
-        transport = DiscordDelivery(
-            client, sleep=nap, rows_seconds=TIMEOUTS if naps else ROWS_SECONDS
-        )
-
-        async def redeliver(job: Job) -> Job:
-            done = await delivery.deliver(job, fetcher.result(job), again=True)
-            return await lifecycle.apply_event(job, Redelivered(done.method, done.message))
-
-        years = Hurry()
-        kept = KeptResults(database, redeliver, now=clock, clock=years.clock, sleep=years.sleep)
-        lifecycle = JobLifecycle(database, CompositeObserver([observer, kept]), now=clock)
+        observers = CompositeObserver()
+        lifecycle = JobLifecycle(database, observers, now=clock)
         breaker = CircuitBreaker(backend.health)
         fetcher = ResultFetcher(backend, folder / "jobs", now=clock)
+        wakeup = asyncio.Event()
 
         async def stop(job: Job) -> None:
             if job.handle is not None:
@@ -313,7 +297,7 @@ async def open_harness(
             QueueLimits(slots, 100, quota),
             now=clock,
             entropy=os.urandom,
-            wake=lambda: scheduler.wake(),
+            wake=wakeup.set,
             stop=stop,
         )
 
@@ -321,38 +305,9 @@ async def open_harness(
             if forbidden and forbidden in request.prompt:
                 raise RequestError("Not that word, please.")
 
-        delivery = DeliveryService(
-            database,
-            transport,
-            now=clock,
-            sleep=nap,
-            attempt_seconds=TIMEOUTS if naps else ATTEMPT_TIMEOUT_S,
-        )
-        budget = BudgetService(
-            database, backend, BudgetLimits(total=None, per_server=None), now=clock
-        )
-        stack.push_async_callback(budget.aclose)
-        worker = JobWorker(
-            lifecycle=lifecycle,
-            backend=backend,
-            renderer=WorkflowRenderer(queue.jobs, backend, templates),
-            fetcher=fetcher,
-            delivery=delivery,
-            breaker=breaker,
-            budget=budget,
-        )
-        scheduler = Scheduler(
-            database, lifecycle, worker, breaker, slots=slots, per_user=1, now=clock
-        )
-        stack.push_async_callback(scheduler.aclose)
         messages = MessageStore(database, now=clock)
-
-        def opened(guild_id: int, author_id: int) -> None:
-            kept.retry_now(guild_id=guild_id, author_id=author_id)
-            if not author_id:
-                observer.reopen()
-
-        client.context = BotContext(
+        access_changed: Signal[int, int] = Signal()
+        context = BotContext(
             queue=queue,
             limits=replace(limits, negative=True, styles=dict(templates.styles)),
             fetcher=fetcher,
@@ -369,9 +324,63 @@ async def open_harness(
             checks=(check,),
             notice=notice,
             sleep=sleep,
-            opened=opened,
+            opened=access_changed,
         )
-        client.context.settling.on_card = observer.take_up
+        client = HarnessClient(context)
+        hours = Hurry()
+        observer = StatusUpdater(
+            client,
+            schedule=pace or EditSchedule(every=0.0, per_second=1000.0),
+            line_every=0.01,
+            clock=hours.clock if hurry or naps else time.monotonic,
+            sleep=hours.sleep if hurry or naps else asyncio.sleep,
+            edit_seconds=TIMEOUTS if naps else EDIT_SECONDS,
+        )
+        context.settling.on_card = observer.take_up
+        nap = naps or asyncio.sleep
+        transport = DiscordDelivery(
+            client, sleep=nap, rows_seconds=TIMEOUTS if naps else ROWS_SECONDS
+        )
+        delivery = DeliveryService(
+            database,
+            transport,
+            now=clock,
+            sleep=nap,
+            attempt_seconds=TIMEOUTS if naps else ATTEMPT_TIMEOUT_S,
+        )
+
+        async def redeliver(job: Job) -> Job:
+            done = await delivery.deliver(job, fetcher.result(job), again=True)
+            return await lifecycle.apply_event(job, Redelivered(done.method, done.message))
+
+        years = Hurry()
+        kept = KeptResults(database, redeliver, now=clock, clock=years.clock, sleep=years.sleep)
+        observers.add(observer, kept)
+        access_changed.connect(partial(retry_refused, kept, observer))
+        budget = BudgetService(
+            database, backend, BudgetLimits(total=None, per_server=None), now=clock
+        )
+        stack.push_async_callback(budget.aclose)
+        worker = JobWorker(
+            lifecycle=lifecycle,
+            backend=backend,
+            renderer=WorkflowRenderer(queue.jobs, backend, templates),
+            fetcher=fetcher,
+            delivery=delivery,
+            breaker=breaker,
+            budget=budget,
+        )
+        scheduler = Scheduler(
+            database,
+            lifecycle,
+            worker,
+            breaker,
+            slots=slots,
+            per_user=1,
+            now=clock,
+            wakeup=wakeup,
+        )
+        stack.push_async_callback(scheduler.aclose)
         stack.push_async_callback(transport.aclose)
         with pointed_at(playground):
             tasks = [

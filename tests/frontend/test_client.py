@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import logging
-from pathlib import Path
 
 import aiohttp
 import discord
@@ -13,7 +12,7 @@ from discord import app_commands
 
 from bot.domain.errors import NotAllowed, RequestError
 from bot.frontend.ack_latency import AckLatency
-from bot.frontend.client import COMMAND_OUTDATED_MESSAGE, GridbrushClient, to_user_error
+from bot.frontend.client import COMMAND_OUTDATED_MESSAGE, to_user_error
 from bot.playground.server import Playground
 from bot.settings import Settings
 from tests.frontend.application import Bot, running, said
@@ -188,8 +187,8 @@ async def test_every_first_answer_is_timed(bot: Bot) -> None:
     assert all(0 < seconds < 3 for seconds in bot.acknowledged)
 
 
-def test_the_client_asks_for_nothing_privileged(tmp_path: Path) -> None:
-    client = GridbrushClient(registered=tmp_path / "commands.json")
+async def test_the_client_asks_for_nothing_privileged(bot: Bot) -> None:
+    client = bot.client
     assert client.intents == discord.Intents(guilds=True)
     mentions = client.allowed_mentions
     assert mentions is not None

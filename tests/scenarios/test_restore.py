@@ -158,4 +158,4 @@ async def test_pictures_that_are_not_whole_are_not_believed(
     (tmp_path / "data" / DATABASE).unlink()
     report = restore(tmp_path, playground, backup.path)
     assert f"1 request ({job.id}) go on" in report
-    assert "pictures lie in jobs" not in report
+    assert "images are in jobs" not in report

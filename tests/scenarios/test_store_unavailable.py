@@ -151,7 +151,7 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
             for words in await asyncio.gather(*(told(one) for one in asked)):
                 assert outage.cause in words
                 assert "Nothing was charged" in words
-        await harness.service.engine.database.try_out()
+        await harness.service.engine.database.probe()
 
         # What was refused has not happened, and does not.
         assert [job.state for job in await harness.jobs()] == [JobState.RUNNING]

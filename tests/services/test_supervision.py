@@ -172,7 +172,7 @@ async def test_a_disk_that_refuses_is_waited_out_for_as_long_as_it_takes(
         assert backend.cancelled == []
         # Said when it begins and when it is over: of the job, or of each of its two rows.
         assert 1 <= caplog.text.count("has to wait") <= 2
-        assert caplog.text.count("has to wait") == caplog.text.count("goes on")
+        assert caplog.text.count("has to wait") == caplog.text.count("continues")
 
 
 async def test_a_job_whose_task_died_is_picked_up_again(

@@ -115,7 +115,7 @@ def test_no_styles_at_all_can_be_shown(tmp_path: Path) -> None:
 def test_what_is_missing_is_told_with_its_remedy(text: str, key: str, tmp_path: Path) -> None:
     found = load(tmp_path, text).missing_values(discord=True)
     assert [error.location for error in found] == list(dict.fromkeys(["[discord] token", key]))
-    assert all(error.problem == "it is needed, but not set" and error.hint for error in found)
+    assert all(error.problem == "it is required, but not set" and error.hint for error in found)
 
 
 def test_nothing_is_missing_where_all_is_said(tmp_path: Path) -> None:

@@ -18,7 +18,7 @@ import pytest
 
 from bot.store.database import Database
 
-HELD = "held by another program"
+HELD = "locked by another program"
 FULL = "disk is full"
 READ_ONLY = "cannot be written to"
 IO = "could not be read or written"

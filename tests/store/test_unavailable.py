@@ -180,7 +180,7 @@ async def test_the_end_is_noticed_though_nobody_waits_any_more(away: Place, outa
 async def test_a_trial_tells_it_and_leaves_nothing_behind(away: Place, outage: Outage) -> None:
     async def try_out() -> None:
         with waits_limited(1.0):
-            await away.database.try_out()
+            await away.database.probe()
 
     trial = asyncio.create_task(try_out())
     await away.says(1)

@@ -1,7 +1,7 @@
-"""Brings a database file to the schema this code expects, and refuses one it cannot trust.
+"""Migrate a database file to the schema of this release; refuse files that cannot be trusted.
 
-Knows numbered SQL scripts and the table ``schema_version``; what the scripts create is their own
-business. Everything here is synchronous and runs once, before the first request.
+Migrations are numbered SQL scripts, recorded in the table ``schema_version``. Everything here
+blocks and runs once, before the first request.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class Migration:
 
 
 def load_migrations() -> tuple[Migration, ...]:
-    """The migrations that come with this package, in order."""
+    """Return the migrations of this package, in order."""
     folder = resources.files("bot.store") / "migrations"
     found = [
         Migration(int(match[1]), entry.name, entry.read_text(encoding="utf-8"))
@@ -56,9 +56,10 @@ def load_migrations() -> tuple[Migration, ...]:
 
 
 def statements(script: str) -> Iterator[str]:
-    """The statements of a script one by one, so that they can share a transaction.
+    """Split a script into statements, so that they can share a transaction.
 
-    ``executescript`` would commit before it begins. Each statement has to end its last line.
+    ``executescript`` would commit first. Each statement must end at the end of a line. Raises
+    ValueError for a last statement without an end.
     """
     pending = ""
     for line in script.splitlines(keepends=True):
@@ -71,7 +72,7 @@ def statements(script: str) -> Iterator[str]:
 
 
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
-    """Read the whole file once; raises ConfigError if pages or records are damaged."""
+    """Read the whole file once. Raises ConfigError if pages or records are damaged."""
     outcome = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
     if outcome != ["ok"]:
         raise ConfigError(
@@ -82,7 +83,7 @@ def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def enable_wal(connection: sqlite3.Connection, path: Path) -> None:
-    """Switch to a write-ahead log; raises ConfigError where the file system has none."""
+    """Switch to a write-ahead log. Raises ConfigError if the file system does not allow it."""
     mode = _ask_for_log(connection)
     if mode != "wal":
         raise ConfigError(
@@ -113,10 +114,10 @@ def migrate(
     migrations: Sequence[Migration],
     now: Callable[[], datetime],
 ) -> None:
-    """Apply what is missing, one transaction each; an existing database is backed up before.
+    """Back up an existing database, then apply the missing migrations, one transaction each.
 
-    Raises ConfigError if the database was made by newer code, or if a migration leaves rows that
-    refer to nothing. ``connection`` must be in autocommit with foreign keys switched off.
+    Raises ConfigError if the database was made by a newer release, or if a migration leaves rows
+    that refer to nothing. ``connection`` must be in autocommit with foreign keys switched off.
     """
     newest = migrations[-1].number
     refuse_foreign(connection, path)
@@ -140,13 +141,13 @@ def apply_missing(
     migrations: Sequence[Migration],
     now: Callable[[], datetime],
 ) -> None:
-    """Apply what is missing, one transaction each, without a copy of what was before."""
+    """Apply the missing migrations, one transaction each, without a backup."""
     for migration in migrations:
         _apply(connection, path, migration, now())
 
 
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
-    """Raise ConfigError if the file is another program's."""
+    """Raise ConfigError if the file belongs to another program."""
     hint = "Name another folder in [data] dir."
     program = identity.application(connection)
     if program not in (0, identity.APPLICATION_ID):  # 0: made before it was written down
@@ -164,7 +165,7 @@ def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def current_version(connection: sqlite3.Connection) -> int:
-    """The number of the last migration that was applied, 0 for an empty file."""
+    """Return the number of the last applied migration, 0 for an empty file."""
     known = connection.execute("SELECT 1 FROM sqlite_schema WHERE name = 'schema_version'")
     if known.fetchone() is None:
         return 0
@@ -199,7 +200,7 @@ def _apply(connection: sqlite3.Connection, path: Path, migration: Migration, at:
 
 
 def check_sound(connection: sqlite3.Connection, path: Path) -> None:
-    """Read every page, index and reference; raises ConfigError if anything is damaged."""
+    """Check every page, index and reference. Raises ConfigError if anything is damaged."""
     outcome = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
     orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
     if orphan is not None:
@@ -211,11 +212,11 @@ def check_sound(connection: sqlite3.Connection, path: Path) -> None:
 
 
 def backup_copy(source: Path, target: Path, *, unused: bool = False) -> None:
-    """A consistent, checked copy of a database that may be in use, or is known to be ``unused``.
+    """Copy a database, which may be in use unless ``unused`` is set, and check the copy.
 
-    ``target`` is one file, readable by its owner only, without a write-ahead log beside it, and
-    with a number of its own; it appears whole or not at all. Raises FileExistsError rather than
-    overwrite, ConfigError if the copy is damaged, and sqlite3.Error or OSError. Blocking.
+    ``target`` is written atomically: one file, readable by its owner only, without a write-ahead
+    log, with an identity number of its own. Raises FileExistsError if it exists, ConfigError if the
+    copy is damaged, and sqlite3.Error or OSError. Blocking.
     """
     if target.exists():
         raise FileExistsError(f"{target} exists")
@@ -240,7 +241,7 @@ def backup_copy(source: Path, target: Path, *, unused: bool = False) -> None:
 
 
 def _give_up_after(seconds: float) -> Callable[[int, int, int], None]:
-    """A backup's progress callback: sqlite3 itself would wait for a locked file for ever."""
+    """Return a progress callback that ends a backup of a locked file; sqlite3 would never."""
     give_up = time.monotonic() + seconds
 
     def progress(status: int, remaining: int, total: int) -> None:
@@ -251,14 +252,14 @@ def _give_up_after(seconds: float) -> Callable[[int, int, int], None]:
 
 
 def read_only(path: Path, *, unused: bool = False) -> str:
-    """The URI under which SQLite opens ``path`` without being able to change it.
+    """Return the URI with which SQLite opens ``path`` read-only.
 
-    Beside a file that is ``unused`` and has no log nothing is made, not even for a moment.
+    If the file is ``unused`` and has no log, SQLite makes no files beside it.
     """
     still = unused and not identity.companions(path)[0].exists()
     return f"{path.absolute().as_uri()}?mode=ro{'&immutable=1' if still else ''}"
 
 
 def create_private_file(path: Path) -> None:
-    """An empty file that only its owner may read: it will hold prompts and interaction tokens."""
+    """Create an empty file for its owner only: it will hold prompts and interaction tokens."""
     os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
