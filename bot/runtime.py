@@ -77,7 +77,7 @@ class Runtime:
         # A delivery that went on without its connection would be taken for one that failed.
         await self.engine.scheduler.aclose()
         await self.transport.aclose()
-        await self.client.context.settling.aclose()
+        await self.client.context.status_tasks.aclose()
         await _stop(self.updater_task)
 
 
@@ -98,11 +98,11 @@ async def open_runtime(
         )
         metrics = Metrics(now=now)
         client = GridbrushClient(
-            registered=settings.data.dir / "commands.json",
+            sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             guild_ready_timeout=guild_ready_timeout,
-            acknowledged=metrics.observe_ack_latency,
-            limited=metrics.count_rate_limit,
+            observe_ack=metrics.observe_ack_latency,
+            on_rate_limit=metrics.count_rate_limit,
         )
         transport = DiscordDelivery(client)
         cards = StatusUpdater(client)
@@ -141,7 +141,7 @@ async def open_runtime(
         def opened(guild_id: int, author_id: int) -> None:
             engine.kept.opened(guild_id=guild_id, author_id=author_id)
             if not author_id:
-                cards.reopen()
+                cards.retry_blocked()
 
         client.context = BotContext(
             queue=engine.queue,
@@ -164,7 +164,7 @@ async def open_runtime(
             notice=notice,
             opened=opened,
         )
-        client.context.settling.on_card = cards.take_up
+        client.context.status_tasks.on_found = cards.refresh
         url = await stack.enter_async_context(
             serve_metrics(
                 metrics,

@@ -15,8 +15,9 @@ from bot.domain.job import Job
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
 from bot.frontend.delivery import DiscordDelivery
+from bot.frontend.edit_schedule import EditSchedule
 from bot.frontend.gateway import discord_endpoints, run_client
-from bot.frontend.status_updater import EditSchedule, StatusUpdater
+from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
@@ -36,7 +37,7 @@ class Bot:
     clock: Clock
     client: GridbrushClient
     engine: Application
-    acknowledged: list[float]
+    observe_ack: list[float]
     connection: asyncio.Task[None]
     others: list[asyncio.Task[None]]
 
@@ -118,22 +119,24 @@ async def running(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
 ) -> AsyncIterator[Bot]:
     """The whole bot, connected until the block ends."""
-    acknowledged: list[float] = []
+    observe_ack: list[float] = []
     client = GridbrushClient(
-        registered=settings.data.dir / "commands.json",
+        sync_file=settings.data.dir / "commands.json",
         guilds=settings.discord.guilds,
-        acknowledged=acknowledged.append,
+        observe_ack=observe_ack.append,
         guild_ready_timeout=0.05,
     )
     transport = DiscordDelivery(client)
     observer = StatusUpdater(
-        client, schedule=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
+        client,
+        schedule=EditSchedule(min_interval_s=0.0, max_edits_per_s=1000.0),
+        queue_check_s=0.01,
     )
     async with open_application(
         settings, transport=transport, observers=[observer], now=clock
     ) as engine:
         client.context = context_for(engine, settings, clock, sleep)
-        client.context.settling.on_card = observer.take_up
+        client.context.status_tasks.on_found = observer.refresh
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))
@@ -145,10 +148,10 @@ async def running(
                     online.cancel()
                     await connection
                 await client.wait_until_ready()
-                yield Bot(playground, clock, client, engine, acknowledged, connection, others)
+                yield Bot(playground, clock, client, engine, observe_ack, connection, others)
             finally:
                 await transport.aclose()
-                await client.context.settling.aclose()
+                await client.context.status_tasks.aclose()
                 tasks = [*others, connection]
                 for task in tasks:
                     task.cancel()

@@ -23,11 +23,11 @@ from bot.domain.events import BackendJobRef, Cancelled, Redelivered
 from bot.domain.job import Job, JobState
 from bot.domain.quota import Quota
 from bot.domain.request import Request, RequestLimits
-from bot.frontend.component_handlers import DYNAMIC_ITEMS, refuse_unknown
+from bot.frontend.component_handlers import DYNAMIC_ITEMS, handle_modal_submit, refuse_unknown
 from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import ROWS_SECONDS, DiscordDelivery
-from bot.frontend.edit_modal import handle_modal_submit
-from bot.frontend.status_updater import EDIT_SECONDS, EditSchedule, StatusUpdater
+from bot.frontend.edit_schedule import EditSchedule
+from bot.frontend.status_updater import EDIT_SECONDS, StatusUpdater
 from bot.frontend.submission import submit_request
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
@@ -37,8 +37,7 @@ from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import ATTEMPT_SECONDS, DeliveryService, MessageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.privacy import PrivacyService
-from bot.services.queue import Actor, JobQueue
-from bot.services.queue import QueueLimits as QueueLimits
+from bot.services.queue import Actor, JobQueue, QueueLimits
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer
@@ -132,7 +131,7 @@ class HarnessClient(ContextClient):
         self.tree: app_commands.CommandTree[HarnessClient] = app_commands.CommandTree(self)
 
         async def imagine(interaction: discord.Interaction[HarnessClient], prompt: str) -> None:
-            await submit_request(interaction, lambda asker: asker.parse(prompt))
+            await submit_request(interaction, lambda factory: factory.parse(prompt))
 
         command: app_commands.Command[Any, ..., None] = app_commands.Command(
             name="imagine", description="Paint", callback=imagine
@@ -200,7 +199,7 @@ class Harness:
     async def forgotten(self) -> None:
         """Wait until the reporter keeps no card in mind."""
         async for _ in turns():
-            if not self.observer.tracked:
+            if not self.observer.tracked_count:
                 return
         raise AssertionError("the reporter still follows a card")
 
@@ -282,8 +281,8 @@ async def open_harness(
         hours = Hurry()
         observer = StatusUpdater(
             client,
-            schedule=pace or EditSchedule(every=0.0, per_second=1000.0),
-            line_every=0.01,
+            schedule=pace or EditSchedule(min_interval_s=0.0, max_edits_per_s=1000.0),
+            queue_check_s=0.01,
             clock=hours.clock if hurry or naps else time.monotonic,
             sleep=hours.sleep if hurry or naps else asyncio.sleep,
             edit_seconds=TIMEOUTS if naps else EDIT_SECONDS,
@@ -313,7 +312,7 @@ async def open_harness(
             QueueLimits(slots, 100, quota),
             now=clock,
             entropy=os.urandom,
-            wake=lambda: scheduler.wake(),
+            wake=lambda: scheduler.wake(),  # noqa: PLW0108 - the scheduler does not exist yet
             stop=stop,
         )
 
@@ -350,7 +349,7 @@ async def open_harness(
         def opened(guild_id: int, author_id: int) -> None:
             kept.opened(guild_id=guild_id, author_id=author_id)
             if not author_id:
-                observer.reopen()
+                observer.retry_blocked()
 
         client.context = BotContext(
             queue=queue,
@@ -371,7 +370,7 @@ async def open_harness(
             sleep=sleep,
             opened=opened,
         )
-        client.context.settling.on_card = observer.take_up
+        client.context.status_tasks.on_found = observer.refresh
         stack.push_async_callback(transport.aclose)
         with pointed_at(playground):
             tasks = [
@@ -400,7 +399,7 @@ async def open_harness(
                 )
             finally:
                 await transport.aclose()
-                await client.context.settling.aclose()
+                await client.context.status_tasks.aclose()
                 for task in tasks[1:]:
                     task.cancel()
                 await client.close()
