@@ -220,7 +220,7 @@ async def test_what_discord_does_not_let_the_bot_delete_is_said(harness: Harness
     world.faults.refuse("DELETE", "/messages/", 50013)
     forbidden = await harness.member().press(asked, "Delete permanently")
     (said,) = await forbidden.followed_up()
-    assert "I may not delete messages here" in said.content
+    assert "I am not allowed to delete messages here" in said.content
     world.faults.answer("DELETE", "/messages/", 400)
     broken = await harness.member().press(asked, "Delete permanently")
     (said,) = await broken.followed_up()
