@@ -145,7 +145,7 @@ class Runtime:
         # A delivery that went on without its connection would be taken for one that failed.
         await self.engine.scheduler.aclose()
         await self.transport.aclose()
-        await self.client.context.settling.aclose()
+        await self.client.context.status_tasks.aclose()
         await cancel_and_wait(self.updater_task)
 
 
@@ -189,17 +189,17 @@ async def open_runtime(
         )
         client = GridbrushClient(
             context,
-            registered=settings.data.dir / "commands.json",
+            sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             guild_ready_timeout=guild_ready_timeout,
-            acknowledged=metrics.observe_ack_latency,
-            limited=metrics.count_rate_limit,
+            observe_ack=metrics.observe_ack_latency,
+            on_rate_limit=metrics.count_rate_limit,
         )
         transport = DiscordDelivery(client)
         status_updater = StatusUpdater(client)
         services.observers.add(status_updater, metrics, *observers)
         availability.changed.connect(status_updater.refresh_queue)
-        context.settling.on_card = status_updater.take_up
+        context.status_tasks.on_found = status_updater.refresh
 
         application = await stack.enter_async_context(open_scheduler(services, transport))
         access_changed.connect(partial(retry_refused, application.kept, status_updater))
@@ -257,7 +257,7 @@ def retry_refused(
     """
     kept.retry_now(guild_id=guild_id, author_id=author_id)
     if not author_id:
-        status_updater.reopen()
+        status_updater.retry_blocked()
 
 
 async def _update(status_updater: StatusUpdater) -> None:

@@ -312,7 +312,7 @@ async def pressed(
         return f"{job.state.removesuffix('led')}s"
     answer = await asked.answered()
     if control == "Delete":
-        await (await member.press(answer, "Delete for good")).acked()
+        await (await member.press(answer, "Delete permanently")).acked()
         await harness.playground.until(lambda world: message.id not in world.messages)
         return "deletes"
     if answer.attachments:

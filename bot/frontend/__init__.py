@@ -1,1 +1,1 @@
-"""The bot as seen in Discord: everything that imports discord.py, and nothing that decides."""
+"""The Discord bot: every module that imports discord.py. Rules live in ``bot.services``."""

@@ -1,6 +1,6 @@
-"""Whether the bot can do its work in Discord, before it tries: token, invitation, permissions.
+"""Check token, invitation and permissions before the bot runs.
 
-Signs in over HTTP only; the gateway is not joined and nothing is changed or posted.
+Uses HTTP only; does not connect to the gateway, and changes nothing.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ INVITE_PERMISSIONS: Final = discord.Permissions(**dict.fromkeys(REQUIRED_PERMISS
 
 
 def invite_url(application_id: int) -> str:
-    """The link that invites the bot with exactly the permissions it uses."""
+    """Return the link that invites the bot with exactly the permissions it uses."""
     return discord.utils.oauth_url(
         application_id,
         permissions=INVITE_PERMISSIONS,
@@ -37,9 +37,9 @@ def invite_url(application_id: int) -> str:
 
 
 async def run_checks(token: str, guilds: Sequence[int]) -> list[CheckResult]:
-    """Look at the bot as Discord sees it; never raises for what it finds.
+    """Return what Discord says about the bot, as check results; problems are not raised.
 
-    ``guilds`` are the configured servers; none means every server the bot is on.
+    ``guilds`` are the configured servers; if empty, every server of the bot is checked.
     """
     client = discord.Client(intents=discord.Intents(guilds=True))
     try:
@@ -62,7 +62,7 @@ async def run_checks(token: str, guilds: Sequence[int]) -> list[CheckResult]:
         return [CheckResult("Discord token", False, "Discord does not accept it", hint)]
     except (discord.HTTPException, aiohttp.ClientError, TimeoutError, OSError) as error:
         hint = "Check the network, and [discord] api_base if it is set."
-        return [CheckResult("Discord", False, f"cannot be asked: {error}", hint)]
+        return [CheckResult("Discord", False, f"is unavailable: {error}", hint)]
     finally:
         await client.close()
 
@@ -76,7 +76,7 @@ async def _guild(client: discord.Client, guild_id: int, application_id: int) -> 
         me = await guild.fetch_member(client.user.id)
     except (discord.Forbidden, discord.NotFound):
         hint = f"Open {invite_url(application_id)} and choose this server, or remove its id."
-        return [CheckResult(what, False, "the bot is not on it", hint)]
+        return [CheckResult(what, False, "the bot is not on this server", hint)]
     findings = [CheckResult(what, True, guild.name)]
     for channel in channels:
         if not isinstance(channel, discord.TextChannel):
@@ -89,8 +89,8 @@ async def _guild(client: discord.Client, guild_id: int, application_id: int) -> 
         ]
         place = f"#{channel.name}"
         if missing:
-            hint = "Allow it for the bot's role in the channel's settings, Permissions."
-            findings.append(CheckResult(place, False, f"lacks {', '.join(missing)}", hint))
+            hint = "Allow it for the bot's role in the channel settings, Permissions."
+            findings.append(CheckResult(place, False, f"missing: {', '.join(missing)}", hint))
         else:
             findings.append(CheckResult(place, True, "all permissions"))
     return findings

@@ -1,70 +1,40 @@
-"""The bot's Discord client: what it listens to, which commands it offers, and where Discord is.
+"""The Discord client: intents, command discovery and command registration.
 
-Set-up happens once, before the gateway is joined; nothing hangs on being ready. What a command or
-a button does is its own business, and keeping the connection alive is ``bot.frontend.gateway``'s.
+Set-up runs once in ``setup_hook``, before the gateway connects. Reconnecting: ``gateway.py``.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
-import importlib
 import json
 import logging
-import pkgutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
-from types import ModuleType
-from typing import Any, Final, TypeAlias
+from typing import Any, Final
 
 import discord
 from discord import app_commands
 
 from bot.domain.errors import NotAllowed, RequestError
 from bot.files import atomic_write
-from bot.frontend import commands
 from bot.frontend.ack_latency import AckLatency
-from bot.frontend.component_handlers import DYNAMIC_ITEMS, refuse_unknown
+from bot.frontend.command_loader import ItemType, load_commands, load_dynamic_items
+from bot.frontend.component_handlers import DYNAMIC_ITEMS, handle_modal_submit, refuse_unknown
 from bot.frontend.context import BotContext, ContextClient
-from bot.frontend.edit_modal import handle_modal_submit
 from bot.frontend.formatting import escape_user_text
 from bot.frontend.responses import send_error
 from bot.services.queue import limit_waits
 
 log = logging.getLogger(__name__)
 
-AnyCommand: TypeAlias = (
-    app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
-)
-ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
-
-
-def load_commands(context: BotContext) -> tuple[AnyCommand, ...]:
-    """Every command, built for this desk, by module name."""
-    found: list[AnyCommand] = []
-    for module in _modules():
-        built = module.build(context)
-        found.extend(built if isinstance(built, tuple) else (built,))
-    return tuple(found)
-
-
-def load_dynamic_items() -> tuple[ItemType, ...]:
-    """The buttons and menus that commands bring along; they answer after a restart too."""
-    return tuple(item for module in _modules() for item in getattr(module, "ITEMS", ()))
-
-
-def _modules() -> Iterator[ModuleType]:
-    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda info: info.name):
-        yield importlib.import_module(f"{commands.__name__}.{module.name}")
-
-
 GLOBAL_SCOPE: Final = "global"
-_NOTHING: Final = "none"
+_NO_COMMANDS: Final = "none"
 
 
 class CommandSync:
-    """``path`` is the file that remembers; its folder must exist."""
+    """Registers commands that changed. ``path`` stores digests; its folder must exist."""
 
     def __init__(self, path: Path) -> None:
         self._path = path
@@ -75,26 +45,26 @@ class CommandSync:
         application_id: int,
         guilds: Sequence[int] = (),
     ) -> tuple[str, ...]:
-        """Bring Discord up to date with ``tree``; the scopes that had to be, if any.
+        """Register the commands of ``tree`` where they changed; return the changed scopes.
 
-        With ``guilds`` the commands live there, else globally; where they lived before they are
-        taken away, since a command that is registered twice is shown twice. A server that the bot
-        cannot reach is left out. Raises discord.HTTPException when Discord cannot be told.
+        With ``guilds`` the commands are registered there, else globally, and removed elsewhere:
+        Discord shows a command twice that is registered twice. A server that refuses is skipped.
+        Raises discord.HTTPException if Discord is unavailable.
         """
-        known = await asyncio.to_thread(self._read)
-        mine = dict(known.get(str(application_id), {}))
+        stored = await asyncio.to_thread(self._read)
+        digests = dict(stored.get(str(application_id), {}))
         scopes = {str(guild) for guild in guilds} or {GLOBAL_SCOPE}
         changed = []
-        for scope in sorted(scopes | set(mine)):
-            wanted = _digest(tree, scope) if scope in scopes else _NOTHING
-            if mine.get(scope, _NOTHING) == wanted:
+        for scope in sorted(scopes | set(digests)):
+            wanted = _digest(tree, scope) if scope in scopes else _NO_COMMANDS
+            if digests.get(scope, _NO_COMMANDS) == wanted:
                 continue
             try:
                 await tree.sync(guild=_guild(scope))
             except discord.Forbidden as error:
                 if scope not in scopes:
                     # A server that the bot has left shows its commands to nobody.
-                    del mine[scope]
+                    del digests[scope]
                     continue
                 log.error(
                     "commands cannot be registered on server %s (%s): invite the bot there "
@@ -105,22 +75,22 @@ class CommandSync:
                 continue
             log.info("registered the commands (%s)", scope)
             changed.append(scope)
-            mine[scope] = wanted
+            digests[scope] = wanted
             # At once: the next scope may fail, and this call need not be made again.
-            await self._remember(known, application_id, mine)
-        await self._remember(known, application_id, mine)
+            await self._save(stored, application_id, digests)
+        await self._save(stored, application_id, digests)
         return tuple(changed)
 
-    async def _remember(
-        self, known: dict[str, dict[str, str]], application_id: int, mine: dict[str, str]
+    async def _save(
+        self, stored: dict[str, dict[str, str]], application_id: int, digests: dict[str, str]
     ) -> None:
-        kept = {scope: digest for scope, digest in mine.items() if digest != _NOTHING}
-        if known.get(str(application_id)) != kept:
-            known[str(application_id)] = kept
+        kept = {scope: digest for scope, digest in digests.items() if digest != _NO_COMMANDS}
+        if stored.get(str(application_id)) != kept:
+            stored[str(application_id)] = kept
             try:
-                await asyncio.to_thread(self._write, known)
+                await asyncio.to_thread(self._write, stored)
             except OSError as error:
-                # Discord was told; what is lost is that it need not be told again next time.
+                # Discord has the commands; without the file they are registered once more.
                 log.warning(
                     "%s cannot be written (%s): the commands will be registered again at the next "
                     "start",
@@ -129,7 +99,7 @@ class CommandSync:
                 )
 
     def _read(self) -> dict[str, dict[str, str]]:
-        """Blocking. What cannot be read is as good as nothing."""
+        """Return the stored digests, empty if the file cannot be read. Blocking."""
         try:
             data = json.loads(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
@@ -142,11 +112,11 @@ class CommandSync:
             if isinstance(scopes, dict)
         }
 
-    def _write(self, known: dict[str, dict[str, str]]) -> None:
-        """Blocking. What cannot be written costs one more call at the next start, and no more."""
+    def _write(self, stored: dict[str, dict[str, str]]) -> None:
+        """Store the digests; an error is logged and costs one more registration. Blocking."""
         try:
             with atomic_write(self._path) as part:
-                part.write_text(json.dumps(known, indent=2) + "\n", encoding="utf-8")
+                part.write_text(json.dumps(stored, indent=2) + "\n", encoding="utf-8")
         except OSError as error:
             log.warning(
                 "cannot write %s (%s): the commands are registered again at the next start",
@@ -167,22 +137,21 @@ def _digest(tree: app_commands.CommandTree[Any], scope: str) -> str:
     return hashlib.sha256(text.encode()).hexdigest()
 
 
-LONGEST_RATE_LIMIT = 30.0
+MAX_RATE_LIMIT_S = 30.0
 COMMAND_OUTDATED_MESSAGE = (
-    "This command has changed since your Discord was started. Press Ctrl+R, or restart the app, "
-    "and try again."
+    "This command has changed since you started Discord. Restart Discord (Ctrl+R) and try again."
 )
 
 
 def ignore(seconds: float) -> None:
-    """Nobody measures."""
+    """Ignore the measured seconds."""
 
 
 class BotCommandTree(app_commands.CommandTree["GridbrushClient"]):
-    """The commands; whatever goes wrong in one, its member gets an answer."""
+    """Command tree that responds to every interaction, also after an error."""
 
     async def interaction_check(self, interaction: discord.Interaction[GridbrushClient], /) -> bool:
-        """Let everybody pass, in time: the library asks first thing in the command's own task."""
+        """Allow everybody; limit waits for the store in the command's own task."""
         limit_waits()
         return True
 
@@ -192,7 +161,7 @@ class BotCommandTree(app_commands.CommandTree["GridbrushClient"]):
         error: app_commands.AppCommandError,
         /,
     ) -> None:
-        """The one place where a command's errors end."""
+        """Respond to the member whose command raised ``error``."""
         cause: Exception = error
         if isinstance(error, app_commands.CommandInvokeError):
             cause = error.original
@@ -200,42 +169,41 @@ class BotCommandTree(app_commands.CommandTree["GridbrushClient"]):
 
 
 def to_user_error(error: Exception) -> Exception:
-    """The library's own refusals as the member's to mend; anything else as it is."""
+    """Return the library's own refusals as a RequestError, any other error unchanged."""
     match error:
         case app_commands.CommandNotFound() | app_commands.CommandSignatureMismatch():
             return RequestError(COMMAND_OUTDATED_MESSAGE)
         case app_commands.TransformerError():
             return RequestError(
-                f"{escape_user_text(str(error.value), 80)} cannot be used here. Choose from the list that "
-                "Discord offers for that option."
+                f"{escape_user_text(str(error.value), 80)} cannot be used here. Choose a value "
+                "from the list that Discord shows for this option."
             )
         case app_commands.NoPrivateMessage():
-            return NotAllowed("This works on a server only, not in direct messages.")
+            return NotAllowed("This command works only on a server, not in direct messages.")
         case app_commands.CheckFailure():
-            return NotAllowed("You may not use this command here.")
+            return NotAllowed("You are not allowed to use this command here.")
     return error
 
 
 class GridbrushClient(ContextClient):
-    """The bot's connection to Discord.
+    """The bot's client.
 
-    ``guilds`` are servers to register commands on at once; none means everywhere. ``registered`` is
-    the file that remembers what was registered. ``acknowledged`` is told, for every interaction,
-    the seconds from its arrival to its first answer, ``limited`` of every 429. ``signed_in`` is set
-    once the bot can post.
+    ``guilds`` are servers to register commands on; if empty, they are global. ``sync_file`` stores
+    what was registered. ``observe_ack`` gets the seconds to each first response,
+    ``on_rate_limit`` is called for every 429. ``signed_in`` is set once the bot can post.
     """
 
     def __init__(
         self,
         context: BotContext,
         *,
-        registered: Path,
+        sync_file: Path,
         guilds: Sequence[int] = (),
-        acknowledged: Callable[[float], None] = ignore,
-        limited: Callable[[], None] = lambda: None,
+        observe_ack: Callable[[float], None] = ignore,
+        on_rate_limit: Callable[[], None] = lambda: None,
         guild_ready_timeout: float = 2.0,
     ) -> None:
-        acks = AckLatency(acknowledged, limited, clock=time.monotonic)
+        acks = AckLatency(observe_ack, on_rate_limit, clock=time.monotonic)
         self.signed_in = asyncio.Event()
         super().__init__(
             context,
@@ -249,7 +217,7 @@ class GridbrushClient(ContextClient):
             guild_ready_timeout=guild_ready_timeout,
             # Longer waits are waited for outside of the library: one that is cancelled in there,
             # such as by a stop or a timeout, holds up every request after it.
-            max_ratelimit_timeout=LONGEST_RATE_LIMIT,
+            max_ratelimit_timeout=MAX_RATE_LIMIT_S,
         )
         # A server's bot: elsewhere there is no moderator, and no quota that one has set.
         self.tree = BotCommandTree(
@@ -259,13 +227,13 @@ class GridbrushClient(ContextClient):
             ),
             allowed_installs=app_commands.AppInstallationType(guild=True, user=False),
         )
-        self._acks = acks
+        self._ack_latency = acks
         self._guilds = tuple(guilds)
         self._items: tuple[ItemType, ...] = (*DYNAMIC_ITEMS, *load_dynamic_items())
-        self._registration = CommandSync(registered)
+        self._command_sync = CommandSync(sync_file)
 
     async def setup_hook(self) -> None:
-        """Build commands and buttons, and tell Discord if they changed; may run again."""
+        """Add commands and dynamic items and register changed commands. Idempotent."""
         places: Any = [discord.Object(guild) for guild in self._guilds]
         for command in load_commands(self.context):
             if places:
@@ -274,16 +242,16 @@ class GridbrushClient(ContextClient):
                 self.tree.add_command(command, override=True)
         self.add_dynamic_items(*self._items)
         assert self.application_id is not None, "it is known after signing in"
-        await self._registration.sync(self.tree, self.application_id, self._guilds)
+        await self._command_sync.sync(self.tree, self.application_id, self._guilds)
         self.signed_in.set()
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
-        """Start the watch; what the library passes on to nobody is answered here."""
-        self._acks.start(interaction.id)
+        """Start timing, and respond to what no registered handler takes."""
+        self._ack_latency.start(interaction.id)
         self.context.opened(0, interaction.user.id)
         if not await handle_modal_submit(interaction):
             await refuse_unknown(interaction, self._items)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:
-        """An event handler failed; the connection goes on."""
-        log.exception("handling %s failed", event_method)
+        """Log the error of an event handler; the connection stays open."""
+        log.exception("handling %s failed", event_method)  # noqa: LOG004 - called inside an except

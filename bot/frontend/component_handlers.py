@@ -1,17 +1,16 @@
-"""What the buttons and menus of a card do. They carry their state, so they outlive the process.
+"""Handlers of the buttons, selects and modals of job messages.
 
-Each press is answered, whatever happens; each is a press of its own, by its own member, charged to
-that member. Who may do what is asked here again, never left to who can see a button.
+All state is in the custom id, so they work after a restart. Every interaction gets a response, and
+permissions are checked on each interaction. A new job belongs to the member who used the button.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from dataclasses import replace
-from typing import Any, Final, Self, TypeAlias
+from typing import Any, Final, TypeAlias
 
 import discord
 
@@ -19,8 +18,15 @@ from bot.domain.errors import ArtifactMissing, BackendError, DeliveryError, NotA
 from bot.domain.events import MessageRef
 from bot.domain.grid import alt_text
 from bot.domain.job import Job, JobState
-from bot.domain.request import Request
+from bot.domain.request import Request, RequestOptions
 from bot.frontend import messages
+from bot.frontend.component_checks import (
+    MESSAGE_NOT_FOUND,
+    WRONG_MESSAGE,
+    has_component,
+    load_component_job,
+    require_own_message,
+)
 from bot.frontend.components import (
     CUSTOM_ID_PATTERN,
     ComponentAction,
@@ -34,8 +40,8 @@ from bot.frontend.components import (
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.delivery import DIRECT
 from bot.frontend.edit_modal import build_edit_modal, source_link
-from bot.frontend.embeds import details_message, job_message, posted_elsewhere
-from bot.frontend.first_response import is_card
+from bot.frontend.embeds import details_message, job_message, posted_elsewhere_message
+from bot.frontend.first_response import is_status_message
 from bot.frontend.formatting import jump_link, short_id
 from bot.frontend.messages import (
     ActionRow,
@@ -48,10 +54,17 @@ from bot.frontend.messages import (
     to_view,
 )
 from bot.frontend.permissions import actor_of
-from bot.frontend.press_checks import FOREIGN, NO_MESSAGE, carries, check_removable, pressed_job
-from bot.frontend.response_outcomes import insist
-from bot.frontend.responses import defer, edit_deferred, open_form, send_ephemeral, send_error
-from bot.frontend.result_files import REQUEST_LIMIT, learning
+from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
+from bot.frontend.response_outcomes import retry_unknown
+from bot.frontend.responses import (
+    PersistentComponent,
+    defer,
+    edit_deferred,
+    open_modal,
+    send_ephemeral,
+    send_error,
+)
+from bot.frontend.result_files import REQUEST_LIMIT, limit_recorder
 from bot.frontend.submission import RequestFactory, submit_request
 from bot.frontend.upload_limits import upload_within_limit
 from bot.services.delivery import is_erased
@@ -60,45 +73,47 @@ from bot.services.queue import limit_waits
 ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
 log = logging.getLogger(__name__)
 
-_NO_FILES: Final = "Try again later, or in a direct message with `/show`."
-_AWAY: Final = "The pictures of this job are not stored any more."
+_TRY_ELSEWHERE: Final = "Try again later, or in a direct message with `/show`."
+_IMAGES_GONE: Final = "The images of this job are no longer stored."
 
 
 async def selected_image(
-    interaction: discord.Interaction[Any], press: CustomId, job: Job
+    interaction: discord.Interaction[Any], target: CustomId, job: Job
 ) -> tuple[int, int] | None:
-    """The row and column that a button names or a menu's choice means.
+    """Return the row and column that a button or select option names.
 
-    None if the choice was of rows: then the member was shown their pictures to choose from.
-    Raises RequestError for a picture that the result does not have.
+    None if the option names rows: the member then gets a select of the images in these rows.
+    Raises RequestError for an image that the result does not have.
     """
     data: Any = interaction.data or {}
     values = data.get("values") or ()
     if values:
         choice = parse_selection(str(values[0]))
     else:
-        choice = ("cell", *press.numbers) if len(press.numbers) == 2 else None
+        choice = ("cell", *target.numbers) if len(target.numbers) == 2 else None
     if choice is None:
-        raise RequestError("This menu is from an older version. Use /show to get a fresh one.")
+        raise RequestError(
+            "This menu is from an older version of the bot. Use /show to get a new one."
+        )
     kind, first, second = choice
     if kind == "rows":
-        what = "open" if press.verb is ComponentAction.OPEN else "upscale"
-        rows = image_selects(job, press.verb, first, second)
-        await send_ephemeral(interaction, f"Which image shall I {what}?", controls=rows)
+        what = "open" if target.verb is ComponentAction.OPEN else "upscale"
+        rows = image_selects(job, target.verb, first, second)
+        await send_ephemeral(interaction, f"Which image do you want to {what}?", controls=rows)
         return None
     if first not in job.fetched_rows or not 1 <= second <= job.request.samples:
         raise RequestError(f"There is no image {second} in row {first} of this result.")
     return first, second
 
 
-async def open_image(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    """Show the picture privately, as large as Discord takes it. Raises RequestError."""
-    cell = await selected_image(interaction, press, job)
-    if cell is None:
+async def open_image(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    """Send the image privately, as large as Discord accepts it. Raises RequestError."""
+    position = await selected_image(interaction, target, job)
+    if position is None:
         return
     context = get_context(interaction)
     await defer(interaction, thinking=True)
-    row, column = cell
+    row, column = position
     seed = job.request.row_seed(row)
     text = f"Row {row}, image {column} · seed {seed}"
     rows: tuple[ActionRow, ...] = ()
@@ -116,12 +131,12 @@ async def open_image(interaction: discord.Interaction[Any], press: CustomId, job
             await edit_deferred(interaction, text, controls=rows, uploads=[upload])
 
     place = interaction.guild_id or 0
-    believed = min(interaction.filesize_limit, REQUEST_LIMIT)
-    limit = context.sizes.limit(place, believed, context.now())
+    default = min(interaction.filesize_limit, REQUEST_LIMIT)
+    limit = context.size_limits.limit(place, default, context.now())
     try:
-        await upload_within_limit(limit, make, post, learn=learning(context, place))
+        await upload_within_limit(limit, make, post, learn=limit_recorder(context, place))
     except ArtifactMissing as error:
-        raise RequestError(_AWAY) from error
+        raise RequestError(_IMAGES_GONE) from error
     except TooLarge:
         links = (
             public_links(job, plain=context.rows == "links")
@@ -129,43 +144,43 @@ async def open_image(interaction: discord.Interaction[Any], press: CustomId, job
             else ()
         )
         link = next((link.url for link in links if link.row == row), None)
-        way = f"Its row is [here]({link})." if link else _NO_FILES
-        await edit_deferred(interaction, f"{text}\nDiscord does not take this picture here. {way}")
+        way = f"Its row is [here]({link})." if link else _TRY_ELSEWHERE
+        await edit_deferred(interaction, f"{text}\nDiscord does not accept this image here. {way}")
 
 
-_MOST_IN_THREAD = 100
+_MAX_THREAD_MESSAGES = 100
 
 
-async def confirm_delete(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    """Ask whether the message that was pressed shall go. Raises NotAllowed."""
+async def confirm_delete(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    """Ask the member to confirm the deletion of this message. Raises NotAllowed."""
     require_delete_permission(interaction, job)
     if interaction.message is None:
-        raise RequestError("That message cannot be seen any more.")
-    controls = confirm_delete_components(press.job_id, interaction.message.id)
+        raise RequestError("This message cannot be found any more.")
+    controls = confirm_delete_components(target.job_id, interaction.message.id)
     await send_ephemeral(
-        interaction, "Delete this picture and its rows from the channel?", controls=controls
+        interaction, "Delete this result and its rows from the channel?", controls=controls
     )
 
 
-async def delete_result(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    """Delete the message that ``press`` names, and the rows below it. Raises RequestError."""
+async def delete_result(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    """Delete the message that ``target`` names, and its rows. Raises RequestError."""
     require_delete_permission(interaction, job)
     context = get_context(interaction)
-    if interaction.channel_id is None or len(press.numbers) != 1:
-        raise RequestError(NO_MESSAGE)
-    message = MessageRef(interaction.channel_id, press.numbers[0])
+    if interaction.channel_id is None or len(target.numbers) != 1:
+        raise RequestError(MESSAGE_NOT_FOUND)
+    message = MessageRef(interaction.channel_id, target.numbers[0])
     await defer(interaction)
     text = "Deleted."
     try:
-        await check_removable(interaction.client, context, job, message)
+        await require_own_message(interaction.client, context, job, message)
         await _remove_rows(interaction.client, context, job, message)
         await messages.delete(interaction.client, message)
     except MessageNotFound as error:
         if isinstance(error.__cause__, discord.Forbidden):
             raise RequestError(
-                "I may not delete messages here; a moderator can delete it by hand."
+                "I am not allowed to delete messages here. A moderator can delete it."
             ) from error
-        text = "It was gone already."
+        text = "It was already deleted."
     except DeliveryError as error:
         raise RequestError("Discord did not delete it. Please try again in a minute.") from error
     await context.messages.record_deletion(job, message.message_id, interaction.user.id)
@@ -174,212 +189,223 @@ async def delete_result(interaction: discord.Interaction[Any], press: CustomId, 
 
 
 def require_delete_permission(interaction: discord.Interaction[Any], job: Job) -> None:
-    """Raises NotAllowed for anybody but the author and moderators."""
-    member = actor_of(interaction, get_context(interaction).moderator_role)
-    if member.id != job.request.author.id and not member.moderator:
-        raise NotAllowed("Only its author or a moderator can delete this.")
+    """Raise NotAllowed unless the member is the author or a moderator."""
+    actor = actor_of(interaction, get_context(interaction).moderator_role)
+    if actor.id != job.request.author.id and not actor.moderator:
+        raise NotAllowed("Only the member who requested this, or a moderator, can delete it.")
 
 
 async def _remove_rows(
     client: discord.Client, context: BotContext, job: Job, message: MessageRef
 ) -> None:
-    """Delete the rows below a message, if they are there; the empty thread stays behind."""
+    """Delete the posted rows of a message; the empty thread stays."""
     first = await context.messages.thread(job.id)
     if first is None or first.channel_id != message.message_id or client.user is None:
         return
     thread = client.get_partial_messageable(first.channel_id)
     try:
         with map_discord_errors():
-            async for posted in thread.history(limit=_MOST_IN_THREAD):
+            async for posted in thread.history(limit=_MAX_THREAD_MESSAGES):
                 if posted.author.id == client.user.id:
                     await posted.delete()
     except MessageNotFound as error:
-        log.info("the rows are gone already: %s", error, extra={"job": job.id})
+        log.info("the rows are already deleted: %s", error, extra={"job": job.id})
 
 
 Action: TypeAlias = Callable[[discord.Interaction[Any], CustomId, Job], Awaitable[None]]
 
-OLD: Final = (
-    "This button is from another version of the bot and does nothing any more. "
-    "/history and /show bring a job out with buttons that work."
+OUTDATED_BUTTON: Final = (
+    "This button is from another version of the bot and no longer works. "
+    "Use /history or /show to get the job with new buttons."
 )
-OLD_FORM: Final = (
-    "This form is from another version of the bot, so nothing was made of it. Use /imagine."
+OUTDATED_MODAL: Final = (
+    "This form is from another version of the bot and was not submitted. Use /imagine."
 )
-_UNHEARD: Final = "The machines do not answer at the moment. Press Cancel again in a minute."
-_ERASED: Final = "Its author had this request erased, so it cannot be made again."
-_NO_RESULT: Final = "This job has no pictures to choose from."
-_NO_UPSCALING: Final = "This bot has no workflow for upscaling."
+_BACKEND_UNAVAILABLE: Final = (
+    "The backend is unavailable at the moment. Press Cancel again in a minute."
+)
+_ERASED: Final = "The author erased this request, so it cannot be run again."
+_NO_RESULT: Final = "This job has no images to choose from."
+_NO_UPSCALING: Final = "Upscaling is not set up on this bot."
 
 
-class JobComponent(
-    discord.ui.DynamicItem[discord.ui.Item[Any]],
-    template=CUSTOM_ID_PATTERN,
-):
-    """Any control of ours, recognised by its custom id in any message of the bot."""
+class JobComponent(PersistentComponent, template=CUSTOM_ID_PATTERN):
+    """Any button or select of a job message, recognised by its custom id."""
 
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],
-        item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> Self:
-        """The control that was pressed; everything it needs is in its custom id."""
-        return cls(item)
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Do what it asks for, and answer."""
-        await handle_component(interaction, self.custom_id)
+    async def handle(self, interaction: discord.Interaction[Any]) -> None:
+        """Run the action that the custom id names."""
+        target = CustomId.parse(self.custom_id)
+        if target is None:
+            raise RequestError(OUTDATED_BUTTON)
+        job = await load_component_job(interaction, target, self.custom_id)
+        if target.verb in _JOB_CREATING and _is_double_click(interaction):
+            await defer(interaction)
+            return
+        await HANDLERS[target.verb](interaction, target, job)
 
 
 DYNAMIC_ITEMS: Final = (JobComponent,)
-"""What the client registers once, so that presses on any message find their way here."""
+"""What the client registers once, so that components of every message are handled."""
 
 
-async def handle_component(interaction: discord.Interaction[Any], custom_id: str) -> None:
-    """Do what a custom id asks for; errors are answered, never raised."""
+async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
+    """Handle the interaction if it is one of these modals; return whether it was.
+
+    Called for every interaction.
+    """
+    if interaction.type is not discord.InteractionType.modal_submit:
+        return False
+    data: Any = interaction.data or {}
+    custom_id = str(data.get("custom_id"))
+    target = CustomId.parse(custom_id)
+    if custom_id != MODAL_ID and (target is None or target.verb is not ComponentAction.EDIT):
+        return False
     limit_waits()
     try:
-        press = CustomId.parse(custom_id)
-        if press is None:
-            raise RequestError(OLD)
-        job = await pressed_job(interaction, press, custom_id)
-        if press.verb in _MAKING_JOBS and _double_click(interaction):
-            await defer(interaction)
-            return
-        await HANDLERS[press.verb](interaction, press, job)
+        if target is not None:
+            await load_component_job(interaction, target, custom_id)
+        if not isinstance(data.get("components"), list):
+            raise RequestError("The form was empty. Please try again.")
+        fields = dict(iter_text_inputs(data["components"]))
+        text, negative = fields.get(PROMPT, ""), fields.get(NEGATIVE, "").strip()
+        options = RequestOptions(negative=negative or None)
+        note = ""
+        if target is not None:
+            note = f"-# Edited by <@{interaction.user.id}>{source_link(interaction)}"
+        await submit_request(interaction, lambda factory: factory.parse(text, options), note=note)
     except Exception as error:
-        # The root of what a press does: whatever happens, the member hears of it.
+        # The root of a modal: the member gets a response whatever happens.
         await send_error(interaction, error)
+    return True
 
 
 async def refuse_unknown(interaction: discord.Interaction[Any], items: Iterable[ItemType]) -> None:
-    """Answer a press or a form that none of ``items`` answers; leave the others to them.
+    """Respond to a component or modal that none of ``items`` handles; ignore all others.
 
-    The client calls this for every interaction that was not a form of ours.
+    Called for every interaction that was not a modal of this bot.
     """
     data: Any = interaction.data or {}
     custom_id = str(data.get("custom_id"))
     if interaction.type is discord.InteractionType.modal_submit:
-        await send_error(interaction, RequestError(OLD_FORM))
+        await send_error(interaction, RequestError(OUTDATED_MODAL))
     elif interaction.type is discord.InteractionType.component:
         message = interaction.message
-        if message is None or not carries(message, custom_id):
+        if message is None or not has_component(message, custom_id):
             # The library looks for the control on the message, too, and does nothing without it.
-            await send_error(interaction, RequestError(FOREIGN))
+            await send_error(interaction, RequestError(WRONG_MESSAGE))
         elif not any(item.__discord_ui_compiled_template__.fullmatch(custom_id) for item in items):
-            await send_error(interaction, RequestError(OLD))
+            await send_error(interaction, RequestError(OUTDATED_BUTTON))
 
 
-async def _cancel(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
+async def _cancel(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     context = get_context(interaction)
-    member = actor_of(interaction, context.moderator_role)
+    actor = actor_of(interaction, context.moderator_role)
     await defer(interaction)
-    over = job.state.terminal
+    had_ended = job.state.terminal
     try:
-        job = await context.queue.cancel(press.job_id, member)
+        job = await context.queue.cancel(target.job_id, actor)
     except BackendError as error:
-        raise RequestError(_UNHEARD) from error
+        raise RequestError(_BACKEND_UNAVAILABLE) from error
     if job.state.terminal:
-        await _settle_pressed(interaction, context, job, over=over)
+        await _update_pressed_message(interaction, context, job, had_ended=had_ended)
 
 
-async def _settle_pressed(
-    interaction: discord.Interaction[Any], context: BotContext, job: Job, *, over: bool
+async def _update_pressed_message(
+    interaction: discord.Interaction[Any], context: BotContext, job: Job, *, had_ended: bool
 ) -> None:
-    """Let the message that offered Cancel say how the job has ended, whichever message it is.
+    """Show the end of a job on the message whose Cancel button was used.
 
-    ``over``: it had ended before the press, so its card should have said so.
+    ``had_ended``: the job had ended before, so its status message was outdated.
     """
-    card = await context.messages.status_message(job.id)
+    status = await context.messages.status_message(job.id)
     message = interaction.message
-    if message is None or (card is not None and card.message.message_id == message.id):
-        if over:
-            context.settling.on_card(job)
-    elif is_card(interaction.client, message, job):
-        # A copy that nobody wrote down, or what /show has said: the press's own token edits it.
+    if message is None or (status is not None and status.message.message_id == message.id):
+        if had_ended:
+            context.status_tasks.on_found(job)
+    elif is_status_message(interaction.client, message, job):
+        # Another message, such as a response of /show: edit it with this interaction's token.
         ended = job_message(job, context.now())
         if job.result is not None and job.delivery_method != DIRECT:
             guild_id = job.request.place.guild_id
             result = job.result
-            ended = posted_elsewhere(job, jump_link(guild_id, result.channel_id, result.message_id))
+            ended = posted_elsewhere_message(
+                job, jump_link(guild_id, result.channel_id, result.message_id)
+            )
         edit = interaction.edit_original_response
-        edited = await insist(
+        edited = await retry_unknown(
             lambda: edit(embed=to_embed(ended), view=to_view(ended.controls)), context.sleep
         )
-        log.info("a copy of the card was settled: %s", edited.outcome, extra={"job": job.id})
+        log.info("another message of the job was edited: %s", edited.outcome, extra={"job": job.id})
 
 
-async def _reroll(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    request = _words_of(job)
+async def _reroll(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    request = _require_request(job)
     note = f"-# Re-rolled by <@{interaction.user.id}>{source_link(interaction)}"
     await submit_request(
-        interaction, lambda asker: asker.repeat(request).reroll(asker.seed), note=note
+        interaction, lambda factory: factory.repeat(request).reroll(factory.seed), note=note
     )
 
 
-async def _retry(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    request = _words_of(job)
+async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    request = _require_request(job)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
-        raise RequestError("This one did not fail; re-roll it to get another.")
+        raise RequestError("This job did not fail. Use Re-roll to run it with a new seed.")
 
-    def make(asker: RequestFactory) -> Request:
+    def make(factory: RequestFactory) -> Request:
         if request.origin is not None:
-            return replace(request, author=asker.author, place=asker.place)
-        return asker.repeat(request)
+            return replace(request, author=factory.author, place=factory.place)
+        return factory.repeat(request)
 
-    note = f"-# Tried again by <@{interaction.user.id}>{source_link(interaction)}"
+    note = f"-# Run again by <@{interaction.user.id}>{source_link(interaction)}"
     await submit_request(interaction, make, note=note)
 
 
-async def _edit(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    _words_of(job)
+async def _edit(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    _require_request(job)
     painter = get_context(interaction).limits.painter
-    await open_form(interaction, build_edit_modal(job, painter))
+    await open_modal(interaction, build_edit_modal(job, painter))
 
 
-async def _open(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
+async def _open(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     _check_has_result(job)
-    await open_image(interaction, press, job)
+    await open_image(interaction, target, job)
 
 
-async def _upscale(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
-    request = _words_of(job)
+async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    request = _require_request(job)
     _check_has_result(job)
     if not get_context(interaction).upscaling:
         raise RequestError(_NO_UPSCALING)
     if request.origin is not None:
-        raise RequestError("This one is upscaled already.")
-    cell = await selected_image(interaction, press, job)
-    if cell is None:
+        raise RequestError("This image is already upscaled.")
+    position = await selected_image(interaction, target, job)
+    if position is None:
         return
-    row, column = cell
+    row, column = position
     source = source_link(interaction)
     if not source and job.result is not None and job.delivery_method != DIRECT:
         link = jump_link(request.place.guild_id, job.result.channel_id, job.result.message_id)
-        source = f" from [this one]({link})"
+        source = f" from [this message]({link})"
     note = f"-# Row {row}, image {column}, upscaled by <@{interaction.user.id}>{source}"
     await submit_request(
-        interaction, lambda asker: asker.upscale(request, job.id, row, column), note=note
+        interaction, lambda factory: factory.upscale(request, job.id, row, column), note=note
     )
 
 
-async def _details(interaction: discord.Interaction[Any], press: CustomId, job: Job) -> None:
+async def _details(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     context = get_context(interaction)
     credits = await context.queue.jobs.credits(job.id)
     await send_ephemeral(
-        interaction, "", card=details_message(job, credits, context.limits.painter)
+        interaction, "", embed=details_message(job, credits, context.limits.painter)
     )
 
 
-def _double_click(interaction: discord.Interaction[Any]) -> bool:
+def _is_double_click(interaction: discord.Interaction[Any]) -> bool:
     data: Any = interaction.data or {}
     if data.get("values"):
         return False  # nobody opens a menu and chooses the same twice within a moment
     message = interaction.message
-    return get_context(interaction).clicks.is_repeat(
+    return get_context(interaction).double_clicks.is_repeat(
         interaction.user.id,
         message.id if message else 0,
         str(data.get("custom_id")),
@@ -387,7 +413,7 @@ def _double_click(interaction: discord.Interaction[Any]) -> bool:
     )
 
 
-def _words_of(job: Job) -> Request:
+def _require_request(job: Job) -> Request:
     if is_erased(job):
         raise RequestError(_ERASED)
     return job.request
@@ -398,7 +424,7 @@ def _check_has_result(job: Job) -> None:
         raise RequestError(_NO_RESULT)
 
 
-_MAKING_JOBS: Final = frozenset(
+_JOB_CREATING: Final = frozenset(
     {ComponentAction.REROLL, ComponentAction.RETRY, ComponentAction.UPSCALE}
 )
 

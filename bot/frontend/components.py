@@ -1,7 +1,7 @@
-"""What can be pressed on a card, and the custom ids that say so. Knows jobs, not what a press does.
+"""Buttons and selects of job messages, and their custom ids. Pure.
 
-A custom id carries all that a press needs, ``gb:<verb>:<job id>`` and up to two numbers, so a
-button works for as long as its message exists, whatever became of the process that posted it.
+A custom id is ``gb:<verb>:<job id>`` and up to two numbers. It holds all state, so a component
+works as long as its message exists.
 """
 
 from __future__ import annotations
@@ -15,10 +15,10 @@ from typing import Final
 from bot.domain.job import Job
 from bot.domain.request import Request
 from bot.frontend.messages import (
-    BUTTONS_IN_ROW,
-    CONTROL_ROWS,
-    OPTIONS,
-    URL,
+    MAX_ACTION_ROWS,
+    MAX_BUTTONS_PER_ROW,
+    MAX_OPTIONS,
+    MAX_URL,
     ActionRow,
     ButtonSpec,
     SelectOption,
@@ -27,7 +27,7 @@ from bot.frontend.messages import (
 
 
 class ComponentAction(StrEnum):
-    """What a control asks for."""
+    """What a component does; the values are part of posted custom ids."""
 
     CANCEL = "cancel"
     REROLL = "reroll"
@@ -50,7 +50,7 @@ MAX_ID: Final = 2**63 - 1
 
 @dataclass(frozen=True, slots=True)
 class CustomId:
-    """A custom id, taken apart. ``numbers`` are the verb's own: row and column, or a message id."""
+    """A parsed custom id. ``numbers``: row and column, or a message id."""
 
     verb: ComponentAction
     job_id: str
@@ -61,7 +61,7 @@ class CustomId:
 
     @classmethod
     def parse(cls, custom_id: str) -> CustomId | None:
-        """The press that a custom id stands for; None if it is none of ours."""
+        """Return the parsed custom id, or None if it is not one of these."""
         match = CUSTOM_ID_PATTERN.fullmatch(custom_id)
         if match is None:
             return None
@@ -73,18 +73,17 @@ class CustomId:
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """The full-size row ``row``, wherever it lies; an address that a button can hold."""
+    """The URL of full-size row ``row``, short enough for a link button."""
 
     row: int
     url: str
 
 
 def public_links(job: Job, *, plain: bool = False) -> tuple[Link, ...]:
-    """The rows that the workflow published for everyone to download.
+    """Return links to the rows that the workflow published for everyone.
 
-    Only rows that were fetched count: their address was checked against the trusted hosts, which
-    are reached by https unless they are this machine. ``plain``: those count as well, because the
-    operator wants links and nothing else.
+    Only fetched rows count, because their host was checked. ``plain`` also allows http, for
+    operators who want links only.
     """
     schemes = ("https://", "http://") if plain else ("https://",)
     return tuple(
@@ -93,22 +92,22 @@ def public_links(job: Job, *, plain: bool = False) -> tuple[Link, ...]:
         if row.number in job.fetched_rows
         and row.artifact is not None
         and row.artifact.url.startswith(schemes)
-        and len(row.artifact.url) <= URL
+        and len(row.artifact.url) <= MAX_URL
     )
 
 
 def custom_id(verb: ComponentAction, job: Job, *numbers: int) -> str:
-    """The custom id of a control of this job."""
+    """Return the custom id of a component of this job."""
     return str(CustomId(verb, job.id, numbers))
 
 
 def queued_components(job: Job) -> tuple[ActionRow, ...]:
-    """A job on its way can be cancelled, until it is collected."""
+    """Return the Cancel button of a job that has not finished."""
     return ((ButtonSpec("Cancel", custom_id(ComponentAction.CANCEL, job)),),)
 
 
 def failed_components(job: Job) -> tuple[ActionRow, ...]:
-    """A job without a result can be tried again, or changed first."""
+    """Return the buttons of a job without a result."""
     again = ButtonSpec("Try again", custom_id(ComponentAction.RETRY, job), style="primary")
     if job.request.origin is not None:
         return ((again,),)
@@ -116,7 +115,7 @@ def failed_components(job: Job) -> tuple[ActionRow, ...]:
 
 
 def result_components(job: Job, links: Sequence[Link], *, upscaling: bool) -> tuple[ActionRow, ...]:
-    """Everything that can be done with a result; at most five rows."""
+    """Return the components of a result, at most five action rows."""
     one = len(job.fetched_rows) * job.request.samples == 1
     upscaled = job.request.origin is not None
     actions = []
@@ -134,22 +133,22 @@ def result_components(job: Job, links: Sequence[Link], *, upscaling: bool) -> tu
         ButtonSpec("Details", custom_id(ComponentAction.DETAILS, job)),
         ButtonSpec("Delete", custom_id(ComponentAction.ASK_DELETE, job), style="danger"),
     )
-    fits = len(actions) + len(about) <= BUTTONS_IN_ROW
+    fits = len(actions) + len(about) <= MAX_BUTTONS_PER_ROW
     rows: list[ActionRow] = [(*actions, *about)] if fits else [tuple(actions), about]
     if not one:
         rows.append((image_select(job, ComponentAction.OPEN),))
         if upscaling:
             rows.append((image_select(job, ComponentAction.UPSCALE),))
-    return (*rows, *_link_rows(links, CONTROL_ROWS - len(rows)))
+    return (*rows, *_link_rows(links, MAX_ACTION_ROWS - len(rows)))
 
 
 def image_select(job: Job, verb: ComponentAction) -> SelectSpec:
-    """A menu of the result's pictures or, where they are too many for one, of its rows."""
+    """Return a select of the result's images or, if these are too many, of its rows."""
     rows, columns = job.fetched_rows, job.request.samples
     what = "Open" if verb is ComponentAction.OPEN else "Upscale"
-    if len(rows) * columns <= OPTIONS:
+    if len(rows) * columns <= MAX_OPTIONS:
         return SelectSpec(custom_id(verb, job), f"{what} an image …", _cells(job.request, rows))
-    span = -(-len(rows) // OPTIONS)
+    span = -(-len(rows) // MAX_OPTIONS)
     groups = [rows[start : start + span] for start in range(0, len(rows), span)]
     options = tuple(
         SelectOption(
@@ -158,34 +157,34 @@ def image_select(job: Job, verb: ComponentAction) -> SelectSpec:
         )
         for group in groups
     )
-    return SelectSpec(custom_id(verb, job), f"{what} an image: which row? …", options)
+    return SelectSpec(custom_id(verb, job), f"{what} an image: choose a row …", options)
 
 
 def image_selects(job: Job, verb: ComponentAction, first: int, last: int) -> tuple[ActionRow, ...]:
-    """Menus of the pictures in the rows ``first`` to ``last``, one below the other."""
+    """Return selects of the images in the rows ``first`` to ``last``, one per action row."""
     cells = _cells(job.request, tuple(row for row in job.fetched_rows if first <= row <= last))
-    parts = [cells[start : start + OPTIONS] for start in range(0, len(cells), OPTIONS)]
+    parts = [cells[start : start + MAX_OPTIONS] for start in range(0, len(cells), MAX_OPTIONS)]
     return tuple(
-        # The number only tells menus apart, which must not share a custom id.
+        # The number makes the custom ids of the selects different.
         (
             SelectSpec(
                 custom_id(verb, job, 0, number), f"{part[0].label} to {part[-1].label} …", part
             ),
         )
-        for number, part in enumerate(parts[:CONTROL_ROWS], 1)
+        for number, part in enumerate(parts[:MAX_ACTION_ROWS], 1)
     )
 
 
 def parse_selection(value: str) -> tuple[str, int, int] | None:
-    """What an option says: ``("cell", row, column)`` or ``("rows", first, last)``."""
+    """Parse an option value: ``("cell", row, column)`` or ``("rows", first, last)``."""
     match = re.fullmatch(r"(cell|rows):([0-9]{1,3}):([0-9]{1,3})", value)
     return (match[1], int(match[2]), int(match[3])) if match else None
 
 
 def confirm_delete_components(job_id: str, message_id: int) -> tuple[ActionRow, ...]:
-    """The second press that removes a message for good."""
-    press = CustomId(ComponentAction.CONFIRM_DELETE, job_id, (message_id,))
-    return ((ButtonSpec("Delete for good", str(press), style="danger"),),)
+    """Return the button that confirms a deletion."""
+    target = CustomId(ComponentAction.CONFIRM_DELETE, job_id, (message_id,))
+    return ((ButtonSpec("Delete permanently", str(target), style="danger"),),)
 
 
 def _cells(request: Request, rows: Sequence[int]) -> tuple[SelectOption, ...]:
@@ -201,7 +200,7 @@ def _cells(request: Request, rows: Sequence[int]) -> tuple[SelectOption, ...]:
 
 
 def _link_rows(links: Sequence[Link], rows: int) -> Iterator[ActionRow]:
-    """Link buttons in at most ``rows`` rows; what does not fit is found under Details."""
-    for start in range(0, min(len(links), rows * BUTTONS_IN_ROW), BUTTONS_IN_ROW):
-        stop = min(start + BUTTONS_IN_ROW, rows * BUTTONS_IN_ROW)
+    """Yield link buttons for at most ``rows`` action rows; Details shows the rest."""
+    for start in range(0, min(len(links), rows * MAX_BUTTONS_PER_ROW), MAX_BUTTONS_PER_ROW):
+        stop = min(start + MAX_BUTTONS_PER_ROW, rows * MAX_BUTTONS_PER_ROW)
         yield tuple(ButtonSpec(f"Row {link.row}", url=link.url) for link in links[start:stop])

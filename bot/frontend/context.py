@@ -1,8 +1,4 @@
-"""What commands and buttons have at hand: the engine's doors, the limits, and a clock.
-
-One value, made once by the composition root and passed to everything that answers a member. It
-knows no store and no backend.
-"""
+"""What commands and components need: services, limits and a clock."""
 
 from __future__ import annotations
 
@@ -17,7 +13,7 @@ import discord
 
 from bot.concurrency import KeyedLock
 from bot.domain.request import Request, RequestLimits
-from bot.frontend.status_message_tasks import Settling
+from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
 from bot.services.privacy import PrivacyService
@@ -27,23 +23,23 @@ from bot.services.renditions import RenditionCache
 from bot.services.results import ResultFetcher
 
 DOUBLE_CLICK: Final = timedelta(seconds=1)
-_MOST = 1000
+_MAX_TRACKED = 1000
 
 
 class DoubleClickGuard:
-    """``repeated`` is asked once for each press; when presses happened is Discord's to say."""
+    """Detects double clicks, by the timestamps that Discord gives interactions."""
 
     def __init__(self) -> None:
-        self._latest: OrderedDict[tuple[int, int, str], datetime] = OrderedDict()
+        self._last_used: OrderedDict[tuple[int, int, str], datetime] = OrderedDict()
 
     def is_repeat(self, user_id: int, message_id: int, control: str, at: datetime) -> bool:
-        """Whether the press follows another of the same kind at once; each counts from the last."""
+        """Return whether the same component was used less than DOUBLE_CLICK before."""
         key = (user_id, message_id, control)
-        before = self._latest.pop(key, None)
-        self._latest[key] = at
-        if len(self._latest) > _MOST:
-            self._latest.popitem(last=False)
-        return before is not None and abs(at - before) < DOUBLE_CLICK
+        previous = self._last_used.pop(key, None)
+        self._last_used[key] = at
+        if len(self._last_used) > _MAX_TRACKED:
+            self._last_used.popitem(last=False)
+        return previous is not None and abs(at - previous) < DOUBLE_CLICK
 
 
 SubmissionCheck: TypeAlias = Callable[[Request, Actor], Awaitable[None]]
@@ -52,13 +48,13 @@ SubmissionCheck: TypeAlias = Callable[[Request, Actor], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class BotContext:
-    """``limits`` bound a request; ``moderator_role`` is a snowflake, 0 for none.
+    """Services and settings of the frontend, made once at start.
 
-    ``rows`` is ``[delivery] rows``. ``entropy`` gives so many random bytes. ``upscaling``: there is
-    a workflow for it. ``notice`` is a sentence for cards that wait, such as that the machines are
-    away; empty for none. ``sizes`` remembers how large a file places take. ``sleep`` pauses between
-    attempts at an answer. ``opened`` is told of a server where the bot may be permitted more than
-    before, or of a member who is there again: what could not be delivered may be possible now.
+    ``limits`` bound a request. ``moderator_role`` is a role id, 0 for none. ``rows`` is
+    ``[delivery] rows``. ``entropy`` returns random bytes. ``upscaling``: there is a workflow for
+    it. ``notice`` returns a sentence for waiting jobs, such as that the backend is unavailable; ""
+    for none. ``size_limits`` stores accepted upload sizes. ``opened`` is called with a server id
+    and a member id (0: unknown) when the bot may have new permissions, to retry deliveries.
     """
 
     queue: JobQueue
@@ -77,13 +73,13 @@ class BotContext:
     notice: Callable[[], str] = lambda: ""
     opened: Callable[[int, int], None] = lambda _guild_id, _author_id: None
     locks: KeyedLock = field(default_factory=KeyedLock)
-    clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
-    sizes: SizeLimits = field(default_factory=SizeLimits)
-    settling: Settling = field(default_factory=Settling)
+    double_clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
+    size_limits: SizeLimits = field(default_factory=SizeLimits)
+    status_tasks: StatusMessageTasks = field(default_factory=StatusMessageTasks)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
 
-# A bot that paints does not speak: the library's warnings that it cannot are noise.
+# The bot uses no voice: the library's warnings about missing voice packages are noise.
 discord.VoiceClient.warn_nacl = False
 discord.VoiceClient.warn_dave = False
 
@@ -96,48 +92,48 @@ class ContextClient(discord.Client):
         self.context = context
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
-        """The bot was invited (back)."""
+        """Handle an invitation to a server."""
         self.context.opened(guild.id, 0)
 
     async def on_guild_available(self, guild: discord.Guild) -> None:
-        """A server is there again after an outage."""
+        """Handle the end of a server outage."""
         self.context.opened(guild.id, 0)
 
     async def on_guild_channel_create(self, channel: discord.abc.GuildChannel) -> None:
-        """A channel is new, or can be seen from now on."""
+        """Handle a channel that is new or newly visible."""
         self.context.opened(channel.guild.id, 0)
 
     async def on_guild_channel_update(
         self, _before: discord.abc.GuildChannel, after: discord.abc.GuildChannel
     ) -> None:
-        """Perhaps its permissions have changed."""
+        """Handle a possible change of channel permissions."""
         self.context.opened(after.guild.id, 0)
 
-    async def on_guild_role_update(self, before: discord.Role, after: discord.Role) -> None:
-        """A role may do something else than before."""
-        if before.permissions != after.permissions:
+    async def on_guild_role_update(self, previous: discord.Role, after: discord.Role) -> None:
+        """Handle a change of role permissions."""
+        if previous.permissions != after.permissions:
             self.context.opened(after.guild.id, 0)
 
     async def on_member_update(self, _before: discord.Member, after: discord.Member) -> None:
-        """The bot has other roles; no other member is heard of."""
+        """Handle a role change of the bot; Discord sends no other members."""
         self.context.opened(after.guild.id, 0)
 
     async def on_raw_thread_update(self, thread: discord.RawThreadUpdateEvent) -> None:
-        """Perhaps a thread was unlocked."""
+        """Handle a thread that may have been unlocked."""
         self.context.opened(thread.guild_id, 0)
 
     async def on_resumed(self) -> None:
-        """Nobody has told what has happened while the bot was not connected."""
+        """Handle a new connection: events may have been missed."""
         self.context.opened(0, 0)
 
 
 def get_context(interaction: discord.Interaction[discord.Client]) -> BotContext:
-    """The desk behind whatever was typed or pressed."""
-    return client_of(interaction).context
+    """Return the BotContext of the client that received an interaction."""
+    return get_client(interaction).context
 
 
-def client_of(interaction: discord.Interaction[discord.Client]) -> ContextClient:
-    """The client that heard it."""
+def get_client(interaction: discord.Interaction[discord.Client]) -> ContextClient:
+    """Return the client that received an interaction."""
     client = interaction.client
     assert isinstance(client, ContextClient), "only the bot's own client hears interactions"
     return client

@@ -1,12 +1,13 @@
-"""Brings results to Discord: the rungs of the delivery ladder, from the card itself to a DM.
+"""Deliver results to Discord.
 
-    interaction   the card becomes the result, by the token of the command or press
-    channel       a message of the bot's own in the same channel, which calls the author once
-    direct        a direct message to the author
+Delivery methods, in this order:
 
-Which rungs there are is told by the clock, not by trying. When an attempt was interrupted, the
-messages themselves say whether it was made: a result carries controls with its job's id. The rows
-follow their grid, however long Discord makes them wait: only a refusal ends them.
+interaction   edit the status message into the result, with the interaction token
+channel       post a new message in the same channel, which mentions the author once
+direct        send a direct message to the author
+
+The clock decides which methods are possible. An interrupted attempt is found by its message: a
+result has components with its job id. Rows are retried until Discord refuses them.
 """
 
 from __future__ import annotations
@@ -26,10 +27,10 @@ from bot.domain.job import Job
 from bot.frontend import messages
 from bot.frontend.components import ComponentAction, CustomId
 from bot.frontend.context import ContextClient
-from bot.frontend.first_response import find_card
+from bot.frontend.first_response import find_status_message
 from bot.frontend.formatting import short_id
 from bot.frontend.messages import InteractionExpired, MessageNotFound, map_discord_errors
-from bot.frontend.result_files import ResultMessage, needs_row_uploads, post_picture
+from bot.frontend.result_files import ResultMessage, needs_row_uploads, post_result
 from bot.frontend.row_uploads import upload_rows
 from bot.services.delivery import StatusMessage
 from bot.services.results import JobResult
@@ -41,17 +42,17 @@ CHANNEL: Final = "channel"
 DIRECT: Final = "direct"
 
 POSTING_SECONDS: Final = 5.0
-CARD_SECONDS: Final = 3.0
-LOOK_EVERY: Final = 0.05
-CLOCKS_DIFFER: Final = timedelta(minutes=5)
+STATUS_MESSAGE_WAIT_S: Final = 3.0
+POLL_INTERVAL_S: Final = 0.05
+MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """By so much Discord's clock, which numbers messages, may be behind this machine's."""
 
 ROWS_SECONDS: Final = 300.0
-MOST_DEFECTS: Final = 5
+MAX_DEFECTS: Final = 5
 
 
 class DiscordDelivery:
-    """Posts one result on one rung; its rows follow, if not now, then after a ``resume``."""
+    """Posts a result by one method; its row files follow in a background task."""
 
     def __init__(
         self,
@@ -63,24 +64,24 @@ class DiscordDelivery:
         self._client = client
         self._sleep = sleep
         self._rows_seconds = rows_seconds
-        self._afterwards: dict[str, asyncio.Task[None]] = {}
-        self._waiting: set[str] = set()
+        self._row_tasks: dict[str, asyncio.Task[None]] = {}
+        self._waiting_rows: set[str] = set()
         self._closing = False
 
-    async def aclose(self, timeouts: float = POSTING_SECONDS) -> None:
-        """Begin nothing more; rows on their way get some seconds, the next bot posts the rest.
+    async def aclose(self, timeout_s: float = POSTING_SECONDS) -> None:
+        """Start nothing more; give rows being posted ``timeout_s`` seconds, then cancel.
 
-        Rows that wait for Discord get none.
+        The next process posts what is left.
         """
         self._closing = True
-        tasks = tuple(self._afterwards.values())
-        posting = [task for one, task in self._afterwards.items() if one not in self._waiting]
+        tasks = tuple(self._row_tasks.values())
+        posting = [task for one, task in self._row_tasks.items() if one not in self._waiting_rows]
         if posting:
-            await asyncio.wait(posting, timeout=timeouts)
+            await asyncio.wait(posting, timeout=timeout_s)
         await cancel_and_wait(*tasks)
 
     async def resume_pending_rows(self) -> None:
-        """Post the rows that a stop or a crash has left behind their grid."""
+        """Post the rows that a stop or a crash left unposted."""
         context = self._client.context
         for job_id in await context.messages.pending_rows():
             job = await context.queue.jobs.get(job_id)
@@ -89,13 +90,13 @@ class DiscordDelivery:
             if job.result is None:
                 await context.messages.complete_rows(job_id, "the grid was never posted")
                 continue
-            await self._follow_up(job, job.delivery_method, job.result)
+            await self._start_row_task(job, job.delivery_method, job.result)
 
     async def methods(self, job: Job) -> tuple[str, ...]:
-        """The rungs that can hold now, the best first."""
+        """Return the delivery methods that are possible now, the best first."""
         if not job.request.place.channel_id:
             return ()
-        post = await self._card(job)
+        post = await self._status_message(job)
         if post is not None and post.is_token_valid(self._client.context.now()):
             return INTERACTION, CHANNEL, DIRECT
         return CHANNEL, DIRECT
@@ -103,44 +104,44 @@ class DiscordDelivery:
     async def send(
         self, method: str, job: Job, package: JobResult, nonce: str
     ) -> MessageRef | None:
-        """Post the grid; its full-size rows follow by themselves where they have to be files.
+        """Post the grid; its full-size rows follow if they have to be files.
 
-        Raises DeliveryUnavailable if it cannot be posted now or nobody can say whether it was, any
-        other DeliveryError if this rung refuses it, ArtifactMissing if there is nothing to post.
+        Raises DeliveryUnavailable if it cannot be posted now or the outcome is unknown, any other
+        DeliveryError if this method is refused, ArtifactMissing if the files are gone.
         """
         context = self._client.context
         guild_id = 0 if method == DIRECT else job.request.place.guild_id
 
-        async def post(picture: ResultMessage) -> MessageRef:
-            rows = needs_row_uploads(context, job, picture)
+        async def post(result: ResultMessage) -> MessageRef:
+            rows = needs_row_uploads(context, job, result)
             if rows:
                 await context.messages.enqueue_rows(job.id)
             if method == INTERACTION:
-                message = await self._edit(job, picture)
+                message = await self._edit_status_message(job, result)
             else:
-                message = await self._send(method, job, picture, nonce)
+                message = await self._send(method, job, result, nonce)
             if rows:
-                await self._follow_up(job, method, message)
+                await self._start_row_task(job, method, message)
             return message
 
-        return await post_picture(self._client, job, guild_id, post)
+        return await post_result(self._client, job, guild_id, post)
 
-    async def _edit(self, job: Job, picture: ResultMessage) -> MessageRef:
-        """Let the card become the result, by its interaction's token."""
+    async def _edit_status_message(self, job: Job, result: ResultMessage) -> MessageRef:
+        """Edit the status message into the result, with its interaction token."""
         context = self._client.context
         post = await context.messages.status_message(job.id)
         if post is None or post.interaction is None:
-            raise MessageNotFound("there is no card to become the result")
+            raise MessageNotFound("there is no status message to edit")
         if not post.is_token_valid(context.now()):
-            raise InteractionExpired("the token of the card has expired meanwhile")
-        reference, uploads = post.interaction, picture.uploads
+            raise InteractionExpired("the interaction token has expired meanwhile")
+        reference, uploads = post.interaction, result.uploads
         async with context.locks.acquire(job.id):
             try:
-                return await messages.opening_thread(
+                return await messages.with_open_thread(
                     self._client,
                     post.message.channel_id,
-                    lambda: messages.edit_answer(
-                        self._client, reference, picture.card, uploads=uploads
+                    lambda: messages.edit_response(
+                        self._client, reference, result.embed, uploads=uploads
                     ),
                 )
             except InteractionExpired:
@@ -153,21 +154,21 @@ class DiscordDelivery:
     async def find_sent(
         self, method: str, job: Job, nonce: str, since: datetime
     ) -> MessageRef | None:
-        """The result that an attempt, first made at ``since``, left behind; None if it left none.
+        """Return the result that an attempt since ``since`` posted, or None.
 
-        Raises DeliveryUnavailable if that cannot be seen now, any other DeliveryError if never.
+        Raises DeliveryUnavailable if this is unknown now, any other DeliveryError if for ever.
         """
         message = await self._find(method, job, since)
         if message is not None and job.id in await self._client.context.messages.pending_rows():
-            await self._follow_up(job, method, message)
+            await self._start_row_task(job, method, message)
         return message
 
     async def _find(self, method: str, job: Job, since: datetime) -> MessageRef | None:
         if method == INTERACTION:
-            return await self._find_card(job)
+            return await self._find_edited_status(job)
         channel = await self._channel(method, job.request.place.channel_id, job.request.author.id)
         asked = await self._client.context.queue.jobs.interaction(job.id)
-        after = discord.Object(discord.utils.time_snowflake(since - CLOCKS_DIFFER))
+        after = discord.Object(discord.utils.time_snowflake(since - MAX_CLOCK_SKEW))
         with map_discord_errors():
             async for message in channel.history(limit=None, after=after):
                 # An answer to /show looks the same, but is nobody's delivery.
@@ -177,8 +178,8 @@ class DiscordDelivery:
                     return MessageRef(message.channel.id, message.id)
         return None
 
-    async def _find_card(self, job: Job) -> MessageRef | None:
-        """The card, if it shows the result; by the token, which sees what the bot may not."""
+    async def _find_edited_status(self, job: Job) -> MessageRef | None:
+        """Return the status message if it shows the result; read by token if possible."""
         context = self._client.context
         post = await context.messages.status_message(job.id)
         if post is None:
@@ -187,7 +188,7 @@ class DiscordDelivery:
         try:
             if reference is not None and reference.expires_at > context.now():
                 try:
-                    message = await messages.fetch_answer(self._client, reference)
+                    message = await messages.fetch_response(self._client, reference)
                 except InteractionExpired:
                     message = await messages.fetch(self._client, post.message)
             else:
@@ -196,8 +197,8 @@ class DiscordDelivery:
             return None
         return post.message if is_result_message(message, job) else None
 
-    async def _card(self, job: Job) -> StatusMessage | None:
-        """The job's card; a picture can be ready before the answer that announces it is posted."""
+    async def _status_message(self, job: Job) -> StatusMessage | None:
+        """Return the job's status message, waiting a moment while it is being posted."""
         context = self._client.context
         waited = 0.0
         while True:
@@ -205,30 +206,30 @@ class DiscordDelivery:
             if post is not None:
                 return post
             age = (context.now() - job.created_at).total_seconds()
-            late = waited >= CARD_SECONDS or age > CARD_SECONDS
-            if late or context.settling.under_way(job.id):
-                return await find_card(self._client, job)
-            await self._sleep(LOOK_EVERY)
-            waited += LOOK_EVERY
+            timed_out = waited >= STATUS_MESSAGE_WAIT_S or age > STATUS_MESSAGE_WAIT_S
+            if timed_out or context.status_tasks.is_active(job.id):
+                return await find_status_message(self._client, job)
+            await self._sleep(POLL_INTERVAL_S)
+            waited += POLL_INTERVAL_S
 
-    async def _send(self, method: str, job: Job, picture: ResultMessage, nonce: str) -> MessageRef:
+    async def _send(self, method: str, job: Job, result: ResultMessage, nonce: str) -> MessageRef:
         author_id = job.request.author.id
         place = job.request.place
         channel = await self._channel(method, place.channel_id, author_id)
         if method == CHANNEL:
-            content = f"<@{author_id}> Your picture is ready."
+            content = f"<@{author_id}> Your images are ready."
         else:
             content = (
-                f"Your picture from <#{place.channel_id}> could not be posted there, "
-                f"so here it is ({short_id(job.id)})."
+                f"Your images from <#{place.channel_id}> could not be posted there, "
+                f"so here they are ({short_id(job.id)})."
             )
         sent = await messages.send(
             channel,
-            picture.card,
+            result.embed,
             content=content,
-            uploads=picture.uploads,
+            uploads=result.uploads,
             nonce=nonce,
-            mentioning=author_id if method == CHANNEL else None,
+            mention_user_id=author_id if method == CHANNEL else None,
         )
         return MessageRef(sent.channel.id, sent.id)
 
@@ -242,29 +243,29 @@ class DiscordDelivery:
         with map_discord_errors():
             return await self._client.create_dm(discord.Object(author_id))
 
-    async def _follow_up(self, job: Job, method: str, message: MessageRef) -> None:
-        card = (
+    async def _start_row_task(self, job: Job, method: str, message: MessageRef) -> None:
+        status = (
             await self._client.context.messages.status_message(job.id)
             if method == INTERACTION
             else None
         )
         # Looked at after the last wait: nothing may begin once aclose has counted what there is.
-        if self._closing or job.id in self._afterwards:
+        if self._closing or job.id in self._row_tasks:
             return
-        post = StatusMessage(message, card.interaction if card else None)
+        post = StatusMessage(message, status.interaction if status else None)
         task = asyncio.get_running_loop().create_task(
-            self._rows(job, post), name=f"rows of {job.id}"
+            self._post_rows(job, post), name=f"rows of {job.id}"
         )
-        self._afterwards[job.id] = task
+        self._row_tasks[job.id] = task
 
         def ended(_: object) -> None:
-            del self._afterwards[job.id]
-            self._waiting.discard(job.id)
+            del self._row_tasks[job.id]
+            self._waiting_rows.discard(job.id)
 
         task.add_done_callback(ended)
 
-    async def _rows(self, job: Job, post: StatusMessage) -> None:
-        """Post the rows, as often as it takes; what is there already is not posted again."""
+    async def _post_rows(self, job: Job, post: StatusMessage) -> None:
+        """Post the rows, retrying until done or refused. Idempotent."""
         backoff = Backoff(jitter=0.5)
         defects = 0
         while True:
@@ -283,17 +284,17 @@ class DiscordDelivery:
                 log.exception("posting the rows broke off", extra={"job": job.id})
                 pause = backoff.next()
                 defects += 1
-                if defects == MOST_DEFECTS:
+                if defects == MAX_DEFECTS:
                     return  # still owed: the next start tries again
             else:
                 await self._client.context.messages.complete_rows(job.id)
                 return
-            self._waiting.add(job.id)
+            self._waiting_rows.add(job.id)
             await self._sleep(pause)
 
 
 def is_result_message(message: discord.Message, job: Job) -> bool:
-    """Whether a message shows this job's result; only results offer their details."""
+    """Return whether a message shows this job's result: only results offer Details."""
     wanted = str(CustomId(ComponentAction.DETAILS, job.id))
     return any(
         getattr(control, "custom_id", None) == wanted

@@ -1,9 +1,8 @@
-"""The card as first answer to an accepted request, whatever Discord makes of it.
+"""The status message as first response to an accepted request.
 
-From the acceptance on, the member must read that it is accepted, once, and never anything else. A
-refused answer is given again without the member's words. One whose outcome is unknown is looked
-for: by the interaction's token while that lives, then in the channel. Where there is none, the bot
-posts a message of its own. What is not settled when the bot stops, the next one takes up.
+The member must learn exactly once that the request was accepted. A refused response is sent again
+without the member's text. If the outcome is unknown, the message is searched: by the interaction
+token, then in the channel. If there is none, the bot posts one. The next process resumes this.
 """
 
 from __future__ import annotations
@@ -12,72 +11,73 @@ import logging
 from collections.abc import Iterator
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from typing import Any, Final, cast
 
 import discord
 
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
+from bot.frontend.component_checks import has_component, job_ids_on
 from bot.frontend.components import ComponentAction, custom_id
 from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.embeds import QueueInfo, job_message
 from bot.frontend.formatting import short_id
 from bot.frontend.messages import NO_MENTIONS, MessageContent, to_embed, to_view
-from bot.frontend.press_checks import carries, named_jobs
-from bot.frontend.response_outcomes import Attempt, Outcome, attempt, insist
+from bot.frontend.response_outcomes import Attempt, Outcome, attempt, retry_unknown
 from bot.services.delivery import InteractionRef, StatusMessage
 
 log = logging.getLogger(__name__)
 
-ANSWER_SECONDS: Final = 3.0
+RESPONSE_LIMIT_S: Final = 3.0
 """Discord takes no first answer after this."""
-LOOK_SECONDS: Final = 30.0
-FIRST_PAUSE: Final = 0.5
-LONGEST_PAUSE: Final = 60.0
-LOOK_BACK: Final = 200
+LOOKUP_TIMEOUT_S: Final = 30.0
+MIN_PAUSE_S: Final = 0.5
+MAX_PAUSE_S: Final = 60.0
+MAX_HISTORY: Final = 200
 
 _ORIGINAL: Final = cast("int", "@original")
-_A_MINUTE: Final = timedelta(minutes=1)
+_CLOCK_TOLERANCE: Final = timedelta(minutes=1)
 
 
-class NotKnownYetError(Exception):
-    """Discord cannot say at the moment what is true."""
+class OutcomeUnknownError(Exception):
+    """Discord cannot say at the moment whether the message exists."""
 
 
 async def answer_accepted(
     interaction: discord.Interaction[Any], job: Job, *, left: int | None = None, note: str = ""
 ) -> None:
-    """Tell the member that the request is accepted, by its card; idempotent, never raises.
+    """Respond with the status message of an accepted job. Idempotent; never raises.
 
-    Returns when the card is known, or known to be impossible. ``left``: images left after this
-    job, if known; ``note`` stands above the card.
+    Returns when the message is known, or known to be impossible. ``left``: images left after this
+    job, if known. ``note`` is the text above the embed.
     """
     client = interaction.client
     assert isinstance(client, ContextClient), "only the bot's own client hears interactions"
 
     async def answer() -> StatusMessage | None:
         try:
-            return await _answer(interaction, client, job, left, note)
+            return await _respond_with_status(interaction, client, job, left, note)
         except Exception:
             # The job is accepted: whatever goes wrong here is said to the log alone.
-            log.exception("the card could not be given", extra={"job": job.id})
-        return await _settle(client, job.id)
+            log.exception("the status message could not be sent", extra={"job": job.id})
+        return await _find_or_post(client, job.id)
 
-    await client.context.settling.settle(job.id, answer)
+    await client.context.status_tasks.run(job.id, answer)
 
 
-async def find_card(client: ContextClient, job: Job) -> StatusMessage | None:
-    """Return the job's card, found or posted if need be; None if there is and will be none."""
-    return await client.context.settling.settle(job.id, lambda: _settle(client, job.id))
+async def find_status_message(client: ContextClient, job: Job) -> StatusMessage | None:
+    """Return the job's status message, found or posted; None if it is impossible."""
+    return await client.context.status_tasks.run(job.id, lambda: _find_or_post(client, job.id))
 
 
 async def resume(client: ContextClient) -> None:
-    """Begin to settle every card that a stop or a crash has left unknown."""
+    """Start finding or posting every status message that a stop or crash left unknown."""
     for job_id in await client.context.messages.cards_owed():
-        client.context.settling.begin(job_id, lambda job_id=job_id: _settle(client, job_id))  # type: ignore[misc]
+        client.context.status_tasks.start(job_id, partial(_find_or_post, client, job_id))
 
 
-async def _answer(
+async def _respond_with_status(
     interaction: discord.Interaction[Any],
     client: ContextClient,
     job: Job,
@@ -86,160 +86,177 @@ async def _answer(
 ) -> StatusMessage | None:
     context = client.context
     position = await context.queue.position(job)
-    card = job_message(job, context.now(), QueueInfo(position, left, context.notice()))
-    for form in _forms(job, card, note):
-        made = await insist(lambda form=form: _respond(interaction, form), context.sleep)  # type: ignore[misc]
-        if made.outcome is not Outcome.REFUSED:
+    embed = job_message(job, context.now(), QueueInfo(position, left, context.notice()))
+    for variant in _message_variants(job, embed, note):
+        response = await retry_unknown(partial(_respond, interaction, variant), context.sleep)
+        if response.outcome is not Outcome.REFUSED:
             break
-        log.warning("Discord refused the card: %s", made.error, extra={"job": job.id})
-    if made.outcome is Outcome.GIVEN and made.value is not None:
+        log.warning("Discord refused the status message: %s", response.error, extra={"job": job.id})
+    if response.outcome is Outcome.SUCCEEDED and response.value is not None:
         await context.messages.save_status_message(
-            job.id, MessageRef(job.request.place.channel_id, made.value)
+            job.id, MessageRef(job.request.place.channel_id, response.value)
         )
-        await _tell(context, job.id)
+        await _notify_updater(context, job.id)
         return await context.messages.status_message(job.id)
-    log.info("the card is looked for: %s", made.error, extra={"job": job.id})
-    if made.outcome is Outcome.UNKNOWN:
-        await context.sleep(ANSWER_SECONDS)  # an attempt on its way takes effect now or never
-    return await _settle(client, job.id, look=False)
+    log.info("looking for the status message: %s", response.error, extra={"job": job.id})
+    if response.outcome is Outcome.UNKNOWN:
+        await context.sleep(RESPONSE_LIMIT_S)  # an attempt on its way takes effect now or never
+    return await _find_or_post(client, job.id, search_history=False)
 
 
-async def _respond(interaction: discord.Interaction[Any], form: dict[str, Any]) -> int | None:
-    response = await interaction.response.send_message(allowed_mentions=NO_MENTIONS, **form)
+async def _respond(interaction: discord.Interaction[Any], variant: dict[str, Any]) -> int | None:
+    response = await interaction.response.send_message(allowed_mentions=NO_MENTIONS, **variant)
     return response.message_id
 
 
-def _forms(job: Job, card: MessageContent, note: str) -> Iterator[dict[str, Any]]:
-    """Ways to say the same, each plainer than the one before; the member's words in the first."""
+def _message_variants(job: Job, embed: MessageContent, note: str) -> Iterator[dict[str, Any]]:
+    """Yield the message in ever simpler forms; only the first has the member's text."""
     accepted = f"Your request `{short_id(job.id)}` was accepted."
-    view = to_view(card.controls)
+    view = to_view(embed.controls)
     controls = {"view": view} if view is not None else {}
-    yield {"content": note or None, "embed": to_embed(card), **controls}
-    plain = replace(card, description=f"{accepted} It cannot be shown here.", fields=(), image="")
+    yield {"content": note or None, "embed": to_embed(embed), **controls}
+    plain = replace(embed, description=f"{accepted} It cannot be shown here.", fields=(), image="")
     yield {"embed": to_embed(plain), **controls}
     yield {"content": accepted, **controls}
     yield {"content": accepted}
 
 
-async def _settle(client: ContextClient, job_id: str, *, look: bool = True) -> StatusMessage | None:
-    """Find or post the card, for as long as it takes; ``look``: it may be in the channel."""
+async def _find_or_post(
+    client: ContextClient, job_id: str, *, search_history: bool = True
+) -> StatusMessage | None:
+    """Find or post the status message, retrying for ever.
+
+    ``search_history``: look in the channel, too.
+    """
     tries = 0
     while True:
         try:
-            return await _settle_now(client, job_id, look=look)
-        except NotKnownYetError as error:
-            log.info("the card is not known yet: %s", error, extra={"job": job_id})
+            return await _find_or_post_once(client, job_id, search_history=search_history)
+        except OutcomeUnknownError as error:
+            log.info("the status message is not known yet: %s", error, extra={"job": job_id})
         except Exception:
-            # The root of this task: the member is still to be told.
-            log.exception("looking for the card broke off", extra={"job": job_id})
-        look = True
-        await client.context.sleep(min(LONGEST_PAUSE, FIRST_PAUSE * 2**tries))
+            # The root of this task: the member has no status message yet.
+            log.exception("looking for the status message failed", extra={"job": job_id})
+        search_history = True
+        await client.context.sleep(min(MAX_PAUSE_S, MIN_PAUSE_S * 2**tries))
         tries += 1
 
 
-async def _settle_now(client: ContextClient, job_id: str, *, look: bool) -> StatusMessage | None:
-    """Find or post the card. Raises NotKnownYetError."""
+async def _find_or_post_once(
+    client: ContextClient, job_id: str, *, search_history: bool
+) -> StatusMessage | None:
+    """Find or post the status message. Raises OutcomeUnknownError."""
     context = client.context
     job = await context.queue.jobs.get(job_id)
     if job is None or not await context.messages.card_owed(job_id):
         return await context.messages.status_message(job_id)
     interaction = await context.queue.jobs.interaction(job_id)
     if interaction is not None and interaction.expires_at > context.now():
-        message = await _original(client, job, interaction)
+        message = await _fetch_original(client, job, interaction)
         if message is not None:
-            return await _keep(context, job, message, answer=True)
-    for channel in await _places(client, job) if look else ():
-        message = await _in_history(client, channel, job)
+            return await _save_found(context, job, message, answer=True)
+    for channel in await _candidate_channels(client, job) if search_history else ():
+        message = await _find_in_history(client, channel, job)
         if message is not None:
-            return await _keep(context, job, message, answer=False)
+            return await _save_found(context, job, message, answer=False)
     return await _post(client, job_id)
 
 
-async def _keep(
+async def _save_found(
     context: BotContext, job: Job, message: discord.Message, *, answer: bool
 ) -> StatusMessage | None:
     place = MessageRef(message.channel.id, message.id)
     await context.messages.save_status_message(
         job.id, place, posted_at=message.created_at, answer=answer
     )
-    log.info("the card was found", extra={"job": job.id})
-    await _tell(context, job.id)
+    log.info("the status message was found", extra={"job": job.id})
+    await _notify_updater(context, job.id)
     return await context.messages.status_message(job.id)
 
 
-async def _tell(context: BotContext, job_id: str) -> None:
+async def _notify_updater(context: BotContext, job_id: str) -> None:
     job = await context.queue.jobs.get(job_id)
     if job is not None and job.state is not JobState.DELIVERING:
-        context.settling.on_card(job)
+        context.status_tasks.on_found(job)
 
 
-async def _original(
+async def _fetch_original(
     client: ContextClient, job: Job, interaction: InteractionRef
 ) -> discord.Message | None:
-    """The answer to the interaction, if that is the job's card. Raises NotKnownYetError."""
+    """Return the response to the interaction if it is the job's status message.
+
+    Raises OutcomeUnknownError.
+    """
     webhook = discord.Webhook.partial(interaction.application_id, interaction.token, client=client)
-    found = await attempt(lambda: webhook.fetch_message(_ORIGINAL), seconds=LOOK_SECONDS)
-    message: discord.Message | None = _known(found)
+    found = await attempt(lambda: webhook.fetch_message(_ORIGINAL), seconds=LOOKUP_TIMEOUT_S)
+    message: discord.Message | None = _require_known(found)
     if message is None:
         return None
-    if job.id in named_jobs(message):
+    if job.id in job_ids_on(message):
         return message
-    # After a press, @original can be the message that was pressed; its own answer names the press.
+    # After a component, @original can be the component's message; a response names its interaction.
     answers = message.interaction_metadata
     mine = answers is not None and answers.id == interaction.id
     return message if mine and not message.flags.ephemeral else None
 
 
-def _known(made: Attempt[Any]) -> Any:
-    if made.outcome is Outcome.UNKNOWN:
-        raise NotKnownYetError(f"{type(made.error).__name__}: {made.error}")
-    return made.value
+def _require_known(response: Attempt[Any]) -> Any:
+    if response.outcome is Outcome.UNKNOWN:
+        raise OutcomeUnknownError(f"{type(response.error).__name__}: {response.error}")
+    return response.value
 
 
-async def _places(client: ContextClient, job: Job) -> list[discord.abc.Messageable]:
-    """The channel of the request, then the author's direct messages if there are any."""
+async def _candidate_channels(client: ContextClient, job: Job) -> list[discord.abc.Messageable]:
+    """Return the request's channel, then the author's direct messages if possible."""
     channel = client.get_partial_messageable(job.request.place.channel_id)
     author = discord.Object(job.request.author.id)
-    direct = _known(await attempt(lambda: client.create_dm(author), seconds=LOOK_SECONDS))
+    direct = _require_known(
+        await attempt(lambda: client.create_dm(author), seconds=LOOKUP_TIMEOUT_S)
+    )
     return [channel, direct] if direct is not None else [channel]
 
 
-def is_card(client: discord.Client, message: discord.Message, job: Job) -> bool:
-    """Whether a message in a channel looks like the job's card: it is the bot's and no result."""
+def is_status_message(client: discord.Client, message: discord.Message, job: Job) -> bool:
+    """Return whether a message is the job's status message: the bot's, and no result."""
     if client.user is None or message.author.id != client.user.id:
         return False
-    if carries(message, custom_id(ComponentAction.DETAILS, job)):
+    if has_component(message, custom_id(ComponentAction.DETAILS, job)):
         return False
-    named = named_jobs(message)
+    named = job_ids_on(message)
     if named:
         return named == {job.id}
     footers = [embed.footer.text or "" for embed in message.embeds]
     return any(short_id(job.id) in text for text in (message.content, *footers))
 
 
-async def _in_history(
+async def _find_in_history(
     client: ContextClient, channel: discord.abc.Messageable, job: Job
 ) -> discord.Message | None:
-    """The job's card among the messages since it was accepted. Raises NotKnownYetError."""
+    """Return the job's status message among the messages since it was accepted.
+
+    Raises OutcomeUnknownError.
+    """
     result = job.result.message_id if job.result is not None else 0
 
-    async def look() -> discord.Message | None:
-        since = job.created_at - _A_MINUTE
-        async for message in channel.history(limit=LOOK_BACK, after=since, oldest_first=True):
-            # The short id that cards show can be another job's, too.
-            like = message.id != result and is_card(client, message, job)
+    async def search_history() -> discord.Message | None:
+        since = job.created_at - _CLOCK_TOLERANCE
+        async for message in channel.history(limit=MAX_HISTORY, after=since, oldest_first=True):
+            # Another job can have the same short id.
+            like = message.id != result and is_status_message(client, message, job)
             if like and await client.context.messages.job_of(message.id) is None:
                 return message
         return None
 
-    found: discord.Message | None = _known(await attempt(look, seconds=LOOK_SECONDS))
+    found: discord.Message | None = _require_known(
+        await attempt(search_history, seconds=LOOKUP_TIMEOUT_S)
+    )
     return found
 
 
 async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
-    """Post the card as the bot's own message, unless the result is on its way already.
+    """Post the status message as a new message, unless the result is being posted.
 
-    Raises NotKnownYetError.
+    Raises OutcomeUnknownError.
     """
     context = client.context
     async with context.locks.acquire(job_id):
@@ -249,9 +266,9 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
             await context.messages.no_card(job_id, "the result was ready first")
             return None
         position = await context.queue.position(job)
-        card = job_message(job, context.now(), QueueInfo(position, notice=context.notice()))
-        for channel in await _places(client, job):
-            message = await _send(channel, job, card)
+        embed = job_message(job, context.now(), QueueInfo(position, notice=context.notice()))
+        for channel in await _candidate_channels(client, job):
+            message = await _send(channel, job, embed)
             if message is not None:
                 place = MessageRef(message.channel.id, message.id)
                 await context.messages.save_status_message(job_id, place, answer=False)
@@ -259,26 +276,27 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
         else:
             await context.messages.no_card(job_id, "refused everywhere")
             return None
-    await _tell(context, job_id)
+    await _notify_updater(context, job_id)
     return await context.messages.status_message(job_id)
 
 
 async def _send(
-    channel: discord.abc.Messageable, job: Job, card: MessageContent
+    channel: discord.abc.Messageable, job: Job, embed: MessageContent
 ) -> discord.Message | None:
-    """Post the card, the plainest if need be; None if refused. Raises NotKnownYetError."""
-    said = f"-# <@{job.request.author.id}>: accepted, though Discord lost the first answer."
-    for form in _forms(job, card, said):
+    """Post the status message, the simplest form if need be; None if it was refused."""
+    author = f"<@{job.request.author.id}>"
+    said = f"-# {author}: your request was accepted. Discord did not show the first message."
+    for variant in _message_variants(job, embed, said):
         sent = await attempt(
-            lambda form=form: channel.send(  # type: ignore[misc]
-                nonce=f"card-{job.id}", allowed_mentions=NO_MENTIONS, **form
+            lambda variant=variant: channel.send(  # type: ignore[misc]
+                nonce=f"card-{job.id}", allowed_mentions=NO_MENTIONS, **variant
             ),
-            seconds=LOOK_SECONDS,
+            seconds=LOOKUP_TIMEOUT_S,
         )
-        message: discord.Message | None = _known(sent)
+        message: discord.Message | None = _require_known(sent)
         if message is not None:
             return message
-        log.warning("Discord refused the card: %s", sent.error, extra={"job": job.id})
+        log.warning("Discord refused the status message: %s", sent.error, extra={"job": job.id})
         if isinstance(sent.error, discord.Forbidden | discord.NotFound):
             break  # nothing plainer would be taken here either
     return None

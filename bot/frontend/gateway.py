@@ -1,8 +1,7 @@
-"""Staying connected to Discord: signing in, joining the gateway, and joining it again.
+"""Sign in to Discord, connect to the gateway, and reconnect.
 
-The library reconnects by itself after most failures, but an event that it cannot parse ends its
-connection for good, and so does an outage while signing in. Whatever only the operator can mend
-ends this with ConfigError instead of being tried again: sign-ins are counted, 1000 a day.
+The library gives up on an event that it cannot parse and on an outage while signing in; this
+retries. What only the operator can fix raises ConfigError: Discord allows 1000 sign-ins a day.
 """
 
 from __future__ import annotations
@@ -24,32 +23,36 @@ from bot.domain.errors import ConfigError
 
 log = logging.getLogger(__name__)
 
-PAUSES: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
+RECONNECT_DELAYS_S: Final = (1.0, 5.0, 15.0, 60.0, 300.0)
 """Seconds before each next attempt. The last one repeats, which makes 288 sign-ins a day."""
 
 STABLE_AFTER_S: Final = 600.0
-"""Whoever was connected for so long starts again with the shortest pause."""
+"""After a connection of this length, reconnecting starts with the shortest delay."""
 
-_TOKEN_HINT: Final = (
-    "Copy the token anew from https://discord.com/developers/applications, Bot, Reset Token, and "
+_LOGIN_HINT: Final = (
+    "Get a new token at https://discord.com/developers/applications, Bot, Reset Token, and "
     "put it into the environment variable DISCORD_TOKEN."
 )
-_CLOSED_FOR_GOOD: Final = {
-    4004: ("[discord] token", "Discord does not accept it", _TOKEN_HINT),
+_FATAL_CLOSE_CODES: Final = {
+    4004: ("[discord] token", "Discord does not accept it", _LOGIN_HINT),
     4010: ("[discord] gateway_url", "Discord refused the shard", "Point it at Discord itself."),
     4011: (
         "[discord]",
         "the bot is on too many servers for one connection",
         "Run several bots, or leave servers: one connection serves at most 2500.",
     ),
-    4012: ("[discord] gateway_url", "the gateway's version is not spoken", "Update the bot."),
+    4012: (
+        "[discord] gateway_url",
+        "Discord does not support this gateway version",
+        "Update the bot.",
+    ),
     4013: ("[discord]", "Discord does not know the intents", "Update the bot."),
 }
 
 
 @contextmanager
 def discord_endpoints(api_base: str, gateway_url: str) -> Iterator[None]:
-    """Point the library at another Discord, such as the playground; it has one address in all."""
+    """Use another REST and gateway URL while this is open; they are global in discord.py."""
     before = Route.BASE, DiscordWebSocket.DEFAULT_GATEWAY
     if api_base != Route.BASE:
         Route.BASE = api_base
@@ -68,16 +71,16 @@ async def run_client(
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     clock: Callable[[], float] | None = None,
 ) -> None:
-    """Keep ``client`` connected until it is closed or this is cancelled; it is closed at the end.
+    """Keep ``client`` connected until it is closed or this is cancelled; close it at the end.
 
-    Raises ConfigError for what trying again cannot mend.
+    Raises ConfigError for what a retry cannot fix.
     """
-    tell_time = clock or asyncio.get_running_loop().time
+    get_time = clock or asyncio.get_running_loop().time
     try:
         await _sign_in(client, token, sleep)
-        backoff = Backoff(PAUSES)
+        backoff = Backoff(RECONNECT_DELAYS_S)
         while not client.is_closed():
-            began = tell_time()
+            started_at = get_time()
             try:
                 await client.connect()
             except discord.PrivilegedIntentsRequired as error:
@@ -87,14 +90,14 @@ async def run_client(
                     "Gridbrush asks for none: check that the token is this bot's own.",
                 ) from error
             except discord.ConnectionClosed as error:
-                raise _refusal(error) from error
+                raise _to_config_error(error) from error
             except Exception:
                 # The root of everything that comes from Discord: one event must not end the bot.
-                if tell_time() - began >= STABLE_AFTER_S:
+                if get_time() - started_at >= STABLE_AFTER_S:
                     backoff.reset()
                 pause = backoff.next()
-                log.exception("the connection to Discord broke; joining again in %g s", pause)
-                await _hang_up(client.ws)
+                log.exception("the connection to Discord broke; reconnecting in %g s", pause)
+                await _close_gateway(client.ws)
                 await sleep(pause)
     finally:
         await client.close()
@@ -103,12 +106,12 @@ async def run_client(
 async def _sign_in(
     client: discord.Client, token: str, sleep: Callable[[float], Awaitable[None]]
 ) -> None:
-    backoff = Backoff(PAUSES)
+    backoff = Backoff(RECONNECT_DELAYS_S)
     while True:
         try:
             await client.login(token)
         except discord.LoginFailure as error:
-            where, problem, hint = _CLOSED_FOR_GOOD[4004]
+            where, problem, hint = _FATAL_CLOSE_CODES[4004]
             raise ConfigError(where, problem, hint) from error
         except ConfigError:
             raise
@@ -127,7 +130,11 @@ async def _sign_in(
             own = isinstance(error, OSError) and error.filename is not None
             what = "cannot set the bot up" if own else "cannot sign in to Discord"
             log.warning(
-                "%s (%s); again in %g s", what, error, pause, exc_info=None if foreseen else error
+                "%s (%s); next attempt in %g s",
+                what,
+                error,
+                pause,
+                exc_info=None if foreseen else error,
             )
             # The library opens a new session each time, on the same connector unless it is gone.
             await client.http.close()
@@ -137,16 +144,16 @@ async def _sign_in(
             return
 
 
-async def _hang_up(gateway: DiscordWebSocket | None) -> None:
-    """Leave the gateway, whose heart still beats; with any code but 1000 the bot seems online."""
+async def _close_gateway(gateway: DiscordWebSocket | None) -> None:
+    """Close the gateway, with a code other than 1000, or the bot would stay online."""
     if gateway is not None and gateway.open:
         await gateway.close(code=4000)
 
 
-def _refusal(error: discord.ConnectionClosed) -> ConfigError:
+def _to_config_error(error: discord.ConnectionClosed) -> ConfigError:
     unknown = (
         "[discord]",
         f"Discord closed the connection for good (code {error.code})",
         "Look the code up in Discord's documentation of gateway close codes.",
     )
-    return ConfigError(*_CLOSED_FOR_GOOD.get(error.code, unknown))
+    return ConfigError(*_FATAL_CLOSE_CODES.get(error.code, unknown))

@@ -1,7 +1,4 @@
-"""From what a member typed to a job of theirs, or of somebody's whom they moderate.
-
-Ids are read out and copied by people, so the part that cards show is enough.
-"""
+"""Find the job for a typed id, if the member may access it."""
 
 from __future__ import annotations
 
@@ -16,14 +13,14 @@ from bot.domain.job import Job
 from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
 from bot.frontend.formatting import short_id
-from bot.frontend.messages import OPTION_TEXT, OPTIONS
+from bot.frontend.messages import MAX_OPTION_TEXT, MAX_OPTIONS
 from bot.services.queue import Actor
 
 _ID: Final = re.compile(r"[a-z2-7]{8,16}")
 
 
 def can_access(job: Job, member: Actor, guild_id: int | None) -> bool:
-    """Whether it is the member's own, or one of the server that they moderate."""
+    """Return whether the job is the member's, or of the server that they moderate."""
     if job.request.author.id == member.id:
         return True
     # A moderator's word counts on their own server and nowhere else.
@@ -31,7 +28,7 @@ def can_access(job: Job, member: Actor, guild_id: int | None) -> bool:
 
 
 async def find_job(context: BotContext, typed: str, member: Actor, guild_id: int | None) -> Job:
-    """The job whose id begins as ``typed``.
+    """Return the job whose id starts with ``typed``.
 
     Raises RequestError if there is none or more than one, NotAllowed if it is somebody else's.
     """
@@ -39,8 +36,8 @@ async def find_job(context: BotContext, typed: str, member: Actor, guild_id: int
     if not _ID.fullmatch(wanted):
         raise InvalidRequest(
             "id",
-            "An id has 8 to 16 letters and the digits 2 to 7, as at the foot of every card. "
-            "/history lists your own.",
+            "An id has 8 to 16 characters (a to z, 2 to 7). It is at the bottom of the job's "
+            "message. /history lists your jobs.",
         )
     found = [
         job
@@ -49,28 +46,28 @@ async def find_job(context: BotContext, typed: str, member: Actor, guild_id: int
         if job.request.author.id == member.id or job.request.place.guild_id == guild_id
     ]
     if not found:
-        raise RequestError(f"There is no job {wanted}. /history lists your own.")
+        raise RequestError(f"There is no job {wanted}. /history lists your jobs.")
     allowed = [job for job in found if can_access(job, member, guild_id)]
     if not allowed:
         raise NotAllowed(
-            f"The job {wanted} is somebody else's. Only they, or a moderator of their server, can "
-            "do this."
+            f"The job {wanted} belongs to another member. Only they, or a moderator of their "
+            "server, can do this."
         )
     if len(allowed) > 1:
-        raise InvalidRequest("id", f"Several jobs begin with {wanted}; type more of the id.")
+        raise InvalidRequest("id", f"Several jobs start with {wanted}. Type more of the id.")
     return allowed[0]
 
 
 def job_choices(jobs: Iterable[Job], typed: str) -> list[app_commands.Choice[str]]:
-    """The jobs whose id or prompt has ``typed`` in it, as choices; as many as Discord takes."""
+    """Return autocomplete choices: jobs with ``typed`` in the id or prompt, at most 25."""
     wanted = typed.strip().casefold()
     return [
         app_commands.Choice(
             name=truncate_utf16(
-                f"{short_id(job.id)} · {job.state} · {job.request.prompt}", OPTION_TEXT
+                f"{short_id(job.id)} · {job.state} · {job.request.prompt}", MAX_OPTION_TEXT
             ),
             value=job.id,
         )
         for job in jobs
         if wanted in job.id or wanted in job.request.prompt.casefold()
-    ][:OPTIONS]
+    ][:MAX_OPTIONS]

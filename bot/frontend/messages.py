@@ -1,7 +1,7 @@
-"""A message as a value: what it says, shows and offers. Knows Discord's limits, and no job.
+"""Message content as values, Discord's limits, and sending, editing and deleting messages.
 
-Cards are compared, so that a message that would not change is not edited. ``posting`` turns them
-into what discord.py sends.
+MessageContent can be compared, so an unchanged message is not edited. Errors of Discord and of the
+network become DeliveryErrors.
 """
 
 from __future__ import annotations
@@ -26,27 +26,27 @@ from bot.services.delivery import InteractionRef, StatusMessage
 log = logging.getLogger(__name__)
 
 MAX_TITLE: Final = 256
-DESCRIPTION: Final = 4096
-FIELDS: Final = 25
-FIELD_NAME: Final = 256
-FIELD_VALUE: Final = 1024
-FOOTER: Final = 2048
-EMBED: Final = 6000
-CONTENT: Final = 2000
-CONTROL_ROWS: Final = 5
-BUTTONS_IN_ROW: Final = 5
-OPTIONS: Final = 25
-LABEL: Final = 80
-OPTION_TEXT: Final = 100
-CUSTOM_ID: Final = 100
-URL: Final = 512
+MAX_DESCRIPTION: Final = 4096
+MAX_FIELDS: Final = 25
+MAX_FIELD_NAME: Final = 256
+MAX_FIELD_VALUE: Final = 1024
+MAX_FOOTER: Final = 2048
+MAX_EMBED: Final = 6000
+MAX_CONTENT: Final = 2000
+MAX_ACTION_ROWS: Final = 5
+MAX_BUTTONS_PER_ROW: Final = 5
+MAX_OPTIONS: Final = 25
+MAX_LABEL: Final = 80
+MAX_OPTION_TEXT: Final = 100
+MAX_CUSTOM_ID: Final = 100
+MAX_URL: Final = 512
 
 Style: TypeAlias = Literal["primary", "secondary", "success", "danger"]
 
 
 @dataclass(frozen=True, slots=True)
 class ButtonSpec:
-    """Something to press: it either tells the bot (``custom_id``) or opens ``url``."""
+    """A button: with a ``custom_id``, or a link to ``url``."""
 
     label: str
     custom_id: str = ""
@@ -56,7 +56,7 @@ class ButtonSpec:
 
 @dataclass(frozen=True, slots=True)
 class SelectOption:
-    """One line of a menu; ``value`` is what the bot is told."""
+    """One option of a select; ``value`` is sent to the bot."""
 
     label: str
     value: str
@@ -65,7 +65,7 @@ class SelectOption:
 
 @dataclass(frozen=True, slots=True)
 class SelectSpec:
-    """A select that takes one of its options."""
+    """A select for one option."""
 
     custom_id: str
     placeholder: str
@@ -78,7 +78,7 @@ ActionRow: TypeAlias = tuple[Control, ...]
 
 @dataclass(frozen=True, slots=True)
 class EmbedField:
-    """A small heading and a text below it."""
+    """A field of an embed."""
 
     name: str
     value: str
@@ -87,7 +87,7 @@ class EmbedField:
 
 @dataclass(frozen=True, slots=True)
 class MessageContent:
-    """One embed with controls below. ``image`` names a file that is attached to the message."""
+    """One embed with components. ``image`` is the name of an attached file."""
 
     title: str
     description: str
@@ -99,53 +99,53 @@ class MessageContent:
 
     @property
     def length(self) -> int:
-        """Characters that count towards EMBED."""
+        """Return the UTF-16 units that count towards MAX_EMBED."""
         texts = [self.title, self.description, self.footer]
         texts += [text for field in self.fields for text in (field.name, field.value)]
         return sum(utf16_length(text) for text in texts)
 
 
-Outcome = TypeVar("Outcome")
+T = TypeVar("T")
 
 NO_MENTIONS: Final = discord.AllowedMentions.none()
 
 # An edit with the token names the answer like this, as Discord's documents do.
 _ORIGINAL: Final = cast("int", "@original")
-_EXPIRED: Final = {50027, 10015, 10062}
-_TOO_LARGE: Final = {40005, 50045}
+_EXPIRED_CODES: Final = {50027, 10015, 10062}
+_TOO_LARGE_CODES: Final = {40005, 50045}
 # Refusals that pass: slow mode, write limits, too many direct messages opened, Cloudflare.
-_BUSY: Final = {20016, 20022, 20028, 20029, 40003, 40062, 40333, 130000}
+_BUSY_CODES: Final = {20016, 20022, 20028, 20029, 40003, 40062, 40333, 130000}
 _THREAD_ARCHIVED: Final = 50083
-_LONGEST_TEXT: Final = 300
+_MAX_ERROR_TEXT: Final = 300
 
 
 class MessageNotFound(DeliveryError):
-    """The message, its channel, or the right to write there does not exist (any more)."""
+    """The message or its channel does not exist, or is not visible."""
 
 
 class TooLarge(DeliveryError):
-    """Discord, or a proxy before it, takes no files of this size here; smaller ones it may take."""
+    """The files are too large for this channel; smaller ones may be accepted."""
 
 
 class NotPermitted(MessageNotFound):
-    """The right to write there is missing; somebody may give it (back)."""
+    """The permission to write is missing; it may be granted later."""
 
 
-class Archived(NotPermitted):
-    """The thread is archived, and what is in it cannot be edited until it is opened again."""
+class ThreadArchived(NotPermitted):
+    """The thread is archived; messages cannot be edited until it is open."""
 
 
 class InteractionExpired(DeliveryError):
-    """The interaction's token is no longer good; the bot's own may be."""
+    """The interaction token is no longer valid; the bot token may be."""
 
 
 class DeliveryUnconfirmed(DeliveryUnavailable):
-    """No answer, or Discord's own trouble: it may have been carried out all the same."""
+    """No response, or a server error: the call may have succeeded."""
 
 
 @dataclass(frozen=True, slots=True)
 class FileUpload:
-    """A file to attach: ``alt`` is what it shows, for who cannot see it."""
+    """A file to attach; ``alt`` is its description for screen readers."""
 
     path: Path
     name: str
@@ -154,13 +154,13 @@ class FileUpload:
 
 @contextmanager
 def map_discord_errors() -> Iterator[None]:
-    """What Discord and the network raise inside becomes a DeliveryError outside."""
+    """Raise errors of Discord and of the network as DeliveryErrors."""
     try:
         yield
     except BotError:
         raise
     except discord.HTTPException as error:
-        raise _answered(error) from error
+        raise _to_delivery_error(error) from error
     except discord.RateLimited as error:
         raise DeliveryUnconfirmed("Discord asks to wait", error.retry_after) from error
     except Exception as error:
@@ -171,29 +171,29 @@ def map_discord_errors() -> Iterator[None]:
         raise DeliveryUnconfirmed(f"{type(error).__name__}: {error}") from error
 
 
-def _answered(error: discord.HTTPException) -> DeliveryError:
-    """Sort an answer into *not now*, *expired* and *refused*."""
-    said = f"Discord says {error.code or error.status}: {error.text[:_LONGEST_TEXT]}"
+def _to_delivery_error(error: discord.HTTPException) -> DeliveryError:
+    """Return the DeliveryError for an error response of Discord."""
+    text = f"Discord says {error.code or error.status}: {error.text[:_MAX_ERROR_TEXT]}"
     by_discord = error.code != 0 or _is_json(error.response)
     if not 400 <= error.status < 500 or error.status in (408, 425, 429):
-        return DeliveryUnconfirmed(said, _retry_after(error.response))
-    if error.code in _BUSY:
-        return DeliveryUnconfirmed(said, _retry_after(error.response))
-    if error.code in _EXPIRED:
-        return InteractionExpired(said)
-    if error.status == 413 or error.code in _TOO_LARGE:
-        return TooLarge(said)
+        return DeliveryUnconfirmed(text, _retry_after(error.response))
+    if error.code in _BUSY_CODES:
+        return DeliveryUnconfirmed(text, _retry_after(error.response))
+    if error.code in _EXPIRED_CODES:
+        return InteractionExpired(text)
+    if error.status == 413 or error.code in _TOO_LARGE_CODES:
+        return TooLarge(text)
     if not by_discord:
-        return DeliveryUnconfirmed(said)  # some machine in between
+        return DeliveryUnconfirmed(text)  # some machine in between
     if error.status == 401:
         by_token = "/webhooks/" in str(getattr(error.response, "url", ""))
-        # Otherwise it is the bot's own token that was changed: the operator's to mend.
-        return InteractionExpired(said) if by_token else DeliveryUnconfirmed(said)
+        # Otherwise the bot token was changed: only the operator can fix that.
+        return InteractionExpired(text) if by_token else DeliveryUnconfirmed(text)
     if error.code == _THREAD_ARCHIVED:
-        return Archived(said)
+        return ThreadArchived(text)
     if error.status == 403:
-        return NotPermitted(said)
-    return MessageNotFound(said) if error.status == 404 else DeliveryError(said)
+        return NotPermitted(text)
+    return MessageNotFound(text) if error.status == 404 else DeliveryError(text)
 
 
 def _is_json(response: Any) -> bool:
@@ -201,38 +201,40 @@ def _is_json(response: Any) -> bool:
 
 
 def _retry_after(response: Any) -> float:
-    """The seconds that an answer asks to wait, 0 if it does not say so in numbers."""
+    """Return the Retry-After seconds of a response, 0 if there are none."""
     try:
         return max(0.0, float(response.headers.get("Retry-After", 0)))
     except ValueError:
         return 0.0
 
 
-def to_embed(card: MessageContent) -> discord.Embed:
-    """The card's embed, its image by reference to an attached file."""
-    embed = discord.Embed(title=card.title, description=card.description, colour=card.colour)
-    for field in card.fields:
+def to_embed(content: MessageContent) -> discord.Embed:
+    """Return the embed; its image refers to an attached file."""
+    embed = discord.Embed(
+        title=content.title, description=content.description, colour=content.colour
+    )
+    for field in content.fields:
         embed.add_field(name=field.name, value=field.value, inline=field.inline)
-    if card.footer:
-        embed.set_footer(text=card.footer)
-    if card.image:
-        embed.set_image(url=f"attachment://{card.image}")
+    if content.footer:
+        embed.set_footer(text=content.footer)
+    if content.image:
+        embed.set_image(url=f"attachment://{content.image}")
     return embed
 
 
 def to_view(controls: Sequence[ActionRow]) -> discord.ui.View | None:
-    """The controls; None if there are none. The view is stopped, so the library lets it go."""
+    """Return the components as a stopped view, which the library does not keep; None if empty."""
     if not controls:
         return None
     view = discord.ui.View(timeout=None)
     for number, row in enumerate(controls):
         for control in row:
-            view.add_item(_item(control, number))
+            view.add_item(_build_item(control, number))
     view.stop()
     return view
 
 
-def _item(control: ButtonSpec | SelectSpec, row: int) -> discord.ui.Item[Any]:
+def _build_item(control: ButtonSpec | SelectSpec, row: int) -> discord.ui.Item[Any]:
     if isinstance(control, SelectSpec):
         options = [
             discord.SelectOption(
@@ -253,9 +255,9 @@ def _item(control: ButtonSpec | SelectSpec, row: int) -> discord.ui.Item[Any]:
 
 
 async def open_files(uploads: Sequence[FileUpload]) -> list[discord.File]:
-    """The files, opened in a thread.
+    """Open the files in a thread.
 
-    Raises DeliveryError if one is not there, DeliveryUnavailable if it cannot be read now.
+    Raises DeliveryError if one is missing, DeliveryUnavailable if it cannot be read now.
     """
 
     def open_all() -> list[discord.File]:
@@ -267,7 +269,7 @@ async def open_files(uploads: Sequence[FileUpload]) -> list[discord.File]:
     try:
         return await asyncio.to_thread(open_all)
     except FileNotFoundError as error:
-        raise DeliveryError(f"a file is gone: {error}") from error
+        raise DeliveryError(f"a file is missing: {error}") from error
     except OSError as error:
         raise DeliveryUnavailable(f"a file cannot be read: {error}") from error
 
@@ -275,64 +277,67 @@ async def open_files(uploads: Sequence[FileUpload]) -> list[discord.File]:
 async def edit_status_message(
     client: discord.Client,
     post: StatusMessage,
-    card: MessageContent,
+    embed: MessageContent,
     at: datetime,
     *,
     uploads: Sequence[FileUpload] | None = None,
 ) -> StatusMessage:
-    """Put ``card`` in the place of what the message shows; its text above the embed stays.
+    """Replace embed and components of a message; its text stays.
 
-    ``uploads`` replace all attached files; None leaves them. By token while it lives, then by the
-    bot's own right. A thread that was archived is opened for it. Returns ``post``, without the
-    interaction if its token was not good any more. Raises Gone, DeliveryUnavailable, DeliveryError.
+    ``uploads`` replace all attachments; None keeps them. Uses the interaction token while it is
+    valid, then the bot token. Opens an archived thread. Returns ``post``, without the interaction
+    if its token has expired. Raises MessageNotFound, DeliveryUnavailable, DeliveryError.
     """
 
     async def change() -> StatusMessage:
         if post.interaction is not None and post.is_token_valid(at):
             try:
-                await edit_answer(client, post.interaction, card, uploads=uploads)
+                await edit_response(client, post.interaction, embed, uploads=uploads)
             except InteractionExpired:
                 pass
             else:
                 return post
-        await edit_message(client, post.message, card, uploads=uploads)
+        await edit_message(client, post.message, embed, uploads=uploads)
         return replace(post, interaction=None)
 
-    return await opening_thread(client, post.message.channel_id, change)
+    return await with_open_thread(client, post.message.channel_id, change)
 
 
-async def opening_thread(
-    client: discord.Client, channel_id: int, act: Callable[[], Awaitable[Outcome]]
-) -> Outcome:
-    """Do something in a channel; if it is an archived thread, open it and do it again.
+async def with_open_thread(
+    client: discord.Client, channel_id: int, act: Callable[[], Awaitable[T]]
+) -> T:
+    """Run ``act``; if the channel is an archived thread, open it and run ``act`` again.
 
-    Raises what ``act`` raises, and NotPermitted where the thread is locked.
+    Raises what ``act`` raises, and NotPermitted if the thread is locked.
     """
     try:
         return await act()
-    except Archived:
+    except ThreadArchived:
         with map_discord_errors():
             await client.http.edit_channel(channel_id, archived=False)
         return await act()
 
 
-async def edit_answer(
+async def edit_response(
     client: discord.Client,
     interaction: InteractionRef,
-    card: MessageContent,
+    embed: MessageContent,
     *,
     uploads: Sequence[FileUpload] | None = None,
 ) -> MessageRef:
-    """Edit the first answer to an interaction by its token."""
+    """Edit the first response to an interaction with its token."""
     webhook = discord.Webhook.partial(interaction.application_id, interaction.token, client=client)
-    change = await _change(card, uploads)
+    change = await _edit_fields(embed, uploads)
     with map_discord_errors():
         message = await webhook.edit_message(_ORIGINAL, **change)
     return MessageRef(message.channel.id, message.id)
 
 
-async def fetch_answer(client: discord.Client, interaction: InteractionRef) -> discord.Message:
-    """The first answer to an interaction as it stands, by its token. Raises Gone, Expired."""
+async def fetch_response(client: discord.Client, interaction: InteractionRef) -> discord.Message:
+    """Return the first response to an interaction, with its token.
+
+    Raises MessageNotFound, InteractionExpired.
+    """
     webhook = discord.Webhook.partial(interaction.application_id, interaction.token, client=client)
     with map_discord_errors():
         return await webhook.fetch_message(_ORIGINAL)
@@ -341,20 +346,22 @@ async def fetch_answer(client: discord.Client, interaction: InteractionRef) -> d
 async def edit_message(
     client: discord.Client,
     message: MessageRef,
-    card: MessageContent,
+    embed: MessageContent,
     *,
     uploads: Sequence[FileUpload] | None = None,
 ) -> None:
-    """Edit one of the bot's own messages."""
-    change = await _change(card, uploads)
+    """Edit a message of the bot."""
+    change = await _edit_fields(embed, uploads)
     with map_discord_errors():
-        await _partial(client, message).edit(**change)
+        await _partial_message(client, message).edit(**change)
 
 
-async def _change(card: MessageContent, uploads: Sequence[FileUpload] | None) -> dict[str, Any]:
+async def _edit_fields(
+    embed: MessageContent, uploads: Sequence[FileUpload] | None
+) -> dict[str, Any]:
     change: dict[str, Any] = {
-        "embeds": [to_embed(card)],
-        "view": to_view(card.controls),
+        "embeds": [to_embed(embed)],
+        "view": to_view(embed.controls),
         "allowed_mentions": NO_MENTIONS,
     }
     if uploads is not None:
@@ -364,22 +371,22 @@ async def _change(card: MessageContent, uploads: Sequence[FileUpload] | None) ->
 
 async def send(
     channel: discord.abc.Messageable,
-    card: MessageContent | None,
+    embed: MessageContent | None,
     *,
     content: str = "",
     uploads: Sequence[FileUpload] = (),
     nonce: str | None = None,
-    mentioning: int | None = None,
+    mention_user_id: int | None = None,
 ) -> discord.Message:
     """Post a message; the same ``nonce`` within minutes posts nothing new.
 
-    Only ``mentioning``, a user id, may be called by ``content``. Raises Gone, DeliveryError.
+    Only ``mention_user_id`` is mentioned. Raises MessageNotFound, DeliveryError.
     """
-    called = [discord.Object(mentioning)] if mentioning else False
+    users = [discord.Object(mention_user_id)] if mention_user_id else False
     extra: dict[str, Any] = {}
-    if card is not None:
-        extra["embed"] = to_embed(card)
-        view = to_view(card.controls)
+    if embed is not None:
+        extra["embed"] = to_embed(embed)
+        view = to_view(embed.controls)
         if view is not None:
             extra["view"] = view
     if nonce is not None:
@@ -390,24 +397,24 @@ async def send(
             content or None,
             files=files,
             allowed_mentions=discord.AllowedMentions(
-                users=called, roles=False, everyone=False, replied_user=False
+                users=users, roles=False, everyone=False, replied_user=False
             ),
             **extra,
         )
 
 
 async def delete(client: discord.Client, message: MessageRef) -> None:
-    """Delete one of the bot's own messages. Raises Gone, DeliveryError."""
+    """Delete a message of the bot. Raises MessageNotFound, DeliveryError."""
     with map_discord_errors():
-        await _partial(client, message).delete()
+        await _partial_message(client, message).delete()
 
 
 async def fetch(client: discord.Client, message: MessageRef) -> discord.Message:
-    """The message as it stands. Raises Gone, DeliveryError."""
+    """Return the message as it is now. Raises MessageNotFound, DeliveryError."""
     with map_discord_errors():
-        return await _partial(client, message).fetch()
+        return await _partial_message(client, message).fetch()
 
 
-def _partial(client: discord.Client, message: MessageRef) -> discord.PartialMessage:
+def _partial_message(client: discord.Client, message: MessageRef) -> discord.PartialMessage:
     channel = client.get_partial_messageable(message.channel_id)
     return channel.get_partial_message(message.message_id)

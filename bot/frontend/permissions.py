@@ -1,7 +1,7 @@
-"""Who has pressed or typed, as Discord says at this moment: name, roles, and whether a moderator.
+"""Who acts: the member's name, roles and whether they are a moderator.
 
-Discord's own command permissions are a courtesy that server owners can override; what counts is
-decided here, from the permissions and roles that came with the interaction itself.
+Server owners can override Discord's command permissions, so the check uses the permissions and
+roles of each interaction.
 """
 
 from __future__ import annotations
@@ -12,12 +12,12 @@ from bot.domain.errors import NotAllowed
 from bot.services.queue import Actor
 
 MODERATORS_ONLY = (
-    "Only moderators of this server can do this: members with the Manage Server permission"
+    "Only moderators of this server can do this: members with the permission Manage Server"
 )
 
 
 def actor_of(interaction: discord.Interaction[discord.Client], moderator_role: int) -> Actor:
-    """The member behind an interaction; in a direct message nobody is a moderator."""
+    """Return the member of an interaction; nobody is a moderator in direct messages."""
     user = interaction.user
     roles = (
         frozenset(role.id for role in user.roles)
@@ -36,7 +36,7 @@ def actor_of(interaction: discord.Interaction[discord.Client], moderator_role: i
 def require_moderator(
     interaction: discord.Interaction[discord.Client], moderator_role: int
 ) -> Actor:
-    """The same, for what only moderators may do. Raises NotAllowed for anybody else."""
+    """Return the member of an interaction. Raises NotAllowed unless a moderator."""
     member = actor_of(interaction, moderator_role)
     if not member.moderator:
         also = f" or the role <@&{moderator_role}>" if moderator_role else ""

@@ -1,7 +1,4 @@
-"""Quotas in words: what a member may make, where that comes from, and what a rule says. Pure.
-
-Numbers are the engine's; nothing is decided here.
-"""
+"""Texts about quotas: usage, rules, grants, ledger and audit entries. Pure."""
 
 from __future__ import annotations
 
@@ -12,38 +9,40 @@ from typing import Final
 from bot.domain.quota import Quota, QuotaGrant, QuotaRule, format_window
 from bot.domain.text import utf16_length
 from bot.frontend.formatting import escape_user_text, pluralize, short_id, timestamp
-from bot.frontend.messages import FIELD_VALUE, EmbedField
-from bot.frontend.pagination import Listing, Section
+from bot.frontend.listing import Listing, Section
+from bot.frontend.messages import MAX_FIELD_VALUE, EmbedField
 from bot.services.quotas import AuditEntry, LedgerEntry, MemberTotals, QuotaReport
 
-_REASON: Final = 120
-_WORDS: Final = {
+_MAX_REASON: Final = 120
+_ACTION_TEXT: Final = {
     "quota-set": "set",
-    "quota-remove": "removed the rule of",
+    "quota-remove": "removed the rule for",
     "quota-grant": "granted images to",
     "quota-reset": "reset",
 }
 
 
-def bullet_list(lines: Iterable[str], most: int = FIELD_VALUE, none: str = "Nothing.") -> str:
-    """One line each, as many as fit into ``most``, and how many more there are."""
-    given = list(lines)
-    if not given:
-        return none
-    kept: list[str] = []
-    room = most - utf16_length(f"\n… and {len(given)} more")
-    for line in given:
-        room -= utf16_length(line) + 1
-        if room < 0:
+def bullet_list(
+    lines: Iterable[str], max_length: int = MAX_FIELD_VALUE, empty_text: str = "Nothing."
+) -> str:
+    """Return as many lines as fit into ``max_length`` UTF-16 units, and count the rest."""
+    all_lines = list(lines)
+    if not all_lines:
+        return empty_text
+    shown: list[str] = []
+    remaining = max_length - utf16_length(f"\n… and {len(all_lines)} more")
+    for line in all_lines:
+        remaining -= utf16_length(line) + 1
+        if remaining < 0:
             break
-        kept.append(line)
-    left = len(given) - len(kept)
-    return "\n".join([*kept, *([f"… and {left} more"] if left else [])])
+        shown.append(line)
+    left = len(all_lines) - len(shown)
+    return "\n".join([*shown, *([f"… and {left} more"] if left else [])])
 
 
-def account_listing(account: QuotaReport, title: str) -> Listing:
-    """What a member has used and has left, when it comes back, and why it is so much."""
-    allowance = account.allowance
+def quota_listing(report: QuotaReport, title: str) -> Listing:
+    """Return a member's usage, the time of the next free images, and the rules."""
+    allowance = report.allowance
     quota = allowance.quota
     at_most = allowance.usage.allowance(quota, allowance.at)
     images = [
@@ -51,91 +50,91 @@ def account_listing(account: QuotaReport, title: str) -> Listing:
         f"last {format_window(quota.window)}."
     ]
     if allowance.resets_at is not None:
-        images.append(f"The oldest come back {timestamp(allowance.resets_at)}.")
+        images.append(f"The first of them are free again {timestamp(allowance.resets_at)}.")
     fields = [
         EmbedField("Images", "\n".join(images)),
-        EmbedField("At once", f"{allowance.running} of {quota.running} running", inline=True),
-        EmbedField("In line", f"{allowance.waiting} of {quota.waiting} waiting", inline=True),
+        EmbedField("Running", f"{allowance.running} of {quota.running}", inline=True),
+        EmbedField("In the queue", f"{allowance.waiting} of {quota.waiting}", inline=True),
     ]
-    because = [format_rule(rule) for rule in account.rules] or ["The bot's own default."]
-    sections = [Section("Where it comes from", because)]
-    if account.grants:
-        sections.insert(0, Section("Granted on top", [format_grant(one) for one in account.grants]))
+    rules = [format_rule(rule) for rule in report.rules] or ["The default of this bot."]
+    sections = [Section("Rules that apply to you", rules)]
+    if report.grants:
+        sections.insert(0, Section("Extra images", [format_grant(one) for one in report.grants]))
     return Listing(title, sections, fields=tuple(fields))
 
 
 def format_quota(quota: Quota) -> str:
-    """A whole quota in one line."""
+    """Return a quota in one line."""
     return (
-        f"{pluralize(quota.images, 'image')} in {format_window(quota.window)}, {quota.running} at once, "
-        f"{quota.waiting} waiting"
+        f"{pluralize(quota.images, 'image')} in {format_window(quota.window)}, "
+        f"{quota.running} running at once, {quota.waiting} in the queue"
     )
 
 
 def format_grant(grant: QuotaGrant) -> str:
-    """A grant and its end."""
+    """Return a grant and when it expires."""
     until = f"until {timestamp(grant.expires_at, 'f')}" if grant.expires_at else "until a reset"
     return f"{pluralize(grant.images, 'image')}, {until}"
 
 
 def format_subject(subject: str) -> str:
-    """``user:7``, ``role:5`` and ``server:1`` as Discord shows them."""
+    """Return ``user:7``, ``role:5`` or ``server:1`` as a mention."""
     kind, _, ident = subject.partition(":")
     return {"user": f"<@{ident}>", "role": f"<@&{ident}>"}.get(kind, "this server")
 
 
 def rule_subject(rule: QuotaRule) -> str:
-    """Whom a rule is about, as Discord shows them."""
+    """Return the subject of a rule as a mention."""
     kind = "user" if rule.scope == "member" else rule.scope
     return format_subject(f"{kind}:{rule.subject_id}")
 
 
 def format_rule(rule: QuotaRule) -> str:
-    """A rule: about whom, and what it sets."""
+    """Return a rule with its subject."""
     subject = rule_subject(rule)
     return f"{subject[:1].upper()}{subject[1:]}: {format_rule_values(rule)}"
 
 
 def format_rule_values(rule: QuotaRule) -> str:
-    """What a rule sets; what it leaves open is not mentioned."""
+    """Return the values that a rule sets."""
     terms = []
     if rule.images is not None:
         terms.append(pluralize(rule.images, "image"))
     if rule.window is not None:
         terms.append(f"in any {format_window(rule.window)}")
     if rule.running is not None:
-        terms.append(f"{rule.running} at once")
+        terms.append(f"{rule.running} running at once")
     if rule.waiting is not None:
-        terms.append(f"{rule.waiting} waiting")
+        terms.append(f"{rule.waiting} in the queue")
     return ", ".join(terms)
 
 
 def format_entry(entry: LedgerEntry) -> str:
-    """A line of the ledger."""
+    """Return a ledger entry in one line."""
     match entry.kind:
         case "reserve":
             what = f"−{entry.images} for `{short_id(entry.job_id or '')}`"
         case "settle":
-            what = f"`{short_id(entry.job_id or '')}` made {pluralize(entry.images, 'image')}"
+            what = f"`{short_id(entry.job_id or '')}` generated {pluralize(entry.images, 'image')}"
         case "refund":
-            what = f"+{entry.images} given back for `{short_id(entry.job_id or '')}`"
+            what = f"+{entry.images} refunded for `{short_id(entry.job_id or '')}`"
         case "grant":
             what = f"+{entry.images} granted by <@{entry.actor_id}>"
             if entry.expires_at is not None:
                 what += f" until {timestamp(entry.expires_at, 'f')}"
         case "reset":
-            what = f"fresh start by <@{entry.actor_id}>"
-    # What the engine wrote as a reason is a word for the database.
-    said = escape_user_text(entry.reason, _REASON) if entry.kind in ("grant", "reset") else ""
-    return f"{timestamp(entry.at)} {what}" + (f": {said}" if said else "")
+            what = f"reset by <@{entry.actor_id}>"
+    # The reasons of other entries are internal.
+    text = escape_user_text(entry.reason, _MAX_REASON) if entry.kind in ("grant", "reset") else ""
+    return f"{timestamp(entry.at)} {what}" + (f": {text}" if text else "")
 
 
 def format_audit_entry(change: AuditEntry) -> str:
-    """What a moderator did to a quota."""
-    verb = _WORDS.get(change.action, escape_user_text(change.action, 40))
+    """Return a moderator's change in one line."""
+    verb = _ACTION_TEXT.get(change.action, escape_user_text(change.action, 40))
     line = f"{timestamp(change.at)} <@{change.actor_id}> {verb} {format_subject(change.subject)}"
-    said = _details(change)
-    return f"{line}: {said}" if said else line
+    text = _details(change)
+    return f"{line}: {text}" if text else line
 
 
 def _details(change: AuditEntry) -> str:
@@ -144,24 +143,24 @@ def _details(change: AuditEntry) -> str:
     for key in ("was", "is"):
         if isinstance(detail.get(key), dict):
             terms = ", ".join(f"{name} {value}" for name, value in detail[key].items())
-            parts.append(f"{key} {escape_user_text(terms, _REASON)}")
+            parts.append(f"{key} {escape_user_text(terms, _MAX_REASON)}")
     if "images" in detail:
         parts.append(pluralize(int(detail["images"]), "image"))
     if detail.get("until"):
         parts.append(f"until {timestamp(datetime.fromisoformat(str(detail['until'])), 'f')}")
     if detail.get("reason"):
-        parts.append(escape_user_text(str(detail["reason"]), _REASON))
+        parts.append(escape_user_text(str(detail["reason"]), _MAX_REASON))
     return ", ".join(parts)
 
 
 def format_totals(balances: Sequence[MemberTotals]) -> list[str]:
-    """Who made how much in all, those who made most first."""
+    """Return a line per member: images generated, reserved and granted."""
     lines = []
     for balance in balances:
-        line = f"<@{balance.user_id}>: {balance.settled} made"
+        line = f"<@{balance.user_id}>: {balance.settled} generated"
         extras = [
             f"{number} {what}"
-            for number, what in ((balance.held, "on their way"), (balance.granted, "granted"))
+            for number, what in ((balance.held, "reserved"), (balance.granted, "granted"))
             if number
         ]
         lines.append(", ".join([line, *extras]))

@@ -1,7 +1,6 @@
-"""How an attempt to tell Discord something ended: done, refused for good, or nobody knows.
+"""Outcomes of calls to Discord: succeeded, refused, expired or unknown.
 
-An answer whose outcome is unknown must neither be taken for given nor be contradicted. Knows
-errors of the library and of the network; what was said is not its business.
+A call with an unknown outcome may have taken effect: neither rely on it nor contradict it.
 """
 
 from __future__ import annotations
@@ -19,25 +18,25 @@ T = TypeVar("T")
 
 ATTEMPT_SECONDS: Final = 1.5
 """How long one attempt may take: twice within the three seconds that Discord gives an answer."""
-PAUSES: Final = (0.25, 0.5, 1.0)
+RETRY_DELAYS_S: Final = (0.25, 0.5, 1.0)
 """Seconds between the attempts at one answer."""
 
-_CLOSED: Final = "Session is closed"
+_SESSION_CLOSED: Final = "Session is closed"
 """What aiohttp says, in no error of its own, once the bot signs out."""
 
-_ANSWERED = {40060}
+_ANSWERED_CODES = {40060}
 # Slow mode, limits on writing, too many direct messages opened: refusals that pass.
-_BUSY = {20016, 20022, 20028, 20029, 40003, 40062, 130000}
-_TOO_LATE = {10062, 50027, 10015, 10008}
+_BUSY_CODES = {20016, 20022, 20028, 20029, 40003, 40062, 130000}
+_EXPIRED_CODES = {10062, 50027, 10015, 10008}
 
 
 class Outcome(StrEnum):
-    """What became of an attempt."""
+    """The outcome of an attempt."""
 
-    GIVEN = "given"
-    ANSWERED = "answered before"
+    SUCCEEDED = "given"
+    ALREADY_ANSWERED = "answered before"
     """There is an answer already: of an earlier attempt or an earlier process, or a copy's."""
-    LATE = "too late"
+    EXPIRED = "too late"
     """The interaction, its token or its message does not exist: no attempt can succeed any more."""
     REFUSED = "refused"
     """Discord has read it and will not have it; something else may still be said."""
@@ -47,7 +46,7 @@ class Outcome(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Attempt(Generic[T]):
-    """An outcome, with what Discord returned or how it failed."""
+    """An outcome, with the value or the error."""
 
     outcome: Outcome
     value: T | None = None
@@ -59,19 +58,19 @@ ERRORS: Final = (discord.DiscordException, aiohttp.ClientError, TimeoutError, OS
 
 
 def outcome_of(error: Exception) -> Outcome:
-    """Return what one of ERRORS says about the attempt."""
+    """Return the outcome that one of ERRORS means."""
     if isinstance(error, discord.InteractionResponded):
-        return Outcome.ANSWERED
+        return Outcome.ALREADY_ANSWERED
     if isinstance(error, discord.HTTPException):
-        if error.code in _ANSWERED:
-            return Outcome.ANSWERED
-        if error.code in _TOO_LATE:
-            return Outcome.LATE
-        if error.status in (408, 425, 429) or error.status >= 500 or error.code in _BUSY:
+        if error.code in _ANSWERED_CODES:
+            return Outcome.ALREADY_ANSWERED
+        if error.code in _EXPIRED_CODES:
+            return Outcome.EXPIRED
+        if error.status in (408, 425, 429) or error.status >= 500 or error.code in _BUSY_CODES:
             return Outcome.UNKNOWN
         if error.code == 0 and error.status in (401, 403, 404):
             return Outcome.UNKNOWN  # it was not Discord's API that spoke, but what stands before it
-        return Outcome.LATE if error.status == 401 else Outcome.REFUSED
+        return Outcome.EXPIRED if error.status == 401 else Outcome.REFUSED
     defect = isinstance(error, discord.DiscordException)
     if defect and not isinstance(error, discord.RateLimited):
         return Outcome.REFUSED
@@ -81,33 +80,32 @@ def outcome_of(error: Exception) -> Outcome:
 async def attempt(
     act: Callable[[], Awaitable[T]], *, seconds: float = ATTEMPT_SECONDS
 ) -> Attempt[T]:
-    """Act once, for so many ``seconds`` at most, and return how it ended."""
+    """Call ``act`` once, for at most ``seconds``, and return its outcome."""
     try:
         async with asyncio.timeout(seconds):
-            return Attempt(Outcome.GIVEN, await act())
+            return Attempt(Outcome.SUCCEEDED, await act())
     except ERRORS as error:
         return Attempt(outcome_of(error), error=error)
     except RuntimeError as error:
-        if _CLOSED not in str(error):
+        if _SESSION_CLOSED not in str(error):
             raise
         return Attempt(Outcome.UNKNOWN, error=error)
 
 
-async def insist(
+async def retry_unknown(
     act: Callable[[], Awaitable[T]],
     sleep: Callable[[float], Awaitable[None]],
     *,
     seconds: float = ATTEMPT_SECONDS,
 ) -> Attempt[T]:
-    """Act again and again, with pauses, while the outcome is unknown; the last attempt's outcome.
+    """Call ``act`` with pauses until the outcome is known; return the last attempt.
 
-    Only for what takes effect once however often it is done: a first answer, of which Discord
-    takes one, or an edit.
+    Only for idempotent calls: a first response, of which Discord accepts one, or an edit.
     """
-    made = await attempt(act, seconds=seconds)
-    for pause in PAUSES:
-        if made.outcome is not Outcome.UNKNOWN:
+    result = await attempt(act, seconds=seconds)
+    for pause in RETRY_DELAYS_S:
+        if result.outcome is not Outcome.UNKNOWN:
             break
         await sleep(pause)
-        made = await attempt(act, seconds=seconds)
-    return made
+        result = await attempt(act, seconds=seconds)
+    return result

@@ -1,7 +1,6 @@
-"""Answers that only the member sees, and the promise that every interaction gets one.
+"""Private responses to interactions; every interaction gets one.
 
-Discord takes one first answer to an interaction, so it is given again while nobody can say whether
-it was taken. Knows interactions and errors; what was asked is not its business.
+Discord accepts one first response, so it is sent again while its outcome is unknown.
 """
 
 from __future__ import annotations
@@ -9,8 +8,9 @@ from __future__ import annotations
 import asyncio
 import functools
 import logging
+import re
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
-from typing import Any, Final, TypeAlias
+from typing import Any, Final, Self, TypeAlias
 
 import discord
 from discord import app_commands
@@ -21,7 +21,7 @@ from bot.frontend.context import get_context
 from bot.frontend.first_response import answer_accepted
 from bot.frontend.formatting import escape_message
 from bot.frontend.messages import (
-    CONTENT,
+    MAX_CONTENT,
     NO_MENTIONS,
     ActionRow,
     FileUpload,
@@ -30,30 +30,30 @@ from bot.frontend.messages import (
     to_embed,
     to_view,
 )
-from bot.frontend.refused_prompt import given_back, typed_text
-from bot.frontend.response_outcomes import ERRORS, Attempt, Outcome, attempt, insist
+from bot.frontend.refused_prompt import build_prompt_messages, read_typed_text
+from bot.frontend.response_outcomes import ERRORS, Attempt, Outcome, attempt, retry_unknown
 from bot.services.queue import limit_waits
 
 log = logging.getLogger(__name__)
 
 INTERNAL_ERROR_MESSAGE: Final = (
-    "Something went wrong inside the bot, and nothing was charged for this press. "
-    "Try again; if it happens again, tell a moderator the number {number}."
+    "Something went wrong in the bot, and nothing was charged. "
+    "Try again. If it happens again, give a moderator this number: {number}."
 )
-UNSURE: Final = (
-    "Something went wrong inside the bot. /queue shows whether your request was accepted; if it is "
-    "not there, nothing was charged. Tell a moderator the number {number}."
+STATUS_UNKNOWN_MESSAGE: Final = (
+    "Something went wrong in the bot. Use /queue to see whether your request was accepted. If it "
+    "is not there, nothing was charged. Give a moderator this number: {number}."
 )
 REFUSED: Final = (
-    "Discord did not take this answer. If it happens again, tell a moderator the number {number}."
+    "Discord refused this answer. If it happens again, give a moderator this number: {number}."
 )
-NO_FORM: Final = (
-    "Discord did not open the form. Use /imagine; Details shows a picture's settings as text."
+MODAL_FAILED: Final = (
+    "Discord did not open the form. Use /imagine. Details shows the settings of a job as text."
 )
 
-UNAVAILABLE: Final = (
-    "The bot cannot save anything at the moment: {cause}. Nothing was charged; try again in a "
-    "minute. The operator can see it."
+STORE_UNAVAILABLE_MESSAGE: Final = (
+    "The bot cannot save anything at the moment: {cause}. Nothing was charged. Try again in a "
+    "minute. The operator can see this error."
 )
 
 CHECK_SECONDS: Final = 1.0
@@ -66,7 +66,7 @@ _ACKNOWLEDGED: Final = "acknowledged"
 
 The library only remembers an acknowledgement whose receipt arrived.
 """
-_QUIETLY: Final = "quietly"
+_SILENT: Final = "quietly"
 _THINKING: Final = "thinking"
 
 
@@ -74,68 +74,68 @@ async def send_ephemeral(
     interaction: discord.Interaction[Any],
     text: str,
     *,
-    card: MessageContent | None = None,
+    embed: MessageContent | None = None,
     controls: Sequence[ActionRow] = (),
     uploads: Sequence[FileUpload] = (),
 ) -> None:
-    """Tell the member privately, as first answer or as follow-up.
+    """Respond privately, as first response or as follow-up.
 
-    An answer that comes too late, or that nobody takes, is only logged.
+    A response that comes too late, or that Discord refuses, is only logged.
     """
-    how = _acknowledged(interaction)
-    if how == _THINKING:
+    state = _acknowledged(interaction)
+    if state == _THINKING:
         # It says "is thinking" until this very message is edited.
         await edit_deferred(interaction, text, controls=controls, uploads=uploads)
         return
-    said: dict[str, Any] = {"allowed_mentions": NO_MENTIONS, "ephemeral": True}
-    if card is not None:
-        said["embed"] = to_embed(card)
-        controls = (*card.controls, *controls)
+    payload: dict[str, Any] = {"allowed_mentions": NO_MENTIONS, "ephemeral": True}
+    if embed is not None:
+        payload["embed"] = to_embed(embed)
+        controls = (*embed.controls, *controls)
     view = to_view(controls)
     if view is not None:
-        said["view"] = view
+        payload["view"] = view
     if text:
-        said["content"] = truncate_utf16(text, CONTENT)
+        payload["content"] = truncate_utf16(text, MAX_CONTENT)
     plain = {
-        "content": truncate_utf16(text, CONTENT) or REFUSED.format(number=interaction.id),
+        "content": truncate_utf16(text, MAX_CONTENT) or REFUSED.format(number=interaction.id),
         "ephemeral": True,
         "allowed_mentions": NO_MENTIONS,
     }
-    if how == _QUIETLY or interaction.response.is_done():
-        sent = await attempt(lambda: _follow_up(interaction, said, uploads))
+    if state == _SILENT or interaction.response.is_done():
+        sent = await attempt(lambda: _send_follow_up(interaction, payload, uploads))
         if sent.outcome in (Outcome.REFUSED, Outcome.UNKNOWN):
             # Said twice it is no contradiction; not said at all it would be missed.
-            sent = await attempt(lambda: _follow_up(interaction, plain))
-        if sent.outcome is not Outcome.LATE or interaction.response.is_done():
-            _note(interaction, sent)
+            sent = await attempt(lambda: _send_follow_up(interaction, plain))
+        if sent.outcome is not Outcome.EXPIRED or interaction.response.is_done():
+            _log_outcome(interaction, sent)
             return
         # What nobody could say of the acknowledgement is known now: it was never made.
     sleep = get_context(interaction).sleep
-    sent = await insist(lambda: _say(interaction, said, uploads), sleep)
+    sent = await retry_unknown(lambda: _send_response(interaction, payload, uploads), sleep)
     if sent.outcome is Outcome.REFUSED:
         log.error("interaction %s failed: it was refused", interaction.id, exc_info=sent.error)
-        sent = await insist(lambda: _say(interaction, plain), sleep)
-    if sent.outcome in (Outcome.ANSWERED, Outcome.UNKNOWN):
-        interaction.extras[_ACKNOWLEDGED] = _QUIETLY  # what is still to be said follows up
-    _note(interaction, sent)
+        sent = await retry_unknown(lambda: _send_response(interaction, plain), sleep)
+    if sent.outcome in (Outcome.ALREADY_ANSWERED, Outcome.UNKNOWN):
+        interaction.extras[_ACKNOWLEDGED] = _SILENT  # what is still to be said follows up
+    _log_outcome(interaction, sent)
 
 
 async def defer(
     interaction: discord.Interaction[Any], *, thinking: bool = False, private: bool = True
 ) -> None:
-    """Win time: quietly or, ``thinking``, with "is thinking", for all to see if not ``private``.
+    """Acknowledge silently or, with ``thinking``, as "is thinking", public if not ``private``.
 
-    Never raises: whatever was pressed is done even if Discord does not take this.
+    Never raises: the interaction is handled even if Discord refuses this.
     """
-    made = await insist(
+    result = await retry_unknown(
         lambda: interaction.response.defer(ephemeral=thinking and private, thinking=thinking),
         get_context(interaction).sleep,
     )
-    if made.outcome not in (Outcome.LATE, Outcome.REFUSED):
+    if result.outcome not in (Outcome.EXPIRED, Outcome.REFUSED):
         command = interaction.type is discord.InteractionType.application_command
-        interaction.extras[_ACKNOWLEDGED] = _THINKING if thinking or command else _QUIETLY
-    if made.error is not None:
-        log.info("interaction %s is not known to be acknowledged: %s", interaction.id, made.error)
+        interaction.extras[_ACKNOWLEDGED] = _THINKING if thinking or command else _SILENT
+    if result.error is not None:
+        log.info("interaction %s is not known to be acknowledged: %s", interaction.id, result.error)
 
 
 async def edit_deferred(
@@ -145,77 +145,77 @@ async def edit_deferred(
     controls: Sequence[ActionRow] = (),
     uploads: Sequence[FileUpload] = (),
 ) -> None:
-    """Put an end to what was acknowledged: the private message says ``text`` from now on.
+    """Replace the deferred response by ``text``.
 
     Raises HTTPException if Discord refuses it.
     """
 
     async def edit() -> object:
         return await interaction.edit_original_response(
-            content=truncate_utf16(text, CONTENT),
+            content=truncate_utf16(text, MAX_CONTENT),
             view=to_view(controls),
             attachments=await open_files(uploads),
             allowed_mentions=NO_MENTIONS,
         )
 
-    edited = await insist(edit, get_context(interaction).sleep, seconds=EDIT_SECONDS)
-    if edited.outcome is Outcome.LATE and not interaction.response.is_done():
+    edited = await retry_unknown(edit, get_context(interaction).sleep, seconds=EDIT_SECONDS)
+    if edited.outcome is Outcome.EXPIRED and not interaction.response.is_done():
         # What nobody could say of the acknowledgement is known now: it was never made.
-        said: dict[str, Any] = {"content": truncate_utf16(text, CONTENT), "ephemeral": True}
+        payload: dict[str, Any] = {"content": truncate_utf16(text, MAX_CONTENT), "ephemeral": True}
         view = to_view(controls)
         if view is not None:
-            said["view"] = view
-        edited = await insist(
-            lambda: _say(interaction, said, uploads), get_context(interaction).sleep
+            payload["view"] = view
+        edited = await retry_unknown(
+            lambda: _send_response(interaction, payload, uploads), get_context(interaction).sleep
         )
     if edited.outcome is Outcome.REFUSED and edited.error is not None:
         raise edited.error
-    _note(interaction, edited)
+    _log_outcome(interaction, edited)
 
 
-async def add(interaction: discord.Interaction[Any], text: str) -> None:
-    """Tell the member privately something more, once there is an answer; a failure is logged."""
-    said = {
-        "content": truncate_utf16(text, CONTENT),
+async def send_follow_up(interaction: discord.Interaction[Any], text: str) -> None:
+    """Send one more private message after the response; a failure is logged."""
+    payload = {
+        "content": truncate_utf16(text, MAX_CONTENT),
         "ephemeral": True,
         "allowed_mentions": NO_MENTIONS,
     }
-    _note(interaction, await attempt(lambda: _follow_up(interaction, said)))
+    _log_outcome(interaction, await attempt(lambda: _send_follow_up(interaction, payload)))
 
 
-async def open_form(interaction: discord.Interaction[Any], form: discord.ui.Modal) -> None:
-    """Open a form as the first answer. Raises RequestError if Discord refuses it."""
-    opened = await insist(
-        lambda: interaction.response.send_modal(form), get_context(interaction).sleep
+async def open_modal(interaction: discord.Interaction[Any], modal: discord.ui.Modal) -> None:
+    """Open a modal as first response. Raises RequestError if Discord refuses it."""
+    opened = await retry_unknown(
+        lambda: interaction.response.send_modal(modal), get_context(interaction).sleep
     )
     if opened.outcome is Outcome.REFUSED:
-        log.warning("Discord refused the form %s: %s", form.custom_id, opened.error)
-        raise RequestError(NO_FORM)
-    _note(interaction, opened)
+        log.warning("Discord refused the form %s: %s", modal.custom_id, opened.error)
+        raise RequestError(MODAL_FAILED)
+    _log_outcome(interaction, opened)
 
 
-async def turn_to(interaction: discord.Interaction[Any], card: MessageContent) -> None:
-    """Put ``card`` in the place of the private message that was pressed.
+async def update_message(interaction: discord.Interaction[Any], embed: MessageContent) -> None:
+    """Replace the private message of the component by ``embed``.
 
     Raises HTTPException if Discord refuses it.
     """
 
     async def edit() -> object:
-        change: dict[str, Any] = {"embed": to_embed(card), "view": to_view(card.controls)}
+        change: dict[str, Any] = {"embed": to_embed(embed), "view": to_view(embed.controls)}
         if _acknowledged(interaction):
             return await interaction.edit_original_response(allowed_mentions=NO_MENTIONS, **change)
         return await interaction.response.edit_message(allowed_mentions=NO_MENTIONS, **change)
 
-    edited = await insist(edit, get_context(interaction).sleep)
+    edited = await retry_unknown(edit, get_context(interaction).sleep)
     if edited.outcome is Outcome.REFUSED and edited.error is not None:
         raise edited.error
-    _note(interaction, edited)
+    _log_outcome(interaction, edited)
 
 
 async def send_error(interaction: discord.Interaction[Any], error: Exception) -> None:
-    """Say what went wrong: the member's own mistakes in words, anything else as an apology.
+    """Tell the member what went wrong: a RequestError in its words, others in general.
 
-    Never raises: this is the last thing that is tried.
+    Never raises.
     """
     if isinstance(error, InvalidRequest):
         # It says what was wrong in the member's own words.
@@ -223,25 +223,25 @@ async def send_error(interaction: discord.Interaction[Any], error: Exception) ->
     elif isinstance(error, RequestError):
         text = str(error)
     elif isinstance(error, StoreUnavailable) and not interaction.extras.get(SUBMITTED):
-        # That it is so is in the log already; not once for every press.
-        text = UNAVAILABLE.format(cause=error.cause)
+        # The store logs this once; it is not logged again for every interaction.
+        text = STORE_UNAVAILABLE_MESSAGE.format(cause=error.cause)
     else:
         log.error("interaction %s failed", interaction.id, exc_info=error)
-        text = (await _apology(interaction)).format(number=interaction.id)
+        text = (await _internal_error_text(interaction)).format(number=interaction.id)
     try:
         if not text:
             return
         # What was typed would be lost with the refusal.
-        typed, *rest = given_back(typed_text(interaction)) or (None,)
-        await send_ephemeral(interaction, text, card=typed)
-        for card in rest:
-            await send_ephemeral(interaction, "", card=card)
+        typed, *rest = build_prompt_messages(read_typed_text(interaction)) or (None,)
+        await send_ephemeral(interaction, text, embed=typed)
+        for embed in rest:
+            await send_ephemeral(interaction, "", embed=embed)
     except (*ERRORS, DeliveryError) as failure:
         log.warning("interaction %s could not be answered: %s", interaction.id, failure)
 
 
-async def _apology(interaction: discord.Interaction[Any]) -> str:
-    """What is true of a press that failed; nothing if its card says it: the job was accepted."""
+async def _internal_error_text(interaction: discord.Interaction[Any]) -> str:
+    """Return the text for an internal error; "" if the accepted job was shown instead."""
     if not interaction.extras.get(SUBMITTED):
         return INTERNAL_ERROR_MESSAGE
     context = get_context(interaction)
@@ -251,7 +251,7 @@ async def _apology(interaction: discord.Interaction[Any]) -> str:
     except Exception:
         # The root of an apology: the store may be what went wrong.
         log.warning("interaction %s: whether it was accepted is not known", interaction.id)
-        return UNSURE
+        return STATUS_UNKNOWN_MESSAGE
     if job is None:
         return INTERNAL_ERROR_MESSAGE
     await answer_accepted(interaction, job)
@@ -265,31 +265,35 @@ def _acknowledged(interaction: discord.Interaction[Any]) -> str:
     return str(interaction.extras.get(_ACKNOWLEDGED, ""))
 
 
-async def _say(
-    interaction: discord.Interaction[Any], said: dict[str, Any], uploads: Sequence[FileUpload] = ()
+async def _send_response(
+    interaction: discord.Interaction[Any],
+    payload: dict[str, Any],
+    uploads: Sequence[FileUpload] = (),
 ) -> object:
     # An attempt reads files to their end, so each opens them anew.
     files = await open_files(uploads)
     extra: dict[str, Any] = {"files": files} if files else {}
     try:
-        return await interaction.response.send_message(**said, **extra)
+        return await interaction.response.send_message(**payload, **extra)
     finally:
         for file in files:
             file.close()  # the library does so everywhere but here
 
 
-async def _follow_up(
-    interaction: discord.Interaction[Any], said: dict[str, Any], uploads: Sequence[FileUpload] = ()
+async def _send_follow_up(
+    interaction: discord.Interaction[Any],
+    payload: dict[str, Any],
+    uploads: Sequence[FileUpload] = (),
 ) -> object:
     files: dict[str, Any] = {"files": await open_files(uploads)} if uploads else {}
-    return await interaction.followup.send(**said, **files)
+    return await interaction.followup.send(**payload, **files)
 
 
-def _note(interaction: discord.Interaction[Any], made: Attempt[Any]) -> None:
-    if made.outcome in (Outcome.LATE, Outcome.ANSWERED):
-        log.info("an answer came too late: %s", made.error)
-    elif made.outcome is not Outcome.GIVEN:
-        log.warning("interaction %s could not be answered: %s", interaction.id, made.error)
+def _log_outcome(interaction: discord.Interaction[Any], result: Attempt[Any]) -> None:
+    if result.outcome in (Outcome.EXPIRED, Outcome.ALREADY_ANSWERED):
+        log.info("an answer came too late: %s", result.error)
+    elif result.outcome is not Outcome.SUCCEEDED:
+        log.warning("interaction %s could not be answered: %s", interaction.id, result.error)
 
 
 Suggest: TypeAlias = Callable[
@@ -301,7 +305,7 @@ async def with_error_response(
     interaction: discord.Interaction[Any],
     act: Callable[[discord.Interaction[Any]], Awaitable[None]],
 ) -> None:
-    """Act; a refusal is told in its own words, anything else is logged and apologised for."""
+    """Call ``act``; tell the member about an error, and log it if it is internal."""
     limit_waits()
     try:
         await act(interaction)
@@ -310,7 +314,7 @@ async def with_error_response(
 
 
 def safe_autocomplete(suggest: Suggest) -> Suggest:
-    """The same autocomplete, which suggests nothing where it would have failed."""
+    """Return the autocomplete, wrapped to suggest nothing on an error."""
 
     @functools.wraps(suggest)
     async def safely(
@@ -325,3 +329,33 @@ def safe_autocomplete(suggest: Suggest) -> Suggest:
             return []
 
     return safely
+
+
+class PersistentComponent(discord.ui.DynamicItem[discord.ui.Item[Any]], template=r"(?!)"):
+    """Base of buttons and selects that are recognised by their custom id, also after a restart.
+
+    A subclass gives ``template`` and overrides ``handle``; ``match`` is the custom id's match.
+    """
+
+    def __init__(self, item: discord.ui.Item[Any], match: re.Match[str]) -> None:
+        super().__init__(item)
+        self.match = match
+
+    @classmethod
+    async def from_custom_id(
+        cls,
+        interaction: discord.Interaction[Any],
+        item: discord.ui.Item[Any],
+        match: re.Match[str],
+        /,
+    ) -> Self:
+        """Return the component that was used."""
+        return cls(item, match)
+
+    async def callback(self, interaction: discord.Interaction[Any]) -> None:
+        """Handle the interaction; the member is told about an error."""
+        await with_error_response(interaction, self.handle)
+
+    async def handle(self, interaction: discord.Interaction[Any]) -> None:
+        """Do what the component is for, and respond."""
+        raise NotImplementedError

@@ -1,8 +1,4 @@
-"""A job's pictures as files of a message: of a finished one the result, of a running one a preview.
-
-Small enough for the place they go to. Shared by the courier, who brings a result, by whoever shows
-it again, and by the reporter. Knows limits on bytes; does not post.
-"""
+"""Result and preview images as uploads, small enough for their channel. Does not post."""
 
 from __future__ import annotations
 
@@ -16,7 +12,7 @@ from bot.domain.job import Job, JobState
 from bot.domain.text import truncate_utf16
 from bot.frontend.components import Link, public_links
 from bot.frontend.context import BotContext, ContextClient
-from bot.frontend.embeds import PREVIEW_FILE, result
+from bot.frontend.embeds import PREVIEW_FILE, result_message
 from bot.frontend.formatting import short_id
 from bot.frontend.messages import FileUpload, MessageContent, TooLarge
 from bot.frontend.upload_limits import upload_within_limit
@@ -32,86 +28,88 @@ _PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLE
 
 @dataclass(frozen=True, slots=True)
 class ResultMessage:
-    """A result, ready to be posted; ``shrunk``: the file is not the grid at full size.
+    """A result to post; ``is_reduced``: the file is not the full-size grid.
 
-    ``upload`` is None where Discord takes no picture at all; the card says what to do then.
+    ``upload`` is None where Discord accepts no file; the embed then says what to do.
     """
 
-    card: MessageContent
+    embed: MessageContent
     upload: FileUpload | None
     links: tuple[Link, ...]
-    shrunk: bool
+    is_reduced: bool
     size: int = 0
 
     @property
     def uploads(self) -> list[FileUpload]:
-        """The picture as the files of a message."""
+        """Return the image as a list of uploads."""
         return [self.upload] if self.upload is not None else []
 
 
 def byte_limit(client: ContextClient, guild_id: int) -> int:
-    """How many bytes one file may have on this server; 0 is a direct message."""
+    """Return the upload limit of one file in bytes; guild 0 is a direct message."""
     guild = client.get_guild(guild_id) if guild_id else None
-    believed = min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
-    return client.context.sizes.limit(guild_id, believed, client.context.now())
+    default = min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
+    return client.context.size_limits.limit(guild_id, default, client.context.now())
 
 
-async def post_picture(
+async def post_result(
     client: ContextClient,
     job: Job,
     guild_id: int,
     post: Callable[[ResultMessage], Awaitable[Posted]],
 ) -> Posted:
-    """Post the result of a job as large as the place takes it, or else with links in its stead.
+    """Post a job's result as large as the channel accepts it, or else with links.
 
-    Raises TooLarge where it takes neither the smallest picture nor are there links, ArtifactMissing
-    if the files are gone, and what ``post`` raises.
+    Raises TooLarge if the smallest image is refused and there are no links, ArtifactMissing if the
+    files are gone, and what ``post`` raises.
     """
     context = client.context
 
     async def make(limit: int) -> tuple[ResultMessage, int]:
-        picture = await build_result(context, job, limit)
-        return picture, picture.size
+        result = await build_result(context, job, limit)
+        return result, result.size
 
     try:
         return await upload_within_limit(
-            byte_limit(client, guild_id), make, post, learn=learning(context, guild_id)
+            byte_limit(client, guild_id), make, post, learn=limit_recorder(context, guild_id)
         )
     except TooLarge:
         if not _published(context, job):
             raise
-        return await post(without_picture(context, job))
+        return await post(build_result_without_image(context, job))
 
 
-def learning(context: BotContext, guild_id: int) -> Callable[[int], None]:
-    """What remembers a limit that was found to hold on a server; 0 is all direct messages."""
-    return lambda limit: context.sizes.learn(guild_id, limit, context.now())
+def limit_recorder(context: BotContext, guild_id: int) -> Callable[[int], None]:
+    """Return a function that stores a server's accepted size; guild 0 is all DMs."""
+    return lambda limit: context.size_limits.learn(guild_id, limit, context.now())
 
 
-def without_picture(context: BotContext, job: Job) -> ResultMessage:
-    """The result as a card without a picture, for a place that takes no file."""
+def build_result_without_image(context: BotContext, job: Job) -> ResultMessage:
+    """Return the result without an image, for a channel that accepts no file."""
     links = _published(context, job)
-    how = "open its rows with the buttons below" if links else "open its images with the menu below"
-    note = f"Discord does not take the grid here, however small: {how}."
-    card = result(job, image="", links=links, upscaling=context.upscaling, note=note)
-    return ResultMessage(card, None, links, shrunk=True)
+    how = "open the rows with the buttons below" if links else "open the images with the menu below"
+    note = f"The grid is too large for Discord here: {how}."
+    embed = result_message(job, image="", links=links, upscaling=context.upscaling, note=note)
+    return ResultMessage(embed, None, links, is_reduced=True)
 
 
 async def build_result(
     context: BotContext, job: Job, limit: int, *, links: Sequence[Link] = (), note: str = ""
 ) -> ResultMessage:
-    """The result of a job that was collected. Raises ArtifactMissing if its files are gone.
+    """Return the result of a collected job. Raises ArtifactMissing if its files are gone.
 
-    ``links`` are used where the rows are not public by themselves.
+    ``links`` are used where the rows are not public.
     """
     path = await context.renditions.grid(job, limit)
-    known = tuple(links) or _published(context, job)
+    all_links = tuple(links) or _published(context, job)
     name = f"gridbrush-{short_id(job.id)}{path.suffix}"
-    card = result(job, image=name, links=known, upscaling=context.upscaling, note=note)
+    embed = result_message(job, image=name, links=all_links, upscaling=context.upscaling, note=note)
     # The collector's own file has its own name; whatever was made to fit has another.
-    shrunk = path != context.fetcher.result(job).grid
+    is_reduced = path != context.fetcher.result(job).grid
     size = (await asyncio.to_thread(path.stat)).st_size
-    return ResultMessage(card, FileUpload(path, name, alt_text(job.request)), known, shrunk, size)
+    return ResultMessage(
+        embed, FileUpload(path, name, alt_text(job.request)), all_links, is_reduced, size
+    )
 
 
 def _published(context: BotContext, job: Job) -> tuple[Link, ...]:
@@ -119,7 +117,7 @@ def _published(context: BotContext, job: Job) -> tuple[Link, ...]:
 
 
 async def build_preview(context: BotContext, job: Job) -> FileUpload | None:
-    """The rows so far in one small picture; None if there is nothing to see."""
+    """Return the rows so far in one small image; None if there are none."""
     if job.state not in _PREVIEWED or not job.ready_rows:
         return None
     path = await context.renditions.preview(job)
@@ -130,8 +128,8 @@ async def build_preview(context: BotContext, job: Job) -> FileUpload | None:
     )
 
 
-def needs_row_uploads(context: BotContext, job: Job, picture: ResultMessage) -> bool:
-    """Whether the full-size rows must be posted as files, for want of links to them."""
-    if context.rows == "links" or len(picture.links) == len(job.fetched_rows):
+def needs_row_uploads(context: BotContext, job: Job, result: ResultMessage) -> bool:
+    """Return whether the full-size rows must be posted as files."""
+    if context.rows == "links" or len(result.links) == len(job.fetched_rows):
         return False
-    return len(job.fetched_rows) > 1 or picture.shrunk
+    return len(job.fetched_rows) > 1 or result.is_reduced

@@ -1,8 +1,7 @@
-"""The full-size rows as files: in a thread below the grid or, without one, beside the grid itself.
+"""Post full-size rows as files: in a thread below the grid or, without one, beside the grid.
 
-Done after the grid is posted, so that nobody waits for them; what was posted before an interruption
-is not posted again, so whoever could not reach Discord just posts them once more. A refusal costs
-nothing: the rows can always be opened with the menu below the grid.
+Done after the grid is posted. Idempotent: files of an interrupted attempt are not posted again. If
+Discord refuses, the images can still be opened with the select below the grid.
 """
 
 from __future__ import annotations
@@ -24,14 +23,14 @@ from bot.frontend.components import Link
 from bot.frontend.context import ContextClient
 from bot.frontend.formatting import join_numbers, jump_link, short_id
 from bot.frontend.messages import FileUpload, MessageContent, MessageNotFound, map_discord_errors
-from bot.frontend.result_files import REQUEST_LIMIT, build_result, byte_limit, learning
+from bot.frontend.result_files import REQUEST_LIMIT, build_result, byte_limit, limit_recorder
 from bot.frontend.upload_limits import upload_within_limit
 from bot.services.delivery import StatusMessage
 
 log = logging.getLogger(__name__)
 
-MOST_FILES: Final = 10
-_ALONE: Final = 5
+MAX_FILES: Final = 10
+_MAX_SEPARATE_ROWS: Final = 5
 """So many rows get a message each, which a link can lead to; more share messages."""
 
 _THREAD_EXISTS = 160004
@@ -49,9 +48,9 @@ class _RowFile:
 
 
 async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> None:
-    """Post the rows of a delivered job, and lead to them from its message ``post``.
+    """Post the rows of a delivered job, and link them from its message ``post``.
 
-    May be done again from the start. Raises DeliveryUnavailable, DeliveryError.
+    Idempotent. Raises DeliveryUnavailable, DeliveryError.
     """
     context = client.context
     # A direct message has its own limit, whatever server the request came from.
@@ -67,11 +66,11 @@ async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> N
         raise
     except DeliveryError as error:
         log.info("no thread for the rows: %s", error, extra={"job": job.id})
-        await _beside(client, job, post, files, limit)
+        await _attach_to_result(client, job, post, files, limit)
         return
-    picture = await build_result(context, job, limit, links=links)
+    result = await build_result(context, job, limit, links=links)
     async with context.locks.acquire(job.id):
-        await messages.edit_status_message(client, post, picture.card, context.now())
+        await messages.edit_status_message(client, post, result.embed, context.now())
 
 
 async def _row_files(
@@ -99,54 +98,57 @@ async def _in_thread(
     thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
     there = {} if fresh else await _posted_before(client, thread, message.message_id)
     links: list[Link] = []
-    for number, pack in enumerate(_packs(files), 1):
-        posted_id = there.get(pack[0].stem)
+    for number, batch in enumerate(_batches(files), 1):
+        posted_id = there.get(batch[0].stem)
         if posted_id is None:
-            posted = await _send_pack(client, job, thread, pack, f"r{number}-{job.id}")
+            posted = await _send_batch(client, job, thread, batch, f"r{number}-{job.id}")
             posted_id = posted.id
         if not links:
             await client.context.messages.save_thread(job.id, MessageRef(thread_id, posted_id))
         url = jump_link(guild_id, thread_id, posted_id)
-        links += [Link(one.row, url) for one in pack]
+        links += [Link(one.row, url) for one in batch]
     return tuple(links)
 
 
-async def _send_pack(
+async def _send_batch(
     client: ContextClient,
     job: Job,
     thread: discord.abc.Messageable,
-    pack: Sequence[_RowFile],
+    batch: Sequence[_RowFile],
     nonce: str,
 ) -> discord.Message:
-    """Post some rows in one message, as large as the thread takes them. Raises DeliveryError."""
+    """Post some rows in one message, as large as the thread accepts. Raises DeliveryError."""
     guild_id = job.request.place.guild_id
-    content = "\n".join(f"Row {one.row} · seed {job.request.row_seed(one.row)}" for one in pack)
+    content = "\n".join(f"Row {one.row} · seed {job.request.row_seed(one.row)}" for one in batch)
 
     async def make(limit: int) -> tuple[Sequence[_RowFile], int]:
-        if limit >= _weight(pack):
-            return pack, _weight(pack)
-        rows = [one.row for one in pack]
-        smaller = await _row_files(client, job, limit // len(pack), rows)
-        return smaller, _weight(smaller)
+        if limit >= _total_size(batch):
+            return batch, _total_size(batch)
+        rows = [one.row for one in batch]
+        smaller = await _row_files(client, job, limit // len(batch), rows)
+        return smaller, _total_size(smaller)
 
     async def post(files: Sequence[_RowFile]) -> discord.Message:
         uploads = [one.upload for one in files]
         return await messages.send(thread, None, content=content, uploads=uploads, nonce=nonce)
 
     # At first the pack is taken as it was put together: within the limit of each of its files.
-    first = max(_weight(pack), byte_limit(client, guild_id))
-    single = len(pack) == 1
+    first = max(_total_size(batch), byte_limit(client, guild_id))
+    single = len(batch) == 1
     return await upload_within_limit(
-        first, make, post, learn=learning(client.context, guild_id) if single else lambda _: None
+        first,
+        make,
+        post,
+        learn=limit_recorder(client.context, guild_id) if single else lambda _: None,
     )
 
 
 async def _posted_before(
     client: ContextClient, thread: discord.abc.Messageable, grid_id: int
 ) -> dict[str, int]:
-    """Files that an interrupted attempt has left in the thread, and the messages they are in.
+    """Return message ids by file stem, of files that an interrupted attempt posted.
 
-    By name without the ending, which depends on the size that was tried.
+    The suffix is left out, because it depends on the size.
     """
     with map_discord_errors():
         return {
@@ -158,7 +160,7 @@ async def _posted_before(
 
 
 async def _open_thread(client: ContextClient, job: Job, message: MessageRef) -> tuple[int, bool]:
-    """The id of the thread below a message, and whether it was just opened.
+    """Return the id of the thread below a message, and whether it was just opened.
 
     Raises DeliveryError.
     """
@@ -181,50 +183,50 @@ async def _open_thread(client: ContextClient, job: Job, message: MessageRef) -> 
     return int(thread["id"]), True
 
 
-def _packs(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:
-    """The files of one message each: few enough, and light enough together."""
-    most = 1 if len(files) <= _ALONE else MOST_FILES
-    pack: list[_RowFile] = []
+def _batches(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:
+    """Yield the files of one message each, within Discord's count and size limits."""
+    most = 1 if len(files) <= _MAX_SEPARATE_ROWS else MAX_FILES
+    batch: list[_RowFile] = []
     for file in files:
-        if pack and (len(pack) == most or _weight(pack) + file.size > REQUEST_LIMIT):
-            yield pack
-            pack = []
-        pack.append(file)
-    yield pack
+        if batch and (len(batch) == most or _total_size(batch) + file.size > REQUEST_LIMIT):
+            yield batch
+            batch = []
+        batch.append(file)
+    yield batch
 
 
-async def _beside(
+async def _attach_to_result(
     client: ContextClient, job: Job, post: StatusMessage, files: Sequence[_RowFile], limit: int
 ) -> None:
-    """Attach to the grid's own message as many rows as there is room for."""
+    """Attach as many rows to the grid's own message as fit."""
     context = client.context
 
     async def make(most: int) -> tuple[tuple[MessageContent, list[FileUpload]], int]:
         each = min(limit, most)
-        picture = await build_result(context, job, each)
+        result = await build_result(context, job, each)
         fitting = files if each == limit else await _row_files(client, job, each)
-        room = most - picture.size
-        beside: list[_RowFile] = []
+        remaining = most - result.size
+        attached: list[_RowFile] = []
         for file in fitting:
-            if len(beside) + 1 < MOST_FILES and _weight(beside) + file.size <= room:
-                beside.append(file)
-        there = {file.row for file in beside}
+            if len(attached) + 1 < MAX_FILES and _total_size(attached) + file.size <= remaining:
+                attached.append(file)
+        there = {file.row for file in attached}
         left = tuple(row for row in job.fetched_rows if row not in there)
         note = ""
         if left:
             what = f"Rows {join_numbers(left)} do" if len(left) > 1 else f"Row {left[0]} does"
-            note = f"{what} not fit here: open its images with the menu below."
+            note = f"{what} not fit here: open the images with the menu below."
         noted = await build_result(context, job, each, note=note)
-        uploads = [*picture.uploads, *(file.upload for file in beside)]
-        return (noted.card, uploads), picture.size + _weight(beside)
+        uploads = [*result.uploads, *(file.upload for file in attached)]
+        return (noted.embed, uploads), result.size + _total_size(attached)
 
     async def put(made: tuple[MessageContent, list[FileUpload]]) -> None:
-        card, uploads = made
+        embed, uploads = made
         async with context.locks.acquire(job.id):
-            await messages.edit_status_message(client, post, card, context.now(), uploads=uploads)
+            await messages.edit_status_message(client, post, embed, context.now(), uploads=uploads)
 
     await upload_within_limit(REQUEST_LIMIT, make, put)
 
 
-def _weight(files: Iterable[_RowFile]) -> int:
+def _total_size(files: Iterable[_RowFile]) -> int:
     return sum(file.size for file in files)

@@ -1,7 +1,6 @@
-"""The cards that are being given or looked for at this moment, one task for each job.
+"""Background tasks that find or post status messages, one per job.
 
-So a replayed command, a restart and the delivery never look for the same card at the same time.
-Knows jobs by id only.
+A repeated interaction, a restart and the delivery share the task of a job.
 """
 
 from __future__ import annotations
@@ -16,48 +15,48 @@ from bot.domain.job import Job
 from bot.services.delivery import StatusMessage
 
 
-class Settling:
-    """Tasks by job id. ``on_card`` is told of each job whose card was found or posted late."""
+class StatusMessageTasks:
+    """Tasks by job id. ``on_found`` is called when a message was found or posted late."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[StatusMessage | None]] = {}
         self._closed = False
-        self.on_card: Callable[[Job], None] = lambda job: None
+        self.on_found: Callable[[Job], None] = lambda job: None
 
-    def under_way(self, job_id: str) -> bool:
-        """Whether the job's card is just being given or looked for."""
+    def is_active(self, job_id: str) -> bool:
+        """Return whether the job's status message is being found or posted."""
         return job_id in self._tasks
 
-    async def settle(
-        self, job_id: str, how: Callable[[], Coroutine[Any, Any, StatusMessage | None]]
+    async def run(
+        self, job_id: str, find: Callable[[], Coroutine[Any, Any, StatusMessage | None]]
     ) -> StatusMessage | None:
-        """Settle a job's card, or wait for whoever is at it; the card, None if there is none.
+        """Run ``find``, or wait for the running task; return the message or None.
 
-        Goes on when the caller is cancelled.
+        The task continues if the caller is cancelled.
         """
-        task = self.begin(job_id, how)
+        task = self.start(job_id, find)
         if task is None:
             return None
         await asyncio.wait({task})
         return None if task.cancelled() else task.result()
 
-    def begin(
-        self, job_id: str, how: Callable[[], Coroutine[Any, Any, StatusMessage | None]]
+    def start(
+        self, job_id: str, find: Callable[[], Coroutine[Any, Any, StatusMessage | None]]
     ) -> asyncio.Task[StatusMessage | None] | None:
-        """Begin to settle a job's card, unless somebody is at it; None once closed."""
+        """Start ``find`` unless a task is running; None once closed."""
         if job_id in self._tasks:
             return self._tasks[job_id]
         if self._closed:
             return None
         # A context of its own: the caller waits for the store only so long, this for ever.
         task = asyncio.get_running_loop().create_task(
-            how(), name=f"card of {job_id}", context=Context()
+            find(), name=f"status message of {job_id}", context=Context()
         )
         self._tasks[job_id] = task
         task.add_done_callback(lambda _: self._tasks.pop(job_id))
         return task
 
     async def aclose(self) -> None:
-        """Begin nothing more and stop; the next bot takes up what is not settled."""
+        """Cancel all tasks; the next process resumes them."""
         self._closed = True
         await cancel_and_wait(*self._tasks.values())

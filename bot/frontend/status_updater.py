@@ -1,9 +1,8 @@
-"""Keeps every card up to date, gently: the latest state, at a pace that Discord and people bear.
+"""Edit status messages to the latest state, at a limited rate.
 
-Being told of an event costs nothing; a task of its own writes. It never writes what the courier
-has to say: from DELIVERING on, a card is the courier's, unless the result was posted elsewhere.
-While Discord is away a card is tried again for as long as it takes. One that Discord refuses is
-given up, but for those that ``reopen`` brings back when a permission was given.
+``on_event`` only records; one task edits. From DELIVERING on, the delivery owns the message, unless
+the result is in another message. While Discord is unavailable, edits are retried. A refused message
+is given up until ``retry_blocked``, after a permission changed.
 """
 
 from __future__ import annotations
@@ -13,19 +12,18 @@ import logging
 import math
 import re
 import time
-from collections.abc import Awaitable, Callable, Container
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from enum import Enum
 from typing import Final
 
-from bot.concurrency import cancel_and_wait
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import CancelRequested, JobEvent, Scheduled
 from bot.domain.job import Job, JobState
 from bot.frontend import messages
 from bot.frontend.context import ContextClient
 from bot.frontend.delivery import CHANNEL, INTERACTION
-from bot.frontend.embeds import QueueInfo, job_message, posted_elsewhere
+from bot.frontend.edit_schedule import EditSchedule, Priority
+from bot.frontend.embeds import QueueInfo, job_message, posted_elsewhere_message
 from bot.frontend.formatting import jump_link
 from bot.frontend.messages import (
     FileUpload,
@@ -40,117 +38,19 @@ from bot.services.queue import QueuePosition
 
 log = logging.getLogger(__name__)
 
-EVERY: Final = 2.5
-PER_SECOND: Final = 4.0
-
-
-class Priority(Enum):
-    """How long a wish may wait for others; the value is the seconds that it is put back."""
-
-    FINAL = -1_000.0
-    RUNNING = 0.0
-    WAITING = 10.0
-
-
-@dataclass(frozen=True, slots=True)
-class _Edit:
-    since: float
-    urgency: Priority
-
-    @property
-    def rank(self) -> float:
-        return self.since + self.urgency.value
-
-
-class EditSchedule:
-    """The wishes that are open. What a card will say is decided when its turn comes."""
-
-    def __init__(self, *, every: float = EVERY, per_second: float = PER_SECOND) -> None:
-        self._every = every
-        self._per_second = per_second
-        self._edits: dict[str, _Edit] = {}
-        self._written: dict[str, float] = {}
-        self._budget = per_second
-        self._counted_at = 0.0
-
-    def schedule(self, job_id: str, urgency: Priority, at: float) -> bool:
-        """The card should be written; asked for again, it keeps its place or moves up.
-
-        False if nothing has changed by that.
-        """
-        known = self._edits.get(job_id)
-        if known is not None and urgency.value >= known.urgency.value:
-            return False
-        since = at if known is None else min(at, known.since)
-        self._edits[job_id] = _Edit(since, urgency)
-        return True
-
-    def cancel(self, job_id: str) -> None:
-        """The card need not be written any more."""
-        self._edits.pop(job_id, None)
-        self._written.pop(job_id, None)
-
-    def reschedule(self, job_id: str, urgency: Priority, at: float) -> None:
-        """The card was not written after all: try from ``at`` on, whatever the interval."""
-        self._written.pop(job_id, None)
-        self.schedule(job_id, urgency, at)
-
-    def pop_due(self, at: float, busy: Container[str] = ()) -> str | None:
-        """The card to write now; None if none is due. ``busy`` ones are still being written."""
-        self._refill(at)
-        due = [
-            (edit.rank, job_id)
-            for job_id, edit in self._edits.items()
-            if job_id not in busy and self._due_at(job_id, edit) <= at
-        ]
-        if not due:
-            return None
-        _, job_id = min(due)
-        edit = self._edits.pop(job_id)
-        if edit.urgency is not Priority.FINAL:
-            self._budget -= 1
-        self._written[job_id] = at
-        return job_id
-
-    def next_delay(self, at: float, busy: Container[str] = ()) -> float | None:
-        """Seconds until a card may be due; None while nothing is wanted that is not busy."""
-        self._refill(at)
-        moments = [
-            self._due_at(job_id, edit) for job_id, edit in self._edits.items() if job_id not in busy
-        ]
-        return max(0.0, min(moments) - at) if moments else None
-
-    def _due_at(self, job_id: str, edit: _Edit) -> float:
-        if edit.urgency is Priority.FINAL:
-            return edit.since
-        lacking = max(0.0, 1.0 - self._budget) / self._per_second
-        return max(
-            edit.since,
-            self._written.get(job_id, edit.since - self._every) + self._every,
-            self._counted_at + lacking,
-        )
-
-    def _refill(self, at: float) -> None:
-        passed = max(0.0, at - self._counted_at)
-        self._budget = min(self._per_second, self._budget + passed * self._per_second)
-        self._counted_at = at
-        for job_id in [one for one, then in self._written.items() if then + self._every <= at]:
-            del self._written[job_id]
-
-
-LINE_EVERY: Final = 3.0
-LOOK_AT_LEAST: Final = 10.0
-MARGIN: Final = LOOK_AT_LEAST + 5.0
-"""A card whose estimate is nearer than this is written anew, so that it never is in the past."""
-MOVED: Final = 45.0
+QUEUE_CHECK_S: Final = 3.0
+MAX_QUEUE_CHECK_S: Final = 10.0
+ESTIMATE_MARGIN_S: Final = MAX_QUEUE_CHECK_S + 5.0
+"""A message whose estimate is nearer than this is edited, so that it is never in the past."""
+MIN_ESTIMATE_CHANGE_S: Final = 45.0
 RETRY_SECONDS: Final = 0.5
-LONGEST_RETRY: Final = 60.0
-MOST_TRIES: Final = 8
-"""So often a card is tried that Discord refuses; while it is away, tries are not counted."""
+MAX_RETRY_S: Final = 60.0
+MAX_ATTEMPTS: Final = 8
+"""Edits that Discord refuses before giving up; attempts while it is unavailable do not count."""
 
-MOST_CLOSED: Final = 1000
-LOOK_SECONDS: Final = 0.5
-MOST_LOOKS: Final = 4
+MAX_BLOCKED: Final = 1000
+PREVIEW_CHECK_S: Final = 0.5
+MAX_PREVIEW_CHECKS: Final = 4
 EDIT_SECONDS: Final = 60.0
 
 
@@ -159,23 +59,23 @@ _COUNTDOWN: Final = re.compile(r"<t:(\d+):R>")
 
 @dataclass(slots=True)
 class _StatusState:
-    """What is remembered of one card while its job lives."""
+    """State of one status message while its job is unfinished."""
 
     job: Job | None = None
     post: StatusMessage | None = None
     shown: MessageContent | None = None
     preview: str = ""
     position: QueuePosition | None = None
-    said: tuple[int, str, bool, float | None] | None = None
-    looks: tuple[int, int] = (0, 0)
-    tries: int = 0
+    summary: tuple[int, str, bool, float | None] | None = None
+    preview_checks: tuple[int, int] = (0, 0)
+    attempts: int = 0
     refused: int = 0
-    gone: bool = False
-    bare: bool = False
+    abandoned: bool = False
+    no_files: bool = False
 
 
 class StatusUpdater:
-    """``report`` notes, ``run`` writes, ``resume`` takes up what a restart interrupted."""
+    """Keeps status messages up to date. ``run`` edits; the other methods only record."""
 
     def __init__(
         self,
@@ -184,7 +84,7 @@ class StatusUpdater:
         clock: Callable[[], float] = time.monotonic,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         schedule: EditSchedule | None = None,
-        line_every: float = LINE_EVERY,
+        queue_check_s: float = QUEUE_CHECK_S,
         edit_seconds: float = EDIT_SECONDS,
     ) -> None:
         self._client = client
@@ -192,80 +92,80 @@ class StatusUpdater:
         self._sleep = sleep
         self._schedule = schedule or EditSchedule()
         self._states: dict[str, _StatusState] = {}
-        self._writing: dict[str, asyncio.Task[None]] = {}
-        self._woken = asyncio.Event()
-        self._line_moved = False
-        self._all_changed = False
-        self._line_due = 0.0
-        self._look_by = 0.0
-        self._line_every = line_every
+        self._editing: dict[str, asyncio.Task[None]] = {}
+        self._wakeup = asyncio.Event()
+        self._queue_changed = False
+        self._refresh_all = False
+        self._queue_check_at = 0.0
+        self._recheck_at = 0.0
+        self._queue_check_s = queue_check_s
         self._edit_seconds = edit_seconds
-        self._closed: dict[str, None] = {}
+        self._blocked: dict[str, None] = {}
 
     @property
-    def tracked(self) -> int:
-        """Cards that are kept in mind."""
+    def tracked_count(self) -> int:
+        """Return the number of tracked status messages."""
         return len(self._states)
 
     @property
     def busy(self) -> bool:
-        """Whether a card is being written, or is to be."""
-        return bool(self._writing) or self._schedule.next_delay(self._clock()) is not None
+        """Return whether an edit is running or pending."""
+        return bool(self._editing) or self._schedule.next_delay(self._clock()) is not None
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
-        """Remember the state; it is written when its turn comes."""
+        """Record a new state of a job."""
         if not job.request.place.channel_id:
-            return  # the command line's: there is no card
+            return  # from the command line: there is no status message
         if isinstance(event, Scheduled) or job.state.terminal:
-            self._line_moved = True
+            self._queue_changed = True
         if job.state is JobState.FINISHED and job.delivery_method == INTERACTION:
             self._forget(job.id)
         else:
             self._states.setdefault(job.id, _StatusState()).job = job
-            # What hundreds of running jobs say wakes nobody while their cards wait for a turn.
-            at_once = isinstance(event, CancelRequested)
-            if not self._want(job, at_once=at_once) and not self._line_moved:
+            # Events of jobs whose edit is already pending need no wake-up.
+            immediately = isinstance(event, CancelRequested)
+            if not self._schedule_edit(job, immediately=immediately) and not self._queue_changed:
                 return
-        self._woken.set()
+        self._wakeup.set()
 
     def refresh_queue(self) -> None:
-        """Something that waiting cards say has changed for all of them."""
+        """Schedule an edit of every unfinished job, after a change for all of them."""
         for state in self._states.values():
             if state.job is not None:
-                self._want(state.job)  # what is being handed over waits for the machines, too
-        self._all_changed = True
-        self._line_moved = True
-        self._woken.set()
+                self._schedule_edit(state.job)  # jobs being submitted wait for the backend, too
+        self._refresh_all = True
+        self._queue_changed = True
+        self._wakeup.set()
 
-    def take_up(self, job: Job) -> None:
-        """Write a card that has become known, if it was given up or its job has ended meanwhile."""
+    def refresh(self, job: Job) -> None:
+        """Schedule an edit of a message found late, if an earlier edit was missed."""
         if job.state is JobState.FINISHED and job.delivery_method == INTERACTION:
             return  # it is the result
         state = self._states.get(job.id)
         if state is None and not job.state.terminal:
             return  # nothing has been missed
-        if state is not None and not state.gone and not state.tries:
+        if state is not None and not state.abandoned and not state.attempts:
             return  # it is written in its turn
-        if state is None or state.gone:
+        if state is None or state.abandoned:
             state = self._states[job.id] = _StatusState(state.job if state else None)
         state.job = state.job or job
-        state.tries = state.refused = 0
-        self._schedule.cancel(job.id)  # it was put off, for want of a card
-        self._want(state.job)
-        self._woken.set()
+        state.attempts = state.refused = 0
+        self._schedule.cancel(job.id)  # it was postponed, because there was no message
+        self._schedule_edit(state.job)
+        self._wakeup.set()
 
-    def reopen(self) -> None:
-        """Write once more the cards that the bot was not permitted to write."""
-        closed, self._closed = self._closed, {}
-        for job_id in closed:
+    def retry_blocked(self) -> None:
+        """Schedule the messages again that the bot was not permitted to edit."""
+        blocked, self._blocked = self._blocked, {}
+        for job_id in blocked:
             state = self._states.setdefault(job_id, _StatusState())
-            state.gone, state.refused, state.bare = False, 0, False
+            state.abandoned, state.refused, state.no_files = False, 0, False
             self._schedule.schedule(job_id, Priority.RUNNING, self._clock())
-        if closed:
-            self._woken.set()
+        if blocked:
+            self._wakeup.set()
 
     async def resume(self) -> None:
-        """Write anew the cards of jobs that were under way when the bot stopped, or just ended."""
+        """Schedule the messages of jobs that were unfinished, or ended, at the last stop."""
         context = self._client.context
         jobs = context.queue.jobs
         under_way = [flight.job_id for flight in await jobs.running()]
@@ -276,50 +176,55 @@ class StatusUpdater:
         self.refresh_queue()
 
     @property
-    def _next_look(self) -> float:
-        """Estimates pass even when nothing happens, but only on cards that exist."""
-        return self._look_by if self._states else math.inf
+    def _next_check(self) -> float:
+        """Return when the queue is due for a check; estimates pass without events."""
+        return self._recheck_at if self._states else math.inf
 
     async def run(self) -> None:
-        """Write for ever."""
+        """Edit messages until cancelled."""
         try:
             while True:
-                self._woken.clear()
-                if self._clock() >= (self._line_due if self._line_moved else self._next_look):
-                    await self._look_at_line()
-                while (job_id := self._schedule.pop_due(self._clock(), self._writing)) is not None:
-                    self._begin(job_id)
+                self._wakeup.clear()
+                if self._clock() >= (
+                    self._queue_check_at if self._queue_changed else self._next_check
+                ):
+                    await self._check_queue()
+                while (job_id := self._schedule.pop_due(self._clock(), self._editing)) is not None:
+                    self._start_edit(job_id)
                 await self._pause()
         finally:
-            await cancel_and_wait(*self._writing.values())
+            tasks = tuple(self._editing.values())
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
 
-    def _want(self, job: Job, *, at_once: bool = False) -> bool:
-        """Put the card on the agenda, or take it off; whether there is something new to do."""
+    def _schedule_edit(self, job: Job, *, immediately: bool = False) -> bool:
+        """Schedule or cancel the job's edit; return whether something changed."""
         if job.state is JobState.DELIVERING:
             self._schedule.cancel(job.id)
             return False
-        urgency = Priority.FINAL if job.state.terminal or at_once else Priority.RUNNING
+        priority = Priority.FINAL if job.state.terminal or immediately else Priority.RUNNING
         if job.state is JobState.QUEUED:
-            urgency = Priority.WAITING
-        return self._schedule.schedule(job.id, urgency, self._clock())
+            priority = Priority.WAITING
+        return self._schedule.schedule(job.id, priority, self._clock())
 
     def _forget(self, job_id: str) -> None:
         self._states.pop(job_id, None)
         self._schedule.cancel(job_id)
 
     async def _pause(self) -> None:
-        """Until something is due or something new is said."""
-        delays = [self._schedule.next_delay(self._clock(), self._writing)]
-        due = self._line_due if self._line_moved else self._next_look
+        """Wait until an edit is due or an event arrives."""
+        delays = [self._schedule.next_delay(self._clock(), self._editing)]
+        due = self._queue_check_at if self._queue_changed else self._next_check
         if due < math.inf:
             delays.append(max(0.0, due - self._clock()))
         known = [delay for delay in delays if delay is not None]
         if not known:
-            await self._woken.wait()
+            await self._wakeup.wait()
             return
         waits = [
             asyncio.ensure_future(self._sleep(min(known))),
-            asyncio.ensure_future(self._woken.wait()),
+            asyncio.ensure_future(self._wakeup.wait()),
         ]
         try:
             await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
@@ -327,163 +232,168 @@ class StatusUpdater:
             for wait in waits:
                 wait.cancel()
 
-    async def _look_at_line(self) -> None:
-        """Find the waiting cards whose place, reason or estimate is no longer what they say."""
-        self._line_moved = False
-        self._line_due = self._clock() + self._line_every
-        self._look_by = self._clock() + LOOK_AT_LEAST
+    async def _check_queue(self) -> None:
+        """Schedule queued jobs whose position, reason or estimate changed."""
+        self._queue_changed = False
+        self._queue_check_at = self._clock() + self._queue_check_s
+        self._recheck_at = self._clock() + MAX_QUEUE_CHECK_S
         try:
             positions = await self._client.context.queue.positions()
         except Exception:
-            # The root of this look: the cards of running jobs do not depend on the line.
-            log.exception("the line cannot be read")
+            # The root of this check: running jobs do not depend on the queue.
+            log.exception("the queue cannot be read")
             return
-        everyone, self._all_changed = self._all_changed, False
+        refresh_all, self._refresh_all = self._refresh_all, False
         at = self._client.context.now().timestamp()
         for job_id, position in positions.items():
             state = self._states.setdefault(job_id, _StatusState())
             if state.job is not None and state.job.state is not JobState.QUEUED:
                 continue
             state.position = position
-            said = _says(position, at)
-            if everyone or _differs(state.said, said):
-                state.said = said
+            summary = _summarize(position, at)
+            if refresh_all or _has_changed(state.summary, summary):
+                state.summary = summary
                 self._schedule.schedule(job_id, Priority.WAITING, self._clock())
         for job_id, state in self._states.items():
-            if state.shown is not None and _promised(state.shown) < at + MARGIN:
+            if (
+                state.shown is not None
+                and _earliest_countdown(state.shown) < at + ESTIMATE_MARGIN_S
+            ):
                 self._schedule.schedule(job_id, Priority.WAITING, self._clock())
 
-    def _begin(self, job_id: str) -> None:
-        task = asyncio.get_running_loop().create_task(self._write(job_id), name=f"card {job_id}")
-        self._writing[job_id] = task
+    def _start_edit(self, job_id: str) -> None:
+        task = asyncio.get_running_loop().create_task(self._edit(job_id), name=f"edit {job_id}")
+        self._editing[job_id] = task
 
         def ended(done: asyncio.Task[None]) -> None:
-            del self._writing[job_id]
-            self._woken.set()
+            del self._editing[job_id]
+            self._wakeup.set()
             if not done.cancelled() and (error := done.exception()) is not None:
-                log.error("a card could not be written", exc_info=error, extra={"job": job_id})
+                log.error(
+                    "a status message could not be edited", exc_info=error, extra={"job": job_id}
+                )
                 state = self._states.setdefault(job_id, _StatusState())
                 state.refused += 1
-                if state.refused < MOST_TRIES and isinstance(error, Exception):
-                    self._put_back(job_id, state, error)
+                if state.refused < MAX_ATTEMPTS and isinstance(error, Exception):
+                    self._retry_later(job_id, state, error)
                 else:
                     self._forget(job_id)
 
         task.add_done_callback(ended)
 
-    async def _write(self, job_id: str) -> None:
+    async def _edit(self, job_id: str) -> None:
         state = self._states.get(job_id)
         if state is None:
             return
         context = self._client.context
-        written = state.job
+        edited = state.job
         try:
             async with context.locks.acquire(job_id), asyncio.timeout(self._edit_seconds):
-                written = await self._write_now(job_id, state)
+                edited = await self._edit_once(job_id, state)
         except NotPermitted as error:
-            # What the card says next, and above all how its job has ended, is tried all the same.
-            log.info("the card may not be written: %s", error, extra={"job": job_id})
+            # Later states, above all the end of the job, are tried all the same.
+            log.info("the status message may not be edited: %s", error, extra={"job": job_id})
             state.refused += 1
-            self._close(job_id)
+            self._mark_blocked(job_id)
         except MessageNotFound as error:
-            log.info("the card is not kept up: %s", error, extra={"job": job_id})
-            state.gone = True
+            log.info("the status message is not updated any more: %s", error, extra={"job": job_id})
+            state.abandoned = True
         except (DeliveryUnavailable, OSError) as error:
-            self._put_back(job_id, state, error)
+            self._retry_later(job_id, state, error)
             return
         except DeliveryError as error:
-            state.bare = state.bare or isinstance(error, TooLarge)
+            state.no_files = state.no_files or isinstance(error, TooLarge)
             state.refused += 1
-            if state.refused < MOST_TRIES or not self._over(state):
-                self._put_back(job_id, state, error)
+            if state.refused < MAX_ATTEMPTS or not self._has_ended(state):
+                self._retry_later(job_id, state, error)
                 return
-            log.warning("the card is given up: %s", error, extra={"job": job_id})
-            state.gone = True
-            self._close(job_id)
+            log.warning("the status message is given up: %s", error, extra={"job": job_id})
+            state.abandoned = True
+            self._mark_blocked(job_id)
         else:
-            if written is not None and written.state.terminal and state.post and not state.gone:
-                # Outside of the pen and its time limit: the store may be unavailable for long.
+            if edited is not None and edited.state.terminal and state.post and not state.abandoned:
+                # Outside of the lock and its time limit: the store may be unavailable for long.
                 await context.messages.save_status_message(job_id, state.post.message)
         # While one state was written the next may have come, whose turn is still to come.
-        if written is state.job and written is not None and written.state.terminal:
+        if edited is state.job and edited is not None and edited.state.terminal:
             self._forget(job_id)
 
     @staticmethod
-    def _over(state: _StatusState) -> bool:
+    def _has_ended(state: _StatusState) -> bool:
         return state.job is not None and state.job.state.terminal
 
-    def _put_back(self, job_id: str, state: _StatusState, error: Exception) -> None:
-        """Want it once more, each time a little later."""
-        log.info("the card is written again later: %s", error, extra={"job": job_id})
+    def _retry_later(self, job_id: str, state: _StatusState, error: Exception) -> None:
+        """Schedule the edit again, with a growing delay."""
+        log.info("the status message is edited again later: %s", error, extra={"job": job_id})
         # An exponent of 9 is beyond the longest pause.
-        delay = min(LONGEST_RETRY, RETRY_SECONDS * 2 ** min(state.tries, 9))
-        state.tries += 1
+        delay = min(MAX_RETRY_S, RETRY_SECONDS * 2 ** min(state.attempts, 9))
+        state.attempts += 1
         if isinstance(error, DeliveryUnavailable):
-            delay = min(LONGEST_RETRY, max(delay, error.retry_after))
-        urgency = Priority.FINAL if self._over(state) else Priority.RUNNING
-        self._schedule.reschedule(job_id, urgency, self._clock() + delay)
+            delay = min(MAX_RETRY_S, max(delay, error.retry_after))
+        priority = Priority.FINAL if self._has_ended(state) else Priority.RUNNING
+        self._schedule.reschedule(job_id, priority, self._clock() + delay)
 
-    def _close(self, job_id: str) -> None:
-        """Remember a card for the moment when somebody gives the right to write it."""
-        self._closed[job_id] = None
-        if len(self._closed) > MOST_CLOSED:
-            del self._closed[next(iter(self._closed))]
+    def _mark_blocked(self, job_id: str) -> None:
+        """Remember a message until a permission changes."""
+        self._blocked[job_id] = None
+        if len(self._blocked) > MAX_BLOCKED:
+            del self._blocked[next(iter(self._blocked))]
 
-    async def _write_now(self, job_id: str, state: _StatusState) -> Job | None:
-        """Holding the pen: what is true now, if the card does not say it already."""
+    async def _edit_once(self, job_id: str, state: _StatusState) -> Job | None:
+        """Edit the message if its content changed; return the job shown. Needs the lock."""
         context = self._client.context
         stored = await context.queue.jobs.get(job_id) if state.job is None else None
         # What was reported meanwhile is newer than what was read.
         job = state.job = state.job or stored
         if job is None or not job.request.place.channel_id:
-            state.gone = True
-        if job is None or state.gone or job.state is JobState.DELIVERING:
+            state.abandoned = True
+        if job is None or state.abandoned or job.state is JobState.DELIVERING:
             return job
-        if state.refused >= MOST_TRIES and not job.state.terminal:
+        if state.refused >= MAX_ATTEMPTS and not job.state.terminal:
             return job
         if state.post is None:
             state.post = await context.messages.status_message(job_id)
         if state.post is None:
             # It is just being posted, or a crash came in between and it never will be.
-            raise DeliveryError("there is no card yet")
+            raise DeliveryError("there is no status message yet")
         # A place that refuses even a preview's few bytes, or any, takes no file.
-        picture = None if state.bare else await build_preview(context, job)
-        preview = picture is not None
-        card = self._card(job, state, preview=preview)
+        preview_file = None if state.no_files else await build_preview(context, job)
+        preview = preview_file is not None
+        content = self._build_content(job, state, preview=preview)
         uploads: list[FileUpload] | None = None
-        if picture is not None and picture.path.name != state.preview:
-            uploads = [picture]
-        elif picture is None and job.state.terminal:
+        if preview_file is not None and preview_file.path.name != state.preview:
+            uploads = [preview_file]
+        elif preview_file is None and job.state.terminal:
             uploads = []
-        elif card == state.shown:
+        elif content == state.shown:
             return job
         at = context.now()
         try:
             state.post = await messages.edit_status_message(
-                self._client, state.post, card, at, uploads=uploads
+                self._client, state.post, content, at, uploads=uploads
             )
         except NotPermitted:
             if not uploads:
                 raise
             # Files may be forbidden where words are not.
-            state.bare = True
-            return await self._write_now(job_id, state)
-        state.preview = picture.path.name if picture is not None else ""
-        state.shown = card
-        state.tries = state.refused = 0
-        self._look_again(job, state)
+            state.no_files = True
+            return await self._edit_once(job_id, state)
+        state.preview = preview_file.path.name if preview_file is not None else ""
+        state.shown = content
+        state.attempts = state.refused = 0
+        self._recheck_preview(job, state)
         return job
 
-    def _look_again(self, job: Job, state: _StatusState) -> None:
-        """A row is announced before its file is here: come back for its picture a few times."""
+    def _recheck_preview(self, job: Job, state: _StatusState) -> None:
+        """Schedule a few more edits: a row is announced before its file is available."""
         ready = len(job.ready_rows)
-        seen, looks = state.looks
-        looks = looks + 1 if seen == ready else 0
-        state.looks = ready, looks
-        if ready and looks < MOST_LOOKS and job.state is JobState.RUNNING:
-            self._schedule.schedule(job.id, Priority.RUNNING, self._clock() + LOOK_SECONDS)
+        seen, preview_checks = state.preview_checks
+        preview_checks = preview_checks + 1 if seen == ready else 0
+        state.preview_checks = ready, preview_checks
+        if ready and preview_checks < MAX_PREVIEW_CHECKS and job.state is JobState.RUNNING:
+            self._schedule.schedule(job.id, Priority.RUNNING, self._clock() + PREVIEW_CHECK_S)
 
-    def _card(self, job: Job, state: _StatusState, *, preview: bool) -> MessageContent:
+    def _build_content(self, job: Job, state: _StatusState, *, preview: bool) -> MessageContent:
         context = self._client.context
         if (
             job.state is JobState.FINISHED
@@ -492,28 +402,28 @@ class StatusUpdater:
         ):
             place = job.request.place
             link = jump_link(place.guild_id, job.result.channel_id, job.result.message_id)
-            return posted_elsewhere(job, link)
+            return posted_elsewhere_message(job, link)
         waiting = QueueInfo(state.position, notice=context.notice())
         return job_message(job, context.now(), waiting, preview=preview)
 
 
-def _says(position: QueuePosition, at: float) -> tuple[int, str, bool, float | None]:
-    """What a reader would notice of a standing; the start as a moment."""
+def _summarize(position: QueuePosition, at: float) -> tuple[int, str, bool, float | None]:
+    """Return what a reader would notice of a position; the start as a UNIX time."""
     starts = position.starts_in
     moment = None if starts is None else at + starts.total_seconds()
     return position.position, position.reason, position.late, moment
 
 
-def _differs(
+def _has_changed(
     before: tuple[int, str, bool, float | None] | None, now: tuple[int, str, bool, float | None]
 ) -> bool:
     if before is None or before[:3] != now[:3]:
         return True
     if before[3] is None or now[3] is None:
         return before[3] is not now[3]
-    return abs(before[3] - now[3]) >= MOVED
+    return abs(before[3] - now[3]) >= MIN_ESTIMATE_CHANGE_S
 
 
-def _promised(card: MessageContent) -> float:
-    """The first moment that a card counts down to, in seconds since 1970; infinity for none."""
-    return min((float(at) for at in _COUNTDOWN.findall(card.description)), default=math.inf)
+def _earliest_countdown(content: MessageContent) -> float:
+    """Return the first UNIX time that the content counts down to; infinity for none."""
+    return min((float(at) for at in _COUNTDOWN.findall(content.description)), default=math.inf)

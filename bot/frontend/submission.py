@@ -1,7 +1,7 @@
-"""The one path from a press or a command to a job with a card.
+"""Submit a request from an interaction, and respond with its status message.
 
-Accepting is one quick transaction, so it is done before the first answer: who is refused reads so
-privately, who is accepted has the card at once, and nobody reads "thinking" in between.
+Accepting is one short transaction, done before the first response: a refusal is private, an
+accepted request has its status message at once.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ TOKEN_SECONDS: Final = 15 * 60
 
 @dataclass(frozen=True, slots=True)
 class RequestFactory:
-    """What a request takes from the interaction: who, where, a random seed, and what is allowed."""
+    """Builds requests of one interaction: author, channel, random seed and limits."""
 
     author: Author
     place: ChannelRef
@@ -43,7 +43,7 @@ class RequestFactory:
     def parse(
         self, text: str, options: RequestOptions | None = None, *, typed: bool = True
     ) -> Request:
-        """The request for what was typed, or accepted before. Raises InvalidRequest."""
+        """Return the request for a typed or stored prompt. Raises InvalidRequest."""
         return Request.parse(
             text,
             options or RequestOptions(),
@@ -55,14 +55,14 @@ class RequestFactory:
         )
 
     def repeat(self, request: Request) -> Request:
-        """The same settings, asked for by this member here.
+        """Return the same request for this member and channel.
 
-        Raises InvalidRequest where they are no longer allowed.
+        Raises InvalidRequest if it is no longer allowed.
         """
         return self.parse(request.painted_by(self.limits.painter).to_prompt(), typed=False)
 
     def upscale(self, request: Request, job_id: str, row: int, column: int) -> Request:
-        """One picture of somebody's grid, upscaled for this member. Raises InvalidRequest."""
+        """Return a request to upscale one image of a grid. Raises InvalidRequest."""
         cropped = request.upscale_of(job_id, row, column)
         return replace(cropped, author=self.author, place=self.place)
 
@@ -73,24 +73,24 @@ async def submit_request(
     *,
     note: str = "",
 ) -> SubmitResult | None:
-    """Make a request and hand it in; answer with its card, or privately with why not.
+    """Build and submit a request; respond with its status message or a private refusal.
 
-    ``note`` stands above the card for as long as it exists. None if the request was refused.
+    ``note`` is the text above the embed. Returns None if the request was refused.
     """
     context = get_context(interaction)
-    member = actor_of(interaction, context.moderator_role)
-    asker = RequestFactory(
-        Author(member.id, member.name),
+    actor = actor_of(interaction, context.moderator_role)
+    factory = RequestFactory(
+        Author(actor.id, actor.name),
         ChannelRef(interaction.guild_id or 0, interaction.channel_id or 0),
         random_seed(context.entropy(4)),
         context.limits,
     )
     try:
-        request = make(asker)
+        request = make(factory)
         for check in context.checks:
-            await check(request, member)
+            await check(request, actor)
         interaction.extras[SUBMITTED] = True
-        receipt = await context.queue.submit(request, member, interaction_ref(interaction))
+        receipt = await context.queue.submit(request, actor, interaction_ref(interaction))
     except StoreUnavailable:
         # It was withdrawn: it was not accepted, and will not be.
         interaction.extras.pop(SUBMITTED)
@@ -105,7 +105,7 @@ async def submit_request(
 
 
 def interaction_ref(interaction: discord.Interaction[Any]) -> InteractionRef:
-    """What the engine keeps of an interaction, to answer it later and only once."""
+    """Return what is stored of an interaction, to respond later and only once."""
     return InteractionRef(
         interaction.id, interaction.application_id, interaction.token, interaction.expires_at
     )

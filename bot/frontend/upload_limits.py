@@ -1,7 +1,6 @@
-"""Files in the size that a place takes: what Discord refuses is made smaller and tried again.
+"""Upload limits that were found by trying: a refused file is made smaller and sent again.
 
-What Discord says of its limits is not always what it, or a proxy before it, takes. What a place was
-found to take is remembered for a while. Knows bytes and places; not what is posted there.
+Discord, or a proxy, may accept less than Discord says. Accepted sizes are kept for LIMIT_TTL.
 """
 
 from __future__ import annotations
@@ -16,66 +15,65 @@ from bot.frontend.messages import TooLarge
 
 log = logging.getLogger(__name__)
 
-Made = TypeVar("Made")
+Content = TypeVar("Content")
 Posted = TypeVar("Posted")
 
 MIB: Final = 1024 * 1024
-STEPS: Final = (10 * MIB, 8 * MIB, 4 * MIB, 2 * MIB, MIB, MIB // 2, MIB // 4)
+SIZE_STEPS: Final = (10 * MIB, 8 * MIB, 4 * MIB, 2 * MIB, MIB, MIB // 2, MIB // 4)
 """The sizes that are tried one after the other; in less than the last a grid is a blur."""
 
-REMEMBERED: Final = timedelta(hours=1)
+LIMIT_TTL: Final = timedelta(hours=1)
 
 
 class SizeLimits:
-    """How many bytes places were found to take. A place is a server's id, 0 for all DMs."""
+    """Accepted file sizes in bytes, by server id; 0 is all direct messages."""
 
     def __init__(self) -> None:
-        self._learnt: dict[int, tuple[int, datetime]] = {}
+        self._limits: dict[int, tuple[int, datetime]] = {}
 
-    def limit(self, place: int, believed: int, at: datetime) -> int:
-        """Return the bytes that one file may have there: ``believed``, or less if that is known."""
-        learnt, until = self._learnt.get(place, (believed, at))
+    def limit(self, place: int, default: int, at: datetime) -> int:
+        """Return the limit of one file in bytes: ``default``, or less if that is known."""
+        known, until = self._limits.get(place, (default, at))
         if until <= at:
-            self._learnt.pop(place, None)
-            return believed
-        return min(learnt, believed)
+            self._limits.pop(place, None)
+            return default
+        return min(known, default)
 
     def learn(self, place: int, limit: int, at: datetime) -> None:
-        """Remember for a while that files of at most ``limit`` bytes are taken there."""
-        self._learnt[place] = limit, at + REMEMBERED
+        """Store for LIMIT_TTL that files of at most ``limit`` bytes are accepted."""
+        self._limits[place] = limit, at + LIMIT_TTL
 
 
 async def upload_within_limit(
     limit: int,
-    make: Callable[[int], Awaitable[tuple[Made, int]]],
-    post: Callable[[Made], Awaitable[Posted]],
+    make: Callable[[int], Awaitable[tuple[Content, int]]],
+    post: Callable[[Content], Awaitable[Posted]],
     *,
     learn: Callable[[int], None] = lambda _: None,
 ) -> Posted:
-    """Post what ``make`` makes of at most ``limit`` bytes, smaller and smaller while it is refused.
+    """Post what ``make`` returns for a byte limit, smaller and smaller while refused.
 
-    ``make`` also tells how many bytes it came to. ``learn`` is told a smaller limit that was found
-    to hold. Raises TooLarge when the smallest step was refused, too, and what ``make`` and ``post``
-    raise.
+    ``make`` also returns the size in bytes. ``learn`` gets a smaller limit that was accepted.
+    Raises TooLarge if the smallest size was refused, and what ``make`` and ``post`` raise.
     """
     refused: TooLarge | None = None
     while True:
         try:
-            made, weight = await make(limit)
+            content, size = await make(limit)
         except ArtifactMissing:
             if refused is None:
                 raise
             raise refused from None  # it cannot be written that small
         try:
-            posted = await post(made)
+            posted = await post(content)
         except TooLarge as error:
-            smaller = next((step for step in STEPS if step < min(limit, weight)), 0)
+            smaller = next((step for step in SIZE_STEPS if step < min(limit, size)), 0)
             if not smaller and refused is None:
-                smaller = weight // 2  # it is small already: one copy is tried all the same
+                smaller = size // 2  # it is small already: one copy is tried all the same
             if not smaller:
                 raise
             refused = error
-            log.info("%d bytes are refused (%s); trying %d", weight, error, smaller)
+            log.info("%d bytes are refused (%s); trying %d", size, error, smaller)
             limit = smaller
             continue
         if refused is not None:

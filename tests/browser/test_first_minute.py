@@ -71,7 +71,7 @@ def test_a_newcomers_first_minute(address: str, windows: Windows) -> None:
 
 
 def watch_rows_arrive(chat: Chat, card: Locator) -> None:
-    expect(card).to_contain_text("Painting")
+    expect(card).to_contain_text("Generating")
     # Some rows ready and shown, others still to come.
     expect(card).to_contain_text(re.compile(r"ready(?s:.*)(waiting|\d %)"))
     expect(card.locator(".embed img")).to_be_visible()
@@ -117,10 +117,10 @@ def reroll_and_cancel_another(chat: Chat, card: Locator) -> Locator:
     again = chat.newest()
     expect(again).to_contain_text(PROMPT)
     waiting = ask(chat, "a castle in the clouds")
-    expect(waiting).to_contain_text("In line")
+    expect(waiting).to_contain_text("Queued")
     chat.shoot("07-in-line")
     chat.press(waiting, "Cancel")
-    expect(waiting).to_contain_text("12 images given back")
+    expect(waiting).to_contain_text("12 images refunded")
     expect(waiting.get_by_role("button", name="Try again")).to_be_visible()
     expect(again).to_contain_text("Done")
     expect(row_links(again)).to_have_count(ROWS)
@@ -158,8 +158,8 @@ def edit_and_run_again(chat: Chat, card: Locator) -> Locator:
 def delete(chat: Chat, card: Locator) -> None:
     """After being asked once more."""
     chat.press(card, "Delete")
-    question = chat.private("Delete this picture")
-    chat.press(question, "Delete for good")
+    question = chat.private("Delete this result")
+    chat.press(question, "Delete permanently")
     expect(card).to_have_count(0)
     expect(chat.private("Deleted.")).to_be_visible()
 
@@ -169,7 +169,8 @@ def be_refused_as_a_member(chat: Chat, card: Locator) -> None:
     chat.be("Ben")
     expect(card).to_be_visible()
     chat.press(card, "Delete")
-    expect(chat.private("Only its author or a moderator can delete this.")).to_be_visible()
+    refusal = "Only the member who requested this, or a moderator, can delete it."
+    expect(chat.private(refusal)).to_be_visible()
     chat.composer.fill("/quota-admin set images: 1000")
     chat.page.get_by_test_id("send").click()
     expect(chat.page.get_by_test_id("toast")).to_contain_text("no command /quota-admin here")
@@ -211,7 +212,7 @@ def test_it_all_fits_on_a_phone(address: str, windows: Windows) -> None:
     chat.enter("imagine")
 
     card = ask(chat, PROMPT)
-    expect(card).to_contain_text("Painting")
+    expect(card).to_contain_text("Generating")
     expect(card.locator(".embed img")).to_be_visible()
     chat.shoot("phone-3-rows-arrive")
     expect(card).to_contain_text("Done")
@@ -231,7 +232,7 @@ def test_it_all_fits_on_a_phone(address: str, windows: Windows) -> None:
     chat.enter("imagine")
     chat.shoot("phone-7-dark-grid")
     stopped = ask(chat, "a castle in the clouds")
-    expect(stopped).to_contain_text("Painting")
+    expect(stopped).to_contain_text("Generating")
     chat.press(stopped, "Cancel")
     expect(stopped).to_contain_text("Cancelled by @Ada")
     chat.shoot("phone-8-dark-cancelled")

@@ -15,8 +15,9 @@ from bot.domain.job import Job
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
 from bot.frontend.delivery import DiscordDelivery
+from bot.frontend.edit_schedule import EditSchedule
 from bot.frontend.gateway import discord_endpoints, run_client
-from bot.frontend.status_updater import EditSchedule, StatusUpdater
+from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
@@ -36,7 +37,7 @@ class Bot:
     clock: Clock
     client: GridbrushClient
     engine: Application
-    acknowledged: list[float]
+    observe_ack: list[float]
     connection: asyncio.Task[None]
     others: list[asyncio.Task[None]]
 
@@ -123,17 +124,19 @@ async def running(
         services = await stack.enter_async_context(open_services(settings, now=clock))
         client = GridbrushClient(
             context_for(services, settings, clock, sleep),
-            registered=settings.data.dir / "commands.json",
+            sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
-            acknowledged=acknowledged.append,
+            observe_ack=acknowledged.append,
             guild_ready_timeout=0.05,
         )
         transport = DiscordDelivery(client)
         observer = StatusUpdater(
-            client, schedule=EditSchedule(every=0.0, per_second=1000.0), line_every=0.01
+            client,
+            schedule=EditSchedule(min_interval_s=0.0, max_edits_per_s=1000.0),
+            queue_check_s=0.01,
         )
         services.observers.add(observer)
-        client.context.settling.on_card = observer.take_up
+        client.context.status_tasks.on_found = observer.refresh
         engine = await stack.enter_async_context(open_scheduler(services, transport))
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
@@ -149,7 +152,7 @@ async def running(
                 yield Bot(playground, clock, client, engine, acknowledged, connection, others)
             finally:
                 await transport.aclose()
-                await client.context.settling.aclose()
+                await client.context.status_tasks.aclose()
                 tasks = [*others, connection]
                 for task in tasks:
                     task.cancel()

@@ -24,11 +24,11 @@ from bot.domain.events import BackendJobRef, Cancelled, Redelivered
 from bot.domain.job import Job, JobState
 from bot.domain.quota import Quota
 from bot.domain.request import Request, RequestLimits
-from bot.frontend.component_handlers import DYNAMIC_ITEMS, refuse_unknown
+from bot.frontend.component_handlers import DYNAMIC_ITEMS, handle_modal_submit, refuse_unknown
 from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import ROWS_SECONDS, DiscordDelivery
-from bot.frontend.edit_modal import handle_modal_submit
-from bot.frontend.status_updater import EDIT_SECONDS, EditSchedule, StatusUpdater
+from bot.frontend.edit_schedule import EditSchedule
+from bot.frontend.status_updater import EDIT_SECONDS, StatusUpdater
 from bot.frontend.submission import submit_request
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
@@ -36,11 +36,10 @@ from bot.playground.state.models import Message
 from bot.runtime import Signal, retry_refused
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
-from bot.services.delivery import DeliveryService, MessageStore
+from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.privacy import PrivacyService
-from bot.services.queue import Actor, JobQueue
-from bot.services.queue import QueueLimits as QueueLimits
+from bot.services.queue import Actor, JobQueue, QueueLimits
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer
@@ -135,7 +134,7 @@ class HarnessClient(ContextClient):
         self.tree: app_commands.CommandTree[HarnessClient] = app_commands.CommandTree(self)
 
         async def imagine(interaction: discord.Interaction[HarnessClient], prompt: str) -> None:
-            await submit_request(interaction, lambda asker: asker.parse(prompt))
+            await submit_request(interaction, lambda factory: factory.parse(prompt))
 
         command: app_commands.Command[Any, ..., None] = app_commands.Command(
             name="imagine", description="Paint", callback=imagine
@@ -203,7 +202,7 @@ class Harness:
     async def forgotten(self) -> None:
         """Wait until the reporter keeps no card in mind."""
         async for _ in turns():
-            if not self.observer.tracked:
+            if not self.observer.tracked_count:
                 return
         raise AssertionError("the reporter still follows a card")
 
@@ -330,13 +329,13 @@ async def open_harness(
         hours = Hurry()
         observer = StatusUpdater(
             client,
-            schedule=pace or EditSchedule(every=0.0, per_second=1000.0),
-            line_every=0.01,
+            schedule=pace or EditSchedule(min_interval_s=0.0, max_edits_per_s=1000.0),
+            queue_check_s=0.01,
             clock=hours.clock if hurry or naps else time.monotonic,
             sleep=hours.sleep if hurry or naps else asyncio.sleep,
             edit_seconds=TIMEOUTS if naps else EDIT_SECONDS,
         )
-        context.settling.on_card = observer.take_up
+        context.status_tasks.on_found = observer.refresh
         nap = naps or asyncio.sleep
         transport = DiscordDelivery(
             client, sleep=nap, rows_seconds=TIMEOUTS if naps else ROWS_SECONDS
@@ -409,7 +408,7 @@ async def open_harness(
                 )
             finally:
                 await transport.aclose()
-                await client.context.settling.aclose()
+                await client.context.status_tasks.aclose()
                 for task in tasks[1:]:
                     task.cancel()
                 await client.close()

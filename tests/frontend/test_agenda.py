@@ -5,11 +5,11 @@ from __future__ import annotations
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.frontend.status_updater import EditSchedule, Priority
+from bot.frontend.edit_schedule import EditSchedule, Priority
 
 
 def test_a_card_is_written_at_most_once_in_its_interval() -> None:
-    schedule = EditSchedule(every=2.5, per_second=100)
+    schedule = EditSchedule(min_interval_s=2.5, max_edits_per_s=100)
     schedule.schedule("a", Priority.RUNNING, 0.0)
     assert schedule.pop_due(0.0) == "a"
 
@@ -21,7 +21,7 @@ def test_a_card_is_written_at_most_once_in_its_interval() -> None:
 
 
 def test_whoever_waits_longest_comes_first_and_many_wishes_are_one() -> None:
-    schedule = EditSchedule(every=1.0, per_second=100)
+    schedule = EditSchedule(min_interval_s=1.0, max_edits_per_s=100)
     schedule.schedule("a", Priority.RUNNING, 0.0)
     schedule.schedule("b", Priority.RUNNING, 0.1)
     schedule.schedule("a", Priority.RUNNING, 0.2)
@@ -31,7 +31,7 @@ def test_whoever_waits_longest_comes_first_and_many_wishes_are_one() -> None:
 
 
 def test_all_cards_together_keep_to_the_budget() -> None:
-    schedule = EditSchedule(every=0.0, per_second=4)
+    schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=4)
     for number in range(20):
         schedule.schedule(f"card {number}", Priority.RUNNING, 0.0)
 
@@ -42,7 +42,7 @@ def test_all_cards_together_keep_to_the_budget() -> None:
 
 
 def test_an_end_waits_for_nobody() -> None:
-    schedule = EditSchedule(every=5.0, per_second=1)
+    schedule = EditSchedule(min_interval_s=5.0, max_edits_per_s=1)
     for name in ("a", "b", "c"):
         schedule.schedule(name, Priority.RUNNING, 0.0)
     assert schedule.pop_due(0.0) == "a"
@@ -55,7 +55,7 @@ def test_an_end_waits_for_nobody() -> None:
 
 
 def test_those_in_line_let_the_running_go_first_but_not_for_ever() -> None:
-    schedule = EditSchedule(every=0.0, per_second=100)
+    schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=100)
     schedule.schedule("waiting", Priority.WAITING, 0.0)
     schedule.schedule("running", Priority.RUNNING, 5.0)
     assert schedule.pop_due(5.0) == "running"
@@ -66,7 +66,7 @@ def test_those_in_line_let_the_running_go_first_but_not_for_ever() -> None:
 
 
 def test_a_card_that_is_being_written_or_dropped_is_not_handed_out() -> None:
-    schedule = EditSchedule(every=0.0, per_second=100)
+    schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=100)
     schedule.schedule("a", Priority.FINAL, 0.0)
 
     assert schedule.pop_due(0.0, busy={"a"}) is None
@@ -76,7 +76,7 @@ def test_a_card_that_is_being_written_or_dropped_is_not_handed_out() -> None:
 
 
 def test_a_wish_for_later_moves_up_when_the_end_comes() -> None:
-    schedule = EditSchedule(every=0.0, per_second=100)
+    schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=100)
     schedule.schedule("a", Priority.RUNNING, 60.0)
     assert schedule.pop_due(1.0) is None
 
@@ -86,7 +86,7 @@ def test_a_wish_for_later_moves_up_when_the_end_comes() -> None:
 
 
 def test_what_could_not_be_written_does_not_wait_for_the_interval() -> None:
-    schedule = EditSchedule(every=60.0, per_second=100)
+    schedule = EditSchedule(min_interval_s=60.0, max_edits_per_s=100)
     schedule.schedule("a", Priority.RUNNING, 0.0)
     assert schedule.pop_due(0.0) == "a"
 
@@ -105,13 +105,13 @@ def test_what_could_not_be_written_does_not_wait_for_the_interval() -> None:
 def test_every_wish_is_served_and_progress_never_too_fast(
     edits: list[tuple[str, Priority, float]],
 ) -> None:
-    schedule = EditSchedule(every=2.5, per_second=2)
+    schedule = EditSchedule(min_interval_s=2.5, max_edits_per_s=2)
     at = 0.0
     taken: list[float] = []
     wanted: set[str] = set()
-    for job_id, urgency, passed in edits:
+    for job_id, priority, passed in edits:
         at += passed
-        schedule.schedule(job_id, urgency, at)
+        schedule.schedule(job_id, priority, at)
         wanted.add(job_id)
         if (job := schedule.pop_due(at)) is not None:
             wanted.discard(job)

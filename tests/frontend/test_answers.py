@@ -69,7 +69,7 @@ async def test_a_press_that_is_acknowledged_too_late_is_carried_out_all_the_same
 ) -> None:
     harness.backend.hold("done ok=")
     asked = await harness.imagine()
-    card = await harness.shows(asked, "Painting")
+    card = await harness.shows(asked, "Generating")
     harness.playground.world.faults.refuse("POST", "/callback", 10062)
 
     await harness.member().press(card, "Cancel")
@@ -103,7 +103,7 @@ async def test_what_is_upscaled_already_is_not_upscaled_again(harness: Harness) 
 
     refused = await (await harness.member().press(upscaled, "Details")).answered()
 
-    assert "upscaled already" in refused.content
+    assert "already upscaled" in refused.content
 
 
 async def test_an_upscale_that_failed_is_tried_again_as_it_was(harness: Harness) -> None:
@@ -112,7 +112,7 @@ async def test_an_upscale_that_failed_is_tried_again_as_it_was(harness: Harness)
     await harness.shows(first, "Upscaled")
     harness.backend.faults.reject = "no such thing"
     again = await harness.member().select(message, "Upscale an image …", ["cell:2:1"])
-    failed = await harness.shows(again, "That did not work")
+    failed = await harness.shows(again, "Failed")
     harness.backend.faults.reject = ""
 
     retried = await harness.member("Ben").press(failed, "Try again")
@@ -132,7 +132,7 @@ async def test_a_bot_without_a_workflow_for_it_says_that_it_cannot_upscale(
 
         refused = await (await harness.member().press(message, "Details")).answered()
 
-        assert "no workflow for upscaling" in refused.content
+        assert "not set up on this bot" in refused.content
 
 
 async def test_a_removal_that_names_no_message_is_refused(harness: Harness) -> None:
@@ -155,7 +155,7 @@ async def test_rows_that_are_gone_do_not_stop_a_removal(
         asked = await (await harness.member().press(message, "Delete")).answered()
         playground.world.faults.refuse("GET", "/messages$", 10003)
 
-        await harness.member().press(asked, "Delete for good")
+        await harness.member().press(asked, "Delete permanently")
 
         await playground.until(lambda _: asked.content == "Deleted.")
         assert message.id not in playground.world.messages

@@ -42,7 +42,8 @@ async def test_a_reroll_is_the_same_with_another_seed_for_whoever_pressed(harnes
     assert job.request.seed != 7
     assert job.request.author.name == "Ben"
     assert pressed.response is not None
-    assert f"Re-rolled by <@{harness.member('Ben').id}> from [this one]" in pressed.response.content
+    note = f"Re-rolled by <@{harness.member('Ben').id}> from [this message]"
+    assert note in pressed.response.content
     assert f"/{message.id})" in pressed.response.content
     assert not pressed.response.mentions
 
@@ -134,10 +135,10 @@ async def test_a_large_grid_is_chosen_from_by_row(
         message = await harness.result("a lighthouse --rows 8 --samples 4")
 
         pressed = await harness.member().select(
-            message, "Open an image: which row? …", ["rows:3:3"]
+            message, "Open an image: choose a row …", ["rows:3:3"]
         )
         asked = await pressed.answered()
-        assert asked.content == "Which image shall I open?"
+        assert asked.content == "Which image do you want to open?"
         menu = asked.controls()[0]
         assert [option["value"] for option in menu["options"]] == [
             f"cell:3:{column}" for column in (1, 2, 3, 4)
@@ -155,7 +156,7 @@ async def test_pictures_that_are_gone_are_said_to_be_gone(harness: Harness) -> N
 
     pressed = await harness.member().select(message, "Open an image …", ["cell:1:1"])
 
-    assert "not stored any more" in await whispered(pressed)
+    assert "no longer stored" in await whispered(pressed)
 
 
 async def test_details_are_private_and_can_be_copied(harness: Harness) -> None:
@@ -174,7 +175,7 @@ async def test_a_result_is_deleted_by_its_author_after_asking(harness: Harness) 
     asked = await pressed.answered()
     assert asked.ephemeral
     assert message.id in harness.playground.world.messages
-    confirmed = await harness.member().press(asked, "Delete for good")
+    confirmed = await harness.member().press(asked, "Delete permanently")
     await confirmed.acked()
 
     await harness.playground.until(lambda world: message.id not in world.messages)
@@ -188,9 +189,9 @@ async def test_a_stranger_deletes_nothing_and_a_moderator_leaves_a_record(harnes
     message = await harness.result()
 
     refused = await whispered(await harness.member("Ben").press(message, "Delete"))
-    assert "Only its author or a moderator" in refused
+    assert "Only the member who requested this, or a moderator" in refused
     asked = await (await harness.member("Mo").press(message, "Delete")).answered()
-    await harness.member("Mo").press(asked, "Delete for good")
+    await harness.member("Mo").press(asked, "Delete permanently")
 
     await harness.playground.until(lambda _: asked.content == "Deleted.")
     (entry,) = await AuditRepository(harness.database).entries(harness.playground.world.guild_id)
@@ -204,11 +205,11 @@ async def test_deleting_twice_is_harmless(harness: Harness) -> None:
     first = await (await harness.member().press(message, "Delete")).answered()
     second = await (await harness.member().press(message, "Delete")).answered()
 
-    await harness.member().press(first, "Delete for good")
+    await harness.member().press(first, "Delete permanently")
     await harness.playground.until(lambda _: first.content == "Deleted.")
-    await harness.member().press(second, "Delete for good")
+    await harness.member().press(second, "Delete permanently")
 
-    await harness.playground.until(lambda _: second.content == "It was gone already.")
+    await harness.playground.until(lambda _: second.content == "It was already deleted.")
 
 
 async def test_what_discord_does_not_let_the_bot_delete_is_said(harness: Harness) -> None:
@@ -217,11 +218,11 @@ async def test_what_discord_does_not_let_the_bot_delete_is_said(harness: Harness
     asked = await (await harness.member().press(message, "Delete")).answered()
 
     world.faults.refuse("DELETE", "/messages/", 50013)
-    forbidden = await harness.member().press(asked, "Delete for good")
+    forbidden = await harness.member().press(asked, "Delete permanently")
     (said,) = await forbidden.followed_up()
-    assert "I may not delete messages here" in said.content
+    assert "I am not allowed to delete messages here" in said.content
     world.faults.answer("DELETE", "/messages/", 400)
-    broken = await harness.member().press(asked, "Delete for good")
+    broken = await harness.member().press(asked, "Delete permanently")
     (said,) = await broken.followed_up()
     assert "try again in a minute" in said.content
 
@@ -271,7 +272,7 @@ async def test_a_button_of_an_unknown_job_says_so(harness: Harness) -> None:
 
     pressed = await harness.member().press(message, "Details")
 
-    assert "not known here any more" in await whispered(pressed)
+    assert "no longer exists" in await whispered(pressed)
 
 
 async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
@@ -280,7 +281,7 @@ async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
     done = await harness.result()
     job = await _only_job(harness)
     asked = await harness.imagine("hopeless")
-    failed = await harness.shows(asked, "That did not work")
+    failed = await harness.shows(asked, "Failed")
     other = await harness.job(asked)
     for message, before, after in (
         (done, f"gb:details:{job.id}", f"gb:retry:{job.id}"),
@@ -294,7 +295,7 @@ async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
     opened = await harness.member().press(failed, "Try again")
 
     assert "did not fail" in await whispered(retried)
-    assert "no pictures to choose from" in await whispered(opened)
+    assert "no images to choose from" in await whispered(opened)
 
 
 async def test_a_picture_that_the_result_does_not_have_is_refused(harness: Harness) -> None:
@@ -314,7 +315,7 @@ async def test_a_picture_that_the_result_does_not_have_is_refused(harness: Harne
 async def test_machines_that_do_not_hear_a_cancel_are_told_again(harness: Harness) -> None:
     harness.backend.hold("done ok=")
     asked = await harness.imagine()
-    message = await harness.shows(asked, "Painting")
+    message = await harness.shows(asked, "Generating")
     harness.backend.deaf = True
 
     pressed = await harness.member().press(message, "Cancel")

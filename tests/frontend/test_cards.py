@@ -17,7 +17,7 @@ from bot.domain.job import Job, JobState, Row, new_job
 from bot.domain.request import Author, ChannelRef, Request, SourceImage
 from bot.domain.text import utf16_length
 from bot.frontend import messages as limits
-from bot.frontend.commands.queue import own_lines
+from bot.frontend.commands.queue import format_own_requests
 from bot.frontend.components import (
     ComponentAction,
     CustomId,
@@ -26,7 +26,13 @@ from bot.frontend.components import (
     public_links,
     result_components,
 )
-from bot.frontend.embeds import QueueInfo, details_message, job_message, posted_elsewhere, result
+from bot.frontend.embeds import (
+    QueueInfo,
+    details_message,
+    job_message,
+    posted_elsewhere_message,
+    result_message,
+)
 from bot.frontend.messages import ButtonSpec, MessageContent, SelectSpec
 from bot.services.queue import QueuePosition
 
@@ -93,7 +99,7 @@ def test_a_waiting_card_says_place_reason_estimate_and_price() -> None:
 
     assert "**2nd in the queue.** Starts after 1 other member's request." in card.description
     assert f"<t:{int(NOW.timestamp()) + 180}:R>" in card.description
-    assert "Takes 12 images of your quota; 108 left after it." in card.description
+    assert "It uses 12 images of your quota; you have 108 left." in card.description
     assert "The machines are away." in card.description
     assert labels(card) == ["Cancel"]
 
@@ -115,13 +121,13 @@ def test_an_answer_that_nobody_edits_says_how_long_and_not_when(seconds: float, 
     position = QueuePosition(2, "2nd in the queue", timedelta(seconds=seconds), late)
     live = job_message(a_job(), NOW, QueueInfo(position)).description
     still = job_message(a_job(), NOW, QueueInfo(position, live=False)).description
-    lines = own_lines([a_job()], {a_job().id: position})[0]
+    lines = format_own_requests([a_job()], {a_job().id: position})[0]
 
     assert "<t:" not in still + lines
     assert ("at any moment" in still) == ("at any moment" in lines) == (seconds < 15)
     assert ("in about" in still) == ("in about" in lines) == (seconds >= 15)
     assert ("<t:" in live) == (seconds >= 15)
-    assert ("takes longer than usual" in live) == (late and seconds < 15)
+    assert ("take longer than usual" in live) == (late and seconds < 15)
 
 
 def test_who_may_run_nothing_is_promised_nothing() -> None:
@@ -142,8 +148,8 @@ def test_the_end_of_a_running_job_is_never_said_to_be_over(percent: int, spent: 
         ends = [int(at) for at in re.findall(r"<t:(\d+):R>", said)]
         assert all(at >= NOW.timestamp() + 14 for at in ends)
         assert bool(ends) == (live and left >= 15)
-        assert ("done at any moment" in said) == (left < 15)
-        assert ("to go" in said) == (not live and left >= 15)
+        assert ("ready at any moment" in said) == (left < 15)
+        assert (" left" in said) == (not live and left >= 15)
 
 
 def test_a_running_card_has_a_bar_for_each_row() -> None:
@@ -161,7 +167,7 @@ def test_a_running_card_has_a_bar_for_each_row() -> None:
     assert "row 2  ████████████████  ready" in card.description
     assert "row 3  ░░░░░░░░░░░░░░░░  waiting" in card.description
     assert "row 4  ················  failed" in card.description
-    assert "**62 %** after 1 min, done about <t:" in card.description
+    assert "**62 %** after 1 min, ready <t:" in card.description
     assert card.image == "preview.webp"
 
 
@@ -181,13 +187,13 @@ def test_a_card_with_many_rows_shows_those_that_have_something_to_say() -> None:
     card = job_message(running, NOW)
 
     assert "row 12  " in card.description
-    assert "10 more ready, 1 more failed, 17 more to come" in card.description
+    assert "10 more ready, 1 more failed, 17 more not ready" in card.description
 
 
 def test_a_card_on_its_way_says_where_it_is() -> None:
-    assert "handed to the machines" in job_message(a_job(JobState.SUBMITTING), NOW).description
-    assert "they start in a moment" in job_message(a_job(JobState.PENDING), NOW).description
-    assert "being brought here" in job_message(a_job(JobState.COLLECTING), NOW).description
+    assert "being submitted" in job_message(a_job(JobState.SUBMITTING), NOW).description
+    assert "Your request was submitted" in job_message(a_job(JobState.PENDING), NOW).description
+    assert "being downloaded" in job_message(a_job(JobState.COLLECTING), NOW).description
     assert labels(job_message(a_job(JobState.DELIVERING), NOW)) == []
 
 
@@ -201,7 +207,7 @@ def test_a_job_that_is_being_stopped_says_so_and_can_be_stopped_again() -> None:
 def test_a_result_offers_everything_and_links_to_its_rows() -> None:
     job = published(a_job(JobState.FINISHED), 1, 2, 3, 4)
 
-    card = result(job, image="grid.png", links=public_links(job))
+    card = result_message(job, image="grid.png", links=public_links(job))
 
     assert labels(card) == [
         "Re-roll",
@@ -217,21 +223,25 @@ def test_a_result_offers_everything_and_links_to_its_rows() -> None:
     ]
     assert "seed 7" in card.footer
     assert "for <@5>" in card.description
-    assert card.colour != result(published(job, 1), image="grid.png").colour
+    assert card.colour != result_message(published(job, 1), image="grid.png").colour
 
 
 def test_a_partial_result_says_which_rows_are_missing_and_what_came_back() -> None:
     job = published(a_job(JobState.FINISHED), 2, 4)
     one = published(a_job(JobState.FINISHED), 1, 2, 3)
 
-    assert "Rows 1 and 3 could not be made; 6 images given back." in text(result(job, image="g"))
-    assert "Row 4 could not be made; 3 images given back." in text(result(one, image="g"))
+    assert "Rows 1 and 3 could not be generated; 6 images refunded." in text(
+        result_message(job, image="g")
+    )
+    assert "Row 4 could not be generated; 3 images refunded." in text(
+        result_message(one, image="g")
+    )
 
 
 def test_a_result_shows_what_was_kept_out_and_a_note() -> None:
     job = published(new_job(JOB_ID, a_request(negative="fog @here"), NOW), 1, 2, 3, 4)
 
-    said = text(result(job, image="g", note="Row 4 does not fit."))
+    said = text(result_message(job, image="g", note="Row 4 does not fit."))
 
     assert "fog \\@here" in said
     assert "Row 4 does not fit." in said
@@ -239,26 +249,26 @@ def test_a_result_shows_what_was_kept_out_and_a_note() -> None:
 
 @pytest.mark.parametrize(
     ("negative", "said"),
-    [(True, "fog"), (False, "fog\nIt had no effect with this model (diffusers, flux).")],
+    [(True, "fog"), (False, "fog\nThis model (diffusers, flux) ignores negative prompts.")],
 )
 def test_a_result_says_whether_what_was_kept_out_had_an_effect(negative: bool, said: str) -> None:
     job = published(new_job(JOB_ID, a_request(negative="fog"), NOW), 1, 2, 3, 4)
     flux = Painted("diffusers", "flux", 50, "3.5", negative=negative)
     job = replace(job, rows=tuple(replace(row, painted=flux) for row in job.rows))
-    fields = {field.name: field.value for field in result(job, image="g").fields}
-    assert fields["Without"] == said
-    assert "diffusers, flux" in result(job, image="g").footer
+    fields = {field.name: field.value for field in result_message(job, image="g").fields}
+    assert fields["Negative prompt"] == said
+    assert "diffusers, flux" in result_message(job, image="g").footer
 
 
 def test_a_single_picture_is_opened_and_upscaled_by_buttons() -> None:
     job = published(new_job(JOB_ID, a_request(1, 1), NOW), 1)
     upscaled = published(new_job(JOB_ID, a_request(1, 1, origin=SourceImage(JOB_ID, 1, 2)), NOW), 1)
 
-    card = result(job, image="g")
+    card = result_message(job, image="g")
 
     assert labels(card)[:4] == ["Re-roll", "Edit & run again", "Open full size", "Upscale"]
-    assert labels(result(upscaled, image="g")) == ["Open full size", "Details", "Delete"]
-    assert result(upscaled, image="g").title == "Upscaled"
+    assert labels(result_message(upscaled, image="g")) == ["Open full size", "Details", "Delete"]
+    assert result_message(upscaled, image="g").title == "Upscaled"
 
 
 def test_without_a_workflow_for_it_nothing_is_upscaled() -> None:
@@ -266,17 +276,17 @@ def test_without_a_workflow_for_it_nothing_is_upscaled() -> None:
     many = published(new_job(JOB_ID, a_request(), NOW), 1, 2)
 
     for job in (one, many):
-        offered = labels(result(job, image="g", upscaling=False))
+        offered = labels(result_message(job, image="g", upscaling=False))
         assert not [label for label in offered if "pscale" in label]
 
 
 def test_a_failure_says_why_and_that_it_cost_nothing() -> None:
     card = job_message(
-        a_job(JobState.FAILED, cause=FailureReason.DIED, sentence="It broke @everyone"), NOW
+        a_job(JobState.FAILED, cause=FailureReason.DIED, failure_message="It broke @everyone"), NOW
     )
 
     assert "It broke \\@everyone." in card.description
-    assert "12 images given back" in card.description
+    assert "12 images refunded" in card.description
     assert labels(card) == ["Try again", "Edit & run again"]
     assert "Something went wrong." in job_message(a_job(JobState.FAILED), NOW).description
 
@@ -287,10 +297,10 @@ def test_a_cancelled_card_says_by_whom_and_what_came_back() -> None:
     by_operator = job_message(a_job(JobState.CANCELLED, cancelled_by=0), NOW)
     late = job_message(replace(published(a_job(JobState.CANCELLED), 1), fetched_rows=()), NOW)
 
-    assert "Cancelled by <@5>. 12 images given back." in by_author.description
+    assert "Cancelled by <@5>. 12 images refunded." in by_author.description
     assert "Cancelled by a moderator, <@9>." in by_other.description
-    assert "Stopped by the operator." in by_operator.description
-    assert "9 images given back; 3 images had been painted already." in late.description
+    assert "Cancelled by the operator." in by_operator.description
+    assert "9 images refunded; 3 images already generated, not refunded." in late.description
 
 
 def test_an_upscale_that_failed_can_only_be_tried_again() -> None:
@@ -301,14 +311,14 @@ def test_an_upscale_that_failed_can_only_be_tried_again() -> None:
 
 
 def test_a_result_elsewhere_leaves_a_pointer() -> None:
-    kept = job_message(a_job(JobState.FINISHED, method="kept"), NOW)
-    direct = job_message(a_job(JobState.FINISHED, method="direct"), NOW)
+    kept = job_message(a_job(JobState.FINISHED, delivery_method="kept"), NOW)
+    direct = job_message(a_job(JobState.FINISHED, delivery_method="direct"), NOW)
 
     assert "`/show abcdefgh`" in kept.description
-    assert "sent separately" in direct.description
+    assert "sent in another message" in direct.description
     assert (
         "(https://discord.com/x)"
-        in posted_elsewhere(a_job(JobState.FINISHED), "https://discord.com/x").description
+        in posted_elsewhere_message(a_job(JobState.FINISHED), "https://discord.com/x").description
     )
 
 
@@ -428,35 +438,35 @@ def jobs(draw: st.DrawFn) -> Job:
 
 def assert_within_limits(card: MessageContent) -> None:
     assert 1 <= utf16_length(card.title) <= limits.MAX_TITLE
-    assert utf16_length(card.description) <= limits.DESCRIPTION
-    assert len(card.fields) <= limits.FIELDS
+    assert utf16_length(card.description) <= limits.MAX_DESCRIPTION
+    assert len(card.fields) <= limits.MAX_FIELDS
     for field in card.fields:
-        assert 1 <= utf16_length(field.name) <= limits.FIELD_NAME
-        assert 1 <= utf16_length(field.value) <= limits.FIELD_VALUE
-    assert utf16_length(card.footer) <= limits.FOOTER
-    assert card.length <= limits.EMBED
-    assert len(card.controls) <= limits.CONTROL_ROWS
+        assert 1 <= utf16_length(field.name) <= limits.MAX_FIELD_NAME
+        assert 1 <= utf16_length(field.value) <= limits.MAX_FIELD_VALUE
+    assert utf16_length(card.footer) <= limits.MAX_FOOTER
+    assert card.length <= limits.MAX_EMBED
+    assert len(card.controls) <= limits.MAX_ACTION_ROWS
     seen: list[str] = []
     for row in card.controls:
-        assert 1 <= len(row) <= limits.BUTTONS_IN_ROW
+        assert 1 <= len(row) <= limits.MAX_BUTTONS_PER_ROW
         for control in row:
             if isinstance(control, SelectSpec):
                 assert len(row) == 1
-                assert 1 <= len(control.options) <= limits.OPTIONS
+                assert 1 <= len(control.options) <= limits.MAX_OPTIONS
                 values = [option.value for option in control.options]
                 assert len(set(values)) == len(values)
                 for option in control.options:
-                    assert 1 <= utf16_length(option.label) <= limits.OPTION_TEXT
-                    assert utf16_length(option.value) <= limits.OPTION_TEXT
+                    assert 1 <= utf16_length(option.label) <= limits.MAX_OPTION_TEXT
+                    assert utf16_length(option.value) <= limits.MAX_OPTION_TEXT
                 seen.append(control.custom_id)
                 assert utf16_length(control.placeholder) <= 150
             elif control.url:
-                assert utf16_length(control.url) <= limits.URL
+                assert utf16_length(control.url) <= limits.MAX_URL
             else:
-                assert 1 <= utf16_length(control.label) <= limits.LABEL
+                assert 1 <= utf16_length(control.label) <= limits.MAX_LABEL
                 seen.append(control.custom_id)
     assert len(set(seen)) == len(seen)
-    assert all(1 <= len(one) <= limits.CUSTOM_ID for one in seen)
+    assert all(1 <= len(one) <= limits.MAX_CUSTOM_ID for one in seen)
 
 
 @given(jobs(), words)
@@ -469,7 +479,7 @@ def test_any_job_gives_cards_within_discords_limits(job: Job, said: str) -> None
     assert_within_limits(details_message(job))
     if job.fetched_rows:
         assert_within_limits(
-            result(job, image="grid.png", links=public_links(job), note=said[:900] or "x")
+            result_message(job, image="grid.png", links=public_links(job), note=said[:900] or "x")
         )
         for verb in (ComponentAction.OPEN, ComponentAction.UPSCALE):
             rows = image_selects(job, verb, job.fetched_rows[0], job.fetched_rows[0] + 2)

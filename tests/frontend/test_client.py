@@ -87,8 +87,8 @@ async def test_commands_move_from_everywhere_to_one_server_and_back(
         pass
     guild = playground.world.guild_id
     async with running(playground, on_servers(settings, guild), clock) as bot:
-        registered = playground.world.commands.all()
-        assert {command.get("guild_id") for command in registered} == {str(guild)}
+        sync_file = playground.world.commands.all()
+        assert {command.get("guild_id") for command in sync_file} == {str(guild)}
         assert (await bot.ask("help")).embeds
     assert len(puts(playground)) == 3
     async with running(playground, settings, clock):
@@ -128,7 +128,7 @@ async def test_a_failing_command_apologises_and_logs_the_same_number(
     used = await bot.member().slash("imagine", "quota")
     answer = await used.answered()
     assert answer.ephemeral
-    assert f"tell a moderator the number {used.id}" in answer.content
+    assert f"give a moderator this number: {used.id}" in answer.content
     assert f"interaction {used.id} failed" in caplog.text
 
 
@@ -136,7 +136,7 @@ async def test_a_failing_button_apologises_too(bot: Bot) -> None:
     privacy = await bot.ask("privacy")
     await bot.engine.database.aclose()
     used = await bot.member().press(privacy, "Erase my data")
-    assert f"the number {used.id}" in (await used.answered()).content
+    assert f"this number: {used.id}" in (await used.answered()).content
 
 
 async def test_a_command_that_is_not_there_any_more_is_explained(bot: Bot) -> None:
@@ -183,8 +183,8 @@ async def test_every_first_answer_is_timed(bot: Bot) -> None:
     await bot.ask("cancel", what="nonsense")
     await bot.member().autocomplete("imagine", "show", "id", "")
     await bot.ask("help")  # when this is answered, the others are counted
-    assert len(bot.acknowledged) >= 3
-    assert all(0 < seconds < 3 for seconds in bot.acknowledged)
+    assert len(bot.observe_ack) >= 3
+    assert all(0 < seconds < 3 for seconds in bot.observe_ack)
 
 
 async def test_the_client_asks_for_nothing_privileged(bot: Bot) -> None:
@@ -228,7 +228,7 @@ async def test_a_slow_answer_is_logged_and_unanswered_ones_do_not_pile_up(
     assert "interaction 7 was answered after 2.50 s" in caplog.text
     for number in range(1500):
         acks.start(number)
-    assert acks.awaited == 1000
+    assert acks.pending_count == 1000
 
 
 async def test_being_told_to_slow_down_is_counted(playground: Playground) -> None:

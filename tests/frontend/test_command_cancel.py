@@ -15,7 +15,7 @@ from bot.domain.events import (
 )
 from bot.domain.job import JobState
 from bot.domain.request import Author, ChannelRef, Request
-from bot.frontend.client import load_commands
+from bot.frontend.command_loader import load_commands
 from bot.services.queue import Actor
 from tests.frontend.application import Bot, said
 
@@ -33,7 +33,7 @@ async def test_the_line_shows_places_reasons_and_numbers(bot: Bot) -> None:
     answer = await bot.ask("queue", who="Ada")
     assert answer.ephemeral
     text = said(answer)
-    assert "3 waiting, 0 under way" in text
+    assert "3 waiting, 0 running" in text
     assert "1. `" in text
     assert "a heron: next in the queue" in text
     assert "a swan: 3rd in the queue: your 2nd request; 1 member goes first" in text
@@ -48,8 +48,8 @@ async def test_a_job_under_way_is_listed_without_a_number(bot: Bot) -> None:
     bot.engine.queue.gate.closed_reason = "the operator is closing down"
     text = said(await bot.ask("queue"))
     assert "The operator is closing down." in text
-    assert "a heron: under way" in text
-    assert "0 waiting, 1 under way" in text
+    assert "a heron: starting" in text
+    assert "0 waiting, 1 running" in text
     assert "1. `" not in text
 
 
@@ -57,12 +57,12 @@ async def test_one_goes_by_its_id_and_gives_its_images_back(bot: Bot) -> None:
     job = await bot.imagine("a heron")
     answer = await bot.ask("cancel", what=job.id[:10])
     assert answer.ephemeral
-    assert "cancelled, 4 images given back" in answer.content
+    assert "cancelled, 4 images refunded" in answer.content
     assert await states(bot) == []
     account = said(await bot.ask("quota"))
     assert "**120 left**" in account
     again = await bot.ask("cancel", what=job.id)
-    assert "had ended already (cancelled)" in again.content
+    assert "already ended (cancelled)" in again.content
 
 
 async def test_a_range_and_a_number_are_places_among_ones_own(bot: Bot) -> None:
@@ -70,7 +70,7 @@ async def test_a_range_and_a_number_are_places_among_ones_own(bot: Bot) -> None:
         await bot.imagine(bird, who="Ada")
     await bot.imagine("owl", who="Ben")
     answer = await bot.ask("cancel", what="2-4")
-    assert answer.content.count("given back") == 3
+    assert answer.content.count("refunded") == 3
     assert await states(bot) == ["heron", "kite"]
     assert "kite" in (await bot.ask("cancel", what="2")).content
     assert await states(bot) == ["heron"]
@@ -93,7 +93,7 @@ async def test_nonsense_is_answered_with_what_is_allowed(bot: Bot) -> None:
     assert "None of your requests is waiting" in (await bot.ask("cancel", what="1")).content
     await bot.imagine("heron")
     for what, said_ in (
-        ("2", "have the numbers 1;"),
+        ("2", "have the numbers 1,"),
         ("1-3", "1-3 does not fit"),
         ("0", "0 does not fit"),
         ("the heron", "8 to 16 letters"),
@@ -110,10 +110,10 @@ async def test_nonsense_is_answered_with_what_is_allowed(bot: Bot) -> None:
 async def test_somebody_elses_goes_only_by_a_moderator(bot: Bot) -> None:
     job = await bot.imagine("heron", who="Ada")
     refused = await bot.ask("cancel", who="Ben", what=job.id)
-    assert "somebody else's" in refused.content
+    assert "belongs to another member" in refused.content
     assert await states(bot) == ["heron"]
     done = await bot.ask("cancel", who="Mo", what=job.id)
-    assert "cancelled, 4 images given back" in done.content
+    assert "cancelled, 4 images refunded" in done.content
     stored = await bot.engine.queue.jobs.get(job.id)
     assert stored is not None
     assert (stored.state, stored.cancelled_by) == (JobState.CANCELLED, bot.member("Mo").id)
@@ -128,7 +128,7 @@ async def test_ones_own_are_suggested_and_all_of_them(bot: Bot) -> None:
     await bot.imagine("an owl", who="Ben")
     both = await ada.autocomplete("imagine", "cancel", "what", "a")
     assert [choice["value"] for choice in both] == ["all", heron.id, swan.id]
-    assert "all 2 of mine" in both[0]["name"]
+    assert "all 2 of my requests" in both[0]["name"]
     found = await ada.autocomplete("imagine", "cancel", "what", "SWAN")
     assert [choice["value"] for choice in found] == [swan.id]
     assert "queued · a swan" in found[0]["name"]
@@ -152,8 +152,10 @@ async def test_a_job_under_way_is_stopped_and_one_that_is_painted_is_not(bot: Bo
     alone = await bot.ask("cancel", what=painted.id)
     assert alone.content == "It is finished already; the images are being posted."
     lines = (await bot.ask("cancel", what="all")).content.splitlines()
-    assert "a heron: cancelled, 4 images given back." in lines[0]
-    assert "a swan: is being stopped; what is not painted yet is given back." in lines[1]
+    assert "a heron: cancelled, 4 images refunded." in lines[0]
+    assert (
+        "a swan: is being stopped; images that are not generated yet will be refunded." in lines[1]
+    )
     assert "a wren: It is finished already" in lines[2]
     left = await bot.engine.queue.jobs.unfinished_of(bot.member().id)
     assert [job.id for job in left] == [submitting.id, painted.id]

@@ -8,9 +8,9 @@ import discord
 from discord import app_commands
 
 from bot.domain.text import utf16_length
-from bot.frontend.client import load_commands, load_dynamic_items
+from bot.frontend.command_loader import load_commands, load_dynamic_items
 from bot.frontend.commands import help as help_module
-from bot.frontend.messages import DESCRIPTION, FIELD_VALUE
+from bot.frontend.messages import MAX_DESCRIPTION, MAX_FIELD_VALUE
 from bot.frontend.quota_embeds import bullet_list
 from bot.playground.server import Playground
 from bot.settings import Settings
@@ -46,8 +46,8 @@ def test_a_right_click_command_is_explained() -> None:
         raise AssertionError("it is only described")
 
     menu = app_commands.ContextMenu(name="Report to moderators", callback=report)
-    card = help_module.help_card([menu], moderator=True)
-    assert card.fields[0].value == "Right click, Apps, **Report to moderators**"
+    card = help_module.help_embed([menu], moderator=True)
+    assert card.fields[0].value == "Right click a message, Apps, **Report to moderators**"
 
 
 async def test_styles_are_listed_with_their_words(bot: Bot) -> None:
@@ -70,21 +70,21 @@ async def test_a_bot_without_styles_says_so(
 async def test_quota_tells_what_is_used_left_and_when_it_comes_back(bot: Bot) -> None:
     fresh = said(await bot.ask("quota"))
     assert "**120 left**: 0 of 120 images used in the last 24h." in fresh
-    assert "come back" not in fresh
-    assert "The bot's own default." in fresh
+    assert "free again" not in fresh
+    assert "The default of this bot." in fresh
     await bot.imagine("a heron")
     used = await bot.ask("quota")
     assert used.ephemeral
     assert "**116 left**: 4 of 120 images" in said(used)
-    assert "The oldest come back <t:" in said(used)
-    assert "1 of 5 waiting" in said(used)
+    assert "The first of them are free again <t:" in said(used)
+    assert "In the queue: 1 of 5" in said(used)
 
 
 def test_a_list_never_outgrows_its_place() -> None:
-    for most in (FIELD_VALUE, DESCRIPTION):
+    for most in (MAX_FIELD_VALUE, MAX_DESCRIPTION):
         for size in (1, 10, 400, 2000):
             text = bullet_list([f"{'🦆' * (size // 2)} {number}" for number in range(60)], most)
             assert utf16_length(text) <= most
     assert bullet_list(["a", "b"]) == "a\nb"
-    assert bullet_list([], none="None.") == "None."
+    assert bullet_list([], empty_text="None.") == "None."
     assert bullet_list(["x" * 600, "y" * 600], 1000) == "x" * 600 + "\n… and 1 more"

@@ -9,7 +9,7 @@ import pytest
 
 from bot.domain.events import Failed, FailureReason, Scheduled
 from bot.domain.job import Job
-from bot.frontend.commands.history import line
+from bot.frontend.commands.history import format_job
 from bot.playground.state.models import Message
 from bot.store import jobs
 from bot.store.audit import AuditRepository
@@ -41,7 +41,7 @@ async def test_history_leads_to_each_result(bot: Bot) -> None:
     assert rf"a \*red\* heron: [4 images](https://discord.com/channels/{place})" in text
     assert text.index("a swan") < text.index("heron")
     assert failed.id in str(answer.controls())
-    assert "made nothing on this server yet" in said(await bot.ask("history", who="Ben"))
+    assert "no requests on this server yet" in said(await bot.ask("history", who="Ben"))
 
 
 async def test_history_turns_pages_after_a_restart_too(bot: Bot) -> None:
@@ -99,7 +99,7 @@ async def test_a_job_without_a_result_is_described_privately(bot: Bot) -> None:
     waiting = await bot.imagine("a heron")
     answer = await bot.ask("show", channel="gallery", id=waiting.id)
     assert answer.ephemeral
-    assert "In line" in said(answer)
+    assert "Queued" in said(answer)
     job = await bot.engine.lifecycle.apply_event(waiting, Scheduled())
     await bot.engine.lifecycle.apply_event(
         job, Failed(FailureReason.DIED, "The machine went away.")
@@ -113,7 +113,7 @@ async def test_only_the_author_and_moderators_may_show_it(bot: Bot) -> None:
     job = await painted(bot, "a heron")
     refused = await bot.ask("show", who="Ben", channel="gallery", id=job.id)
     assert refused.ephemeral
-    assert "somebody else's" in refused.content
+    assert "belongs to another member" in refused.content
     assert pictures(bot, "gallery") == []
     shown = await bot.ask("show", who="Mo", channel="gallery", id=f"`{job.id}`")
     assert shown.attachments
@@ -124,7 +124,7 @@ async def test_an_ambiguous_id_wants_more_letters(bot: Bot) -> None:
     for prompt in ("a heron", "a swan"):
         await (await ada.slash("imagine", "imagine", prompt=prompt)).answered()
     (first, _) = await bot.engine.queue.jobs.unfinished_of(ada.id)
-    assert "Several jobs begin" in (await bot.ask("show", id=first.id[:8])).content
+    assert "Several jobs start" in (await bot.ask("show", id=first.id[:8])).content
     found = await ada.autocomplete("imagine", "show", "id", "swan")
     assert len(found) == 1
     assert "a swan" in found[0]["name"]
@@ -137,22 +137,24 @@ async def test_lost_pictures_are_said_to_be_lost(bot: Bot) -> None:
     used = await bot.member().slash("gallery", "show", id=job.id)
     (broken,) = await used.followed_up()
     assert broken.ephemeral
-    assert "not here any more" in broken.content
+    assert "no longer stored" in broken.content
     bot.engine.results.result(job).grid.unlink()
     gone = await bot.ask("show", channel="gallery", id=job.id)
     assert gone.ephemeral
-    assert "not here any more" in gone.content
+    assert "no longer stored" in gone.content
     assert pictures(bot, "gallery") == []
 
 
 async def test_a_result_that_could_not_be_posted_is_said_to_be_kept(bot: Bot) -> None:
     bot.dispatch()
     job = await painted(bot, "a heron")
-    assert "kept for you" not in line(job)
+    assert "stored for you" not in format_job(job)
     stored = await bot.engine.queue.jobs.get(job.id)
     assert stored is not None
-    assert "4 images, kept for you" in line(replace(stored, delivery_method="kept", result=None))
-    assert "channels/@me/" in line(replace(stored, delivery_method="direct"))
+    assert "4 images, stored for you" in format_job(
+        replace(stored, delivery_method="kept", result=None)
+    )
+    assert "channels/@me/" in format_job(replace(stored, delivery_method="direct"))
 
 
 async def test_privacy_counts_asks_twice_and_erases(bot: Bot) -> None:
@@ -181,13 +183,13 @@ async def test_privacy_counts_asks_twice_and_erases(bot: Bot) -> None:
     (entry,) = await AuditRepository(bot.engine.database).entries(bot.playground.world.guild_id)
     assert entry.action == "erase"
     again = await bot.ask("privacy")
-    assert "1 request erased already" in said(again)
+    assert "1 request already erased" in said(again)
 
 
 async def test_there_may_be_nothing_to_erase(bot: Bot) -> None:
     await bot.imagine("a heron")
     answer = await bot.ask("privacy")
-    assert "1 request not ended yet" in said(answer)
+    assert "1 request not finished yet" in said(answer)
     refused = await (await bot.member().press(answer, "Erase my data")).answered()
     assert "nothing to erase" in refused.content
 

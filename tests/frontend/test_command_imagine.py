@@ -16,15 +16,15 @@ async def test_an_accepted_request_has_a_card_at_once_and_then_its_pictures(bot:
     card = await used.answered()
     assert not card.ephemeral
     assert "a red heron" in said(card)
-    assert "Takes 6 images" in said(card)
+    assert "It uses 6 images" in said(card)
     job = await bot.job(used)
     assert (job.request.seed, job.request.rows, job.state) == (7, 3, JobState.QUEUED)
 
     bot.dispatch()
     assert (await bot.finished(job)).id == card.id
     assert card.embeds[0]["title"] == "Done"
-    assert len(bot.acknowledged) == 1
-    assert 0 < bot.acknowledged[0] < 3
+    assert len(bot.observe_ack) == 1
+    assert 0 < bot.observe_ack[0] < 3
 
 
 async def test_every_option_arrives_in_the_request(bot: Bot) -> None:

@@ -87,13 +87,13 @@ async def test_a_rule_for_the_server_a_role_and_a_member_counts_at_once(bot: Bot
         assert "Set." in answer.content
     mine = said(await bot.ask("quota", who="Ada"))
     assert "**12 left**: 0 of 12 images used in the last 24h." in mine
-    assert "0 of 2 waiting" in mine
+    assert "In the queue: 0 of 2" in mine
     theirs = said(await bot.ask("quota", who="Mo"))
     assert "**70 left**" in theirs
     assert "0 of 3 running" in theirs
     listed = said(await bot.ask("quota-admin list", who="Mo"))
     assert f"This server: 50 images, in any 24h\n<@&{mods.id}>: 70 images, 3 at once" in listed
-    assert f"<@{ada.id}>: 12 images, 2 waiting" in listed
+    assert f"<@{ada.id}>: 12 images, 2 in the queue" in listed
 
 
 async def test_a_rule_is_shown_and_removed(bot: Bot) -> None:
@@ -101,7 +101,7 @@ async def test_a_rule_is_shown_and_removed(bot: Bot) -> None:
     await bot.ask("quota-admin set", who="Mo", role=mods, images=7)
     shown = await bot.ask("quota-admin show", who="Mo", role=mods)
     assert f"<@&{mods.id}>: 7 images." in shown.content
-    assert "default: 120 images in 24h, 1 at once, 5 waiting" in shown.content
+    assert "default: 120 images in 24h, 1 running at once, 5 in the queue" in shown.content
     assert "This server: no rule." in (await bot.ask("quota-admin show", who="Mo")).content
     both = await bot.ask("quota-admin set", who="Mo", role=mods, images=1, remove=True)
     assert "not both" in both.content
@@ -137,7 +137,7 @@ async def test_a_grant_a_reset_and_their_record(bot: Bot) -> None:
     reset = await bot.ask("quota-admin reset", who="Mo", member=ada, reason="")
     assert "has 120 left" in reset.content
     history = said(await bot.ask("quota-admin history", who="Mo", member=ada))
-    assert f"fresh start by <@{bot.member('Mo').id}>" in history
+    assert f"reset by <@{bot.member('Mo').id}>" in history
     assert r"won the \*contest\*" in history
     assert "−4 for `" in history
     everything = said(await bot.ask("quota-admin history", who="Mo"))
@@ -210,7 +210,7 @@ async def test_what_became_of_images_is_told_line_by_line(bot: Bot) -> None:
     job = await bot.imagine("a swan")
     await bot.finished(job)
     history = said(await bot.ask("quota-admin history", who="Mo", member=bot.member("Ada")))
-    assert f"+4 given back for `{waiting.id[:8]}`" in history
-    assert f"`{job.id[:8]}` made 4 images" in history
+    assert f"+4 refunded for `{waiting.id[:8]}`" in history
+    assert f"`{job.id[:8]}` generated 4 images" in history
     balances = said(await bot.ask("quota-admin list", who="Mo"))
     assert f"<@{bot.member('Ada').id}>: 4 made" in balances

@@ -13,7 +13,7 @@ from discord.gateway import DiscordWebSocket
 from discord.http import Route
 
 from bot.domain.errors import ConfigError
-from bot.frontend.gateway import PAUSES, STABLE_AFTER_S, discord_endpoints, run_client
+from bot.frontend.gateway import RECONNECT_DELAYS_S, STABLE_AFTER_S, discord_endpoints, run_client
 from bot.playground.server import Playground
 from tests.frontend.application import Bot
 from tests.playground.bots import pointed_at
@@ -85,7 +85,7 @@ async def test_an_event_that_cannot_be_parsed_ends_nothing_but_its_connection(
     async with supervised(playground, client, pauses):
         await client.signed_in.wait()
         await client.wait_until_ready()
-        assert pauses.slept == list(PAUSES[:3])
+        assert pauses.slept == list(RECONNECT_DELAYS_S[:3])
         assert playground.gateway.online
     assert "the connection to Discord broke" in caplog.text
 
@@ -96,8 +96,8 @@ async def test_pauses_grow_to_the_longest_and_stay_there(playground: Playground)
     pauses.stop_after = 7
     async with supervised(playground, client, pauses):
         await asyncio.wait_for(pauses.enough.wait(), 10)
-    assert pauses.slept == [*PAUSES, PAUSES[-1], PAUSES[-1]]
-    assert 86_400 / PAUSES[-1] < 1000
+    assert pauses.slept == [*RECONNECT_DELAYS_S, RECONNECT_DELAYS_S[-1], RECONNECT_DELAYS_S[-1]]
+    assert 86_400 / RECONNECT_DELAYS_S[-1] < 1000
 
 
 async def test_a_connection_that_held_for_long_starts_over_with_the_shortest_pause(
@@ -109,7 +109,7 @@ async def test_a_connection_that_held_for_long_starts_over_with_the_shortest_pau
     moments = iter(range(0, 10**9, int(STABLE_AFTER_S)))
     async with supervised(playground, client, pauses, clock=lambda: float(next(moments))):
         await asyncio.wait_for(pauses.enough.wait(), 10)
-    assert pauses.slept == [PAUSES[0]] * 4
+    assert pauses.slept == [RECONNECT_DELAYS_S[0]] * 4
 
 
 async def test_a_wrong_token_is_the_operators_to_mend(playground: Playground) -> None:
@@ -150,7 +150,7 @@ async def test_an_outage_while_signing_in_is_waited_out(
     async with supervised(playground, client, pauses):
         await playground.online()
         await client.wait_until_ready()
-    assert pauses.slept == list(PAUSES[:2])
+    assert pauses.slept == list(RECONNECT_DELAYS_S[:2])
     assert "cannot sign in to Discord" in caplog.text
 
 

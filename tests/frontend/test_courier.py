@@ -31,7 +31,7 @@ async def outlived(harness: Harness, minutes: float = 15) -> Invocation:
     """A job whose picture is ready after the token has died."""
     end = harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse")
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     harness.clock.pass_time(minutes=minutes)
     end.set()
     return asked
@@ -42,8 +42,8 @@ async def test_after_the_token_has_died_the_bot_posts_and_calls_the_author_once(
 ) -> None:
     asked = await outlived(harness)
 
-    message = await harness.posted("Your picture is ready.")
-    card = await harness.shows(asked, "Go to the picture")
+    message = await harness.posted("Your images are ready.")
+    card = await harness.shows(asked, "Go to the images")
 
     assert message.mentions == [harness.member().id]
     assert message.nonce is not None
@@ -58,7 +58,7 @@ async def test_after_the_token_has_died_the_bot_posts_and_calls_the_author_once(
 async def test_the_token_is_left_alone_in_its_last_minute(harness: Harness) -> None:
     asked = await outlived(harness, minutes=14.5)
 
-    await harness.posted("Your picture is ready.")
+    await harness.posted("Your images are ready.")
 
     assert (await harness.ended(asked)).delivery_method == CHANNEL
 
@@ -76,7 +76,7 @@ async def test_where_the_bot_may_not_post_the_author_gets_a_direct_message(
     message = harness.playground.world.messages[job.result.message_id]
     assert "could not be posted there" in message.content
     assert len(message.attachments) == 1
-    await harness.shows(asked, "sent separately")
+    await harness.shows(asked, "sent in another message")
 
 
 async def test_what_nobody_takes_is_kept_and_the_card_says_so(harness: Harness) -> None:
@@ -92,12 +92,12 @@ async def test_what_nobody_takes_is_kept_and_the_card_says_so(harness: Harness) 
 async def test_a_card_that_was_deleted_is_replaced_by_a_message(harness: Harness) -> None:
     end = harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse")
-    card = await harness.shows(asked, "Painting")
+    card = await harness.shows(asked, "Generating")
     harness.playground.world.delete_message(card)
 
     end.set()
 
-    await harness.posted("Your picture is ready.")
+    await harness.posted("Your images are ready.")
     assert (await harness.ended(asked)).delivery_method == CHANNEL
 
 
@@ -134,7 +134,7 @@ async def test_the_same_nonce_posts_nothing_new(harness: Harness) -> None:
 async def test_an_unfinished_card_is_no_result(harness: Harness) -> None:
     harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse")
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     job = await harness.job(asked)
 
     assert await harness.transport.find_sent(INTERACTION, job, "n", job.created_at) is None
@@ -203,7 +203,7 @@ async def test_rows_without_public_links_come_in_a_thread(
         assert len(message.attachments) == 1
 
         asked = await (await harness.member().press(message, "Delete")).answered()
-        await harness.member().press(asked, "Delete for good")
+        await harness.member().press(asked, "Delete permanently")
         await playground.until(lambda _: asked.content == "Deleted.")
         assert playground.world.messages_in(playground.world.channels[message.id]) == []
 
@@ -214,7 +214,7 @@ async def test_a_thread_that_is_there_already_is_used(
     async with open_harness(playground, tmp_path, clock, rows="attachments") as harness:
         end = harness.backend.hold("done ok=")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Painting")
+        card = await harness.shows(asked, "Generating")
         world = playground.world
         world.message_board.open_thread(world.channel("imagine"), world.bot, "talk", message=card)
 

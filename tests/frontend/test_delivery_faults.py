@@ -135,7 +135,7 @@ async def begun(harness: Harness, call: Call, patch: pytest.MonkeyPatch) -> Play
     end = harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse --seed 7")
     play = Play(harness, asked, end)
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     if call.at == ("start", ""):
         return play
     tell = harness.observer.on_event
@@ -144,7 +144,7 @@ async def begun(harness: Harness, call: Call, patch: pytest.MonkeyPatch) -> Play
         if job.state.terminal:
             await tell(job, event)
 
-    patch.setattr(harness.observer, "report", only_ends)
+    patch.setattr(harness.observer, "on_event", only_ends)
     async for _ in turns():
         if not harness.observer.busy:
             break
@@ -205,7 +205,7 @@ def check(playground: Playground, job: Job, card: Message) -> None:
     if job.delivery_method == INTERACTION:
         assert result is card
     else:
-        assert "Go to the picture" in card.text or "sent separately" in card.text
+        assert "Go to the images" in card.text or "sent in another message" in card.text
         assert not card.controls()
 
 

@@ -50,7 +50,7 @@ FAULTS: dict[str, Callable[[Faults], Any]] = {
 }
 
 # Where no first answer can be given, the card is a message of the bot's own.
-ELSEWHERE = {
+OTHER_SERVER = {
     "refused in all forms",
     "too late",
     "cut for long",
@@ -77,7 +77,7 @@ async def reroll(harness: Harness, fault: Callable[[], Any]) -> Invocation:
 
 async def retry(harness: Harness, fault: Callable[[], Any]) -> Invocation:
     asked = await harness.imagine("hopeless")
-    failed = await harness.shows(asked, "That did not work")
+    failed = await harness.shows(asked, "Failed")
     await harness.scheduler.idle()
     fault()
     return await harness.member().press(failed, "Try again")
@@ -133,8 +133,8 @@ async def accepted(harness: Harness, asked: Invocation) -> Job:
 
 async def settled(harness: Harness, job: Job) -> None:
     async for _ in turns(30):
-        under_way = harness.client.context.settling.under_way(job.id)
-        if not under_way and not await harness.messages.card_owed(job.id):
+        is_active = harness.client.context.status_tasks.is_active(job.id)
+        if not is_active and not await harness.messages.card_owed(job.id):
             return
     raise AssertionError("the card is still looked for")
 
@@ -187,8 +187,8 @@ async def test_an_accepted_request_is_said_to_be_accepted_once(
         results = [one for one in left if one.attachments]
         assert len(results) == (0 if failed else 1)
         if not failed:
-            assert job.delivery_method == (CHANNEL if fault in ELSEWHERE else INTERACTION)
-        if fault not in ELSEWHERE:
+            assert job.delivery_method == (CHANNEL if fault in OTHER_SERVER else INTERACTION)
+        if fault not in OTHER_SERVER:
             assert left == [asked.response]
         assert_nobody_reads_that_it_failed(harness)
         await assert_charged_once(harness, job)
@@ -263,7 +263,7 @@ async def test_a_card_that_an_earlier_version_has_lost_is_settled_at_the_start(
         asked = await harness.imagine()
         job = await harness.job(asked)
         await settled(harness, job)
-        await harness.shows(asked, "Painting")
+        await harness.shows(asked, "Generating")
 
     def lose(link: sqlite3.Connection) -> None:
         link.execute("DELETE FROM messages")
@@ -317,13 +317,13 @@ async def answers_to(
 ) -> AsyncIterator[tuple[str, Callable[[], Awaitable[Invocation]], str]]:
     """Every other first answer: its name, how to ask for it, and what is read then."""
     member = bot.member()
-    yield "queue", lambda: member.slash("imagine", "queue"), "The line"
+    yield "queue", lambda: member.slash("imagine", "queue"), "Queue"
     yield "help", lambda: member.slash("imagine", "help"), "Gridbrush"
     yield "history", lambda: member.slash("imagine", "history"), "Your history"
     yield "privacy", lambda: member.slash("imagine", "privacy"), "Your data"
     yield "quota", lambda: member.slash("imagine", "quota"), "left"
     yield "details", lambda: member.press(result, "Details"), "a heron"
-    yield "delete", lambda: member.press(result, "Delete"), "Delete this picture"
+    yield "delete", lambda: member.press(result, "Delete"), "Delete this result"
     yield "refused", lambda: member.slash("imagine", "imagine", prompt="x --rows 99"), "--rows"
     yield "refused press", lambda: bot.member("Ben").press(result, "Delete"), "Only its author"
     yield "cancel", lambda: member.slash("imagine", "cancel", what=job.id), "had ended already"
@@ -374,7 +374,7 @@ async def test_an_answer_that_discord_refuses_is_given_in_plainer_words(
         asked = await ask()
         message = await asked.answered()
 
-        number = f"tell a moderator the number {asked.id}"
+        number = f"give a moderator this number: {asked.id}"
         assert words in message.text or number in message.text, name
 
 
@@ -451,10 +451,10 @@ async def test_what_may_have_been_accepted_is_not_said_to_be_free(
 
     monkeypatch.setattr(bot.engine.queue, "submit", broken)
     free = await bot.ask("imagine", prompt="a heron")
-    assert "nothing was charged for this press" in free.content
+    assert "nothing was charged" in free.content
     monkeypatch.setattr(type(bot.engine.queue.jobs), "by_interaction", broken)
     unsure = await bot.ask("imagine", prompt="a heron")
-    assert "/queue shows whether your request was accepted" in unsure.content
+    assert "/queue to see whether your request was accepted" in unsure.content
 
 
 async def test_whoever_can_be_told_nowhere_still_gets_the_result(
@@ -493,7 +493,7 @@ async def test_a_direct_message_says_it_where_the_channel_cannot(
         (card,) = about(harness, job)
         assert card.channel_id == playground.world.direct_channel("Ada").id
         playground.world.faults.clear()
-        await harness.playground.until(lambda _: "Painting" in card.text)
+        await harness.playground.until(lambda _: "Generating" in card.text)
         pressed = await harness.member().press(card, "Cancel")
         await pressed.acked()
         await harness.playground.until(lambda _: "Cancelled by" in card.text)

@@ -7,9 +7,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.text import normalize_text, utf16_length
-from bot.frontend.formatting import uncoded
-from bot.frontend.messages import DESCRIPTION
-from bot.frontend.refused_prompt import EDIT_ID, MOST_TYPED, given_back
+from bot.frontend.formatting import parse_code_block
+from bot.frontend.messages import MAX_DESCRIPTION
+from bot.frontend.refused_prompt import EDIT_ID, MAX_INPUT_LENGTH, build_prompt_messages
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
@@ -74,14 +74,14 @@ async def test_a_prompt_longer_than_a_form_is_given_back_in_two_parts(bot: Bot) 
 
     def rest(_: object) -> Message | None:
         for message in bot.playground.world.messages.values():
-            if "The rest of it" in said(message):
+            if "Rest of your prompt" in said(message):
                 return message
         return None
 
     second = await bot.playground.until(rest)
     assert second.ephemeral
-    first = uncoded(refusal.embeds[0]["description"])
-    assert first + uncoded(second.embeds[0]["description"]) == LONG[:6000]
+    first = parse_code_block(refusal.embeds[0]["description"])
+    assert first + parse_code_block(second.embeds[0]["description"]) == LONG[:6000]
     assert form_text(await opened(bot, refusal)) == first
 
 
@@ -118,12 +118,12 @@ async def test_only_imagine_gives_a_prompt_back(bot: Bot, command: str) -> None:
 @given(st.text(st.sampled_from("a`\n\u200b é🙂*<@!>"), max_size=300))
 def test_every_text_comes_back_as_it_was(text: str) -> None:
     typed = "\n".join(normalize_text(line) for line in text.splitlines())
-    cards = given_back(typed)
-    assert "".join(uncoded(card.description) for card in cards) == typed
-    assert all(utf16_length(card.description) <= DESCRIPTION for card in cards)
+    cards = build_prompt_messages(typed)
+    assert "".join(parse_code_block(card.description) for card in cards) == typed
+    assert all(utf16_length(card.description) <= MAX_DESCRIPTION for card in cards)
 
 
 def test_a_form_is_never_filled_with_more_than_it_holds() -> None:
-    cards = given_back("🙂" * 3000)
-    assert utf16_length(uncoded(cards[0].description)) == MOST_TYPED
-    assert "".join(uncoded(card.description) for card in cards) == "🙂" * 3000
+    cards = build_prompt_messages("🙂" * 3000)
+    assert utf16_length(parse_code_block(cards[0].description)) == MAX_INPUT_LENGTH
+    assert "".join(parse_code_block(card.description) for card in cards) == "🙂" * 3000

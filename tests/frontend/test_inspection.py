@@ -32,7 +32,7 @@ async def test_a_missing_permission_is_named_with_its_channel(playground: Playgr
     playground.world.add_deny_overwrite("imagine", "ATTACH_FILES")
     found = await look(playground)
     bad = [(what, detail) for what, ok, detail, _ in found if not ok]
-    assert bad == [("#imagine", "lacks Attach Files")]
+    assert bad == [("#imagine", "missing: Attach Files")]
 
 
 async def test_a_wrong_token_is_the_first_thing_said(playground: Playground) -> None:

@@ -37,7 +37,7 @@ async def kept(harness: Harness, where: str | int = "imagine") -> tuple[Invocati
     end = harness.backend.hold("done ok=")
     asked = await harness.member("Ada").slash(where, "imagine", prompt="a lighthouse")
     await asked.answered()
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     harness.clock.pass_time(minutes=15)
     world.add_deny_overwrite("imagine", "SEND_MESSAGES", "SEND_MESSAGES_IN_THREADS")
     world.user("Ada").takes_dms = False
@@ -105,7 +105,7 @@ async def test_a_kept_result_comes_by_itself_once_a_way_is_open(
         pings = [f"<@{job.request.author.id}>" in one.content for one in [message]]
         assert pings == [method == CHANNEL]
         if method == CHANNEL:
-            card = await harness.shows(asked, "Go to the picture")
+            card = await harness.shows(asked, "Go to the images")
             assert f"/{message.id})" in card.text
 
 
@@ -149,7 +149,7 @@ async def test_a_kept_result_in_a_thread_comes_when_the_thread_is_unlocked(
         end = harness.backend.hold("done ok=")
         asked = await harness.member("Ada").slash(thread.id, "imagine", prompt="a lighthouse")
         await asked.answered()
-        await harness.shows(asked, "Painting")
+        await harness.shows(asked, "Generating")
         clock.pass_time(minutes=15)
         world.user("Ada").takes_dms = False
         assert thread.thread is not None
@@ -163,7 +163,7 @@ async def test_a_kept_result_in_a_thread_comes_when_the_thread_is_unlocked(
         world.emit(Event("THREAD_UPDATE", channel=thread))
 
         await delivered(harness, job, CHANNEL)
-        await harness.shows(asked, "Go to the picture")
+        await harness.shows(asked, "Go to the images")
 
 
 @pytest.mark.parametrize("carried_out", [False, True])

@@ -34,14 +34,14 @@ async def test_a_request_becomes_a_picture_in_the_same_message(harness: Harness)
     assert job.delivery_method == "interaction"
     assert {one.get("label") for one in message.controls()} >= {"Re-roll", "Details", "Delete"}
     assert len(harness.playground.world.messages_in("imagine")) == 1
-    assert harness.observer.tracked == 0
+    assert harness.observer.tracked_count == 0
 
 
 async def test_progress_and_finished_rows_are_seen_while_it_runs(harness: Harness) -> None:
     end = harness.backend.hold("row-done row=2")
 
     asked = await harness.imagine("a lighthouse")
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     message = await harness.shows(asked, "ready")
 
     def pictured(_: object) -> bool:
@@ -76,15 +76,15 @@ async def test_whoever_waits_sees_their_place_and_sees_it_change(harness: Harnes
 async def test_a_row_that_fails_is_named_and_given_back(harness: Harness) -> None:
     message = await harness.result("it breaks")
 
-    assert "Row 2 could not be made; 2 images given back." in message.text
+    assert "Row 2 could not be generated; 2 images refunded." in message.text
 
 
 async def test_a_job_that_fails_says_so_and_can_be_tried_again(harness: Harness) -> None:
     asked = await harness.imagine("hopeless")
-    message = await harness.shows(asked, "That did not work")
+    message = await harness.shows(asked, "Failed")
 
     assert "No row could be made. It" not in message.text
-    assert "4 images given back" in message.text
+    assert "4 images refunded" in message.text
     assert not message.attachments
     again = await harness.member("Ben").press(message, "Try again")
     await again.answered()
@@ -120,19 +120,19 @@ async def test_an_author_cancels_a_running_job(harness: Harness) -> None:
     await harness.member().press(message, "Cancel")
 
     message = await harness.shows(asked, "Cancelled by")
-    assert "2 images given back; 2 images had been painted already" in message.text
+    assert "2 images refunded; 2 images already generated, not refunded" in message.text
     assert (await harness.ended(asked)).state is JobState.CANCELLED
 
 
 async def test_a_stranger_cannot_cancel_and_a_moderator_can(harness: Harness) -> None:
     harness.backend.hold("row-done row=1")
     asked = await harness.imagine("a lighthouse")
-    message = await harness.shows(asked, "Painting")
+    message = await harness.shows(asked, "Generating")
 
     refused = await harness.member("Ben").press(message, "Cancel")
     (said,) = await refused.followed_up()
     assert said.ephemeral
-    assert "Only its author or a moderator" in said.content
+    assert "Only the member who requested this, or a moderator" in said.content
 
     await harness.member("Mo").press(message, "Cancel")
     message = await harness.shows(asked, "Cancelled by a moderator")
@@ -141,7 +141,7 @@ async def test_a_stranger_cannot_cancel_and_a_moderator_can(harness: Harness) ->
 async def test_a_late_progress_edit_never_covers_the_result(harness: Harness) -> None:
     end = harness.backend.hold("row-done row=1")
     asked = await harness.imagine("a lighthouse")
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     slow = harness.playground.world.faults.hold("PATCH", "@original")
     job = await harness.job(asked)
     await harness.lifecycle.apply_event(job, RowProgress(1, 77))
@@ -184,6 +184,6 @@ async def test_an_answer_that_comes_too_late_loses_no_job(harness: Harness) -> N
 
     # Without a card the result comes as a message of its own, and calls its author.
     harness.clock.pass_time(seconds=10)
-    message = await harness.posted("Your picture is ready.")
+    message = await harness.posted("Your images are ready.")
     assert message.mentions == [harness.member().id]
     assert (await harness.ended(asked)).delivery_method == "channel"

@@ -10,7 +10,7 @@ import aiohttp
 import discord
 import pytest
 
-from bot.frontend.response_outcomes import PAUSES, Attempt, Outcome, attempt, insist
+from bot.frontend.response_outcomes import RETRY_DELAYS_S, Attempt, Outcome, attempt, retry_unknown
 
 
 def answer(status: int, code: int = 0) -> discord.HTTPException:
@@ -29,12 +29,12 @@ def answer(status: int, code: int = 0) -> discord.HTTPException:
         (answer(403, 50013), Outcome.REFUSED),
         (answer(404, 10003), Outcome.REFUSED),
         (answer(413), Outcome.REFUSED),
-        (answer(400, 40060), Outcome.ANSWERED),
-        (answer(404, 10062), Outcome.LATE),
-        (answer(404, 10015), Outcome.LATE),
-        (answer(404, 10008), Outcome.LATE),
-        (answer(401, 50027), Outcome.LATE),
-        (answer(401, 1), Outcome.LATE),
+        (answer(400, 40060), Outcome.ALREADY_ANSWERED),
+        (answer(404, 10062), Outcome.EXPIRED),
+        (answer(404, 10015), Outcome.EXPIRED),
+        (answer(404, 10008), Outcome.EXPIRED),
+        (answer(401, 50027), Outcome.EXPIRED),
+        (answer(401, 1), Outcome.EXPIRED),
         (answer(401), Outcome.UNKNOWN),
         (answer(403), Outcome.UNKNOWN),
         (answer(404), Outcome.UNKNOWN),
@@ -80,12 +80,12 @@ async def test_only_what_nobody_knows_is_tried_again_and_not_for_ever() -> None:
     async def fail() -> None:
         raise errors.pop(0)
 
-    assert (await insist(fail, pause)).outcome is Outcome.REFUSED
-    assert pauses == [*PAUSES[:2]]
+    assert (await retry_unknown(fail, pause)).outcome is Outcome.REFUSED
+    assert pauses == [*RETRY_DELAYS_S[:2]]
 
     errors += [answer(500)] * 9
-    assert (await insist(fail, pause)).outcome is Outcome.UNKNOWN
-    assert len(errors) == 9 - 1 - len(PAUSES)
+    assert (await retry_unknown(fail, pause)).outcome is Outcome.UNKNOWN
+    assert len(errors) == 9 - 1 - len(RETRY_DELAYS_S)
 
 
 async def test_an_attempt_that_takes_too_long_is_let_go() -> None:

@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from bot.domain.quota import QuotaRule
 from bot.domain.text import utf16_length
-from bot.frontend.messages import DESCRIPTION, EMBED, FIELD_VALUE
-from bot.frontend.pagination import Listing, Section, page_card, pages_of
+from bot.frontend.listing import Listing, Section, build_page, split_pages
+from bot.frontend.messages import MAX_DESCRIPTION, MAX_EMBED, MAX_FIELD_VALUE
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.settings import Settings
@@ -120,11 +120,11 @@ async def test_the_lists_of_moderators_and_accounts_can_be_read(bot: Bot) -> Non
 def test_every_line_is_on_exactly_one_page_and_every_page_fits(
     top: list[str], field: list[str], number: int
 ) -> None:
-    for lines, most in ((top, DESCRIPTION), (field, FIELD_VALUE)):
-        pages = pages_of([line[:100] for line in lines], most)
+    for lines, most in ((top, MAX_DESCRIPTION), (field, MAX_FIELD_VALUE)):
+        pages = split_pages([line[:100] for line in lines], most)
         assert [line for page in pages for line in page] == [line[:100] for line in lines]
     listing = Listing("T", (Section("", top), Section("F", field)), "head")
-    card = page_card(listing, "name", "about-7", number)
-    assert utf16_length(card.description) <= DESCRIPTION
-    assert all(utf16_length(part.value) <= FIELD_VALUE for part in card.fields)
-    assert card.length <= EMBED
+    card = build_page(listing, "name", "about-7", number)
+    assert utf16_length(card.description) <= MAX_DESCRIPTION
+    assert all(utf16_length(part.value) <= MAX_FIELD_VALUE for part in card.fields)
+    assert card.length <= MAX_EMBED

@@ -13,11 +13,11 @@ from aiohttp.test_utils import TestServer
 
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.frontend.messages import (
-    Archived,
     DeliveryUnconfirmed,
     InteractionExpired,
     MessageNotFound,
     NotPermitted,
+    ThreadArchived,
     map_discord_errors,
 )
 
@@ -82,7 +82,7 @@ ANSWERS: list[tuple[int, int | None, str, type[DeliveryError]]] = [
     (403, 50001, CHANNEL, NotPermitted),
     (403, 50013, CHANNEL, NotPermitted),
     (403, 50007, CHANNEL, NotPermitted),
-    (400, 50083, CHANNEL, Archived),
+    (400, 50083, CHANNEL, ThreadArchived),
     (404, 10003, CHANNEL, MessageNotFound),
     (404, 10008, HOOK, MessageNotFound),
     (404, 0, CHANNEL, MessageNotFound),

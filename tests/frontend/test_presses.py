@@ -15,9 +15,9 @@ import pytest
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
 from bot.domain.request import ChannelRef
-from bot.frontend.component_handlers import OLD, OLD_FORM
+from bot.frontend.component_checks import MESSAGE_NOT_FOUND, UNKNOWN_JOB, WRONG_MESSAGE
+from bot.frontend.component_handlers import OUTDATED_BUTTON, OUTDATED_MODAL
 from bot.frontend.components import ComponentAction
-from bot.frontend.press_checks import FOREIGN, NO_MESSAGE, UNKNOWN_JOB
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import COMPONENT, DEFER, MODAL_SUBMIT, REPLY, Json, Message
@@ -28,7 +28,7 @@ from tests.frontend.application import Bot, running
 from tests.frontend.harness import turns
 from tests.playground.clock import Clock
 
-ELSEWHERE = 4_000_000_000_000_000_000
+OTHER_SERVER = 4_000_000_000_000_000_000
 VERBS = [verb.value for verb in ComponentAction]
 MENUS = {"open", "upscale"}
 
@@ -66,7 +66,7 @@ async def result_of(bot: Bot, prompt: str = "a heron", who: str = "Ada") -> tupl
 
 
 async def accepted(bot: Bot, place: ChannelRef) -> Job:
-    """A job of Ada's that was asked for somewhere else, and is finished as far as anyone knows."""
+    """Return a finished job of Ada's that was requested in ``place``."""
     _, here = await result_of(bot)
     member = Actor(bot.member().id, "Ada")
     bot.clock.pass_time(seconds=60)
@@ -138,7 +138,7 @@ def custom_id_for(verb: str, job_id: str, message_id: int = 1) -> tuple[str, str
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_job_of_another_server_is_not_known_here(bot: Bot, verb: str, who: str) -> None:
     """Neither to its own author nor to a moderator of this server."""
-    job = await accepted(bot, ChannelRef(ELSEWHERE, ELSEWHERE + 1))
+    job = await accepted(bot, ChannelRef(OTHER_SERVER, OTHER_SERVER + 1))
     message, _ = await result_of_first(bot)
     before = await jobs_of_all(bot)
     custom_id, value = custom_id_for(verb, job.id, message.id)
@@ -169,7 +169,7 @@ async def test_a_control_on_the_message_of_another_job_does_nothing(
 
     pressed = await press(bot, message, custom_id, value=value, carried=carried)
 
-    assert await said_to(bot, pressed) == FOREIGN
+    assert await said_to(bot, pressed) == WRONG_MESSAGE
     assert await jobs_of_all(bot) == before
     assert {message.id, other.id} <= set(bot.playground.world.messages)
 
@@ -191,9 +191,9 @@ async def test_only_a_message_of_the_job_is_removed(bot: Bot, whose: str) -> Non
     pressed = await press(bot, confirming, f"gb:remove:{job.id}:{wanted}")
 
     if whose == "nobody's":
-        await bot.playground.until(lambda _: confirming.content == "It was gone already.")
+        await bot.playground.until(lambda _: confirming.content == "It was already deleted.")
     else:
-        assert await said_to(bot, pressed) == NO_MESSAGE
+        assert await said_to(bot, pressed) == MESSAGE_NOT_FOUND
         assert wanted in bot.playground.world.messages
     assert {message.id, other.id} <= set(bot.playground.world.messages)
 
@@ -203,7 +203,7 @@ async def test_what_show_brought_out_is_removed_like_the_result(bot: Bot) -> Non
     shown = await bot.ask("show", channel="gallery", id=job.id)
     asked = await (await bot.member().press(shown, "Delete")).answered()
 
-    await bot.member().press(asked, "Delete for good")
+    await bot.member().press(asked, "Delete permanently")
 
     await bot.playground.until(lambda _: asked.content == "Deleted.")
     assert shown.id not in bot.playground.world.messages
@@ -224,7 +224,7 @@ IDS = {
     "a third number": "gb:open:{job}:1:1:1",
     "another version": "gb2:details:{job}",
     "a line break": "gb:details:{job}\n",
-    "somebody else's": "somebody:else",
+    "belongs to another member": "somebody:else",
     "history of another version": "gb-history:sideways",
     "history before a number": "gb-history:before:123",
     "a page of no list": "gb-page:nothing::1",
@@ -244,7 +244,7 @@ async def test_a_custom_id_that_nobody_knows_gets_a_sentence(
 
     pressed = await press(bot, message, IDS[name].format(job=job.id), carried=carried)
 
-    assert await said_to(bot, pressed) == (OLD if carried else FOREIGN)
+    assert await said_to(bot, pressed) == (OUTDATED_BUTTON if carried else WRONG_MESSAGE)
     assert await jobs_of_all(bot) == before
 
 
@@ -264,7 +264,7 @@ async def test_a_choice_that_no_menu_offers_gets_a_sentence(bot: Bot, value: str
 async def test_a_form_that_does_not_belong_makes_nothing(
     bot: Bot, custom_id: str, place: str
 ) -> None:
-    job = await accepted(bot, ChannelRef(ELSEWHERE, ELSEWHERE + 1))
+    job = await accepted(bot, ChannelRef(OTHER_SERVER, OTHER_SERVER + 1))
     message, here = await result_of_first(bot)
     if place == "here":
         job = replace(here, id="a" * 16)
@@ -282,7 +282,7 @@ async def test_a_form_that_does_not_belong_makes_nothing(
 
     handed = bot.member()._invocation(interaction)
     known = custom_id == "gb:edit:{job}"
-    assert await said_to(bot, handed) == (UNKNOWN_JOB if known else OLD_FORM)
+    assert await said_to(bot, handed) == (UNKNOWN_JOB if known else OUTDATED_MODAL)
     assert await jobs_of_all(bot) == before
 
 
@@ -314,7 +314,7 @@ async def test_a_result_in_a_direct_message_is_pressed_by_its_author_alone(
     else:
         expected = {
             "open": "Row 1, image 1",
-            "delete": "Delete this picture",
+            "delete": "Delete this result",
             "details": "",
             "retry": "did not fail",
         }[verb]
@@ -347,18 +347,18 @@ async def test_ids_that_cannot_be_are_answered_in_words(
 
 
 async def test_ids_of_other_servers_are_nobodys_business_here(bot: Bot) -> None:
-    job = await accepted(bot, ChannelRef(ELSEWHERE, ELSEWHERE + 1))
+    job = await accepted(bot, ChannelRef(OTHER_SERVER, OTHER_SERVER + 1))
 
     for command, option in (("show", "id"), ("cancel", "what")):
         options: dict[str, Any] = {option: job.id}
         asked = await bot.ask(command, who="Mo", **options)
         assert "There is no job" in asked.content
     own = await bot.ask("show", id=job.id)
-    assert "asked for somewhere else" in own.content
+    assert "requested on another server" in own.content
     offered = await bot.member().autocomplete("imagine", "show", "id", job.id[:12])
     assert job.id not in [choice["value"] for choice in offered]
     direct = await shown_in_direct_message(bot, job)
-    assert "As it is at this moment" in direct.content
+    assert "Current state" in direct.content
     stopped = await bot.ask("cancel", what=job.id)
     assert "cancelled" in stopped.content
 

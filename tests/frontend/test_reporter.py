@@ -12,7 +12,7 @@ import pytest
 from bot.domain.events import CancelRequested, RowProgress
 from bot.domain.job import JobState
 from bot.domain.request import ChannelRef
-from bot.frontend.status_updater import EditSchedule
+from bot.frontend.edit_schedule import EditSchedule
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.services.queue import Actor, JobQueue, QueuePosition
@@ -28,7 +28,7 @@ async def test_a_deleted_card_is_given_up_with_one_line_in_the_log(
     async with open_harness(playground, tmp_path, clock) as harness:
         harness.backend.hold("row-done row=1")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Painting")
+        card = await harness.shows(asked, "Generating")
         playground.world.delete_message(card)
         job = await harness.job(asked)
         with caplog.at_level(logging.INFO, "bot.frontend.status_updater"):
@@ -65,7 +65,7 @@ async def test_an_end_is_written_again_until_discord_takes_it(
     async with open_harness(playground, tmp_path, clock, hurry=True) as harness:
         harness.backend.hold("done ok=")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Painting")
+        card = await harness.shows(asked, "Generating")
         fault = playground.world.faults.answer("PATCH", "@original", 400, times=5)
 
         await harness.member().press(card, "Cancel")
@@ -80,7 +80,7 @@ async def test_an_end_that_discord_never_takes_is_given_up(
     async with open_harness(playground, tmp_path, clock, hurry=True) as harness:
         harness.backend.hold("done ok=")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Painting")
+        card = await harness.shows(asked, "Generating")
         playground.world.faults.answer("PATCH", "@original", 400, times=1000)
 
         await harness.member().press(card, "Cancel")
@@ -98,8 +98,8 @@ async def test_after_a_restart_every_card_goes_on(
         running = await harness.imagine("first", "Ada")
         clock.pass_time(seconds=1)
         waiting = await harness.imagine("second", "Ada")
-        await harness.shows(running, "Painting")
-        await harness.shows(waiting, "Next in the queue")
+        await harness.shows(running, "Generating")
+        await harness.shows(waiting, "Next in line")
 
     async with open_harness(playground, tmp_path, clock) as harness:
         end = harness.backend.hold("done ok=")
@@ -122,7 +122,7 @@ async def test_an_end_that_was_not_written_before_a_crash_is_written_after_it(
     async with open_harness(playground, tmp_path, clock) as harness:
         end = harness.backend.hold("done ok=")
         asked = await harness.imagine("hopeless")
-        await harness.shows(asked, "Painting")
+        await harness.shows(asked, "Generating")
         clock.pass_time(seconds=5)
         writing = playground.world.faults.hold("PATCH", "@original")
         end.set()
@@ -132,7 +132,7 @@ async def test_an_end_that_was_not_written_before_a_crash_is_written_after_it(
     playground.world.faults.clear()
     async with open_harness(playground, tmp_path, clock) as harness:
         await harness.observer.resume()
-        await harness.shows(asked, "That did not work")
+        await harness.shows(asked, "Failed")
         await harness.forgotten()
         # And not once more after the next restart.
         assert await harness.messages.stale_status_messages("interaction") == ()
@@ -141,7 +141,9 @@ async def test_an_end_that_was_not_written_before_a_crash_is_written_after_it(
 async def test_cards_are_written_at_a_humane_pace(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
-    async with open_harness(playground, tmp_path, clock, pace=EditSchedule(every=60.0)) as harness:
+    async with open_harness(
+        playground, tmp_path, clock, pace=EditSchedule(min_interval_s=60.0)
+    ) as harness:
         harness.backend.hold("row-done row=1")
         asked = await harness.imagine("a lighthouse")
         await playground.requested("PATCH", "@original")
@@ -170,7 +172,7 @@ async def test_jobs_without_a_channel_are_not_followed(
 
         await harness.observer.on_event(stray, RowProgress(1, 1))
 
-        assert harness.observer.tracked == 0
+        assert harness.observer.tracked_count == 0
 
 
 async def test_who_waits_is_told_when_the_machines_go_away_and_come_back(
@@ -205,7 +207,7 @@ async def test_a_line_that_cannot_be_read_stops_nothing(
         harness.client.context = replace(whole, queue=_Blind())
         harness.observer.refresh_queue()
         async for _ in turns():
-            if "the line cannot be read" in caplog.text:
+            if "the queue cannot be read" in caplog.text:
                 break
         harness.client.context = whole
 
@@ -247,14 +249,14 @@ async def test_an_estimate_on_a_card_is_never_in_the_past(
 
         measured = harness.backend.hold("done ok=")
         first = await harness.imagine("a measured fox")
-        await harness.shows(first, "Painting")
+        await harness.shows(first, "Generating")
         clock.pass_time(seconds=60)
         measured.set()
         await harness.ended(first)
 
         harness.backend.hold("done ok=")
         running = await harness.imagine("a slow fox")
-        await harness.shows(running, "Painting")
+        await harness.shows(running, "Generating")
         second = await harness.imagine("a patient fox")
         start = clock().timestamp()
         clock.pass_time(seconds=1)
@@ -266,6 +268,8 @@ async def test_an_estimate_on_a_card_is_never_in_the_past(
             clock.pass_time(seconds=passed)
             for asked in (running, second, third):
                 await holds(asked, "**")
-        await holds(second, "It should start at any moment; what runs now takes longer than usual.")
+        await holds(
+            second, "It should start at any moment; the running jobs take longer than usual."
+        )
         await holds(third, "It should start <t:")
         assert promised(third) == [clock().timestamp() + 60]

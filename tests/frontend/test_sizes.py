@@ -18,7 +18,7 @@ from bot.frontend.components import Link
 from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
 from bot.frontend.messages import TooLarge
 from bot.frontend.responses import INTERNAL_ERROR_MESSAGE
-from bot.frontend.upload_limits import MIB, STEPS, SizeLimits, upload_within_limit
+from bot.frontend.upload_limits import MIB, SIZE_STEPS, SizeLimits, upload_within_limit
 from bot.playground.rest.faults import FOREVER, Faults
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
@@ -55,7 +55,7 @@ def noise(env: Mapping[str, str], name: str) -> bytes:
 
 @pytest.fixture(autouse=True)
 def heavy_pictures(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("bot.backends.scripted.picture", noise)
+    monkeypatch.setattr("bot.backends.scripted.synthetic_image", noise)
 
 
 def big(rows: str, **more: object) -> dict[str, object]:
@@ -97,7 +97,7 @@ async def late(harness: Harness, fault: Fault, method: str) -> Message:
     """A result that comes after the token has died, so that the bot posts by its own right."""
     end = harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse")
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     fault(harness.playground.world.faults, r"/messages(/\d+)?$")
     harness.clock.pass_time(minutes=15)
     end.set()
@@ -196,7 +196,7 @@ async def test_a_place_that_takes_no_file_gets_links_where_there_are_any(
         assert (await harness.ended(asked)).delivery_method == INTERACTION
 
         assert not message.attachments
-        assert "Discord does not take the grid here" in message.text
+        assert "The grid is too large for Discord here" in message.text
         assert "https://example.org/row-01.png" in str(message.components)
 
 
@@ -214,7 +214,7 @@ async def test_an_image_that_no_size_fits_is_answered_in_words(harness: Harness)
 
     def said(_: object) -> bool:
         message = press.response
-        return message is not None and "Discord does not take this picture here." in message.text
+        return message is not None and "Discord does not accept this image here." in message.text
 
     await harness.playground.until(said)
 
@@ -257,7 +257,7 @@ async def test_show_never_ends_in_an_apology(bot: Bot, over: int | None) -> None
         (25 * MIB, 30 * MIB, [25 * MIB]),
         (25 * MIB, 9 * MIB, [25 * MIB, 10 * MIB, 8 * MIB]),
         (10 * MIB, MIB, [10 * MIB, 8 * MIB, 4 * MIB, 2 * MIB, MIB]),
-        (10 * MIB, 0, [10 * MIB, *STEPS[1:]]),
+        (10 * MIB, 0, [10 * MIB, *SIZE_STEPS[1:]]),
         (100, 50, [100, 50]),
         (100, 0, [100, 50]),
     ],

@@ -30,9 +30,9 @@ async def test_whoever_asks_once_behind_a_flood_of_200_starts_at_most_second(
         running = harness.recorder.hold(JobState.RUNNING)
         await flood(harness)
         line = await harness.ask("queue", "Ben")
-        assert f"{REQUESTS - 1} waiting, 1 under way" in line.text
+        assert f"{REQUESTS - 1} waiting, 1 running" in line.text
         once = await harness.imagine("only this one", "Ben")
-        assert "Next in the queue" in (await harness.shows(once, "In line")).text
+        assert "Next in line" in (await harness.shows(once, "Queued")).text
         before = len(harness.recorder.starts)
         running.set()
         job = await harness.ended(once)
@@ -41,7 +41,7 @@ async def test_whoever_asks_once_behind_a_flood_of_200_starts_at_most_second(
         # What is left is stopped, so that no image stays reserved.
         harness.service.engine.scheduler.drain()
         stopped = await harness.ask("cancel", "Ada", what="all")
-        assert "cancelled, 1 image given back." in stopped.content
+        assert "cancelled, 1 image refunded." in stopped.content
         await harness.service.engine.scheduler.idle()
         states = {job.state for job in await harness.jobs()}
         assert states <= {JobState.FINISHED, JobState.CANCELLED}

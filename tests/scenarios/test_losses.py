@@ -119,7 +119,7 @@ async def test_a_result_that_nobody_takes_is_kept_for_history_and_show(
     assert "the result is kept: the author finds it with /history" in journal.text
     card = await painted.harness.shows(painted.asked, "could not be posted")
     assert f"/show {job.id[:8]}" in card.text
-    assert "4 images, kept for you" in (await painted.harness.ask("history")).text
+    assert "4 images, stored for you" in (await painted.harness.ask("history")).text
     await expect_shown(painted.harness, job, "Ada")
 
 
@@ -134,7 +134,7 @@ async def test_the_picture_of_a_member_who_left_is_kept(painted: Painted, journa
     assert "delivery by direct failed: Discord says 50007" in journal.text
     await expect_shown(painted.harness, job, "Mo")
     painted.world.members[left.id] = left
-    assert "kept for you" in (await painted.harness.ask("history")).text
+    assert "stored for you" in (await painted.harness.ask("history")).text
     await expect_shown(painted.harness, job, "Ada", channel=painted.world.direct_channel(left).id)
 
 

@@ -129,8 +129,8 @@ async def test_the_prompt_is_shown_letter_for_letter_in_line_while_painting_and_
     gate = harness.recorder.hold(JobState.RUNNING)
     first = await harness.imagine(tricks, negative=tricks)
     second = await harness.imagine(tricks)
-    await harness.shows(second, "In line")
-    await harness.shows(first, "Painting")
+    await harness.shows(second, "Queued")
+    await harness.shows(first, "Generating")
     await harness.ask("queue", "Ada", channel="imagine")
     gate.set()
     for asked in (first, second):
@@ -191,7 +191,7 @@ async def test_so_do_the_cards_of_jobs_that_ended_badly(
             said = await harness.ask("cancel", what=(await harness.job(asked)).id)
             assert WORDS in said.content or "stopped" in said.content
         await harness.ended(asked)
-        wanted = {"failed": "did not work", "cancelled": "Cancelled by", "partial": "Incomplete"}
+        wanted = {"failed": "Failed", "cancelled": "Cancelled by", "partial": "Incomplete"}
         await harness.shows(asked, wanted[ending])
         expect_tame(harness)
 

@@ -79,7 +79,7 @@ async def test_a_double_click_makes_one_job(
     async with open_bot(backend=replaying(play)) as harness:
         asked = await harness.imagine()
         await harness.ended(asked)
-        card = await harness.shows(asked, "That did not work" if failing else "Done")
+        card = await harness.shows(asked, "Failed" if failing else "Done")
         harness.clock.pass_time(seconds=5)
         first = await harness.member().press(card, button)
         harness.clock.pass_time(milliseconds=180)

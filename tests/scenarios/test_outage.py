@@ -21,7 +21,7 @@ async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_los
     async with open_bot(queue={"running": 1}) as harness:
         turn = harness.recorder.hold(JobState.SUBMITTING)
         handed_over = await harness.imagine("handed over", "Ada")
-        await harness.shows(handed_over, "being handed to the machines")
+        await harness.shows(handed_over, "being submitted")
         waiting = await harness.imagine("waiting", "Ben")
         harness.backend.faults.unavailable = LONG
         turn.set()
@@ -29,7 +29,7 @@ async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_los
             await harness.shows(card, BACKEND_UNAVAILABLE_NOTICE)
         # Requests are still taken, and say it from the start.
         later = await harness.imagine("later", "Mo")
-        assert BACKEND_UNAVAILABLE_NOTICE in (await harness.shows(later, "In line")).text
+        assert BACKEND_UNAVAILABLE_NOTICE in (await harness.shows(later, "Queued")).text
         assert BACKEND_UNAVAILABLE_NOTICE.rstrip(".") in (await harness.ask("queue", "Mo")).text
         assert harness.backend.submitted == []
 
@@ -50,14 +50,14 @@ async def test_a_card_that_paints_says_so_too_while_the_machines_are_away(
     play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
     async with open_bot(backend=replaying(play, speed=1)) as harness:
         painting = await harness.imagine("painting", "Ada")
-        await harness.shows(painting, "Painting")
+        await harness.shows(painting, "Generating")
         harness.backend.faults.unavailable = LONG
         handed_over = await harness.imagine("handed over", "Ben")
         for asked in (painting, handed_over):
             await harness.shows(asked, BACKEND_UNAVAILABLE_NOTICE)
-        assert "Painting" in (await harness.shows(painting, BACKEND_UNAVAILABLE_NOTICE)).text
+        assert "Generating" in (await harness.shows(painting, BACKEND_UNAVAILABLE_NOTICE)).text
         harness.backend.faults.unavailable = 0
-        await harness.shows(handed_over, "Painting")
+        await harness.shows(handed_over, "Generating")
         await harness.playground.until(
             lambda _: (
                 painting.response is not None
@@ -87,9 +87,9 @@ async def test_a_job_may_be_cancelled_while_the_machines_are_away(
             assert asked.response is not None
             press = await harness.member(who).press(asked.response, "Cancel")
             await press.acked()
-        await harness.shows(second, "4 images given back")
+        await harness.shows(second, "4 images refunded")
         harness.backend.faults.unavailable = 0
-        await harness.shows(first, "4 images given back")
+        await harness.shows(first, "4 images refunded")
         assert harness.backend.submitted == []
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from bot.domain.job import JobState
-from bot.frontend.status_updater import EVERY
+from bot.frontend.edit_schedule import MIN_EDIT_INTERVAL_S
 from tests.scenarios.conftest import Opener
 from tests.scenarios.harness import Harness, replaying
 from tests.scenarios.scenarios import write_play
@@ -28,7 +28,7 @@ async def test_a_job_of_twenty_beats_costs_a_handful_of_edits(
         job = await harness.ended(asked)
         assert job.state is JobState.FINISHED
         # One at once, one for each interval that passed, and the result.
-        assert 2 <= edits(harness) <= 2 + SECONDS // EVERY + 1
+        assert 2 <= edits(harness) <= 2 + SECONDS // MIN_EDIT_INTERVAL_S + 1
 
 
 async def test_rate_limited_edits_still_end_in_the_result(open_bot: Opener, tmp_path: Path) -> None:

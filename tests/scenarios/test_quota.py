@@ -29,13 +29,13 @@ async def test_a_partial_result_costs_only_what_was_delivered(
     async with open_bot(backend=replaying(play)) as harness:
         asked = await harness.imagine()
         job = await harness.ended(asked)
-        card = await harness.shows(asked, "Row 2 could not be made; 2 images given back.")
+        card = await harness.shows(asked, "Row 2 could not be generated; 2 images refunded.")
         assert job.fetched_rows == (1,)
         assert card in harness.results(job)
         assert "2 of 120 images used" in await used(harness)
         history = await told(harness)
         assert f"−4 for `{job.id[:8]}`" in history
-        assert f"`{job.id[:8]}` made 2 images" in history
+        assert f"`{job.id[:8]}` generated 2 images" in history
 
 
 async def test_a_row_that_is_lost_on_its_way_is_given_back(
@@ -57,10 +57,10 @@ async def test_a_failed_job_costs_nothing(
     async with open_bot(backend=replaying(play)) as harness:
         asked = await harness.imagine()
         job = await harness.ended(asked)
-        await harness.shows(asked, "It cost nothing: 4 images given back.")
+        await harness.shows(asked, "It cost nothing: 4 images refunded.")
         assert job.state is JobState.FAILED
         assert "0 of 120 images used" in await used(harness)
-        assert f"+4 given back for `{job.id[:8]}`" in await told(harness)
+        assert f"+4 refunded for `{job.id[:8]}`" in await told(harness)
 
 
 async def test_a_request_that_the_machines_refuse_costs_nothing(
@@ -70,7 +70,7 @@ async def test_a_request_that_the_machines_refuse_costs_nothing(
     harness.backend.faults.reject = "no such account"
     asked = await harness.imagine()
     job = await harness.ended(asked)
-    card = await harness.shows(asked, "It cost nothing: 4 images given back.")
+    card = await harness.shows(asked, "It cost nothing: 4 images refunded.")
     assert job.state is JobState.FAILED
     assert "no such account" not in card.text
     assert "0 of 120 images used" in await used(harness)
@@ -88,12 +88,12 @@ async def test_a_job_cancelled_in_line_costs_nothing_and_one_cancelled_halfway_i
             assert asked.response is not None
             await harness.member().press(asked.response, "Cancel")
         await harness.shows(waiting, "Cancelled by")
-        await harness.shows(halfway, "2 images given back; 2 images had been painted already")
+        await harness.shows(halfway, "2 images refunded; 2 images already generated, not refunded")
         assert "2 of 120 images used" in await used(harness)
         jobs = [await harness.ended(one) for one in (waiting, halfway)]
         history = await told(harness)
-        assert f"+4 given back for `{jobs[0].id[:8]}`" in history
-        assert f"`{jobs[1].id[:8]}` made 2 images" in history
+        assert f"+4 refunded for `{jobs[0].id[:8]}`" in history
+        assert f"`{jobs[1].id[:8]}` generated 2 images" in history
 
 
 async def test_a_result_that_was_kept_is_charged_since_it_can_be_had(harness: Harness) -> None:

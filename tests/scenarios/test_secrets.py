@@ -13,7 +13,7 @@ async def test_no_repr_of_what_is_passed_around_shows_a_token(harness: Harness) 
     gate = harness.recorder.hold(JobState.RUNNING)
     asked = await harness.imagine()
     job = await harness.reached(asked, JobState.RUNNING)
-    await harness.shows(asked, "Painting")
+    await harness.shows(asked, "Generating")
     post = await harness.service.client.context.messages.status_message(job.id)
     settings = harness.service.engine.settings
     assert post is not None
@@ -62,7 +62,7 @@ async def test_a_command_that_breaks_tells_the_member_a_number_and_the_log_no_to
     broken = await harness.member().slash("random", "quota")
     journal.expect(f"interaction {broken.id} failed")
     answer = await broken.answered()
-    assert f"tell a moderator the number {broken.id}" in answer.text
+    assert f"give a moderator this number: {broken.id}" in answer.text
     assert "Traceback" in journal.text
 
 

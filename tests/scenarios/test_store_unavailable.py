@@ -122,7 +122,7 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
     play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
     async with open_bot(backend=replaying(play, speed=1), metrics=METRICS) as harness:
         painting = await harness.imagine("painting", "Ada")
-        card = await harness.shows(painting, "Painting")
+        card = await harness.shows(painting, "Generating")
         ada, ben, mo = (harness.member(name) for name in ("Ada", "Ben", "Mo"))
         begin = asyncio.get_running_loop().time()
 
@@ -170,7 +170,7 @@ async def test_cards_and_the_queue_say_it_while_it_lasts(
     sections = {"backend": replaying(play, speed=1), "queue": {"running": 1}, "metrics": METRICS}
     async with open_bot(**sections) as harness:
         painting = await harness.imagine("painting", "Ada")
-        await harness.shows(painting, "Painting")
+        await harness.shows(painting, "Generating")
         waiting = await harness.imagine("waiting", "Ben")
         job = await harness.job(waiting)
         while (

@@ -32,7 +32,7 @@ async def test_tokens_that_live_5_s_and_jobs_that_take_20_s_lose_no_result(
             (result,) = harness.results(job)
             assert job.delivery_method == CHANNEL
             assert harness.called(result) == [job.request.author.id]
-            card = await harness.shows(one, "Go to the picture")
+            card = await harness.shows(one, "Go to the images")
             assert str(result.id) in card.text
             assert not card.attachments
 
@@ -46,7 +46,7 @@ async def test_the_bots_own_clock_saves_it_from_trying_a_dead_token(harness: Har
     job = await harness.ended(asked)
     assert job.delivery_method == CHANNEL
     assert len(harness.results(job)) == 1
-    await harness.shows(asked, "Go to the picture")
+    await harness.shows(asked, "Go to the images")
     assert [call.path for call in harness.playground.requests if call.status == 401] == []
 
 

@@ -1,12 +1,10 @@
-"""``/history``: the member's own jobs, page by page, and a menu that brings one out again.
+"""``/history``: the member's jobs, page by page, and a select that shows one again.
 
-Pages are found by the id of the last job shown, which the button carries; so they turn after a
-restart too, and nothing is remembered for them.
+A page is found by the last job id before it, which the custom id holds.
 """
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
 from typing import Any, Final
 
@@ -21,8 +19,8 @@ from bot.frontend.embeds import GREY
 from bot.frontend.formatting import escape_user_text, jump_link, pluralize, short_id, timestamp
 from bot.frontend.job_lookup import find_job
 from bot.frontend.messages import (
-    DESCRIPTION,
-    OPTION_TEXT,
+    MAX_DESCRIPTION,
+    MAX_OPTION_TEXT,
     ActionRow,
     ButtonSpec,
     MessageContent,
@@ -31,115 +29,86 @@ from bot.frontend.messages import (
 )
 from bot.frontend.permissions import actor_of
 from bot.frontend.quota_embeds import bullet_list
-from bot.frontend.responses import send_ephemeral, turn_to, with_error_response
+from bot.frontend.responses import PersistentComponent, send_ephemeral, update_message
 
-PAGE: Final = 8
-_PROMPT: Final = 120
+PAGE_SIZE: Final = 8
+_MAX_PROMPT: Final = 120
 
 
 class HistoryPageButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"gb-history:(?:newest|before:(?P<before>[a-z2-7]{16}))",
+    PersistentComponent, template=r"gb-history:(?:newest|before:(?P<before>[a-z2-7]{16}))"
 ):
-    """Turns to the page before a job, or to the newest."""
+    """Shows the page before a job, or the newest."""
 
-    def __init__(self, item: discord.ui.Button[discord.ui.View], before: str | None) -> None:
-        super().__init__(item)
-        self._before = before
-
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],
-        item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> HistoryPageButton:
-        """The button as it was pressed."""
-        assert isinstance(item, discord.ui.Button)
-        return cls(item, match["before"])
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Put the other page in the place of this one."""
-        await with_error_response(interaction, self._turn)
-
-    async def _turn(self, interaction: discord.Interaction[Any]) -> None:
-        await turn_to(interaction, await page(get_context(interaction), interaction, self._before))
+    async def handle(self, interaction: discord.Interaction[Any]) -> None:
+        """Replace this page by the other one."""
+        page = await build_page(get_context(interaction), interaction, self.match["before"])
+        await update_message(interaction, page)
 
 
-class Choose(
-    discord.ui.DynamicItem[discord.ui.Select[discord.ui.View]], template=r"gb-history:show"
-):
-    """Brings the chosen job out again."""
+class HistorySelect(PersistentComponent, template=r"gb-history:show"):
+    """Shows the selected job again."""
 
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],
-        item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> Choose:
-        """The menu as it was used."""
-        assert isinstance(item, discord.ui.Select)
-        return cls(item)
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Show the job, if it is still the member's to show."""
-        await with_error_response(interaction, self._show)
-
-    async def _show(self, interaction: discord.Interaction[Any]) -> None:
+    async def handle(self, interaction: discord.Interaction[Any]) -> None:
+        """Show the selected job, if the member may access it."""
+        assert isinstance(self.item, discord.ui.Select)
         context = get_context(interaction)
         member = actor_of(interaction, context.moderator_role)
-        chosen = next(iter(self.item.values), "")
-        job = await find_job(context, chosen, member, interaction.guild_id)
+        selected = next(iter(self.item.values), "")
+        job = await find_job(context, selected, member, interaction.guild_id)
         await show_result(interaction, context, job)
 
 
-ITEMS: Final = (HistoryPageButton, Choose)
+ITEMS: Final = (HistoryPageButton, HistorySelect)
 
 
 def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
-    """The command."""
+    """Return the command."""
 
-    @app_commands.command(name="history", description="Your earlier pictures and where they are")
+    @app_commands.command(
+        name="history", description="Your earlier requests, with links to the results"
+    )
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def history(interaction: discord.Interaction[discord.Client]) -> None:
-        await send_ephemeral(interaction, "", card=await page(context, interaction, None))
+        await send_ephemeral(interaction, "", embed=await build_page(context, interaction, None))
 
     return history
 
 
-async def page(
+async def build_page(
     context: BotContext, interaction: discord.Interaction[Any], before: str | None
 ) -> MessageContent:
-    """The member's jobs before a certain one, the newest first: here, or (in a DM) everywhere."""
+    """Return the member's jobs before ``before``, newest first: of this server or, in a DM, all."""
     jobs = await context.queue.jobs.history(
-        interaction.user.id, interaction.guild_id, PAGE + 1, before
+        interaction.user.id, interaction.guild_id, PAGE_SIZE + 1, before
     )
-    shown, more = jobs[:PAGE], len(jobs) > PAGE
+    shown, more = jobs[:PAGE_SIZE], len(jobs) > PAGE_SIZE
     where = "on this server" if interaction.guild_id is not None else "anywhere"
-    none = f"Nothing older {where}." if before else f"You have made nothing {where} yet: /imagine."
+    none = (
+        f"Nothing older {where}."
+        if before
+        else f"You have no requests {where} yet. Start with /imagine."
+    )
     return MessageContent(
         title="Your history",
-        description=bullet_list((line(job) for job in shown), DESCRIPTION, none),
+        description=bullet_list((format_job(job) for job in shown), MAX_DESCRIPTION, none),
         colour=GREY,
         controls=_controls(shown, before, more),
     )
 
 
-def line(job: Job) -> str:
-    """A job in one line, with the way to its result."""
-    made = f"{timestamp(job.created_at)} `{short_id(job.id)}` {escape_user_text(job.request.prompt, _PROMPT)}"
-    return f"{made}: {_end(job)}"
+def format_job(job: Job) -> str:
+    """Return a job in one line, with a link to its result."""
+    prompt = escape_user_text(job.request.prompt, _MAX_PROMPT)
+    return f"{timestamp(job.created_at)} `{short_id(job.id)}` {prompt}: {_format_outcome(job)}"
 
 
-def _end(job: Job) -> str:
+def _format_outcome(job: Job) -> str:
     if job.state is not JobState.FINISHED:
-        return "not ended yet" if not job.state.terminal else str(job.state)
+        return "not finished yet" if not job.state.terminal else str(job.state)
     images = pluralize(len(job.fetched_rows) * job.request.samples, "image")
     if job.result is None:
-        return f"{images}, kept for you"
+        return f"{images}, stored for you"
     guild = 0 if job.delivery_method == "direct" else job.request.place.guild_id
     link = jump_link(guild, job.result.channel_id, job.result.message_id)
     return f"[{images}]({link})"
@@ -150,11 +119,12 @@ def _controls(shown: Sequence[Job], before: str | None, more: bool) -> tuple[Act
     if shown:
         options = tuple(
             SelectOption(
-                truncate_utf16(f"{short_id(job.id)} · {job.request.prompt}", OPTION_TEXT), job.id
+                truncate_utf16(f"{short_id(job.id)} · {job.request.prompt}", MAX_OPTION_TEXT),
+                job.id,
             )
             for job in shown
         )
-        rows.append((SelectSpec("gb-history:show", "Bring one out again, here …", options),))
+        rows.append((SelectSpec("gb-history:show", "Show one of them here …", options),))
     turns = []
     if before is not None:
         turns.append(ButtonSpec("Newest", "gb-history:newest"))

@@ -1,8 +1,7 @@
-"""``/privacy``: what is kept of a member, and a button that has it forgotten, asked twice."""
+"""``/privacy``: stored data of the member, and a button to erase it, with confirmation."""
 
 from __future__ import annotations
 
-import re
 from typing import Any, Final
 
 import discord
@@ -14,121 +13,105 @@ from bot.frontend.embeds import BLUE, GREEN, RED
 from bot.frontend.formatting import pluralize
 from bot.frontend.messages import ActionRow, ButtonSpec, MessageContent
 from bot.frontend.permissions import actor_of
-from bot.frontend.responses import defer, send_ephemeral, turn_to, with_error_response
+from bot.frontend.responses import PersistentComponent, defer, send_ephemeral, update_message
 from bot.services.privacy import StoredDataReport
 
 _ASK: Final[ActionRow] = (ButtonSpec("Erase my data", "gb-privacy:ask", style="danger"),)
-_SURE: Final[ActionRow] = (
+_CONFIRM: Final[ActionRow] = (
     ButtonSpec("Yes, erase it", "gb-privacy:erase", style="danger"),
     ButtonSpec("Keep it", "gb-privacy:keep"),
 )
 
 
-class EraseButton(
-    discord.ui.DynamicItem[discord.ui.Button[discord.ui.View]],
-    template=r"gb-privacy:(?P<verb>ask|erase|keep)",
-):
-    """Asks, erases, or lets it be; it only ever concerns whoever presses."""
+class EraseButton(PersistentComponent, template=r"gb-privacy:(?P<verb>ask|erase|keep)"):
+    """Asks for confirmation, erases, or keeps the data of the member who uses it."""
 
-    def __init__(self, item: discord.ui.Button[discord.ui.View], verb: str) -> None:
-        super().__init__(item)
-        self._verb = verb
-
-    @classmethod
-    async def from_custom_id(
-        cls,
-        interaction: discord.Interaction[Any],
-        item: discord.ui.Item[Any],
-        match: re.Match[str],
-        /,
-    ) -> EraseButton:
-        """The button as it was pressed."""
-        assert isinstance(item, discord.ui.Button)
-        return cls(item, match["verb"])
-
-    async def callback(self, interaction: discord.Interaction[Any]) -> None:
-        """Put the next question, or the outcome, in the place of this message."""
-        await with_error_response(interaction, self._answer)
-
-    async def _answer(self, interaction: discord.Interaction[Any]) -> None:
+    async def handle(self, interaction: discord.Interaction[Any]) -> None:
+        """Replace this message by the confirmation or the outcome."""
         context = get_context(interaction)
         user_id = interaction.user.id
-        if self._verb == "erase":
+        if self.match["verb"] == "erase":
             # Deleting many pictures may take longer than Discord waits.
             await defer(interaction)
             member = actor_of(interaction, context.moderator_role)
             erased = await context.privacy.erase(interaction.guild_id or 0, member)
-            await turn_to(interaction, erased_card(erased, await context.privacy.report(user_id)))
+            await update_message(
+                interaction, erased_embed(erased, await context.privacy.report(user_id))
+            )
             return
-        holdings = await context.privacy.report(user_id)
-        card = holdings_card(holdings)
-        if self._verb == "ask":
-            if holdings.jobs == holdings.unfinished and not holdings.files:
+        stored = await context.privacy.report(user_id)
+        embed = stored_data_embed(stored)
+        if self.match["verb"] == "ask":
+            if stored.jobs == stored.unfinished and not stored.files:
                 raise RequestError(
-                    "There is nothing to erase. What is still waiting or running can be cancelled "
-                    "with /cancel first."
+                    "There is nothing to erase. Cancel waiting or running requests with /cancel "
+                    "first."
                 )
-            card = sure_card(holdings)
-        await turn_to(interaction, card)
+            embed = confirm_erase_embed(stored)
+        await update_message(interaction, embed)
 
 
 ITEMS: Final = (EraseButton,)
 
 
 def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
-    """The command."""
+    """Return the command."""
 
-    @app_commands.command(name="privacy", description="What is kept of you, and how to erase it")
+    @app_commands.command(
+        name="privacy", description="What data is stored about you, and how to erase it"
+    )
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def privacy(interaction: discord.Interaction[discord.Client]) -> None:
-        holdings = await context.privacy.report(interaction.user.id)
-        await send_ephemeral(interaction, "", card=holdings_card(holdings))
+        stored = await context.privacy.report(interaction.user.id)
+        await send_ephemeral(interaction, "", embed=stored_data_embed(stored))
 
     return privacy
 
 
-def holdings_card(holdings: StoredDataReport) -> MessageContent:
-    """What is kept, in plain numbers, and what for."""
-    size = f"{holdings.size / 1_000_000:.1f} MB"
+def stored_data_embed(stored: StoredDataReport) -> MessageContent:
+    """Return what is stored and why."""
+    size = f"{stored.size / 1_000_000:.1f} MB"
     lines = [
-        f"**{pluralize(holdings.jobs, 'request')}** with prompt and settings, for `/history` and for "
-        "the buttons below your pictures.",
-        f"**{pluralize(holdings.files, 'file')}** with pictures and their settings ({size}).",
-        "Times and numbers of images, for your quota; these stay, without your words.",
-        "What moderators did concerning you, which is their record.",
+        f"**{pluralize(stored.jobs, 'request')}** with prompt and settings, for `/history` and "
+        "for the buttons below your images.",
+        f"**{pluralize(stored.files, 'file')}** with images and their settings ({size}).",
+        "Times and numbers of images, for your quota. They are kept, but without your prompts.",
+        "What moderators changed for you. This record is kept.",
     ]
-    if holdings.erased:
-        lines.append(f"{pluralize(holdings.erased, 'request')} erased already.")
-    if holdings.unfinished:
+    if stored.erased:
+        lines.append(f"{pluralize(stored.erased, 'request')} already erased.")
+    if stored.unfinished:
         lines.append(
-            f"{pluralize(holdings.unfinished, 'request')} not ended yet: cancel first what is to go "
-            "as well."
+            f"{pluralize(stored.unfinished, 'request')} not finished yet: cancel it first if you "
+            "want to erase it too."
         )
     lines.append(
-        "Prompts go to the machines that paint, which may keep working files for some days, and "
-        "nowhere else. Messages in Discord are yours to delete with the button below each."
+        "Prompts are sent only to the computers that generate the images. These may keep their "
+        "files for some days. You can delete each message in Discord with the button below it."
     )
     return MessageContent(
         "Your data", "\n".join(f"• {line}" for line in lines), BLUE, controls=(_ASK,)
     )
 
 
-def sure_card(holdings: StoredDataReport) -> MessageContent:
-    """The second question."""
-    ended = holdings.jobs - holdings.unfinished
+def confirm_erase_embed(stored: StoredDataReport) -> MessageContent:
+    """Return the confirmation question."""
+    ended = stored.jobs - stored.unfinished
     return MessageContent(
         "Erase your data?",
-        f"{pluralize(ended, 'request')} and {pluralize(holdings.files, 'file')}, on all servers. Prompts "
-        "and pictures are gone for good, and their buttons stop working. It does not change your "
-        "quota.",
+        f"{pluralize(ended, 'request')} and {pluralize(stored.files, 'file')}, on all servers. "
+        "Prompts and images are erased permanently, and their buttons stop working. "
+        "Your quota does not change.",
         RED,
-        controls=(_SURE,),
+        controls=(_CONFIRM,),
     )
 
 
-def erased_card(erased: int, left: StoredDataReport) -> MessageContent:
-    """What was done, and what is left."""
-    said = f"{pluralize(erased, 'request')} erased, with all pictures kept here."
+def erased_embed(erased: int, left: StoredDataReport) -> MessageContent:
+    """Return what was erased and what is left."""
+    said = f"{pluralize(erased, 'request')} erased, with all stored images."
     if left.unfinished:
-        said += f" {pluralize(left.unfinished, 'request')} not ended yet stayed."
-    return MessageContent("Erased", f"{said} Messages in Discord are yours to delete.", GREEN)
+        said += f" {pluralize(left.unfinished, 'request')} not finished yet: not erased."
+    return MessageContent(
+        "Erased", f"{said} You can delete the messages in Discord yourself.", GREEN
+    )

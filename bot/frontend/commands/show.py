@@ -1,4 +1,4 @@
-"""``/show``: an earlier job's result, brought out again here."""
+"""``/show``: show the result of an earlier job again."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from discord import app_commands
 
 from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.job import Job, JobState
-from bot.frontend.context import BotContext, client_of
+from bot.frontend.component_checks import is_in_scope
+from bot.frontend.context import BotContext, get_client
 from bot.frontend.embeds import QueueInfo, job_message
 from bot.frontend.job_lookup import find_job, job_choices
 from bot.frontend.messages import (
@@ -20,46 +21,45 @@ from bot.frontend.messages import (
     EmbedField,
     MessageContent,
     TooLarge,
-    edit_answer,
+    edit_response,
 )
 from bot.frontend.permissions import actor_of
-from bot.frontend.press_checks import is_here
-from bot.frontend.response_outcomes import PAUSES
+from bot.frontend.response_outcomes import RETRY_DELAYS_S
 from bot.frontend.responses import defer, safe_autocomplete, send_ephemeral
-from bot.frontend.result_files import ResultMessage, post_picture, without_picture
+from bot.frontend.result_files import ResultMessage, build_result_without_image, post_result
 from bot.frontend.submission import interaction_ref
 from bot.services.budget import format_cost
 
 log = logging.getLogger(__name__)
 
-GONE = (
-    "The pictures of this job are not here any more. Its prompt and settings are: press Try again, "
-    "or use /imagine with the same seed."
+IMAGES_GONE = (
+    "The images of this job are no longer stored, but its prompt and settings are. Use Try again, "
+    "or /imagine with the same seed."
 )
 
 
 async def show_result(interaction: discord.Interaction[Any], context: BotContext, job: Job) -> None:
-    """Answer with the job as it is now, and what it cost. Raises RequestError if it is gone."""
+    """Respond with the job as it is now, and its cost. Raises RequestError if it is gone."""
     compute = format_cost(await context.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
         position = await context.queue.position(job)
-        card = job_message(
+        embed = job_message(
             job, context.now(), QueueInfo(position, notice=context.notice(), live=False)
         )
-        await send_ephemeral(interaction, "As it is at this moment:", card=_with(card, compute))
+        await send_ephemeral(interaction, "Current state:", embed=_with_cost(embed, compute))
         return
     grid = context.fetcher.result(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):
-        raise RequestError(GONE)
+        raise RequestError(IMAGES_GONE)
     await defer(interaction, thinking=True, private=False)
 
-    async def post(picture: ResultMessage) -> None:
-        card = _with(picture.card, compute)
-        for pause in (*PAUSES, 0.0):
+    async def post(result: ResultMessage) -> None:
+        embed = _with_cost(result.embed, compute)
+        for pause in (*RETRY_DELAYS_S, 0.0):
             try:
-                await edit_answer(
-                    interaction.client, interaction_ref(interaction), card, uploads=picture.uploads
+                await edit_response(
+                    interaction.client, interaction_ref(interaction), embed, uploads=result.uploads
                 )
                 return
             except DeliveryUnconfirmed as error:
@@ -68,33 +68,33 @@ async def show_result(interaction: discord.Interaction[Any], context: BotContext
                 await context.sleep(pause)
 
     try:
-        await post_picture(client_of(interaction), job, interaction.guild_id or 0, post)
+        await post_result(get_client(interaction), job, interaction.guild_id or 0, post)
     except TooLarge:
-        await post(without_picture(context, job))
+        await post(build_result_without_image(context, job))
     except ArtifactMissing:
         # Only a new message can be private now that everybody has seen "is thinking".
         await interaction.delete_original_response()
-        await interaction.followup.send(GONE, ephemeral=True)
+        await interaction.followup.send(IMAGES_GONE, ephemeral=True)
 
 
-def _with(card: MessageContent, compute: str) -> MessageContent:
-    """The card with what the job cost, where it cost anything."""
+def _with_cost(embed: MessageContent, compute: str) -> MessageContent:
+    """Return the content with the job's cost, if there is one."""
     if not compute:
-        return card
-    return replace(card, fields=(*card.fields, EmbedField("Compute", compute)))
+        return embed
+    return replace(embed, fields=(*embed.fields, EmbedField("Compute", compute)))
 
 
-ELSEWHERE: Final = (
-    "This job was asked for somewhere else, so it is not shown here. Use /show where you asked "
-    "for it, or in a direct message with me."
+OTHER_SERVER: Final = (
+    "This job was requested on another server, so it is not shown here. Use /show on that server, "
+    "or in a direct message to this bot."
 )
 
 
 def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
-    """The command."""
+    """Return the command."""
 
-    @app_commands.command(name="show", description="Bring one of your results out again, here")
-    @app_commands.describe(id="The id at the foot of its card; /history lists yours")
+    @app_commands.command(name="show", description="Show one of your results again, here")
+    @app_commands.describe(id="The id at the bottom of its message; /history lists your jobs")
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def show_job(
         interaction: discord.Interaction[discord.Client],
@@ -102,9 +102,9 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     ) -> None:
         member = actor_of(interaction, context.moderator_role)
         job = await find_job(context, id, member, interaction.guild_id)
-        if not is_here(job, interaction.guild_id, member.id):
+        if not is_in_scope(job, interaction.guild_id, member.id):
             # Its buttons would be refused here, and others would read what was asked for there.
-            raise RequestError(ELSEWHERE)
+            raise RequestError(OTHER_SERVER)
         await show_result(interaction, context, job)
 
     @show_job.autocomplete("id")
