@@ -40,7 +40,6 @@ BROAD_EXCEPTS = {
     "bot/services/redelivery.py::KeptResults._try": "root of one attempt; the others go on",
     "bot/services/supervision.py::keep_running": "root of a task: it is started again",
     "bot/store/writer.py::Writer._commit": "the callers' error is raised in the callers' tasks",
-    "bot/store/writer.py::Writer._hold": "the caller's error is raised in the caller's task",
     "bot/store/writer.py::Writer._run_alone": "the caller's error is raised in the caller's task",
     "bot/frontend/component_handlers.py::handle_component": "root of an interaction: answer it",
     "bot/frontend/delivery.py::DiscordDelivery._rows": "root of its own task, after the delivery",
