@@ -91,7 +91,7 @@ async def test_a_killed_bot_started_again_follows_the_same_job_to_its_end(
     await backend.aclose()
 
 
-async def test_a_crash_right_after_sbatch_is_mended_by_the_job_s_name(
+async def test_a_crash_right_after_sbatch_is_repaired_by_the_job_s_name(
     options: dict[str, object], site: Site, cluster: Cluster
 ) -> None:
     waiting = await open_backend("slurm", {**options, "extra_args": ("--hold",)})

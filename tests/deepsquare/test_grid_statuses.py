@@ -10,7 +10,7 @@ from tests.deepsquare.testnet.client import REQUEST
 from tests.deepsquare.testnet.scheduler_service import (
     DEFINITION_VECTOR,
     SET_STATUS,
-    Desk,
+    ManualOperation,
     key,
     refusal_of_move,
     selector,
@@ -21,7 +21,7 @@ from tests.deepsquare.testnet.scheduler_service import (
 DIAGRAM = {0: {1, 4, 8}, 1: {0, 2, 4, 8}, 2: {0, 3, 4, 6, 8}, 3: {4, 5, 6, 7, 8}}
 
 
-async def test_all_81_moves_of_a_status_are_as_in_the_diagram(submitter: Desk) -> None:
+async def test_all_81_moves_of_a_status_are_as_in_the_diagram(submitter: ManualOperation) -> None:
     for before in range(9):
         for after in range(9):
             data = await refusal_of_move(submitter, before, after)
@@ -36,7 +36,7 @@ async def test_all_81_moves_of_a_status_are_as_in_the_diagram(submitter: Desk) -
                 assert data is None
 
 
-async def test_a_new_job_leaves_three_logs_in_their_order(submitter: Desk) -> None:
+async def test_a_new_job_leaves_three_logs_in_their_order(submitter: ManualOperation) -> None:
     definition = DEFINITION_VECTOR
     receipt = await submitter.customer(REQUEST, definition, 1000 * CREDIT, b"sd-grid 42", False)
     parts = submitter.contracts
@@ -54,7 +54,7 @@ async def test_a_new_job_leaves_three_logs_in_their_order(submitter: Desk) -> No
     assert await submitter.grid.bank.allowance(submitter.grid.customer) == 99_000 * CREDIT
 
 
-async def test_a_job_comes_back_as_one_dynamic_tuple(submitter: Desk) -> None:
+async def test_a_job_comes_back_as_one_dynamic_tuple(submitter: ManualOperation) -> None:
     job = await submitter.request()
     request = {"to": submitter.contracts.jobs, "data": calldata("get(bytes32)", key(job))}
     answer = bytes.fromhex((await submitter.chain.rpc("eth_call", request, "latest"))[2:])
@@ -79,21 +79,21 @@ async def test_a_job_comes_back_as_one_dynamic_tuple(submitter: Desk) -> None:
     ],
 )
 async def test_what_may_not_be_requested_is_refused(
-    submitter: Desk, change: dict[str, object], lock: int, refusal: str
+    submitter: ManualOperation, change: dict[str, object], lock: int, refusal: str
 ) -> None:
     with pytest.raises(Reverted) as caught:
         await submitter.request(lock, **change)
     assert caught.value.data[:4].hex() == refusal
 
 
-async def test_nothing_can_be_requested_of_a_retired_contract(submitter: Desk) -> None:
+async def test_nothing_can_be_requested_of_a_retired_contract(submitter: ManualOperation) -> None:
     await submitter.grid.retire()
     with pytest.raises(Reverted) as caught:
         await submitter.request()
     assert caught.value.data == selector("NewJobRequestDisabled()")
 
 
-async def test_refusals_carry_the_bytes_of_the_vectors(submitter: Desk) -> None:
+async def test_refusals_carry_the_bytes_of_the_vectors(submitter: ManualOperation) -> None:
     with pytest.raises(Reverted) as too_little:
         await submitter.request(99 * CREDIT)
     assert too_little.value.data.hex() == (
@@ -117,7 +117,9 @@ async def test_refusals_carry_the_bytes_of_the_vectors(submitter: Desk) -> None:
     )
 
 
-async def test_an_empty_purse_is_refused_in_openzeppelins_words(submitter: Desk) -> None:
+async def test_an_empty_wallet_is_refused_in_openzeppelins_words(
+    submitter: ManualOperation,
+) -> None:
     await submitter.grid.bank.approve(submitter.grid.customer, 300_000)
     with pytest.raises(Reverted) as caught:
         await submitter.request(200_000 * CREDIT)
@@ -126,7 +128,7 @@ async def test_an_empty_purse_is_refused_in_openzeppelins_words(submitter: Desk)
 
 @pytest.mark.parametrize("stage", [0, 1, 2])
 async def test_a_job_that_does_not_run_yet_is_cancelled_at_once_and_refunded(
-    submitter: Desk, harness: int
+    submitter: ManualOperation, harness: int
 ) -> None:
     job = await submitter.request()
     if harness > 0:
@@ -142,7 +144,9 @@ async def test_a_job_that_does_not_run_yet_is_cancelled_at_once_and_refunded(
     assert await submitter.grid.bank.allowance(submitter.grid.customer) == 99_000 * CREDIT
 
 
-async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(submitter: Desk) -> None:
+async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(
+    submitter: ManualOperation,
+) -> None:
     first, second = await submitter.request(), await submitter.request()
     for job in (first, second):
         await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
@@ -155,7 +159,7 @@ async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(submitter: 
     assert (await submitter.again(second)).status is Status.SCHEDULED
 
 
-async def test_cancelling_a_running_job_is_only_a_request(submitter: Desk) -> None:
+async def test_cancelling_a_running_job_is_only_a_request(submitter: ManualOperation) -> None:
     job = await submitter.request()
     await submitter.run(job)
     assert topics(await submitter.customer("cancelJob(bytes32)", key(job))) == []
@@ -169,7 +173,9 @@ async def test_cancelling_a_running_job_is_only_a_request(submitter: Desk) -> No
 
 
 @pytest.mark.parametrize("stage", [1, 2])
-async def test_a_job_can_be_sent_back_to_the_start(submitter: Desk, harness: int) -> None:
+async def test_a_job_can_be_sent_back_to_the_start(
+    submitter: ManualOperation, harness: int
+) -> None:
     job = await submitter.request()
     await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
     if harness == 2:
@@ -185,7 +191,7 @@ async def test_a_job_can_be_sent_back_to_the_start(submitter: Desk, harness: int
     assert caught.value.data[:4].hex() == "090713fe"
 
 
-async def test_strangers_may_not_touch_a_job(submitter: Desk) -> None:
+async def test_strangers_may_not_touch_a_job(submitter: ManualOperation) -> None:
     job = await submitter.request()
     to = submitter.contracts.scheduler
     stranger = submitter.scheduler

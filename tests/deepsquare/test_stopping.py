@@ -91,7 +91,7 @@ async def last_of(
     return last
 
 
-async def test_a_wish_that_the_chain_could_not_be_told_is_told_once_it_is_back(
+async def test_a_request_that_did_not_reach_the_chain_is_sent_once_it_answers(
     grid: TestGrid, clients: Clients
 ) -> None:
     backend = await clients.open(replace(IMPATIENT, stopping=0.05))

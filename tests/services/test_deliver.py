@@ -24,7 +24,7 @@ THERE = MessageRef(2, 500)
 
 
 @pytest.mark.parametrize("broken", range(4))
-async def test_each_rung_that_breaks_leaves_it_to_the_next(tmp_path: Path, broken: int) -> None:
+async def test_each_method_that_fails_leaves_it_to_the_next(tmp_path: Path, broken: int) -> None:
     postman = Postman(broken={method: DeliveryError("Missing Access") for method in ALL[:broken]})
     async with open_harness(tmp_path, postman=postman) as harness:
         job = await harness.submit()
@@ -110,7 +110,7 @@ async def test_after_an_attempt_of_unknown_outcome_that_is_not_found_it_is_made_
         assert postman.posted == [("channel", job_id)]
 
 
-async def test_a_rung_that_broke_before_a_crash_is_not_tried_again(tmp_path: Path) -> None:
+async def test_a_method_that_failed_before_a_crash_is_not_tried_again(tmp_path: Path) -> None:
     async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
         await _note(harness, await _one_made(harness), "interaction", False)
         postman = Postman()
@@ -174,7 +174,7 @@ class Absent(Postman):
 
 
 @pytest.mark.parametrize("error", NOT_NOW)
-async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
+async def test_an_outage_of_hours_is_waited_out_by_the_same_method(
     tmp_path: Path, error: Exception
 ) -> None:
     postman = Absent(error, posts=300, looks=20)
@@ -192,7 +192,7 @@ async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
         assert min(waited) >= (7 if "429" in str(error) else 0.25)
 
 
-async def test_a_refusal_after_an_outage_leads_to_the_next_rung(tmp_path: Path) -> None:
+async def test_a_refusal_after_an_outage_leads_to_the_next_method(tmp_path: Path) -> None:
     postman = Absent(DeliveryUnavailable("Discord says 503"), posts=3)
     postman.broken["channel"] = DeliveryError("Missing Access")
     async with open_harness(tmp_path, postman=postman) as harness:
@@ -218,7 +218,7 @@ async def test_an_attempt_that_takes_too_long_is_not_now(tmp_path: Path) -> None
         assert len(naps.taken) == 1
 
 
-async def test_a_result_that_was_kept_is_tried_again_on_every_rung(tmp_path: Path) -> None:
+async def test_a_result_that_was_kept_is_tried_again_by_every_method(tmp_path: Path) -> None:
     async with open_harness(tmp_path, postman=Postman(accepted_methods=())) as harness:
         job_id = await _one_made(harness)
         for method in ALL:
