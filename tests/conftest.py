@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import signal
 import sys
+from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -28,14 +30,28 @@ def pytest_configure(config: pytest.Config) -> None:
         "timing(reason): watches what a busy machine makes late; "
         f"run again, at most {MAX_RERUNS} times, when it fails",
     )
-    runs_tests = hasattr(config, "workerinput") or not config.getoption("numprocesses", None)
-    if config.getoption("no_processes") and runs_tests:
-        sys.addaudithook(_refuse_processes)
+    if config.getoption("no_processes"):
+        config.pluginmanager.register(ProcessGuard())
 
 
-def _refuse_processes(event: str, arguments: tuple[object, ...]) -> None:
-    if event in _PROCESS_EVENTS:
-        raise RuntimeError(f"--no-processes: {event} {arguments[:2]}")
+class ProcessGuard:
+    """Refuse new processes while a test runs. ``uname`` may run: Python's ``platform`` asks it."""
+
+    def __init__(self) -> None:
+        self._active = False
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._active and event in _PROCESS_EVENTS and arguments[:1] != ("uname",):
+            raise RuntimeError(f"--no-processes: {event} {arguments[:2]}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        self._active = True
+        try:
+            return (yield)
+        finally:
+            self._active = False
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

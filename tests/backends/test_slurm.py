@@ -25,7 +25,12 @@ from tests.slurm.wrapped import Wrapped
 
 __all__ = ["backend", "cluster", "options", "site"]
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = [
+    pytest.mark.xdist_group("slurm"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 
 async def test_the_rows_of_a_grid_start_together_on_different_gpus(backend: Backend) -> None:

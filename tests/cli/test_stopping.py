@@ -23,6 +23,10 @@ from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
 from tests.cli.terminal import CommandLine
 
+pytestmark = pytest.mark.timing(
+    "watches the command as a process, which a busy machine starts and stops late"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:

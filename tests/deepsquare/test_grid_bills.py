@@ -7,6 +7,10 @@ import pytest
 from tests.deepsquare.testnet.chain import CREDIT, Reverted, Status
 from tests.deepsquare.testnet.scheduler_service import ManualOperation, key, selector, topics
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 
 @pytest.mark.parametrize(
     ("seconds", "reported", "cost"),

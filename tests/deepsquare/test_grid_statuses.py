@@ -17,6 +17,10 @@ from tests.deepsquare.testnet.scheduler_service import (
     topics,
 )
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 # Who may follow whom; every other pair is refused.
 DIAGRAM = {0: {1, 4, 8}, 1: {0, 2, 4, 8}, 2: {0, 3, 4, 6, 8}, 3: {4, 5, 6, 7, 8}}
 

@@ -21,6 +21,10 @@ from tests.deepsquare.testnet.logger import LoggerFaults
 from tests.deepsquare.testnet.rpc import RpcFaults
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 USUAL = Timeouts()
 SECONDS = 5.0
 

@@ -24,7 +24,12 @@ from tests.slurm.site import fragile, options_for, require_slurm
 
 __all__ = ["fragile"]
 
-pytestmark = pytest.mark.xdist_group("slurm-away")
+pytestmark = [
+    pytest.mark.xdist_group("slurm-away"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 
 @dataclass

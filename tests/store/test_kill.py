@@ -4,11 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bot.domain.job import JobState
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
 from tests.store.builders import fixed_now
+
+pytestmark = pytest.mark.timing("watches another process that holds the database or is killed")
 
 ROOT = Path(__file__).parents[2]
 ORDER = [JobState.QUEUED, JobState.SUBMITTING, JobState.CANCELLED]
