@@ -273,7 +273,7 @@ async def test_lines_that_nobody_takes_are_not_piled_up(
 ) -> None:
     write(server, *(f"line {number}" for number in range(2 * WAITING_LINES)))
     async with reader(service) as read:
-        await read.until(lambda: read.reading.waiting.full())
+        await read.until(lambda: read.reading.waiting.full())  # noqa: PLW0108
         assert len(await read.lines(2 * WAITING_LINES)) == 2 * WAITING_LINES
 
 

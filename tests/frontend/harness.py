@@ -313,7 +313,7 @@ async def open_harness(
             QueueLimits(slots, 100, quota),
             now=clock,
             entropy=os.urandom,
-            wake=lambda: scheduler.wake(),
+            wake=lambda: scheduler.wake(),  # noqa: PLW0108 (set below)
             stop=stop,
         )
 

@@ -85,7 +85,7 @@ async def press(
     value: str = "",
     attached: bool = True,
 ) -> Invocation:
-    """Press a control with any custom id; ``attached``: one of the message's is exchanged for it."""
+    """Press a component with any custom id; ``attached``: it replaces one of the message."""
     actor = bot.member(who) if isinstance(who, str) else who
     bot.clock.pass_time(seconds=5)
     world = bot.playground.world

@@ -165,7 +165,7 @@ async def open_harness(
             QueueLimits(slots, waiting_of_all, quota),
             now=clock,
             entropy=Dice(),
-            wake=lambda: scheduler.wake(),
+            wake=lambda: scheduler.wake(),  # noqa: PLW0108 (set below)
             stop=stop,
         )
         renderer = WorkflowRenderer(queue.jobs, backend, templates or stock_templates(folder))

@@ -179,7 +179,7 @@ async def test_a_job_that_slurm_does_not_show_while_its_folder_moves_is_not_take
 
     async def listen() -> None:
         async for item in blind.follow(handle):
-            said.append(item)
+            said.append(item)  # noqa: PERF401 (seen while it grows)
 
     listening = asyncio.create_task(listen())
     await asyncio.wait({listening}, timeout=2.0)  # 0.3 s of absence would be the end
