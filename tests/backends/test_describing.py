@@ -12,7 +12,7 @@ from bot.backends.base import Describing, Submission
 from bot.backends.deepsquare.backend import DeepSquareBackend
 from bot.backends.engine_info import FINDING, read_description
 from bot.backends.slurm.backend import SlurmBackend
-from bot.backends.slurm.options import SlurmOptions as SlurmOptions
+from bot.backends.slurm.options import SlurmOptions as SlurmOptions  # noqa: PLC0414
 from bot.domain.image_engine import SCRIPT, SKETCH, Painter
 from bot.domain.workflow.template import render
 from tests.stock_jobs import load, request, ticket

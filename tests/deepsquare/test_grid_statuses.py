@@ -130,14 +130,14 @@ async def test_an_empty_wallet_is_refused_in_openzeppelins_words(
     assert b"ERC20: transfer amount exceeds balance" in caught.value.data
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2])
+@pytest.mark.parametrize("step", [0, 1, 2])
 async def test_a_job_that_does_not_run_yet_is_cancelled_at_once_and_refunded(
-    submitter: ManualOperation, harness: int
+    submitter: ManualOperation, step: int
 ) -> None:
     job = await submitter.request()
-    if harness > 0:
+    if step > 0:
         await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
-    if harness > 1:
+    if step > 1:
         await submitter.serve("claimNextJob()")
     receipt = await submitter.customer("cancelJob(bytes32)", key(job))
     assert topics(receipt) == ["ddf252ad", "0bba917f"]
@@ -176,13 +176,13 @@ async def test_cancelling_a_running_job_is_only_a_request(submitter: ManualOpera
     assert (ended.status, ended.final_cost) == (Status.CANCELLED, 8488 * CREDIT // 100)
 
 
-@pytest.mark.parametrize("stage", [1, 2])
+@pytest.mark.parametrize("step", [1, 2])
 async def test_a_job_can_be_sent_back_to_the_start(
-    submitter: ManualOperation, harness: int
+    submitter: ManualOperation, step: int
 ) -> None:
     job = await submitter.request()
     await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
-    if harness == 2:
+    if step == 2:
         await submitter.serve("claimNextJob()")
     assert topics(await submitter.serve("refuseJob(bytes32)", key(job))) == ["0bba917f", "50d9c3fa"]
     back = await submitter.again(job)

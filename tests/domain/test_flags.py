@@ -144,7 +144,7 @@ def test_all_flags_of_midjourney_are_named_in_one_sentence(text: str, named: str
     has = "has" if ending == "it" else "have"
     sentence = f"{named} Midjourney's and {has} no effect here; remove {ending}."
     assert str(refusal.value) == sentence
-    assert refusal.value.field == named.split(" ")[0].rstrip(",")
+    assert refusal.value.field == named.split(" ", 1)[0].rstrip(",")
 
 
 def test_a_style_of_that_name_is_a_style_and_not_midjourneys() -> None:

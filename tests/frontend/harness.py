@@ -38,7 +38,7 @@ from bot.services.delivery import ATTEMPT_SECONDS, DeliveryService, MessageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue
-from bot.services.queue import QueueLimits as QueueLimits
+from bot.services.queue import QueueLimits as QueueLimits  # noqa: PLC0414
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer

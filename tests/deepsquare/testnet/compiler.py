@@ -1,6 +1,6 @@
 """The contracts' Vyper sources as bytecode, compiled once and kept in the components' folder.
 
-``python -m tests.deepsquare.testnet.compiler`` compiles ahead of the tests. It knows nothing of nodes
+``python -m tests.deepsquare.testnet.compiler`` compiles ahead of the tests. It starts no nodes
 or of what the contracts mean.
 """
 
