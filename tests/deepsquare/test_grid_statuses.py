@@ -177,9 +177,7 @@ async def test_cancelling_a_running_job_is_only_a_request(submitter: ManualOpera
 
 
 @pytest.mark.parametrize("step", [1, 2])
-async def test_a_job_can_be_sent_back_to_the_start(
-    submitter: ManualOperation, step: int
-) -> None:
+async def test_a_job_can_be_sent_back_to_the_start(submitter: ManualOperation, step: int) -> None:
     job = await submitter.request()
     await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
     if step == 2:
