@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PROMPT ?= an astronaut in space
 export PROMPT
 
-.PHONY: help play play-deepsquare play-slurm imagine test check lint format docs wheel bench pin clean
+.PHONY: help play play-deepsquare play-slurm imagine test test-fast check lint format docs wheel bench pin clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -31,7 +31,10 @@ check: $(VENV)/.installed ## what is missing in the configuration, and how to me
 test: $(VENV)/.installed-dev ## every check that CI runs
 	VENV=$(VENV) scripts/test
 
-lint: $(VENV)/.installed-dev ## style and types only
+test-fast: $(VENV)/.installed-dev ## style, types, and the tests that start no process: under a minute
+	VENV=$(VENV) scripts/test-fast
+
+lint: $(VENV)/.installed-dev ## style, types, and who may import whom
 	VENV=$(VENV) scripts/lint
 
 format: $(VENV)/.installed-dev ## put the code into shape

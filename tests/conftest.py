@@ -1,10 +1,80 @@
-"""What holds for all tests."""
+"""What holds for all tests: signals, tests that may run again, tests that may start no process."""
 
 from __future__ import annotations
 
 import signal
+import sys
+from collections.abc import Generator
+from typing import Any
+
+import pytest
+
+MAX_RERUNS = 2
+_PROCESS_EVENTS = ("subprocess.Popen", "os.fork", "os.forkpty", "os.posix_spawn", "os.system")
 
 # A shell that starts the tests in the background lets them ignore Ctrl-C, and every process they
 # start would inherit that. Tests of interruption need what a terminal gives.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption(
+        "--no-processes", action="store_true", help="fail each test that starts a process"
+    )
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    config.addinivalue_line(
+        "markers",
+        "timing(reason): watches what a busy machine makes late; "
+        f"run again, at most {MAX_RERUNS} times, when it fails",
+    )
+    if config.getoption("no_processes"):
+        config.pluginmanager.register(ProcessGuard())
+
+
+class ProcessGuard:
+    """Refuse new processes while a test runs. ``uname`` may run: Python's ``platform`` asks it."""
+
+    def __init__(self) -> None:
+        self._active = False
+        sys.addaudithook(self._audit)
+
+    def _audit(self, event: str, arguments: tuple[Any, ...]) -> None:
+        if self._active and event in _PROCESS_EVENTS and arguments[:1] != ("uname",):
+            raise RuntimeError(f"--no-processes: {event} {arguments[:2]}")
+
+    @pytest.hookimpl(wrapper=True)
+    def pytest_runtest_protocol(self) -> Generator[None, object, object]:
+        self._active = True
+        try:
+            return (yield)
+        finally:
+            self._active = False
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Let tests marked ``timing`` run again, and send the reason along with their reports."""
+    for item in items:
+        mark = item.get_closest_marker("timing")
+        if mark is None:
+            continue
+        if len(mark.args) != 1 or not isinstance(mark.args[0], str):
+            raise pytest.UsageError(f"{item.nodeid}: timing takes the reason, one text")
+        item.add_marker(pytest.mark.flaky(reruns=MAX_RERUNS))
+        item.user_properties.append(("timing", mark.args[0]))
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Print each rerun: the test, the reason at its mark, and what failed before."""
+    reruns = terminalreporter.stats.get("rerun", [])
+    if not reruns:
+        return
+    terminalreporter.section(f"run again: {len(reruns)}")
+    for report in reruns:
+        terminalreporter.line(f"{report.nodeid} ({report.when})")
+        terminalreporter.line(f"    marked: {dict(report.user_properties).get('timing')}")
+        crash = getattr(report.longrepr, "reprcrash", None)
+        if crash is not None:
+            terminalreporter.line(f"    failed: {crash.message.splitlines()[0]}")

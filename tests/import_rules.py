@@ -1,116 +1,66 @@
-"""Who may import whom: rules from modules to what breaks them, as ``path:line: what is wrong``."""
+"""Rules for imports that import-linter does not have; its contracts stand in pyproject.toml."""
 
 from __future__ import annotations
 
 import ast
 import re
+import tomllib
 from collections.abc import Iterator, Mapping
+from pathlib import Path
 
-from tests.source_tree import Module, imports, names_of, within
+from tests.source_tree import Module, imports, names_of
 
-MAY_IMPORT: Mapping[str, tuple[str, ...]] = {
-    "bot.domain": (),
-    "bot.store": ("bot.domain", "bot.concurrency", "bot.files"),
-    "bot.settings": ("bot.domain",),
-    "bot.backends": ("bot.domain", "bot.concurrency", "bot.files"),
-    "bot.services": (
-        *("bot.domain", "bot.store", "bot.backends.base", "bot.concurrency", "bot.files"),
-    ),
-    "bot.frontend": ("bot.domain", "bot.services", "bot.concurrency", "bot.files"),
-    "bot.txt2img": (),
-    "bot.playground": (),
-    "bot.log_config": (),
-    "bot.concurrency": (),
-    "bot.files": (),
-    "bot.file_modes": (),
-    "bot.metrics": ("bot.domain", "bot.services.lifecycle", "bot.services.supervision"),
-    "bot.cli": (
-        *(
-            "bot",
-            "bot.bootstrap",
-            "bot.backups",
-            "bot.checks",
-            "bot.file_modes",
-            "bot.files",
-            "bot.restore",
-            "bot.runtime",
-            "bot.services",
-            "bot.settings",
-            "bot.domain",
-        ),
-        *("bot.backends.base", "bot.log_config", "bot.playground.server"),
-    ),
-    "bot.__main__": ("bot.cli",),
-    # The composition roots: of the engine, and of the engine with Discord around it.
-    "bot.bootstrap": ("bot.",),
-    "bot.runtime": ("bot.",),
-    "bot.checks": ("bot.",),
-    "bot.backups": ("bot.",),
-    "bot.restore": ("bot.",),
+BY_NAME: Mapping[str, str] = {
+    "bot.backends": "the backend that the settings name, and no other",
+    "bot.backends.slots": "the old path of bot.backends.task_slots, for one release",
+    "bot.frontend.client": "every module of bot.frontend.commands",
+    "bot.painter.__main__": "the old path of bot.txt2img, for one release",
+    "bot.painter.upscale": "the old path of bot.txt2img.upscale, for one release",
 }
-"""Room -> what it may import beside itself: a room or a module; "bot." is everything."""
+"""Module that imports by name -> what it imports so. No contract sees these imports."""
 
-ONLY_IN: Mapping[str, str] = {"discord": "bot.frontend", "aiosqlite": "bot.store"}
-"""Libraries that one room keeps to itself."""
+_LOADERS = frozenset({"import_module", "__import__", "run_module", "run_path"})
 
 
-def wrong_directions(modules: tuple[Module, ...]) -> Iterator[str]:
-    """Imports between rooms that the table does not have."""
+def dynamic_imports(modules: tuple[Module, ...]) -> Iterator[str]:
+    """Imports by name outside the modules of the table."""
+    for module in modules:
+        if module.name in BY_NAME:
+            continue
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)):
+                    if name in _LOADERS:
+                        yield module.at(node.lineno, f"{module.name} may not call {name}")
+                case _:
+                    pass
+
+
+def imports_of_the_own_package(modules: tuple[Module, ...]) -> Iterator[str]:
+    """Imports of a package by its own modules: a circle that the contract does not look for."""
     known = names_of(modules)
     for module in modules:
-        room = next((room for room in MAY_IMPORT if within(module.name, room)), None)
-        if room is None and module.name != "bot":
-            yield module.at(1, f"{module.name} is in no room")
-        allowed = (room, *MAY_IMPORT[room]) if room else ()
         for target, line in imports(module, known):
-            if not within(target, "bot"):
-                continue
-            # "bot" alone is the package itself, not everything below it.
-            if not any(target == way or (way != "bot" and within(target, way)) for way in allowed):
-                yield module.at(line, f"{room or module.name} may not import {target}")
+            if target != "bot" and module.name.startswith(f"{target}."):
+                yield module.at(line, f"{module.name} may not import the package it lies in")
 
 
-def shared_libraries(modules: tuple[Module, ...]) -> Iterator[str]:
-    """Libraries outside the one room that may know them."""
-    for module in modules:
-        for target, line in imports(module, frozenset()):
-            room = ONLY_IN.get(target.split(".")[0])
-            if room and not within(module.name, room):
-                yield module.at(line, f"only {room} may import {target}")
-
-
-def backends_that_know_each_other(modules: tuple[Module, ...]) -> Iterator[str]:
-    """A backend is what has an ``async def open``; it may import what is none, and itself."""
-    backends = {
+def backends_of(modules: tuple[Module, ...]) -> set[str]:
+    """Return the names of the backends: what has an ``async def open``."""
+    return {
         module.name
         for module in modules
         if re.fullmatch(r"bot\.backends\.\w+", module.name)
         and any(isinstance(n, ast.AsyncFunctionDef) and n.name == "open" for n in module.tree.body)
     }
-    known = names_of(modules)
-    for module in modules:
-        if not within(module.name, "bot.backends"):
-            continue
-        for target, line in imports(module, known):
-            for other in backends:
-                if within(target, other) and not within(module.name, other):
-                    yield module.at(line, f"{module.name} may not import the backend {other}")
 
 
-def cycles(modules: tuple[Module, ...]) -> Iterator[str]:
-    """Modules that import each other, however far around."""
-    known = names_of(modules)
-    graph = {
-        module.name: {target for target, _ in imports(module, known)} & known - {module.name}
-        for module in modules
+def independent_backends(pyproject: Path) -> set[str]:
+    """Return the backends that a contract keeps independent of each other."""
+    contracts = tomllib.loads(pyproject.read_text("utf-8"))["tool"]["importlinter"]["contracts"]
+    return {
+        name
+        for contract in contracts
+        if contract["type"] == "independence"
+        for name in contract["modules"]
     }
-    while removable := [name for name, targets in graph.items() if not targets & graph.keys()]:
-        for name in removable:
-            del graph[name]
-    # What is left imports a cycle or is in one; walking on must come back to where it was.
-    if graph:
-        trail = [min(graph)]
-        while (following := min(graph[trail[-1]] & graph.keys())) not in trail:
-            trail.append(following)
-        ring = [*trail[trail.index(following) :], following]
-        yield f"{ring[0].replace('.', '/')}.py:1: a cycle: {' -> '.join(ring)}"

@@ -71,7 +71,7 @@ async def test_an_engine_wakes_its_dispatcher_for_a_request_from_a_channel(tmp_p
         assert await engine.scheduler.resume_jobs() == 0
 
 
-async def test_a_folder_that_cannot_be_made_is_the_operators_to_mend(tmp_path: Path) -> None:
+async def test_a_folder_that_cannot_be_made_is_a_configuration_error(tmp_path: Path) -> None:
     (tmp_path / "taken").write_text("a file")
     settings = _settings(tmp_path, '[data]\ndir = "taken/data"')
     with pytest.raises(ConfigError, match="Name a folder"):

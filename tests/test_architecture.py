@@ -1,7 +1,12 @@
-"""Who may import whom, and the other rules of the house; and that each rule finds its breach."""
+"""The rules of the source tree, and that each finds its breach.
+
+Who may import whom is said by the contracts in pyproject.toml, which scripts/lint checks.
+"""
 
 from __future__ import annotations
 
+import re
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -14,10 +19,8 @@ from tests.source_tree import Module, Rule, modules_of
 ROOT = Path(__file__).parents[1]
 
 RULES: tuple[Rule, ...] = (
-    import_rules.wrong_directions,
-    import_rules.shared_libraries,
-    import_rules.backends_that_know_each_other,
-    import_rules.cycles,
+    import_rules.dynamic_imports,
+    import_rules.imports_of_the_own_package,
     style_rules.impure_domain,
     style_rules.bare_excepts,
     style_rules.globals_,
@@ -30,27 +33,26 @@ RULES: tuple[Rule, ...] = (
 
 BROAD_EXCEPTS = {
     "bot/backups.py::ScheduledBackups.run": "root of its task: the next one is still due",
-    "bot/backends/deepsquare/chain_watcher.py::ChainWatcher._run": "root of polling: it goes on",
-    "bot/services/lifecycle.py::Fanout.report": "one reporter's failure is not the job's",
-    "bot/services/worker.py::Runner._let_go": "the job is given up: its reservation must go back",
-    "bot/services/worker.py::Runner.carry": "root of a job's task: the step is done again",
-    "bot/services/supervision.py::keep_running": "root of a task: it is begun again",
-    "bot/store/writer.py::Writer._commit": "the callers' error goes back to the callers' tasks",
-    "bot/store/writer.py::Writer._hold": "the caller's error goes back to the caller's task",
-    "bot/store/writer.py::Writer._run_alone": "the caller's error goes back to the caller's task",
-    "bot/frontend/responses.py::_apology": "root of an apology: the store may be what went wrong",
-    "bot/frontend/component_handlers.py::press_control": "root of a press: the member hears of it",
+    "bot/backends/deepsquare/chain_watcher.py::Watcher._run": "root of its task: it looks again",
+    "bot/services/lifecycle.py::CompositeObserver.on_event": "other observers go on",
+    "bot/services/worker.py::JobWorker._let_go": "the job is given up: refund its reservation",
+    "bot/services/worker.py::JobWorker.run": "root of a job's task: the step is done again",
+    "bot/services/redelivery.py::KeptResults._try": "root of one attempt; the others go on",
+    "bot/services/supervision.py::keep_running": "root of a task: it is started again",
+    "bot/store/writer.py::Writer._commit": "the callers' error is raised in the callers' tasks",
+    "bot/store/writer.py::Writer._run_alone": "the caller's error is raised in the caller's task",
+    "bot/frontend/component_handlers.py::handle_component": "root of an interaction: answer it",
+    "bot/frontend/delivery.py::DiscordDelivery._rows": "root of its own task, after the delivery",
+    "bot/frontend/edit_modal.py::handle_modal_submit": "root of an interaction: answer it",
+    "bot/frontend/first_response.py::_settle": "root of a status message's task: tell the member",
+    "bot/frontend/first_response.py::answer_accepted.answer": "root of the same task",
     "bot/frontend/gateway.py::_sign_in": "root of signing in: it is tried again",
     "bot/frontend/gateway.py::run_client": "root of the gateway: one event must not end the bot",
-    "bot/frontend/delivery.py::DiscordCourier._rows": "root of its own task, after the delivery",
-    "bot/frontend/messages.py::border": "whatever is no answer of Discord's is not now",
-    "bot/services/redelivery.py::KeptResults._try": "root of one attempt; the others go on",
-    "bot/frontend/edit_modal.py::handed_in": "root of a form: the member hears of it",
-    "bot/frontend/first_response.py::_settle": "root of a card's task: the member is to be told",
-    "bot/frontend/first_response.py::answer_accepted.answer": "root of the same task",
-    "bot/frontend/responses.py::guarded": "root of a command: the member hears of it",
-    "bot/frontend/responses.py::suggesting.safely": "root of a suggestion: nothing to suggest then",
-    "bot/frontend/status_updater.py::DiscordReporter._look_at_line": "cards do not depend on the line",
+    "bot/frontend/messages.py::map_discord_errors": "anything but Discord's answer: try later",
+    "bot/frontend/responses.py::_apology": "root of an apology: the store may be what went wrong",
+    "bot/frontend/responses.py::safe_autocomplete.safely": "root of a suggestion: suggest nothing",
+    "bot/frontend/responses.py::with_error_response": "root of a command: answer the member",
+    "bot/frontend/status_updater.py::StatusUpdater._look_at_line": "a status message can wait",
 }
 """Where a broad except may stand, and why: at the roots of tasks."""
 
@@ -100,43 +102,12 @@ def _rule(name: str) -> Rule:
 @pytest.mark.parametrize(
     ("rule", "path", "text", "found"),
     [
-        ("wrong_directions", "bot/domain/x.py", "import bot.store.jobs", "import bot.store.jobs"),
-        ("wrong_directions", "bot/services/x.py", "from bot.frontend import x", "bot.frontend"),
-        (
-            "wrong_directions",
-            "bot/services/x.py",
-            "import bot.backends.local",
-            "bot.backends.local",
-        ),
-        ("wrong_directions", "bot/frontend/x.py", "def f():\n    import bot.store", "bot.store"),
-        (
-            "wrong_directions",
-            "bot/settings/x.py",
-            "if TYPE_CHECKING:\n    from bot.services.queue import Queue",
-            "bot.services.queue",
-        ),
-        ("wrong_directions", "bot/txt2img/x.py", "from bot import __version__", "import bot"),
-        ("wrong_directions", "bot/playground/x.py", "import bot.domain.job", "bot.domain.job"),
-        (
-            "wrong_directions",
-            "bot/txt2img/engines/sketch/x.py",
-            "from ....domain import job",
-            "bot.domain",
-        ),
-        ("wrong_directions", "bot/store/x.py", "from .. import app", "may not import bot"),
-        ("wrong_directions", "bot/cli/x.py", "from bot.store import jobs", "bot.store"),
-        ("wrong_directions", "bot/metrics.py", "import bot.services.queue", "bot.services.queue"),
-        ("wrong_directions", "bot/services/x.py", "import_module('bot.cli')", "bot.cli"),
-        (
-            "wrong_directions",
-            "bot/services/x.py",
-            "importlib.import_module('bot.bootstrap')",
-            "bot.bootstrap",
-        ),
-        ("wrong_directions", "bot/attic/x.py", "", "in no room"),
-        ("wrong_directions", "bot/enginery.py", "", "in no room"),
-        ("shared_libraries", "bot/services/x.py", "from discord.ext import tasks", "discord"),
-        ("shared_libraries", "bot/bootstrap.py", "def f():\n    import aiosqlite", "aiosqlite"),
+        ("dynamic_imports", "bot/services/x.py", "import_module('bot.cli')", "import_module"),
+        ("dynamic_imports", "bot/store/x.py", "importlib.import_module(name)", "import_module"),
+        ("dynamic_imports", "bot/cli/x.py", "runpy.run_module('bot.txt2img')", "run_module"),
+        ("dynamic_imports", "bot/checks.py", "def f():\n    __import__('bot')", "__import__"),
+        ("imports_of_the_own_package", "bot/store/jobs.py", "from bot.store import X", "lies in"),
+        ("imports_of_the_own_package", "bot/a/b/c.py", "from .. import X", "lies in"),
         ("impure_domain", "bot/domain/x.py", "import os", "import os"),
         ("impure_domain", "bot/domain/x.py", "from random import random", "import random"),
         ("impure_domain", "bot/domain/x.py", "import urllib.request", "import urllib.request"),
@@ -153,6 +124,7 @@ def _rule(name: str) -> Rule:
         ("empty_names", "bot/services/common.py", "", "common"),
         ("empty_names", "bot/services/x.py", "class JobManager: pass", "JobManager"),
         ("long_files", "bot/services/x.py", "x = 1\n" * 501, "501 lines"),
+        ("long_files", "bot/services/x.py", "# Over 500 lines:\n" + "x = 1\n" * 501, "502 lines"),
         ("silent_modules", "bot/services/x.py", "x = 1", "no docstring"),
         ("effects_of_the_package", "bot/__init__.py", "print('hello')", "effect"),
         ("effects_of_the_package", "bot/__init__.py", "from bot import app", "effect"),
@@ -181,37 +153,174 @@ def test_what_is_allowed_is_not_found(tmp_path: Path, rule: Rule) -> None:
         "bot/bootstrap.py": '"""A."""\nimport bot.frontend.x, bot.backends.one, bot.store.x',
         "bot/commonplace.py": '"""C."""',
     }
-    if rule is import_rules.wrong_directions:
-        del files["bot/commonplace.py"]
     assert list(rule(plant(tmp_path, files))) == []
 
 
-def test_a_backend_that_imports_another_is_found(tmp_path: Path) -> None:
-    backend = '"""B."""\nfrom bot.backends import shared\nasync def open(options): pass\n'
-    files = {
-        "bot/backends/one/__init__.py": backend + "from bot.backends.one import wire\n",
-        "bot/backends/one/wire.py": "from bot.backends.two import x",
-        "bot/backends/two.py": backend,
-        "bot/backends/shared.py": "x = 1",
-    }
-    found = list(import_rules.backends_that_know_each_other(plant(tmp_path, files)))
-    assert found == [
-        "bot/backends/one/wire.py:1: bot.backends.one.wire may not import "
-        "the backend bot.backends.two"
-    ]
+# The contracts of pyproject.toml.
 
 
-@pytest.mark.parametrize("last", ["import bot.a", "def f():\n    from bot import a"])
-def test_a_cycle_is_found_and_shown(tmp_path: Path, last: str) -> None:
+def test_every_backend_is_kept_independent_of_the_others(house: tuple[Module, ...]) -> None:
+    independent = import_rules.independent_backends(ROOT / "pyproject.toml")
+    assert import_rules.backends_of(house) == independent
+
+
+def test_a_backend_is_known_by_how_it_is_opened(tmp_path: Path) -> None:
     files = {
-        "bot/a.py": "from bot.b import x",
-        "bot/b.py": "from bot import c",
-        "bot/c.py": last,
-        "bot/aside.py": "import bot.a, bot.leaf",
-        "bot/leaf.py": "import bot",
+        "bot/backends/one/__init__.py": "async def open(options): pass",
+        "bot/backends/one/wire.py": "async def open(url): pass",
+        "bot/backends/two.py": "async def open(options): pass",
+        "bot/backends/shared.py": "def open(): pass",
     }
-    (found,) = import_rules.cycles(plant(tmp_path, files))
-    assert "bot.a -> bot.b -> bot.c -> bot.a" in found
+    assert import_rules.backends_of(plant(tmp_path, files)) == {
+        "bot.backends.one",
+        "bot.backends.two",
+    }
+
+
+LAYERS = "Upper layers import lower ones, never the other way round"
+
+BREACHES: tuple[tuple[str, str, str, str], ...] = (
+    (LAYERS, "bot/domain/x1.py", "import bot.store.jobs", "bot.domain.x1 -> bot.store.jobs"),
+    (LAYERS, "bot/services/x2.py", "from bot.frontend import x2", "bot.frontend"),
+    (
+        LAYERS,
+        "bot/settings/x3.py",
+        "if TYPE_CHECKING:\n    from bot.services.queue import JobQueue",
+        "bot.settings.x3 -> bot.services.queue",
+    ),
+    (
+        LAYERS,
+        "bot/txt2img/engines/sketch/x4.py",
+        "def f():\n    from ....domain import job",
+        "bot.txt2img.engines.sketch.x4 -> bot.domain.job",
+    ),
+    (LAYERS, "bot/playground/x5.py", "import bot.domain.job", "bot.playground.x5"),
+    (LAYERS, "bot/attic.py", "", "attic"),
+    (
+        "Only bot.frontend knows discord.py",
+        "bot/services/x6.py",
+        "from discord.ext import tasks",
+        "bot.services.x6 -> discord",
+    ),
+    (
+        "Only bot.store knows aiosqlite",
+        "bot/runtime.py",
+        "def f():\n    import aiosqlite",
+        "bot.runtime -> aiosqlite",
+    ),
+    (
+        "The store is for services and the composition root",
+        "bot/frontend/x7.py",
+        "def f():\n    import bot.store.jobs",
+        "bot.frontend.x7 -> bot.store.jobs",
+    ),
+    (
+        "The settings are for the command line and the composition root",
+        "bot/services/x8.py",
+        "from bot import settings",
+        "bot.services.x8 -> bot.settings",
+    ),
+    (
+        "Discord is for the composition root",
+        "bot/cli/x9.py",
+        "from bot.frontend import client",
+        "bot.cli.x9 -> bot.frontend.client",
+    ),
+    (
+        "Of the backends, services and the command line see the protocol alone",
+        "bot/services/x10.py",
+        "import bot.backends.local",
+        "bot.services.x10 -> bot.backends.local",
+    ),
+    (
+        "Backends are independent of each other",
+        "bot/backends/local.py",
+        "from bot.backends.slurm import squeue",
+        "bot.backends.local -> bot.backends.slurm",
+    ),
+    (
+        "The metrics see tasks and events, not the queue",
+        "bot/metrics.py",
+        "import bot.services.queue",
+        "bot.metrics -> bot.services.queue",
+    ),
+    (
+        "The program imports the command line alone",
+        "bot/__main__.py",
+        "import bot.domain.job",
+        "bot.__main__ -> bot.domain.job",
+    ),
+    (
+        "The command line starts the playground's server, nothing else of it",
+        "bot/cli/x11.py",
+        "import bot.playground.state.models",
+        "bot.cli.x11 -> bot.playground.state.models",
+    ),
+    (
+        "Programs that run alone do not import the package",
+        "bot/txt2img/x12.py",
+        "from bot import __version__",
+        "bot.txt2img.x12 -> bot",
+    ),
+    (
+        "No circles, between modules or between packages",
+        "bot/domain/x13.py",
+        "import bot.domain.x14",
+        "No cycles are allowed in bot.domain.",
+    ),
+)
+"""Contract, file, what is added to it, and what the report then says below the contract."""
+
+
+@pytest.fixture(scope="module")
+def reports(tmp_path_factory: pytest.TempPathFactory) -> dict[str, str]:
+    """What import-linter says of a copy of the tree with every breach in it, by contract."""
+    root = tmp_path_factory.mktemp("breached")
+    shutil.copytree(
+        ROOT / "bot", root / "bot", ignore=shutil.ignore_patterns("__pycache__", "page", "data")
+    )
+    shutil.copy(ROOT / "pyproject.toml", root)
+    planted = [(path, text) for _, path, text, _ in BREACHES]
+    for path, text in (*planted, ("bot/domain/x14.py", "def f():\n    from bot.domain import x13")):
+        with (root / path).open("a", encoding="utf-8") as file:
+            file.write(f"\n{text}\n")
+    done = subprocess.run(
+        [Path(sys.executable).with_name("lint-imports"), "--no-cache", "--no-logo"],
+        check=False,
+        cwd=root,
+        env={"PYTHONPATH": str(root), "COLUMNS": "200"},
+        capture_output=True,
+        text=True,
+    )
+    assert done.returncode == 1, done.stderr
+    broken = done.stdout.partition("Broken contracts\n")[2]
+    titles = {breach[0] for breach in BREACHES}
+    found, title = dict.fromkeys(titles, ""), ""
+    for line in broken.splitlines():
+        if line in titles:
+            title = line
+        elif title:
+            found[title] += f"{line}\n"
+    return found
+
+
+@pytest.mark.parametrize(
+    ("contract", "path", "text", "found"), BREACHES, ids=[path for _, path, _, _ in BREACHES]
+)
+def test_the_contracts_find_a_planted_breach(
+    reports: dict[str, str], contract: str, path: str, text: str, found: str
+) -> None:
+    assert found in reports[contract]
+
+
+def test_every_contract_has_a_planted_breach() -> None:
+    names = re.findall(r'^name = "(.+)"$', (ROOT / "pyproject.toml").read_text("utf-8"), re.M)
+    assert set(names) == {"gridbrush", *(contract for contract, *_ in BREACHES)}
+
+
+def test_a_long_file_may_say_why_at_its_top(tmp_path: Path) -> None:
+    text = "# Over 500 lines: one table, which readers search.\n" + "x = 1\n" * 501
+    assert not list(style_rules.long_files(plant(tmp_path, {"bot/services/x.py": text})))
 
 
 def test_a_broad_except_is_found_unless_it_raises_on(tmp_path: Path) -> None:

@@ -23,9 +23,13 @@ from bot.store import jobs, migrations
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.lock import FolderInUse, bot_lock, database_lock, holder
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
 from tests.playground.clock import Clock
 from tests.store.builders import KEY, a_job, fixed_now
+
+pytestmark = pytest.mark.timing(
+    "runs the bot as a process, which a busy machine starts and stops late"
+)
 
 AT = datetime(2026, 11, 23, 13, tzinfo=UTC)
 
@@ -390,39 +394,39 @@ def test_how_often_is_a_length_of_time_or_never(written: str, every: timedelta |
     assert loaded.data.backup_every == every
 
 
-def test_the_command_line_backs_up_lists_and_restores(desk: Desk) -> None:
-    assert desk.scripted("imagine", "a fox").exit_code == 0
-    made = desk.type("backup")
+def test_the_command_line_backs_up_lists_and_restores(command_line: CommandLine) -> None:
+    assert command_line.scripted("imagine", "a fox").exit_code == 0
+    made = command_line.type("backup")
     assert made.exit_code == 0
     path = made.stdout.splitlines()[0]
     assert re.search(r"[\d,]+ bytes, 1 requests, checked", made.stdout)
     assert f"gridbrush restore {path}" in made.stdout
-    assert desk.scripted("imagine", "an owl").exit_code == 0
-    listed = desk.type("restore")
+    assert command_line.scripted("imagine", "an owl").exit_code == 0
+    listed = command_line.type("restore")
     assert path in listed.stdout
-    tried = desk.type("restore", path, "--dry-run")
+    tried = command_line.type("restore", path, "--dry-run")
     assert tried.exit_code == 0
     assert "Newer than the backup: 1 request" in tried.stdout
     assert "Nothing was changed." in tried.stdout
-    asked = desk.type("restore", path)
+    asked = command_line.type("restore", path)
     assert asked.exit_code == 2
     assert "--yes" in asked.stderr
     # The name alone is enough, for what lies in the folder of backups.
-    done = desk.type("restore", Path(path).name, "--yes")
+    done = command_line.type("restore", Path(path).name, "--yes")
     assert done.exit_code == 0
     assert "is in place." in done.stdout
     assert "gridbrush-replaced-" in done.stdout
-    assert len(desk.type("jobs", "--json").stdout.splitlines()) == 1
-    assert desk.type("restore", "--empty", "--yes").exit_code == 0
-    assert desk.type("jobs", "--json").stdout.splitlines() == []
+    assert len(command_line.type("jobs", "--json").stdout.splitlines()) == 1
+    assert command_line.type("restore", "--empty", "--yes").exit_code == 0
+    assert command_line.type("jobs", "--json").stdout.splitlines() == []
 
 
-def test_the_command_line_without_backups_says_so(desk: Desk) -> None:
-    assert "gridbrush backup makes one" in desk.type("restore").stdout
-    assert desk.type("backup").exit_code == 2
-    assert not desk.data.exists()
+def test_the_command_line_without_backups_says_so(command_line: CommandLine) -> None:
+    assert "gridbrush backup makes one" in command_line.type("restore").stdout
+    assert command_line.type("backup").exit_code == 2
+    assert not command_line.data.exists()
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk.lay(tmp_path / "desk")
+def command_line(tmp_path: Path) -> CommandLine:
+    return CommandLine.lay(tmp_path / "command_line")

@@ -24,7 +24,10 @@ from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
 from tests.bot_process import bot_process, grids, log_of
 
-pytestmark = pytest.mark.xdist_group("crash")
+pytestmark = [
+    pytest.mark.xdist_group("crash"),
+    pytest.mark.timing("runs the bot as a process, which a busy machine starts and stops late"),
+]
 
 STATES = ["submitting", "pending", "running", "row", "collecting", "delivering", "finished"]
 

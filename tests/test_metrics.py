@@ -80,7 +80,7 @@ async def test_what_is_not_ready_is_named() -> None:
     assert answer.json() == {"discord": True, "backend": False}
 
 
-async def test_a_port_that_is_taken_is_the_operators_to_mend() -> None:
+async def test_a_port_that_is_taken_is_a_configuration_error() -> None:
     metrics = Metrics(now=lambda: NOW)
     async with serve_metrics(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base:
         port = int(base.rpartition(":")[2])

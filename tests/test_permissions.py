@@ -15,7 +15,7 @@ from bot.bootstrap import close_open_files, find_open_files, open_application
 from bot.cli.job_runner import FolderDelivery
 from bot.file_modes import private_umask
 from bot.settings import Settings
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
 
 OLD = (
     *("gridbrush.sqlite3", "gridbrush.sqlite3-wal", "gridbrush-v1-2026.sqlite3", "commands.json"),
@@ -127,27 +127,27 @@ async def test_an_engine_makes_nothing_open_whatever_the_umask(tmp_path: Path) -
 
 @pytest.mark.parametrize("name", ["jobs/abc/metadata.json", "local/jobs/abc/script.sh", "."])
 def test_check_finds_what_is_open_and_names_the_command(tmp_path: Path, name: str) -> None:
-    desk = Desk.lay(tmp_path / "desk")
-    lay_out(desk.data, "jobs/abc/metadata.json", "local/jobs/abc/script.sh")
-    close_open_files(settings(desk.data))
-    (desk.data / "gridbrush.sqlite3").touch(0o600)
-    desk.type("restore", "--empty", "--yes")
-    found = desk.type("check")
+    command_line = CommandLine.lay(tmp_path / "command_line")
+    lay_out(command_line.data, "jobs/abc/metadata.json", "local/jobs/abc/script.sh")
+    close_open_files(settings(command_line.data))
+    (command_line.data / "gridbrush.sqlite3").touch(0o600)
+    command_line.type("restore", "--empty", "--yes")
+    found = command_line.type("check")
     assert "bad private files" not in found.stdout
-    path = desk.data / name
+    path = command_line.data / name
     path.chmod(path.stat().st_mode | 0o044)
-    found = desk.type("check")
+    found = command_line.type("check")
     assert found.exit_code == 2
     assert "bad private files: open to other users" in found.stdout
     assert f"chmod -R go= {path}" in found.stdout
 
 
 def test_copies_are_as_open_as_the_folder_they_were_asked_for_in(tmp_path: Path) -> None:
-    desk = Desk.lay(tmp_path / "desk")
+    command_line = CommandLine.lay(tmp_path / "command_line")
     out = tmp_path / "out"
     out.mkdir()
     out.chmod(0o755)
-    assert desk.scripted("imagine", "a fox", "--out", str(out)).exit_code == 0
+    assert command_line.scripted("imagine", "a fox", "--out", str(out)).exit_code == 0
     assert {path.stat().st_mode & 0o777 for path in out.iterdir()} == {0o644}
 
 

@@ -19,7 +19,11 @@ import pytest_asyncio
 from bot.playground.server import Playground
 from tests.bot_process import ROOT, environment, grids, log_of
 
-pytestmark = [pytest.mark.xdist_group("crash"), pytest.mark.asyncio(loop_scope="module")]
+pytestmark = [
+    pytest.mark.xdist_group("crash"),
+    pytest.mark.asyncio(loop_scope="module"),
+    pytest.mark.timing("runs the bot as a process, which a busy machine starts and stops late"),
+]
 
 PROMPT = "a quokka with canary feathers"
 NEGATIVE = "marmalade umbrellas"

@@ -19,6 +19,10 @@ from bot.domain.log_markers import parse_marker
 from bot.domain.log_parser import LogOutput, LogParser
 from tests.publisher_program import KEY, PUBLISHER, publisher
 
+pytestmark = pytest.mark.timing(
+    "watches the command as a process, which a busy machine starts and stops late"
+)
+
 SHA = hashlib.sha256(b"x").hexdigest()
 
 

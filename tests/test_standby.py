@@ -13,7 +13,10 @@ import pytest
 from bot.playground.server import Playground
 from tests.bot_process import ROOT, bot_process, environment, grids, log_of
 
-pytestmark = pytest.mark.xdist_group("crash")
+pytestmark = [
+    pytest.mark.xdist_group("crash"),
+    pytest.mark.timing("runs the bot as a process, which a busy machine starts and stops late"),
+]
 
 SETTINGS = {
     "GRIDBRUSH_BACKEND__LOCAL__ENGINE": "sketch",

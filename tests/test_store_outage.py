@@ -21,6 +21,10 @@ from tests.bot_process import bot_process, grids, log_of
 from tests.scenarios.scenarios import write_play
 from tests.store.outages import small_disk
 
+pytestmark = pytest.mark.timing(
+    "runs the bot as a process, which a busy machine starts and stops late"
+)
+
 SAID = "cannot save anything at the moment"
 
 

@@ -34,6 +34,10 @@ from tests.stock_jobs import (
     upscaling,
 )
 
+pytestmark = pytest.mark.timing(
+    "watches job scripts as processes, which a busy machine starts and stops late"
+)
+
 # The one relevant line is that of Stability's own script.
 PAINTER = """
 import argparse, os, sys

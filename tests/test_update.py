@@ -31,7 +31,10 @@ from tests.left_behind import KEPT_TABLES, ROOT, LeftBehind, holding_root
 from tests.playground.clock import Clock
 from tests.scenarios.harness import Harness, open_with
 
-pytestmark = pytest.mark.xdist_group("release 0.1")
+pytestmark = [
+    pytest.mark.xdist_group("release 0.1"),
+    pytest.mark.timing("runs the bot as a process, which a busy machine starts and stops late"),
+]
 
 RUNNING, FIRST, SECOND = "a train in the rain", "a wolf", "a whale"
 KEPT = "a boat at night"

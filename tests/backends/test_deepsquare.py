@@ -14,6 +14,10 @@ from tests.deepsquare.clients import open_client
 from tests.deepsquare.testnet.fixtures import running_grid
 from tests.deepsquare.testnet.site import Setup
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:

@@ -19,6 +19,10 @@ from tests.backends.conformance import Site, ending, events
 from tests.backends.jobs import submission
 from tests.backends.runtime import PretendedRuntime
 
+pytestmark = pytest.mark.timing(
+    "watches job scripts as processes, which a busy machine starts and stops late"
+)
+
 SECRET = "do-not-inherit-me"
 
 

@@ -25,7 +25,12 @@ from tests.slurm.wrapped import Wrapped
 
 __all__ = ["backend", "cluster", "options", "site"]
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = [
+    pytest.mark.xdist_group("slurm"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 
 async def test_the_rows_of_a_grid_start_together_on_different_gpus(backend: Backend) -> None:
@@ -91,7 +96,7 @@ async def test_a_killed_bot_started_again_follows_the_same_job_to_its_end(
     await backend.aclose()
 
 
-async def test_a_crash_right_after_sbatch_is_mended_by_the_job_s_name(
+async def test_a_crash_right_after_sbatch_is_repaired_by_the_job_s_name(
     options: dict[str, object], site: Site, cluster: Cluster
 ) -> None:
     waiting = await open_backend("slurm", {**options, "extra_args": ("--hold",)})

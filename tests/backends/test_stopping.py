@@ -20,7 +20,12 @@ from tests.slurm.site import cluster, options_for
 
 __all__ = ["cluster"]
 
-pytestmark = pytest.mark.xdist_group("slurm-stopping")
+pytestmark = [
+    pytest.mark.xdist_group("slurm-stopping"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 SECONDS = 5.0
 FLOOD = "while :; do printf '%0200d\\n' 0; done"

@@ -10,7 +10,11 @@ from playwright.sync_api import Locator, expect
 from tests.browser.chat import Chat
 from tests.browser.conftest import SIDE, Windows
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("browser")]
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.xdist_group("browser"),
+    pytest.mark.timing("watches a real Chromium, which a busy machine makes late"),
+]
 
 PROMPT = "an astronaut in space"
 ROWS = 4

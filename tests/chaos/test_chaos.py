@@ -14,7 +14,10 @@ import pytest
 
 from tests.chaos.driver import INGREDIENTS, lacking, run
 
-pytestmark = pytest.mark.xdist_group("chaos")
+pytestmark = [
+    pytest.mark.xdist_group("chaos"),
+    pytest.mark.timing("runs the bot as a process, which a busy machine starts and stops late"),
+]
 
 SEED = 9
 SECONDS = 30.0

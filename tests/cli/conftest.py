@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from bot import log_config
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
 
 
 @pytest.fixture(autouse=True)
@@ -28,5 +28,5 @@ def the_log_is_left_as_it_was() -> Iterator[None]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path) -> Desk:
-    return Desk.lay(tmp_path / "desk")
+def command_line(tmp_path: Path) -> CommandLine:
+    return CommandLine.lay(tmp_path / "command_line")

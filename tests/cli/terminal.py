@@ -24,7 +24,7 @@ def strip_size(width: int = 64, height: int = 64, samples: int = 2) -> tuple[int
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class CommandLine:
     """A folder with a config.toml for small, quick pictures, and the command in it."""
 
     folder: Path
@@ -38,7 +38,7 @@ class Desk:
         local: str = "",
         rest: str = "",
         engine: str = 'engine = "sketch"',
-    ) -> Desk:
+    ) -> CommandLine:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "config.toml").write_text(
             f"""

@@ -6,11 +6,11 @@ from pathlib import Path
 
 import pytest
 
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
 
 
-def test_where_all_is_well_every_line_says_so(desk: Desk) -> None:
-    result = desk.type("check")
+def test_where_all_is_well_every_line_says_so(command_line: CommandLine) -> None:
+    result = command_line.type("check")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert all(line.startswith("ok ") for line in lines)
@@ -18,9 +18,9 @@ def test_where_all_is_well_every_line_says_so(desk: Desk) -> None:
         assert any(what in line for line in lines)
 
 
-def test_every_problem_of_the_configuration_is_named_with_its_mend(tmp_path: Path) -> None:
-    desk = Desk.lay(tmp_path, imagine="stepps = 3\nmax_rows = 1000")
-    result = desk.type("check")
+def test_every_problem_of_the_configuration_is_named_with_its_hint(tmp_path: Path) -> None:
+    command_line = CommandLine.lay(tmp_path, imagine="stepps = 3\nmax_rows = 1000")
+    result = command_line.type("check")
     assert result.exit_code == 2
     assert "stepps" in result.stdout
     assert "steps" in result.stdout
@@ -29,14 +29,14 @@ def test_every_problem_of_the_configuration_is_named_with_its_mend(tmp_path: Pat
 
 
 def test_a_file_that_is_no_toml_is_named_with_the_line(tmp_path: Path) -> None:
-    desk = Desk.lay(tmp_path, imagine='template = "')
-    result = desk.type("check")
+    command_line = CommandLine.lay(tmp_path, imagine='template = "')
+    result = command_line.type("check")
     assert result.exit_code == 2
     assert "config.toml" in result.stdout
 
 
 def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
-    result = Desk(tmp_path).type("check")
+    result = CommandLine(tmp_path).type("check")
     assert result.exit_code == 2
     assert "config.toml" in result.stdout
 
@@ -61,10 +61,10 @@ def test_a_file_that_is_not_there_is_said(tmp_path: Path) -> None:
         ),
     ],
 )
-def test_what_does_not_work_is_named_with_its_mend(
+def test_what_does_not_work_is_named_with_its_hint(
     tmp_path: Path, imagine: str, local: str, rest: str, said: list[str]
 ) -> None:
-    result = Desk.lay(tmp_path, imagine=imagine, local=local, rest=rest).type("check")
+    result = CommandLine.lay(tmp_path, imagine=imagine, local=local, rest=rest).type("check")
     assert result.exit_code == 2, result.stdout
     for words in said:
         assert words in result.stdout
@@ -93,15 +93,15 @@ def test_a_model_that_cannot_be_painted_with_is_found(
             (tmp_path / file).touch()
     model = tmp_path / "model"
     local = f'model = "{model}"'
-    desk = Desk.lay(tmp_path / "bot", local=local, engine=f'engine = "{engine}"')
-    result = desk.type("check", env={"COLUMNS": "400"})
+    command_line = CommandLine.lay(tmp_path / "bot", local=local, engine=f'engine = "{engine}"')
+    result = command_line.type("check", env={"COLUMNS": "400"})
     assert result.exit_code == 2, result.stdout
     found = [line for line in result.stdout.splitlines() if line.startswith("bad image engine")]
     assert any(str(model) in line and said in line for line in found), result.stdout
 
 
-def test_what_paints_is_said(desk: Desk) -> None:
-    assert "ok  image engine: sketch, no model" in desk.type("check").stdout
+def test_what_paints_is_said(command_line: CommandLine) -> None:
+    assert "ok  image engine: sketch, no model" in command_line.type("check").stdout
 
 
 @pytest.mark.parametrize(
@@ -111,33 +111,35 @@ def test_what_paints_is_said(desk: Desk) -> None:
 def test_a_picture_too_small_for_the_script_is_found_before_anybody_asks(
     tmp_path: Path, imagine: str, said: str
 ) -> None:
-    desk = Desk.lay(tmp_path, imagine=imagine, local='container = "podman"')
-    result = desk.type("check", env={"COLUMNS": "400"})
+    command_line = CommandLine.lay(tmp_path, imagine=imagine, local='container = "podman"')
+    result = command_line.type("check", env={"COLUMNS": "400"})
     assert "bad picture size" in result.stdout
     assert said in result.stdout
     assert "Raise width and height to 256 or more" in result.stdout
 
 
-def test_a_damaged_database_is_said_and_left_alone(desk: Desk) -> None:
-    desk.data.mkdir()
-    file = desk.data / "gridbrush.sqlite3"
+def test_a_damaged_database_is_said_and_left_alone(command_line: CommandLine) -> None:
+    command_line.data.mkdir()
+    file = command_line.data / "gridbrush.sqlite3"
     file.write_bytes(b"this is no database" * 100)
-    result = desk.type("check")
+    result = command_line.type("check")
     assert result.exit_code == 2
     assert "bad database" in result.stdout
     assert file.read_bytes() == b"this is no database" * 100
 
 
 def test_a_data_folder_that_cannot_be_made_is_said(tmp_path: Path) -> None:
-    desk = Desk.lay(tmp_path, rest='[data]\ndir = "taken/data"')
+    command_line = CommandLine.lay(tmp_path, rest='[data]\ndir = "taken/data"')
     (tmp_path / "taken").write_text("a file")
-    result = desk.type("check")
+    result = command_line.type("check")
     assert result.exit_code == 2
     assert "[data] dir" in result.stdout
     assert "Name a folder" in result.stdout
 
 
-def test_settings_are_shown_with_their_source_and_without_secrets(desk: Desk) -> None:
+def test_settings_are_shown_with_their_source_and_without_secrets(
+    command_line: CommandLine,
+) -> None:
     token = "no-token-but-secret-enough"
     env = {
         "DISCORD_TOKEN": token,
@@ -145,10 +147,10 @@ def test_settings_are_shown_with_their_source_and_without_secrets(desk: Desk) ->
         "DISCORD_GATEWAY_URL": "ws://127.0.0.1:9/gateway",
         "COLUMNS": "400",
     }
-    result = desk.type("check", "--show", env=env)
+    result = command_line.type("check", "--show", env=env)
     assert result.exit_code == 2
     assert "Discord: cannot be asked" in result.stdout
     assert "[imagine] steps" in result.stdout
-    assert f"{desk.folder / 'config.toml'}:5" in result.stdout
+    assert f"{command_line.folder / 'config.toml'}:5" in result.stdout
     assert "DISCORD_TOKEN" in result.stdout
     assert token not in result.stdout

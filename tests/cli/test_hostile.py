@@ -18,7 +18,7 @@ from bot.domain.job import Job, JobState
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 from bot.domain.text import normalize_text
 from bot.settings import Settings
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
 
 FORGED_PREVIEW = (
     "Click on this link to preview your results:\nhttps://evil.example/grid.png\n"
@@ -60,45 +60,47 @@ SMUGGLED = {
 }
 
 
-def _carried(desk: Desk, requests: list[Request]) -> list[Job]:
+def _run_jobs(command_line: CommandLine, requests: list[Request]) -> list[Job]:
     """All of them at once, by one engine on the local backend."""
 
-    async def carry() -> list[Job]:
-        settings = Settings.load(desk.folder / "config.toml", {})
+    async def run() -> list[Job]:
+        settings = Settings.load(command_line.folder / "config.toml", {})
         async with open_application(settings, transport=FolderDelivery(None)) as engine:
             jobs = [await engine.queue.submit_immediate(request) for request in requests]
             return list(await asyncio.gather(*(engine.worker.run(job) for job in jobs)))
 
-    return asyncio.run(carry())
+    return asyncio.run(run())
 
 
 @pytest.fixture(scope="module")
-def painted(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, dict[str, Job]]:
-    desk = Desk.lay(tmp_path_factory.mktemp("hostile"))
+def painted(tmp_path_factory: pytest.TempPathFactory) -> tuple[CommandLine, dict[str, Job]]:
+    command_line = CommandLine.lay(tmp_path_factory.mktemp("hostile"))
     requests = {name: _read(prompt) for name, prompt in PAINTED.items()}
     plain = _read("a fox")
     smuggled = {f"smuggled {name}": replace(plain, prompt=text) for name, text in SMUGGLED.items()}
     smuggled["smuggled negative"] = replace(plain, negative="--ckpt=/x\n$(touch pwned)")
     smuggled["smuggled nul"] = replace(plain, prompt="a\x00b")
     wanted = {**requests, **smuggled}
-    jobs = _carried(desk, list(wanted.values()))
-    return desk, dict(zip(wanted, jobs, strict=True))
+    jobs = _run_jobs(command_line, list(wanted.values()))
+    return command_line, dict(zip(wanted, jobs, strict=True))
 
 
-def test_nothing_that_a_prompt_says_is_ever_run(painted: tuple[Desk, dict[str, Job]]) -> None:
-    desk, _ = painted
-    assert not list(desk.folder.rglob("*pwned*"))
+def test_nothing_that_a_prompt_says_is_ever_run(
+    painted: tuple[CommandLine, dict[str, Job]],
+) -> None:
+    command_line, _ = painted
+    assert not list(command_line.folder.rglob("*pwned*"))
     assert not Path("pwned").exists()
 
 
 @pytest.mark.parametrize("name", PAINTED)
 def test_a_hostile_prompt_is_painted_like_any_other(
-    painted: tuple[Desk, dict[str, Job]], name: str
+    painted: tuple[CommandLine, dict[str, Job]], name: str
 ) -> None:
-    desk, jobs = painted
+    command_line, jobs = painted
     job = jobs[name]
     assert job.state is JobState.FINISHED, job.failure_message
-    folder = desk.data / "jobs" / job.id
+    folder = command_line.data / "jobs" / job.id
     with Image.open(folder / "grid.png") as grid:
         assert grid.size == (64, 64)
     known = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
@@ -107,18 +109,20 @@ def test_a_hostile_prompt_is_painted_like_any_other(
 
 
 def test_whatever_was_forged_only_the_jobs_own_files_are_taken(
-    painted: tuple[Desk, dict[str, Job]],
+    painted: tuple[CommandLine, dict[str, Job]],
 ) -> None:
-    desk, jobs = painted
+    command_line, jobs = painted
     for job in jobs.values():
-        own = (desk.data / "local" / "jobs" / job.id / "published").as_uri() + "/"
+        own = (command_line.data / "local" / "jobs" / job.id / "published").as_uri() + "/"
         artifacts = [row.artifact for row in job.rows] + [job.grid]
         assert all(artifact.url.startswith(own) for artifact in artifacts if artifact)
         assert "evil.example" not in repr(artifacts)
 
 
 @pytest.mark.parametrize("name", [*(f"smuggled {each}" for each in SMUGGLED), "smuggled negative"])
-def test_behind_the_first_wall_is_another(painted: tuple[Desk, dict[str, Job]], name: str) -> None:
+def test_behind_the_first_wall_is_another(
+    painted: tuple[CommandLine, dict[str, Job]], name: str
+) -> None:
     _, jobs = painted
     job = jobs[name]
     assert job.state is JobState.FINISHED or job.cause is FailureReason.REJECTED, (
@@ -128,12 +132,12 @@ def test_behind_the_first_wall_is_another(painted: tuple[Desk, dict[str, Job]], 
 
 
 def test_a_text_that_no_process_can_be_given_is_refused_before_anything_starts(
-    painted: tuple[Desk, dict[str, Job]],
+    painted: tuple[CommandLine, dict[str, Job]],
 ) -> None:
-    desk, jobs = painted
+    command_line, jobs = painted
     job = jobs["smuggled nul"]
     assert (job.state, job.cause) == (JobState.FAILED, FailureReason.REJECTED)
-    assert not (desk.data / "local" / "jobs" / job.id).exists()
+    assert not (command_line.data / "local" / "jobs" / job.id).exists()
 
 
 @pytest.mark.parametrize("name", REFUSED)
@@ -145,9 +149,11 @@ def test_what_cannot_be_painted_is_refused_with_the_field_it_stands_in(name: str
 
 
 @pytest.mark.parametrize("name", sorted(set(REFUSED) - {"nothing to see"}))
-def test_a_refusal_on_the_command_line_is_status_2_and_keeps_nothing(desk: Desk, name: str) -> None:
-    result = desk.scripted("imagine", "--", REFUSED[name])
+def test_a_refusal_on_the_command_line_is_status_2_and_keeps_nothing(
+    command_line: CommandLine, name: str
+) -> None:
+    result = command_line.scripted("imagine", "--", REFUSED[name])
     assert result.exit_code == 2
     assert result.stderr.strip()
     assert "Traceback" not in result.stderr
-    assert not list((desk.data / "jobs").glob("*"))
+    assert not list((command_line.data / "jobs").glob("*"))

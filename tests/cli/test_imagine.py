@@ -11,24 +11,26 @@ from pathlib import Path
 import pytest
 from PIL import Image
 
-from tests.cli.terminal import Desk, strip_size, told
+from tests.cli.terminal import CommandLine, strip_size, told
 
 PROMPT = 'an astronaut – "riding" a [b]horse[/b]'
 
 
 @pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Desk, subprocess.CompletedProcess[str]]:
+def made(
+    tmp_path_factory: pytest.TempPathFactory,
+) -> tuple[CommandLine, subprocess.CompletedProcess[str]]:
     """One real run, looked at from all sides."""
-    desk = Desk.lay(tmp_path_factory.mktemp("made"))
-    return desk, desk.run("imagine", PROMPT, "--seed", "7", "--no", "fog")
+    command_line = CommandLine.lay(tmp_path_factory.mktemp("made"))
+    return command_line, command_line.run("imagine", PROMPT, "--seed", "7", "--no", "fog")
 
 
 def test_the_command_makes_a_grid_and_says_where_it_lies(
-    made: tuple[Desk, subprocess.CompletedProcess[str]],
+    made: tuple[CommandLine, subprocess.CompletedProcess[str]],
 ) -> None:
-    desk, result = made
+    command_line, result = made
     assert result.returncode == 0, result.stderr
-    folder = desk.data / "jobs" / desk.only_job()
+    folder = command_line.data / "jobs" / command_line.only_job()
     for name in ("grid.png", "row-01.png", "row-02.png", "metadata.json"):
         assert (folder / name).is_file()
         assert str(folder / name) in result.stdout
@@ -47,10 +49,10 @@ def test_the_command_makes_a_grid_and_says_where_it_lies(
 
 
 def test_metadata_says_what_it_takes_to_make_it_again(
-    made: tuple[Desk, subprocess.CompletedProcess[str]],
+    made: tuple[CommandLine, subprocess.CompletedProcess[str]],
 ) -> None:
-    desk, _ = made
-    folder = desk.data / "jobs" / desk.only_job()
+    command_line, _ = made
+    folder = command_line.data / "jobs" / command_line.only_job()
     known = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
     assert known["prompt"] == PROMPT
     assert known["negative"] == "fog"
@@ -68,13 +70,15 @@ def test_metadata_says_what_it_takes_to_make_it_again(
 
 
 def test_rows_are_painted_side_by_side(
-    made: tuple[Desk, subprocess.CompletedProcess[str]],
+    made: tuple[CommandLine, subprocess.CompletedProcess[str]],
 ) -> None:
-    desk, _ = made
+    command_line, _ = made
     pattern = r"^\[row (\d)\] (\d{4}-\S+Z) (starts|ends)$"
     moments = {
         (row, word): moment
-        for row, moment, word in re.findall(pattern, desk.log(desk.only_job()), re.MULTILINE)
+        for row, moment, word in re.findall(
+            pattern, command_line.log(command_line.only_job()), re.MULTILINE
+        )
     }
     assert len(moments) == 4
     assert max(moments["1", "starts"], moments["2", "starts"]) < min(
@@ -83,11 +87,11 @@ def test_rows_are_painted_side_by_side(
 
 
 def test_the_same_seed_makes_the_same_bytes_and_json_is_one_object(
-    made: tuple[Desk, subprocess.CompletedProcess[str]], tmp_path: Path
+    made: tuple[CommandLine, subprocess.CompletedProcess[str]], tmp_path: Path
 ) -> None:
-    desk, _ = made
-    first = desk.data / "jobs" / desk.only_job()
-    again = Desk.lay(tmp_path / "again")
+    command_line, _ = made
+    first = command_line.data / "jobs" / command_line.only_job()
+    again = CommandLine.lay(tmp_path / "again")
     out = tmp_path / "out" / "deep"
     words = ("--seed", "7", "--no", "fog", "--json", "--out", str(out))
     result = again.type("imagine", PROMPT, *words)
@@ -110,24 +114,24 @@ def test_the_same_seed_makes_the_same_bytes_and_json_is_one_object(
     ]
 
 
-def test_a_row_of_one_picture_is_delivered_too(desk: Desk) -> None:
-    result = desk.type("imagine", "a fox", "--rows", "1", "--samples", "1")
+def test_a_row_of_one_picture_is_delivered_too(command_line: CommandLine) -> None:
+    result = command_line.type("imagine", "a fox", "--rows", "1", "--samples", "1")
     assert result.exit_code == 0, result.stderr
-    (grid,) = (desk.data / "jobs").glob("*/grid.png")
+    (grid,) = (command_line.data / "jobs").glob("*/grid.png")
     with Image.open(grid) as picture:
         # torchvision's make_grid puts no border around a lone picture.
         assert picture.size == (64, 64)
 
 
 def test_a_row_that_fails_leaves_a_grid_of_the_others_and_status_3(tmp_path: Path) -> None:
-    desk = Desk.lay(tmp_path)
-    line = desk.template("second-fails", '[ "$index" -ne 2 ] || give_up 3')
-    desk = Desk.lay(tmp_path, imagine=line)
-    result = desk.type("imagine", "a fox")
+    command_line = CommandLine.lay(tmp_path)
+    line = command_line.template("second-fails", '[ "$index" -ne 2 ] || give_up 3')
+    command_line = CommandLine.lay(tmp_path, imagine=line)
+    result = command_line.type("imagine", "a fox")
     assert result.exit_code == 3, result.stderr
     assert "row 2 failed" in result.stderr
     assert "row 2 failed (3)" in result.stderr
-    (folder,) = (desk.data / "jobs").iterdir()
+    (folder,) = (command_line.data / "jobs").iterdir()
     with Image.open(folder / "grid.png") as grid:
         assert grid.size == strip_size()
     assert not (folder / "row-02.png").exists()
@@ -136,29 +140,29 @@ def test_a_row_that_fails_leaves_a_grid_of_the_others_and_status_3(tmp_path: Pat
 
 
 def test_a_job_without_any_row_is_status_1_and_a_plain_sentence(tmp_path: Path) -> None:
-    desk = Desk.lay(tmp_path)
-    desk = Desk.lay(tmp_path, imagine=desk.template("all-fail", "give_up 3"))
-    result = desk.type("imagine", "a fox")
+    command_line = CommandLine.lay(tmp_path)
+    command_line = CommandLine.lay(tmp_path, imagine=command_line.template("all-fail", "give_up 3"))
+    result = command_line.type("imagine", "a fox")
     assert result.exit_code == 1
     assert "No row could be made." in result.stderr
     assert "Traceback" not in result.stderr
 
 
 def test_a_folder_that_cannot_be_written_to_keeps_the_result_and_says_where(
-    desk: Desk, tmp_path: Path
+    command_line: CommandLine, tmp_path: Path
 ) -> None:
     blocker = tmp_path / "a-file"
     blocker.write_text("in the way")
-    result = desk.scripted("imagine", "a fox", "--out", str(blocker / "below"), "--json")
+    result = command_line.scripted("imagine", "a fox", "--out", str(blocker / "below"), "--json")
     answer = told(result)
     assert result.exit_code == 0
     assert Path(str(answer["grid"])).is_file()
     assert str(blocker) not in str(answer["grid"])
 
 
-def test_on_a_terminal_every_row_has_a_bar(desk: Desk) -> None:
+def test_on_a_terminal_every_row_has_a_bar(command_line: CommandLine) -> None:
     env = {"GRIDBRUSH_BACKEND__KIND": "scripted", "FORCE_COLOR": "1", "COLUMNS": "120"}
-    result = desk.type("imagine", "a fox", "--seed", "7", env=env)
+    result = command_line.type("imagine", "a fox", "--seed", "7", env=env)
     assert result.exit_code == 0
     assert "row 1  seed 7" in result.stderr
     assert "row 2  seed 8" in result.stderr
@@ -181,10 +185,12 @@ def test_on_a_terminal_every_row_has_a_bar(desk: Desk) -> None:
     ],
 )
 def test_what_cannot_be_done_is_status_2_and_says_what_is_allowed(
-    desk: Desk, words: list[str], said: str
+    command_line: CommandLine, words: list[str], said: str
 ) -> None:
-    result = desk.type("imagine", *words)
+    result = command_line.type("imagine", *words)
     assert result.exit_code == 2
     assert said in result.stderr
     assert "Traceback" not in result.stderr
-    assert not (desk.data / "jobs").exists() or not any((desk.data / "jobs").iterdir())
+    assert not (command_line.data / "jobs").exists() or not any(
+        (command_line.data / "jobs").iterdir()
+    )

@@ -14,7 +14,7 @@ from bot import __version__
 from bot.cli import program
 from bot.cli.app import ExitCode, fail, run_async
 from bot.domain.errors import BackendError, BotError, ConfigError, RequestError
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
 
 VERBS = {command.name or command.callback.__name__ for command in program.registered_commands
          if command.callback is not None}  # fmt: skip
@@ -25,8 +25,10 @@ def test_the_verbs_are_all_there() -> None:
 
 
 @pytest.mark.parametrize("verb", sorted(VERBS))
-def test_help_of_every_verb_lists_its_options_with_a_word_on_each(desk: Desk, verb: str) -> None:
-    result = desk.type(verb, "--help", env={"COLUMNS": "200", "TERM": "dumb"})
+def test_help_of_every_verb_lists_its_options_with_a_word_on_each(
+    command_line: CommandLine, verb: str
+) -> None:
+    result = command_line.type(verb, "--help", env={"COLUMNS": "200", "TERM": "dumb"})
     assert result.exit_code == 0
     assert f"gridbrush {verb}" in result.stdout
     assert "--help" in result.stdout
@@ -37,33 +39,33 @@ def test_help_of_every_verb_lists_its_options_with_a_word_on_each(desk: Desk, ve
         assert words[-1].strip()[0].isupper() or "[default" in line, line
 
 
-def test_help_of_imagine_names_what_can_be_chosen(desk: Desk) -> None:
-    said = desk.type("imagine", "--help", env={"COLUMNS": "200", "TERM": "dumb"}).stdout
+def test_help_of_imagine_names_what_can_be_chosen(command_line: CommandLine) -> None:
+    said = command_line.type("imagine", "--help", env={"COLUMNS": "200", "TERM": "dumb"}).stdout
     options = ("--negative", "--aspect", "--rows", "--samples", "--steps", "--seed", "--model")
     for option in (*options, "--style", "--backend", "--out", "--json"):
         assert option in said
     assert "[imagine.styles]" in said
 
 
-def test_help_of_the_program_says_what_the_exit_status_means(desk: Desk) -> None:
-    said = desk.type("--help", env={"COLUMNS": "200"}).stdout
+def test_help_of_the_program_says_what_the_exit_status_means(command_line: CommandLine) -> None:
+    said = command_line.type("--help", env={"COLUMNS": "200"}).stdout
     assert "130 cancelled" in said
     assert "--config" in said
 
 
-def test_the_version_is_the_packages(desk: Desk) -> None:
-    result = desk.type("--version")
+def test_the_version_is_the_packages(command_line: CommandLine) -> None:
+    result = command_line.type("--version")
     assert result.exit_code == 0
     assert result.stdout == f"gridbrush {__version__}\n"
 
 
 @pytest.mark.parametrize("words", [["paint"], ["--nonsense"], ["jobs", "--nonsense"]])
-def test_wrong_usage_is_status_2(desk: Desk, words: list[str]) -> None:
-    assert desk.type(*words).exit_code == 2
+def test_wrong_usage_is_status_2(command_line: CommandLine, words: list[str]) -> None:
+    assert command_line.type(*words).exit_code == 2
 
 
-def test_a_wrong_setting_is_status_2_with_place_and_mend(tmp_path: Path) -> None:
-    result = Desk.lay(tmp_path, imagine="stepps = 3").type("imagine", "a fox")
+def test_a_wrong_setting_is_status_2_with_place_and_hint(tmp_path: Path) -> None:
+    result = CommandLine.lay(tmp_path, imagine="stepps = 3").type("imagine", "a fox")
     assert result.exit_code == 2
     assert "config.toml" in result.stderr
     assert "stepps" in result.stderr

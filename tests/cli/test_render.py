@@ -11,7 +11,7 @@ import pytest
 import yaml
 
 from bot.domain.workflow.document import Workflow
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
 
 PROMPT = "a fox; rm -rf $HOME `id` 'quoted' \"twice\""
 
@@ -20,8 +20,8 @@ def _env(document: dict[str, object]) -> dict[str, str]:
     return {variable.key: variable.value for variable in Workflow.from_dict(document).env}
 
 
-def test_yaml_is_the_default_and_a_valid_job_document(desk: Desk) -> None:
-    result = desk.type("render", PROMPT, "--seed", "7", "--no", "fog")
+def test_yaml_is_the_default_and_a_valid_job_document(command_line: CommandLine) -> None:
+    result = command_line.type("render", PROMPT, "--seed", "7", "--no", "fog")
     assert result.exit_code == 0
     env = _env(yaml.safe_load(result.stdout))
     assert env["PROMPT"] == PROMPT
@@ -30,49 +30,49 @@ def test_yaml_is_the_default_and_a_valid_job_document(desk: Desk) -> None:
     assert "&" not in re.sub(r'".*"|&&|2>&1|&$', "", result.stdout.split("steps:")[0])
 
 
-def test_the_key_is_masked_in_documents(desk: Desk) -> None:
+def test_the_key_is_masked_in_documents(command_line: CommandLine) -> None:
     for form in ("yaml", "json"):
-        result = desk.type("render", "a fox", "--format", form)
+        result = command_line.type("render", "a fox", "--format", form)
         assert not re.search(r"MAC_KEY\W+value\W+[0-9a-f]{64}", result.stdout)
         assert not re.search(r"\b[0-9a-f]{64}\b", result.stdout)
 
 
-def test_json_is_the_same_document(desk: Desk) -> None:
-    result = desk.type("render", PROMPT, "--rows", "3", "--format", "json")
+def test_json_is_the_same_document(command_line: CommandLine) -> None:
+    result = command_line.type("render", PROMPT, "--rows", "3", "--format", "json")
     document = json.loads(result.stdout)
     assert _env(document)["ROWS"] == "3"
     assert document["resources"]["tasks"] == 3
     assert document["resources"]["gpus"] == 3
 
 
-def test_the_script_is_sound_bash_and_can_be_run(desk: Desk) -> None:
-    result = desk.type("render", PROMPT, "--seed", "7", "--format", "bash")
+def test_the_script_is_sound_bash_and_can_be_run(command_line: CommandLine) -> None:
+    result = command_line.type("render", PROMPT, "--seed", "7", "--format", "bash")
     assert result.exit_code == 0
-    script = desk.folder / "job.sh"
+    script = command_line.folder / "job.sh"
     script.write_text(result.stdout, encoding="utf-8")
     subprocess.run(["bash", "-n", script], check=True)
     assert re.search(r"\b[0-9a-f]{64}\b", result.stdout), "it could not sign without its key"
 
 
-def test_rendering_submits_and_stores_nothing(desk: Desk) -> None:
-    desk.type("render", "a fox")
-    assert not (desk.data / "gridbrush.sqlite3").exists()
-    assert not list(desk.folder.rglob("jobs/*"))
+def test_rendering_submits_and_stores_nothing(command_line: CommandLine) -> None:
+    command_line.type("render", "a fox")
+    assert not (command_line.data / "gridbrush.sqlite3").exists()
+    assert not list(command_line.folder.rglob("jobs/*"))
 
 
 @pytest.mark.parametrize("words", [["a fox", "--format", "xml"], ["a fox", "--rows", "0"], [""]])
-def test_what_cannot_be_rendered_is_status_2(desk: Desk, words: list[str]) -> None:
-    result = desk.type("render", *words)
+def test_what_cannot_be_rendered_is_status_2(command_line: CommandLine, words: list[str]) -> None:
+    result = command_line.type("render", *words)
     assert result.exit_code == 2
     assert "Traceback" not in result.stderr
 
 
-def test_a_broken_template_is_named_with_its_place_and_mend(tmp_path: Path) -> None:
+def test_a_broken_template_is_named_with_its_place_and_hint(tmp_path: Path) -> None:
     (tmp_path / "broken.yaml").write_text(
         "gridbrush: 1\nabout: nothing\nparameters: [1]\njob: {}\n"
     )
-    desk = Desk.lay(tmp_path, imagine='template = "broken.yaml"')
-    result = desk.type("render", "a fox")
+    command_line = CommandLine.lay(tmp_path, imagine='template = "broken.yaml"')
+    result = command_line.type("render", "a fox")
     assert result.exit_code == 2
     assert "broken.yaml" in result.stderr
     assert "parameters" in result.stderr

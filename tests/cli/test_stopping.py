@@ -21,7 +21,11 @@ from bot.domain.job import Job, JobState
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
-from tests.cli.terminal import Desk
+from tests.cli.terminal import CommandLine
+
+pytestmark = pytest.mark.timing(
+    "watches the command as a process, which a busy machine starts and stops late"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,13 +40,13 @@ class Gate:
                 out.write("go\n")
 
 
-def _gated(folder: Path) -> tuple[Desk, Gate]:
-    desk = Desk.lay(folder)
+def _gated(folder: Path) -> tuple[CommandLine, Gate]:
+    command_line = CommandLine.lay(folder)
     pipes = tuple(folder / f"gate-{row}" for row in (1, 2))
     for pipe in pipes:
         os.mkfifo(pipe)
-    line = desk.template("gated", f'read -r _ < "{folder}/gate-$index"')
-    return Desk.lay(folder, imagine=line), Gate(pipes)
+    line = command_line.template("gated", f'read -r _ < "{folder}/gate-$index"')
+    return CommandLine.lay(folder, imagine=line), Gate(pipes)
 
 
 def _read_until(process: subprocess.Popen[str], words: str) -> None:
@@ -55,26 +59,26 @@ def _read_until(process: subprocess.Popen[str], words: str) -> None:
     pytest.fail(f"it never said {words!r}: {''.join(lines)}")
 
 
-def _stored(desk: Desk) -> tuple[Job, tuple[str, ...]]:
+def _stored(command_line: CommandLine) -> tuple[Job, tuple[str, ...]]:
     """The only job as the database has it, and what is wrong between jobs and ledger."""
 
     async def look() -> tuple[Job, tuple[str, ...]]:
-        async with await Database.open(desk.data / DATABASE, now=utc_now) as database:
+        async with await Database.open(command_line.data / DATABASE, now=utc_now) as database:
             (job,) = await JobRepository(database).history(0)
             return job, await LedgerRepository(database).check()
 
     return asyncio.run(look())
 
 
-def _wait_until_no_process_lives(desk: Desk) -> None:
+def _wait_until_no_process_lives(command_line: CommandLine) -> None:
     """Every process of the job holds the lock; this returns when the last has let go of it."""
-    folder = desk.data / "local" / "jobs" / desk.only_job()
+    folder = command_line.data / "local" / "jobs" / command_line.only_job()
     with (folder / "alive").open("a") as lock:
         fcntl.flock(lock, fcntl.LOCK_EX)
 
 
-def _some_process_lives(desk: Desk) -> bool:
-    folder = desk.data / "local" / "jobs" / desk.only_job()
+def _some_process_lives(command_line: CommandLine) -> bool:
+    folder = command_line.data / "local" / "jobs" / command_line.only_job()
     with (folder / "alive").open("a") as lock:
         try:
             fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -84,72 +88,72 @@ def _some_process_lives(desk: Desk) -> bool:
 
 
 def test_a_killed_command_loses_nothing_and_the_job_is_followed_to_its_end(tmp_path: Path) -> None:
-    desk, gate = _gated(tmp_path)
-    with desk.start("imagine", "a fox") as killed:
+    command_line, gate = _gated(tmp_path)
+    with command_line.start("imagine", "a fox") as killed:
         _read_until(killed, "running")
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
     assert killed.returncode == -signal.SIGKILL
-    assert _some_process_lives(desk), "the job outlives the command"
-    job, faults = _stored(desk)
+    assert _some_process_lives(command_line), "the job outlives the command"
+    job, faults = _stored(command_line)
     assert not job.state.terminal
     assert faults == ()
 
-    with desk.start("jobs") as follower:
+    with command_line.start("jobs") as follower:
         _read_until(follower, "running")
-        second = desk.type("jobs", job.id[:12])
+        second = command_line.type("jobs", job.id[:12])
         assert second.exit_code == 2
         assert "Another process is following this job" in second.stderr
         gate.open()
         said, _ = follower.communicate(timeout=60)
     assert follower.returncode == 0
-    assert str(desk.data / "jobs" / job.id / "grid.png") in said
-    log = desk.log(job.id).splitlines()
+    assert str(command_line.data / "jobs" / job.id / "grid.png") in said
+    log = command_line.log(job.id).splitlines()
     assert log.count("--- Job has started ---") == 1
     assert len([line for line in log if " start rows=" in line]) == 1
-    job, faults = _stored(desk)
+    job, faults = _stored(command_line)
     assert job.state is JobState.FINISHED
     assert faults == ()
 
     # Once it is over, asking for it says where the results lie, and starts nothing.
-    asked = desk.type("jobs", job.id)
+    asked = command_line.type("jobs", job.id)
     assert asked.exit_code == 0
-    assert str(desk.data / "jobs" / job.id / "grid.png") in asked.stdout
-    assert desk.log(job.id).splitlines() == log
+    assert str(command_line.data / "jobs" / job.id / "grid.png") in asked.stdout
+    assert command_line.log(job.id).splitlines() == log
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_an_interrupted_command_cancels_its_job_and_leaves_no_process(
     tmp_path: Path, number: signal.Signals
 ) -> None:
-    desk, _ = _gated(tmp_path)
-    with desk.start("imagine", "a fox") as process:
+    command_line, _ = _gated(tmp_path)
+    with command_line.start("imagine", "a fox") as process:
         _read_until(process, "running")
         process.send_signal(number)
         _, complained = process.communicate(timeout=60)
     assert process.returncode == 130
     assert "Cancelled." in complained
     assert "Traceback" not in complained
-    assert not _some_process_lives(desk)
-    job, faults = _stored(desk)
+    assert not _some_process_lives(command_line)
+    job, faults = _stored(command_line)
     assert job.state is JobState.CANCELLED
     assert faults == ()
-    assert not (desk.data / "jobs" / job.id / "grid.png").exists()
-    assert not (desk.data / "local" / "jobs" / job.id / "scratch").exists()
+    assert not (command_line.data / "jobs" / job.id / "grid.png").exists()
+    assert not (command_line.data / "local" / "jobs" / job.id / "scratch").exists()
 
 
 def test_a_job_that_was_left_running_can_be_interrupted_by_who_follows_it(tmp_path: Path) -> None:
-    desk, _ = _gated(tmp_path)
-    with desk.start("imagine", "a fox") as killed:
+    command_line, _ = _gated(tmp_path)
+    with command_line.start("imagine", "a fox") as killed:
         _read_until(killed, "running")
         killed.send_signal(signal.SIGKILL)
         killed.communicate()
-    with desk.start("jobs") as follower:
+    with command_line.start("jobs") as follower:
         _read_until(follower, "running")
         follower.send_signal(signal.SIGINT)
         follower.communicate(timeout=60)
     assert follower.returncode == 130
-    _wait_until_no_process_lives(desk)
-    job, faults = _stored(desk)
+    _wait_until_no_process_lives(command_line)
+    job, faults = _stored(command_line)
     assert job.state is JobState.CANCELLED
     assert faults == ()

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from tests.deepsquare.testnet.fixtures import running_grid
-from tests.deepsquare.testnet.scheduler_service import Desk
+from tests.deepsquare.testnet.scheduler_service import ManualOperation
 from tests.deepsquare.testnet.site import Setup, TestGrid
 
 
@@ -25,9 +25,9 @@ async def grid(tmp_path: Path, setup: Setup) -> AsyncIterator[TestGrid]:
 
 
 @pytest.fixture
-async def submitter(grid: TestGrid) -> Desk:
+async def submitter(grid: TestGrid) -> ManualOperation:
     """A grid in which nobody acts of their own accord."""
     accounts = [str(text) for text in await grid.chain.rpc("eth_accounts")]
     provider = grid.operation.supervisors[0].address
     await grid.operation.aclose()
-    return Desk(grid.chain, grid.contracts, grid, accounts[1], provider)
+    return ManualOperation(grid.chain, grid.contracts, grid, accounts[1], provider)

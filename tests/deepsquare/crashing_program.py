@@ -55,7 +55,7 @@ class Mortal(StateStore):
         self.moments += 1
 
 
-async def carry(options: dict[str, Any], job_id: str, fatal: int) -> int:
+async def run_job(options: dict[str, Any], job_id: str, fatal: int) -> int:
     """A job from its beginning, or from where it was left, to its settlement."""
     chosen = DeepSquareOptions.from_mapping(options | {"timeouts": TIMEOUTS})
     store = Mortal(chosen.folder, fatal)
@@ -80,7 +80,7 @@ def in_child(options: dict[str, Any], job_id: str, fatal: int) -> int:
     if pid == 0:
         code = 1
         try:
-            asyncio.run(carry(options, job_id, fatal))
+            asyncio.run(run_job(options, job_id, fatal))
             code = 0
         finally:
             os._exit(code)
@@ -101,7 +101,7 @@ def main(path: str) -> None:
             assert code == 0, f"{job_id} ended with {code}"
             break
         code = in_child(options, job_id, -1)
-        assert code == 0, f"{job_id} could not be carried on: {code}"
+        assert code == 0, f"{job_id} could not be finished: {code}"
         fatal += 1
     print(fatal, flush=True)
 

@@ -19,6 +19,10 @@ from tests.deepsquare.testnet.chain import CREDIT, Status
 from tests.deepsquare.testnet.client import REQUEST
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 PER_LOOK = 2 + REFRESHES_PER_POLL
 
 

@@ -5,7 +5,11 @@ from __future__ import annotations
 import pytest
 
 from tests.deepsquare.testnet.chain import CREDIT, Reverted, Status
-from tests.deepsquare.testnet.scheduler_service import Desk, key, selector, topics
+from tests.deepsquare.testnet.scheduler_service import ManualOperation, key, selector, topics
+
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
 
 
 @pytest.mark.parametrize(
@@ -13,7 +17,7 @@ from tests.deepsquare.testnet.scheduler_service import Desk, key, selector, topi
     [(304, 5, 42440), (62, 16, 100_000), (62, 17, 8488), (62, 0, 8488), (0, 1, 8488)],
 )
 async def test_the_bill_is_that_of_the_vectors(
-    submitter: Desk, seconds: int, reported: int, cost: int
+    submitter: ManualOperation, seconds: int, reported: int, cost: int
 ) -> None:
     job = await submitter.request()
     before = await submitter.grid.bank.balance(submitter.grid.customer.address)
@@ -39,7 +43,7 @@ async def test_the_bill_is_that_of_the_vectors(
     ("lock", "minutes"), [(1000 * CREDIT, 11), (100 * CREDIT, 1), (849 * CREDIT, 10)]
 )
 async def test_a_claim_says_how_many_minutes_the_lock_buys(
-    submitter: Desk, lock: int, minutes: int
+    submitter: ManualOperation, lock: int, minutes: int
 ) -> None:
     job = await submitter.request(lock)
     await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
@@ -50,7 +54,7 @@ async def test_a_claim_says_how_many_minutes_the_lock_buys(
     assert int(claim["data"][2 + 3 * 64 : 2 + 4 * 64], 16) == minutes
 
 
-async def test_a_job_that_fails_before_it_ran_costs_nothing(submitter: Desk) -> None:
+async def test_a_job_that_fails_before_it_ran_costs_nothing(submitter: ManualOperation) -> None:
     job = await submitter.request()
     await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
     await submitter.serve("claimNextJob()")
@@ -61,7 +65,7 @@ async def test_a_job_that_fails_before_it_ran_costs_nothing(submitter: Desk) -> 
     assert await submitter.grid.bank.unaccounted() == 0
 
 
-async def test_a_panic_is_refunded_in_full(submitter: Desk) -> None:
+async def test_a_panic_is_refunded_in_full(submitter: ManualOperation) -> None:
     job = await submitter.request()
     await submitter.run(job)
     await submitter.serve("panicJob(bytes32,string)", key(job), "maintenance")
@@ -71,7 +75,9 @@ async def test_a_panic_is_refunded_in_full(submitter: Desk) -> None:
     assert await submitter.grid.bank.balance(submitter.grid.customer.address) == 100_000 * CREDIT
 
 
-async def test_a_top_up_raises_the_lock_and_the_rest_is_refunded(submitter: Desk) -> None:
+async def test_a_top_up_raises_the_lock_and_the_rest_is_refunded(
+    submitter: ManualOperation,
+) -> None:
     job = await submitter.request(100 * CREDIT)
     await submitter.run(job)
     await submitter.customer("topUpJob(bytes32,uint256)", key(job), 100 * CREDIT)
@@ -84,7 +90,7 @@ async def test_a_top_up_raises_the_lock_and_the_rest_is_refunded(submitter: Desk
     assert await submitter.grid.bank.unaccounted() == 0
 
 
-async def test_only_an_authority_lets_others_top_up(submitter: Desk) -> None:
+async def test_only_an_authority_lets_others_top_up(submitter: ManualOperation) -> None:
     job = await submitter.request()
     await submitter.run(job)
     to, signature = submitter.contracts.scheduler, "topUpJobDelegate(bytes32)"
@@ -100,7 +106,7 @@ async def test_only_an_authority_lets_others_top_up(submitter: Desk) -> None:
     assert early.value.data[:4].hex() == "9003b68a"
 
 
-async def test_providers_can_be_listed_with_prices_and_labels(submitter: Desk) -> None:
+async def test_providers_can_be_listed_with_prices_and_labels(submitter: ManualOperation) -> None:
     manager, provider = submitter.contracts.providers, submitter.provider
     page = await submitter.chain.call(
         manager, "fetchPage(uint256,uint256)", 0, 10, returns="bytes32[],uint256,uint256"

@@ -18,6 +18,10 @@ from tests.deepsquare.testnet.client import act, order
 from tests.deepsquare.testnet.deploy import Offer
 from tests.deepsquare.testnet.site import Setup, TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 P, M, S, R = Status.PENDING, Status.META_SCHEDULED, Status.SCHEDULED, Status.RUNNING
 
 

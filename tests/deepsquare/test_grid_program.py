@@ -14,6 +14,10 @@ import pytest
 from bot.settings.settings import Settings
 from tests.deepsquare.testnet.anvil import AnvilMissing, find_anvil
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 PROGRAM = (sys.executable, "-m", "tests.deepsquare.testnet")
 
 

@@ -19,6 +19,10 @@ from tests.deepsquare.testnet.client import REQUEST, document, post
 from tests.deepsquare.testnet.rpc import RpcFaults
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 PRICE = Wei(25 * 10**9)
 
 

@@ -10,18 +10,22 @@ from tests.deepsquare.testnet.client import REQUEST
 from tests.deepsquare.testnet.scheduler_service import (
     DEFINITION_VECTOR,
     SET_STATUS,
-    Desk,
+    ManualOperation,
     key,
     refusal_of_move,
     selector,
     topics,
 )
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 # Who may follow whom; every other pair is refused.
 DIAGRAM = {0: {1, 4, 8}, 1: {0, 2, 4, 8}, 2: {0, 3, 4, 6, 8}, 3: {4, 5, 6, 7, 8}}
 
 
-async def test_all_81_moves_of_a_status_are_as_in_the_diagram(submitter: Desk) -> None:
+async def test_all_81_moves_of_a_status_are_as_in_the_diagram(submitter: ManualOperation) -> None:
     for before in range(9):
         for after in range(9):
             data = await refusal_of_move(submitter, before, after)
@@ -36,7 +40,7 @@ async def test_all_81_moves_of_a_status_are_as_in_the_diagram(submitter: Desk) -
                 assert data is None
 
 
-async def test_a_new_job_leaves_three_logs_in_their_order(submitter: Desk) -> None:
+async def test_a_new_job_leaves_three_logs_in_their_order(submitter: ManualOperation) -> None:
     definition = DEFINITION_VECTOR
     receipt = await submitter.customer(REQUEST, definition, 1000 * CREDIT, b"sd-grid 42", False)
     parts = submitter.contracts
@@ -54,7 +58,7 @@ async def test_a_new_job_leaves_three_logs_in_their_order(submitter: Desk) -> No
     assert await submitter.grid.bank.allowance(submitter.grid.customer) == 99_000 * CREDIT
 
 
-async def test_a_job_comes_back_as_one_dynamic_tuple(submitter: Desk) -> None:
+async def test_a_job_comes_back_as_one_dynamic_tuple(submitter: ManualOperation) -> None:
     job = await submitter.request()
     request = {"to": submitter.contracts.jobs, "data": calldata("get(bytes32)", key(job))}
     answer = bytes.fromhex((await submitter.chain.rpc("eth_call", request, "latest"))[2:])
@@ -79,21 +83,21 @@ async def test_a_job_comes_back_as_one_dynamic_tuple(submitter: Desk) -> None:
     ],
 )
 async def test_what_may_not_be_requested_is_refused(
-    submitter: Desk, change: dict[str, object], lock: int, refusal: str
+    submitter: ManualOperation, change: dict[str, object], lock: int, refusal: str
 ) -> None:
     with pytest.raises(Reverted) as caught:
         await submitter.request(lock, **change)
     assert caught.value.data[:4].hex() == refusal
 
 
-async def test_nothing_can_be_requested_of_a_retired_contract(submitter: Desk) -> None:
+async def test_nothing_can_be_requested_of_a_retired_contract(submitter: ManualOperation) -> None:
     await submitter.grid.retire()
     with pytest.raises(Reverted) as caught:
         await submitter.request()
     assert caught.value.data == selector("NewJobRequestDisabled()")
 
 
-async def test_refusals_carry_the_bytes_of_the_vectors(submitter: Desk) -> None:
+async def test_refusals_carry_the_bytes_of_the_vectors(submitter: ManualOperation) -> None:
     with pytest.raises(Reverted) as too_little:
         await submitter.request(99 * CREDIT)
     assert too_little.value.data.hex() == (
@@ -117,21 +121,23 @@ async def test_refusals_carry_the_bytes_of_the_vectors(submitter: Desk) -> None:
     )
 
 
-async def test_an_empty_purse_is_refused_in_openzeppelins_words(submitter: Desk) -> None:
+async def test_an_empty_wallet_is_refused_in_openzeppelins_words(
+    submitter: ManualOperation,
+) -> None:
     await submitter.grid.bank.approve(submitter.grid.customer, 300_000)
     with pytest.raises(Reverted) as caught:
         await submitter.request(200_000 * CREDIT)
     assert b"ERC20: transfer amount exceeds balance" in caught.value.data
 
 
-@pytest.mark.parametrize("stage", [0, 1, 2])
+@pytest.mark.parametrize("step", [0, 1, 2])
 async def test_a_job_that_does_not_run_yet_is_cancelled_at_once_and_refunded(
-    submitter: Desk, stage: int
+    submitter: ManualOperation, step: int
 ) -> None:
     job = await submitter.request()
-    if stage > 0:
+    if step > 0:
         await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
-    if stage > 1:
+    if step > 1:
         await submitter.serve("claimNextJob()")
     receipt = await submitter.customer("cancelJob(bytes32)", key(job))
     assert topics(receipt) == ["ddf252ad", "0bba917f"]
@@ -142,7 +148,9 @@ async def test_a_job_that_does_not_run_yet_is_cancelled_at_once_and_refunded(
     assert await submitter.grid.bank.allowance(submitter.grid.customer) == 99_000 * CREDIT
 
 
-async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(submitter: Desk) -> None:
+async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(
+    submitter: ManualOperation,
+) -> None:
     first, second = await submitter.request(), await submitter.request()
     for job in (first, second):
         await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
@@ -155,7 +163,7 @@ async def test_a_cancelled_job_is_passed_over_in_its_providers_queue(submitter: 
     assert (await submitter.again(second)).status is Status.SCHEDULED
 
 
-async def test_cancelling_a_running_job_is_only_a_request(submitter: Desk) -> None:
+async def test_cancelling_a_running_job_is_only_a_request(submitter: ManualOperation) -> None:
     job = await submitter.request()
     await submitter.run(job)
     assert topics(await submitter.customer("cancelJob(bytes32)", key(job))) == []
@@ -168,11 +176,11 @@ async def test_cancelling_a_running_job_is_only_a_request(submitter: Desk) -> No
     assert (ended.status, ended.final_cost) == (Status.CANCELLED, 8488 * CREDIT // 100)
 
 
-@pytest.mark.parametrize("stage", [1, 2])
-async def test_a_job_can_be_sent_back_to_the_start(submitter: Desk, stage: int) -> None:
+@pytest.mark.parametrize("step", [1, 2])
+async def test_a_job_can_be_sent_back_to_the_start(submitter: ManualOperation, step: int) -> None:
     job = await submitter.request()
     await submitter.serve("metaSchedule(bytes32,address)", key(job), submitter.provider)
-    if stage == 2:
+    if step == 2:
         await submitter.serve("claimNextJob()")
     assert topics(await submitter.serve("refuseJob(bytes32)", key(job))) == ["0bba917f", "50d9c3fa"]
     back = await submitter.again(job)
@@ -185,7 +193,7 @@ async def test_a_job_can_be_sent_back_to_the_start(submitter: Desk, stage: int) 
     assert caught.value.data[:4].hex() == "090713fe"
 
 
-async def test_strangers_may_not_touch_a_job(submitter: Desk) -> None:
+async def test_strangers_may_not_touch_a_job(submitter: ManualOperation) -> None:
     job = await submitter.request()
     to = submitter.contracts.scheduler
     stranger = submitter.scheduler

@@ -16,6 +16,10 @@ from tests.deepsquare.testnet.behaviour import Conduct
 from tests.deepsquare.testnet.chain import Status
 from tests.deepsquare.testnet.site import Setup, TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 ROOT = Path(__file__).parents[2]
 
 

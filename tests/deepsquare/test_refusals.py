@@ -23,6 +23,10 @@ from tests.deepsquare.testnet.chain import Status
 from tests.deepsquare.testnet.rpc import SENDING, RpcFaults
 from tests.deepsquare.testnet.site import Setup, TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 WAITING = Conduct(stays=Status.PENDING)
 SHORT = replace(IMPATIENT, receipt=0.3)
 

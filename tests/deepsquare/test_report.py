@@ -15,6 +15,10 @@ from tests.deepsquare.clients import Clients
 from tests.deepsquare.testnet.anvil import CHAIN_ID
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 WORKFLOW = submission("grid", "https://transfer.example.org").workflow
 
 

@@ -20,6 +20,10 @@ from tests.deepsquare.testnet.rpc import RpcFaults
 from tests.deepsquare.testnet.sbatch import SbatchFaults
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 
 async def test_the_private_key_is_in_nothing_that_a_run_writes_or_says(
     grid: TestGrid, tmp_path: Path, caplog: pytest.LogCaptureFixture

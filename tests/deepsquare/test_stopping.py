@@ -21,6 +21,10 @@ from tests.deepsquare.testnet.logger import LoggerFaults
 from tests.deepsquare.testnet.rpc import RpcFaults
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 USUAL = Timeouts()
 SECONDS = 5.0
 
@@ -91,7 +95,7 @@ async def last_of(
     return last
 
 
-async def test_a_wish_that_the_chain_could_not_be_told_is_told_once_it_is_back(
+async def test_a_request_that_did_not_reach_the_chain_is_sent_once_it_answers(
     grid: TestGrid, clients: Clients
 ) -> None:
     backend = await clients.open(replace(IMPATIENT, stopping=0.05))

@@ -29,6 +29,10 @@ from tests.deepsquare.testnet.chain import CREDIT, Status
 from tests.deepsquare.testnet.rpc import SENDING, RpcFaults
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 WAITING = Conduct(stays=Status.PENDING)
 SHORT = replace(IMPATIENT, receipt=0.3)
 # The test node does not mine what had waited for a lower nonce until something new comes.

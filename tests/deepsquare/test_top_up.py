@@ -28,6 +28,10 @@ from tests.deepsquare.testnet.chain import CREDIT, Status
 from tests.deepsquare.testnet.rpc import RpcFaults
 from tests.deepsquare.testnet.site import Setup, TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 SHORT = replace(IMPATIENT, receipt=0.3)
 
 

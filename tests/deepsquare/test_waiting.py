@@ -29,6 +29,10 @@ from tests.deepsquare.testnet.chain import CREDIT, Status
 from tests.deepsquare.testnet.sbatch import SbatchFaults
 from tests.deepsquare.testnet.site import TestGrid
 
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
+
 
 @pytest.fixture
 async def clients(grid: TestGrid, tmp_path: Path) -> AsyncIterator[Clients]:

@@ -12,6 +12,7 @@ from decimal import Decimal
 from pathlib import Path
 
 import httpx
+import pytest
 from PIL import Image
 
 from bot.domain.grid import GridGeometry
@@ -24,6 +25,10 @@ from bot.store.jobs import JobRepository
 from tests.bot_process import bot_process, grids
 from tests.deepsquare.testnet.site import TestGrid
 from tests.playground.clock import Clock
+
+pytestmark = pytest.mark.timing(
+    "watches a real EVM node and its services, which a busy machine makes late"
+)
 
 SMALL = {
     "GRIDBRUSH_IMAGINE__WIDTH": "256",

@@ -260,7 +260,7 @@ def test_who_asked_first_is_who_cancelled(events: tuple[JobEvent, ...], ending: 
     assert (job.state, job.cancelled_by, job.ended_at) == (JobState.CANCELLED, 9, LATER)
 
 
-def test_a_wish_to_cancel_that_comes_after_the_run_changes_nothing() -> None:
+def test_a_request_to_cancel_that_comes_after_the_run_changes_nothing() -> None:
     job = after(*COLLECTING)
     assert apply_event(job, CancelRequested(9), LATER) is job
     won = after(*ONE_READY, CancelRequested(9), Finished(1, 1))

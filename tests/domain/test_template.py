@@ -163,7 +163,7 @@ def test_every_source_can_be_a_parameter() -> None:
     }
 
 
-def test_a_negative_prompt_for_a_workflow_that_takes_none_is_the_members_to_mend() -> None:
+def test_a_negative_prompt_for_a_workflow_that_takes_none_is_refused() -> None:
     template = Template.load(smallest("  PROMPT: {from: prompt}"), "plain")
     with pytest.raises(InvalidRequest, match="does not support negative prompts") as caught:
         render(template, REQUEST, TICKET)

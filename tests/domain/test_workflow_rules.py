@@ -112,7 +112,7 @@ BROKEN_RUNS: list[tuple[Path, object, str, str]] = [
 
 
 @pytest.mark.parametrize(("at", "value", "where", "said"), BROKEN)
-def test_a_broken_rule_is_named_with_its_path_and_a_mend(
+def test_a_broken_rule_is_named_with_its_path_and_a_hint(
     at: Path, value: object, where: str, said: str
 ) -> None:
     error = problem(small((at, value)))

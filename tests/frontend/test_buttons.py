@@ -24,7 +24,7 @@ async def harness(playground: Playground, tmp_path: Path, clock: Clock) -> Async
         yield opened
 
 
-async def whispered(pressed: Invocation) -> str:
+async def ephemeral_text(pressed: Invocation) -> str:
     """What the bot said privately to whoever pressed."""
     message = await pressed.answered()
     assert message.ephemeral
@@ -74,7 +74,7 @@ async def test_a_form_with_a_mistake_is_answered_privately(harness: Harness) -> 
 
     handed = await harness.member().submit_modal(pressed, {"prompt": "x --steps 9999"})
 
-    assert "--steps must be a whole number" in await whispered(handed)
+    assert "--steps must be a whole number" in await ephemeral_text(handed)
 
 
 async def test_buttons_and_forms_work_after_a_restart(
@@ -156,13 +156,13 @@ async def test_pictures_that_are_gone_are_said_to_be_gone(harness: Harness) -> N
 
     pressed = await harness.member().select(message, "Open an image …", ["cell:1:1"])
 
-    assert "no longer stored" in await whispered(pressed)
+    assert "no longer stored" in await ephemeral_text(pressed)
 
 
 async def test_details_are_private_and_can_be_copied(harness: Harness) -> None:
     message = await harness.result("a lighthouse --seed 7")
 
-    said = await whispered(await harness.member("Ben").press(message, "Details"))
+    said = await ephemeral_text(await harness.member("Ben").press(message, "Details"))
 
     assert "a lighthouse --size 64x64" in said
     assert "row 1: 7, row 2: 8" in said
@@ -188,7 +188,7 @@ async def test_a_result_is_deleted_by_its_author_after_asking(harness: Harness) 
 async def test_a_stranger_deletes_nothing_and_a_moderator_leaves_a_record(harness: Harness) -> None:
     message = await harness.result()
 
-    refused = await whispered(await harness.member("Ben").press(message, "Delete"))
+    refused = await ephemeral_text(await harness.member("Ben").press(message, "Delete"))
     assert "Only the member who requested this, or a moderator" in refused
     asked = await (await harness.member("Mo").press(message, "Delete")).answered()
     await harness.member("Mo").press(asked, "Delete permanently")
@@ -232,7 +232,7 @@ async def test_two_presses_are_two_requests_and_the_limits_hold(harness: Harness
 
     pressed = await harness.member().press(message, "Re-roll")
 
-    assert "You have 8 of 40 images left" in await whispered(pressed)
+    assert "You have 8 of 40 images left" in await ephemeral_text(pressed)
 
 
 async def test_a_request_beyond_todays_limits_is_not_made_again(
@@ -246,7 +246,7 @@ async def test_a_request_beyond_todays_limits_is_not_made_again(
         playground, tmp_path, clock, limits=replace(LIMITS, max_rows=4)
     ) as harness:
         pressed = await harness.member().press(message, "Re-roll")
-        assert "--rows must be a whole number from 1 to 4" in await whispered(pressed)
+        assert "--rows must be a whole number from 1 to 4" in await ephemeral_text(pressed)
 
 
 async def test_what_was_erased_is_not_made_again(harness: Harness) -> None:
@@ -261,7 +261,7 @@ async def test_what_was_erased_is_not_made_again(harness: Harness) -> None:
 
     for label in ("Re-roll", "Edit & run again"):
         pressed = await harness.member("Ben").press(message, label)
-        assert "erased" in await whispered(pressed)
+        assert "erased" in await ephemeral_text(pressed)
 
 
 async def test_a_button_of_an_unknown_job_says_so(harness: Harness) -> None:
@@ -272,7 +272,7 @@ async def test_a_button_of_an_unknown_job_says_so(harness: Harness) -> None:
 
     pressed = await harness.member().press(message, "Details")
 
-    assert "no longer exists" in await whispered(pressed)
+    assert "no longer exists" in await ephemeral_text(pressed)
 
 
 async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
@@ -294,8 +294,8 @@ async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
     retried = await harness.member().press(done, "Details")
     opened = await harness.member().press(failed, "Try again")
 
-    assert "did not fail" in await whispered(retried)
-    assert "no images to choose from" in await whispered(opened)
+    assert "did not fail" in await ephemeral_text(retried)
+    assert "no images to choose from" in await ephemeral_text(opened)
 
 
 async def test_a_picture_that_the_result_does_not_have_is_refused(harness: Harness) -> None:
@@ -309,7 +309,7 @@ async def test_a_picture_that_the_result_does_not_have_is_refused(harness: Harne
                 control["custom_id"] = f"gb:open:{job.id}:{numbers}"
                 pressed = await harness.member().press(message, "Details")
                 control["custom_id"] = original
-        assert words in await whispered(pressed)
+        assert words in await ephemeral_text(pressed)
 
 
 async def test_machines_that_do_not_hear_a_cancel_are_told_again(harness: Harness) -> None:
@@ -338,7 +338,7 @@ async def test_a_defect_is_answered_with_an_apology_and_a_number(
 
     pressed = await harness.member().press(message, "Details")
 
-    assert str(pressed.id) in await whispered(pressed)
+    assert str(pressed.id) in await ephemeral_text(pressed)
     assert str(pressed.id) in caplog.text
 
 

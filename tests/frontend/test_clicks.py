@@ -10,20 +10,20 @@ AT = datetime(2026, 11, 23, tzinfo=UTC)
 MOMENT = timedelta(milliseconds=200)
 
 
-def test_the_second_half_of_a_double_click_is_told_from_a_second_wish() -> None:
+def test_the_second_half_of_a_double_click_is_told_from_a_second_request() -> None:
     clicks = DoubleClickGuard()
     assert not clicks.is_repeat(1, 2, "again", AT)
     assert clicks.is_repeat(1, 2, "again", AT + MOMENT)
     assert not clicks.is_repeat(1, 2, "again", AT + MOMENT + DOUBLE_CLICK)
 
 
-def test_whoever_hammers_a_button_has_one_wish() -> None:
+def test_whoever_hammers_a_button_has_one_request() -> None:
     clicks = DoubleClickGuard()
     found = [clicks.is_repeat(1, 2, "again", AT + number * MOMENT) for number in range(20)]
     assert found == [False] + [True] * 19
 
 
-def test_another_person_message_or_button_is_another_wish() -> None:
+def test_another_person_message_or_button_is_another_request() -> None:
     clicks = DoubleClickGuard()
     presses = [(1, 2, "again"), (9, 2, "again"), (1, 9, "again"), (1, 2, "other")]
     assert not any(clicks.is_repeat(*press, AT) for press in presses)

@@ -112,7 +112,7 @@ async def test_a_connection_that_held_for_long_starts_over_with_the_shortest_pau
     assert pauses.slept == [RECONNECT_DELAYS_S[0]] * 4
 
 
-async def test_a_wrong_token_is_the_operators_to_mend(playground: Playground) -> None:
+async def test_a_wrong_token_is_a_configuration_error(playground: Playground) -> None:
     async with supervised(playground, Fragile(), Pauses(), token="a.b.c") as task:
         with pytest.raises(ConfigError) as caught:
             await task
@@ -154,7 +154,7 @@ async def test_an_outage_while_signing_in_is_waited_out(
     assert "cannot sign in to Discord" in caplog.text
 
 
-async def test_a_refusal_while_setting_up_is_the_operators_to_mend(playground: Playground) -> None:
+async def test_a_refusal_while_setting_up_is_a_configuration_error(playground: Playground) -> None:
     playground.world.faults.refuse("GET", "/oauth2/applications/@me$", 50001)
     async with supervised(playground, Fragile(), Pauses()) as task:
         with pytest.raises(ConfigError, match="refuses to set the bot up"):

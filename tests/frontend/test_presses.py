@@ -83,9 +83,9 @@ async def press(
     *,
     who: str | MemberDriver = "Ada",
     value: str = "",
-    carried: bool = True,
+    attached: bool = True,
 ) -> Invocation:
-    """Press a control with any custom id; ``carried``: one of the message's is exchanged for it."""
+    """Press a component with any custom id; ``attached``: it replaces one of the message."""
     actor = bot.member(who) if isinstance(who, str) else who
     bot.clock.pass_time(seconds=5)
     world = bot.playground.world
@@ -95,7 +95,7 @@ async def press(
         data["values"] = [value]
     control = next(one for one in message.controls() if one["type"] == kind)
     before = control.get("custom_id")
-    if carried:
+    if attached:
         control["custom_id"] = custom_id
     interaction = world.interactions.open(
         COMPONENT, actor.user, world.channel(message.channel_id), data, message=message
@@ -156,10 +156,10 @@ async def result_of_first(bot: Bot) -> tuple[Message, Job]:
     return await bot.finished(job), job
 
 
-@pytest.mark.parametrize("carried", [True, False])
+@pytest.mark.parametrize("attached", [True, False])
 @pytest.mark.parametrize("verb", VERBS)
 async def test_a_control_on_the_message_of_another_job_does_nothing(
-    bot: Bot, verb: str, *, carried: bool
+    bot: Bot, verb: str, *, attached: bool
 ) -> None:
     message, _ = await result_of(bot, "a heron")
     bot.clock.pass_time(seconds=60)
@@ -167,7 +167,7 @@ async def test_a_control_on_the_message_of_another_job_does_nothing(
     before = await jobs_of_all(bot)
     custom_id, value = custom_id_for(verb, job.id, other.id)
 
-    pressed = await press(bot, message, custom_id, value=value, carried=carried)
+    pressed = await press(bot, message, custom_id, value=value, attached=attached)
 
     assert await said_to(bot, pressed) == WRONG_MESSAGE
     assert await jobs_of_all(bot) == before
@@ -235,16 +235,16 @@ IDS = {
 
 
 @pytest.mark.parametrize("name", IDS)
-@pytest.mark.parametrize("carried", [True, False])
+@pytest.mark.parametrize("attached", [True, False])
 async def test_a_custom_id_that_nobody_knows_gets_a_sentence(
-    bot: Bot, name: str, *, carried: bool
+    bot: Bot, name: str, *, attached: bool
 ) -> None:
     message, job = await result_of(bot)
     before = await jobs_of_all(bot)
 
-    pressed = await press(bot, message, IDS[name].format(job=job.id), carried=carried)
+    pressed = await press(bot, message, IDS[name].format(job=job.id), attached=attached)
 
-    assert await said_to(bot, pressed) == (OUTDATED_BUTTON if carried else WRONG_MESSAGE)
+    assert await said_to(bot, pressed) == (OUTDATED_BUTTON if attached else WRONG_MESSAGE)
     assert await jobs_of_all(bot) == before
 
 

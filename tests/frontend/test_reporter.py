@@ -232,7 +232,7 @@ async def test_an_estimate_on_a_card_is_never_in_the_past(
 ) -> None:
     async with open_harness(playground, tmp_path, clock, hurry=True) as harness:
 
-        def promised(asked: Invocation) -> list[float]:
+        def estimates(asked: Invocation) -> list[float]:
             message = asked.response
             assert message is not None
             return [float(at) for at in re.findall(r"<t:(\d+):R>", message.text)]
@@ -242,7 +242,7 @@ async def test_an_estimate_on_a_card_is_never_in_the_past(
 
             def found(_: object) -> bool:
                 message = asked.response
-                true = all(at > clock().timestamp() for at in promised(asked))
+                true = all(at > clock().timestamp() for at in estimates(asked))
                 return message is not None and words in message.text and true
 
             await playground.until(found)
@@ -262,8 +262,8 @@ async def test_an_estimate_on_a_card_is_never_in_the_past(
         clock.pass_time(seconds=1)
         third = await harness.imagine("a very patient fox")
         # Two slots are there, but a member has one at a time: their own request is waited for.
-        assert promised(second) == [start + 60]
-        assert promised(third) == [start + 120]
+        assert estimates(second) == [start + 60]
+        assert estimates(third) == [start + 120]
         for passed in (19, 26, 10, 10, 30, 40, 600):
             clock.pass_time(seconds=passed)
             for asked in (running, second, third):
@@ -272,4 +272,4 @@ async def test_an_estimate_on_a_card_is_never_in_the_past(
             second, "It should start at any moment; the running jobs take longer than usual."
         )
         await holds(third, "It should start <t:")
-        assert promised(third) == [clock().timestamp() + 60]
+        assert estimates(third) == [clock().timestamp() + 60]

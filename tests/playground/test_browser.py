@@ -15,6 +15,8 @@ from tests.playground.bots import Bot, picture, png, running
 from tests.playground.clock import Clock
 from tests.playground.page import Page, frames
 
+pytestmark = pytest.mark.timing("watches a real Chromium, which a busy machine makes late")
+
 Reply = discord.Interaction[discord.Client]
 
 

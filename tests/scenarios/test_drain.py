@@ -22,7 +22,10 @@ from tests.bot_process import bot_process, grids
 from tests.playground.clock import Clock
 from tests.scenarios.scenarios import NEVER, write_play
 
-pytestmark = pytest.mark.xdist_group("drain")
+pytestmark = [
+    pytest.mark.xdist_group("drain"),
+    pytest.mark.timing("runs the bot as a process, which a busy machine starts and stops late"),
+]
 
 
 @pytest.fixture

@@ -196,8 +196,8 @@ async def test_so_do_the_cards_of_jobs_that_ended_badly(
         expect_tame(harness)
 
 
-@pytest.mark.parametrize("rung", ["channel", "direct", "kept"])
-async def test_so_do_results_on_every_rung(harness: Harness, tricks: str, method: str) -> None:
+@pytest.mark.parametrize("method", ["channel", "direct", "kept"])
+async def test_so_do_results_by_every_method(harness: Harness, tricks: str, method: str) -> None:
     gate = harness.recorder.hold(JobState.DELIVERING)
     asked = await harness.imagine(tricks)
     await harness.reached(asked, JobState.DELIVERING)

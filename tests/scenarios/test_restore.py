@@ -22,6 +22,10 @@ from bot.restore import restoring
 from tests.playground.clock import Clock
 from tests.scenarios.harness import Harness, open_harness, settings_for
 
+pytestmark = pytest.mark.timing(
+    "runs the bot as a process, which a busy machine starts and stops late"
+)
+
 STATES = (
     JobState.SUBMITTING,
     JobState.PENDING,

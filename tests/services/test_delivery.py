@@ -176,7 +176,7 @@ class AbsentTransport(FakeTransport):
 
 
 @pytest.mark.parametrize("error", NOT_NOW)
-async def test_an_outage_of_hours_is_waited_out_on_the_same_rung(
+async def test_an_outage_of_hours_is_waited_out_by_the_same_method(
     tmp_path: Path, error: Exception
 ) -> None:
     transport = AbsentTransport(error, posts=300, looks=20)

@@ -127,7 +127,7 @@ async def test_a_finished_job_is_settled_with_what_was_made(tmp_path: Path) -> N
         assert await harness.faults() == ()
 
 
-async def test_what_a_runner_reports_after_a_wish_to_stop_does_not_take_it_back(
+async def test_what_a_runner_reports_after_a_request_to_stop_does_not_take_it_back(
     tmp_path: Path,
 ) -> None:
     async with open_harness(tmp_path, dispatching=False) as harness:

@@ -34,7 +34,7 @@ class Metered(ScriptedBackend):
         super().__init__(folder, speed=0)
         self.asked = asyncio.Semaphore(0)
         self.extended: list[Decimal] = []
-        self.promised: list[Decimal | None] = []
+        self.reserved: list[Decimal | None] = []
         self.gate, self.paid = asyncio.Event(), asyncio.Event()
         self.harness: Harness | None = None
 
@@ -57,7 +57,7 @@ class Metered(ScriptedBackend):
 
     async def extend(self, handle: BackendJobRef, total: Decimal) -> None:
         assert self.harness is not None
-        self.promised.append((await self.harness.queue.jobs.credits(handle.id)).price)
+        self.reserved.append((await self.harness.queue.jobs.credits(handle.id)).price)
         if self.error is not None:
             raise self.error
         self.extended.append(total)
@@ -77,7 +77,7 @@ async def test_a_job_that_paints_is_promised_more_and_then_paid_for_once(tmp_pat
         (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED
         assert backend.extended == [MORE]
-        assert backend.promised == [MORE]
+        assert backend.reserved == [MORE]
         assert CHECK_INTERVAL_S in harness.sleeps.taken
 
 
@@ -95,7 +95,7 @@ async def test_a_ceiling_of_the_day_is_not_passed_to_go_on(
         job = await harness.submit()
         for _ in range(3):
             await backend.asked.acquire()
-        assert (backend.extended, backend.promised) == ([], [])
+        assert (backend.extended, backend.reserved) == ([], [])
         assert (await harness.queue.jobs.credits(job.id)).price == PRICE
         assert RETRY_AFTER_REFUSAL_S in harness.sleeps.taken
         backend.gate.set()
@@ -117,8 +117,8 @@ async def test_a_payment_that_fails_is_tried_again_without_a_second_promise(
         job = await harness.submit()
         for _ in range(3):
             await backend.asked.acquire()
-        assert set(backend.promised) == {MORE}
-        assert len(backend.promised) >= 2
+        assert set(backend.reserved) == {MORE}
+        assert len(backend.reserved) >= 2
         backend.error = None
         (ended,) = await harness.ended(job.id)
         assert ended.state is JobState.FINISHED

@@ -18,7 +18,12 @@ from tests.slurm.site import cluster, fragile
 
 __all__ = ["cluster", "fragile"]
 
-pytestmark = pytest.mark.xdist_group("slurm-away")
+pytestmark = [
+    pytest.mark.xdist_group("slurm-away"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 
 @pytest.fixture

@@ -20,7 +20,12 @@ from tests.slurm.site import cluster, options_for, require_slurm
 
 __all__ = ["cluster"]
 
-pytestmark = pytest.mark.xdist_group("slurm-clusters")
+pytestmark = [
+    pytest.mark.xdist_group("slurm-clusters"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 
 @pytest.fixture(scope="module")

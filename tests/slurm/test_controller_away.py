@@ -24,19 +24,24 @@ from tests.slurm.site import fragile, options_for, require_slurm
 
 __all__ = ["fragile"]
 
-pytestmark = pytest.mark.xdist_group("slurm-away")
+pytestmark = [
+    pytest.mark.xdist_group("slurm-away"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 
 @dataclass
-class Carried:
-    """One job, carried as the engine does it: outages are waited out, and counted."""
+class FollowedJob:
+    """One job, run as the bot runs it: outages are waited out, and counted."""
 
     submission: Submission
     lines: list[LogLine] = field(default_factory=list)
     outages: list[str] = field(default_factory=list)
     ends: list[LifecycleEvent] = field(default_factory=list)
 
-    async def carry(self, backend: Backend) -> None:
+    async def run(self, backend: Backend) -> None:
         handle: BackendJobRef | None = None
         while not self.ends:
             try:
@@ -86,19 +91,19 @@ async def test_while_the_controller_is_away_nothing_is_lost_and_nothing_is_done_
     gate = tmp_path / "gate"
     command = MARK + wait_for(gate) + PUBLISH
     jobs = [
-        Carried(job(name, backend.upload_url(name), command, rows=1))
+        FollowedJob(job(name, backend.upload_url(name), command, rows=1))
         for name in (f"job-{number}" for number in range(10))
     ]
     stalls = Stalls()
     measuring = asyncio.create_task(stalls.measure())
-    running = [asyncio.create_task(one.carry(backend)) for one in jobs[:7]]
+    running = [asyncio.create_task(one.run(backend)) for one in jobs[:7]]
     await until(
         lambda: all(any(b"row-start" in line.data for line in one.lines) for one in jobs[:7])
     )
 
     await asyncio.to_thread(fragile.stop_controller)
     # Three more are handed over while nobody takes them; the rows that run end meanwhile.
-    running += [asyncio.create_task(one.carry(backend)) for one in jobs[7:]]
+    running += [asyncio.create_task(one.run(backend)) for one in jobs[7:]]
     await until(lambda: all(one.outages for one in jobs))
     health = await backend.health()
     assert not health.ok
@@ -137,15 +142,15 @@ async def test_a_step_that_begins_while_the_controller_is_away_waits_for_it(
         resources=replace(first.workflow.resources, tasks=2, gpus=2),
         steps=(*first.workflow.steps, *first.workflow.steps),
     )
-    carried = Carried(Submission("stepwise", workflow))
-    carrying = asyncio.create_task(carried.carry(backend))
-    await until(lambda: any(b"CUDA" in line.data for line in carried.lines))
+    followed = FollowedJob(Submission("stepwise", workflow))
+    following = asyncio.create_task(followed.run(backend))
+    await until(lambda: any(b"CUDA" in line.data for line in followed.lines))
     await asyncio.to_thread(fragile.stop_controller)
     gate.touch()
-    await until(lambda: any(b"Unable to" in line.data for line in carried.lines))
+    await until(lambda: any(b"Unable to" in line.data for line in followed.lines))
     await asyncio.to_thread(fragile.start_controller)
-    await carrying
-    assert carried.ends == [Exited(0)]
+    await following
+    assert followed.ends == [Exited(0)]
     await backend.aclose()
 
 
@@ -166,7 +171,7 @@ async def test_a_result_in_the_file_is_the_end_though_the_controller_is_away(
     await backend.aclose()
 
 
-async def test_a_wish_to_cancel_is_kept_until_the_controller_is_back(
+async def test_a_request_to_cancel_is_kept_until_the_controller_is_back(
     fragile: Cluster, tmp_path: Path
 ) -> None:
     backend = await open_backend("slurm", options_for(fragile, tmp_path / "shared"))
@@ -221,7 +226,7 @@ async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_
         backend.health, on_change=lambda is_open, _: away.set() if is_open else None
     )
 
-    async def carry(handle: BackendJobRef) -> None:
+    async def follow(handle: BackendJobRef) -> None:
         """As the engine does it."""
         while True:
             try:
@@ -232,13 +237,13 @@ async def test_with_one_job_it_is_known_within_five_seconds_that_the_controller_
                 await asyncio.sleep(RETRY_DELAYS_S[0])
 
     handle = await backend.submit(submission("alone", backend.upload_url("alone"), "slow"))
-    carrying = asyncio.create_task(carry(handle))
+    following = asyncio.create_task(follow(handle))
     await until((tmp_path / "shared" / "jobs" / "alone" / "alive").exists)
     await asyncio.to_thread(ordinary.stop_controller)
     began = time.monotonic()
     await asyncio.wait_for(away.wait(), 20)
     assert time.monotonic() - began < 5
-    carrying.cancel()
-    await asyncio.gather(carrying, return_exceptions=True)
+    following.cancel()
+    await asyncio.gather(following, return_exceptions=True)
     await breaker.aclose()
     await backend.aclose()

@@ -21,7 +21,13 @@ from tests.slurm.site import backend, cluster, options, site, timed_out
 
 __all__ = ["backend", "cluster", "options", "site", "timed_out"]
 
-pytestmark = [pytest.mark.xdist_group("slurm"), pytest.mark.usefixtures("timed_out")]
+pytestmark = [
+    pytest.mark.xdist_group("slurm"),
+    pytest.mark.usefixtures("timed_out"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 
 async def test_a_node_that_fails_puts_its_job_back(

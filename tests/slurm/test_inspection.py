@@ -20,7 +20,12 @@ from tests.slurm.wrapped import Wrapped
 
 __all__ = ["cluster", "fragile", "options"]
 
-pytestmark = pytest.mark.xdist_group("slurm")
+pytestmark = [
+    pytest.mark.xdist_group("slurm"),
+    pytest.mark.timing(
+        "watches the daemons of a real Slurm cluster, which a busy machine makes late"
+    ),
+]
 
 NODES = (
     NodeGroup("debug", True, True, 3, "idle", "(null)"),

@@ -36,7 +36,7 @@ def follow(connection: sqlite3.Connection, before: Job, after: Job) -> None:
         assert ledger.refund(connection, after.id, at=now())
 
 
-async def carry(database: Database, user: int) -> None:
+async def accept_jobs(database: Database, user: int) -> None:
     for number in itertools.count():
         job = new_job(job_id(now(), os.urandom(5)), a_request(user), now())
         await database.write(partial(accept, job=job))
@@ -50,7 +50,7 @@ async def carry(database: Database, user: int) -> None:
 
 async def main(path: Path) -> None:
     async with await Database.open(path, now=now) as database:
-        await asyncio.gather(*(carry(database, user) for user in range(1, 6)))
+        await asyncio.gather(*(accept_jobs(database, user) for user in range(1, 6)))
 
 
 if __name__ == "__main__":

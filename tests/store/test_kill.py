@@ -4,11 +4,15 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from bot.domain.job import JobState
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
 from tests.store.builders import fixed_now
+
+pytestmark = pytest.mark.timing("watches another process that holds the database or is killed")
 
 ROOT = Path(__file__).parents[2]
 ORDER = [JobState.QUEUED, JobState.SUBMITTING, JobState.CANCELLED]
@@ -28,16 +32,16 @@ def run_and_kill(path: Path, lines: int) -> list[str]:
 
 async def test_a_killed_program_has_kept_every_promise_and_halved_none(tmp_path: Path) -> None:
     path = tmp_path / "gridbrush.sqlite3"
-    promised: dict[str, JobState] = {}
+    accepted: dict[str, JobState] = {}
     for lines in (40, 55, 71):
         for line in run_and_kill(path, lines):
             job_id, state = line.split()
-            promised[job_id] = JobState(state)
+            accepted[job_id] = JobState(state)
         async with await Database.open(path, now=fixed_now) as database:
             assert await LedgerRepository(database).check() == ()
-            for job_id, state in promised.items():
+            for job_id, state in accepted.items():
                 job = await JobRepository(database).get(job_id)
                 assert job is not None
                 # A commit may have come just before the kill and its line not after it.
                 assert ORDER.index(job.state) >= ORDER.index(state)
-    assert {*promised.values()} == set(ORDER)
+    assert {*accepted.values()} == set(ORDER)

@@ -22,6 +22,8 @@ from tests.store.accounts import Gate, add, balance
 from tests.store.builders import fixed_now
 from tests.store.outages import HELD, IO, OUTAGES, FullDisk, Outage, connection_of, small_disk
 
+pytestmark = pytest.mark.timing("watches another process that holds the database or is killed")
+
 NAMES = Query("SELECT name FROM account ORDER BY rowid", (), lambda rows: [row[0] for row in rows])
 
 

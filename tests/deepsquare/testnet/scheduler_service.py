@@ -20,7 +20,7 @@ SET_STATUS = "providerSetJobStatus(bytes32,uint8,uint64,string,int64)"
 
 
 @dataclass(frozen=True, slots=True)
-class Desk:
+class ManualOperation:
     """The contracts with nobody at work: the test plays every part itself."""
 
     chain: Chain
@@ -80,7 +80,7 @@ def topics(receipt: dict[str, object]) -> list[str]:
     return [entry["topics"][0][2:10] for entry in logs]
 
 
-async def refusal_of_move(submitter: Desk, before: int, after: int) -> bytes | None:
+async def refusal_of_move(submitter: ManualOperation, before: int, after: int) -> bytes | None:
     """What the repository says against a move; None if it is allowed."""
     check = "checkTransition(uint8,uint8)"
     try:

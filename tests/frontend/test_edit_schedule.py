@@ -20,7 +20,7 @@ def test_a_card_is_written_at_most_once_in_its_interval() -> None:
     assert schedule.pop_due(2.5) == "a"
 
 
-def test_whoever_waits_longest_comes_first_and_many_wishes_are_one() -> None:
+def test_whoever_waits_longest_comes_first_and_many_requests_are_one() -> None:
     schedule = EditSchedule(min_interval_s=1.0, max_edits_per_s=100)
     schedule.schedule("a", Priority.RUNNING, 0.0)
     schedule.schedule("b", Priority.RUNNING, 0.1)
@@ -75,7 +75,7 @@ def test_a_card_that_is_being_written_or_dropped_is_not_handed_out() -> None:
     assert schedule.pop_due(0.0) is None
 
 
-def test_a_wish_for_later_moves_up_when_the_end_comes() -> None:
+def test_a_request_for_later_moves_up_when_the_end_comes() -> None:
     schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=100)
     schedule.schedule("a", Priority.RUNNING, 60.0)
     assert schedule.pop_due(1.0) is None
@@ -102,7 +102,7 @@ def test_what_could_not_be_written_does_not_wait_for_the_interval() -> None:
     )
 )
 @settings(deadline=None, max_examples=80)
-def test_every_wish_is_served_and_progress_never_too_fast(
+def test_every_request_is_served_and_progress_never_too_fast(
     edits: list[tuple[str, Priority, float]],
 ) -> None:
     schedule = EditSchedule(min_interval_s=2.5, max_edits_per_s=2)

@@ -101,7 +101,7 @@ async def test_a_card_that_was_deleted_is_replaced_by_a_message(harness: Harness
     assert (await harness.ended(asked)).delivery_method == CHANNEL
 
 
-async def test_an_interrupted_attempt_is_found_on_every_rung(harness: Harness) -> None:
+async def test_an_interrupted_attempt_is_found_by_every_method(harness: Harness) -> None:
     asked = await harness.imagine("a lighthouse")
     await harness.shows(asked, "Done")
     job = await harness.ended(asked)
@@ -143,7 +143,7 @@ async def test_an_unfinished_card_is_no_result(harness: Harness) -> None:
     )
 
 
-async def test_jobs_of_the_command_line_have_no_ladder_here(harness: Harness) -> None:
+async def test_jobs_of_the_command_line_have_no_delivery_method_here(harness: Harness) -> None:
     job = await _finished(harness)
     package = harness.fetcher.result(job)
     nobodys = replace(_elsewhere(job), id=job.id)
