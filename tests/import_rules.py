@@ -13,7 +13,7 @@ from tests.source_tree import Module, imports, names_of
 BY_NAME: Mapping[str, str] = {
     "bot.backends": "the backend that the settings name, and no other",
     "bot.backends.slots": "the old path of bot.backends.task_slots, for one release",
-    "bot.frontend.client": "every module of bot.frontend.commands",
+    "bot.frontend.command_loader": "every module of bot.frontend.commands",
     "bot.painter.__main__": "the old path of bot.txt2img, for one release",
     "bot.painter.upscale": "the old path of bot.txt2img.upscale, for one release",
 }

@@ -13,7 +13,16 @@ LONG_FOR_A_REASON = re.compile(rf"# Over {MAX_LINES} lines: \w")
 
 PURE = frozenset(
     {
-        *("__future__", "base64", "bisect", "collections", "copy", "dataclasses", "datetime"),
+        *(
+            "__future__",
+            "base64",
+            "bisect",
+            "collections",
+            "copy",
+            "dataclasses",
+            "datetime",
+            "decimal",
+        ),
         *("difflib", "enum", "fractions", "functools", "hashlib", "heapq", "hmac", "ipaddress"),
         *("itertools", "json", "math", "operator", "re", "shlex", "statistics", "string"),
         *("textwrap", "types", "typing", "unicodedata", "urllib.parse", "yaml"),

@@ -10,10 +10,10 @@ from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
 from bot.domain.image_engine import UNKNOWN, Painter
+from bot.domain.image_size import fit_aspect
 from bot.domain.request_parsing import (
     FLAG_FIELDS,
     RawOption,
-    fit_aspect,
     parse_choice,
     parse_fixed_model,
     parse_flags,

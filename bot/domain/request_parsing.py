@@ -10,9 +10,9 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from math import ceil, floor, isqrt, log
 from typing import Final
 
+from bot.domain import image_size
 from bot.domain.errors import InvalidRequest
 from bot.domain.image_engine import Painter
 from bot.domain.text import has_visible_characters, normalize_text, truncate
@@ -308,64 +308,6 @@ def _take_value(
     return value
 
 
-SIZE_STEP_PX = 64
-"""Width and height are multiples of it."""
-
-MAX_ASPECT_RATIO = 4
-"""Maximum ratio of the long side to the short one."""
-
-
-def is_valid_aspect(width: int, height: int) -> bool:
-    """Return whether the ratio is from 1:4 to 4:1; the unit does not matter."""
-    return 0 < width <= MAX_ASPECT_RATIO * height and height <= MAX_ASPECT_RATIO * width
-
-
-def is_valid_size(width: int, height: int, max_pixels: int, min_pixels: int = 1) -> bool:
-    """Return whether an image may have this size in pixels."""
-    whole_tiles = width % SIZE_STEP_PX == 0 and height % SIZE_STEP_PX == 0
-    return (
-        whole_tiles
-        and is_valid_aspect(width, height)
-        and min_pixels <= width * height <= max_pixels
-    )
-
-
-def fit_aspect(
-    ratio_w: int, ratio_h: int, area: int, max_pixels: int, min_pixels: int = 1
-) -> tuple[int, int]:
-    """Return the allowed width and height nearest to a ratio and to ``area`` square pixels.
-
-    The area is from ``min_pixels`` to ``max_pixels``. The ratio weighs twice as much as the area,
-    so a square stays square. Raises ValueError for a ratio beyond 1:4 or 4:1, and if the limits
-    allow no size.
-    """
-    tiles, min_tiles = max_pixels // SIZE_STEP_PX**2, ceil(min_pixels / SIZE_STEP_PX**2)
-    if not is_valid_aspect(ratio_w, ratio_h) or not 1 <= min_tiles <= tiles or area < 1:
-        raise ValueError(f"nothing fits {ratio_w}:{ratio_h}, {area} and {max_pixels} pixels")
-    if ratio_w < ratio_h:
-        height, width = fit_aspect(ratio_h, ratio_w, area, max_pixels, min_pixels)
-        return width, height
-    ratio = ratio_w / ratio_h
-    wanted = min(area, max_pixels) / SIZE_STEP_PX**2
-
-    def fit_error(size: tuple[int, int]) -> tuple[float, int]:
-        columns, rows = size
-        error = 2 * abs(log(columns / rows / ratio)) + abs(log(columns * rows / wanted))
-        # Rounded, so that equally good sizes compare equal; of those, the larger one.
-        return round(error, 9), -columns * rows
-
-    # For one width the error grows on both sides of the exact height: two neighbours suffice.
-    candidates = [
-        (columns, min(max(rows, min_rows), max_rows))
-        for columns in range(1, isqrt(MAX_ASPECT_RATIO * tiles) + 1)
-        if (min_rows := max(ceil(columns / MAX_ASPECT_RATIO), ceil(min_tiles / columns)))
-        <= (max_rows := min(columns, tiles // columns))
-        for rows in (floor(columns / ratio), ceil(columns / ratio))
-    ]
-    columns, rows = min(candidates, key=fit_error)
-    return columns * SIZE_STEP_PX, rows * SIZE_STEP_PX
-
-
 _INTEGER = re.compile(r"[+-]?[0-9]{1,20}")
 _ASPECT = re.compile(r"([0-9]{1,4}):([0-9]{1,4})")
 _SIZE = re.compile(r"([0-9]{1,5})[xX×]([0-9]{1,5})")
@@ -504,15 +446,15 @@ def parse_size(
         return validate_min_size(setting.name, size, max_pixels, min_pixels)
     match = _ASPECT.fullmatch(setting.value)
     width, height = (int(match[1]), int(match[2])) if match else (0, 0)
-    if not is_valid_aspect(width, height):
+    if not image_size.is_valid_aspect(width, height):
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} must be width:height in whole numbers, from 1:{MAX_ASPECT_RATIO} to "
-            f"{MAX_ASPECT_RATIO}:1, for example 16:9, {_format_received(setting)}.",
+            f"{setting.name} must be width:height in whole numbers, from 1:{image_size.MAX_ASPECT_RATIO} to "
+            f"{image_size.MAX_ASPECT_RATIO}:1, for example 16:9, {_format_received(setting)}.",
         )
     if min_pixels > max_pixels:
         validate_min_size(setting.name, default, max_pixels, min_pixels)
-    return fit_aspect(width, height, default[0] * default[1], max_pixels, min_pixels)
+    return image_size.fit_aspect(width, height, default[0] * default[1], max_pixels, min_pixels)
 
 
 def validate_min_size(
@@ -542,12 +484,14 @@ def _parse_exact_size(
 ) -> tuple[int, int]:
     match = _SIZE.fullmatch(setting.value)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
-    minimum = f" and at least {min_pixels}" if min_pixels > SIZE_STEP_PX**2 else ""
-    if size != default and not is_valid_size(*size, max_pixels, min(min_pixels, max_pixels)):
+    minimum = f" and at least {min_pixels}" if min_pixels > image_size.SIZE_STEP_PX**2 else ""
+    if size != default and not image_size.is_valid_size(
+        *size, max_pixels, min(min_pixels, max_pixels)
+    ):
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} must be WIDTHxHEIGHT in multiples of {SIZE_STEP_PX} pixels, shaped "
-            f"from 1:{MAX_ASPECT_RATIO} to {MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels "
+            f"{setting.name} must be WIDTHxHEIGHT in multiples of {image_size.SIZE_STEP_PX} pixels, shaped "
+            f"from 1:{image_size.MAX_ASPECT_RATIO} to {image_size.MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels "
             f"in all{minimum}, for example {default[0]}x{default[1]}, {_format_received(setting)}.",
         )
     return size

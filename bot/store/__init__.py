@@ -1,1 +1,1 @@
-"""What must survive a crash: SQLite, and the only SQL in the house. Knows bot.domain only."""
+"""What must survive a crash, in SQLite: the only SQL of the bot."""

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
-from bot.domain.request_parsing import SIZE_STEP_PX, fit_aspect, is_valid_size
+from bot.domain.image_size import SIZE_STEP_PX, fit_aspect, is_valid_size
 
 SIDES = st.integers(1, 64)
 AREAS = st.integers(512 * 512, 1024 * 1024)

@@ -24,7 +24,7 @@ THERE = MessageRef(2, 500)
 
 
 @pytest.mark.parametrize("broken", range(4))
-async def test_each_rung_that_breaks_leaves_it_to_the_next(tmp_path: Path, broken: int) -> None:
+async def test_each_method_that_fails_leaves_it_to_the_next(tmp_path: Path, broken: int) -> None:
     transport = FakeTransport(
         broken={method: DeliveryError("Missing Access") for method in ALL[:broken]}
     )
@@ -112,7 +112,7 @@ async def test_after_an_attempt_of_unknown_outcome_that_is_not_found_it_is_made_
         assert transport.posted == [("channel", job_id)]
 
 
-async def test_a_rung_that_broke_before_a_crash_is_not_tried_again(tmp_path: Path) -> None:
+async def test_a_method_that_failed_before_a_crash_is_not_tried_again(tmp_path: Path) -> None:
     async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         await _note(harness, await _one_made(harness), "interaction", False)
         transport = FakeTransport()
@@ -194,7 +194,7 @@ async def test_an_outage_of_hours_is_waited_out_by_the_same_method(
         assert min(waited) >= (7 if "429" in str(error) else 0.25)
 
 
-async def test_a_refusal_after_an_outage_leads_to_the_next_rung(tmp_path: Path) -> None:
+async def test_a_refusal_after_an_outage_leads_to_the_next_method(tmp_path: Path) -> None:
     transport = AbsentTransport(DeliveryUnavailable("Discord says 503"), posts=3)
     transport.broken["channel"] = DeliveryError("Missing Access")
     async with open_harness(tmp_path, transport=transport) as harness:
@@ -220,7 +220,7 @@ async def test_an_attempt_that_takes_too_long_is_not_now(tmp_path: Path) -> None
         assert len(sleeps.taken) == 1
 
 
-async def test_a_result_that_was_kept_is_tried_again_on_every_rung(tmp_path: Path) -> None:
+async def test_a_result_that_was_kept_is_tried_again_by_every_method(tmp_path: Path) -> None:
     async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
         job_id = await _one_made(harness)
         for method in ALL:
