@@ -48,7 +48,7 @@ BROAD_EXCEPTS = {
     "bot/frontend/gateway.py::_sign_in": "root of signing in: it is tried again",
     "bot/frontend/gateway.py::run_client": "root of the gateway: one event must not end the bot",
     "bot/frontend/messages.py::map_discord_errors": "anything but Discord's answer: try later",
-    "bot/frontend/responses.py::_internal_error_text": "root of an apology: the store may have failed",
+    "bot/frontend/responses.py::_internal_error_text": "root of an apology",
     "bot/frontend/responses.py::safe_autocomplete.safely": "root of a suggestion: suggest nothing",
     "bot/frontend/responses.py::with_error_response": "root of a command: answer the member",
     "bot/frontend/status_updater.py::StatusUpdater._check_queue": "a status message can wait",

@@ -15,6 +15,7 @@ from typing import Final
 from bot.domain import image_size
 from bot.domain.errors import InvalidRequest
 from bot.domain.image_engine import Painter
+from bot.domain.image_size import MAX_ASPECT_RATIO, SIZE_STEP_PX
 from bot.domain.text import has_visible_characters, normalize_text, truncate
 
 FLAG_FIELDS: Mapping[str, str] = {
@@ -68,13 +69,26 @@ _RATIO_OR_SIZE = re.compile(r"[0-9]+(?:[.][0-9]+)?[:xX×/][0-9]+(?:[.][0-9]+)?")
 _REFERENCE = re.compile(r"https?://.+|[0-9]+|random", re.IGNORECASE)
 _REFERENCE_FLAGS = frozenset({"sref", "cref", "oref", "p", "profile"})
 _FLAGS_WITHOUT_VALUE = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        creative draft fast hd loop niji personalize public raw relax stealth test testp tile turbo
-        upbeta uplight video
-        """,
-    )
+    [
+        "creative",
+        "draft",
+        "fast",
+        "hd",
+        "loop",
+        "niji",
+        "personalize",
+        "public",
+        "raw",
+        "relax",
+        "stealth",
+        "test",
+        "testp",
+        "tile",
+        "turbo",
+        "upbeta",
+        "uplight",
+        "video",
+    ]
 )
 
 
@@ -449,8 +463,8 @@ def parse_size(
     if not image_size.is_valid_aspect(width, height):
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} must be width:height in whole numbers, from 1:{image_size.MAX_ASPECT_RATIO} to "
-            f"{image_size.MAX_ASPECT_RATIO}:1, for example 16:9, {_format_received(setting)}.",
+            f"{setting.name} must be width:height in whole numbers, from 1:{MAX_ASPECT_RATIO} to "
+            f"{MAX_ASPECT_RATIO}:1, for example 16:9, {_format_received(setting)}.",
         )
     if min_pixels > max_pixels:
         validate_min_size(setting.name, default, max_pixels, min_pixels)
@@ -484,14 +498,14 @@ def _parse_exact_size(
 ) -> tuple[int, int]:
     match = _SIZE.fullmatch(setting.value)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
-    minimum = f" and at least {min_pixels}" if min_pixels > image_size.SIZE_STEP_PX**2 else ""
+    minimum = f" and at least {min_pixels}" if min_pixels > SIZE_STEP_PX**2 else ""
     if size != default and not image_size.is_valid_size(
         *size, max_pixels, min(min_pixels, max_pixels)
     ):
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} must be WIDTHxHEIGHT in multiples of {image_size.SIZE_STEP_PX} pixels, shaped "
-            f"from 1:{image_size.MAX_ASPECT_RATIO} to {image_size.MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels "
+            f"{setting.name} must be WIDTHxHEIGHT in multiples of {SIZE_STEP_PX} pixels, shaped "
+            f"from 1:{MAX_ASPECT_RATIO} to {MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels "
             f"in all{minimum}, for example {default[0]}x{default[1]}, {_format_received(setting)}.",
         )
     return size
