@@ -10,12 +10,12 @@ import re
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from difflib import get_close_matches
-from typing import Final
 
 from bot.domain import image_size
 from bot.domain.errors import InvalidRequest
 from bot.domain.image_engine import Painter
 from bot.domain.image_size import MAX_ASPECT_RATIO, SIZE_STEP_PX
+from bot.domain.midjourney_flags import FLAGS_WITHOUT_VALUE, MIDJOURNEY_FLAGS, REFERENCE_FLAGS
 from bot.domain.text import has_visible_characters, normalize_text, truncate
 
 FLAG_FIELDS: Mapping[str, str] = {
@@ -42,17 +42,6 @@ _EXAMPLES: Mapping[str, str] = {
     "model": "--model NAME",
     "style": "--style NAME",
 }
-MIDJOURNEY_FLAGS: Final = frozenset(
-    re.findall(
-        r"\w+",
-        """
-        bs c chaos creative cref cw draft end exp fast hd iw loop motion niji oref ow p personalize
-        profile public q quality r raw relax repeat s sameseed sref stealth stop stylize sv sw test
-        testp tile turbo upbeta uplight v version video w weird
-        """,
-    )
-)
-"""Flags of Midjourney without an effect here. Names in ``FLAG_FIELDS`` take precedence."""
 
 _FLAG = re.compile(r"(?:--|[‒-―]{1,2})(?P<name>[^\W\d_][^=]*)(?:=(?P<value>.*))?", re.DOTALL)
 _NAMES = "|".join(sorted({*FLAG_FIELDS, *MIDJOURNEY_FLAGS}, key=len, reverse=True))
@@ -67,29 +56,6 @@ _LOOKALIKE = re.compile(
 _NUMBER = re.compile(r"[+-]?[0-9]+(?:[.][0-9]+)?")
 _RATIO_OR_SIZE = re.compile(r"[0-9]+(?:[.][0-9]+)?[:xX×/][0-9]+(?:[.][0-9]+)?")
 _REFERENCE = re.compile(r"https?://.+|[0-9]+|random", re.IGNORECASE)
-_REFERENCE_FLAGS = frozenset({"sref", "cref", "oref", "p", "profile"})
-_FLAGS_WITHOUT_VALUE = frozenset(
-    [
-        "creative",
-        "draft",
-        "fast",
-        "hd",
-        "loop",
-        "niji",
-        "personalize",
-        "public",
-        "raw",
-        "relax",
-        "stealth",
-        "test",
-        "testp",
-        "tile",
-        "turbo",
-        "upbeta",
-        "uplight",
-        "video",
-    ]
-)
 
 
 @dataclass(frozen=True, slots=True)
@@ -218,7 +184,7 @@ def _classify_value(name: str, value: str, phrases: Mapping[str, Collection[str]
     """Classify the value after a flag's name; empty if it does not fit the flag."""
     field = FLAG_FIELDS.get(name)
     if not value:
-        return "none" if field is None and name in _FLAGS_WITHOUT_VALUE else ""
+        return "none" if field is None and name in FLAGS_WITHOUT_VALUE else ""
     if field == "shape":
         return "shape" if _RATIO_OR_SIZE.fullmatch(value) else ""
     if field in ("style", "model"):
@@ -229,7 +195,7 @@ def _classify_value(name: str, value: str, phrases: Mapping[str, Collection[str]
         return "name" if begins else "any name"
     if field == "negative":
         return "words"
-    if name in _REFERENCE_FLAGS:
+    if name in REFERENCE_FLAGS:
         return "number" if _REFERENCE.fullmatch(value) else ""
     return "number" if _NUMBER.fullmatch(value) else ""
 

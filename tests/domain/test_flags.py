@@ -13,7 +13,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.request_parsing import (
+from bot.domain.midjourney_flags import MIDJOURNEY_FLAGS
+from bot.domain.request_parsing import 
     FLAG_FIELDS,
     MIDJOURNEY_FLAGS,
     RawOption,
