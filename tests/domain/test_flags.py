@@ -14,9 +14,8 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest
 from bot.domain.midjourney_flags import MIDJOURNEY_FLAGS
-from bot.domain.request_parsing import 
+from bot.domain.request_parsing import (
     FLAG_FIELDS,
-    MIDJOURNEY_FLAGS,
     RawOption,
     is_flag,
     parse_flags,
