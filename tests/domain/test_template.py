@@ -303,3 +303,19 @@ def test_tasks_gpus_and_the_loop_follow_the_number_of_rows(
     assert list(loop.range.numbers) == list(range(1, rows + 1))
     assert workflow.resources.gpus == workflow.resources.tasks == rows
     assert environment(workflow)["SEED_BASE"] == str(seed)
+
+
+@pytest.mark.parametrize(
+    ("command", "calls"),
+    [
+        ("python3 /opt/txt2img.py --steps 20", True),
+        ("cd /opt && TXT2IMG.PY", True),
+        ('paint "--prompt=$PROMPT"', False),
+    ],
+)
+def test_a_template_knows_whether_a_step_at_any_depth_calls_the_stock_script(
+    command: str, calls: bool
+) -> None:
+    text = TEXT.replace('paint "--prompt=$PROMPT"', f"'{command}'")
+    assert f"command: '{command}'" in text
+    assert Template.load(text, "grid.yaml", FILES).calls_script is calls

@@ -15,7 +15,14 @@ from bot.store.backups import back_up
 from bot.store.database import Database, Query
 from bot.store.job_queries import JobCost
 from bot.store.jobs import JobRepository
-from bot.store.migrations import Migration, enable_wal, load_migrations, statements
+from bot.store.migrations import (
+    Migration,
+    current_version,
+    enable_wal,
+    load_migrations,
+    migrate,
+    statements,
+)
 from tests.store.accounts import half_done
 from tests.store.builders import KEY, a_job, fixed_now
 
@@ -214,6 +221,24 @@ async def test_programs_that_start_at_once_on_a_new_file_all_get_it(tmp_path: Pa
     for database in opened:
         assert await JobRepository(database).unfinished() == ()
         await database.aclose()
+
+
+def test_nobody_sees_a_new_file_with_some_of_its_migrations_only(tmp_path: Path) -> None:
+    path = tmp_path / "gridbrush.sqlite3"
+    steps = (*load_migrations(), ADD_MOOD)
+    with (
+        closing(sqlite3.connect(path, isolation_level=None)) as other,
+        closing(sqlite3.connect(path, isolation_level=None)) as connection,
+    ):
+        enable_wal(connection, path)
+        seen: list[int] = []
+        connection.set_trace_callback(lambda _statement: seen.append(current_version(other)))
+        migrate(connection, path, steps, fixed_now)
+        connection.set_trace_callback(None)
+        assert current_version(other) == NEXT
+    assert len(seen) > len(steps)
+    assert set(seen) <= {0, NEXT}
+    assert list(tmp_path.glob("*-v*")) == []
 
 
 def test_the_write_ahead_log_waits_for_a_program_that_just_opened_the_file(

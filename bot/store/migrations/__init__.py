@@ -114,7 +114,7 @@ def migrate(
     migrations: Sequence[Migration],
     now: Callable[[], datetime],
 ) -> None:
-    """Back up an existing database, then apply the missing migrations, one transaction each.
+    """Back up an existing database, then apply the missing migrations in one transaction.
 
     Raises ConfigError if the database was made by a newer release, or if a migration leaves rows
     that refer to nothing. ``connection`` must be in autocommit with foreign keys switched off.
@@ -141,9 +141,23 @@ def apply_missing(
     migrations: Sequence[Migration],
     now: Callable[[], datetime],
 ) -> None:
-    """Apply the missing migrations, one transaction each, without a backup."""
-    for migration in migrations:
-        _apply(connection, path, migration, now())
+    """Apply the missing migrations in one transaction, without a backup.
+
+    A program that opens the same file meanwhile finds all of them applied, or none: a new file is
+    never taken for one of an older release.
+    """
+    connection.execute("BEGIN IMMEDIATE")
+    try:
+        # Asked again under the lock: a second process may have started at the same moment.
+        version = current_version(connection)
+        for migration in migrations:
+            if migration.number > version:
+                _apply(connection, path, migration, now())
+        connection.execute("COMMIT")
+    except BaseException:
+        if connection.in_transaction:
+            connection.execute("ROLLBACK")
+        raise
 
 
 def refuse_foreign(connection: sqlite3.Connection, path: Path) -> None:
@@ -174,29 +188,20 @@ def current_version(connection: sqlite3.Connection) -> int:
 
 
 def _apply(connection: sqlite3.Connection, path: Path, migration: Migration, at: datetime) -> None:
-    connection.execute("BEGIN IMMEDIATE")
-    try:
-        # Asked again under the lock: a second process may have started at the same moment.
-        if current_version(connection) < migration.number:
-            connection.execute(_VERSIONS)
-            for statement in statements(migration.script):
-                connection.execute(statement)
-            orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
-            if orphan is not None:
-                raise ConfigError(
-                    str(path),
-                    f"migration {migration.name} left a row in {orphan[0]} that refers to nothing",
-                    "Nothing was changed. Go back to the older Gridbrush and report this.",
-                )
-            connection.execute(
-                "INSERT INTO schema_version (version, name, applied_at) VALUES (?, ?, ?)",
-                (migration.number, migration.name, to_timestamp(at)),
-            )
-        connection.execute("COMMIT")
-    except BaseException:
-        if connection.in_transaction:
-            connection.execute("ROLLBACK")
-        raise
+    connection.execute(_VERSIONS)
+    for statement in statements(migration.script):
+        connection.execute(statement)
+    orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
+    if orphan is not None:
+        raise ConfigError(
+            str(path),
+            f"migration {migration.name} left a row in {orphan[0]} that refers to nothing",
+            "Nothing was changed. Go back to the older Gridbrush and report this.",
+        )
+    connection.execute(
+        "INSERT INTO schema_version (version, name, applied_at) VALUES (?, ?, ?)",
+        (migration.number, migration.name, to_timestamp(at)),
+    )
 
 
 def check_sound(connection: sqlite3.Connection, path: Path) -> None:
