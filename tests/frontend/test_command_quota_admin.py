@@ -92,7 +92,8 @@ async def test_a_rule_for_the_server_a_role_and_a_member_counts_at_once(bot: Bot
     assert "**70 left**" in theirs
     assert "Running: 0 of 3" in theirs
     listed = said(await bot.ask("quota-admin list", who="Mo"))
-    assert f"This server: 50 images, in any 24h\n<@&{mods.id}>: 70 images, 3 running at once" in listed
+    server = "This server: 50 images, in any 24h"
+    assert f"{server}\n<@&{mods.id}>: 70 images, 3 running at once" in listed
     assert f"<@{ada.id}>: 12 images, 2 in the queue" in listed
 
 
@@ -101,7 +102,8 @@ async def test_a_rule_is_shown_and_removed(bot: Bot) -> None:
     await bot.ask("quota-admin set", who="Mo", role=mods, images=7)
     shown = await bot.ask("quota-admin show", who="Mo", role=mods)
     assert f"<@&{mods.id}>: 7 images." in shown.content
-    assert "The default of this bot: 120 images in 24h, 1 running at once, 5 in the queue" in shown.content
+    default = "The default of this bot: 120 images in 24h, 1 running at once, 5 in the queue"
+    assert default in shown.content
     assert "This server: no rule." in (await bot.ask("quota-admin show", who="Mo")).content
     both = await bot.ask("quota-admin set", who="Mo", role=mods, images=1, remove=True)
     assert "not both" in both.content
