@@ -306,7 +306,7 @@ class JobQueue:
         if job is None:
             raise RequestError("There is no such job.")
         if by.id != job.request.author.id and not by.moderator:
-            raise NotAllowed("Only its author or a moderator can cancel this.")
+            raise NotAllowed("Only the member who requested this, or a moderator, can cancel it.")
         if job.state in (JobState.COLLECTING, JobState.DELIVERING):
             raise RequestError("It is finished already; the images are being posted.")
         if job.state.terminal:

@@ -131,9 +131,10 @@ def test_an_answer_that_nobody_edits_says_how_long_and_not_when(seconds: float, 
 
 
 def test_who_may_run_nothing_is_promised_nothing() -> None:
-    barred = QueuePosition(0, "not in line: a moderator has set your limit to 0", None)
+    reason = "not in the queue: a moderator has set the number of your running requests to 0"
+    barred = QueuePosition(0, reason, None)
     said = job_message(a_job(), NOW, QueueInfo(barred)).description
-    assert "**Not in line.** A moderator has set your limit to 0." in said
+    assert "**Not in the queue.** A moderator has set the number of your running requests" in said
     assert "start" not in said
     assert "estimate" not in said
 

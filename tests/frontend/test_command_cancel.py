@@ -94,9 +94,9 @@ async def test_nonsense_is_answered_with_what_is_allowed(bot: Bot) -> None:
     await bot.imagine("heron")
     for what, said_ in (
         ("2", "have the numbers 1,"),
-        ("1-3", "1-3 does not fit"),
-        ("0", "0 does not fit"),
-        ("the heron", "8 to 16 letters"),
+        ("1-3", "have the numbers 1, not 1-3."),
+        ("0", "have the numbers 1, not 0."),
+        ("the heron", "8 to 16 characters"),
         ("aaaaaaaaaaaa", "There is no job aaaaaaaaaaaa"),
     ):
         answer = await bot.ask("cancel", what=what)

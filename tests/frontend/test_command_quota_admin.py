@@ -90,9 +90,10 @@ async def test_a_rule_for_the_server_a_role_and_a_member_counts_at_once(bot: Bot
     assert "In the queue: 0 of 2" in mine
     theirs = said(await bot.ask("quota", who="Mo"))
     assert "**70 left**" in theirs
-    assert "0 of 3 running" in theirs
+    assert "Running: 0 of 3" in theirs
     listed = said(await bot.ask("quota-admin list", who="Mo"))
-    assert f"This server: 50 images, in any 24h\n<@&{mods.id}>: 70 images, 3 at once" in listed
+    server = "This server: 50 images, in any 24h"
+    assert f"{server}\n<@&{mods.id}>: 70 images, 3 running at once" in listed
     assert f"<@{ada.id}>: 12 images, 2 in the queue" in listed
 
 
@@ -101,7 +102,8 @@ async def test_a_rule_is_shown_and_removed(bot: Bot) -> None:
     await bot.ask("quota-admin set", who="Mo", role=mods, images=7)
     shown = await bot.ask("quota-admin show", who="Mo", role=mods)
     assert f"<@&{mods.id}>: 7 images." in shown.content
-    assert "default: 120 images in 24h, 1 running at once, 5 in the queue" in shown.content
+    default = "The default of this bot: 120 images in 24h, 1 running at once, 5 in the queue"
+    assert default in shown.content
     assert "This server: no rule." in (await bot.ask("quota-admin show", who="Mo")).content
     both = await bot.ask("quota-admin set", who="Mo", role=mods, images=1, remove=True)
     assert "not both" in both.content
@@ -132,7 +134,7 @@ async def test_a_grant_a_reset_and_their_record(bot: Bot) -> None:
     bot.clock.pass_time(days=8)
     later = said(await bot.ask("quota-admin show", who="Mo", member=ada))
     assert "**120 left**: 0 of 120 images" in later
-    assert "Granted on top" not in later
+    assert "Extra images" not in later
 
     reset = await bot.ask("quota-admin reset", who="Mo", member=ada, reason="")
     assert "has 120 left" in reset.content
@@ -143,7 +145,7 @@ async def test_a_grant_a_reset_and_their_record(bot: Bot) -> None:
     everything = said(await bot.ask("quota-admin history", who="Mo"))
     assert f"granted images to <@{ada.id}>" in everything
     balances = said(await bot.ask("quota-admin list", who="Mo"))
-    assert f"<@{ada.id}>: 0 made, 4 on their way, 30 granted" in balances
+    assert f"<@{ada.id}>: 0 generated, 4 reserved, 30 granted" in balances
 
 
 @pytest.mark.parametrize(
@@ -213,4 +215,4 @@ async def test_what_became_of_images_is_told_line_by_line(bot: Bot) -> None:
     assert f"+4 refunded for `{waiting.id[:8]}`" in history
     assert f"`{job.id[:8]}` generated 4 images" in history
     balances = said(await bot.ask("quota-admin list", who="Mo"))
-    assert f"<@{bot.member('Ada').id}>: 4 made" in balances
+    assert f"<@{bot.member('Ada').id}>: 4 generated" in balances

@@ -325,8 +325,8 @@ async def answers_to(
     yield "details", lambda: member.press(result, "Details"), "a heron"
     yield "delete", lambda: member.press(result, "Delete"), "Delete this result"
     yield "refused", lambda: member.slash("imagine", "imagine", prompt="x --rows 99"), "--rows"
-    yield "refused press", lambda: bot.member("Ben").press(result, "Delete"), "Only its author"
-    yield "cancel", lambda: member.slash("imagine", "cancel", what=job.id), "had ended already"
+    yield "refused press", lambda: bot.member("Ben").press(result, "Delete"), "Only the member who"
+    yield "cancel", lambda: member.slash("imagine", "cancel", what=job.id), "already ended"
     yield (
         "open",
         lambda: member.select(result, "Open an image …", ["cell:1:1"]),
@@ -475,7 +475,7 @@ async def test_whoever_can_be_told_nowhere_still_gets_the_result(
         job = await harness.job(asked)
         assert job.state is JobState.FINISHED
         assert about(harness, job) == []
-        assert "Discord refused the card" in caplog.text
+        assert "Discord refused the status message" in caplog.text
 
 
 async def test_a_direct_message_says_it_where_the_channel_cannot(

@@ -42,7 +42,7 @@ async def test_progress_and_finished_rows_are_seen_while_it_runs(harness: Harnes
 
     asked = await harness.imagine("a lighthouse")
     await harness.shows(asked, "Generating")
-    message = await harness.shows(asked, "ready")
+    message = await harness.shows(asked, "█  ready")
 
     def pictured(_: object) -> bool:
         return [one.filename for one in message.attachments] == ["preview.webp"]
@@ -115,7 +115,7 @@ async def test_nobody_is_called_by_a_prompt(harness: Harness) -> None:
 async def test_an_author_cancels_a_running_job(harness: Harness) -> None:
     harness.backend.hold("row-done row=2")
     asked = await harness.imagine("a lighthouse")
-    message = await harness.shows(asked, "ready")
+    message = await harness.shows(asked, "█  ready")
 
     await harness.member().press(message, "Cancel")
 

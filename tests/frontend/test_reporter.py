@@ -38,7 +38,7 @@ async def test_a_deleted_card_is_given_up_with_one_line_in_the_log(
             await harness.queue.cancel(job.id, OPERATOR)
             await harness.scheduler.idle()
 
-        assert caplog.text.count("the card is not kept up") == 1
+        assert caplog.text.count("the status message is not updated any more") == 1
 
 
 async def test_a_token_that_discord_calls_dead_is_not_used_again(
@@ -87,7 +87,7 @@ async def test_an_end_that_discord_never_takes_is_given_up(
         await harness.scheduler.idle()
         await harness.forgotten()
 
-        assert "the card is given up" in caplog.text
+        assert "the status message is given up" in caplog.text
 
 
 async def test_after_a_restart_every_card_goes_on(
@@ -99,7 +99,7 @@ async def test_after_a_restart_every_card_goes_on(
         clock.pass_time(seconds=1)
         waiting = await harness.imagine("second", "Ada")
         await harness.shows(running, "Generating")
-        await harness.shows(waiting, "Next in line")
+        await harness.shows(waiting, "Next in the queue")
 
     async with open_harness(playground, tmp_path, clock) as harness:
         end = harness.backend.hold("done ok=")
@@ -109,7 +109,7 @@ async def test_after_a_restart_every_card_goes_on(
         await harness.observer.resume()
 
         await harness.shows(waiting, "Next in the queue")
-        await harness.shows(running, "ready")
+        await harness.shows(running, "█  ready")
         end.set()
         await harness.shows(running, "Done")
         await harness.shows(waiting, "Done")

@@ -248,7 +248,7 @@ async def test_show_never_ends_in_an_apology(bot: Bot, over: int | None) -> None
 
     message = await bot.playground.until(shown)
     assert bool(message.attachments) == (over != 100)
-    assert over != 100 or "open its images with the menu below" in message.text
+    assert over != 100 or "open the images with the menu below" in message.text
 
 
 @pytest.mark.parametrize(
