@@ -12,6 +12,7 @@ import pytest
 
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
+from bot.runtime import BACKEND_UNAVAILABLE_NOTICE
 from tests.bot_process import bot_process, grids
 from tests.slurm.cluster import Cluster
 from tests.slurm.site import cluster, fragile
@@ -74,7 +75,7 @@ async def test_imagine_posts_a_grid_from_the_cluster_though_the_bot_is_killed_me
     assert len(before) == 1
 
 
-async def test_the_cards_say_that_the_cluster_is_away_and_the_grids_come_when_it_is_back(
+async def test_status_messages_say_the_cluster_is_unavailable_and_grids_follow_when_it_is_back(
     playground: Playground, fragile: Cluster, tmp_path: Path
 ) -> None:
     async with bot(playground, fragile, tmp_path):
@@ -84,8 +85,8 @@ async def test_the_cards_say_that_the_cluster_is_away_and_the_grids_come_when_it
         channel = playground.world.channel("imagine").id
 
         def told(_: object) -> bool:
-            cards = [str(message) for message in playground.world.messages_in(channel)]
-            return sum("away" in card for card in cards) == 2
+            messages = [str(message) for message in playground.world.messages_in(channel)]
+            return sum(BACKEND_UNAVAILABLE_NOTICE in message for message in messages) == 2
 
         await playground.until(told, within=30)
         await asyncio.to_thread(fragile.start_controller)
