@@ -106,8 +106,8 @@ export function describeBounds(option) {
   const parts = [TYPE_NAMES[option.type]];
   const { min_value: min, max_value: max } = option;
   if (min !== undefined && max !== undefined) parts.push(`${min} to ${max}`);
-  else if (least !== undefined) parts.push(`at least ${least}`);
-  else if (most !== undefined) parts.push(`at most ${most}`);
+  else if (min !== undefined) parts.push(`at least ${min}`);
+  else if (max !== undefined) parts.push(`at most ${max}`);
   if (option.max_length !== undefined) parts.push(`up to ${option.max_length} characters`);
   return parts.join(", ");
 }
