@@ -76,7 +76,7 @@ def test_what_does_not_work_is_named_with_its_hint(
     [
         ((), "there is no folder"),
         (("model/",), "is empty"),
-        (("model",), "is a file and no model's folder"),
+        (("model",), "is a file and not a model's folder"),
         (("model.safetensors",), "there is no folder"),
         (("model/", "model/pytorch_lora_weights.safetensors"), "holds a LoRA"),
         (("model/", "model/v1-5-pruned.ckpt"), "holds single files"),
@@ -149,7 +149,7 @@ def test_settings_are_shown_with_their_source_and_without_secrets(
     }
     result = command_line.type("check", "--show", env=env)
     assert result.exit_code == 2
-    assert "Discord: cannot be asked" in result.stdout
+    assert "Discord: is unavailable" in result.stdout
     assert "[imagine] steps" in result.stdout
     assert f"{command_line.folder / 'config.toml'}:5" in result.stdout
     assert "DISCORD_TOKEN" in result.stdout

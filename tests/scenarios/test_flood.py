@@ -32,7 +32,7 @@ async def test_whoever_asks_once_behind_a_flood_of_200_starts_at_most_second(
         line = await harness.ask("queue", "Ben")
         assert f"{REQUESTS - 1} waiting, 1 running" in line.text
         once = await harness.imagine("only this one", "Ben")
-        assert "Next in line" in (await harness.shows(once, "Queued")).text
+        assert "Next in the queue" in (await harness.shows(once, "Queued")).text
         before = len(harness.recorder.starts)
         running.set()
         job = await harness.ended(once)

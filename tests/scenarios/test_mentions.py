@@ -167,7 +167,7 @@ async def test_buttons_history_details_and_forms_show_it_as_text(
     history = await harness.ask("history")
     await harness.ask("show", id=job.id)
     assert await ada.autocomplete("random", "show", "id", job.id[:8])
-    chosen = await ada.select(history, "Bring one out again, here …", [job.id])
+    chosen = await ada.select(history, "Show one of them here …", [job.id])
     await chosen.answered()
     await harness.ask("cancel", what=job.id)
     jobs = await harness.jobs()

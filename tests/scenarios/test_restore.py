@@ -161,5 +161,5 @@ async def test_pictures_that_are_not_whole_are_not_believed(
     (folder / "row-01.png").write_bytes(b"half a picture")
     (tmp_path / "data" / DATABASE).unlink()
     report = restore(tmp_path, playground, backup.path)
-    assert f"1 request ({job.id}) go on" in report
+    assert f"1 request ({job.id}) continue" in report
     assert "images are in jobs" not in report
