@@ -57,7 +57,7 @@ async def test_pending_for_long_is_cancelled_without_cost(
 async def test_meta_scheduled_until_the_script_is_old_is_resubmitted_as_a_new_job(
     grid: TestGrid, clients: Clients, caplog: pytest.LogCaptureFixture
 ) -> None:
-    backend = await clients.open(replace(IMPATIENT, claim_warning=0.1, script_renew=0.5))
+    backend = await clients.open(replace(IMPATIENT, claim_warning=0.1, script_renew=1.5))
     handle = await begin(grid, backend, Conduct(stays=Status.META_SCHEDULED))
     stream = backend.follow(handle)
     assert await anext(stream) == Requeued()

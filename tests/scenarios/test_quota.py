@@ -83,7 +83,7 @@ async def test_a_job_cancelled_in_line_costs_nothing_and_one_cancelled_halfway_i
     async with open_bot(backend=replaying(play, speed=1)) as harness:
         halfway = await harness.imagine("halfway")
         waiting = await harness.imagine("waiting")
-        await harness.shows(halfway, "ready")
+        await harness.shows(halfway, "█  ready")
         for asked in (waiting, halfway):
             assert asked.response is not None
             await harness.member().press(asked.response, "Cancel")
