@@ -65,7 +65,7 @@ async def test_a_bot_that_is_told_to_stop_ends_in_time_and_the_next_takes_its_jo
         waiting = await playground.as_member("Ben").slash("imagine", "imagine", prompt="waits")
         await waiting.answered()
         await playground.until(
-            lambda _: running.response is not None and "ready" in running.response.text
+            lambda _: running.response is not None and "█  ready" in running.response.text
         )
         began = time.monotonic()
         process.send_signal(signal.SIGTERM)
