@@ -77,7 +77,7 @@ def test_a_newcomers_first_minute(address: str, windows: Windows) -> None:
 def watch_rows_arrive(chat: Chat, card: Locator) -> None:
     expect(card).to_contain_text("Generating")
     # Some rows ready and shown, others still to come.
-    expect(card).to_contain_text(re.compile(r"ready(?s:.*)(waiting|\d %)"))
+    expect(card).to_contain_text(re.compile(r"█  ready(?s:.*)(waiting|\d %)"))
     expect(card.locator(".embed img")).to_be_visible()
     chat.shoot("03-rows-arrive")
     expect(card).to_contain_text("Done")
