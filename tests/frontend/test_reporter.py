@@ -22,6 +22,7 @@ from tests.playground.clock import Clock
 OPERATOR = Actor(1, "operator", moderator=True)
 
 
+@pytest.mark.timing("waits for edits that a real client paces by the clock")
 async def test_a_deleted_card_is_given_up_with_one_line_in_the_log(
     playground: Playground, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
@@ -90,6 +91,7 @@ async def test_an_end_that_discord_never_takes_is_given_up(
         assert "the status message is given up" in caplog.text
 
 
+@pytest.mark.timing("waits for edits that a real client paces by the clock")
 async def test_after_a_restart_every_card_goes_on(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
