@@ -24,6 +24,16 @@ READ_ONLY = "cannot be written to"
 IO = "could not be read or written"
 
 
+def _truncate_log(database: Database) -> None:
+    """Empty the write-ahead log by a connection of its own: the writer may be in a transaction."""
+    with contextlib.closing(sqlite3.connect(database.path, timeout=10)) as connection:
+        for _ in range(200):
+            (busy, *_) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
+            if not busy:
+                return
+    raise AssertionError("the write-ahead log is always in use")
+
+
 class Outage:
     """``cause`` is a part of what is said of it."""
 
@@ -102,7 +112,7 @@ class Broken(Outage):
     cause = IO
 
     def begin(self, database: Database) -> None:
-        connection_of(database).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _truncate_log(database)
         self._limits = resource.getrlimit(resource.RLIMIT_FSIZE)
         resource.setrlimit(resource.RLIMIT_FSIZE, (4096, self._limits[1]))
 
@@ -116,7 +126,7 @@ class FullDisk(Outage):
     cause = FULL
 
     def begin(self, database: Database) -> None:
-        connection_of(database).execute("PRAGMA wal_checkpoint(TRUNCATE)")
+        _truncate_log(database)
         self._ballast = database.path.parent / "ballast"
         with contextlib.suppress(OSError), self._ballast.open("wb", buffering=0) as file:
             while True:
