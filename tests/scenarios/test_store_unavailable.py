@@ -22,6 +22,8 @@ from tests.scenarios.log_capture import Journal
 from tests.scenarios.scenarios import NEVER, write_play
 from tests.store.outages import OUTAGES, FullDisk, Outage, small_disk
 
+pytestmark = pytest.mark.timing("real disks and locks beside a real client, all by the clock")
+
 SAID = "cannot save anything at the moment"
 IN_TIME = 3.0
 METRICS = {"listen": "127.0.0.1:0"}
