@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 
 import discord
 
+from bot.concurrency import Backoff
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
 from bot.frontend.component_checks import has_component, job_ids_on
@@ -32,8 +33,6 @@ log = logging.getLogger(__name__)
 RESPONSE_LIMIT_S: Final = 3.0
 """Discord takes no first answer after this."""
 LOOKUP_TIMEOUT_S: Final = 30.0
-MIN_PAUSE_S: Final = 0.5
-MAX_PAUSE_S: Final = 60.0
 MAX_HISTORY: Final = 200
 
 _ORIGINAL: Final = cast("int", "@original")
@@ -128,7 +127,7 @@ async def _find_or_post(
 
     ``search_history``: look in the channel, too.
     """
-    tries = 0
+    backoff = Backoff()
     while True:
         try:
             return await _find_or_post_once(client, job_id, search_history=search_history)
@@ -138,8 +137,7 @@ async def _find_or_post(
             # The root of this task: the member has no status message yet.
             log.exception("looking for the status message failed", extra={"job": job_id})
         search_history = True
-        await client.context.sleep(min(MAX_PAUSE_S, MIN_PAUSE_S * 2**tries))
-        tries += 1
+        await client.context.sleep(backoff.next())
 
 
 async def _find_or_post_once(
