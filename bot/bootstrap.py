@@ -20,7 +20,7 @@ from bot.backends import local, open_backend
 from bot.backends.base import Backend, Describing, Submission, SupportsWallet
 from bot.domain.errors import ConfigError
 from bot.domain.events import Redelivered
-from bot.domain.image_engine import UNKNOWN, Painter
+from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job
 from bot.domain.request import RequestLimits
 from bot.domain.workflow.template import Template, referenced_files
@@ -107,10 +107,10 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
     return WorkflowTemplates(grid, upscale, dict(imagine.styles))
 
 
-async def painter_of(backend: Backend, templates: WorkflowTemplates) -> Painter:
+async def read_engine_info(backend: Backend, templates: WorkflowTemplates) -> EngineInfo:
     """Return what makes a grid's images; UNKNOWN for custom workflows and silent backends."""
     if templates.grid.calls_script and isinstance(backend, Describing):
-        return await backend.painter()
+        return await backend.engine_info()
     return UNKNOWN
 
 
@@ -196,9 +196,9 @@ async def open_services(
         )
         stack.push_async_callback(budget.aclose)
 
-        painter = await painter_of(backend, templates)
-        if painter is not UNKNOWN:
-            log.info("images are made by %s", painter.show(settings.imagine.model))
+        engine = await read_engine_info(backend, templates)
+        if engine is not UNKNOWN:
+            log.info("images are made by %s", engine.show(settings.imagine.model))
         observers = CompositeObserver()
         lifecycle = JobLifecycle(database, observers, now=now)
         scheduler_wakeup = asyncio.Event()
@@ -209,14 +209,14 @@ async def open_services(
             now=now,
             entropy=entropy,
             wake=scheduler_wakeup.set,
-            steps_run=painter.steps_run,
+            steps_run=engine.steps_run,
             stop=partial(cancel_at_backend, backend),
             gate=gate,
         )
         yield Services(
             settings=settings,
             limits=replace(
-                settings.limits(negative=templates.grid.supports_negative), painter=painter
+                settings.limits(negative=templates.grid.supports_negative), engine=engine
             ),
             templates=templates,
             database=database,

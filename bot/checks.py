@@ -17,12 +17,12 @@ from bot.bootstrap import (
     find_open_files,
     load_templates,
     open_database,
-    painter_of,
+    read_engine_info,
     utc_now,
 )
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError
-from bot.domain.image_engine import Painter
+from bot.domain.image_engine import EngineInfo
 from bot.domain.job import job_id
 from bot.domain.request import Author, ChannelRef, Request, RequestOptions
 from bot.domain.workflow.document import Workflow
@@ -52,8 +52,8 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
         health = await backend.health()
         results.append(CheckResult(what, health.ok, health.detail, health.hint))
         if templates is not None:
-            painter = await painter_of(backend, templates)
-            results += _sizes(settings, painter)
+            engine = await read_engine_info(backend, templates)
+            results += _sizes(settings, engine)
             if isinstance(backend, SupportsChecks):
                 results += await backend.run_checks(_default_grid(settings, templates, backend))
     finally:
@@ -91,14 +91,14 @@ def _privacy(settings: Settings) -> CheckResult:
     return CheckResult(what, False, f"open to other users: {first}{more}", hint)
 
 
-def _sizes(settings: Settings, painter: Painter) -> list[CheckResult]:
+def _sizes(settings: Settings, engine: EngineInfo) -> list[CheckResult]:
     """Check that the image engine can make images of the default size."""
-    imagine, min_pixels = settings.imagine, painter.min_pixels
+    imagine, min_pixels = settings.imagine, engine.min_pixels
     if imagine.width * imagine.height >= min_pixels:
         return []
     problem = (
         f"[imagine] width and height: the default is {imagine.width} x {imagine.height}, but "
-        f"{painter.engine} fails at the end of the job below {min_pixels} pixels"
+        f"{engine.engine} fails at the end of the job below {min_pixels} pixels"
     )
     hint = "Raise width and height to 256 or more (512 or 768 for good images), and max_pixels."
     return [CheckResult("picture size", False, problem, hint)]

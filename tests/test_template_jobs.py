@@ -19,7 +19,7 @@ from bot.domain.events import (
     RowReady,
     RowStarted,
 )
-from bot.domain.image_engine import Painted, script_steps
+from bot.domain.image_engine import GenerationInfo, script_steps
 from bot.domain.log_parser import LogOutput
 from bot.domain.request import Request
 from bot.domain.workflow.template import render
@@ -76,9 +76,9 @@ def paint(
     empty: tuple[int, ...] = (),
     upload: str = "",
 ) -> Done:
-    painter = PAINTER.replace("CONDITIONING", conditioning)
-    painter = painter.replace("FAILING", repr(failing)).replace("EMPTY", repr(empty))
-    (folder / "painter.py").write_text(painter)
+    script_text = PAINTER.replace("CONDITIONING", conditioning)
+    script_text = script_text.replace("FAILING", repr(failing)).replace("EMPTY", repr(empty))
+    (folder / "painter.py").write_text(script_text)
     where = ticket(upload or (folder / "published").as_uri())
     workflow = render(load("stable-diffusion.yaml"), asked, where)
     return carry_out(workflow, folder, TXT2IMG=str(folder / "painter.py"))
@@ -188,24 +188,24 @@ def test_the_stock_script_gets_what_it_can_do_and_its_steps_are_counted(
     job = by_stock_script(tmp_path, (256, 256), steps, device)
     assert job.row(1)[3] == str(done)
     assert LogOutput(1, f"really ran {ran} steps") in job.parsed
-    painted = Painted("stable-diffusion", "no-such-model", ran, "9", negative=True)
-    assert job.all(RowPainted) == [RowPainted(1, painted)]
+    generation = GenerationInfo("stable-diffusion", "no-such-model", ran, "9", negative=True)
+    assert job.all(RowPainted) == [RowPainted(1, generation)]
     assert script_steps(steps) == ran
     assert job.code == 0
 
 
 @pytest.mark.parametrize(
-    ("size", "painted"),
+    ("size", "succeeds"),
     [((256, 256), True), ((128, 512), True), ((192, 320), False), ((64, 64), False)],
 )
 def test_a_picture_that_is_too_small_for_the_stock_script_is_not_begun(
-    tmp_path: Path, size: tuple[int, int], painted: bool
+    tmp_path: Path, size: tuple[int, int], succeeds: bool
 ) -> None:
     job = by_stock_script(tmp_path, size, 5, "cpu")
     said = LogOutput(1, "not supported here: a picture under 256 x 256 pixels")
-    assert (said in job.parsed) is not painted
-    assert (job.all(RowFailed) == [RowFailed(1, 65)]) is not painted
-    assert (len(job.all(RowReady)) == 1) is painted
+    assert (said in job.parsed) is not succeeds
+    assert (job.all(RowFailed) == [RowFailed(1, 65)]) is not succeeds
+    assert (len(job.all(RowReady)) == 1) is succeeds
 
 
 def by_stock_script(tmp_path: Path, size: tuple[int, int], steps: int, device: str) -> Done:
@@ -213,8 +213,10 @@ def by_stock_script(tmp_path: Path, size: tuple[int, int], steps: int, device: s
     model = tmp_path / "models" / "no-such-model"
     for folder in (script.parent, model):
         folder.mkdir(parents=True)
-    painter = PAINTER.replace("opt = parser.parse_args()", SAMPLER).replace("CONDITIONING", STOCK)
-    script.write_text(painter.replace("FAILING", "()").replace("EMPTY", "()"))
+    script_text = PAINTER.replace("opt = parser.parse_args()", SAMPLER).replace(
+        "CONDITIONING", STOCK
+    )
+    script.write_text(script_text.replace("FAILING", "()").replace("EMPTY", "()"))
     for name in ("model.ckpt", "config.yaml"):
         (model / name).touch()
     where = ticket((tmp_path / "published").as_uri())
@@ -224,24 +226,24 @@ def by_stock_script(tmp_path: Path, size: tuple[int, int], steps: int, device: s
 
 
 @pytest.mark.parametrize(
-    ("report", "painted"),
+    ("report", "generation"),
     [
         ("", None),
-        ("engine=own\nsteps=7\nnegative=0\n", Painted("own", "", 7, "", negative=False)),
+        ("engine=own\nsteps=7\nnegative=0\n", GenerationInfo("own", "", 7, "", negative=False)),
         (
             "engine=own\nmodel=a \\ 'model' $(x)\nsteps=7\nguidance=3.5\nnegative=1\n",
-            Painted("own", "a \\ 'model' $(x)", 7, "3.5", negative=True),
+            GenerationInfo("own", "a \\ 'model' $(x)", 7, "3.5", negative=True),
         ),
         ("rubbish\n", None),
         ("engine=own\n", None),
     ],
 )
 def test_a_program_in_the_script_s_stead_says_what_painted_or_nothing(
-    tmp_path: Path, report: str, painted: Painted | None
+    tmp_path: Path, report: str, generation: GenerationInfo | None
 ) -> None:
     own = f'uc = [""]\nopen(os.environ["PAINTER_REPORT"], "w").write({report!r})'
     done = paint(tmp_path, request(rows=1), conditioning=own)
-    assert done.all(RowPainted) == ([] if painted is None else [RowPainted(1, painted)])
+    assert done.all(RowPainted) == ([] if generation is None else [RowPainted(1, generation)])
     assert len(done.all(RowReady)) == 1
 
 

@@ -24,7 +24,7 @@ from bot.domain.events import (
     Requeued,
     Started,
 )
-from bot.domain.image_engine import Painter
+from bot.domain.image_engine import EngineInfo
 from bot.domain.workflow.document import Workflow
 
 
@@ -202,7 +202,7 @@ class Extendable(Protocol):
 class Describing(Protocol):
     """A backend that can tell which image engine runs where a workflow calls ``txt2img.py``."""
 
-    async def painter(self) -> Painter:
+    async def engine_info(self) -> EngineInfo:
         """Return the image engine, as far as it is known; never raises."""
         ...
 

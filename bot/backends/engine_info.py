@@ -15,7 +15,7 @@ from typing import Final
 
 from bot.backends.container_stubs import PACKAGE_ROOT, Txt2ImgConfig
 from bot.domain.checks import CheckResult
-from bot.domain.image_engine import SCRIPT, SKETCH, Painter
+from bot.domain.image_engine import SCRIPT, SKETCH, EngineInfo
 
 MODULE: Final = "bot.txt2img.describe"
 CHECK_NAME: Final = "image engine"
@@ -29,7 +29,7 @@ class Description:
     ``problems`` are pairs of problem and hint.
     """
 
-    painter: Painter
+    engine: EngineInfo
     detail: str = ""
     problems: tuple[tuple[str, str], ...] = ()
 
@@ -39,34 +39,34 @@ class Description:
         ``section`` is the section of the settings.
         """
         if not self.problems:
-            return (CheckResult(CHECK_NAME, True, self.detail or self.painter.show()),)
+            return (CheckResult(CHECK_NAME, True, self.detail or self.engine.show()),)
         return tuple(
             CheckResult(CHECK_NAME, False, f"{section} {problem}", hint)
             for problem, hint in self.problems
         )
 
 
-HOSTED: Final = Description(Painter(SCRIPT), "Stability's txt2img.py, the model of each request")
+HOSTED: Final = Description(EngineInfo(SCRIPT), "Stability's txt2img.py, the model of each request")
 
 
 def parse_description(text: str) -> Description:
     """Parse the JSON that the program prints. Raises ValueError."""
     try:
         answer = json.loads(text)
-        painter = Painter(str(answer["engine"]), str(answer["model"]), bool(answer["negative"]))
+        engine = EngineInfo(str(answer["engine"]), str(answer["model"]), bool(answer["negative"]))
         problems = tuple((str(problem), str(hint)) for problem, hint in answer["problems"])
-        details = [painter.show()]
+        details = [engine.show()]
         if answer["family"]:
             details.append(f"family {answer['family']}")
         if answer["guidance"] is not None:
             details.append(f"guidance {answer['guidance']:g}")
-        if not painter.negative:
+        if not engine.negative:
             details.append("negative prompts have no effect and are refused")
         if answer["note"]:
             details.append(str(answer["note"]))
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{error!r} in the answer of {MODULE}") from error
-    return Description(painter, ", ".join(details), problems)
+    return Description(engine, ", ".join(details), problems)
 
 
 def engine_variables(config: Txt2ImgConfig) -> Mapping[str, str]:
@@ -77,7 +77,7 @@ def engine_variables(config: Txt2ImgConfig) -> Mapping[str, str]:
 async def describe(config: Txt2ImgConfig, environment: Mapping[str, str]) -> Description:
     """Return the image engine of this machine in ``environment``; never raises."""
     if config.engine == SKETCH or (config.engine == "auto" and not config.model):
-        return Description(Painter(SKETCH))
+        return Description(EngineInfo(SKETCH))
     try:
         process = await asyncio.create_subprocess_exec(
             *(sys.executable, "-m", MODULE),
@@ -98,5 +98,5 @@ async def describe(config: Txt2ImgConfig, environment: Mapping[str, str]) -> Des
     except (OSError, ValueError) as error:
         problem = f"model cannot be read: {str(error) or type(error).__name__}"
         # Only the name is certain; what the model supports shows when it runs.
-        unknown = Painter("diffusers", config.model.rstrip("/").rpartition("/")[2])
+        unknown = EngineInfo("diffusers", config.model.rstrip("/").rpartition("/")[2])
         return Description(unknown, "", ((problem, "Run gridbrush check again."),))

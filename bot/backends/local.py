@@ -41,7 +41,7 @@ from bot.backends.job_folders import (
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, BackendJobRef, Cancelled, Exited
-from bot.domain.image_engine import Painter
+from bot.domain.image_engine import EngineInfo
 from bot.domain.workflow.bash import (
     ContainerRuntime,
     ExecutionEnvironment,
@@ -198,9 +198,9 @@ class LocalBackend:
             return Health(False, f"cannot write to {self._jobs}", "Make the folder writable.")
         return Health(True, f"{self._options.tasks} task slots, engine {self._options.engine}")
 
-    async def painter(self) -> Painter:
+    async def engine_info(self) -> EngineInfo:
         """Return the image engine of this machine or of the container."""
-        return (await self._describe_engine()).painter
+        return (await self._describe_engine()).engine
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """Check the model, which nothing loads before the first picture."""

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 
 KEPT: Final = "kept"
 """Delivery method of a result that is not delivered yet."""
@@ -103,7 +103,7 @@ class RowPainted:
     """Engine and model that made row ``row``, if it reports them, just before RowReady."""
 
     row: int
-    painted: Painted
+    generation: GenerationInfo
 
 
 @dataclass(frozen=True, slots=True)

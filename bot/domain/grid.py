@@ -164,7 +164,7 @@ def caption(job: Job) -> str:
     if request.origin is not None:
         # Size and steps are left out: they belong to the first image, not to the upscaled one.
         what = f"picture {request.origin.column} of row {request.origin.row}, upscaled"
-        return " · ".join(part for part in (what, f"seed {request.seed}", job.painter) if part)
+        return " · ".join(part for part in (what, f"seed {request.seed}", job.made_with) if part)
     parts = [_format_count(request)]
     if job.is_partial:
         made = len(job.fetched_rows or job.ready_rows)
@@ -174,8 +174,8 @@ def caption(job: Job) -> str:
         f"seed {request.seed}",
         format_steps(job),
     ]
-    if job.painter:
-        parts.append(job.painter)
+    if job.made_with:
+        parts.append(job.made_with)
     if request.style:
         parts.append(f"style {request.style}")
     return " · ".join(parts)

@@ -1,6 +1,6 @@
 """Image engine and model: their capabilities, and what they report after a row.
 
-``Painter`` is known before a request is accepted, ``Painted`` is reported by a row's engine.
+``EngineInfo`` is known before a request is accepted; ``GenerationInfo`` is reported for each row.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ def script_steps(requested: int) -> int:
 
 
 @dataclass(frozen=True, slots=True)
-class Painter:
+class EngineInfo:
     """Engine that makes images. ``engine`` is empty if unknown, as with a custom workflow.
 
     ``model`` is the only available model; it is empty for sketches, and where the request names
@@ -72,11 +72,11 @@ class Painter:
         return _format_engine(self.engine, model if self.selects_model else self.model)
 
 
-UNKNOWN: Final = Painter()
+UNKNOWN: Final = EngineInfo()
 
 
 @dataclass(frozen=True, slots=True)
-class Painted:
+class GenerationInfo:
     """Engine and settings that made a row, as the engine reports them.
 
     ``model`` is empty if there is none. ``steps`` is how many ran, 0 if there are none;

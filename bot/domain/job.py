@@ -43,7 +43,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 from bot.domain.request import Request
 
 
@@ -97,7 +97,7 @@ class Row:
     started: bool = False
     artifact: Artifact | None = None
     failed_code: int | None = None
-    painted: Painted | None = None
+    generation: GenerationInfo | None = None
 
     @property
     def is_ready(self) -> bool:
@@ -141,20 +141,20 @@ class Job:
         return 0 < len(self.fetched_rows or self.ready_rows) < len(self.rows)
 
     @property
-    def painted(self) -> tuple[Painted, ...]:
+    def generation(self) -> tuple[GenerationInfo, ...]:
         """Return the distinct engines that made the rows; empty if none was reported."""
-        reported = (row.painted for row in self.rows if row.is_ready)
-        return tuple(dict.fromkeys(painted for painted in reported if painted is not None))
+        reported = (row.generation for row in self.rows if row.is_ready)
+        return tuple(dict.fromkeys(generation for generation in reported if generation is not None))
 
     @property
     def steps_run(self) -> int:
         """Return the maximum number of steps that ran in a row; 0 if none was reported."""
-        return max((painted.steps for painted in self.painted), default=0)
+        return max((generation.steps for generation in self.generation), default=0)
 
     @property
-    def painter(self) -> str:
+    def made_with(self) -> str:
         """Return the engines and models in words; the requested model until they are reported."""
-        reported = list(dict.fromkeys(painted.show() for painted in self.painted))
+        reported = list(dict.fromkeys(generation.show() for generation in self.generation))
         if len(reported) > _MAX_PAINTERS:
             reported[_MAX_PAINTERS:] = ["others"]
         return " and ".join(reported) or self.request.model
@@ -307,10 +307,10 @@ def _apply_row_event(
             row = replace(row, started=True)
         case RowProgress(_, percent):
             row = replace(row, started=True, percent=max(row.percent, min(100, max(0, percent))))
-        case RowPainted(_, painted):
-            row = replace(row, started=True, painted=painted)
+        case RowPainted(_, generation):
+            row = replace(row, started=True, generation=generation)
         case RowReady(_, seed, artifact):
-            row = Row(row.number, seed, 100, True, artifact, painted=row.painted)
+            row = Row(row.number, seed, 100, True, artifact, generation=row.generation)
         case RowFailed(_, code):
             row = replace(row, started=True, failed_code=code)
         case _:

@@ -32,7 +32,7 @@ from bot.domain.events import (
     RowStarted,
     Started,
 )
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 from bot.domain.request import MAX_SEED
 
 MAX_MARKER_LENGTH: Final = 999
@@ -134,7 +134,7 @@ def _parse_fields(kind: str, pairs: str, rows: int) -> Marker:
         case "row-start", int():
             meaning = RowStarted(row, fields.number("seed", 0, MAX_SEED))
         case "painted", int():
-            meaning = RowPainted(row, fields.painted())
+            meaning = RowPainted(row, fields.generation())
         case "row-done", int():
             meaning = RowReady(row, fields.number("seed", 0, MAX_SEED), fields.artifact())
         case "row-failed", int():
@@ -182,11 +182,11 @@ class _Fields:
             raise ValueError(f"{name} is not a number from {minimum} to {maximum}")
         return int(value)
 
-    def painted(self) -> Painted:
+    def generation(self) -> GenerationInfo:
         engine, guidance = self._values["engine"], self._values.get("guidance", "0")
         if not _WORD.fullmatch(engine) or not _DECIMAL.fullmatch(guidance):
             raise ValueError("not an engine name or not a guidance scale")
-        return Painted(
+        return GenerationInfo(
             engine=engine,
             model=self.text("model") if "model" in self.names else "",
             steps=self.number("steps", 0, MAX_STEPS),

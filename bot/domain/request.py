@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, replace
 from typing import TypeVar
 
-from bot.domain.image_engine import UNKNOWN, Painter
+from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.image_size import fit_aspect
 from bot.domain.request_parsing import (
     FLAG_FIELDS,
@@ -103,7 +103,7 @@ class RequestLimits:
 
     ``width`` and ``height`` in pixels are the default size, and their product is the area that an
     aspect ratio is fitted to; ``max_pixels`` limits width × height of one image; ``max_prompt`` is
-    in characters. ``styles`` maps a name to words that are added to the prompt. ``painter`` is the
+    in characters. ``styles`` maps a name to words that are added to the prompt. ``engine`` is the
     image engine, which has limits of its own.
     """
 
@@ -121,7 +121,7 @@ class RequestLimits:
     models: tuple[str, ...] = ("sd-2-1", "wd-1-4")
     styles: Mapping[str, str] = field(default_factory=dict)
     negative: bool = True
-    painter: Painter = UNKNOWN
+    engine: EngineInfo = UNKNOWN
 
 
 @dataclass(frozen=True, slots=True)
@@ -192,13 +192,13 @@ class Request:
         prompt = validate_prompt(prompt, limits.max_prompt)
         negative = given.get("negative", _NOT_GIVEN)
         style = given.get("style", _NOT_GIVEN)
-        size, painter = (limits.width, limits.height), limits.painter
+        size, engine = (limits.width, limits.height), limits.engine
         if "shape" in given:
-            size = parse_size(given["shape"], size, limits.max_pixels, painter.min_pixels)
+            size = parse_size(given["shape"], size, limits.max_pixels, engine.min_pixels)
         else:
             # The configured default may exceed the limit, but not be too small for the engine.
             max_pixels = max(limits.max_pixels, size[0] * size[1])
-            validate_min_size("", size, max_pixels, painter.min_pixels)
+            validate_min_size("", size, max_pixels, engine.min_pixels)
         rows = number("rows", limits.rows, 1, limits.max_rows)
         return cls(
             prompt=prompt,
@@ -215,7 +215,7 @@ class Request:
                 negative,
                 limits.max_prompt,
                 is_supported=limits.negative,
-                ineffective_with="" if painter.negative else painter.show(limits.model),
+                ineffective_with="" if engine.negative else engine.show(limits.model),
             ),
             style=parse_choice(style, limits.styles, kind="styles") if style.value else "",
         )
@@ -292,12 +292,12 @@ class Request:
         words = normalize_text(styles.get(self.style, "")) if self.style else ""
         return f"{self.prompt}, {words}" if words else self.prompt
 
-    def painted_by(self, painter: Painter) -> Request:
-        """Return the request for ``painter``: without a model if there is none to choose.
+    def for_engine(self, engine: EngineInfo) -> Request:
+        """Return the request for ``engine``: without a model if there is none to choose.
 
         An older request may name a model that had no effect.
         """
-        return self if painter.selects_model else replace(self, model="")
+        return self if engine.selects_model else replace(self, model="")
 
     def reroll(self, seed: int) -> Request:
         """Return the request with another random seed and without an origin."""
@@ -357,8 +357,8 @@ def _given_options(options: RequestOptions) -> dict[str, RawOption]:
 
 
 def _parse_model_option(setting: RawOption | None, limits: RequestLimits) -> str:
-    if not limits.painter.selects_model:
-        return parse_fixed_model(setting, limits.painter, limits.model) if setting else ""
+    if not limits.engine.selects_model:
+        return parse_fixed_model(setting, limits.engine, limits.model) if setting else ""
     # The configured default may be named even if the list does not contain it.
     if setting is None or setting.value == normalize_text(limits.model):
         return limits.model

@@ -13,7 +13,7 @@ from difflib import get_close_matches
 
 from bot.domain import image_size
 from bot.domain.errors import InvalidRequest
-from bot.domain.image_engine import Painter
+from bot.domain.image_engine import EngineInfo
 from bot.domain.image_size import MAX_ASPECT_RATIO, SIZE_STEP_PX
 from bot.domain.midjourney_flags import FLAGS_WITHOUT_VALUE, MIDJOURNEY_FLAGS, REFERENCE_FLAGS
 from bot.domain.text import has_visible_characters, normalize_text, truncate
@@ -397,15 +397,15 @@ def parse_model(setting: RawOption) -> str:
     return setting.value
 
 
-def parse_fixed_model(setting: RawOption, painter: Painter, default: str) -> str:
+def parse_fixed_model(setting: RawOption, engine: EngineInfo, default: str) -> str:
     """Return an empty model, where there is none to choose.
 
     Accepts names of the only model and ``default``, which older messages repeat. Raises
     InvalidRequest for any other name: it would have no effect.
     """
-    if setting.value.casefold() in (*painter.names, normalize_text(default).casefold()):
+    if setting.value.casefold() in (*engine.names, normalize_text(default).casefold()):
         return ""
-    what = f"uses only {painter.model}" if painter.model else "draws without a model"
+    what = f"uses only {engine.model}" if engine.model else "draws without a model"
     raise InvalidRequest(
         setting.name,
         f"You cannot choose a model: this server {what}, {_format_received(setting)}. "

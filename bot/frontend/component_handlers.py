@@ -362,8 +362,8 @@ async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: J
 
 async def _edit(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     _require_request(job)
-    painter = get_context(interaction).limits.painter
-    await open_modal(interaction, build_edit_modal(job, painter))
+    engine = get_context(interaction).limits.engine
+    await open_modal(interaction, build_edit_modal(job, engine))
 
 
 async def _open(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
@@ -396,7 +396,7 @@ async def _details(interaction: discord.Interaction[Any], target: CustomId, job:
     context = get_context(interaction)
     credits = await context.queue.jobs.credits(job.id)
     await send_ephemeral(
-        interaction, "", embed=details_message(job, credits, context.limits.painter)
+        interaction, "", embed=details_message(job, credits, context.limits.engine)
     )
 
 

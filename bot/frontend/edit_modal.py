@@ -10,7 +10,7 @@ from typing import Any
 
 import discord
 
-from bot.domain.image_engine import UNKNOWN, Painter
+from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job
 from bot.frontend.components import ComponentAction, CustomId
 from bot.frontend.formatting import jump_link
@@ -22,9 +22,9 @@ from bot.frontend.refused_prompt import (
 )
 
 
-def build_edit_modal(job: Job, painter: Painter = UNKNOWN) -> discord.ui.Modal:
-    """Return the modal with the job's request, as ``painter`` can take it."""
-    request = job.request.painted_by(painter)
+def build_edit_modal(job: Job, engine: EngineInfo = UNKNOWN) -> discord.ui.Modal:
+    """Return the modal with the job's request, as ``engine`` can take it."""
+    request = job.request.for_engine(engine)
     prompt = replace(request, negative="").to_prompt()
     return _build_modal(str(CustomId(ComponentAction.EDIT, job.id)), prompt, request.negative)
 

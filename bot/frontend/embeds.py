@@ -11,7 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from bot.domain.grid import caption, format_steps
-from bot.domain.image_engine import UNKNOWN, Painter
+from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job, JobState, Row, charged_images
 from bot.domain.text import truncate_utf16, utf16_length
 from bot.frontend import components
@@ -326,8 +326,8 @@ def _format_missing(job: Job, missing: tuple[int, ...]) -> str:
 def _format_negative(job: Job) -> str:
     """Return the negative prompt, and whether the model ignored it."""
     words = escape_user_text(job.request.negative, MAX_NEGATIVE)
-    if job.painted and not any(painted.negative for painted in job.painted):
-        words += f"\nThis model ({job.painter}) ignores negative prompts."
+    if job.generation and not any(generation.negative for generation in job.generation):
+        words += f"\nThis model ({job.made_with}) ignores negative prompts."
     return words
 
 
@@ -377,18 +377,18 @@ _MAX_SEEDS: Final = 30
 
 
 def details_message(
-    job: Job, credits: JobCost | None = None, painter: Painter = UNKNOWN
+    job: Job, credits: JobCost | None = None, engine: EngineInfo = UNKNOWN
 ) -> MessageContent:
     """Return the request as a command, and the job's times, seeds and costs.
 
-    ``painter`` is the image engine that would run it now.
+    ``engine`` is the image engine that would run it now.
     """
     request = job.request
     fields = [
         EmbedField("Seeds", _format_seeds(job)),
         EmbedField("Size", f"{request.width} × {request.height} px", inline=True),
         EmbedField("Steps", format_steps(job), inline=True),
-        EmbedField("Model", _format_model(job, painter), inline=True),
+        EmbedField("Model", _format_model(job, engine), inline=True),
         EmbedField("Times", _format_times(job)),
     ]
     if credits is not None and (compute := format_cost(credits)):
@@ -405,8 +405,8 @@ def details_message(
     )
 
 
-def _format_model(job: Job, painter: Painter) -> str:
-    name = job.painter or painter.show()
+def _format_model(job: Job, engine: EngineInfo) -> str:
+    name = job.made_with or engine.show()
     return f"`{truncate_utf16(name.replace('`', ''), 100) or '-'}`"
 
 

@@ -276,14 +276,14 @@ def _is_announced(path: Path, artifact: Artifact) -> bool:
 
 def _engine_metadata(job: Job) -> dict[str, object]:
     """Return the engine, its model and its steps; None where the engine did not report it."""
-    painted = job.painted[0] if job.painted else None
+    generation = job.generation[0] if job.generation else None
     requested = job.request.model
     return {
-        "painter": job.painter,
-        "engine": painted.engine if painted else None,
-        "model": (painted.model if painted else requested) or None,
-        "guidance": float(painted.guidance) if painted and painted.guidance else None,
-        "negative_acts": painted.negative if painted else None,
+        "painter": job.made_with,
+        "engine": generation.engine if generation else None,
+        "model": (generation.model if generation else requested) or None,
+        "guidance": float(generation.guidance) if generation and generation.guidance else None,
+        "negative_acts": generation.negative if generation else None,
         "steps": job.request.steps,
         "steps_run": job.steps_run or None,
     }

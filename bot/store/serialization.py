@@ -15,7 +15,7 @@ from typing import Any, Final, overload
 
 from bot.domain.errors import ConfigError
 from bot.domain.events import Artifact, BackendJobRef, FailureReason, MessageRef
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import Job, JobState, Row
 from bot.domain.request import Request
 
@@ -68,7 +68,7 @@ def dump_job(job: Job) -> str:
                     row.started,
                     _dump_artifact(row.artifact),
                     row.failed_code,
-                    *([_dump_painted(row.painted)] if row.painted else []),
+                    *([_dump_generation(row.generation)] if row.generation else []),
                 ]
                 for row in job.rows
             ],
@@ -127,15 +127,21 @@ def _load_row(
     started: bool,
     artifact: list[Any] | None,
     failed_code: int | None,
-    painted: list[Any] | None = None,
+    generation: list[Any] | None = None,
 ) -> Row:
-    said = None if painted is None else Painted(*painted)
+    said = None if generation is None else GenerationInfo(*generation)
     return Row(number, seed, percent, started, _load_artifact(artifact), failed_code, said)
 
 
-def _dump_painted(painted: Painted) -> list[object]:
+def _dump_generation(generation: GenerationInfo) -> list[object]:
     """Return the fields in order; rows stored by older versions end without them."""
-    return [painted.engine, painted.model, painted.steps, painted.guidance, painted.negative]
+    return [
+        generation.engine,
+        generation.model,
+        generation.steps,
+        generation.guidance,
+        generation.negative,
+    ]
 
 
 def _dump_artifact(artifact: Artifact | None) -> list[str | int] | None:

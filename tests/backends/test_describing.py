@@ -13,7 +13,7 @@ from bot.backends.deepsquare.backend import DeepSquareBackend
 from bot.backends.engine_info import CHECK_NAME, parse_description
 from bot.backends.slurm.backend import SlurmBackend
 from bot.backends.slurm.options import SlurmOptions
-from bot.domain.image_engine import SCRIPT, SKETCH, Painter
+from bot.domain.image_engine import SCRIPT, SKETCH, EngineInfo
 from bot.domain.workflow.template import render
 from tests.stock_jobs import load, request, ticket
 
@@ -37,18 +37,18 @@ def models(tmp_path: Path) -> dict[str, str]:
 
 
 CASES = [
-    ("sketch", "", "none", Painter(SKETCH)),
-    ("sketch", "{sd}", "none", Painter(SKETCH)),
-    ("auto", "", "none", Painter(SKETCH)),
-    ("diffusers", "{sd}", "none", Painter("diffusers", "sd-1-5")),
-    ("diffusers", "{flux}", "none", Painter("diffusers", "flux", negative=False)),
-    ("diffusers", "/nope", "none", Painter("diffusers", "")),
-    ("sketch", "", "podman", Painter(SCRIPT)),
-    ("diffusers", "{flux}", "apptainer", Painter(SCRIPT)),
+    ("sketch", "", "none", EngineInfo(SKETCH)),
+    ("sketch", "{sd}", "none", EngineInfo(SKETCH)),
+    ("auto", "", "none", EngineInfo(SKETCH)),
+    ("diffusers", "{sd}", "none", EngineInfo("diffusers", "sd-1-5")),
+    ("diffusers", "{flux}", "none", EngineInfo("diffusers", "flux", negative=False)),
+    ("diffusers", "/nope", "none", EngineInfo("diffusers", "")),
+    ("sketch", "", "podman", EngineInfo(SCRIPT)),
+    ("diffusers", "{flux}", "apptainer", EngineInfo(SCRIPT)),
 ]
 
 
-@pytest.mark.parametrize(("engine", "name", "container", "painter"), CASES)
+@pytest.mark.parametrize(("engine", "name", "container", "expected"), CASES)
 @pytest.mark.parametrize("kind", ["local", "slurm"])
 async def test_a_backend_says_what_would_paint(
     tmp_path: Path,
@@ -57,7 +57,7 @@ async def test_a_backend_says_what_would_paint(
     engine: str,
     name: str,
     container: str,
-    painter: Painter,
+    expected: EngineInfo,
 ) -> None:
     where = models[name]
     backend: Describing
@@ -68,14 +68,14 @@ async def test_a_backend_says_what_would_paint(
     else:
         options = SlurmOptions(tmp_path, engine=engine, model=where, container=container)
         backend = SlurmBackend(options)
-    assert await backend.painter() == painter
+    assert await backend.engine_info() == expected
 
 
 async def test_a_model_on_the_nodes_is_painted_with_whatever_is_installed_here(
     tmp_path: Path, models: dict[str, str]
 ) -> None:
     backend = SlurmBackend(SlurmOptions(tmp_path, engine="auto", model=models["{flux}"]))
-    assert await backend.painter() == Painter("diffusers", "flux", negative=False)
+    assert await backend.engine_info() == EngineInfo("diffusers", "flux", negative=False)
 
 
 def test_deepsquare_paints_with_the_script_of_its_image() -> None:

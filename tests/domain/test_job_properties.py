@@ -35,7 +35,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import ACTIVE_STATES, TERMINAL, JobState, apply_event, job_id
 from tests.domain.job_factories import (
     COLLECTING,
@@ -61,7 +61,9 @@ job_events: st.SearchStrategy[JobEvent] = st.one_of(
     st.builds(RowStarted, rows, st.integers(0, 9)),
     st.builds(RowProgress, rows, st.integers(-9, 109)),
     st.builds(RowReady, rows, st.integers(0, 9), st.just(artifact())),
-    st.builds(RowPainted, rows, st.sampled_from([Painted("sketch"), Painted("own", "m", 7)])),
+    st.builds(
+        RowPainted, rows, st.sampled_from([GenerationInfo("sketch"), GenerationInfo("own", "m", 7)])
+    ),
     st.builds(RowFailed, rows, st.integers(0, 255)),
     st.builds(GridReady, st.just(artifact("grid")), rows),
     st.builds(Finished, rows, rows),

@@ -22,7 +22,7 @@ from bot.domain.events import (
     RowStarted,
     Started,
 )
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 from bot.domain.log_markers import MAX_MARKER_LENGTH, MAX_URL_LENGTH, sign_marker
 from bot.domain.log_parser import LogOutput
 from tests.domain.signed_lines import ROW_DONE, SHA, URL, b64, events, read, signed
@@ -50,12 +50,12 @@ def test_the_published_vector_gives_its_mac_and_its_row() -> None:
         ),
         (
             "@@sd1 4 painted row=2 engine=sketch steps=50 negative=1",
-            RowPainted(2, Painted("sketch", "", 50, "", negative=True)),
+            RowPainted(2, GenerationInfo("sketch", "", 50, "", negative=True)),
         ),
         (
             f"@@sd1 4 painted row=2 engine=own model={b64('a/b c')} steps=0 guidance=7.5 "
             "negative=0",
-            RowPainted(2, Painted("own", "a/b c", 0, "7.5", negative=False)),
+            RowPainted(2, GenerationInfo("own", "a/b c", 0, "7.5", negative=False)),
         ),
         ("@@sd1 5 done ok=3 failed=1", Finished(3, 1)),
     ],

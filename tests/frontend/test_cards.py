@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.events import Artifact, FailureReason, MessageRef
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import Job, JobState, Row, new_job
 from bot.domain.request import Author, ChannelRef, Request, SourceImage
 from bot.domain.text import utf16_length
@@ -254,8 +254,8 @@ def test_a_result_shows_what_was_kept_out_and_a_note() -> None:
 )
 def test_a_result_says_whether_what_was_kept_out_had_an_effect(negative: bool, said: str) -> None:
     job = published(new_job(JOB_ID, a_request(negative="fog"), NOW), 1, 2, 3, 4)
-    flux = Painted("diffusers", "flux", 50, "3.5", negative=negative)
-    job = replace(job, rows=tuple(replace(row, painted=flux) for row in job.rows))
+    flux = GenerationInfo("diffusers", "flux", 50, "3.5", negative=negative)
+    job = replace(job, rows=tuple(replace(row, generation=flux) for row in job.rows))
     fields = {field.name: field.value for field in result_message(job, image="g").fields}
     assert fields["Negative prompt"] == said
     assert "diffusers, flux" in result_message(job, image="g").footer
@@ -391,8 +391,8 @@ ids = st.text("abcdefghijklmnopqrstuvwxyz234567", min_size=16, max_size=16)
 words = st.text(max_size=1200) | st.text(st.sampled_from("*`<@[😀"), max_size=3500)
 
 
-painted = st.builds(
-    Painted,
+generation = st.builds(
+    GenerationInfo,
     st.text("abcXYZ.-09", min_size=1, max_size=40),
     st.text(max_size=100),
     st.integers(0, 100_000),
@@ -419,9 +419,9 @@ def jobs(draw: st.DrawFn) -> Job:
     job = new_job(draw(ids), request, NOW)
     numbers = draw(st.sets(st.integers(1, rows), min_size=1).map(sorted))
     job = published(job, *numbers)
-    said = draw(st.lists(st.none() | painted, min_size=1, max_size=4))
+    said = draw(st.lists(st.none() | generation, min_size=1, max_size=4))
     several = zip(job.rows, cycle(said), strict=False)
-    job = replace(job, rows=tuple(replace(row, painted=who) for row, who in several))
+    job = replace(job, rows=tuple(replace(row, generation=who) for row, who in several))
     state = draw(st.sampled_from(JobState))
     if state not in (JobState.FINISHED, JobState.DELIVERING):
         job = replace(job, fetched_rows=())

@@ -9,7 +9,7 @@ from decimal import Decimal
 import pytest
 
 from bot.domain.events import Artifact
-from bot.domain.image_engine import UNKNOWN, Painted, Painter
+from bot.domain.image_engine import UNKNOWN, EngineInfo, GenerationInfo
 from bot.domain.job import new_job
 from bot.domain.request import Author, ChannelRef, Request
 from bot.frontend.embeds import details_message
@@ -20,28 +20,30 @@ REQUEST = Request("a fox", 7, 20, 64, 64, 2, 3, "sd-2-1", Author(1, "Ada"), Chan
 
 
 @pytest.mark.parametrize(
-    ("model", "painted", "painter", "said", "steps"),
+    ("model", "generation", "engine", "said", "steps"),
     [
         ("sd-2-1", None, UNKNOWN, "`sd-2-1`", "20 steps"),
-        ("", None, Painter("sketch"), "`sketch, no model`", "20 steps"),
-        ("", None, Painter("diffusers", "sdxl"), "`diffusers, sdxl`", "20 steps"),
+        ("", None, EngineInfo("sketch"), "`sketch, no model`", "20 steps"),
+        ("", None, EngineInfo("diffusers", "sdxl"), "`diffusers, sdxl`", "20 steps"),
         ("", None, UNKNOWN, "`-`", "20 steps"),
-        ("", Painted("sketch", steps=20), UNKNOWN, "`sketch, no model`", "20 steps"),
+        ("", GenerationInfo("sketch", steps=20), UNKNOWN, "`sketch, no model`", "20 steps"),
         (
             "sd-2-1",
-            Painted("stable-diffusion", "sd-2-1", 21),
-            Painter("sketch"),
+            GenerationInfo("stable-diffusion", "sd-2-1", 21),
+            EngineInfo("sketch"),
             "`stable-diffusion, sd-2-1`",
             "20 steps (21 run)",
         ),
     ],
 )
 def test_details_name_what_painted_or_would_paint(
-    model: str, painted: Painted | None, painter: Painter, said: str, steps: str
+    model: str, generation: GenerationInfo | None, engine: EngineInfo, said: str, steps: str
 ) -> None:
     job = new_job("abcdefghijklmnop", replace(REQUEST, model=model), NOW)
-    done = replace(job.rows[0], artifact=Artifact("file:///a.png", 1, "0" * 64), painted=painted)
-    card = details_message(replace(job, rows=(done, *job.rows[1:])), None, painter)
+    done = replace(
+        job.rows[0], artifact=Artifact("file:///a.png", 1, "0" * 64), generation=generation
+    )
+    card = details_message(replace(job, rows=(done, *job.rows[1:])), None, engine)
     fields = {field.name: field.value for field in card.fields}
     assert (fields["Model"], fields["Steps"]) == (said, steps)
 

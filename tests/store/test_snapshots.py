@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 
 from bot.domain.errors import ConfigError
-from bot.domain.image_engine import Painted
+from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import Job
 from bot.store import jobs as job_store
 from bot.store.serialization import dump_job, dump_request, load_job, to_timestamp
@@ -39,8 +39,10 @@ def stored(job: Job, **changed: object) -> dict[str, object]:
 def test_a_row_of_before_there_were_painters_is_read_and_written_as_it_was() -> None:
     job = a_job("abc")
     assert all(len(row) == 6 for row in json.loads(dump_job(job))["rows"])
-    painted = replace(job.rows[0], painted=Painted("own", "m", 7, "7.5", negative=False))
-    told = replace(job, rows=(painted, *job.rows[1:]))
+    generation = replace(
+        job.rows[0], generation=GenerationInfo("own", "m", 7, "7.5", negative=False)
+    )
+    told = replace(job, rows=(generation, *job.rows[1:]))
     assert load_job(stored(told)).rows == told.rows
 
 

@@ -45,7 +45,7 @@ from bot.backends.deepsquare.transactions import TransactionSender
 from bot.domain.checks import CheckResult
 from bot.domain.errors import BackendError, SubmissionRejected, Unavailable
 from bot.domain.events import Artifact, BackendJobRef
-from bot.domain.image_engine import SCRIPT, Painter
+from bot.domain.image_engine import SCRIPT, EngineInfo
 from bot.domain.workflow.document import Workflow
 
 log = logging.getLogger(__name__)
@@ -280,9 +280,9 @@ class DeepSquareBackend:
         """
         await self._settlement.approve(to_wei(amount))
 
-    async def painter(self) -> Painter:
+    async def engine_info(self) -> EngineInfo:
         """Return the image's own script: it runs the model that each request names."""
-        return Painter(SCRIPT)
+        return EngineInfo(SCRIPT)
 
     async def run_checks(self, workflow: Workflow) -> list[CheckResult]:
         """Run all checks, each with a hint; ``workflow`` is a default grid."""

@@ -54,7 +54,7 @@ from bot.domain.errors import (
     WorkflowError,
 )
 from bot.domain.events import Artifact, BackendJobRef
-from bot.domain.image_engine import Painter
+from bot.domain.image_engine import EngineInfo
 from bot.domain.workflow.bash import ContainerRuntime, ExecutionEnvironment, OciRuntime, to_bash
 from bot.domain.workflow.document import Workflow
 
@@ -252,16 +252,16 @@ class SlurmBackend:
             return Health(True, f"partition {partition.detail}; GPUs: {gpus.detail}")
         return gpus if partition.ok else partition
 
-    async def painter(self) -> Painter:
+    async def engine_info(self) -> EngineInfo:
         """Return the image engine on the nodes, as far as this machine can tell."""
         options = self._options
         if options.container != "none":
-            return HOSTED.painter
+            return HOSTED.engine
         config = self._txt2img_config()
         if config.engine == "auto" and config.model:
             # The library must be on the nodes; this machine need not have it.
             config = replace(config, engine="diffusers")
-        return (await describe(config, options.environment)).painter
+        return (await describe(config, options.environment)).engine
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """Run all checks, with a test job of a second on a node; never raises."""

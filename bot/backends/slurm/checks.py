@@ -35,7 +35,7 @@ _IMAGE = "library/stable-diffusion"
 
 # What the stubs need, and nothing that takes long to load.
 _TRY_STUBS = "python -c 'import numpy, PIL, bot.txt2img.arguments'"
-_DESCRIBE = f"python -m {MODULE} > painter"
+_DESCRIBE = f"python -m {MODULE} > engine"
 
 
 @dataclass(frozen=True, slots=True)
@@ -204,7 +204,7 @@ class ClusterChecks:
         )
         try:
             health = await self._run_test_job(folder)
-            self._described = await asyncio.to_thread(_read, folder, "painter")
+            self._described = await asyncio.to_thread(_read, folder, "engine")
             return health
         except SubmissionRejected as error:
             return Health(False, str(error), "Fix what sbatch reports first.")

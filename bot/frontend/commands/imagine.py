@@ -80,9 +80,7 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     async def suggest_model(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
-        names = dict.fromkeys(
-            (limits.model, *limits.models) if limits.painter.selects_model else ()
-        )
+        names = dict.fromkeys((limits.model, *limits.models) if limits.engine.selects_model else ())
         return [
             app_commands.Choice(name=truncate_utf16(name, MAX_OPTION_TEXT), value=name)
             for name in names

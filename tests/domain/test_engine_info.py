@@ -17,24 +17,31 @@ from bot.domain.events import (
     Scheduled,
 )
 from bot.domain.grid import caption, format_steps
-from bot.domain.image_engine import SCRIPT, SKETCH, UNKNOWN, Painted, Painter, script_steps
+from bot.domain.image_engine import (
+    SCRIPT,
+    SKETCH,
+    UNKNOWN,
+    EngineInfo,
+    GenerationInfo,
+    script_steps,
+)
 from bot.domain.job import Job
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 from tests.domain.job_factories import after, artifact
 
-HOSTED, SKETCHED = Painter(SCRIPT), Painter(SKETCH)
-FOLDER = Painter("diffusers", "wd-1-4")
-HUB = Painter("diffusers", "stabilityai/sdxl-turbo", negative=False)
+HOSTED, SKETCHED = EngineInfo(SCRIPT), EngineInfo(SKETCH)
+FOLDER = EngineInfo("diffusers", "wd-1-4")
+HUB = EngineInfo("diffusers", "stabilityai/sdxl-turbo", negative=False)
 
 
 PLAIN = RequestOptions()
 
 
-def parse(text: str, painter: Painter, options: RequestOptions = PLAIN, **limits: int) -> Request:
+def parse(text: str, engine: EngineInfo, options: RequestOptions = PLAIN, **limits: int) -> Request:
     return Request.parse(
         text,
         options,
-        limits=RequestLimits(painter=painter, **limits),  # type: ignore[arg-type]  # numbers all
+        limits=RequestLimits(engine=engine, **limits),  # type: ignore[arg-type]  # numbers all
         seed=7,
         author=Author(1, "Ada"),
         place=ChannelRef(),
@@ -65,7 +72,7 @@ def test_the_script_s_steps_are_those_that_its_sampler_takes(asked: int) -> None
 
 
 @pytest.mark.parametrize(
-    ("painter", "shown"),
+    ("engine", "shown"),
     [
         (UNKNOWN, "asked"),
         (HOSTED, "stable-diffusion, asked"),
@@ -74,12 +81,12 @@ def test_the_script_s_steps_are_those_that_its_sampler_takes(asked: int) -> None
         (HUB, "diffusers, stabilityai/sdxl-turbo"),
     ],
 )
-def test_engine_and_model_are_named(painter: Painter, shown: str) -> None:
-    assert painter.show("asked") == shown
+def test_engine_and_model_are_named(engine: EngineInfo, shown: str) -> None:
+    assert engine.show("asked") == shown
 
 
 @pytest.mark.parametrize(
-    ("painter", "size", "allowed"),
+    ("engine", "size", "allowed"),
     [
         (HOSTED, "256x256", True),
         (HOSTED, "128x512", True),
@@ -91,14 +98,14 @@ def test_engine_and_model_are_named(painter: Painter, shown: str) -> None:
     ],
 )
 def test_a_picture_is_as_large_as_what_paints_it_needs(
-    painter: Painter, size: str, allowed: bool
+    engine: EngineInfo, size: str, allowed: bool
 ) -> None:
     if allowed:
-        request = parse(f"a cat --size {size}", painter)
+        request = parse(f"a cat --size {size}", engine)
         assert f"{request.width}x{request.height}" == size
     else:
         with pytest.raises(InvalidRequest, match="at least 65536"):
-            parse(f"a cat --size {size}", painter)
+            parse(f"a cat --size {size}", engine)
 
 
 @pytest.mark.parametrize("width", [64, 128, 256])
@@ -133,44 +140,46 @@ def test_a_default_above_the_limit_is_no_reason_to_refuse() -> None:
 
 
 @pytest.mark.parametrize(
-    ("painter", "named"),
+    ("engine", "named"),
     [
-        *((painter, None) for painter in (SKETCHED, FOLDER, HUB)),
+        *((engine, None) for engine in (SKETCHED, FOLDER, HUB)),
         # What older messages say, and what the one model is called.
-        *((painter, "sd-2-1") for painter in (SKETCHED, FOLDER, HUB)),
+        *((engine, "sd-2-1") for engine in (SKETCHED, FOLDER, HUB)),
         *((SKETCHED, "sketch"), (FOLDER, "WD-1-4"), (FOLDER, "diffusers")),
         *((HUB, "stabilityai/sdxl-turbo"), (HUB, "sdxl-turbo")),
     ],
 )
 def test_where_there_is_one_painter_the_request_names_no_model(
-    painter: Painter, named: str | None
+    engine: EngineInfo, named: str | None
 ) -> None:
     for request in (
-        parse("a cat", painter, RequestOptions(model=named)),
-        parse(f"a cat --model {named}" if named else "a cat", painter),
+        parse("a cat", engine, RequestOptions(model=named)),
+        parse(f"a cat --model {named}" if named else "a cat", engine),
     ):
         assert request.model == ""
         assert "--model" not in request.to_prompt()
-        assert parse(request.to_prompt(), painter) == request
+        assert parse(request.to_prompt(), engine) == request
 
 
 @pytest.mark.parametrize(
-    ("painter", "named", "said"),
+    ("engine", "named", "said"),
     [
         (SKETCHED, "wd-1-4", "this server draws without a model, not wd-1-4"),
         (FOLDER, "sd-1-5", "this server uses only wd-1-4, not sd-1-5"),
         (HUB, "wd-1-4", "this server uses only stabilityai/sdxl-turbo, not wd-1-4"),
     ],
 )
-def test_a_model_that_would_not_be_used_is_refused(painter: Painter, named: str, said: str) -> None:
+def test_a_model_that_would_not_be_used_is_refused(
+    engine: EngineInfo, named: str, said: str
+) -> None:
     with pytest.raises(InvalidRequest, match=said):
-        parse("a cat", painter, RequestOptions(model=named))
+        parse("a cat", engine, RequestOptions(model=named))
 
 
 def test_an_older_request_is_repeated_without_the_model_that_made_no_difference() -> None:
     asked = parse("a cat --model wd-1-4", HOSTED)
-    assert asked.painted_by(HOSTED) == asked
-    assert parse(asked.painted_by(SKETCHED).to_prompt(), SKETCHED).model == ""
+    assert asked.for_engine(HOSTED) == asked
+    assert parse(asked.for_engine(SKETCHED).to_prompt(), SKETCHED).model == ""
 
 
 @pytest.mark.parametrize("text", ["a cat --no trees", "a cat --rows 1 --no trees"])
@@ -182,56 +191,60 @@ def test_a_negative_prompt_without_effect_is_refused(text: str) -> None:
         parse("a cat", HUB, RequestOptions(negative="trees"))
 
 
-def run(*painted: Painted | None) -> Job:
+def run(*generation: GenerationInfo | None) -> Job:
     job = after(Scheduled(), Accepted(BackendJobRef("local", "x")))
     events: list[JobEvent] = []
-    for number, said in enumerate(painted, 1):
+    for number, said in enumerate(generation, 1):
         events += [RowStarted(number, 7)]
         events += [RowPainted(number, said)] if said else []
         events += [RowReady(number, 7, artifact())]
     return after(Scheduled(), Accepted(BackendJobRef("local", "x")), *events) if events else job
 
 
-MODEL = Painted("diffusers", "sd-1-5", 51, "9")
+MODEL = GenerationInfo("diffusers", "sd-1-5", 51, "9")
 
 
 @pytest.mark.parametrize(
-    ("painted", "said", "steps"),
+    ("generation", "said", "steps"),
     [
         ((), "sd-2-1", "50 steps"),
         ((None, None), "sd-2-1", "50 steps"),
-        ((Painted("sketch", steps=50),) * 2, "sketch, no model", "50 steps"),
+        ((GenerationInfo("sketch", steps=50),) * 2, "sketch, no model", "50 steps"),
         ((MODEL, MODEL), "diffusers, sd-1-5", "50 steps (51 run)"),
         ((MODEL, None), "diffusers, sd-1-5", "50 steps (51 run)"),
         (
-            (Painted("sketch", steps=50), MODEL),
+            (GenerationInfo("sketch", steps=50), MODEL),
             "sketch, no model and diffusers, sd-1-5",
             "50 steps (51 run)",
         ),
     ],
 )
 def test_a_caption_names_what_really_painted(
-    painted: tuple[Painted | None, ...], said: str, steps: str
+    generation: tuple[GenerationInfo | None, ...], said: str, steps: str
 ) -> None:
-    job = run(*painted)
-    assert (job.painter, format_steps(job)) == (said, steps)
+    job = run(*generation)
+    assert (job.made_with, format_steps(job)) == (said, steps)
     assert caption(job).endswith(f" · {steps} · {said}")
 
 
 def test_of_many_painters_two_are_named() -> None:
     rows = tuple(
-        replace(row, painted=replace(MODEL, model=f"m{row.number}"))
+        replace(row, generation=replace(MODEL, model=f"m{row.number}"))
         for number in (1, 2, 3, 4)
         for row in [replace(run(MODEL).rows[0], number=number)]
     )
     job = replace(run(MODEL), rows=rows)
-    assert job.painter == "diffusers, m1 and diffusers, m2 and others"
+    assert job.made_with == "diffusers, m1 and diffusers, m2 and others"
 
 
 def test_a_row_that_is_painted_again_is_told_anew() -> None:
-    events = (RowPainted(1, Painted("sketch")), RowReady(1, 7, artifact()), RowPainted(1, MODEL))
+    events = (
+        RowPainted(1, GenerationInfo("sketch")),
+        RowReady(1, 7, artifact()),
+        RowPainted(1, MODEL),
+    )
     job = after(Scheduled(), Accepted(BackendJobRef("local", "x")), *events)
-    assert job.painted == (MODEL,)
+    assert job.generation == (MODEL,)
 
 
 def test_where_nothing_is_known_the_caption_names_nothing() -> None:
