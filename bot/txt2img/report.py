@@ -1,7 +1,7 @@
 """Write the report of a run, for the job script that started the program.
 
-One ``key=value`` per line, so that a shell can read it: ``engine``, ``model`` and ``guidance``
-(absent if there is none), ``steps``, and ``negative`` (1 or 0).
+One ``key=value`` per line, so that a shell can read it: ``engine``, ``steps``, ``negative`` (1 or
+0), and where there is one ``model``, ``guidance``, ``sampler`` and ``sha256`` (of the model).
 """
 
 from __future__ import annotations
@@ -21,6 +21,10 @@ def write_report(report: RunReport, path: str) -> None:
     lines.append(f"steps={report.steps}")
     if report.guidance is not None:
         lines.append(f"guidance={report.guidance:g}")
+    if report.sampler:
+        lines.append("sampler=" + " ".join(report.sampler.split()))
+    if report.sha256:
+        lines.append(f"sha256={report.sha256}")
     lines.append(f"negative={int(report.negative)}")
     target = Path(path)
     part = target.with_name(f".{target.name}.part")

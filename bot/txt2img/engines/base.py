@@ -15,7 +15,8 @@ class Batch:
 
     ``first`` is the number, from 0, of the first picture within the run; with ``seed`` it decides
     each picture's initial noise. ``width`` and ``height`` are in pixels. ``scale`` is the guidance
-    scale, None for the model's default.
+    scale, None for the model's default. With ``init_image``, which has that size, the pictures
+    start from it; ``strength``, above 0 and below 1, says how far they may depart from it.
     """
 
     prompts: tuple[str, ...]
@@ -26,6 +27,8 @@ class Batch:
     height: int
     steps: int
     scale: float | None
+    init_image: Image.Image | None = None
+    strength: float = 0.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,7 +37,8 @@ class Report:
 
     ``model`` is empty if there is none. ``steps`` is the number of sampling steps that ran, which
     can differ from the number requested. ``guidance`` is the scale that was used, None if the
-    model has none. ``negative`` says whether a negative prompt changes the picture.
+    model has none. ``negative`` says whether a negative prompt changes the picture. ``sampler`` is
+    the scheduler's name, ``sha256`` that of the model's file; empty if unknown or none.
     """
 
     engine: str
@@ -42,6 +46,8 @@ class Report:
     steps: int
     guidance: float | None
     negative: bool
+    sampler: str = ""
+    sha256: str = ""
 
 
 class RunReport(Protocol):
@@ -70,6 +76,16 @@ class RunReport(Protocol):
     @property
     def negative(self) -> bool:
         """Return whether a negative prompt changes the picture."""
+        ...
+
+    @property
+    def sampler(self) -> str:
+        """Return the name of the sampler or scheduler, or an empty text."""
+        ...
+
+    @property
+    def sha256(self) -> str:
+        """Return the sha256 of the model's file as 64 hexadecimal digits, or an empty text."""
         ...
 
 

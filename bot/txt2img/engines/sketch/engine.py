@@ -63,6 +63,8 @@ class SketchReport:
     model: str = ""
     guidance: float | None = None
     negative: bool = True
+    sampler: str = ""
+    sha256: str = ""
 
 
 class SketchEngine:
