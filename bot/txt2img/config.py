@@ -19,7 +19,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -133,7 +133,9 @@ def _parse_model(id: str, data: Mapping[str, Any]) -> ModelConfig:
     return ModelConfig(id, **{**_known(ModelConfig, data), "loras": loras})
 
 
-def _known(kind: type, data: Mapping[str, Any]) -> dict[str, Any]:
+def _known(
+    kind: type[ModelConfig | LoraConfig | WorkerConfig | ServerConfig], data: Mapping[str, Any]
+) -> dict[str, Any]:
     """Return the entries of ``data`` that ``kind`` has as fields, without those of its key."""
-    fields = set(kind.__dataclass_fields__) - {"id", "name"}
-    return {key: value for key, value in data.items() if key in fields}
+    known = {field.name for field in fields(kind)} - {"id", "name"}
+    return {key: value for key, value in data.items() if key in known}
