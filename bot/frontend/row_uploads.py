@@ -22,7 +22,13 @@ from bot.frontend import messages
 from bot.frontend.components import Link
 from bot.frontend.context import ContextClient
 from bot.frontend.formatting import join_numbers, jump_link, short_id
-from bot.frontend.messages import FileUpload, MessageContent, MessageNotFound, map_discord_errors
+from bot.frontend.messages import (
+    FileUpload,
+    MessageContent,
+    MessageNotFound,
+    NotPermitted,
+    map_discord_errors,
+)
 from bot.frontend.result_files import REQUEST_LIMIT, build_result, byte_limit, limit_recorder
 from bot.frontend.upload_limits import upload_within_limit
 from bot.services.delivery import StatusMessage
@@ -60,14 +66,25 @@ async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> N
     files = await _row_files(client, job, limit)
     if not files:
         return
-    try:
-        links = await _in_thread(client, job, post.message, files)
-    except DeliveryUnavailable:
-        raise
-    except DeliveryError as error:
-        log.info("no thread for the rows: %s", error, extra={"job": job.id})
-        await _attach_to_result(client, job, post, files, limit)
-        return
+    links: tuple[Link, ...] = ()
+    refused = await context.messages.attaches_rows(job.id)
+    if not refused:
+        try:
+            links = await _in_thread(client, job, post.message, files)
+        except DeliveryUnavailable:
+            raise
+        except DeliveryError as error:
+            log.info("no thread for the rows: %s", error, extra={"job": job.id})
+            refused = True
+    if refused:
+        links = await _links_in_thread(client, job, post.message, files)
+        linked = {link.row for link in links}
+        left = [file for file in files if file.row not in linked]
+        if left:
+            # Saved before: after a crash, a thread would have the same rows again.
+            await context.messages.attach_rows(job.id)
+            await _attach_to_result(client, job, post, left, limit, links)
+            return
     result = await build_result(context, job, limit, links=links)
     async with context.locks.acquire(job.id):
         await messages.edit_status_message(client, post, result.embed, context.now())
@@ -108,6 +125,32 @@ async def _in_thread(
         url = jump_link(guild_id, thread_id, posted_id)
         links += [Link(one.row, url) for one in batch]
     return tuple(links)
+
+
+async def _links_in_thread(
+    client: ContextClient, job: Job, message: MessageRef, files: Sequence[_RowFile]
+) -> tuple[Link, ...]:
+    """Return links to the rows that an attempt has posted before the thread was refused.
+
+    Raises DeliveryUnavailable, and DeliveryError if there is a thread that cannot be read: rows
+    might be posted twice.
+    """
+    guild_id = job.request.place.guild_id
+    if not guild_id:
+        return ()
+    thread_id = message.message_id  # a thread below a message has the message's id
+    thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
+    try:
+        there = await _posted_before(client, thread, message.message_id)
+    except NotPermitted:
+        raise
+    except MessageNotFound:
+        return ()
+    return tuple(
+        Link(file.row, jump_link(guild_id, thread_id, there[file.stem]))
+        for file in files
+        if file.stem in there
+    )
 
 
 async def _send_batch(
@@ -196,27 +239,33 @@ def _batches(files: Sequence[_RowFile]) -> Iterable[list[_RowFile]]:
 
 
 async def _attach_to_result(
-    client: ContextClient, job: Job, post: StatusMessage, files: Sequence[_RowFile], limit: int
+    client: ContextClient,
+    job: Job,
+    post: StatusMessage,
+    files: Sequence[_RowFile],
+    limit: int,
+    links: tuple[Link, ...],
 ) -> None:
-    """Attach as many rows to the grid's own message as fit."""
+    """Attach as many rows to the grid's own message as fit; ``links`` lead to the others."""
     context = client.context
+    rows = [file.row for file in files]
 
     async def make(most: int) -> tuple[tuple[MessageContent, list[FileUpload]], int]:
         each = min(limit, most)
-        result = await build_result(context, job, each)
-        fitting = files if each == limit else await _row_files(client, job, each)
+        result = await build_result(context, job, each, links=links)
+        fitting = files if each == limit else await _row_files(client, job, each, rows)
         remaining = most - result.size
         attached: list[_RowFile] = []
         for file in fitting:
             if len(attached) + 1 < MAX_FILES and _total_size(attached) + file.size <= remaining:
                 attached.append(file)
         there = {file.row for file in attached}
-        left = tuple(row for row in job.fetched_rows if row not in there)
+        left = tuple(row for row in rows if row not in there)
         note = ""
         if left:
             what = f"Rows {join_numbers(left)} do" if len(left) > 1 else f"Row {left[0]} does"
             note = f"{what} not fit here: open the images with the menu below."
-        noted = await build_result(context, job, each, note=note)
+        noted = await build_result(context, job, each, note=note, links=links)
         uploads = [*result.uploads, *(file.upload for file in attached)]
         return (noted.embed, uploads), result.size + _total_size(attached)
 

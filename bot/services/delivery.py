@@ -264,6 +264,7 @@ class StatusMessage:
 _TOKEN_MARGIN_S = 60.0
 _RECENT = timedelta(days=1)
 _ROWS_METHOD = "rows"
+_ATTACHED_ROWS = "attached-rows"
 
 
 class MessageStore:
@@ -356,6 +357,20 @@ class MessageStore:
                 detail=why_not,
             )
         )
+
+    async def attach_rows(self, job_id: str) -> None:
+        """Save that the rows are attached to the result, because a thread was refused."""
+        at = self._now()
+        await self._database.write(
+            lambda link: deliveries.record_attempt(
+                link, job_id, _ATTACHED_ROWS, _ATTACHED_ROWS, at=at
+            )
+        )
+
+    async def attaches_rows(self, job_id: str) -> bool:
+        """Return whether an attempt to post the rows has attached them, or was about to."""
+        attempts = await self._deliveries.attempts(job_id)
+        return any(attempt.method == _ATTACHED_ROWS for attempt in attempts)
 
     async def save_thread(self, job_id: str, first: MessageRef) -> None:
         """Save the thread with the rows; ``first`` is the thread and its first message."""

@@ -17,6 +17,7 @@ from bot.frontend.messages import MessageNotFound
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
+from bot.playground.state.world import World
 from tests.frontend.harness import LIMITS, Harness, open_harness
 from tests.playground.clock import Clock
 
@@ -297,6 +298,52 @@ async def test_without_threads_the_rows_lie_beside_the_grid_as_far_as_they_fit(
         many = await harness.result("a tower --rows 12 --samples 1")
         await playground.until(lambda _: len(many.attachments) == 10)
         await playground.until(lambda _: "Rows 10, 11 and 12 do not fit here" in many.text)
+
+
+def _shown_rows(world: World, message: Message) -> list[str]:
+    """Return the rows that are beside a grid or in its thread."""
+    thread = world.channels.get(message.id)
+    posts = [message, *(world.messages_in(thread) if thread else ())]
+    names = [file.filename for post in posts for file in post.attachments]
+    return sorted(name.partition(".")[0][-6:] for name in names if "-row-" in name)
+
+
+@pytest.mark.parametrize("stopped", [False, True])
+@pytest.mark.parametrize("refused", ["thread", "second row", "first row"])
+async def test_no_row_is_posted_twice_when_a_thread_is_refused(
+    playground: Playground, tmp_path: Path, clock: Clock, refused: str, stopped: bool
+) -> None:
+    world = playground.world
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+        opening = world.faults.hold("POST", "/threads$")
+        message = await harness.result("a lighthouse")
+        await opening.reached.wait()
+        await harness.scheduler.idle()
+        in_thread = f"/channels/{message.id}/messages$"
+        if refused == "thread":
+            world.faults.refuse("POST", "/threads$", 50013)
+        else:
+            # The first one is held where it is not the one that is refused.
+            first = world.faults.hold("POST", in_thread) if refused == "second row" else None
+            world.faults.refuse("POST", in_thread, 50013)
+            if first is not None:
+                first.open()
+        attaching = world.faults.hold("PATCH", "@original", carried_out=True)
+        opening.open()
+        await attaching.reached.wait()
+        if stopped:
+            await harness.transport.aclose(0)
+            world.faults.clear()
+        else:
+            attaching.open()
+            await playground.until(lambda _: len(_shown_rows(world, message)) == 2)
+            await harness.transport.aclose()
+    if stopped:
+        async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+            await harness.transport.resume_pending_rows()
+            await harness.transport.aclose(10)
+            assert await harness.messages.pending_rows() == ()
+    assert _shown_rows(world, message) == ["row-01", "row-02"]
 
 
 async def test_links_only_means_no_files(harness: Harness) -> None:
