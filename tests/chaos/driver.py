@@ -89,7 +89,7 @@ class Stage:
         if self.process is not None:
             if self.process.returncode is None:
                 return
-            self.exits.append(f"the bot ended by itself with status {self.process.returncode}")
+            self._note_exit(self.process.returncode)
         with log_of(self.folder).open("ab") as log:
             self.process = await asyncio.create_subprocess_exec(
                 *(sys.executable, "-m", "bot", "run"),
@@ -100,13 +100,18 @@ class Stage:
                 stderr=log,
             )
 
+    def _note_exit(self, status: int) -> None:
+        """Note that the bot ended by itself, with the last words of its log."""
+        lines = log_of(self.folder).read_text(errors="replace").splitlines()[-3:]
+        self.exits.append(f"the bot ended by itself with status {status}: {' / '.join(lines)}")
+
     async def end(self, number: signal.Signals) -> None:
         """End the bot with a signal; one that outlives SIGTERM for long is killed and noted."""
         process, self.process = self.process, None
         if process is None:
             return
         if process.returncode is not None:
-            self.exits.append(f"the bot ended by itself with status {process.returncode}")
+            self._note_exit(process.returncode)
             return
         process.send_signal(number)
         try:
