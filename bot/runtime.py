@@ -12,6 +12,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
@@ -30,9 +31,9 @@ from bot.bootstrap import (
     open_services,
     utc_now,
 )
-from bot.concurrency import cancel_and_wait
+from bot.concurrency import Backoff, cancel_and_wait
 from bot.domain.checks import CheckResult
-from bot.domain.errors import StoreDamaged, StoreUnavailable
+from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 from bot.file_modes import private_umask
 from bot.frontend import first_response
 from bot.frontend.checks import run_checks
@@ -54,6 +55,7 @@ from bot.services.supervision import keep_running
 from bot.settings import Settings
 from bot.store.holding import hold_store
 from bot.store.lock import FolderInUse, bot_lock, holder
+from bot.store.sqlite_errors import passing_cause
 from bot.store.wait_limits import waits_limited
 
 log = logging.getLogger(__name__)
@@ -282,14 +284,21 @@ async def run_until_stopped(
     """Run until ``stop`` is set, then drain. Raises ConfigError.
 
     Only one bot may run on a data folder: with ``standby`` this one waits for its turn, otherwise
-    FolderInUse, a ConfigError, is raised.
+    FolderInUse, a ConfigError, is raised. A bot that has run before waits for a full disk or a
+    locked database, as it would while running.
     """
-    async with AsyncExitStack() as stack:
-        if not await _hold_folder(settings.data.dir, stack, stop if standby else None):
-            return
-        service = await stack.enter_async_context(
+
+    async def start(opened: AsyncExitStack) -> Runtime | None:
+        if not await _hold_folder(settings.data.dir, opened, stop if standby else None):
+            return None
+        return await opened.enter_async_context(
             open_runtime(settings, observers=observers, guild_ready_timeout=guild_ready_timeout)
         )
+
+    async with AsyncExitStack() as stack:
+        service = await _start_when_possible(start, stack, settings.data.dir / DATABASE, stop)
+        if service is None:
+            return
         client = service.client
         token = settings.discord.token.get_secret_value()
         connected = asyncio.create_task(run_client(client, token), name="discord")
@@ -310,6 +319,36 @@ async def run_until_stopped(
                 await cancel_and_wait(task)
             await service.shut_down_delivery()
             await cancel_and_wait(connected)
+
+
+async def _start_when_possible(
+    start: Callable[[AsyncExitStack], Awaitable[Runtime | None]],
+    stack: AsyncExitStack,
+    database: Path,
+    stop: asyncio.Event,
+) -> Runtime | None:
+    """Start, again while the store is unavailable and ``database`` exists; None if stopped first.
+
+    What is open then closes with ``stack``.
+    """
+    backoff = Backoff(jitter=0.5)
+    while True:
+        async with AsyncExitStack() as opened:
+            try:
+                runtime = await start(opened)
+            except (ConfigError, OSError, sqlite3.Error) as error:
+                cause = passing_cause(error)
+                if not cause or not await asyncio.to_thread(database.exists):
+                    raise
+                pause = backoff.next()
+                log.error("cannot start: %s; next attempt in %.1f s (%s)", cause, pause, error)
+            else:
+                stack.push_async_exit(opened.pop_all())
+                return runtime
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stop.wait()
+            return None
 
 
 async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event | None) -> bool:

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import signal
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from datetime import UTC, datetime
 from pathlib import Path
 
@@ -69,6 +70,27 @@ async def home(kind: str, folder: Path) -> AsyncIterator[Path]:
     with small_disk(folder) as disk:
         (folder / "data").symlink_to(disk)
         yield folder
+
+
+async def test_a_bot_that_is_started_on_a_full_disk_waits_for_room(
+    playground: Playground, tmp_path: Path
+) -> None:
+    async with home("full", tmp_path) as folder, AsyncExitStack() as bots:
+        async with bot_process(playground, folder, {}) as process:
+            ada = playground.as_member("Ada")
+            await (await ada.slash("imagine", "imagine", prompt="before")).answered()
+            process.kill()
+        with full(folder):
+            starting = asyncio.ensure_future(
+                bots.enter_async_context(bot_process(playground, folder, {}))
+            )
+            async with asyncio.timeout(60):
+                while "cannot start: " not in log_of(tmp_path).read_text():  # noqa: ASYNC110
+                    await asyncio.sleep(0.05)
+            assert not starting.done()
+        await starting
+        await playground.until(lambda _: len(grids(playground)) == 1, within=60)
+    assert "Traceback" not in log_of(tmp_path).read_text()
 
 
 @pytest.mark.parametrize("kind", ["held", "full"])

@@ -50,6 +50,7 @@ _PROBLEMS = {
     sqlite3.SQLITE_NOTADB: ("this is not a SQLite database", RESTORE_HINT),
 }
 _LOCKED_CODES = frozenset({sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED, sqlite3.SQLITE_PROTOCOL})
+_PASSING_CODES = _LOCKED_CODES | {sqlite3.SQLITE_FULL, sqlite3.SQLITE_IOERR}
 _DAMAGED_CODES = frozenset({sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_NOTADB})
 _DISK_CAUSES = {
     errno.ENOSPC: "the disk is full",
@@ -63,6 +64,7 @@ _DISK_CAUSES = {
     errno.EMFILE: "too many files are open",
     errno.ENFILE: "too many files are open",
 }
+_PASSING_ERRNOS = frozenset(_DISK_CAUSES) - {errno.EROFS, errno.EACCES, errno.EPERM}
 
 
 def primary_code(error: sqlite3.Error) -> int:
@@ -102,6 +104,22 @@ def explain_disk(error: OSError) -> StoreUnavailable | None:
     """Return StoreUnavailable if the disk or the folder is the cause, else None."""
     cause = _DISK_CAUSES.get(error.errno or 0)
     return None if cause is None else StoreUnavailable(cause)
+
+
+def passing_cause(error: BaseException) -> str:
+    """Return why ``error`` or what caused it will pass by itself; "" if it will not.
+
+    Locks of other programs pass, and a disk that is full or fails may be repaired. Permissions and
+    damage are for the operator.
+    """
+    chain: BaseException | None = error
+    while chain is not None:
+        if isinstance(chain, sqlite3.Error) and primary_code(chain) in _PASSING_CODES:
+            return _PROBLEMS[primary_code(chain)][0]
+        if isinstance(chain, OSError) and chain.errno in _PASSING_ERRNOS:
+            return _DISK_CAUSES[chain.errno]
+        chain = chain.__cause__
+    return ""
 
 
 @contextmanager

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import errno
 import logging
 import os
 import resource
@@ -15,8 +16,9 @@ from pathlib import Path
 
 import pytest
 
-from bot.domain.errors import StoreDamaged, StoreUnavailable
+from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 from bot.store.database import Database, Query
+from bot.store.sqlite_errors import passing_cause
 from bot.store.wait_limits import waits_limited
 from tests.store.accounts import Gate, add, balance
 from tests.store.builders import fixed_now
@@ -332,3 +334,33 @@ async def test_damage_is_not_waited_out(place: Place, caplog: pytest.LogCaptureF
         await place.database.damaged
     assert "gridbrush restore" in caplog.text
     assert place.said == []
+
+
+def sqlite_error(code: int) -> sqlite3.Error:
+    error = sqlite3.OperationalError("said by SQLite")
+    error.sqlite_errorcode = code
+    return error
+
+
+@pytest.mark.parametrize(
+    ("error", "cause"),
+    [
+        (sqlite_error(sqlite3.SQLITE_BUSY), "the database is locked by another program"),
+        (sqlite_error(sqlite3.SQLITE_FULL), "the disk is full"),
+        (sqlite_error(sqlite3.SQLITE_IOERR_WRITE), "the disk could not be read or written"),
+        (sqlite_error(sqlite3.SQLITE_READONLY), ""),
+        (sqlite_error(sqlite3.SQLITE_CORRUPT), ""),
+        (OSError(errno.ENOSPC, "said by the system"), "the disk is full"),
+        (OSError(errno.EDQUOT, "said by the system"), "the disk quota is used up"),
+        (OSError(errno.EACCES, "said by the system"), ""),
+        (OSError(errno.ENOENT, "said by the system"), ""),
+        (OSError("without a number"), ""),
+        (ValueError(), ""),
+    ],
+)
+def test_what_passes_by_itself_is_told_from_what_the_operator_has_to_repair(
+    error: Exception, cause: str
+) -> None:
+    outer = ConfigError("[data] dir", "cannot be used", "Free some space.")
+    outer.__cause__ = error
+    assert [passing_cause(error), passing_cause(outer)] == [cause, cause]
