@@ -12,6 +12,8 @@ from typing import Any, Final, Generic, TypeVar
 Result = TypeVar("Result")
 
 EXPONENTIAL_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
+MAX_REQUESTED_DELAY_S: Final = 3600.0
+"""The longest delay that another program may ask for: Discord's longest bans last an hour."""
 
 
 class SingleFlight(Generic[Result]):
@@ -90,18 +92,24 @@ class Backoff:
         self._delays = delays
         self._jitter = jitter
         self._chance = chance
-        self._attempt = 0
+        self.attempts = 0
+        """The failed attempts since the start or the last ``reset``."""
 
     def next(self, at_least: float = 0.0) -> float:
-        """Return the seconds to wait now: at least ``at_least``, at most the last delay."""
-        delay = delay_after(self._delays, self._attempt)
-        self._attempt += 1
+        """Return the seconds to wait now: the next delay, or ``at_least`` if that is longer.
+
+        ``at_least`` is what the other side asks for, as with Retry-After. Who comes back earlier
+        may be banned for longer, so it is cut only at an hour.
+        """
+        delay = delay_after(self._delays, self.attempts)
+        self.attempts += 1
         delay *= 1 - self._jitter * (1 - self._chance()) if self._jitter else 1
-        return min(self._delays[-1], max(at_least, delay))
+        # In this order, a number that is none (NaN) asks for nothing.
+        return max(delay, min(at_least, MAX_REQUESTED_DELAY_S))
 
     def reset(self) -> None:
         """Begin with the first delay again."""
-        self._attempt = 0
+        self.attempts = 0
 
 
 async def cancel_and_wait(*tasks: asyncio.Future[Any] | None) -> None:

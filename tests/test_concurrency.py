@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import math
 from collections.abc import Sequence
 
 import pytest
 
 from bot.concurrency import (
     EXPONENTIAL_DELAYS_S,
+    MAX_REQUESTED_DELAY_S,
     Backoff,
     KeyedLock,
     SingleFlight,
@@ -134,9 +136,33 @@ def test_half_of_each_delay_may_be_left_to_chance(chance: float, expected: list[
     assert [backoff.next() for _ in expected] == expected
 
 
-@pytest.mark.parametrize(("at_least", "expected"), [(0.0, 1.0), (3.0, 3.0), (3600.0, 5.0)])
-def test_a_delay_asked_for_counts_up_to_the_last_one(at_least: float, expected: float) -> None:
-    assert Backoff((1.0, 5.0)).next(at_least) == expected
+@pytest.mark.parametrize(
+    ("delays", "at_least", "expected"),
+    [
+        ((1.0, 5.0), 0.0, 1.0),
+        ((1.0, 5.0), -2.0, 1.0),
+        ((1.0, 5.0), 0.9, 1.0),
+        ((1.0, 5.0), 3.0, 3.0),
+        ((1.0, 5.0), 61.0, 61.0),
+        (EXPONENTIAL_DELAYS_S, 600.0, 600.0),
+        (EXPONENTIAL_DELAYS_S, 3600.0, 3600.0),
+        (EXPONENTIAL_DELAYS_S, 86_400.0, MAX_REQUESTED_DELAY_S),
+        (EXPONENTIAL_DELAYS_S, math.inf, MAX_REQUESTED_DELAY_S),
+        (EXPONENTIAL_DELAYS_S, math.nan, 0.5),
+        ((7200.0, 86_400.0), 5.0, 7200.0),
+    ],
+)
+def test_a_delay_asked_for_is_honoured_up_to_an_hour(
+    delays: Sequence[float], at_least: float, expected: float
+) -> None:
+    assert Backoff(delays).next(at_least) == expected
+
+
+def test_a_delay_asked_for_once_does_not_lengthen_the_next() -> None:
+    backoff = Backoff((1.0, 5.0))
+
+    assert [backoff.next(600.0), backoff.next()] == [600.0, 5.0]
+    assert backoff.attempts == 2
 
 
 async def test_tasks_are_cancelled_and_have_ended_however_they_end() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Container
 from dataclasses import dataclass
 from enum import Enum
@@ -23,6 +24,7 @@ class Priority(Enum):
 class _Edit:
     since: float
     priority: Priority
+    not_before: float = -math.inf
 
     @property
     def rank(self) -> float:
@@ -56,8 +58,11 @@ class EditSchedule:
         known = self._edits.get(job_id)
         if known is not None and priority.value >= known.priority.value:
             return False
-        since = at if known is None else min(at, known.since)
-        self._edits[job_id] = _Edit(since, priority)
+        if known is None:
+            self._edits[job_id] = _Edit(at, priority)
+        else:
+            since = max(min(at, known.since), known.not_before)
+            self._edits[job_id] = _Edit(since, priority, known.not_before)
         return True
 
     def cancel(self, job_id: str) -> None:
@@ -65,10 +70,17 @@ class EditSchedule:
         self._edits.pop(job_id, None)
         self._edited_at.pop(job_id, None)
 
-    def reschedule(self, job_id: str, priority: Priority, at: float) -> None:
-        """Schedule a failed edit from ``at`` on, without the minimum interval."""
+    def reschedule(
+        self, job_id: str, priority: Priority, at: float, *, not_before: float = -math.inf
+    ) -> None:
+        """Schedule a failed edit from ``at`` on, without the minimum interval.
+
+        ``not_before`` is what Discord asked for: no later state moves the edit up beyond it.
+        """
         self._edited_at.pop(job_id, None)
         self.schedule(job_id, priority, at)
+        edit = self._edits[job_id]
+        self._edits[job_id] = _Edit(max(edit.since, not_before), edit.priority, not_before)
 
     def pop_due(self, at: float, busy: Container[str] = ()) -> str | None:
         """Return the job id to edit now, or None. ``busy`` ones are being edited."""

@@ -13,9 +13,10 @@ import math
 import re
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Final
 
+from bot.concurrency import Backoff
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import CancelRequested, JobEvent, Scheduled
 from bot.domain.job import Job, JobState
@@ -43,8 +44,6 @@ MAX_QUEUE_CHECK_S: Final = 10.0
 ESTIMATE_MARGIN_S: Final = MAX_QUEUE_CHECK_S + 5.0
 """A message whose estimate is nearer than this is edited, so that it is never in the past."""
 MIN_ESTIMATE_CHANGE_S: Final = 45.0
-RETRY_SECONDS: Final = 0.5
-MAX_RETRY_S: Final = 60.0
 MAX_ATTEMPTS: Final = 8
 """Edits that Discord refuses before giving up; attempts while it is unavailable do not count."""
 
@@ -68,7 +67,7 @@ class _StatusState:
     position: QueuePosition | None = None
     summary: tuple[int, str, bool, float | None] | None = None
     preview_checks: tuple[int, int] = (0, 0)
-    attempts: int = 0
+    backoff: Backoff = field(default_factory=Backoff)
     refused: int = 0
     abandoned: bool = False
     no_files: bool = False
@@ -144,12 +143,13 @@ class StatusUpdater:
         state = self._states.get(job.id)
         if state is None and not job.state.terminal:
             return  # nothing has been missed
-        if state is not None and not state.abandoned and not state.attempts:
+        if state is not None and not state.abandoned and not state.backoff.attempts:
             return  # it is written in its turn
         if state is None or state.abandoned:
             state = self._states[job.id] = _StatusState(state.job if state else None)
         state.job = state.job or job
-        state.attempts = state.refused = 0
+        state.refused = 0
+        state.backoff.reset()
         self._schedule.cancel(job.id)  # it was postponed, because there was no message
         self._schedule_edit(state.job)
         self._wakeup.set()
@@ -325,13 +325,11 @@ class StatusUpdater:
     def _retry_later(self, job_id: str, state: _StatusState, error: Exception) -> None:
         """Schedule the edit again, with a growing delay."""
         log.info("the status message is edited again later: %s", error, extra={"job": job_id})
-        # An exponent of 9 is beyond the longest pause.
-        delay = min(MAX_RETRY_S, RETRY_SECONDS * 2 ** min(state.attempts, 9))
-        state.attempts += 1
-        if isinstance(error, DeliveryUnavailable):
-            delay = min(MAX_RETRY_S, max(delay, error.retry_after))
+        asked = error.retry_after if isinstance(error, DeliveryUnavailable) else 0.0
+        delay = state.backoff.next(asked)
         priority = Priority.FINAL if self._has_ended(state) else Priority.RUNNING
-        self._schedule.reschedule(job_id, priority, self._clock() + delay)
+        at = self._clock()
+        self._schedule.reschedule(job_id, priority, at + delay, not_before=at + min(asked, delay))
 
     def _mark_blocked(self, job_id: str) -> None:
         """Remember a message until a permission changes."""
@@ -380,7 +378,8 @@ class StatusUpdater:
             return await self._edit_once(job_id, state)
         state.preview = preview_file.path.name if preview_file is not None else ""
         state.shown = content
-        state.attempts = state.refused = 0
+        state.refused = 0
+        state.backoff.reset()
         self._recheck_preview(job, state)
         return job
 

@@ -12,10 +12,11 @@ import asyncio
 import logging
 import time
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
+from bot.concurrency import Backoff
 from bot.domain.errors import ArtifactMissing
 from bot.domain.events import KEPT, JobEvent
 from bot.domain.job import Job
@@ -26,21 +27,20 @@ from bot.store.jobs import JobRepository
 log = logging.getLogger(__name__)
 
 MAX_AGE: Final = timedelta(days=30)
-FIRST_DELAY_S: Final = 3600.0
-MAX_DELAY_S: Final = 86400.0
+DELAYS_S: Final = tuple(hours * 3600.0 for hours in (1, 2, 4, 8, 16, 24))
 BETWEEN_RESULTS_S: Final = 1.0
 """Discord counts refused requests, so results are not tried at once."""
 
 
 @dataclass(slots=True)
 class _Schedule:
-    """When a kept result is tried next, and how often it has failed."""
+    """When a kept result is tried next, and the delays after that."""
 
     guild_id: int
     channel_id: int
     author_id: int
     due: float
-    tries: int = 0
+    backoff: Backoff = field(default_factory=lambda: Backoff(DELAYS_S))
 
 
 class KeptResults:
@@ -74,7 +74,7 @@ class KeptResults:
         if job.delivery_method != KEPT:
             self._schedules.pop(job.id, None)
         elif job.id not in self._schedules:
-            self._schedule(job, self._clock() + FIRST_DELAY_S)
+            self._schedule(job, self._clock() + DELAYS_S[0])
 
     def retry_now(self, *, guild_id: int = 0, author_id: int = 0) -> None:
         """Try the results of this server and this member at once; 0 is any."""
@@ -95,7 +95,7 @@ class KeptResults:
                 if schedule.due > self._clock() or job_id not in self._schedules:
                     continue
                 # Before the attempt: an event during it may bring the next one forward.
-                self._schedule_next(schedule)
+                schedule.due = self._clock() + schedule.backoff.next()
                 destination = schedule.channel_id, schedule.author_id
                 if destination in refused:
                     continue
@@ -112,10 +112,6 @@ class KeptResults:
             schedule = _Schedule(place.guild_id, place.channel_id, request.author.id, due)
             self._schedules.setdefault(job.id, schedule)
             self._woken.set()
-
-    def _schedule_next(self, schedule: _Schedule) -> None:
-        schedule.due = self._clock() + min(MAX_DELAY_S, FIRST_DELAY_S * 2 ** min(schedule.tries, 9))
-        schedule.tries += 1
 
     async def _redeliver(self, job_id: str) -> None:
         try:

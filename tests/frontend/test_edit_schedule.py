@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -94,6 +95,32 @@ def test_what_could_not_be_written_does_not_wait_for_the_interval() -> None:
 
     assert schedule.pop_due(0.4) is None
     assert schedule.pop_due(0.5) == "a"
+
+
+@pytest.mark.parametrize(("asked", "due"), [(0.0, 1.0), (0.5, 1.0), (30.0, 30.0), (3600.0, 3600.0)])
+@pytest.mark.parametrize("priority", [Priority.WAITING, Priority.RUNNING])
+def test_no_later_state_comes_before_the_time_that_discord_asked_for(
+    priority: Priority, asked: float, due: float
+) -> None:
+    schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=100)
+    schedule.reschedule("a", priority, 3600.0, not_before=asked)
+
+    schedule.schedule("a", Priority.FINAL, 1.0)
+
+    assert schedule.pop_due(due - 0.1) is None
+    assert schedule.pop_due(due) == "a"
+    schedule.schedule("a", Priority.FINAL, due)
+    assert schedule.pop_due(due) == "a"  # it counts once
+
+
+def test_a_state_that_came_during_the_refused_edit_waits_as_well() -> None:
+    schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=100)
+    schedule.schedule("a", Priority.FINAL, 0.0)
+
+    schedule.reschedule("a", Priority.RUNNING, 60.0, not_before=60.0)
+
+    assert schedule.pop_due(59.9) is None
+    assert schedule.pop_due(60.0) == "a"
 
 
 @given(
