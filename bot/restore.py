@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import contextlib
 import hashlib
-import json
 import logging
 import re
 import sqlite3
@@ -37,6 +36,7 @@ from bot.domain.events import (
 )
 from bot.domain.grid import file_name
 from bot.domain.job import ACTIVE_STATES, TERMINAL, Job, JobState
+from bot.domain.json_parser import parse_json
 from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
 from bot.services import lifecycle
 from bot.services.delivery import DeliveryTransport
@@ -284,7 +284,7 @@ def _events_to_delivery(
 def _load_rows(folder: Path, job: Job) -> dict[int, Artifact] | None:
     """Return the fetched rows if all files match their digests; None otherwise."""
     try:
-        metadata = json.loads((folder / "metadata.json").read_text(encoding="utf-8"))
+        metadata = parse_json((folder / "metadata.json").read_text(encoding="utf-8"))
         digests: dict[str, str] = metadata["sha256"]
         rows = {}
         for name, digest in digests.items():

@@ -31,6 +31,14 @@ PURE = frozenset(
 """What the domain may import: nothing that reads or writes anything, or asks a clock or a die."""
 
 IMPURE_CALLS = frozenset({"open", "print", "input", "exec", "eval", "__import__", "breakpoint"})
+OWN_JSON = {
+    "bot.domain.json_parser": "the bounded parser",
+    "bot.domain.workflow.schema": "what json.dumps has just made",
+    "bot.store.audit": "written by the bot",
+    "bot.store.guilds": "written by the bot",
+    "bot.store.serialization": "written by the bot",
+    "bot.txt2img.models": "a program of its own; it handles RecursionError",
+}
 CLOCKS = frozenset({"now", "utcnow", "today"})
 
 BAD_NAME = re.compile(
@@ -124,6 +132,23 @@ def sql_outside_the_store(modules: tuple[Module, ...]) -> Iterator[str]:
             for part in texts:
                 if isinstance(part, ast.Constant) and SQL.match(str(part.value)):
                     yield module.at(part.lineno, "SQL outside bot.store")
+
+
+def unbounded_json(modules: tuple[Module, ...]) -> Iterator[str]:
+    """``json.loads`` of what others wrote: deep nesting ends the process or raises what no one
+    expects, so that is for ``bot.domain.json_parser``. Programs of their own have their own.
+    """
+    for module in modules:
+        if module.name in OWN_JSON or within(module.name, "bot.playground"):
+            continue
+        for node in ast.walk(module.tree):
+            match node:
+                case ast.Call(func=ast.Attribute(value=ast.Name("json"), attr="load" | "loads")):
+                    yield module.at(node.lineno, "json.loads of what others wrote")
+                case ast.Call(func=ast.Attribute(attr="json"), args=[], keywords=[]):
+                    yield module.at(node.lineno, "a body parsed without a bound")
+                case _:
+                    pass
 
 
 def empty_names(modules: tuple[Module, ...]) -> Iterator[str]:

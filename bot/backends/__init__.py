@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import importlib
 import pkgutil
+import sys
 from collections.abc import Mapping
 
 from bot.backends.base import Backend
@@ -30,6 +31,10 @@ async def open_backend(kind: str, options: Mapping[str, object]) -> Backend:
         raise ConfigError(
             "[backend] kind", f"{kind!r} is no backend", f"Use one of {available_kinds()}."
         )
+    limit = sys.getrecursionlimit()
     module = importlib.import_module(f"bot.backends.{kind}")
+    # py_ecc, which web3 loads, raises it so far that JSON with enough brackets, from anyone whom
+    # any library here reads, would overflow the C stack and end the process.
+    sys.setrecursionlimit(limit)
     backend: Backend = await module.open(options)
     return backend

@@ -7,7 +7,6 @@ loads no library. Members see the answer before they are charged, operators in `
 from __future__ import annotations
 
 import asyncio
-import json
 import sys
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from typing import Final
 from bot.backends.container_stubs import PACKAGE_ROOT, Txt2ImgConfig
 from bot.domain.checks import CheckResult
 from bot.domain.image_engine import SCRIPT, SKETCH, EngineInfo
+from bot.domain.json_parser import parse_json
 
 MODULE: Final = "bot.txt2img.describe"
 CHECK_NAME: Final = "image engine"
@@ -52,7 +52,7 @@ HOSTED: Final = Description(EngineInfo(SCRIPT), "Stability's txt2img.py, the mod
 def parse_description(text: str) -> Description:
     """Parse the JSON that the program prints. Raises ValueError."""
     try:
-        answer = json.loads(text)
+        answer = parse_json(text)
         engine = EngineInfo(str(answer["engine"]), str(answer["model"]), bool(answer["negative"]))
         problems = tuple((str(problem), str(hint)) for problem, hint in answer["problems"])
         details = [engine.show()]

@@ -26,6 +26,7 @@ from bot.backends.job_folders import copy_verified, resolve_artifact, write_priv
 from bot.domain.errors import ConfigError, LogStreamLost, SubmissionRejected, Unavailable
 from bot.domain.events import Artifact, BackendJobRef, Cancelled, Exited
 from bot.domain.grid import GridGeometry
+from bot.domain.json_parser import parse_json
 from bot.domain.log_markers import sign_marker
 from bot.domain.workflow.document import Workflow
 
@@ -67,7 +68,7 @@ class Recording:
             raise ConfigError("[backend.scripted] recording", str(error), hint) from error
         for number, text in enumerate(texts, 1):
             try:
-                entry = json.loads(text)
+                entry = parse_json(text)
                 if "exit" in entry:
                     end_event = Exited(int(entry["exit"]))
                 else:
@@ -321,7 +322,7 @@ class ScriptedBackend:
 
 def _read_job(folder: Path) -> tuple[float, Submission]:
     submitted_at = float((folder / "taken").read_text())
-    document = json.loads((folder / "workflow.json").read_text(encoding="utf-8"))
+    document = parse_json((folder / "workflow.json").read_text(encoding="utf-8"))
     return submitted_at, Submission(folder.name, Workflow.from_dict(document))
 
 

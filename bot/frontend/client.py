@@ -18,6 +18,7 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import NotAllowed, RequestError
+from bot.domain.json_parser import parse_json
 from bot.files import atomic_write
 from bot.frontend.ack_latency import AckLatency
 from bot.frontend.command_loader import ItemType, load_commands, load_dynamic_items
@@ -101,7 +102,7 @@ class CommandSync:
     def _read(self) -> dict[str, dict[str, str]]:
         """Return the stored digests, empty if the file cannot be read. Blocking."""
         try:
-            data = json.loads(self._path.read_text(encoding="utf-8"))
+            data = parse_json(self._path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return {}
         if not isinstance(data, dict):

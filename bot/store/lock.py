@@ -20,6 +20,7 @@ from pathlib import Path
 from typing import Final
 
 from bot.domain.errors import ConfigError
+from bot.domain.json_parser import parse_json
 
 BOT: Final = "bot.lock"
 DATABASE: Final = "database.lock"
@@ -82,7 +83,7 @@ def database_lock(folder: Path, *, alone: bool = False) -> Iterator[None]:
 def holder(folder: Path) -> Holder | None:
     """Return who holds, or last held, the bot's lock; None if unknown."""
     try:
-        return Holder(**json.loads((folder / BOT).read_text(encoding="utf-8")))
+        return Holder(**parse_json((folder / BOT).read_text(encoding="utf-8")))
     except (OSError, ValueError, TypeError):
         return None
 

@@ -230,9 +230,10 @@ def is_lora(path: Path) -> bool:
         if length > _MAX_HEADER_BYTES:
             return False
         try:
-            names = set(json.loads(file.read(length))) - {"__metadata__"}
-        except (ValueError, TypeError):
+            header = json.loads(file.read(length))
+        except (ValueError, RecursionError):
             return False
+    names = set(header) - {"__metadata__"} if isinstance(header, dict) else set()
     return bool(names) and all(
         re.search(r"lora|\.alpha$|dora_scale|hada_|lokr_", name) for name in names
     )
@@ -266,7 +267,7 @@ def _read_json(path: Path, *, missing_ok: bool = False) -> Mapping[str, Any]:
         return {}
     try:
         found = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise UnusableModel(f"{path} is damaged: {error}", "Download the model again.") from error
     if not isinstance(found, dict):
         raise UnusableModel(f"{path} is damaged: it is not an object", "Download the model again.")

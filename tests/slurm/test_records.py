@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from bot.backends.slurm.squeue import SqueueRecord, parse_json, parse_text
+from bot.backends.slurm.squeue import SqueueRecord, parse_json_records, parse_text
 from bot.domain.errors import Unavailable
 
 JOB_22 = {
@@ -36,7 +36,7 @@ def answer(*jobs: object, errors: object = ()) -> str:
 
 @pytest.mark.parametrize("job", [JOB_22, JOB_24], ids=["22.05", "24.05"])
 def test_the_json_of_different_versions_says_the_same(job: dict[str, object]) -> None:
-    assert parse_json(answer(job)) == (EXPECTED,)
+    assert parse_json_records(answer(job)) == (EXPECTED,)
 
 
 def test_the_text_says_what_the_json_says() -> None:
@@ -57,8 +57,8 @@ def test_a_death_by_signal_counts_as_in_a_shell(code: str, status: int | None) -
 def test_a_death_by_signal_is_read_from_json_too() -> None:
     signal = {"id": {"set": True, "number": 9}, "name": "KILL"}
     job = {**JOB_24, "exit_code": {"return_code": {"set": True, "number": 0}, "signal": signal}}
-    assert parse_json(answer(job))[0].exit_code == 137
-    assert parse_json(answer({**JOB_22, "exit_code": None}))[0].exit_code is None
+    assert parse_json_records(answer(job))[0].exit_code == 137
+    assert parse_json_records(answer({**JOB_22, "exit_code": None}))[0].exit_code is None
 
 
 @pytest.mark.parametrize(
@@ -72,7 +72,7 @@ def test_a_death_by_signal_is_read_from_json_too() -> None:
     ],
 )
 def test_of_several_states_the_one_that_says_more_counts(states: list[str], state: str) -> None:
-    assert parse_json(answer({**JOB_24, "job_state": states}))[0].state == state
+    assert parse_json_records(answer({**JOB_24, "job_state": states}))[0].state == state
 
 
 # Every word that squeue prints for a state, from Slurm's job_state_string, and what follows.
@@ -121,8 +121,8 @@ def test_each_state_means_the_same_in_every_form(state: str) -> None:
     forms = [
         parse_text(f"7|{state}|None|0|0|fox\n"),
         parse_text(f"7|{state.lower()}|None|0|0|fox\n"),
-        parse_json(answer({**JOB_22, "job_state": state})),
-        parse_json(answer({**JOB_24, "job_state": [state]})),
+        parse_json_records(answer({**JOB_22, "job_state": state})),
+        parse_json_records(answer({**JOB_24, "job_state": [state]})),
     ]
     assert {meaning(record) for (record,) in forms} == {STATES[state]}
 
@@ -135,12 +135,14 @@ def test_a_job_with_an_ended_state_that_is_put_back_or_cleaned_up_is_not_over(
     base: str, flag: str
 ) -> None:
     for states in ([base, flag], [flag, base]):
-        assert not parse_json(answer({**JOB_24, "job_state": states}))[0].is_ended
+        assert not parse_json_records(answer({**JOB_24, "job_state": states}))[0].is_ended
 
 
 @pytest.mark.parametrize("remark", ["LAUNCH_FAILED", "RECONFIG_FAIL", "UPDATE_DB"])
 def test_a_remark_beside_a_state_leaves_it_as_it_is(remark: str) -> None:
-    assert parse_json(answer({**JOB_24, "job_state": [remark, "FAILED"]}))[0].state == "FAILED"
+    assert (
+        parse_json_records(answer({**JOB_24, "job_state": [remark, "FAILED"]}))[0].state == "FAILED"
+    )
 
 
 def test_the_answers_of_several_clusters_are_told_apart() -> None:
@@ -160,13 +162,13 @@ def test_the_answers_of_several_clusters_are_told_apart() -> None:
 def test_an_outage_in_json_is_not_taken_for_a_cluster_without_jobs() -> None:
     errors = [{"description": "Failed while looking for jobs", "source": "slurm_load_jobs"}]
     with pytest.raises(Unavailable, match="slurm_load_jobs"):
-        parse_json(answer(errors=errors))
+        parse_json_records(answer(errors=errors))
 
 
 @pytest.mark.parametrize("text", ["", "no", "[]", '{"jobs": 1}'])
 def test_what_is_no_answer_of_squeue_is_no_cluster_without_jobs_either(text: str) -> None:
     with pytest.raises(ValueError, match=r"Expecting value|unexpected JSON"):
-        parse_json(text)
+        parse_json_records(text)
 
 
 def test_the_trace_of_a_refused_submission_is_no_job() -> None:

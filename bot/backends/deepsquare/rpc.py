@@ -33,6 +33,11 @@ Sleep = Callable[[float], Awaitable[None]]
 
 MAX_CONNECTIONS = 20
 _TRANSIENT_STATUSES = (401, 403, 404, 408, 425, 429)
+_INVALID_RESPONSE = (
+    *(ValueError, RecursionError),  # not JSON, or nested too deeply
+    *(TypeError, KeyError, AttributeError),  # a missing field
+    DecodingError,  # not this contract's result
+)
 
 
 class RpcError(BackendError):
@@ -82,8 +87,7 @@ def map_rpc_errors() -> Iterator[None]:
         raise Unavailable(f"the chain's endpoint answers HTTP status {error.status}") from error
     except (Web3Exception, aiohttp.ClientError, OSError, TimeoutError) as error:
         raise Unavailable(f"the chain's endpoint does not answer: {_describe(error)}") from error
-    # Not JSON, a missing field, or not this contract's result.
-    except (ValueError, TypeError, KeyError, AttributeError, DecodingError) as error:
+    except _INVALID_RESPONSE as error:
         raise Unavailable(
             f"the chain's endpoint sent an invalid response: {_describe(error)}"
         ) from error

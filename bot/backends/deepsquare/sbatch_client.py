@@ -19,6 +19,7 @@ import httpx
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.deepsquare.timeouts import Timeouts
 from bot.domain.errors import SubmissionRejected, Unavailable
+from bot.domain.json_parser import parse_json
 from bot.domain.workflow.document import Workflow
 
 MUTATION = "mutation Submit($job: Job!) { submit(job: $job) }"
@@ -100,7 +101,7 @@ class SbatchClient:
             # The error's text may hold an address, never the body that was sent.
             raise Unavailable(f"the script service: {type(error).__name__}: {error}") from error
         try:
-            return json.loads(data)
+            return parse_json(bytes(data))
         except ValueError as error:
             raise Unavailable(
                 f"the script service: HTTP status {answer.status_code} without JSON"

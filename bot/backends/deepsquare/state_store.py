@@ -27,6 +27,7 @@ from bot.backends.deepsquare.state import (
     SignedTransaction,
 )
 from bot.domain.errors import ConfigError, SubmissionRejected
+from bot.domain.json_parser import parse_json
 from bot.files import atomic_write, fsync_path
 
 RETENTION = timedelta(days=30)
@@ -105,7 +106,7 @@ class StateStore:
     def read_note(self, name: str) -> dict[str, Any] | None:
         """Return a small document, such as a block cursor, or None."""
         try:
-            found = json.loads((self._root / f"{name}.json").read_text(encoding="utf-8"))
+            found = parse_json((self._root / f"{name}.json").read_text(encoding="utf-8"))
         except (OSError, ValueError):
             return None
         return found if isinstance(found, dict) else None
@@ -164,7 +165,7 @@ class StateStore:
         except FileNotFoundError:
             return None
         try:
-            return load(json.loads(text))
+            return load(parse_json(text))
         except (ValueError, TypeError, KeyError) as error:
             hint = "Remove it only when its job, or its transaction, has ended."
             raise ConfigError(str(file), f"is damaged ({type(error).__name__})", hint) from error

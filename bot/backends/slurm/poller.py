@@ -15,7 +15,7 @@ from dataclasses import dataclass
 
 from bot.backends.slurm.commands import SlurmCommands
 from bot.backends.slurm.options import cluster_args
-from bot.backends.slurm.squeue import TEXT_FORMAT, SqueueRecord, parse_json, parse_text
+from bot.backends.slurm.squeue import TEXT_FORMAT, SqueueRecord, parse_json_records, parse_text
 from bot.concurrency import cancel_and_wait
 from bot.domain.errors import SubmissionRejected, Unavailable
 
@@ -113,8 +113,8 @@ class QueuePoller:
             try:
                 text = await self._commands.run("squeue", "--json", "--me", "--states=all")
                 self._json = len(text) <= MAX_JSON_CHARACTERS
-                return await asyncio.to_thread(parse_json, text)
-            except (SubmissionRejected, ValueError, KeyError) as error:
+                return await asyncio.to_thread(parse_json_records, text)
+            except (SubmissionRejected, ValueError) as error:
                 log.info("squeue gives no usable JSON (%s); using text", error)
                 self._json = False
         try:

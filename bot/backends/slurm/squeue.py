@@ -6,11 +6,12 @@ too.
 
 from __future__ import annotations
 
-import json
 import re
 from dataclasses import dataclass, replace
+from typing import Any
 
 from bot.domain.errors import Unavailable
+from bot.domain.json_parser import parse_json
 
 PENDING_STATES = frozenset(
     {"PENDING", "CONFIGURING", "REQUEUE", "REQUEUED", "REQUEUE_HOLD", "REQUEUE_FED"}
@@ -85,15 +86,22 @@ class SqueueRecord:
         return self.is_ended and self.reason == _REJECTED_REASON
 
 
-def parse_json(text: str) -> tuple[SqueueRecord, ...]:
+def parse_json_records(text: str) -> tuple[SqueueRecord, ...]:
     """Parse the output of ``squeue --json``.
 
     Raises Unavailable if it reports an error: with the controller down, 22.05 exits with 0 and
     lists no job. Raises ValueError for any other output.
     """
-    answer = json.loads(text)
-    if not isinstance(answer, dict) or not isinstance(answer.get("jobs"), list):
-        raise ValueError("squeue printed unexpected JSON")
+    answer = parse_json(text)
+    try:
+        return _parse_records(answer)
+    except (LookupError, TypeError, AttributeError, OverflowError) as error:
+        raise ValueError(f"squeue printed unexpected JSON ({error!r})") from error
+
+
+def _parse_records(answer: Any) -> tuple[SqueueRecord, ...]:
+    if not isinstance(answer["jobs"], list):
+        raise TypeError("the jobs are no list")
     for error in answer.get("errors") or ():
         message = f"{error.get('source', 'squeue')}: {error.get('description', error)}"
         raise Unavailable(f"the Slurm controller does not answer ({message})")
