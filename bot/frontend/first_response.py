@@ -17,6 +17,7 @@ from typing import Any, Final, cast
 import discord
 
 from bot.concurrency import Backoff
+from bot.domain.errors import StoreUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
 from bot.frontend.component_checks import has_component, job_ids_on
@@ -27,6 +28,7 @@ from bot.frontend.formatting import short_id
 from bot.frontend.messages import NO_MENTIONS, MessageContent, to_embed, to_view
 from bot.frontend.response_outcomes import Attempt, Outcome, attempt, retry_unknown
 from bot.services.delivery import InteractionRef, StatusMessage
+from bot.services.queue import response_time_left, waits_limited
 
 log = logging.getLogger(__name__)
 
@@ -53,10 +55,11 @@ async def answer_accepted(
     """
     client = interaction.client
     assert isinstance(client, ContextClient), "only the bot's own client hears interactions"
+    seconds = response_time_left() / 2  # here: the task below has a context of its own
 
     async def answer() -> StatusMessage | None:
         try:
-            return await _respond_with_status(interaction, client, job, left, note)
+            return await _respond_with_status(interaction, client, job, left, note, seconds)
         except Exception:
             # The job is accepted: whatever goes wrong here is said to the log alone.
             log.exception("the status message could not be sent", extra={"job": job.id})
@@ -82,9 +85,16 @@ async def _respond_with_status(
     job: Job,
     left: int | None,
     note: str,
+    seconds: float,
 ) -> StatusMessage | None:
     context = client.context
-    position = await context.queue.position(job)
+    position = None
+    try:
+        with waits_limited(seconds):
+            position = await context.queue.position(job)
+    except StoreUnavailable as error:
+        # That the request was accepted is more important; the updater adds the position.
+        log.info("a position is not known in time: %s", error, extra={"job": job.id})
     embed = job_message(job, context.now(), QueueInfo(position, left, context.notice()))
     for variant in _message_variants(job, embed, note):
         response = await retry_unknown(partial(_respond, interaction, variant), context.sleep)

@@ -32,7 +32,7 @@ from bot.frontend.messages import (
 )
 from bot.frontend.refused_prompt import build_prompt_messages, read_typed_text
 from bot.frontend.response_outcomes import ERRORS, Attempt, Outcome, attempt, retry_unknown
-from bot.services.queue import limit_waits
+from bot.services.queue import limit_waits, response_time_left
 
 log = logging.getLogger(__name__)
 
@@ -246,7 +246,7 @@ async def _internal_error_text(interaction: discord.Interaction[Any]) -> str:
         return INTERNAL_ERROR_MESSAGE
     context = get_context(interaction)
     try:
-        async with asyncio.timeout(CHECK_SECONDS):
+        async with asyncio.timeout(min(CHECK_SECONDS, response_time_left())):
             job = await context.queue.jobs.by_interaction(interaction.id)
     except Exception:
         # The root of an apology: the store may be what went wrong.

@@ -13,6 +13,7 @@ from typing import Any, Final
 import discord
 
 from bot.domain.errors import RequestError, StoreUnavailable
+from bot.domain.job import Job
 from bot.domain.request import (
     Author,
     ChannelRef,
@@ -21,12 +22,12 @@ from bot.domain.request import (
     RequestOptions,
     random_seed,
 )
-from bot.frontend.context import get_context
+from bot.frontend.context import BotContext, get_context
 from bot.frontend.first_response import answer_accepted
 from bot.frontend.permissions import actor_of
 from bot.frontend.responses import SUBMITTED, send_error
 from bot.services.delivery import InteractionRef
-from bot.services.queue import SubmitResult
+from bot.services.queue import SubmitResult, response_time_left, waits_limited
 
 TOKEN_SECONDS: Final = 15 * 60
 
@@ -98,10 +99,18 @@ async def submit_request(
     except RequestError as refusal:
         await send_error(interaction, refusal)
         return None
-    # A repeated event is answered only if the first one was not, as after a crash in between.
-    if receipt.created or await context.messages.status_message(receipt.job.id) is None:
+    if receipt.created or not await _is_answered(context, receipt.job):
         await answer_accepted(interaction, receipt.job, left=receipt.images_left, note=note)
     return receipt
+
+
+async def _is_answered(context: BotContext, job: Job) -> bool:
+    """Return whether a repeated event needs no answer: only after a crash in between it does."""
+    try:
+        with waits_limited(response_time_left() / 2):
+            return await context.messages.status_message(job.id) is not None
+    except StoreUnavailable:
+        return False  # Discord takes no second answer
 
 
 def interaction_ref(interaction: discord.Interaction[Any]) -> InteractionRef:

@@ -30,7 +30,13 @@ from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import JobRepository
 from bot.store.sqlite_errors import disk_faults
-from bot.store.wait_limits import limit_waits, waits_limited
+from bot.store.wait_limits import (
+    NO_ANSWER,
+    limit_waits,
+    max_wait_s,
+    response_time_left,
+    waits_limited,
+)
 
 __all__ = [
     "Actor",
@@ -41,6 +47,8 @@ __all__ = [
     "SubmissionGate",
     "SubmitResult",
     "limit_waits",
+    "response_time_left",
+    "waits_limited",
 ]
 
 log = logging.getLogger(__name__)
@@ -327,8 +335,16 @@ class JobQueue:
         return (await self.positions()).get(job.id)
 
     async def positions(self) -> dict[str, QueuePosition]:
-        """Return all positions by job id, as if nobody else joined. Shared: do not change it."""
-        return await self._shared_positions.get()
+        """Return all positions by job id, as if nobody else joined. Shared: do not change it.
+
+        Raises StoreUnavailable in a task whose waits are limited.
+        """
+        try:
+            # The shared call has no limit of its own: it serves callers with different ones.
+            async with asyncio.timeout(max_wait_s()):
+                return await self._shared_positions.get()
+        except TimeoutError as error:
+            raise StoreUnavailable(self._database.unavailable or NO_ANSWER) from error
 
     async def _positions(self) -> dict[str, QueuePosition]:
         waiting = await self.jobs.waiting()

@@ -30,7 +30,7 @@ from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
 from bot.store import identity
 from bot.store import migrations as schema
 from bot.store.sqlite_errors import explain_open, map_sqlite_error
-from bot.store.wait_limits import max_wait_s, pause_after
+from bot.store.wait_limits import NO_ANSWER, max_wait_s, pause_after
 from bot.store.writer import Later, Writer
 
 log = logging.getLogger(__name__)
@@ -160,6 +160,15 @@ class Database:
 
         Waits like ``write`` while the store is unavailable. Raises StoreUnavailable, StoreDamaged.
         """
+        limit = max_wait_s()
+        try:
+            # A disk that hangs gives no error to count attempts by.
+            async with asyncio.timeout(limit):
+                return await self._read(query, limit)
+        except TimeoutError as error:
+            raise StoreUnavailable(self.unavailable or NO_ANSWER) from error
+
+    async def _read(self, query: Query[Result], limit: float | None) -> Result:
         waited, attempt = 0.0, 0
         while True:
             try:
@@ -171,7 +180,6 @@ class Database:
                 if not isinstance(reason, StoreUnavailable):
                     raise reason from error
                 self._changed(reading=reason.cause)
-                limit = max_wait_s()
                 if limit is not None and waited >= limit:
                     raise reason from error
                 waited += pause_after(attempt) + _READER_BUSY_MS / 1000

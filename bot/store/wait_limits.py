@@ -21,10 +21,16 @@ log = logging.getLogger(__name__)
 Result = TypeVar("Result")
 
 RESPONSE_TIMEOUT_S: Final = 2.0
+"""How long one wait of a task that answers a member may take."""
+RESPONSE_BUDGET_S: Final = 2.5
+"""How long all waits before the first response may take together."""
+MIN_WAIT_S: Final = 0.1
+NO_ANSWER: Final = "the database does not answer"
 RETRY_DELAYS_S: Final = (0.05, 0.1, 0.2, 0.5, 1.0)
 """Seconds between attempts. The last one repeats."""
 
 _max_wait_s: ContextVar[float | None] = ContextVar("max_wait_s", default=None)
+_respond_by: ContextVar[float | None] = ContextVar("respond_by", default=None)
 
 
 def pause_after(attempt: int) -> float:
@@ -38,8 +44,20 @@ def max_wait_s() -> float | None:
 
 
 def limit_waits(seconds: float = RESPONSE_TIMEOUT_S) -> None:
-    """Limit every wait for the store in the rest of the current task."""
+    """Limit every wait for the store in the rest of the current task, which answers a member."""
     _max_wait_s.set(seconds)
+    _respond_by.set(asyncio.get_running_loop().time() + RESPONSE_BUDGET_S)
+
+
+def response_time_left() -> float:
+    """Return the seconds that the current task may still wait before its first response.
+
+    Never less than a moment: a store that works is asked even if the time is over.
+    """
+    until = _respond_by.get()
+    if until is None:
+        return RESPONSE_TIMEOUT_S
+    return max(MIN_WAIT_S, until - asyncio.get_running_loop().time())
 
 
 @contextmanager

@@ -19,12 +19,11 @@ from typing import Any, TypeAlias
 
 from bot.domain.errors import StoreUnavailable
 from bot.store.sqlite_errors import is_held
-from bot.store.wait_limits import pause_after
+from bot.store.wait_limits import NO_ANSWER, pause_after
 
 _MAX_CALLS_PER_COMMIT = 128
 _MAX_LOCKED_ATTEMPTS = 5
 """How many attempts another program may lock the database before that counts as an outage."""
-_TIMEOUT_CAUSE = "the database does not answer"
 
 Later: TypeAlias = Callable[[float, Callable[[], None]], asyncio.TimerHandle]
 
@@ -125,7 +124,7 @@ class Writer:
             if call.taken:
                 return  # the attempt in progress decides
         if not call.future.done():
-            call.future.set_exception(StoreUnavailable(self._cause or _TIMEOUT_CAUSE))
+            call.future.set_exception(StoreUnavailable(self._cause or NO_ANSWER))
 
     # From here on everything runs in the writer's thread.
 

@@ -19,6 +19,7 @@ import pytest
 from bot.domain.job import Job, JobState
 from bot.frontend import first_response
 from bot.frontend.delivery import CHANNEL, INTERACTION
+from bot.frontend.first_response import RESPONSE_LIMIT_S
 from bot.frontend.formatting import short_id
 from bot.playground.client.driver import Invocation
 from bot.playground.rest.faults import Faults
@@ -29,6 +30,7 @@ from bot.store.ledger import LedgerRepository
 from tests.frontend.application import Bot, running
 from tests.frontend.harness import Harness, open_harness, turns
 from tests.playground.clock import Clock
+from tests.store.accounts import Gate
 
 CALLBACK = r"/callback$"
 MANY = 50
@@ -194,6 +196,42 @@ async def test_an_accepted_request_is_said_to_be_accepted_once(
         await assert_charged_once(harness, job)
         made = len(await harness.queue.jobs.history(harness.member().id)) - before
         assert made == (1 if way == "/imagine" else 2)
+
+
+@pytest.mark.parametrize("way", ["/imagine", "re-roll"])
+async def test_an_accepted_request_is_answered_in_time_however_the_store_hangs_after_it(
+    playground: Playground, tmp_path: Path, clock: Clock, way: str
+) -> None:
+    gate = Gate()
+    hanging: list[asyncio.Future[Any]] = []
+    async with open_harness(playground, tmp_path, clock, sleep=quick, hurry=True) as harness:
+        wake = harness.queue._wake
+
+        def hang() -> None:
+            """What a job is announced by: it was accepted, and nothing read after it yet."""
+            hanging.append(asyncio.ensure_future(harness.database._reader._execute(gate.wait)))
+            wake()
+
+        def break_it() -> None:
+            clock.pass_time(seconds=60)
+            harness.queue._wake = hang
+
+        asked = await WAYS[way](harness, break_it)
+        try:
+            async with asyncio.timeout(RESPONSE_LIMIT_S):
+                answer = await asked.answered()
+        finally:
+            gate.open()
+        assert "a lighthouse" in answer.text
+        harness.queue._wake = wake
+        job = await accepted(harness, asked)
+        await harness.reached(asked, JobState.FINISHED)
+        await harness.forgotten()
+
+        assert about(harness, job) == [asked.response]
+        assert len(hanging) == 1
+        assert_nobody_reads_that_it_failed(harness)
+        await assert_charged_once(harness, job)
 
 
 @pytest.mark.parametrize("carried_out", [False, True])

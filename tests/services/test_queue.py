@@ -12,14 +12,23 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bot.domain.errors import ConfigError, NotAllowed, QueueFull, QuotaExceeded, RequestError
+from bot.domain.errors import (
+    ConfigError,
+    NotAllowed,
+    QueueFull,
+    QuotaExceeded,
+    RequestError,
+    StoreUnavailable,
+)
 from bot.domain.job import JobState
 from bot.domain.quota import QuotaRule
 from bot.store import guilds, moderation
 from bot.store.audit import AuditRepository
 from bot.store.moderation import MemberBlock
+from bot.store.wait_limits import waits_limited
 from tests.services.fakes import GUILD, NOW, GatedBackend
 from tests.services.harness import a_member, a_request, an_interaction, open_harness
+from tests.store.accounts import Gate
 
 
 async def test_an_accepted_request_is_in_the_database_with_its_reservation(tmp_path: Path) -> None:
@@ -210,6 +219,20 @@ async def test_everyone_in_the_line_knows_their_place_and_why(tmp_path: Path) ->
         backend.gate.set()
         await harness.ended(running.id, second.id, third.id)
         assert await harness.queue.positions() == {}
+
+
+async def test_who_has_no_time_to_wait_does_not_wait_for_positions(tmp_path: Path) -> None:
+    gate = Gate()
+    async with open_harness(tmp_path, dispatching=False) as harness:
+        job = await harness.submit()
+        stuck = asyncio.create_task(harness.database._reader._execute(gate.wait))
+        await gate.reached()
+        patient = asyncio.create_task(harness.queue.positions())
+        with waits_limited(0.01), pytest.raises(StoreUnavailable):
+            await harness.queue.positions()
+        gate.open()
+        await stuck
+        assert job.id in await patient
 
 
 async def test_once_runs_were_measured_the_line_says_how_long(tmp_path: Path) -> None:

@@ -17,6 +17,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
+from bot.store import wait_limits
 from bot.store.database import Database, Query
 from bot.store.sqlite_errors import passing_cause
 from bot.store.wait_limits import waits_limited
@@ -250,6 +251,35 @@ async def test_a_deadline_behind_a_writer_that_hangs_is_kept(place: Place) -> No
     await stuck
     await place.database.write(lambda link: add(link, "later"))
     assert await place.database.read(NAMES) == ["later"]
+
+
+async def test_a_deadline_of_a_read_from_a_disk_that_hangs_is_kept(place: Place) -> None:
+    gate = Gate()
+    stuck = asyncio.create_task(place.database._reader._execute(gate.wait))
+    await gate.reached()
+    with waits_limited(0.01), pytest.raises(StoreUnavailable, match="does not answer"):
+        await place.database.read(NAMES)
+    patient = asyncio.create_task(place.database.read(NAMES))
+    gate.open()
+    await stuck
+    assert await patient == []
+    with waits_limited(5.0):
+        assert await place.database.read(NAMES) == []
+
+
+async def test_all_waits_before_a_first_response_share_its_time(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    assert wait_limits.response_time_left() == wait_limits.RESPONSE_TIMEOUT_S
+    at = [100.0]
+    monkeypatch.setattr(asyncio.get_running_loop(), "time", lambda: at[0])
+    wait_limits.limit_waits()
+    left = []
+    for passed in (0.0, 1.0, 1.25, 1.0, 3600.0):
+        at[0] += passed
+        left.append(wait_limits.response_time_left())
+    monkeypatch.undo()
+    assert left == [2.5, 1.5, 0.25, wait_limits.MIN_WAIT_S, wait_limits.MIN_WAIT_S]
 
 
 async def test_another_program_that_is_quick_is_no_trouble(
