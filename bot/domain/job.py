@@ -13,7 +13,7 @@ import base64
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from enum import StrEnum
-from typing import assert_never
+from typing import Final, assert_never
 
 from bot.domain.errors import IllegalTransition
 from bot.domain.events import (
@@ -84,7 +84,13 @@ _EXTERNAL_FAILURES = frozenset(
 
 _MAX_PAINTERS = 2  # named in one caption, whose length is limited
 
-_ID_LETTERS = str.maketrans("0123456789ABCDEFGHIJKLMNOPQRSTUV", "234567abcdefghijklmnopqrstuvwxyz")
+SHORT_ID: Final = 8
+"""The characters of an id that people read and type."""
+
+_BASE32HEX = "0123456789ABCDEFGHIJKLMNOPQRSTUV"
+_LETTERS = "234567abcdefghijklmnopqrstuvwxyz"
+_ID_LETTERS = str.maketrans(_BASE32HEX, _LETTERS)
+_BASE32_LETTERS = str.maketrans(_LETTERS, _BASE32HEX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -172,19 +178,44 @@ def new_job(job_id: str, request: Request, at: datetime) -> Job:
     return Job(job_id, request, at, rows=rows)
 
 
-def job_id(at: datetime, entropy: bytes) -> str:
+def job_id(at: datetime, entropy: bytes, newest: str = "") -> str:
     """Return a 16-character id, ``[a-z2-7]``, from the time and 5 random bytes of ``entropy``.
 
-    Ids sort roughly by time. They are short enough for DeepSquare's 32-byte job name and, with a
-    prefix, for Discord's 25-character nonce, and safe as a file name and as a shell word.
+    Ids sort roughly by time; the first SHORT_ID characters are the time alone. ``newest`` is the
+    last id in ``id_range(at)``, if any: the short id is later than that one's, so that it stays
+    unique also among jobs of the same moment. An id is short enough for DeepSquare's 32-byte job
+    name and, with a prefix, for Discord's 25-character nonce, and safe as a file name and as a
+    shell word.
     """
     if len(entropy) != 5:
         raise ValueError("five bytes of entropy make a job id")
     # 5 bytes of 1/64 seconds last for 544 years; most significant first, so that ids sort.
-    ticks = int(at.timestamp() * 64).to_bytes(5, "big")
+    ticks = int(at.timestamp() * 64)
+    if newest:
+        ticks = max(ticks, _ticks_of(newest) + 1)
+    return _encode_id(ticks, entropy)
+
+
+def id_range(at: datetime) -> tuple[str, str]:
+    """Return the first and the last short id that a new job's has to be later than.
+
+    They span a day: that many ids are not given out at once, and a clock that was wrong for a while
+    does not lead the ids astray for ever.
+    """
+    ticks = int(at.timestamp() * 64)
+    return _encode_id(ticks, b""), _encode_id(ticks + 64 * 86_400, b"")
+
+
+def _encode_id(ticks: int, entropy: bytes) -> str:
     # Plain base32 ranks 2-7 after the letters while ASCII ranks them before, so ids would not
     # sort by time; base32hex does sort, and its letters are then exchanged in the same order.
-    return base64.b32hexencode(ticks + entropy).decode().translate(_ID_LETTERS)
+    encoded = base64.b32hexencode(ticks.to_bytes(5, "big") + entropy)
+    return encoded.decode().translate(_ID_LETTERS)
+
+
+def _ticks_of(ident: str) -> int:
+    letters = ident[:SHORT_ID].translate(_BASE32_LETTERS)
+    return int.from_bytes(base64.b32hexdecode(letters), "big")
 
 
 def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:

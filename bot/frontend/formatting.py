@@ -6,9 +6,11 @@ Members' text is shown exactly as typed: it never pings, links, formats or opens
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal
 
+from bot.domain.job import SHORT_ID
 from bot.domain.text import bound_marks, truncate_utf16, utf16_length
 
 # Every sign that begins something in Discord's markdown. The colon and the dot are among them
@@ -96,9 +98,13 @@ def as_sentence(text: str) -> str:
     return stripped[:1].upper() + stripped[1:] + end if stripped else ""
 
 
-def short_id(job_id: str) -> str:
-    """Return the first 8 characters of a job id, as shown to people."""
-    return job_id[:8]
+def short_id(job_id: str, among: Iterable[str] = ()) -> str:
+    """Return the start of a job id, as shown to people: long enough to tell it from ``among``."""
+    others = [other for other in among if other != job_id]
+    length = SHORT_ID
+    while any(other.startswith(job_id[:length]) for other in others):
+        length += 1
+    return job_id[:length]
 
 
 def jump_link(guild_id: int, channel_id: int, message_id: int) -> str:

@@ -17,6 +17,7 @@ from bot.frontend.messages import MAX_OPTION_TEXT, MAX_OPTIONS
 from bot.services.queue import Actor
 
 _ID: Final = re.compile(r"[a-z2-7]{8,16}")
+_MAX_NAMED: Final = 5
 
 
 def can_access(job: Job, member: Actor, guild_id: int | None) -> bool:
@@ -54,20 +55,27 @@ async def find_job(context: BotContext, typed: str, member: Actor, guild_id: int
             "server, can do this."
         )
     if len(allowed) > 1:
-        raise InvalidRequest("id", f"Several jobs start with {wanted}. Type more of the id.")
+        ids = [job.id for job in allowed]
+        longer = ", ".join(short_id(ident, ids) for ident in ids[:_MAX_NAMED])
+        raise InvalidRequest("id", f"Several jobs start with {wanted}. Type more: {longer}.")
     return allowed[0]
 
 
 def job_choices(jobs: Iterable[Job], typed: str) -> list[app_commands.Choice[str]]:
     """Return autocomplete choices: jobs with ``typed`` in the id or prompt, at most 25."""
     wanted = typed.strip().casefold()
+    known = tuple(jobs)
+    ids = sorted(job.id for job in known)
+    # In order, an id shares most with the ones beside it.
+    beside = {one: ids[max(0, at - 1) : at + 2] for at, one in enumerate(ids)}
     return [
         app_commands.Choice(
             name=truncate_utf16(
-                f"{short_id(job.id)} · {job.state} · {job.request.prompt}", MAX_OPTION_TEXT
+                f"{short_id(job.id, beside[job.id])} · {job.state} · {job.request.prompt}",
+                MAX_OPTION_TEXT,
             ),
             value=job.id,
         )
-        for job in jobs
+        for job in known
         if wanted in job.id or wanted in job.request.prompt.casefold()
     ][:MAX_OPTIONS]

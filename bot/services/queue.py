@@ -19,12 +19,12 @@ from bot.concurrency import SingleFlight
 from bot.domain import quota as quotas
 from bot.domain.errors import NotAllowed, QueueFull, QuotaExceeded, RequestError, StoreUnavailable
 from bot.domain.events import Cancelled, CancelRequested, Scheduled
-from bot.domain.job import SLOT_STATES, Job, JobState, apply_event, job_id, new_job
+from bot.domain.job import SLOT_STATES, Job, JobState, apply_event, id_range, job_id, new_job
 from bot.domain.quota import Quota, QuotaDenied, QuotaUsage
 from bot.domain.request import Request
 from bot.domain.scheduling import RunningJob, queue_order, seconds_left, start_times
 from bot.services.lifecycle import JobLifecycle
-from bot.store import audit, deliveries, guilds, ledger, moderation
+from bot.store import audit, deliveries, guilds, job_queries, ledger, moderation
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
@@ -241,8 +241,7 @@ class JobQueue:
         audit entry is stored. Raises StoreUnavailable if the caller's waits are limited.
         """
         at = self._now()
-        job = new_job(job_id(at, self._entropy(5)), request, at)
-        key = self._entropy(32)
+        chance, key = self._entropy(5), self._entropy(32)
 
         def accept(link: sqlite3.Connection) -> SubmitResult:
             if interaction is not None:
@@ -258,6 +257,7 @@ class JobQueue:
             allowance = self._quota_status(link, request.place.guild_id, member, at)
             check_queue_limits(link, member, allowance.quota, self._limits.waiting)
             check_quota(allowance, request)
+            job = _new_job(link, request, at, chance)
             job_table.insert(
                 link,
                 job,
@@ -291,18 +291,18 @@ class JobQueue:
         The caller runs the job; the scheduler ignores it.
         """
         at = self._now()
-        queued = new_job(job_id(at, self._entropy(5)), request, at)
-        job = apply_event(queued, Scheduled(), at)
-        key = self._entropy(32)
+        chance, key = self._entropy(5), self._entropy(32)
 
-        def insert(link: sqlite3.Connection) -> None:
+        def insert(link: sqlite3.Connection) -> Job:
+            queued = _new_job(link, request, at, chance)
+            job = apply_event(queued, Scheduled(), at)
             steps = self._steps_run(request.steps)
             job_table.insert(link, queued, interaction=None, mac_key=key, steps_run=steps)
             ledger.reserve(link, queued)
             job_table.save(link, job, expected=JobState.QUEUED, at=at)
+            return job
 
-        await self._database.write(insert)
-        return job
+        return await self._database.write(insert)
 
     async def cancel(self, wanted: str, by: Actor) -> Job:
         """Cancel a waiting or running job for its author or a moderator of its server.
@@ -420,6 +420,12 @@ class JobQueue:
                 detail={"why": type(refusal).__name__, "images": request.images},
             )
         )
+
+
+def _new_job(link: sqlite3.Connection, request: Request, at: datetime, chance: bytes) -> Job:
+    """Return a job whose short id no job of the last day has: members type it."""
+    newest = job_queries.newest_id(*id_range(at)).run(link)
+    return new_job(job_id(at, chance, newest), request, at)
 
 
 def _starts_in(starts: Mapping[str, float], job_id: str) -> timedelta | None:

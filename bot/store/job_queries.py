@@ -210,6 +210,12 @@ def jobs_by_id_prefix(id_prefix: str, limit: int) -> Query[tuple[Job, ...]]:
     return Query(sql, (id_prefix, id_prefix + _NO_ID, limit), _jobs)
 
 
+def newest_id(first: str, last: str) -> Query[str]:
+    """Select the last id from ``first`` to ``last``, both short ids; "" for none."""
+    sql = "SELECT id FROM jobs WHERE id >= ? AND id < ? ORDER BY id DESC LIMIT 1"
+    return Query(sql, (first, last + _NO_ID), lambda rows: rows[0]["id"] if rows else "")
+
+
 def run_times(limit: int) -> Query[RuntimeHistory]:
     """Select how long the latest finished jobs ran, from scheduled to last row, newest last."""
     sql = """

@@ -36,7 +36,15 @@ from bot.domain.events import (
     Started,
 )
 from bot.domain.image_engine import GenerationInfo
-from bot.domain.job import ACTIVE_STATES, TERMINAL, JobState, apply_event, job_id
+from bot.domain.job import (
+    ACTIVE_STATES,
+    SHORT_ID,
+    TERMINAL,
+    JobState,
+    apply_event,
+    id_range,
+    job_id,
+)
 from tests.domain.job_factories import (
     COLLECTING,
     DELIVERING,
@@ -163,6 +171,30 @@ def test_ids_are_short_safe_words_that_sort_by_time(
 @given(seconds, chances, chances)
 def test_ids_of_one_moment_differ_by_chance(at: datetime, chance: bytes, another: bytes) -> None:
     assert (job_id(at, chance) == job_id(at, another)) == (chance == another)
+
+
+@pure
+@given(seconds, st.lists(st.tuples(st.integers(-90_000, 90_000), chances), max_size=30))
+def test_short_ids_of_jobs_accepted_one_after_the_other_are_unique(
+    at: datetime, jobs: list[tuple[int, bytes]]
+) -> None:
+    """Also in one moment, and while the clock is put back and forth by up to a day."""
+    ids: list[str] = []
+    for shift, chance in jobs:
+        now = at + timedelta(seconds=shift // 1000 if shift % 3 else 0)
+        first, last = id_range(now)
+        newest = max((one for one in ids if first <= one < last + "~"), default="")
+        ids.append(job_id(now, chance, newest))
+        assert ids[-1] > newest
+    assert len({one[:SHORT_ID] for one in ids}) == len(ids)
+
+
+def test_an_id_from_a_clock_that_was_wrong_is_not_followed() -> None:
+    first, last = id_range(NOW)
+    wrong = job_id(NOW + timedelta(days=400), bytes(5))
+    assert first == job_id(NOW, bytes(5))[:SHORT_ID]
+    assert not first <= wrong < last + "~"
+    assert job_id(NOW, bytes(5), first + "22222222") > first + "zzzzzzzz"
 
 
 def test_an_id_needs_five_bytes_of_chance() -> None:

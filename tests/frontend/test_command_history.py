@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from dataclasses import replace
 from decimal import Decimal
 
@@ -120,14 +121,34 @@ async def test_only_the_author_and_moderators_may_show_it(bot: Bot) -> None:
 
 
 async def test_an_ambiguous_id_wants_more_letters(bot: Bot) -> None:
-    ada = bot.member()
-    for prompt in ("a heron", "a swan"):
-        await (await ada.slash("imagine", "imagine", prompt=prompt)).answered()
-    (first, _) = await bot.engine.queue.jobs.unfinished_of(ada.id)
-    assert "Several jobs start" in (await bot.ask("show", id=first.id[:8])).content
-    found = await ada.autocomplete("imagine", "show", "id", "swan")
-    assert len(found) == 1
-    assert "a swan" in found[0]["name"]
+    """Up to version 0.1, jobs that were accepted in one moment shared the start of their ids."""
+    heron = await bot.imagine("a heron")
+    others = {"a swan": "7" * 8, "a crane": "7" * 7 + "a", "a gull": "a" * 8}
+    for prompt, end in others.items():
+        request = replace(heron.request, prompt=prompt)
+        job = replace(heron, id=heron.id[:8] + end, request=request)
+        await bot.engine.database.write(
+            lambda link, job=job: jobs.insert(link, job, interaction=None, mac_key=bytes(16))  # type: ignore[misc]
+        )
+    refusal = (await bot.ask("show", id=heron.id[:8])).content
+    assert "Several jobs start" in refusal
+    longer = [heron.id[:8] + end for end in ("7" * 8, "7" * 7 + "a", "a")]
+    assert all(one in refusal for one in longer)
+    for one, prompt in zip(longer, others, strict=True):
+        (found,) = await bot.member().autocomplete("imagine", "show", "id", prompt)
+        assert found["name"].startswith(f"{one} · ")
+        assert prompt in said(await bot.ask("show", id=one))
+
+
+async def test_jobs_that_are_accepted_in_one_moment_have_short_ids_of_their_own(bot: Bot) -> None:
+    asked = await asyncio.gather(
+        *(bot.member(who).slash("imagine", "imagine", prompt="x") for who in ("Ada", "Ben") * 2)
+    )
+    ids = {(await bot.job(one)).id[:8] for one in asked if await one.answered()}
+    assert len(ids) == len(asked)
+    for one in asked:
+        job = await bot.job(one)
+        assert "Queued" in said(await bot.ask("show", who="Mo", id=job.id[:8]))
 
 
 async def test_lost_pictures_are_said_to_be_lost(bot: Bot) -> None:

@@ -106,4 +106,19 @@ def test_phrases_become_sentences() -> None:
 def test_links_lead_to_servers_and_to_direct_messages() -> None:
     assert jump_link(1, 2, 3) == "https://discord.com/channels/1/2/3"
     assert jump_link(0, 2, 3) == "https://discord.com/channels/@me/2/3"
-    assert short_id("abcdefghijklmnop") == "abcdefgh"
+
+
+@pytest.mark.parametrize(
+    ("among", "shown"),
+    [
+        ([], "abcdefgh"),
+        (["abcdefghijklmnop"], "abcdefgh"),
+        (["zbcdefghijklmnop", "abcdefgzijklmnop"], "abcdefgh"),
+        (["abcdefghzjklmnop"], "abcdefghi"),
+        (["abcdefghzjklmnop", "abcdefghijklmnoz"], "abcdefghijklmnop"),
+    ],
+)
+def test_an_id_is_shown_as_long_as_it_takes_to_tell_it_from_the_others(
+    among: list[str], shown: str
+) -> None:
+    assert short_id("abcdefghijklmnop", among) == shown
