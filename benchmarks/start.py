@@ -16,7 +16,8 @@ from pathlib import Path
 
 from benchmarks import fixtures, harness, recordings
 from benchmarks.measure import show
-from bot.bootstrap import DATABASE, utc_now
+from bot.bootstrap import DATABASE
+from bot.clock import utc_now
 from bot.domain.job import new_job
 from bot.playground.client.driver import MemberDriver
 from bot.playground.server import Playground

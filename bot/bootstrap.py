@@ -11,13 +11,14 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from functools import partial
 from pathlib import Path
 
 from bot.backends import local, open_backend
 from bot.backends.base import Backend, Describing, Submission, SupportsWallet
+from bot.clock import utc_now
 from bot.domain.errors import ConfigError
 from bot.domain.events import Redelivered
 from bot.domain.image_engine import UNKNOWN, EngineInfo
@@ -42,11 +43,6 @@ from bot.store.lock import database_lock
 log = logging.getLogger(__name__)
 
 DATABASE = "gridbrush.sqlite3"
-
-
-def utc_now() -> datetime:
-    """Return the current time, aware, in UTC."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True)

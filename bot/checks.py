@@ -12,14 +12,8 @@ import shlex
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, SupportsChecks
-from bot.bootstrap import (
-    DATABASE,
-    find_open_files,
-    load_templates,
-    open_database,
-    read_engine_info,
-    utc_now,
-)
+from bot.bootstrap import DATABASE, find_open_files, load_templates, open_database, read_engine_info
+from bot.clock import utc_now
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError
 from bot.domain.image_engine import EngineInfo

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import ipaddress
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
 from datetime import datetime
@@ -23,6 +22,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
 from bot.domain.errors import ConfigError
 from bot.domain.events import Delivered, JobEvent, Redelivered, Scheduled, Started
+from bot.domain.hosts import is_loopback
 from bot.domain.job import Job, JobState
 from bot.services.supervision import keep_running
 
@@ -193,11 +193,7 @@ def _require_local_host(host: str) -> Middleware:
     """
 
     def local(name: str) -> bool:
-        if name == "localhost" or name.endswith(".localhost"):
-            return True
-        with contextlib.suppress(ValueError):
-            return ipaddress.ip_address(name).is_loopback
-        return False
+        return is_loopback(name) or name.endswith(".localhost")
 
     def called(header: str) -> str:
         with contextlib.suppress(ValueError):

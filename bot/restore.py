@@ -19,7 +19,8 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from bot.bootstrap import DATABASE, Application, ensure_data_dir, evidence_of_jobs, utc_now
+from bot.bootstrap import DATABASE, Application, ensure_data_dir, evidence_of_jobs
+from bot.clock import utc_now
 from bot.domain.errors import BackendError, ConfigError, DeliveryError
 from bot.domain.events import (
     Accepted,

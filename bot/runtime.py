@@ -29,8 +29,8 @@ from bot.bootstrap import (
     ensure_data_dir,
     open_scheduler,
     open_services,
-    utc_now,
 )
+from bot.clock import utc_now
 from bot.concurrency import Backoff, cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable

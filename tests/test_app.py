@@ -7,15 +7,10 @@ from pathlib import Path
 import pytest
 
 from bot.backends.base import Submission
-from bot.bootstrap import (
-    load_templates,
-    open_application,
-    open_paid_backend,
-    render_local_script,
-    utc_now,
-)
+from bot.bootstrap import load_templates, open_application, open_paid_backend, render_local_script
 from bot.checks import run_checks
 from bot.cli.job_runner import OPERATOR, FolderDelivery
+from bot.clock import utc_now
 from bot.domain.errors import ConfigError, RequestError
 from bot.domain.job import JobState
 from bot.domain.request import Author, ChannelRef, Request

@@ -13,8 +13,8 @@ from rich.console import Console
 from rich.markup import escape
 
 from bot.backups import find_backup, list_backups, make_backup
-from bot.bootstrap import utc_now
 from bot.cli.app import ExitCode, load_settings, run_async
+from bot.clock import utc_now
 from bot.domain.errors import RequestError
 from bot.settings import Settings
 

@@ -12,9 +12,10 @@ import typer
 import yaml
 
 from bot.backends.base import Submission
-from bot.bootstrap import load_templates, render_local_script, utc_now
+from bot.bootstrap import load_templates, render_local_script
 from bot.cli import options
 from bot.cli.app import ExitCode, load_settings, run_async
+from bot.clock import utc_now
 from bot.domain.job import job_id
 from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
 from bot.domain.workflow.template import RenderContext, redact, render

@@ -17,6 +17,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, SecretStr
 from pydantic_core import PydanticCustomError
 
 from bot.domain.errors import BotError
+from bot.domain.hosts import is_loopback
 from bot.domain.quota import parse_window
 
 REFUSAL = "refusal"
@@ -35,16 +36,6 @@ def validation_error(problem: str, hint: str, key: str = "") -> PydanticCustomEr
     validator checks a whole section.
     """
     return PydanticCustomError(REFUSAL, "{problem}", {"problem": problem, "hint": hint, "key": key})
-
-
-def is_loopback(host: str) -> bool:
-    """Return whether ``host`` is this machine itself."""
-    if host == "localhost":
-        return True
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return False
 
 
 def split_address(text: str) -> tuple[str, int]:

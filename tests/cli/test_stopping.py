@@ -16,7 +16,8 @@ from pathlib import Path
 
 import pytest
 
-from bot.bootstrap import DATABASE, utc_now
+from bot.bootstrap import DATABASE
+from bot.clock import utc_now
 from bot.domain.job import Job, JobState
 from bot.store.database import Database
 from bot.store.jobs import JobRepository

@@ -13,9 +13,10 @@ from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
 from bot.domain.errors import ConfigError
+from bot.domain.hosts import is_loopback
 from bot.settings import Settings
 from bot.settings.models import QuotaSection
-from bot.settings.types import is_loopback, split_address
+from bot.settings.types import split_address
 
 
 def load(**variables: str) -> Settings:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-import ipaddress
 import re
 from collections.abc import Iterable
 from pathlib import Path
@@ -22,6 +21,7 @@ from bot.backends.deepsquare.timeouts import Timeouts
 from bot.backends.job_folders import CHUNK_BYTES, MAX_BYTES
 from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
+from bot.domain.hosts import is_loopback
 from bot.files import atomic_write_async
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
@@ -145,13 +145,6 @@ def _check_response(answer: httpx.Response, url: str) -> None:
 
 def _to_https(parts: SplitResult, host: str) -> str:
     """Return the URL with https: a proxy in front of the host may have said http."""
-    if parts.scheme == "http" and not _is_loopback(host):
+    if parts.scheme == "http" and not is_loopback(host):
         return parts._replace(scheme="https", netloc=host).geturl()
     return parts.geturl()
-
-
-def _is_loopback(host: str) -> bool:
-    try:
-        return ipaddress.ip_address(host).is_loopback
-    except ValueError:
-        return host == "localhost"

@@ -9,7 +9,7 @@ import asyncio
 import random
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
-from datetime import UTC, datetime
+from datetime import datetime
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -18,14 +18,10 @@ from urllib.parse import urlsplit
 from bot.backends.deepsquare.rpc import Sleep
 from bot.backends.deepsquare.timeouts import Timeouts
 from bot.backends.deepsquare.wallet import Wallet
+from bot.clock import utc_now
 from bot.domain.errors import ConfigError
 
 SECTION = "[backend.deepsquare]"
-
-
-def utc_now() -> datetime:
-    """Return the current time, aware."""
-    return datetime.now(UTC)
 
 
 @dataclass(frozen=True, slots=True)

@@ -40,6 +40,9 @@ _ACCOUNT: Final = "quota-account"
 _HISTORY: Final = "quota-history"
 _RULES: Final = "quota-rules"
 _MAX_ENTRIES: Final = 500
+_SUBJECT_OPTIONS: Final = app_commands.describe(
+    member="The member", role="Or a role; leave both empty for the whole server"
+)
 
 
 class QuotaAdmin(app_commands.Group):
@@ -57,7 +60,7 @@ class QuotaAdmin(app_commands.Group):
     @app_commands.command(
         name="show", description="Show the quota of a member, a role or the server"
     )
-    @app_commands.describe(member="The member", role="Or a role; leave both empty for the server")
+    @_SUBJECT_OPTIONS
     async def show(
         self,
         interaction: Interaction,
@@ -81,9 +84,8 @@ class QuotaAdmin(app_commands.Group):
     @app_commands.command(
         name="set", description="Set or remove a rule for a member, a role or the server"
     )
+    @_SUBJECT_OPTIONS
     @app_commands.describe(
-        member="The member",
-        role="Or a role; leave both empty for the whole server",
         images="Images per time window; 0 means none",
         window="The time window, such as 90m, 24h or 7d",
         running="Jobs that may run at the same time",
@@ -157,7 +159,7 @@ class QuotaAdmin(app_commands.Group):
     @app_commands.command(
         name="history", description="Show images used, granted and refunded, and rule changes"
     )
-    @app_commands.describe(member="The member", role="Or a role; leave both empty for all changes")
+    @_SUBJECT_OPTIONS
     async def history(
         self,
         interaction: Interaction,
