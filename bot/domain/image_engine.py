@@ -17,7 +17,6 @@ SKETCH: Final = "sketch"
 SCRIPT_MIN_PIXELS: Final = 256 * 256
 """Minimum width × height: the script's watermark fails on anything smaller, at the very end."""
 
-SCRIPT_GUIDANCE: Final = 9.0
 
 _TIMESTEPS = 1000
 

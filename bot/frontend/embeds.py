@@ -102,7 +102,6 @@ MAX_NOTICE: Final = 400
 SOON_S: Final = 15.0
 """What is nearer than this is "at any moment": a moment would be over before anyone reads it."""
 
-GRID_FILE: Final = "grid"
 PREVIEW_FILE: Final = "preview.webp"
 
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any, Final
+from typing import Any
 
 import discord
 
@@ -28,8 +28,6 @@ from bot.frontend.permissions import actor_of
 from bot.frontend.responses import SUBMITTED, send_error
 from bot.services.delivery import InteractionRef
 from bot.services.queue import SubmitResult, response_time_left, waits_limited
-
-TOKEN_SECONDS: Final = 15 * 60
 
 
 @dataclass(frozen=True, slots=True)

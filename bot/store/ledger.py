@@ -287,11 +287,6 @@ def usage(
     return usage_query(guild_id, user_id, since).run(connection)
 
 
-def find_inconsistencies(connection: sqlite3.Connection) -> tuple[str, ...]:
-    """Return the contradictions between jobs and ledger, as sentences; empty if there are none."""
-    return inconsistencies().run(connection)
-
-
 class LedgerRepository:
     """Read the ledger as of the last commit; decisions call ``usage`` in their transaction."""
 

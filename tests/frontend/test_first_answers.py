@@ -30,7 +30,7 @@ from bot.store.ledger import LedgerRepository
 from tests.frontend.application import Bot, running
 from tests.frontend.harness import Harness, open_harness, turns
 from tests.playground.clock import Clock
-from tests.store.accounts import Gate
+from tests.store.accounts import Gate, hold_reader
 
 CALLBACK = r"/callback$"
 MANY = 50
@@ -209,7 +209,7 @@ async def test_an_accepted_request_is_answered_in_time_however_the_store_hangs_a
 
         def hang() -> None:
             """What a job is announced by: it was accepted, and nothing read after it yet."""
-            hanging.append(asyncio.ensure_future(harness.database._reader._execute(gate.wait)))
+            hanging.append(hold_reader(harness.database, gate))
             wake()
 
         def break_it() -> None:

@@ -28,7 +28,7 @@ from bot.store.moderation import MemberBlock
 from bot.store.wait_limits import waits_limited
 from tests.services.fakes import GUILD, NOW, GatedBackend
 from tests.services.harness import a_member, a_request, an_interaction, open_harness
-from tests.store.accounts import Gate
+from tests.store.accounts import Gate, hold_reader
 
 
 async def test_an_accepted_request_is_in_the_database_with_its_reservation(tmp_path: Path) -> None:
@@ -225,7 +225,7 @@ async def test_who_has_no_time_to_wait_does_not_wait_for_positions(tmp_path: Pat
     gate = Gate()
     async with open_harness(tmp_path, dispatching=False) as harness:
         job = await harness.submit()
-        stuck = asyncio.create_task(harness.database._reader._execute(gate.wait))
+        stuck = hold_reader(harness.database, gate)
         await gate.reached()
         patient = asyncio.create_task(harness.queue.positions())
         with waits_limited(0.01), pytest.raises(StoreUnavailable):

@@ -43,6 +43,11 @@ class Gate:
         self._opened.set()
 
 
+def hold_reader(database: Database, gate: Gate) -> asyncio.Task[None]:
+    """Keep whoever reads waiting until the gate is opened, like a disk that hangs."""
+    return asyncio.create_task(database._reader._execute(gate.wait))  # type: ignore[no-untyped-call]
+
+
 @asynccontextmanager
 async def half_done(database: Database, sql: str) -> AsyncIterator[None]:
     """Hold a transaction open that has run ``sql``; it commits when the block ends."""

@@ -169,7 +169,7 @@ def test_the_check_finds_every_way_in_which_images_do_not_add_up(
     jobs.insert(connection, a_job("free"), interaction=None, mac_key=KEY)
     lost = in_state(a_job("lost"), JobState.CANCELLED)
     jobs.insert(connection, lost, interaction=None, mac_key=KEY)
-    assert ledger.find_inconsistencies(connection) == (
+    assert ledger.inconsistencies().run(connection) == (
         "job early (queued) is closed too early by a refund",
         "job free (queued) has no reservation",
         "job leaked (failed) still holds its reservation",

@@ -21,7 +21,7 @@ from bot.store import wait_limits
 from bot.store.database import Database, Query
 from bot.store.sqlite_errors import passing_cause
 from bot.store.wait_limits import waits_limited
-from tests.store.accounts import Gate, add, balance
+from tests.store.accounts import Gate, add, balance, hold_reader
 from tests.store.builders import fixed_now
 from tests.store.outages import HELD, IO, OUTAGES, FullDisk, Outage, connection_of, small_disk
 
@@ -255,7 +255,7 @@ async def test_a_deadline_behind_a_writer_that_hangs_is_kept(place: Place) -> No
 
 async def test_a_deadline_of_a_read_from_a_disk_that_hangs_is_kept(place: Place) -> None:
     gate = Gate()
-    stuck = asyncio.create_task(place.database._reader._execute(gate.wait))
+    stuck = hold_reader(place.database, gate)
     await gate.reached()
     with waits_limited(0.01), pytest.raises(StoreUnavailable, match="does not answer"):
         await place.database.read(NAMES)

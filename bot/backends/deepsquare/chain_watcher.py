@@ -69,7 +69,6 @@ class ChainWatcher:
         self._next_block: int | None = None
         self._saved_block = 0
         self._task: asyncio.Task[None] | None = None
-        self.polls = 0
         self.unavailable_since: datetime | None = None
         """Since when the chain is unavailable; None while it answers."""
 
@@ -152,7 +151,6 @@ class ChainWatcher:
         for number in news:
             for subscription in self._subscriptions.get(number, ()):
                 subscription.wake()
-        self.polls += 1
         self._save_position(head)
 
     def _stale_jobs(self, news: set[int]) -> list[int]:

@@ -24,7 +24,6 @@ TERMINAL_STATES = frozenset(
     {"COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "DEADLINE", "NODE_FAIL", "BOOT_FAIL"}
     | {"OUT_OF_MEMORY", "PREEMPTED"}
 )
-REVOKED_STATES = frozenset({"REVOKED"})
 """In a federation: another cluster took the job and runs it there."""
 
 # Flags that later versions list beside the state and that win, most significant first. A job that

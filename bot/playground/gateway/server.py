@@ -98,14 +98,13 @@ class _Connection:
 
 
 class Gateway:
-    """Serve the gateway of one world. ``identifies``, ``resumes``, ``heartbeats`` are counters."""
+    """Serve the gateway of one world. ``identifies`` and ``resumes`` are counters."""
 
     def __init__(self, world: World) -> None:
         self.world = world
         self.sessions: dict[str, Session] = {}
         self.identifies = 0
         self.resumes = 0
-        self.heartbeats = 0
         self._connections: set[_Connection] = set()
         self._last_interaction: Json | None = None
         self._events_to_drop = 0
@@ -229,7 +228,6 @@ class Gateway:
             return
         match op:
             case 1:
-                self.heartbeats += 1
                 connection.send({"op": ACK})
             case 2:
                 self._identify(connection, data)
