@@ -98,7 +98,7 @@ class Backoff:
     def next(self, at_least: float = 0.0) -> float:
         """Return the seconds to wait now: the next delay, or ``at_least`` if that is longer.
 
-        ``at_least`` is what the other side asks for, as with Retry-After. Who comes back earlier
+        ``at_least`` is what the other side asks for, as with Retry-After. Who tries again earlier
         may be banned for longer, so it is cut only at an hour.
         """
         delay = delay_after(self._delays, self.attempts)

@@ -23,6 +23,7 @@ from bot.domain.job import Job
 from bot.domain.text import format_credits
 from bot.domain.workflow.document import Workflow
 from bot.services.supervision import keep_running
+from bot.store import job_queries
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.job_queries import JobCost
@@ -91,7 +92,7 @@ class BudgetService:
             return ""
 
         def reserve(link: sqlite3.Connection) -> str:
-            if job_table.credits_of(link, job.id).price is not None:
+            if job_queries.job_cost(job.id).run(link).price is not None:
                 return ""  # reserved before a crash
             return self._reserve_up_to(link, job, credits)
 
@@ -104,7 +105,7 @@ class BudgetService:
         """
 
         def extend(link: sqlite3.Connection) -> bool:
-            price = job_table.credits_of(link, job.id).price
+            price = job_queries.job_cost(job.id).run(link).price
             if price is not None and total <= price:
                 return True
             return not self._reserve_up_to(link, job, total)
@@ -114,12 +115,12 @@ class BudgetService:
     def _reserve_up_to(self, link: sqlite3.Connection, job: Job, credits: Decimal) -> str:
         """Reserve ``credits`` in all for the job. Return "", or why not, for the member."""
         day = self._now().replace(hour=0, minute=0, second=0, microsecond=0)
-        more = credits - (job_table.credits_of(link, job.id).price or Decimal())
+        more = credits - (job_queries.job_cost(job.id).run(link).price or Decimal())
         for limit, guild_id, owner in (
             (self._limits.total, None, "the bot's"),
             (self._limits.per_server, job.request.place.guild_id, "this server's"),
         ):
-            spent = job_table.spent(link, guild_id, day)
+            spent = job_queries.credits_spent(guild_id, day).run(link)
             if limit is not None and spent + more > limit:
                 log.error(
                     "%s limit of %s credits a day is reached: %s are spent or reserved, "
@@ -189,7 +190,7 @@ class BudgetService:
         """Save the cost of a job that has a price."""
 
         def write(link: sqlite3.Connection) -> None:
-            if job_table.credits_of(link, job.id).price is not None:
+            if job_queries.job_cost(job.id).run(link).price is not None:
                 job_table.set_credits(link, job.id, cost=cost, refund=refund)
 
         await self._database.write(write)

@@ -22,8 +22,8 @@ from bot.domain.events import (
     RowStarted,
 )
 from bot.domain.job import Job, apply_event, charged_images
+from bot.store import job_queries, ledger
 from bot.store import jobs as job_table
-from bot.store import ledger
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 
@@ -117,7 +117,7 @@ def apply_event_in(
 
     Raises BotError if there is no such job, IllegalTransition.
     """
-    stored = job_table.by_id(connection, job_id)
+    stored = job_queries.job_by_id(job_id).run(connection)
     if stored is None:
         raise BotError(f"there is no job {job_id}")
     changed = apply_event(stored, event, at)

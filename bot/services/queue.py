@@ -96,8 +96,8 @@ def load_quota_status(
     """Return a member's quota status; ``default`` holds where no moderator has set a rule."""
     rules = guilds.rules(link, guild_id)
     quota = quotas.effective_quota(default, rules, member.role_ids, member.id)
-    used = ledger.usage(link, guild_id, member.id, at - quota.window)
-    counts = job_table.counts(link, member.id)
+    used = ledger.usage(guild_id, member.id, at - quota.window).run(link)
+    counts = job_queries.counts(member.id).run(link)
     return QuotaStatus(quota, used, at, counts.waiting, counts.in_flight)
 
 
@@ -116,7 +116,7 @@ def check_not_blocked(link: sqlite3.Connection, request: Request, at: datetime) 
 
 def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, waiting: int) -> None:
     """Raise QueueFull if the member has too many waiting jobs, or ``waiting`` wait in all."""
-    counts = job_table.counts(link, member.id)
+    counts = job_queries.counts(member.id).run(link)
     if counts.waiting >= quota.waiting:
         count = f"{quota.waiting} request{'s' if quota.waiting != 1 else ''}"
         raise QueueFull(
@@ -245,7 +245,7 @@ class JobQueue:
 
         def accept(link: sqlite3.Connection) -> SubmitResult:
             if interaction is not None:
-                known = job_table.by_interaction(link, interaction.id)
+                known = job_queries.job_by_interaction(interaction.id).run(link)
                 if known is not None:
                     place = known.request.place
                     return SubmitResult(

@@ -113,36 +113,6 @@ def save(connection: sqlite3.Connection, job: Job, *, expected: JobState, at: da
     return cursor.rowcount == 1
 
 
-def by_id(connection: sqlite3.Connection, job_id: str) -> Job | None:
-    """Return the job as seen by the transaction."""
-    return job_queries.job_by_id(job_id).run(connection)
-
-
-def by_interaction(connection: sqlite3.Connection, interaction_id: int) -> Job | None:
-    """Return the job that this interaction made when Discord sent it before."""
-    return job_queries.job_by_interaction(interaction_id).run(connection)
-
-
-def waiting(connection: sqlite3.Connection) -> tuple[QueuedJob, ...]:
-    """Return the queued jobs as seen by the transaction, oldest first."""
-    return job_queries.waiting().run(connection)
-
-
-def counts(connection: sqlite3.Connection, author_id: int) -> QueueCounts:
-    """Return how many jobs are queued and active, of one member and in total."""
-    return job_queries.counts(author_id).run(connection)
-
-
-def spent(connection: sqlite3.Connection, guild_id: int | None, since: datetime) -> Decimal:
-    """Return the credits spent or reserved since ``since`` by a server, or by all."""
-    return job_queries.credits_spent(guild_id, since).run(connection)
-
-
-def credits_of(connection: sqlite3.Connection, job_id: str) -> JobCost:
-    """Return a job's maximum price, cost and refund, as far as known."""
-    return job_queries.job_cost(job_id).run(connection)
-
-
 def set_credits(
     connection: sqlite3.Connection,
     job_id: str,

@@ -51,8 +51,11 @@ class MemberTotals:
     granted: int
 
 
-def usage_query(guild_id: int, user_id: int, since: datetime) -> Query[QuotaUsage]:
-    """Select a member's charges since ``since`` and the grants that had not expired by then."""
+def usage(guild_id: int, user_id: int, since: datetime) -> Query[QuotaUsage]:
+    """Select a member's charges since ``since`` and the grants that had not expired by then.
+
+    A charge counts from its reservation, whenever it was settled.
+    """
     moment = to_timestamp(since)
     return Query(_USAGE, (guild_id, user_id, moment, moment), _shape_usage)
 
@@ -277,25 +280,15 @@ def reset(
     )
 
 
-def usage(
-    connection: sqlite3.Connection, guild_id: int, user_id: int, since: datetime
-) -> QuotaUsage:
-    """Return a member's charges since ``since`` and the grants that had not expired by then.
-
-    A charge counts from its reservation, whenever it was settled.
-    """
-    return usage_query(guild_id, user_id, since).run(connection)
-
-
 class LedgerRepository:
-    """Read the ledger as of the last commit; decisions call ``usage`` in their transaction."""
+    """Read the ledger as of the last commit; decisions run ``usage`` in their transaction."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
     async def usage(self, guild_id: int, user_id: int, since: datetime) -> QuotaUsage:
         """Return a member's charges since ``since`` and the grants not expired by then."""
-        return await self._database.read(usage_query(guild_id, user_id, since))
+        return await self._database.read(usage(guild_id, user_id, since))
 
     async def history(
         self, guild_id: int, user_id: int, limit: int = 25, before: int | None = None

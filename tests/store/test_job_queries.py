@@ -28,7 +28,7 @@ async def test_the_line_holds_queued_jobs_from_the_oldest_on(database: Database)
         QueuedJob("a", 7, young.created_at, 12, work=12 * 25 * 1024 * 768),
     )
     assert await JobRepository(database).waiting() == line
-    assert await database.write(jobs.waiting) == line
+    assert await database.write(job_queries.waiting().run) == line
 
 
 async def test_jobs_in_flight_are_those_between_their_turn_and_their_end(
@@ -57,7 +57,7 @@ async def test_counts_are_of_one_member_and_of_all(database: Database) -> None:
     await keep(database, [in_state(a_job("away", user=8), JobState.DELIVERING)])
     expected = QueueCounts(waiting=3, in_flight=1, waiting_of_all=4, in_flight_of_all=2)
     assert await JobRepository(database).counts(7) == expected
-    assert await database.write(lambda connection: jobs.counts(connection, 7)) == expected
+    assert await database.write(job_queries.counts(7).run) == expected
     assert await JobRepository(database).counts(99) == QueueCounts(0, 0, 4, 2)
 
 

@@ -12,7 +12,7 @@ from bot.domain.events import (
 )
 from bot.domain.job import Job, JobState, apply_event
 from bot.domain.request import Author
-from bot.store import jobs
+from bot.store import job_queries, jobs
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from tests.store.builders import KEY, NOW, a_job, in_state
@@ -48,7 +48,7 @@ def test_the_token_of_an_interaction_is_not_shown() -> None:
 async def test_one_press_makes_one_job_however_often_it_is_delivered(database: Database) -> None:
     def accept(connection: sqlite3.Connection, job_id: str) -> Job | None:
         inserted = jobs.insert(connection, a_job(job_id), interaction=press(41), mac_key=KEY)
-        return None if inserted else jobs.by_interaction(connection, 41)
+        return None if inserted else job_queries.job_by_interaction(41).run(connection)
 
     first = await database.write(lambda connection: accept(connection, "first"))
     again = await database.write(lambda connection: accept(connection, "again"))
@@ -117,7 +117,7 @@ async def test_credits_count_as_promised_until_the_cost_is_known(database: Datab
     assert await stored.spent(1, NOW) == Decimal("0.25")
     assert await stored.spent(None, NOW) == Decimal("6.25")
     assert await stored.spent(3, NOW) == 0
-    assert await database.write(lambda connection: jobs.spent(connection, 2, NOW)) == 6
+    assert await database.write(job_queries.credits_spent(2, NOW).run) == 6
 
 
 async def test_erasing_forgets_words_pictures_and_tokens_but_not_the_count(

@@ -61,7 +61,7 @@ def give(
 
 
 def used(connection: sqlite3.Connection, user: int = 7, guild: int = 1) -> QuotaUsage:
-    return ledger.usage(connection, guild, user, LONG_AGO)
+    return ledger.usage(guild, user, LONG_AGO).run(connection)
 
 
 def test_a_reservation_counts_from_acceptance(connection: sqlite3.Connection) -> None:
@@ -124,7 +124,7 @@ def test_what_is_older_than_the_window_is_left_out(connection: sqlite3.Connectio
     give(connection, 5, NOW)
     give(connection, 6, NOW + DAY)
     give(connection, 7)
-    usage = ledger.usage(connection, 1, 7, NOW)
+    usage = ledger.usage(1, 7, NOW).run(connection)
     assert usage.charges == (QuotaCharge(NOW, 2), QuotaCharge(NOW + timedelta(minutes=1), 3))
     assert set(usage.grants) == {QuotaGrant(6, NOW + DAY), QuotaGrant(7, None)}
 

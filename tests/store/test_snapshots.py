@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from bot.domain.errors import ConfigError
 from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import Job
+from bot.store import job_queries
 from bot.store import jobs as job_store
 from bot.store.serialization import dump_job, dump_request, load_job, to_timestamp
 from tests.store.builders import KEY, a_job, jobs, memory_database
@@ -19,7 +20,7 @@ from tests.store.builders import KEY, a_job, jobs, memory_database
 def test_any_job_comes_back_from_the_database_as_it_was(job: Job) -> None:
     connection = memory_database()
     assert job_store.insert(connection, job, interaction=None, mac_key=KEY)
-    assert job_store.by_id(connection, job.id) == job
+    assert job_queries.job_by_id(job.id).run(connection) == job
     connection.close()
 
 
