@@ -27,10 +27,6 @@ from tests.cli.terminal import CommandLine
 from tests.playground.clock import Clock
 from tests.unit.store.builders import KEY, a_job, fixed_now
 
-pytestmark = pytest.mark.timing(
-    "runs the bot as a process, which a busy machine starts and stops late"
-)
-
 AT = datetime(2026, 11, 23, 13, tzinfo=UTC)
 
 

@@ -28,10 +28,6 @@ from tests.deepsquare.testnet.transfer import TransferFault, TransferServer
 from tests.unit.services.fakes import NOW, RecordedSleeps
 from tests.unit.services.harness import a_request
 
-pytestmark = pytest.mark.timing(
-    "watches a real EVM node and its services, which a busy machine makes late"
-)
-
 REQUEST = a_request(rows=1)
 
 

@@ -302,7 +302,7 @@ def scheduled(
     return starts
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.data())
 def test_each_job_starts_when_the_forecast_says(data: st.DataObject) -> None:
     users = st.integers(1, 4)
