@@ -114,7 +114,7 @@ def test_a_flag_without_a_value_is_refused_with_an_example(name: str, after: str
     assert refusal.value.field == f"--{name}"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(st.text().map(normalize_text))
 def test_prose_without_flags_is_given_back_unchanged(text: str) -> None:
     prose = " ".join(word for word in text.split() if not is_flag(word))

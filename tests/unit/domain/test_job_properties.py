@@ -50,7 +50,7 @@ from tests.unit.domain.job_factories import (
     artifact,
 )
 
-pure = settings(max_examples=200, deadline=None)
+pure = settings(max_examples=150, deadline=None)
 
 rows = st.integers(0, 3)
 job_events: st.SearchStrategy[JobEvent] = st.one_of(

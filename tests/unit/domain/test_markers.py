@@ -223,7 +223,7 @@ def mutated(draw: st.DrawFn) -> tuple[bytes, bytes]:
     return line, bytes(changed)
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(mutated())
 def test_a_changed_marker_changes_nothing(case: tuple[bytes, bytes]) -> None:
     line, changed = case

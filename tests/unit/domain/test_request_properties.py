@@ -65,7 +65,7 @@ def requests(draw: st.DrawFn) -> tuple[RequestLimits, Request]:
     return limits, parse(f"x {draw(WORDS)}", options, limits=limits, seed=seed)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(requests(), st.integers())
 def test_what_is_shown_parses_to_the_same_request(
     made: tuple[RequestLimits, Request], seed: int
@@ -103,7 +103,7 @@ def outcome(text: str, seed: int) -> Request | InvalidRequest:
         return refused
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.lists(st.one_of(st.sampled_from((*FLAGS, *VALUES)), PROSE), max_size=8), st.integers())
 def test_any_text_becomes_a_request_in_bounds_or_a_plain_refusal(
     words: list[str], seed: int

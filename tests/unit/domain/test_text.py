@@ -65,7 +65,7 @@ def test_letters_are_composed_even_when_something_unseen_parted_them() -> None:
     assert normalize_text("e\u200b\u0301") == "é"
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.text())
 def test_clean_text_is_one_tidy_line_and_stays_so(text: str) -> None:
     cleaned = normalize_text(text)
@@ -75,7 +75,7 @@ def test_clean_text_is_one_tidy_line_and_stays_so(text: str) -> None:
     assert not any(unicodedata.category(char) in {"Cc", "Cs", "Zl", "Zp"} for char in cleaned)
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.text(st.sampled_from("🏴a \u200b\u200d\ufe0f\u0301e\U000e0067\U000e007f\u2028\xa0")))
 def test_cleaning_twice_is_cleaning_once_for_the_most_awkward_characters(text: str) -> None:
     assert normalize_text(normalize_text(text)) == normalize_text(text)
@@ -132,7 +132,7 @@ def test_scripts_that_pile_marks_are_left_alone(text: str) -> None:
     assert bound_marks(composed) == composed
 
 
-@settings(deadline=None, max_examples=400)
+@settings(deadline=None, max_examples=150)
 @given(
     st.text(st.sampled_from(f"ae ü\u0344\u0327\u1100\u1161\u0f73\U0001d15f{ZALGO}"), max_size=80)
 )

@@ -176,13 +176,13 @@ def test_every_single_character_is_folded_for_good() -> None:
     assert [char for char in characters if fold_text(fold_text(char)) != fold_text(char)] == []
 
 
-@settings(deadline=None, max_examples=300)
+@settings(deadline=None, max_examples=150)
 @given(st.one_of(st.text(), st.text(st.sampled_from(AWKWARD))))
 def test_folding_twice_is_folding_once(text: str) -> None:
     assert fold_text(fold_text(text)) == fold_text(text)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(
     text=st.sampled_from(["a new york ass", "Ａ55", "裸体", "ﬁ s!n ÅNGSTRÖM", "n3w, y0rk", "ガン"]),
     unseen=st.lists(st.tuples(st.integers(0, 20), st.sampled_from(UNSEEN)), max_size=12),
@@ -199,7 +199,7 @@ def test_unseen_characters_never_help_to_evade(text: str, unseen: list[tuple[int
     assert fold_text(hidden.excerpt) == fold_text(plain.excerpt)
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(st.text(max_size=20), st.text(max_size=20), st.booleans())
 def test_a_word_between_spaces_is_found_whatever_stands_around_it(
     before: str, after: str, whole_word: bool
@@ -209,7 +209,7 @@ def test_a_word_between_spaces_is_found_whatever_stands_around_it(
     assert fold_text(match.excerpt) == "wizard"
 
 
-@settings(deadline=None, max_examples=200)
+@settings(deadline=None, max_examples=150)
 @given(st.data())
 def test_look_alikes_and_stand_ins_never_help_to_evade(data: st.DataObject) -> None:
     word = "wizards among us"
