@@ -29,7 +29,7 @@ from bot.txt2img.models import UnusableModel, is_lora, read_model
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT
 from tests.deepsquare.testnet.service import Service
-from tests.domain.job_factories import after
+from tests.unit.domain.job_factories import after
 
 DEEP = 100_000
 TEXTS = {

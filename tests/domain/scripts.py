@@ -1,4 +1,4 @@
-"""Jobs of a few steps, and what is left when bash has run their script."""
+"""What is left when bash has run the script of a job."""
 
 from __future__ import annotations
 
@@ -9,12 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from bot.domain.workflow.bash import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
-from bot.domain.workflow.document import Workflow
-
-RESOURCES = {"tasks": 2, "cpusPerTask": 3, "memPerCpu": 100, "gpus": 1}
-IMAGE = "library/stable-diffusion:latest"
-STAND_INS = ContainerStubs({"library/stable-diffusion": {"STOOD_IN": "yes it is"}})
+from bot.domain.workflow.bash import to_bash
+from tests.unit.domain.workflows import site, workflow
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,20 +22,6 @@ class Outcome:
     result: str | None
     errors: str
     scratch: bool
-
-
-def workflow(*steps: Mapping[str, Any], **rest: object) -> Workflow:
-    return Workflow.from_dict({"resources": RESOURCES, "steps": list(steps), **rest})
-
-
-def command(text: str, **rest: object) -> dict[str, Any]:
-    return {"run": {"command": text, **rest}}
-
-
-def site(folder: Path, **rest: Any) -> ExecutionEnvironment:
-    given = {"launcher": ProcessLauncher(), "containers": STAND_INS, **rest}
-    storage, caches, result = (str(folder / name) for name in ("scratch", "caches", "result"))
-    return ExecutionEnvironment(storage=storage, caches=caches, result=result, **given)
 
 
 def run(folder: Path, *steps: Mapping[str, Any], **rest: object) -> Outcome:

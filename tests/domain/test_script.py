@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 
 from bot.domain.workflow.bash import ProcessLauncher, to_bash
-from tests.domain.scripts import IMAGE, Outcome, command, run, run_script, said, site, workflow
+from tests.domain.scripts import Outcome, run, run_script, said
+from tests.unit.domain.workflows import IMAGE, command, site, workflow
 
 # One command, its environment, and the end.
 

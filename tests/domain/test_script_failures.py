@@ -11,7 +11,8 @@ from typing import Any
 
 import pytest
 
-from tests.domain.scripts import command, run, said
+from tests.domain.scripts import run, said
+from tests.unit.domain.workflows import command
 
 # Background steps.
 

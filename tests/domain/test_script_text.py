@@ -17,7 +17,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from bot.domain.workflow.bash import to_bash
-from tests.domain.scripts import IMAGE, command, run, said, site, workflow
+from tests.domain.scripts import run, said
+from tests.unit.domain.workflows import IMAGE, command, site, workflow
 
 # Hostile text.
 

@@ -30,7 +30,7 @@ from bot.store.ledger import LedgerRepository
 from tests.frontend.application import Bot, running
 from tests.frontend.harness import Harness, open_harness, turns
 from tests.playground.clock import Clock
-from tests.store.accounts import Gate, hold_reader
+from tests.unit.store.accounts import Gate, hold_reader
 
 CALLBACK = r"/callback$"
 MANY = 50

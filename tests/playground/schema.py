@@ -13,10 +13,11 @@ import copy
 import functools
 import json
 import re
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from jsonschema import Draft202012Validator
+from jsonschema import Draft202012Validator, ValidationError, validators
 
 SUBSET = Path(__file__).parents[1] / "data" / "discord_openapi_subset.json"
 ID_IN_REQUESTS = {
@@ -25,6 +26,23 @@ ID_IN_REQUESTS = {
         {"type": "integer", "minimum": 0},
     ]
 }
+
+
+def _one_of(
+    validator: Any, branches: list[Any], value: object, schema: dict[str, Any]
+) -> Iterator[ValidationError]:
+    """Yield what the library's ``oneOf`` yields, but collect reasons only where there is an error.
+
+    The library collects every error of every branch before the one that fits, at each level of
+    nested components: two thirds of the time of a test that posts a card.
+    """
+    if sum(validator.evolve(schema=branch).is_valid(value) for branch in branches) != 1:
+        yield from Draft202012Validator.VALIDATORS["oneOf"](validator, branches, value, schema)
+
+
+Validator: Any = validators.extend(  # type: ignore[no-untyped-call]
+    Draft202012Validator, {"oneOf": _one_of}
+)
 
 
 @functools.cache
@@ -70,13 +88,21 @@ def find_operation(method: str, path: str) -> dict[str, Any]:
 
 def validate(schema: dict[str, Any], value: object, what: str, *, requests: bool = False) -> None:
     """Fail with the deepest violation of a schema."""
-    whole = {**schema, "components": {"schemas": _schemas(requests=requests)}}
-    errors = [
-        inner
-        for error in Draft202012Validator(whole).iter_errors(value)
-        for inner in (_deepest(error),)
-    ]
-    assert not errors, f"{what}: {errors[0].json_path}: {errors[0].message[:400]}"
+    if _is_valid(json.dumps(schema), json.dumps(value), requests=requests):
+        return
+    errors = [_deepest(error) for error in _validator(schema, requests=requests).iter_errors(value)]
+    raise AssertionError(f"{what}: {errors[0].json_path}: {errors[0].message[:400]}")
+
+
+def _validator(schema: dict[str, Any], *, requests: bool) -> Any:
+    return Validator({**schema, "components": {"schemas": _schemas(requests=requests)}})
+
+
+@functools.lru_cache(maxsize=10_000)
+def _is_valid(schema: str, value: str, *, requests: bool) -> bool:
+    """Both are JSON: every bot that signs in registers the same commands."""
+    valid: bool = _validator(json.loads(schema), requests=requests).is_valid(json.loads(value))
+    return valid
 
 
 def _deepest(error: Any) -> Any:

@@ -7,12 +7,14 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from jsonschema import Draft202012Validator
 
 from bot.playground.rest.app import ROUTES
 from bot.playground.serializers import message_payload
 from bot.playground.state.world import World
 from tests.playground.schema import (
     SUBSET,
+    Validator,
     assert_valid_request,
     assert_valid_response,
     document,
@@ -42,6 +44,40 @@ def test_every_call_of_the_playground_is_in_the_document() -> None:
 def test_a_request_discord_would_not_know_fails(body: Any) -> None:
     with pytest.raises(AssertionError):
         assert_valid_request("POST", MESSAGES, body)
+
+
+def test_the_quick_validator_says_what_the_librarys_own_says() -> None:
+    text = {"type": 10, "content": "x"}
+    button = {"type": 2, "style": 1, "custom_id": "x"}
+    parts: list[Any] = [text, button, {**text, "content": ""}, {**button, "style": 99}, {}, None]
+    bodies = [
+        {"components": [{"type": kind, "components": [part, text]}]}
+        for kind in (1, 17, 99)
+        for part in parts
+    ]
+    schema = find_operation("POST", MESSAGES)["body"]
+    whole = {**schema, "components": document()["components"]}
+    found = []
+    for body in bodies:
+        quick, own = (
+            [(error.json_path, error.message, len(error.context)) for error in each]
+            for each in (
+                Validator(whole).iter_errors(body),
+                Draft202012Validator(whole).iter_errors(body),
+            )
+        )
+        assert quick == own
+        found.append(bool(own))
+    assert {True, False} == set(found)
+
+
+def test_a_wrong_body_is_refused_each_time() -> None:
+    for body in ({"content": 1}, {"content": "1"}, {"content": 1}):
+        if body["content"] == "1":
+            assert_valid_request("POST", MESSAGES, body)
+            continue
+        with pytest.raises(AssertionError, match="content"):
+            assert_valid_request("POST", MESSAGES, body)
 
 
 def test_ids_may_be_numbers_in_requests_but_not_in_replies(world: World) -> None:

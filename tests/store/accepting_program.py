@@ -18,7 +18,7 @@ from bot.domain.events import Cancelled, Scheduled
 from bot.domain.job import Job, apply_event, job_id, new_job
 from bot.store import jobs, ledger
 from bot.store.database import Database
-from tests.store.builders import KEY, a_request
+from tests.unit.store.builders import KEY, a_request
 
 
 def now() -> datetime:

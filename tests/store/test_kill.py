@@ -10,7 +10,7 @@ from bot.domain.job import JobState
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
-from tests.store.builders import fixed_now
+from tests.unit.store.builders import fixed_now
 
 pytestmark = pytest.mark.timing("watches another process that holds the database or is killed")
 

@@ -21,9 +21,9 @@ from bot.store import wait_limits
 from bot.store.database import Database, Query
 from bot.store.sqlite_errors import passing_cause
 from bot.store.wait_limits import waits_limited
-from tests.store.accounts import Gate, add, balance, hold_reader
-from tests.store.builders import fixed_now
 from tests.store.outages import HELD, IO, OUTAGES, FullDisk, Outage, connection_of, small_disk
+from tests.unit.store.accounts import Gate, add, balance, hold_reader
+from tests.unit.store.builders import fixed_now
 
 pytestmark = pytest.mark.timing("watches another process that holds the database or is killed")
 

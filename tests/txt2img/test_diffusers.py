@@ -14,7 +14,7 @@ import pytest
 from PIL import Image
 
 from bot.txt2img.engines.diffusers_engine import image_seed
-from tests.txt2img.conftest import Paint
+from tests.unit.txt2img.conftest import Paint
 
 Painted = Callable[..., tuple[list[bytes], str]]
 

@@ -1,11 +1,14 @@
-"""Test the real processes: ``python -m bot.txt2img`` and ``python -m bot.txt2img.upscale``."""
+"""Test the real processes: ``python -m bot.txt2img``, and its ``upscale`` and ``describe``."""
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
 from pathlib import Path
+
+from tests.unit.txt2img.test_models import CLASSES, model
 
 ROOT = Path(__file__).parents[2]
 
@@ -46,3 +49,13 @@ def test_a_prompt_and_a_path_of_bytes_that_are_no_text_do_no_harm(tmp_path: Path
     done = run("bot.txt2img", b"--prompt=\xff\xfe", *size, b"--outdir=" + folder)
     assert done.returncode == 0, done.stderr
     assert os.listdir(folder + b"/samples") == [b"00000.png"]
+
+
+def test_the_description_is_one_line_of_json(tmp_path: Path) -> None:
+    folder = model(tmp_path / "sdxl-turbo", CLASSES["sdxl"])
+    done = run("bot.txt2img.describe", PAINTER_ENGINE="diffusers", PAINTER_MODEL=str(folder))
+    assert done.returncode == 0, done.stderr
+    found = json.loads(done.stdout)
+    assert [found[key] for key in ("engine", "model", "family", "guidance", "negative")] == [
+        *("diffusers", "sdxl-turbo", "turbo", 0.0, False)
+    ]
