@@ -19,14 +19,15 @@ import discord
 from bot.concurrency import Backoff
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
-from bot.frontend.component_checks import has_component, job_ids_on
-from bot.frontend.components import ComponentAction, custom_id
-from bot.frontend.context import BotContext, ContextClient
-from bot.frontend.embeds import QueueInfo, job_message
+from bot.frontend.context import BotContext, ContextClient, get_client
+from bot.frontend.custom_ids import ComponentAction, custom_id, has_component, job_ids_on
+from bot.frontend.discord_errors import Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import short_id
-from bot.frontend.messages import NO_MENTIONS, MessageContent, to_embed, to_view
-from bot.frontend.response_outcomes import Attempt, Outcome, attempt, retry_unknown
+from bot.frontend.message_content import MessageContent
+from bot.frontend.messages import NO_MENTIONS, to_embed, to_view
+from bot.frontend.status_embeds import QueueInfo, job_message
 from bot.services.delivery import InteractionRef, StatusMessage
+from bot.services.queue import SubmitResult
 
 log = logging.getLogger(__name__)
 
@@ -44,19 +45,24 @@ class OutcomeUnknownError(Exception):
 
 
 async def answer_accepted(
-    interaction: discord.Interaction[Any], job: Job, *, left: int | None = None, note: str = ""
+    interaction: discord.Interaction[Any], accepted: SubmitResult, *, note: str = ""
 ) -> None:
     """Respond with the status message of an accepted job. Idempotent; never raises.
 
-    Returns when the message is known, or known to be impossible. ``left``: images left after this
-    job, if known. ``note`` is the text above the embed.
+    Returns when the message is known, or known to be impossible. ``note`` is the text above the
+    embed.
     """
-    client = interaction.client
-    assert isinstance(client, ContextClient), "only the bot's own client hears interactions"
+    client = get_client(interaction)
+    job = accepted.job
 
     async def answer() -> StatusMessage | None:
         try:
-            return await _respond_with_status(interaction, client, job, left, note)
+            if not accepted.created:
+                # A repeated event is answered only if the first one was not, as after a crash.
+                known = await client.context.messages.status_message(job.id)
+                if known is not None:
+                    return known
+            return await _respond_with_status(interaction, client, job, accepted.images_left, note)
         except Exception:
             # The job is accepted: whatever goes wrong here is said to the log alone.
             log.exception("the status message could not be sent", extra={"job": job.id})
@@ -175,7 +181,7 @@ async def _save_found(
 async def _notify_updater(context: BotContext, job_id: str) -> None:
     job = await context.queue.jobs.get(job_id)
     if job is not None and job.state is not JobState.DELIVERING:
-        context.status_tasks.on_found(job)
+        context.status_found(job)
 
 
 async def _fetch_original(

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.frontend.components import CustomId
+from bot.frontend.custom_ids import CustomId
 from bot.playground.server import Playground
 from bot.playground.state.models import MODAL_SUBMIT, Json, Message
 from tests.frontend.harness import Harness, open_harness

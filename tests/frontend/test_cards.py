@@ -16,24 +16,19 @@ from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import Job, JobState, Row, new_job
 from bot.domain.request import Author, ChannelRef, Request, SourceImage
 from bot.domain.text import utf16_length
-from bot.frontend import messages as limits
+from bot.frontend import message_content as limits
 from bot.frontend.commands.queue import format_own_requests
-from bot.frontend.components import (
-    ComponentAction,
-    CustomId,
+from bot.frontend.custom_ids import ComponentAction, CustomId
+from bot.frontend.message_content import ButtonSpec, MessageContent, SelectSpec
+from bot.frontend.result_embeds import (
     Link,
+    details_message,
     image_selects,
     public_links,
     result_components,
-)
-from bot.frontend.embeds import (
-    QueueInfo,
-    details_message,
-    job_message,
-    posted_elsewhere_message,
     result_message,
 )
-from bot.frontend.messages import ButtonSpec, MessageContent, SelectSpec
+from bot.frontend.status_embeds import QueueInfo, job_message, posted_elsewhere_message
 from bot.services.queue import QueuePosition
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)

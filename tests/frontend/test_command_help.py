@@ -8,10 +8,10 @@ import discord
 from discord import app_commands
 
 from bot.domain.text import utf16_length
-from bot.frontend.command_loader import load_commands, load_dynamic_items
+from bot.frontend.client import load_commands, load_dynamic_items
 from bot.frontend.commands import help as help_module
-from bot.frontend.messages import MAX_DESCRIPTION, MAX_FIELD_VALUE
-from bot.frontend.quota_embeds import bullet_list
+from bot.frontend.listing import bullet_list
+from bot.frontend.message_content import MAX_DESCRIPTION, MAX_FIELD_VALUE
 from bot.playground.server import Playground
 from bot.settings import Settings
 from tests.frontend.application import Bot, running, said

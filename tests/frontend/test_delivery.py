@@ -12,8 +12,8 @@ import pytest
 from bot.domain.errors import DeliveryError
 from bot.domain.job import Job
 from bot.domain.request import Author, ChannelRef
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
-from bot.frontend.messages import MessageNotFound
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.discord_errors import MessageNotFound
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.models import Message

@@ -15,8 +15,8 @@ import pytest
 
 from bot.domain.events import JobEvent
 from bot.domain.job import Job, JobState
-from bot.frontend.components import ComponentAction, CustomId
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.custom_ids import ComponentAction, CustomId
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
 from bot.playground.client.driver import Invocation
 from bot.playground.rest.faults import Faults, Gate
 from bot.playground.server import Playground

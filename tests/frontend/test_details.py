@@ -12,7 +12,7 @@ from bot.domain.events import Artifact
 from bot.domain.image_engine import UNKNOWN, EngineInfo, GenerationInfo
 from bot.domain.job import new_job
 from bot.domain.request import Author, ChannelRef, Request
-from bot.frontend.embeds import details_message
+from bot.frontend.result_embeds import details_message
 from bot.services.budget import JobCost
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)

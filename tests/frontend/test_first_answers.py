@@ -18,7 +18,7 @@ import pytest
 
 from bot.domain.job import Job, JobState
 from bot.frontend import first_response
-from bot.frontend.delivery import CHANNEL, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, INTERACTION
 from bot.frontend.formatting import short_id
 from bot.playground.client.driver import Invocation
 from bot.playground.rest.faults import Faults

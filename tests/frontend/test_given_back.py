@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.domain.text import normalize_text, utf16_length
 from bot.frontend.formatting import parse_code_block
-from bot.frontend.messages import MAX_DESCRIPTION
+from bot.frontend.message_content import MAX_DESCRIPTION
 from bot.frontend.refused_prompt import EDIT_ID, MAX_INPUT_LENGTH, build_prompt_messages
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.frontend.delivery import CHANNEL, DIRECT
+from bot.frontend.delivery_methods import CHANNEL, DIRECT
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.guild import Event

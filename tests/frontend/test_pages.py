@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.domain.quota import QuotaRule
 from bot.domain.text import utf16_length
 from bot.frontend.listing import Listing, Section, build_page, split_pages
-from bot.frontend.messages import MAX_DESCRIPTION, MAX_EMBED, MAX_FIELD_VALUE
+from bot.frontend.message_content import MAX_DESCRIPTION, MAX_EMBED, MAX_FIELD_VALUE
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.settings import Settings

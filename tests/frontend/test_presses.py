@@ -15,9 +15,9 @@ import pytest
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
 from bot.domain.request import ChannelRef
-from bot.frontend.component_checks import MESSAGE_NOT_FOUND, UNKNOWN_JOB, WRONG_MESSAGE
 from bot.frontend.component_handlers import OUTDATED_BUTTON, OUTDATED_MODAL
-from bot.frontend.components import ComponentAction
+from bot.frontend.custom_ids import ComponentAction
+from bot.frontend.job_lookup import MESSAGE_NOT_FOUND, UNKNOWN_JOB, WRONG_MESSAGE
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import COMPONENT, DEFER, MODAL_SUBMIT, REPLY, Json, Message

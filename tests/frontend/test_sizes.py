@@ -14,11 +14,12 @@ from PIL import Image
 
 from bot.backends.scripted import synthetic_image
 from bot.domain.errors import ArtifactMissing
-from bot.frontend.components import Link
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
-from bot.frontend.messages import TooLarge
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.discord_errors import TooLarge
 from bot.frontend.responses import INTERNAL_ERROR_MESSAGE
-from bot.frontend.upload_limits import MIB, SIZE_STEPS, SizeLimits, upload_within_limit
+from bot.frontend.result_embeds import Link
+from bot.frontend.result_files import upload_within_limit
+from bot.frontend.upload_limits import MIB, SIZE_STEPS, SizeLimits
 from bot.playground.rest.faults import FOREVER, Faults
 from bot.playground.server import Playground
 from bot.playground.state.models import Message

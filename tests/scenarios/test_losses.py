@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
 from bot.playground.client.driver import Invocation
 from bot.playground.state.models import Message
 from bot.playground.state.world import World

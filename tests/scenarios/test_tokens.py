@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.job import JobState
-from bot.frontend.delivery import CHANNEL, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, INTERACTION
 from tests.scenarios.conftest import Opener
 from tests.scenarios.harness import Harness
 from tests.scenarios.log_capture import Journal
