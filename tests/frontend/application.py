@@ -155,6 +155,10 @@ async def running(
                 await client.wait_until_ready()
                 yield Bot(playground, clock, client, engine, acknowledged, connection, others)
             finally:
+                # A component that was acknowledged may still be at work in the library's task.
+                names = ((task.get_name(), task) for task in asyncio.all_tasks())
+                if handling := [task for name, task in names if name.startswith("discord-ui-")]:
+                    await asyncio.wait(handling, timeout=2.0)
                 await transport.aclose()
                 await client.context.status_tasks.aclose()
                 tasks = [*others, connection]
