@@ -78,7 +78,7 @@ async def find_status_message(client: ContextClient, job: Job) -> StatusMessage 
 
 async def resume(client: ContextClient) -> None:
     """Start finding or posting every status message that a stop or crash left unknown."""
-    for job_id in await client.context.messages.cards_owed():
+    for job_id in await client.context.messages.status_messages_owed():
         client.context.status_tasks.start(job_id, partial(_find_or_post, client, job_id))
 
 
@@ -152,7 +152,7 @@ async def _find_or_post_once(
     """Find or post the status message. Raises OutcomeUnknownError."""
     context = client.context
     job = await context.queue.jobs.get(job_id)
-    if job is None or not await context.messages.card_owed(job_id):
+    if job is None or not await context.messages.status_message_owed(job_id):
         return await context.messages.status_message(job_id)
     interaction = await context.queue.jobs.interaction(job_id)
     if interaction is not None and interaction.expires_at > context.now():
@@ -267,7 +267,7 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
         job = await context.queue.jobs.get(job_id)
         assert job is not None, "jobs are kept"
         if job.state in (JobState.DELIVERING, JobState.FINISHED):
-            await context.messages.no_card(job_id, "the result was ready first")
+            await context.messages.no_status_message(job_id, "the result was ready first")
             return None
         position = await context.queue.position(job)
         embed = job_message(job, context.now(), QueueInfo(position, notice=context.notice()))
@@ -278,7 +278,7 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
                 await context.messages.save_status_message(job_id, place, answer=False)
                 break
         else:
-            await context.messages.no_card(job_id, "refused everywhere")
+            await context.messages.no_status_message(job_id, "refused everywhere")
             return None
     await _notify_updater(context, job_id)
     return await context.messages.status_message(job_id)

@@ -260,7 +260,7 @@ class JobQueue:
             )
             ledger.reserve(link, job)
             if interaction is not None:
-                deliveries.owe_card(link, job.id, at=at)
+                deliveries.owe_status_message(link, job.id, at=at)
             return SubmitResult(job, True, allowance.left - request.images)
 
         try:

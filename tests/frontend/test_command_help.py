@@ -46,8 +46,8 @@ def test_a_right_click_command_is_explained() -> None:
         raise AssertionError("it is only described")
 
     menu = app_commands.ContextMenu(name="Report to moderators", callback=report)
-    card = help_module.help_embed([menu], moderator=True)
-    assert card.fields[0].value == "Right click a message, Apps, **Report to moderators**"
+    status = help_module.help_embed([menu], moderator=True)
+    assert status.fields[0].value == "Right click a message, Apps, **Report to moderators**"
 
 
 async def test_styles_are_listed_with_their_words(bot: Bot) -> None:

@@ -124,7 +124,7 @@ def test_every_line_is_on_exactly_one_page_and_every_page_fits(
         pages = split_pages([line[:100] for line in lines], most)
         assert [line for page in pages for line in page] == [line[:100] for line in lines]
     listing = Listing("T", (Section("", top), Section("F", field)), "head")
-    card = build_page(listing, "name", "about-7", number)
-    assert utf16_length(card.description) <= MAX_DESCRIPTION
-    assert all(utf16_length(part.value) <= MAX_FIELD_VALUE for part in card.fields)
-    assert card.length <= MAX_EMBED
+    status = build_page(listing, "name", "about-7", number)
+    assert utf16_length(status.description) <= MAX_DESCRIPTION
+    assert all(utf16_length(part.value) <= MAX_FIELD_VALUE for part in status.fields)
+    assert status.length <= MAX_EMBED
