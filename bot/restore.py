@@ -38,7 +38,7 @@ from bot.domain.events import (
 from bot.domain.grid import file_name
 from bot.domain.job import ACTIVE_STATES, TERMINAL, Job, JobState
 from bot.domain.json_parser import parse_json
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
 from bot.services import lifecycle
 from bot.services.delivery import DeliveryTransport
 from bot.settings import Settings

@@ -34,6 +34,7 @@ from bot.clock import utc_now
 from bot.concurrency import Backoff, cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
+from bot.domain.job import Job
 from bot.file_modes import private_umask
 from bot.frontend import first_response
 from bot.frontend.checks import run_checks
@@ -186,8 +187,13 @@ async def open_runtime(
         )
 
         access_changed: Signal[int, int] = Signal()
+        status_found: Signal[Job] = Signal()
         context = build_context(
-            services, entropy=entropy, notice=availability.notice, opened=access_changed
+            services,
+            entropy=entropy,
+            notice=availability.notice,
+            opened=access_changed,
+            status_found=status_found,
         )
         client = GridbrushClient(
             context,
@@ -201,7 +207,7 @@ async def open_runtime(
         status_updater = StatusUpdater(client)
         services.observers.add(status_updater, metrics, *observers)
         availability.changed.connect(status_updater.refresh_queue)
-        context.status_tasks.on_found = status_updater.refresh
+        status_found.connect(status_updater.refresh)
 
         application = await stack.enter_async_context(open_scheduler(services, transport))
         access_changed.connect(partial(retry_refused, application.kept, status_updater))
@@ -227,6 +233,7 @@ def build_context(
     entropy: Callable[[int], bytes],
     notice: Callable[[], str],
     opened: Callable[[int, int], None],
+    status_found: Callable[[Job], None],
 ) -> BotContext:
     """Return what commands and components work with."""
     settings, database, now = services.settings, services.database, services.now
@@ -247,6 +254,7 @@ def build_context(
         upscaling=services.templates.upscale is not None,
         notice=notice,
         opened=opened,
+        status_found=status_found,
     )
 
 

@@ -168,7 +168,7 @@ def test_an_endless_line_takes_no_more_memory_than_a_long_one() -> None:
     assert [len(line) for line in said.lines[1:-1]] == [len("[row 2] ") + 2000]
 
 
-def test_a_painter_cannot_speak_for_the_workflow() -> None:
+def test_an_engine_cannot_speak_for_the_workflow() -> None:
     forged = publisher("mark", "done", "ok=4", "failed=0").lines[0]
     said = publisher("relay", "2", data=b"\r" + forged + b"\n\x1b[A" + forged)
     parsed = LogParser(KEY, 4).feed(b"".join(line + b"\n" for line in said.lines))

@@ -39,7 +39,7 @@ pytestmark = pytest.mark.timing(
 )
 
 # The one relevant line is that of Stability's own script.
-PAINTER = """
+TXT2IMG = """
 import argparse, os, sys
 
 class Model:
@@ -76,7 +76,7 @@ def paint(
     empty: tuple[int, ...] = (),
     upload: str = "",
 ) -> Done:
-    script_text = PAINTER.replace("CONDITIONING", conditioning)
+    script_text = TXT2IMG.replace("CONDITIONING", conditioning)
     script_text = script_text.replace("FAILING", repr(failing)).replace("EMPTY", repr(empty))
     (folder / "painter.py").write_text(script_text)
     where = ticket(upload or (folder / "published").as_uri())
@@ -213,7 +213,7 @@ def by_stock_script(tmp_path: Path, size: tuple[int, int], steps: int, device: s
     model = tmp_path / "models" / "no-such-model"
     for folder in (script.parent, model):
         folder.mkdir(parents=True)
-    script_text = PAINTER.replace("opt = parser.parse_args()", SAMPLER).replace(
+    script_text = TXT2IMG.replace("opt = parser.parse_args()", SAMPLER).replace(
         "CONDITIONING", STOCK
     )
     script.write_text(script_text.replace("FAILING", "()").replace("EMPTY", "()"))

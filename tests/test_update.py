@@ -117,7 +117,7 @@ async def finished(harness: Harness, job_id: str) -> None:
     assert job.state is JobState.FINISHED, job.failure_message
 
 
-def card_of(harness: Harness, job_id: str) -> Message:
+def status_message_of(harness: Harness, job_id: str) -> Message:
     """The message that the release had posted for a job, or what it has become."""
     (found,) = [
         message
@@ -204,12 +204,12 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
             await finished(harness, job_id)
         assert harness.recorder.starts == [first, second]
         # The card, which the release had posted, has become the result: its token lives still.
-        cards = {one["id"] for one in left.discord["messages"]}
+        statuses = {one["id"] for one in left.discord["messages"]}
         for job_id in (running, first, second):
             job = await harness.service.engine.queue.jobs.get(job_id)
             assert job is not None
             (result,) = harness.results(job)
-            assert (job.delivery_method, result.id in cards) == ("interaction", True)
+            assert (job.delivery_method, result.id in statuses) == ("interaction", True)
             delivered.append(job)
         assert [job.fetched_rows for job in delivered] == [(1, 2), (1,), (1,)]
         # What the release could post nowhere is posted now that there is a way.
@@ -219,7 +219,7 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
         delivered.append(kept)
         # What the release had made is a source for what is made now.
         asked = await harness.member("Ada").select(
-            card_of(harness, left.job_id("a lighthouse in the fog")),
+            status_message_of(harness, left.job_id("a lighthouse in the fog")),
             "Upscale an image …",
             ["cell:1:2"],
         )
@@ -250,8 +250,8 @@ async def test_a_job_that_still_paints_is_followed_to_its_end(
     painting = StillPainting(left.folder(running))
     edits = {one["id"]: one["edits"] for one in left.discord["messages"]}
     async with open_bot(minutes=20, dispatching=False) as harness:
-        card = card_of(harness, running)
-        await harness.playground.until(lambda _: card.edits > edits[card.id])
+        status_message = status_message_of(harness, running)
+        await harness.playground.until(lambda _: status_message.edits > edits[status_message.id])
         job = await job_of(harness, left, RUNNING)
         assert job.state is JobState.RUNNING
         painting.end()
@@ -296,7 +296,7 @@ async def pressed(
     harness: Harness, left: LeftBehind, prompt: str, who: str, control: str, choice: str
 ) -> str:
     """Press it, and say what happened."""
-    message = card_of(harness, left.job_id(prompt))
+    message = status_message_of(harness, left.job_id(prompt))
     harness.clock.pass_time(seconds=5)
     member = harness.member(who)
     if choice:

@@ -82,7 +82,7 @@ _EXTERNAL_FAILURES = frozenset(
     {FailureReason.DIED, FailureReason.TIME_LIMIT, FailureReason.OUT_OF_FUNDS}
 )
 
-_MAX_PAINTERS = 2  # named in one caption, whose length is limited
+_MAX_ENGINES = 2  # named in one caption, whose length is limited
 
 SHORT_ID: Final = 8
 """The characters of an id that people read and type."""
@@ -161,8 +161,8 @@ class Job:
     def made_with(self) -> str:
         """Return the engines and models in words; the requested model until they are reported."""
         reported = list(dict.fromkeys(generation.show() for generation in self.generation))
-        if len(reported) > _MAX_PAINTERS:
-            reported[_MAX_PAINTERS:] = ["others"]
+        if len(reported) > _MAX_ENGINES:
+            reported[_MAX_ENGINES:] = ["others"]
         return " and ".join(reported) or self.request.model
 
     @property

@@ -7,11 +7,14 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
+import importlib
 import json
 import logging
+import pkgutil
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from types import ModuleType
 from typing import Any, Final
 
 import discord
@@ -20,10 +23,15 @@ from discord import app_commands
 from bot.domain.errors import NotAllowed, RequestError
 from bot.domain.json_parser import parse_json
 from bot.files import atomic_write
+from bot.frontend import commands
 from bot.frontend.ack_latency import AckLatency
-from bot.frontend.command_loader import ItemType, load_commands, load_dynamic_items
-from bot.frontend.component_handlers import DYNAMIC_ITEMS, handle_modal_submit, refuse_unknown
-from bot.frontend.context import BotContext, ContextClient
+from bot.frontend.component_handlers import (
+    DYNAMIC_ITEMS,
+    ItemType,
+    handle_modal_submit,
+    refuse_unknown,
+)
+from bot.frontend.context import AnyCommand, BotContext, ContextClient
 from bot.frontend.formatting import escape_user_text
 from bot.frontend.responses import send_error
 from bot.services.queue import limit_waits
@@ -136,6 +144,25 @@ def _digest(tree: app_commands.CommandTree[Any], scope: str) -> str:
     # Enumerations and flags of discord.py are written as their numbers.
     text = json.dumps(payload, sort_keys=True, default=int)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def load_commands(context: BotContext) -> tuple[AnyCommand, ...]:
+    """Build and return the commands of all modules in ``commands``, by module name."""
+    found: list[AnyCommand] = []
+    for module in _command_modules():
+        built = module.build(context)
+        found.extend(built if isinstance(built, tuple) else (built,))
+    return tuple(found)
+
+
+def load_dynamic_items() -> tuple[ItemType, ...]:
+    """Return the dynamic items of all command modules; they work after a restart too."""
+    return tuple(item for module in _command_modules() for item in getattr(module, "ITEMS", ()))
+
+
+def _command_modules() -> Iterator[ModuleType]:
+    for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda info: info.name):
+        yield importlib.import_module(f"{commands.__name__}.{module.name}")
 
 
 MAX_RATE_LIMIT_S = 30.0

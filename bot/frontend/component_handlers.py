@@ -20,42 +20,30 @@ from bot.domain.grid import alt_text
 from bot.domain.job import Job, JobState
 from bot.domain.request import Request, RequestOptions
 from bot.frontend import messages
-from bot.frontend.component_checks import (
-    MESSAGE_NOT_FOUND,
-    WRONG_MESSAGE,
-    has_component,
-    load_component_job,
-    require_own_message,
-)
-from bot.frontend.components import (
+from bot.frontend.context import BotContext, get_context
+from bot.frontend.custom_ids import (
     CUSTOM_ID_PATTERN,
     ComponentAction,
     CustomId,
-    confirm_delete_components,
     custom_id,
-    image_selects,
+    has_component,
     parse_selection,
-    public_links,
 )
-from bot.frontend.context import BotContext, get_context
-from bot.frontend.delivery import DIRECT
+from bot.frontend.delivery_methods import public_result_link
+from bot.frontend.discord_errors import MessageNotFound, TooLarge, map_discord_errors, retry_unknown
 from bot.frontend.edit_modal import build_edit_modal, source_link
-from bot.frontend.embeds import details_message, job_message, posted_elsewhere_message
-from bot.frontend.first_response import is_status_message
-from bot.frontend.formatting import jump_link, short_id
-from bot.frontend.messages import (
-    ActionRow,
-    ButtonSpec,
-    FileUpload,
-    MessageNotFound,
-    TooLarge,
-    map_discord_errors,
-    to_embed,
-    to_view,
+from bot.frontend.first_response import answer_accepted, is_status_message
+from bot.frontend.formatting import short_id
+from bot.frontend.job_lookup import (
+    MESSAGE_NOT_FOUND,
+    WRONG_MESSAGE,
+    load_component_job,
+    require_own_message,
 )
+from bot.frontend.message_content import ActionRow, ButtonSpec, FileUpload
+from bot.frontend.messages import to_embed, to_view
 from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
-from bot.frontend.response_outcomes import retry_unknown
 from bot.frontend.responses import (
     PersistentComponent,
     defer,
@@ -64,9 +52,16 @@ from bot.frontend.responses import (
     send_ephemeral,
     send_error,
 )
-from bot.frontend.result_files import REQUEST_LIMIT, limit_recorder
+from bot.frontend.result_embeds import (
+    confirm_delete_components,
+    details_message,
+    image_selects,
+    public_links,
+)
+from bot.frontend.result_files import limit_recorder, upload_within_limit
+from bot.frontend.status_embeds import job_message, posted_elsewhere_message
 from bot.frontend.submission import RequestFactory, submit_request
-from bot.frontend.upload_limits import upload_within_limit
+from bot.frontend.upload_limits import REQUEST_LIMIT
 from bot.services.delivery import is_erased
 from bot.services.queue import limit_waits
 
@@ -272,7 +267,8 @@ async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
         note = ""
         if target is not None:
             note = f"-# Edited by <@{interaction.user.id}>{source_link(interaction)}"
-        await submit_request(interaction, lambda factory: factory.parse(text, options), note=note)
+        accepted = await submit_request(interaction, lambda factory: factory.parse(text, options))
+        await answer_accepted(interaction, accepted, note=note)
     except Exception as error:
         # The root of a modal: the member gets a response whatever happens.
         await send_error(interaction, error)
@@ -307,10 +303,10 @@ async def _cancel(interaction: discord.Interaction[Any], target: CustomId, job: 
     except BackendError as error:
         raise RequestError(_BACKEND_UNAVAILABLE) from error
     if job.state.terminal:
-        await _update_pressed_message(interaction, context, job, had_ended=had_ended)
+        await _update_other_message(interaction, context, job, had_ended=had_ended)
 
 
-async def _update_pressed_message(
+async def _update_other_message(
     interaction: discord.Interaction[Any], context: BotContext, job: Job, *, had_ended: bool
 ) -> None:
     """Show the end of a job on the message whose Cancel button was used.
@@ -321,16 +317,12 @@ async def _update_pressed_message(
     message = interaction.message
     if message is None or (status is not None and status.message.message_id == message.id):
         if had_ended:
-            context.status_tasks.on_found(job)
+            context.status_found(job)
     elif is_status_message(interaction.client, message, job):
         # Another message, such as a response of /show: edit it with this interaction's token.
         ended = job_message(job, context.now())
-        if job.result is not None and job.delivery_method != DIRECT:
-            guild_id = job.request.place.guild_id
-            result = job.result
-            ended = posted_elsewhere_message(
-                job, jump_link(guild_id, result.channel_id, result.message_id)
-            )
+        if link := public_result_link(job):
+            ended = posted_elsewhere_message(job, link)
         edit = interaction.edit_original_response
         edited = await retry_unknown(
             lambda: edit(embed=to_embed(ended), view=to_view(ended.controls)), context.sleep
@@ -341,9 +333,10 @@ async def _update_pressed_message(
 async def _reroll(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     request = _require_request(job)
     note = f"-# Re-rolled by <@{interaction.user.id}>{source_link(interaction)}"
-    await submit_request(
-        interaction, lambda factory: factory.repeat(request).reroll(factory.seed), note=note
+    accepted = await submit_request(
+        interaction, lambda factory: factory.repeat(request).reroll(factory.seed)
     )
+    await answer_accepted(interaction, accepted, note=note)
 
 
 async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
@@ -357,7 +350,7 @@ async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: J
         return factory.repeat(request)
 
     note = f"-# Run again by <@{interaction.user.id}>{source_link(interaction)}"
-    await submit_request(interaction, make, note=note)
+    await answer_accepted(interaction, await submit_request(interaction, make), note=note)
 
 
 async def _edit(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
@@ -383,13 +376,13 @@ async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job:
         return
     row, column = position
     source = source_link(interaction)
-    if not source and job.result is not None and job.delivery_method != DIRECT:
-        link = jump_link(request.place.guild_id, job.result.channel_id, job.result.message_id)
+    if not source and (link := public_result_link(job)):
         source = f" from [this message]({link})"
     note = f"-# Row {row}, image {column}, upscaled by <@{interaction.user.id}>{source}"
-    await submit_request(
-        interaction, lambda factory: factory.upscale(request, job.id, row, column), note=note
+    accepted = await submit_request(
+        interaction, lambda factory: factory.upscale(request, job.id, row, column)
     )
+    await answer_accepted(interaction, accepted, note=note)
 
 
 async def _details(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:

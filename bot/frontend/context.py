@@ -10,8 +10,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final, TypeAlias
 
 import discord
+from discord import app_commands
 
 from bot.concurrency import KeyedLock
+from bot.domain.job import Job
 from bot.domain.request import Request, RequestLimits
 from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
@@ -42,6 +44,9 @@ class DoubleClickGuard:
         return previous is not None and abs(at - previous) < DOUBLE_CLICK
 
 
+AnyCommand: TypeAlias = (
+    app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
+)
 SubmissionCheck: TypeAlias = Callable[[Request, Actor], Awaitable[None]]
 """Looks at a request before it is submitted. Raises RequestError for one that must not be."""
 
@@ -55,6 +60,7 @@ class BotContext:
     it. ``notice`` returns a sentence for waiting jobs, such as that the backend is unavailable; ""
     for none. ``size_limits`` stores accepted upload sizes. ``opened`` is called with a server id
     and a member id (0: unknown) when the bot may have new permissions, to retry deliveries.
+    ``status_found`` is called with a job whose status message was found or posted late.
     """
 
     queue: JobQueue
@@ -72,6 +78,7 @@ class BotContext:
     checks: tuple[SubmissionCheck, ...] = ()
     notice: Callable[[], str] = lambda: ""
     opened: Callable[[int, int], None] = lambda _guild_id, _author_id: None
+    status_found: Callable[[Job], None] = lambda _job: None
     locks: KeyedLock = field(default_factory=KeyedLock)
     double_clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
     size_limits: SizeLimits = field(default_factory=SizeLimits)
@@ -85,7 +92,12 @@ discord.VoiceClient.warn_dave = False
 
 
 class ContextClient(discord.Client):
-    """A Discord client with the bot's context, which handlers reach through the interaction."""
+    """A Discord client with the bot's context, which handlers reach through the interaction.
+
+    A subclass sets ``tree``.
+    """
+
+    tree: app_commands.CommandTree[Any]
 
     def __init__(self, context: BotContext, **options: Any) -> None:
         super().__init__(**options)

@@ -25,21 +25,18 @@ from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
 from bot.frontend import messages
-from bot.frontend.components import ComponentAction, CustomId
 from bot.frontend.context import ContextClient
+from bot.frontend.custom_ids import ComponentAction, CustomId
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.discord_errors import InteractionExpired, MessageNotFound, map_discord_errors
 from bot.frontend.first_response import find_status_message
 from bot.frontend.formatting import short_id
-from bot.frontend.messages import InteractionExpired, MessageNotFound, map_discord_errors
 from bot.frontend.result_files import ResultMessage, needs_row_uploads, post_result
 from bot.frontend.row_uploads import upload_rows
 from bot.services.delivery import StatusMessage
 from bot.services.results import JobResult
 
 log = logging.getLogger(__name__)
-
-INTERACTION: Final = "interaction"
-CHANNEL: Final = "channel"
-DIRECT: Final = "direct"
 
 POSTING_SECONDS: Final = 5.0
 STATUS_MESSAGE_WAIT_S: Final = 3.0

@@ -12,7 +12,7 @@ import discord
 
 from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job
-from bot.frontend.components import ComponentAction, CustomId
+from bot.frontend.custom_ids import ComponentAction, CustomId
 from bot.frontend.formatting import jump_link
 from bot.frontend.refused_prompt import (
     MAX_INPUT_LENGTH,

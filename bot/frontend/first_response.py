@@ -20,15 +20,15 @@ from bot.concurrency import Backoff
 from bot.domain.errors import StoreUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
-from bot.frontend.component_checks import has_component, job_ids_on
-from bot.frontend.components import ComponentAction, custom_id
-from bot.frontend.context import BotContext, ContextClient
-from bot.frontend.embeds import QueueInfo, job_message
+from bot.frontend.context import BotContext, ContextClient, get_client
+from bot.frontend.custom_ids import ComponentAction, custom_id, has_component, job_ids_on
+from bot.frontend.discord_errors import Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import short_id
-from bot.frontend.messages import NO_MENTIONS, MessageContent, to_embed, to_view
-from bot.frontend.response_outcomes import Attempt, Outcome, attempt, retry_unknown
+from bot.frontend.message_content import MessageContent
+from bot.frontend.messages import NO_MENTIONS, to_embed, to_view
+from bot.frontend.status_embeds import QueueInfo, job_message
 from bot.services.delivery import InteractionRef, StatusMessage
-from bot.services.queue import response_time_left, waits_limited
+from bot.services.queue import SubmitResult, response_time_left, waits_limited
 
 log = logging.getLogger(__name__)
 
@@ -46,19 +46,23 @@ class OutcomeUnknownError(Exception):
 
 
 async def answer_accepted(
-    interaction: discord.Interaction[Any], job: Job, *, left: int | None = None, note: str = ""
+    interaction: discord.Interaction[Any], accepted: SubmitResult, *, note: str = ""
 ) -> None:
     """Respond with the status message of an accepted job. Idempotent; never raises.
 
-    Returns when the message is known, or known to be impossible. ``left``: images left after this
-    job, if known. ``note`` is the text above the embed.
+    Returns when the message is known, or known to be impossible. ``note`` is the text above the
+    embed.
     """
-    client = interaction.client
-    assert isinstance(client, ContextClient), "only the bot's own client hears interactions"
+    client = get_client(interaction)
+    job = accepted.job
     seconds = response_time_left() / 2  # here: the task below has a context of its own
 
     async def answer() -> StatusMessage | None:
         try:
+            # A repeated event is answered only if the first one was not, as after a crash.
+            if not accepted.created and (known := await _known_message(client, job, seconds)):
+                return known
+            left = accepted.images_left
             return await _respond_with_status(interaction, client, job, left, note, seconds)
         except Exception:
             # The job is accepted: whatever goes wrong here is said to the log alone.
@@ -75,8 +79,17 @@ async def find_status_message(client: ContextClient, job: Job) -> StatusMessage 
 
 async def resume(client: ContextClient) -> None:
     """Start finding or posting every status message that a stop or crash left unknown."""
-    for job_id in await client.context.messages.cards_owed():
+    for job_id in await client.context.messages.status_messages_owed():
         client.context.status_tasks.start(job_id, partial(_find_or_post, client, job_id))
+
+
+async def _known_message(client: ContextClient, job: Job, seconds: float) -> StatusMessage | None:
+    """Return the status message that is stored; None too if the store does not say in time."""
+    try:
+        with waits_limited(seconds):
+            return await client.context.messages.status_message(job.id)
+    except StoreUnavailable:
+        return None  # Discord takes no second answer
 
 
 async def _respond_with_status(
@@ -156,7 +169,7 @@ async def _find_or_post_once(
     """Find or post the status message. Raises OutcomeUnknownError."""
     context = client.context
     job = await context.queue.jobs.get(job_id)
-    if job is None or not await context.messages.card_owed(job_id):
+    if job is None or not await context.messages.status_message_owed(job_id):
         return await context.messages.status_message(job_id)
     interaction = await context.queue.jobs.interaction(job_id)
     if interaction is not None and interaction.expires_at > context.now():
@@ -185,7 +198,7 @@ async def _save_found(
 async def _notify_updater(context: BotContext, job_id: str) -> None:
     job = await context.queue.jobs.get(job_id)
     if job is not None and job.state is not JobState.DELIVERING:
-        context.status_tasks.on_found(job)
+        context.status_found(job)
 
 
 async def _fetch_original(
@@ -271,7 +284,7 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
         job = await context.queue.jobs.get(job_id)
         assert job is not None, "jobs are kept"
         if job.state in (JobState.DELIVERING, JobState.FINISHED):
-            await context.messages.no_card(job_id, "the result was ready first")
+            await context.messages.no_status_message(job_id, "the result was ready first")
             return None
         position = await context.queue.position(job)
         embed = job_message(job, context.now(), QueueInfo(position, notice=context.notice()))
@@ -282,7 +295,7 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
                 await context.messages.save_status_message(job_id, place, answer=False)
                 break
         else:
-            await context.messages.no_card(job_id, "refused everywhere")
+            await context.messages.no_status_message(job_id, "refused everywhere")
             return None
     await _notify_updater(context, job_id)
     return await context.messages.status_message(job_id)

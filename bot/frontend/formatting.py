@@ -10,8 +10,10 @@ from collections.abc import Iterable
 from datetime import datetime
 from typing import Final, Literal
 
-from bot.domain.job import SHORT_ID
+from bot.domain.job import SHORT_ID, Job
 from bot.domain.text import bound_marks, truncate_utf16, utf16_length
+
+MAX_PROMPT: Final = 1000
 
 # Every sign that begins something in Discord's markdown. The colon and the dot are among them
 # because a bare address or invitation becomes a link by itself.
@@ -110,3 +112,13 @@ def short_id(job_id: str, among: Iterable[str] = ()) -> str:
 def jump_link(guild_id: int, channel_id: int, message_id: int) -> str:
     """Return the URL of a message; guild 0 is a direct message."""
     return f"https://discord.com/channels/{guild_id or '@me'}/{channel_id}/{message_id}"
+
+
+def format_prompt(job: Job) -> str:
+    """Return the prompt as a job's messages begin with it."""
+    return f"**{escape_user_text(job.request.prompt, MAX_PROMPT)}**"
+
+
+def format_footer(job: Job) -> str:
+    """Return the footer of a job's message."""
+    return f"{short_id(job.id)} · /help"

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from bot.domain.text import truncate_utf16, utf16_length
-from bot.frontend.embeds import BLUE
-from bot.frontend.messages import (
+from bot.frontend.message_content import (
+    BLUE,
     MAX_DESCRIPTION,
     MAX_FIELD_VALUE,
     ActionRow,
@@ -81,3 +81,21 @@ def build_page(listing: Listing, name: str, subject: str, page: int) -> MessageC
     return MessageContent(
         listing.title, description, listing.colour, tuple(fields), footer, controls=controls
     )
+
+
+def bullet_list(
+    lines: Iterable[str], max_length: int = MAX_FIELD_VALUE, empty_text: str = "Nothing."
+) -> str:
+    """Return as many lines as fit into ``max_length`` UTF-16 units, and count the rest."""
+    all_lines = list(lines)
+    if not all_lines:
+        return empty_text
+    shown: list[str] = []
+    remaining = max_length - utf16_length(f"\n… and {len(all_lines)} more")
+    for line in all_lines:
+        remaining -= utf16_length(line) + 1
+        if remaining < 0:
+            break
+        shown.append(line)
+    left = len(all_lines) - len(shown)
+    return "\n".join([*shown, *([f"… and {left} more"] if left else [])])

@@ -1,108 +1,32 @@
-"""Message content as values, Discord's limits, and sending, editing and deleting messages.
+"""Send, edit, fetch and delete messages.
 
-MessageContent can be compared, so an unchanged message is not edited. Errors of Discord and of the
-network become DeliveryErrors.
+Errors of Discord and of the network become DeliveryErrors.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator, Sequence
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import replace
 from datetime import datetime
-from pathlib import Path
-from typing import Any, Final, Literal, TypeAlias, TypeVar, cast
+from typing import Any, Final, TypeVar, cast
 
-import aiohttp
 import discord
 
-from bot.domain.errors import BotError, DeliveryError, DeliveryUnavailable
+from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
-from bot.domain.text import utf16_length
+from bot.frontend.discord_errors import InteractionExpired, ThreadArchived, map_discord_errors
+from bot.frontend.message_content import (
+    ActionRow,
+    ButtonSpec,
+    FileUpload,
+    MessageContent,
+    SelectSpec,
+)
 from bot.services.delivery import InteractionRef, StatusMessage
 
 log = logging.getLogger(__name__)
-
-MAX_TITLE: Final = 256
-MAX_DESCRIPTION: Final = 4096
-MAX_FIELDS: Final = 25
-MAX_FIELD_NAME: Final = 256
-MAX_FIELD_VALUE: Final = 1024
-MAX_FOOTER: Final = 2048
-MAX_EMBED: Final = 6000
-MAX_CONTENT: Final = 2000
-MAX_ACTION_ROWS: Final = 5
-MAX_BUTTONS_PER_ROW: Final = 5
-MAX_OPTIONS: Final = 25
-MAX_LABEL: Final = 80
-MAX_OPTION_TEXT: Final = 100
-MAX_CUSTOM_ID: Final = 100
-MAX_URL: Final = 512
-
-Style: TypeAlias = Literal["primary", "secondary", "success", "danger"]
-
-
-@dataclass(frozen=True, slots=True)
-class ButtonSpec:
-    """A button: with a ``custom_id``, or a link to ``url``."""
-
-    label: str
-    custom_id: str = ""
-    url: str = ""
-    style: Style = "secondary"
-
-
-@dataclass(frozen=True, slots=True)
-class SelectOption:
-    """One option of a select; ``value`` is sent to the bot."""
-
-    label: str
-    value: str
-    description: str = ""
-
-
-@dataclass(frozen=True, slots=True)
-class SelectSpec:
-    """A select for one option."""
-
-    custom_id: str
-    placeholder: str
-    options: tuple[SelectOption, ...]
-
-
-Control: TypeAlias = ButtonSpec | SelectSpec
-ActionRow: TypeAlias = tuple[Control, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class EmbedField:
-    """A field of an embed."""
-
-    name: str
-    value: str
-    inline: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class MessageContent:
-    """One embed with components. ``image`` is the name of an attached file."""
-
-    title: str
-    description: str
-    colour: int
-    fields: tuple[EmbedField, ...] = ()
-    footer: str = ""
-    image: str = ""
-    controls: tuple[ActionRow, ...] = ()
-
-    @property
-    def length(self) -> int:
-        """Return the UTF-16 units that count towards MAX_EMBED."""
-        texts = [self.title, self.description, self.footer]
-        texts += [text for field in self.fields for text in (field.name, field.value)]
-        return sum(utf16_length(text) for text in texts)
 
 
 T = TypeVar("T")
@@ -111,101 +35,6 @@ NO_MENTIONS: Final = discord.AllowedMentions.none()
 
 # An edit with the token names the answer like this, as Discord's documents do.
 _ORIGINAL: Final = cast("int", "@original")
-_EXPIRED_CODES: Final = {50027, 10015, 10062}
-_TOO_LARGE_CODES: Final = {40005, 50045}
-# Refusals that pass: slow mode, write limits, too many direct messages opened, Cloudflare.
-_BUSY_CODES: Final = {20016, 20022, 20028, 20029, 40003, 40062, 40333, 130000}
-_THREAD_ARCHIVED: Final = 50083
-_MAX_ERROR_TEXT: Final = 300
-
-
-class MessageNotFound(DeliveryError):
-    """The message or its channel does not exist, or is not visible."""
-
-
-class TooLarge(DeliveryError):
-    """The files are too large for this channel; smaller ones may be accepted."""
-
-
-class NotPermitted(MessageNotFound):
-    """The permission to write is missing; it may be granted later."""
-
-
-class ThreadArchived(NotPermitted):
-    """The thread is archived; messages cannot be edited until it is open."""
-
-
-class InteractionExpired(DeliveryError):
-    """The interaction token is no longer valid; the bot token may be."""
-
-
-class DeliveryUnconfirmed(DeliveryUnavailable):
-    """No response, or a server error: the call may have succeeded."""
-
-
-@dataclass(frozen=True, slots=True)
-class FileUpload:
-    """A file to attach; ``alt`` is its description for screen readers."""
-
-    path: Path
-    name: str
-    alt: str = ""
-
-
-@contextmanager
-def map_discord_errors() -> Iterator[None]:
-    """Raise errors of Discord and of the network as DeliveryErrors."""
-    try:
-        yield
-    except BotError:
-        raise
-    except discord.HTTPException as error:
-        raise _to_delivery_error(error) from error
-    except discord.RateLimited as error:
-        raise DeliveryUnconfirmed("Discord asks to wait", error.retry_after) from error
-    except Exception as error:
-        # A cut, a timeout, a session being closed, an answer that is no JSON: only an answer that
-        # Discord itself has given is a refusal.
-        if not isinstance(error, aiohttp.ClientError | discord.DiscordException | OSError):
-            log.warning("an answer of Discord cannot be read", exc_info=error)
-        raise DeliveryUnconfirmed(f"{type(error).__name__}: {error}") from error
-
-
-def _to_delivery_error(error: discord.HTTPException) -> DeliveryError:
-    """Return the DeliveryError for an error response of Discord."""
-    text = f"Discord says {error.code or error.status}: {error.text[:_MAX_ERROR_TEXT]}"
-    by_discord = error.code != 0 or _is_json(error.response)
-    if not 400 <= error.status < 500 or error.status in (408, 425, 429):
-        return DeliveryUnconfirmed(text, _retry_after(error.response))
-    if error.code in _BUSY_CODES:
-        return DeliveryUnconfirmed(text, _retry_after(error.response))
-    if error.code in _EXPIRED_CODES:
-        return InteractionExpired(text)
-    if error.status == 413 or error.code in _TOO_LARGE_CODES:
-        return TooLarge(text)
-    if not by_discord:
-        return DeliveryUnconfirmed(text)  # some machine in between
-    if error.status == 401:
-        by_token = "/webhooks/" in str(getattr(error.response, "url", ""))
-        # Otherwise the bot token was changed: only the operator can fix that.
-        return InteractionExpired(text) if by_token else DeliveryUnconfirmed(text)
-    if error.code == _THREAD_ARCHIVED:
-        return ThreadArchived(text)
-    if error.status == 403:
-        return NotPermitted(text)
-    return MessageNotFound(text) if error.status == 404 else DeliveryError(text)
-
-
-def _is_json(response: Any) -> bool:
-    return bool(response.headers.get("Content-Type") == "application/json")
-
-
-def _retry_after(response: Any) -> float:
-    """Return the Retry-After seconds of a response, 0 if there are none."""
-    try:
-        return max(0.0, float(response.headers.get("Retry-After", 0)))
-    except ValueError:
-        return 0.0
 
 
 def to_embed(content: MessageContent) -> discord.Embed:

@@ -2,15 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import Final
 
 from bot.domain.quota import Quota, QuotaGrant, QuotaRule, format_window
-from bot.domain.text import utf16_length
 from bot.frontend.formatting import escape_user_text, pluralize, short_id, timestamp
 from bot.frontend.listing import Listing, Section
-from bot.frontend.messages import MAX_FIELD_VALUE, EmbedField
+from bot.frontend.message_content import EmbedField
 from bot.services.quotas import AuditEntry, LedgerEntry, MemberTotals, QuotaReport
 
 _MAX_REASON: Final = 120
@@ -20,24 +19,6 @@ _ACTION_TEXT: Final = {
     "quota-grant": "granted images to",
     "quota-reset": "reset",
 }
-
-
-def bullet_list(
-    lines: Iterable[str], max_length: int = MAX_FIELD_VALUE, empty_text: str = "Nothing."
-) -> str:
-    """Return as many lines as fit into ``max_length`` UTF-16 units, and count the rest."""
-    all_lines = list(lines)
-    if not all_lines:
-        return empty_text
-    shown: list[str] = []
-    remaining = max_length - utf16_length(f"\n… and {len(all_lines)} more")
-    for line in all_lines:
-        remaining -= utf16_length(line) + 1
-        if remaining < 0:
-            break
-        shown.append(line)
-    left = len(all_lines) - len(shown)
-    return "\n".join([*shown, *([f"… and {left} more"] if left else [])])
 
 
 def quota_listing(report: QuotaReport, title: str) -> Listing:

@@ -13,9 +13,8 @@ import discord
 from bot.domain.errors import RequestError
 from bot.domain.request import spelled
 from bot.domain.text import normalize_text
-from bot.frontend.embeds import GREY
 from bot.frontend.formatting import code_block, parse_code_block
-from bot.frontend.messages import MAX_DESCRIPTION, ButtonSpec, MessageContent
+from bot.frontend.message_content import GREY, MAX_DESCRIPTION, ButtonSpec, MessageContent
 
 EDIT_ID: Final = "gb-prompt:edit"
 MODAL_ID: Final = "gb-prompt:form"

@@ -1,11 +1,11 @@
 """Private responses to interactions; every interaction gets one.
 
-Discord accepts one first response, so it is sent again while its outcome is unknown.
+Discord accepts one first response, so it is sent again while its outcome is unknown. Lists with
+pages and components that work after a restart respond the same way.
 """
 
 from __future__ import annotations
 
-import asyncio
 import functools
 import logging
 import re
@@ -18,31 +18,19 @@ from discord import app_commands
 from bot.domain.errors import DeliveryError, InvalidRequest, RequestError, StoreUnavailable
 from bot.domain.text import truncate_utf16
 from bot.frontend.context import get_context
-from bot.frontend.first_response import answer_accepted
+from bot.frontend.discord_errors import ERRORS, Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import escape_message
-from bot.frontend.messages import (
-    MAX_CONTENT,
-    NO_MENTIONS,
-    ActionRow,
-    FileUpload,
-    MessageContent,
-    open_files,
-    to_embed,
-    to_view,
-)
+from bot.frontend.listing import Listing, build_page
+from bot.frontend.message_content import MAX_CONTENT, ActionRow, FileUpload, MessageContent
+from bot.frontend.messages import NO_MENTIONS, open_files, to_embed, to_view
 from bot.frontend.refused_prompt import build_prompt_messages, read_typed_text
-from bot.frontend.response_outcomes import ERRORS, Attempt, Outcome, attempt, retry_unknown
-from bot.services.queue import limit_waits, response_time_left
+from bot.services.queue import limit_waits
 
 log = logging.getLogger(__name__)
 
 INTERNAL_ERROR_MESSAGE: Final = (
     "Something went wrong in the bot, and nothing was charged. "
     "Try again. If it happens again, give a moderator this number: {number}."
-)
-STATUS_UNKNOWN_MESSAGE: Final = (
-    "Something went wrong in the bot. Use /queue to see whether your request was accepted. If it "
-    "is not there, nothing was charged. Give a moderator this number: {number}."
 )
 REFUSED: Final = (
     "Discord refused this answer. If it happens again, give a moderator this number: {number}."
@@ -56,11 +44,8 @@ STORE_UNAVAILABLE_MESSAGE: Final = (
     "minute. The operator can see this error."
 )
 
-CHECK_SECONDS: Final = 1.0
 EDIT_SECONDS: Final = 30.0
 
-SUBMITTED: Final = "submitted"
-"""Under this key an interaction remembers that a request was handed in for it."""
 _ACKNOWLEDGED: Final = "acknowledged"
 """Under this key an interaction remembers how it was, perhaps, acknowledged: _QUIETLY, _THINKING.
 
@@ -68,6 +53,9 @@ The library only remembers an acknowledgement whose receipt arrived.
 """
 _SILENT: Final = "quietly"
 _THINKING: Final = "thinking"
+
+_PAGE: Final = r"(?P<page>[0-9]{1,4})"
+_SUBJECT: Final = r"(?P<about>[a-z0-9-]{0,40})"
 
 
 async def send_ephemeral(
@@ -222,15 +210,13 @@ async def send_error(interaction: discord.Interaction[Any], error: Exception) ->
         text = escape_message(str(error))
     elif isinstance(error, RequestError):
         text = str(error)
-    elif isinstance(error, StoreUnavailable) and not interaction.extras.get(SUBMITTED):
+    elif isinstance(error, StoreUnavailable):
         # The store logs this once; it is not logged again for every interaction.
         text = STORE_UNAVAILABLE_MESSAGE.format(cause=error.cause)
     else:
         log.error("interaction %s failed", interaction.id, exc_info=error)
-        text = (await _internal_error_text(interaction)).format(number=interaction.id)
+        text = INTERNAL_ERROR_MESSAGE.format(number=interaction.id)
     try:
-        if not text:
-            return
         # What was typed would be lost with the refusal.
         typed, *rest = build_prompt_messages(read_typed_text(interaction)) or (None,)
         await send_ephemeral(interaction, text, embed=typed)
@@ -238,24 +224,6 @@ async def send_error(interaction: discord.Interaction[Any], error: Exception) ->
             await send_ephemeral(interaction, "", embed=embed)
     except (*ERRORS, DeliveryError) as failure:
         log.warning("interaction %s could not be answered: %s", interaction.id, failure)
-
-
-async def _internal_error_text(interaction: discord.Interaction[Any]) -> str:
-    """Return the text for an internal error; "" if the accepted job was shown instead."""
-    if not interaction.extras.get(SUBMITTED):
-        return INTERNAL_ERROR_MESSAGE
-    context = get_context(interaction)
-    try:
-        async with asyncio.timeout(min(CHECK_SECONDS, response_time_left())):
-            job = await context.queue.jobs.by_interaction(interaction.id)
-    except Exception:
-        # The root of an apology: the store may be what went wrong.
-        log.warning("interaction %s: whether it was accepted is not known", interaction.id)
-        return STATUS_UNKNOWN_MESSAGE
-    if job is None:
-        return INTERNAL_ERROR_MESSAGE
-    await answer_accepted(interaction, job)
-    return ""
 
 
 def _acknowledged(interaction: discord.Interaction[Any]) -> str:
@@ -359,3 +327,31 @@ class PersistentComponent(discord.ui.DynamicItem[discord.ui.Item[Any]], template
     async def handle(self, interaction: discord.Interaction[Any]) -> None:
         """Do what the component is for, and respond."""
         raise NotImplementedError
+
+
+async def send_listing(
+    interaction: discord.Interaction[Any], name: str, listing: Listing, subject: str = ""
+) -> None:
+    """Send the first page of the list ``name`` privately."""
+    await send_ephemeral(interaction, "", embed=build_page(listing, name, subject, 1))
+
+
+LoadListing: TypeAlias = Callable[[discord.Interaction[Any], str], Awaitable[Listing]]
+"""Reads a list for who asks. The text says what it is about; it is empty, or the list's own."""
+
+
+def page_buttons(name: str, load: LoadListing) -> type[discord.ui.DynamicItem[Any]]:
+    """Return the dynamic item that changes pages of the list ``name``, for ITEMS.
+
+    A custom id holds the list's name, its subject and the page, and the list is loaded again, so
+    the buttons work after a restart.
+    """
+
+    class PageButton(PersistentComponent, template=rf"gb-page:{name}:{_SUBJECT}:{_PAGE}"):
+        async def handle(self, interaction: discord.Interaction[Any]) -> None:
+            subject = self.match["about"]
+            listing = await load(interaction, subject)
+            page = build_page(listing, name, subject, int(self.match["page"]))
+            await update_message(interaction, page)
+
+    return PageButton

@@ -1,27 +1,30 @@
-"""Result and preview images as uploads, small enough for their channel. Does not post."""
+"""Result and preview images as uploads, made smaller until their channel accepts them."""
 
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Final, TypeVar
+from typing import TypeVar
 
+from bot.domain.errors import ArtifactMissing
 from bot.domain.grid import MAX_ALT_TEXT_LENGTH, alt_text
 from bot.domain.job import Job, JobState
 from bot.domain.text import truncate_utf16
-from bot.frontend.components import Link, public_links
 from bot.frontend.context import BotContext, ContextClient
-from bot.frontend.embeds import PREVIEW_FILE, result_message
+from bot.frontend.discord_errors import TooLarge
 from bot.frontend.formatting import short_id
-from bot.frontend.messages import FileUpload, MessageContent, TooLarge
-from bot.frontend.upload_limits import upload_within_limit
+from bot.frontend.message_content import FileUpload, MessageContent
+from bot.frontend.result_embeds import Link, public_links, result_message
+from bot.frontend.status_embeds import PREVIEW_FILE
+from bot.frontend.upload_limits import DEFAULT_LIMIT, REQUEST_LIMIT, SIZE_STEPS
 
+log = logging.getLogger(__name__)
+
+Content = TypeVar("Content")
 Posted = TypeVar("Posted")
 
-DEFAULT_LIMIT: Final = 10 * 1024 * 1024
-# Of the 25 MiB that one request may weigh, some go to what surrounds the files.
-REQUEST_LIMIT: Final = 24 * 1024 * 1024
 
 _PREVIEWED = frozenset({JobState.RUNNING, JobState.COLLECTING, JobState.CANCELLED})
 
@@ -50,6 +53,43 @@ def byte_limit(client: ContextClient, guild_id: int) -> int:
     guild = client.get_guild(guild_id) if guild_id else None
     default = min(guild.filesize_limit if guild else DEFAULT_LIMIT, REQUEST_LIMIT)
     return client.context.size_limits.limit(guild_id, default, client.context.now())
+
+
+async def upload_within_limit(
+    limit: int,
+    make: Callable[[int], Awaitable[tuple[Content, int]]],
+    post: Callable[[Content], Awaitable[Posted]],
+    *,
+    learn: Callable[[int], None] = lambda _: None,
+) -> Posted:
+    """Post what ``make`` returns for a byte limit, smaller and smaller while refused.
+
+    ``make`` also returns the size in bytes. ``learn`` gets a smaller limit that was accepted.
+    Raises TooLarge if the smallest size was refused, and what ``make`` and ``post`` raise.
+    """
+    refused: TooLarge | None = None
+    while True:
+        try:
+            content, size = await make(limit)
+        except ArtifactMissing:
+            if refused is None:
+                raise
+            raise refused from None  # it cannot be written that small
+        try:
+            posted = await post(content)
+        except TooLarge as error:
+            smaller = next((step for step in SIZE_STEPS if step < min(limit, size)), 0)
+            if not smaller and refused is None:
+                smaller = size // 2  # it is small already: one copy is tried all the same
+            if not smaller:
+                raise
+            refused = error
+            log.info("%d bytes are refused (%s); trying %d", size, error, smaller)
+            limit = smaller
+            continue
+        if refused is not None:
+            learn(limit)
+        return posted
 
 
 async def post_result(

@@ -19,18 +19,13 @@ from bot.domain.events import MessageRef
 from bot.domain.grid import alt_text, file_name
 from bot.domain.job import Job
 from bot.frontend import messages
-from bot.frontend.components import Link
 from bot.frontend.context import ContextClient
+from bot.frontend.discord_errors import MessageNotFound, NotPermitted, map_discord_errors
 from bot.frontend.formatting import join_numbers, jump_link, short_id
-from bot.frontend.messages import (
-    FileUpload,
-    MessageContent,
-    MessageNotFound,
-    NotPermitted,
-    map_discord_errors,
-)
-from bot.frontend.result_files import REQUEST_LIMIT, build_result, byte_limit, limit_recorder
-from bot.frontend.upload_limits import upload_within_limit
+from bot.frontend.message_content import FileUpload, MessageContent
+from bot.frontend.result_embeds import Link
+from bot.frontend.result_files import build_result, byte_limit, limit_recorder, upload_within_limit
+from bot.frontend.upload_limits import REQUEST_LIMIT
 from bot.services.delivery import StatusMessage
 
 log = logging.getLogger(__name__)

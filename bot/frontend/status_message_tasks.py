@@ -11,17 +11,15 @@ from contextvars import Context
 from typing import Any
 
 from bot.concurrency import cancel_and_wait
-from bot.domain.job import Job
 from bot.services.delivery import StatusMessage
 
 
 class StatusMessageTasks:
-    """Tasks by job id. ``on_found`` is called when a message was found or posted late."""
+    """Tasks by job id."""
 
     def __init__(self) -> None:
         self._tasks: dict[str, asyncio.Task[StatusMessage | None]] = {}
         self._closed = False
-        self.on_found: Callable[[Job], None] = lambda job: None
 
     def is_active(self, job_id: str) -> bool:
         """Return whether the job's status message is being found or posted."""

@@ -22,18 +22,12 @@ from bot.domain.events import CancelRequested, JobEvent, Scheduled
 from bot.domain.job import Job, JobState
 from bot.frontend import messages
 from bot.frontend.context import ContextClient
-from bot.frontend.delivery import CHANNEL, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, INTERACTION, result_link
+from bot.frontend.discord_errors import MessageNotFound, NotPermitted, TooLarge
 from bot.frontend.edit_schedule import EditSchedule, Priority
-from bot.frontend.embeds import QueueInfo, job_message, posted_elsewhere_message
-from bot.frontend.formatting import jump_link
-from bot.frontend.messages import (
-    FileUpload,
-    MessageContent,
-    MessageNotFound,
-    NotPermitted,
-    TooLarge,
-)
+from bot.frontend.message_content import FileUpload, MessageContent
 from bot.frontend.result_files import build_preview
+from bot.frontend.status_embeds import QueueInfo, job_message, posted_elsewhere_message
 from bot.services.delivery import StatusMessage
 from bot.services.queue import QueuePosition
 
@@ -394,14 +388,8 @@ class StatusUpdater:
 
     def _build_content(self, job: Job, state: _StatusState, *, preview: bool) -> MessageContent:
         context = self._client.context
-        if (
-            job.state is JobState.FINISHED
-            and job.delivery_method == CHANNEL
-            and job.result is not None
-        ):
-            place = job.request.place
-            link = jump_link(place.guild_id, job.result.channel_id, job.result.message_id)
-            return posted_elsewhere_message(job, link)
+        if job.state is JobState.FINISHED and job.delivery_method == CHANNEL:
+            return posted_elsewhere_message(job, result_link(job))
         waiting = QueueInfo(state.position, notice=context.notice())
         return job_message(job, context.now(), waiting, preview=preview)
 

@@ -1,4 +1,4 @@
-"""Submit a request from an interaction, and respond with its status message.
+"""Build a request from an interaction and submit it; ``first_response`` answers it.
 
 Accepting is one short transaction, done before the first response: a refusal is private, an
 accepted request has its status message at once.
@@ -6,9 +6,11 @@ accepted request has its status message at once.
 
 from __future__ import annotations
 
+import asyncio
+import logging
 from collections.abc import Callable
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, Final
 
 import discord
 
@@ -22,12 +24,18 @@ from bot.domain.request import (
     RequestOptions,
     random_seed,
 )
-from bot.frontend.context import BotContext, get_context
-from bot.frontend.first_response import answer_accepted
+from bot.frontend.context import get_context
 from bot.frontend.permissions import actor_of
-from bot.frontend.responses import SUBMITTED, send_error
 from bot.services.delivery import InteractionRef
-from bot.services.queue import SubmitResult, response_time_left, waits_limited
+from bot.services.queue import SubmitResult, response_time_left
+
+log = logging.getLogger(__name__)
+
+CHECK_SECONDS: Final = 1.0
+STATUS_UNKNOWN_MESSAGE: Final = (
+    "Something went wrong in the bot. Use /queue to see whether your request was accepted. If it "
+    "is not there, nothing was charged. Give a moderator this number: {number}."
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,14 +75,12 @@ class RequestFactory:
 
 
 async def submit_request(
-    interaction: discord.Interaction[Any],
-    make: Callable[[RequestFactory], Request],
-    *,
-    note: str = "",
-) -> SubmitResult | None:
-    """Build and submit a request; respond with its status message or a private refusal.
+    interaction: discord.Interaction[Any], make: Callable[[RequestFactory], Request]
+) -> SubmitResult:
+    """Build and submit a request; return its job, to be answered by ``answer_accepted``.
 
-    ``note`` is the text above the embed. Returns None if the request was refused.
+    Idempotent. Raises RequestError if the request is refused or if it is unknown whether it was
+    accepted, and StoreUnavailable if it was withdrawn.
     """
     context = get_context(interaction)
     actor = actor_of(interaction, context.moderator_role)
@@ -84,31 +90,37 @@ async def submit_request(
         random_seed(context.entropy(4)),
         context.limits,
     )
+    request = make(factory)
+    for check in context.checks:
+        await check(request, actor)
     try:
-        request = make(factory)
-        for check in context.checks:
-            await check(request, actor)
-        interaction.extras[SUBMITTED] = True
-        receipt = await context.queue.submit(request, actor, interaction_ref(interaction))
-    except StoreUnavailable:
-        # It was withdrawn: it was not accepted, and will not be.
-        interaction.extras.pop(SUBMITTED)
+        return await context.queue.submit(request, actor, interaction_ref(interaction))
+    except (RequestError, StoreUnavailable):
+        raise  # refused or withdrawn: it was not accepted, and will not be
+    except Exception as error:
+        job = await _find_accepted(interaction, error)
+        if job is not None:
+            return SubmitResult(job, created=False, images_left=None)
         raise
-    except RequestError as refusal:
-        await send_error(interaction, refusal)
-        return None
-    if receipt.created or not await _is_answered(context, receipt.job):
-        await answer_accepted(interaction, receipt.job, left=receipt.images_left, note=note)
-    return receipt
 
 
-async def _is_answered(context: BotContext, job: Job) -> bool:
-    """Return whether a repeated event needs no answer: only after a crash in between it does."""
+async def _find_accepted(interaction: discord.Interaction[Any], error: Exception) -> Job | None:
+    """Return the job of an interaction whose submission failed with ``error``, None if refused.
+
+    Raises RequestError if the store cannot say.
+    """
     try:
-        with waits_limited(response_time_left() / 2):
-            return await context.messages.status_message(job.id) is not None
-    except StoreUnavailable:
-        return False  # Discord takes no second answer
+        async with asyncio.timeout(min(CHECK_SECONDS, response_time_left())):
+            job = await get_context(interaction).queue.jobs.by_interaction(interaction.id)
+    except Exception:
+        # The store may be what went wrong.
+        log.error(
+            "interaction %s: whether it was accepted is unknown", interaction.id, exc_info=error
+        )
+        raise RequestError(STATUS_UNKNOWN_MESSAGE.format(number=interaction.id)) from error
+    if job is not None:
+        log.error("interaction %s failed after it was accepted", interaction.id, exc_info=error)
+    return job
 
 
 def interaction_ref(interaction: discord.Interaction[Any]) -> InteractionRef:

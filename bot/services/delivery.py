@@ -304,25 +304,25 @@ class MessageStore:
 
         def keep(link: sqlite3.Connection) -> None:
             deliveries.set_message(link, job_id, "card", message, at=posted_at or at)
-            deliveries.close_card(link, job_id, at=at)
+            deliveries.close_status_message(link, job_id, at=at)
             if not answer:
                 jobs.forget_token(link, job_id)
 
         await self._database.write(keep)
 
-    async def cards_owed(self) -> tuple[str, ...]:
+    async def status_messages_owed(self) -> tuple[str, ...]:
         """Return the jobs, of the last day or unfinished, whose status message was never saved."""
-        return await self._deliveries.cards_owed(self._now() - _RECENT)
+        return await self._deliveries.status_messages_owed(self._now() - _RECENT)
 
-    async def card_owed(self, job_id: str) -> bool:
+    async def status_message_owed(self, job_id: str) -> bool:
         """Whether the job still needs a status message: none was saved, and none was refused."""
-        return await self._deliveries.card_owed(job_id)
+        return await self._deliveries.status_message_owed(job_id)
 
-    async def no_card(self, job_id: str, why_not: str) -> None:
+    async def no_status_message(self, job_id: str, why_not: str) -> None:
         """Save that the job gets no status message, and why."""
         at = self._now()
         await self._database.write(
-            lambda link: deliveries.close_card(link, job_id, at=at, why_not=why_not)
+            lambda link: deliveries.close_status_message(link, job_id, at=at, why_not=why_not)
         )
 
     async def stale_status_messages(self, method: str) -> tuple[str, ...]:

@@ -172,12 +172,12 @@ class QueueLimits:
 class SubmitResult:
     """The job of a submission. ``created`` is False for an interaction that was seen before.
 
-    ``images_left`` is what the member has left in the window after this job.
+    ``images_left`` is what the member has left in the window after this job, None if unknown.
     """
 
     job: Job
     created: bool
-    images_left: int
+    images_left: int | None
 
 
 @dataclass(frozen=True, slots=True)
@@ -268,7 +268,7 @@ class JobQueue:
             )
             ledger.reserve(link, job)
             if interaction is not None:
-                deliveries.owe_card(link, job.id, at=at)
+                deliveries.owe_status_message(link, job.id, at=at)
             return SubmitResult(job, True, allowance.left - request.images)
 
         try:

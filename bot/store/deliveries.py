@@ -18,7 +18,7 @@ from bot.store.serialization import parse_timestamp, to_timestamp
 
 MessageKind: TypeAlias = Literal["card", "result", "thread", "notice"]
 
-CARD: Final = "card"
+STATUS: Final = "card"
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,12 +95,12 @@ def set_message(
     )
 
 
-def owe_card(connection: sqlite3.Connection, job_id: str, *, at: datetime) -> None:
+def owe_status_message(connection: sqlite3.Connection, job_id: str, *, at: datetime) -> None:
     """Save that an accepted job still needs its status message."""
-    record_attempt(connection, job_id, CARD, CARD, at=at)
+    record_attempt(connection, job_id, STATUS, STATUS, at=at)
 
 
-def close_card(
+def close_status_message(
     connection: sqlite3.Connection, job_id: str, *, at: datetime, why_not: str = ""
 ) -> None:
     """Save that the job's status message is posted or, with ``why_not``, never will be. Idempotent.
@@ -115,7 +115,7 @@ def close_card(
             delivered = excluded.delivered, detail = excluded.detail
             WHERE done_at IS NULL
         """,
-        (job_id, CARD, CARD, to_timestamp(at), to_timestamp(at), int(not why_not), why_not),
+        (job_id, STATUS, STATUS, to_timestamp(at), to_timestamp(at), int(not why_not), why_not),
     )
 
 
@@ -180,7 +180,7 @@ class DeliveryRepository:
         """
         return await self._database.read(Query(sql, (to_timestamp(since), without), _job_ids))
 
-    async def cards_owed(self, since: datetime) -> tuple[str, ...]:
+    async def status_messages_owed(self, since: datetime) -> tuple[str, ...]:
         """Return jobs without a status message and without a reason why there is none.
 
         Created since ``since`` or not ended yet, oldest first.
@@ -192,7 +192,7 @@ class DeliveryRepository:
         """
         return await self._database.read(Query(sql, (to_timestamp(since),), _job_ids))
 
-    async def card_owed(self, job_id: str) -> bool:
+    async def status_message_owed(self, job_id: str) -> bool:
         """Return whether the job has neither a status message nor a reason for having none."""
         sql = f"SELECT id AS job_id FROM jobs WHERE {_OWED} AND id = ?"
         return bool(await self._database.read(Query(sql, (job_id,), _job_ids)))

@@ -34,9 +34,9 @@ def ask(chat: Chat, prompt: str, **options: str) -> Locator:
     return chat.newest()
 
 
-def row_links(card: Locator) -> Locator:
+def row_links(status: Locator) -> Locator:
     """What leads from a result to its rows."""
-    return card.get_by_role("link", name=re.compile("^Row "))
+    return status.get_by_role("link", name=re.compile("^Row "))
 
 
 def picture_width(chat: Chat) -> int:
@@ -54,13 +54,13 @@ def test_a_newcomers_first_minute(address: str, windows: Windows) -> None:
     expect(chat.page.get_by_test_id("command-imagine")).to_be_visible()
     chat.shoot("02-commands")
 
-    card = ask(chat, PROMPT)
-    watch_rows_arrive(chat, card)
+    status = ask(chat, PROMPT)
+    watch_rows_arrive(chat, status)
     chat.shoot("04-grid")
-    open_row_two(chat, card)
-    open_one_image(chat, card)
+    open_row_two(chat, status)
+    open_one_image(chat, status)
 
-    again = reroll_and_cancel_another(chat, card)
+    again = reroll_and_cancel_another(chat, status)
     read_details(chat, again)
     edited = edit_and_run_again(chat, again)
     delete(chat, edited)
@@ -74,20 +74,20 @@ def test_a_newcomers_first_minute(address: str, windows: Windows) -> None:
     chat.shoot("13-light")
 
 
-def watch_rows_arrive(chat: Chat, card: Locator) -> None:
-    expect(card).to_contain_text("Generating")
+def watch_rows_arrive(chat: Chat, status: Locator) -> None:
+    expect(status).to_contain_text("Generating")
     # Some rows ready and shown, others still to come.
-    expect(card).to_contain_text(re.compile(r"█  ready(?s:.*)(waiting|\d %)"))
-    expect(card.locator(".embed img")).to_be_visible()
+    expect(status).to_contain_text(re.compile(r"█  ready(?s:.*)(waiting|\d %)"))
+    expect(status.locator(".embed img")).to_be_visible()
     chat.shoot("03-rows-arrive")
-    expect(card).to_contain_text("Done")
-    expect(card.get_by_alt_text(f"Grid of {ROWS} × {SAMPLES} pictures: {PROMPT}")).to_be_visible()
-    expect(row_links(card)).to_have_text([f"Row {row}" for row in range(1, ROWS + 1)])
+    expect(status).to_contain_text("Done")
+    expect(status.get_by_alt_text(f"Grid of {ROWS} × {SAMPLES} pictures: {PROMPT}")).to_be_visible()
+    expect(row_links(status)).to_have_text([f"Row {row}" for row in range(1, ROWS + 1)])
 
 
-def open_row_two(chat: Chat, card: Locator) -> None:
+def open_row_two(chat: Chat, status: Locator) -> None:
     """By its link, which leads to the message that holds the file."""
-    card.get_by_role("link", name="Row 2").click()
+    status.get_by_role("link", name="Row 2").click()
     row = chat.messages("Row 2 · seed")
     expect(row).to_be_in_viewport()
     expect(chat.messages("· seed")).to_have_count(ROWS)
@@ -99,12 +99,12 @@ def open_row_two(chat: Chat, card: Locator) -> None:
     chat.page.keyboard.press("Escape")
     expect(chat.page.get_by_test_id("lightbox")).to_have_count(0)
     chat.enter("imagine")
-    expect(card).to_be_visible()
+    expect(status).to_be_visible()
 
 
-def open_one_image(chat: Chat, card: Locator) -> None:
+def open_one_image(chat: Chat, status: Locator) -> None:
     """By the menu below the grid; nobody else sees the answer."""
-    chat.choose(card, "Open an image", "Row 2, image 3")
+    chat.choose(status, "Open an image", "Row 2, image 3")
     answer = chat.private("Row 2, image 3 · seed")
     answer.get_by_role("button", name="Open picture").click()
     assert picture_width(chat) == SIDE
@@ -113,10 +113,10 @@ def open_one_image(chat: Chat, card: Locator) -> None:
     expect(answer).to_have_count(0)
 
 
-def reroll_and_cancel_another(chat: Chat, card: Locator) -> Locator:
+def reroll_and_cancel_another(chat: Chat, status: Locator) -> Locator:
     """The re-rolled card, once it is done: the one behind it was cancelled in line."""
     before = chat.messages().count()
-    chat.press(card, "Re-roll")
+    chat.press(status, "Re-roll")
     expect(chat.messages()).to_have_count(before + 1)
     again = chat.newest()
     expect(again).to_contain_text(PROMPT)
@@ -132,17 +132,17 @@ def reroll_and_cancel_another(chat: Chat, card: Locator) -> Locator:
     return again
 
 
-def read_details(chat: Chat, card: Locator) -> None:
-    chat.press(card, "Details")
+def read_details(chat: Chat, status: Locator) -> None:
+    chat.press(status, "Details")
     answer = chat.private("Details of")
     expect(answer).to_contain_text(f"{SIDE} × {SIDE} px")
     chat.shoot("09-details")
     answer.get_by_test_id("dismiss").click()
 
 
-def edit_and_run_again(chat: Chat, card: Locator) -> Locator:
+def edit_and_run_again(chat: Chat, status: Locator) -> Locator:
     before = chat.messages().count()
-    chat.press(card, "Edit & run again")
+    chat.press(status, "Edit & run again")
     form = chat.page.get_by_test_id("modal")
     expect(form.get_by_test_id("field-prompt")).to_have_value(re.compile(f"^{PROMPT} --"))
     form.get_by_test_id("field-prompt").fill("a lighthouse in a storm --rows 1 --samples 2")
@@ -159,20 +159,20 @@ def edit_and_run_again(chat: Chat, card: Locator) -> Locator:
     return edited
 
 
-def delete(chat: Chat, card: Locator) -> None:
+def delete(chat: Chat, status: Locator) -> None:
     """After being asked once more."""
-    chat.press(card, "Delete")
+    chat.press(status, "Delete")
     question = chat.private("Delete this result")
     chat.press(question, "Delete permanently")
-    expect(card).to_have_count(0)
+    expect(status).to_have_count(0)
     expect(chat.private("Deleted.")).to_be_visible()
 
 
-def be_refused_as_a_member(chat: Chat, card: Locator) -> None:
+def be_refused_as_a_member(chat: Chat, status: Locator) -> None:
     """Somebody else's picture stays, and what is for moderators is not even offered."""
     chat.be("Ben")
-    expect(card).to_be_visible()
-    chat.press(card, "Delete")
+    expect(status).to_be_visible()
+    chat.press(status, "Delete")
     refusal = "Only the member who requested this, or a moderator, can delete it."
     expect(chat.private(refusal)).to_be_visible()
     chat.composer.fill("/quota-admin set images: 1000")
@@ -191,10 +191,10 @@ def set_a_quota(chat: Chat) -> None:
     expect(chat.private("Set.")).to_contain_text("12 images")
 
 
-def be_refused_by_the_quota(chat: Chat, card: Locator) -> None:
+def be_refused_by_the_quota(chat: Chat, status: Locator) -> None:
     """Ada has more than 12 behind her in these 24 hours: privately told, and told until when."""
     chat.be("Ada")
-    expect(card).to_be_visible()  # or the channel is not there yet, and there is nothing to count
+    expect(status).to_be_visible()  # or the channel is not there yet, and there is nothing to count
     before = chat.messages().count()
     chat.command("imagine", prompt="one more astronaut")
     refusal = chat.private("You have 0 of 12 images left per 24h, and this needs 12.")
@@ -215,16 +215,16 @@ def test_it_all_fits_on_a_phone(address: str, windows: Windows) -> None:
     chat.shoot("phone-2-drawer")
     chat.enter("imagine")
 
-    card = ask(chat, PROMPT)
-    expect(card).to_contain_text("Generating")
-    expect(card.locator(".embed img")).to_be_visible()
+    status = ask(chat, PROMPT)
+    expect(status).to_contain_text("Generating")
+    expect(status.locator(".embed img")).to_be_visible()
     chat.shoot("phone-3-rows-arrive")
-    expect(card).to_contain_text("Done")
-    expect(row_links(card)).to_have_count(ROWS)
+    expect(status).to_contain_text("Done")
+    expect(row_links(status)).to_have_count(ROWS)
     assert_nothing_sticks_out(chat)
     chat.shoot("phone-4-grid")
 
-    card.get_by_role("link", name="Row 2").tap()
+    status.get_by_role("link", name="Row 2").tap()
     chat.messages("Row 2 · seed").get_by_role("button", name="Open picture").tap()
     assert picture_width(chat) == STRIP
     chat.shoot("phone-5-row")

@@ -98,14 +98,14 @@ def broken(history: History) -> tuple[str, ...]:
 
 def _asks(history: History) -> Iterator[str]:
     accepted = Counter(job.interaction for job in history.jobs)
-    cards = {post.interaction for post in history.posts if post.cancels}
+    statuses = {post.interaction for post in history.posts if post.cancels}
     for ask in history.asks:
         count = accepted[ask.interaction]
         if count > 1:
             yield f"request {ask.interaction} was accepted {count} times"
         if count and any(UNCHARGED in text.lower() for text in ask.told):
             yield f"request {ask.interaction} was accepted, and its author read: {UNCHARGED}"
-        if not count and ask.interaction in cards:
+        if not count and ask.interaction in statuses:
             yield f"request {ask.interaction} has a card and no job: it is lost"
         if not count and ask.answered and not any(text.strip() for text in ask.told):
             yield f"request {ask.interaction} was answered and never told anything"

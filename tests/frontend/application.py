@@ -21,6 +21,7 @@ from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
+from bot.runtime import Signal
 from bot.services.delivery import MessageStore
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
@@ -90,7 +91,8 @@ def context_for(
     engine: Services,
     settings: Settings,
     clock: Clock,
-    sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    sleep: Callable[[float], Awaitable[None]],
+    status_found: Callable[[Job], None],
 ) -> BotContext:
     database = engine.database
     return BotContext(
@@ -108,6 +110,7 @@ def context_for(
         moderator_role=settings.discord.moderator_role,
         rows="links",
         sleep=sleep,
+        status_found=status_found,
     )
 
 
@@ -122,8 +125,9 @@ async def running(
     acknowledged: list[float] = []
     async with AsyncExitStack() as stack:
         services = await stack.enter_async_context(open_services(settings, now=clock))
+        status_found: Signal[Job] = Signal()
         client = GridbrushClient(
-            context_for(services, settings, clock, sleep),
+            context_for(services, settings, clock, sleep, status_found),
             sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             observe_ack=acknowledged.append,
@@ -136,7 +140,7 @@ async def running(
             queue_check_s=0.01,
         )
         services.observers.add(observer)
-        client.context.status_tasks.on_found = observer.refresh
+        status_found.connect(observer.refresh)
         engine = await stack.enter_async_context(open_scheduler(services, transport))
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
@@ -151,6 +155,10 @@ async def running(
                 await client.wait_until_ready()
                 yield Bot(playground, clock, client, engine, acknowledged, connection, others)
             finally:
+                # A component that was acknowledged may still be at work in the library's task.
+                names = ((task.get_name(), task) for task in asyncio.all_tasks())
+                if handling := [task for name, task in names if name.startswith("discord-ui-")]:
+                    await asyncio.wait(handling, timeout=2.0)
                 await transport.aclose()
                 await client.context.status_tasks.aclose()
                 tasks = [*others, connection]

@@ -28,6 +28,8 @@ from bot.frontend.component_handlers import DYNAMIC_ITEMS, handle_modal_submit, 
 from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import ROWS_SECONDS, DiscordDelivery
 from bot.frontend.edit_schedule import EditSchedule
+from bot.frontend.first_response import answer_accepted
+from bot.frontend.responses import with_error_response
 from bot.frontend.status_updater import EDIT_SECONDS, StatusUpdater
 from bot.frontend.submission import submit_request
 from bot.playground.client.driver import Invocation, MemberDriver
@@ -134,7 +136,11 @@ class HarnessClient(ContextClient):
         self.tree: app_commands.CommandTree[HarnessClient] = app_commands.CommandTree(self)
 
         async def imagine(interaction: discord.Interaction[HarnessClient], prompt: str) -> None:
-            await submit_request(interaction, lambda factory: factory.parse(prompt))
+            async def submit(interaction: discord.Interaction[Any]) -> None:
+                accepted = await submit_request(interaction, lambda make: make.parse(prompt))
+                await answer_accepted(interaction, accepted)
+
+            await with_error_response(interaction, submit)
 
         command: app_commands.Command[Any, ..., None] = app_commands.Command(
             name="imagine", description="Paint", callback=imagine
@@ -306,6 +312,7 @@ async def open_harness(
 
         messages = MessageStore(database, now=clock)
         access_changed: Signal[int, int] = Signal()
+        status_found: Signal[Job] = Signal()
         context = BotContext(
             queue=queue,
             limits=replace(limits, negative=True, styles=dict(templates.styles)),
@@ -324,6 +331,7 @@ async def open_harness(
             notice=notice,
             sleep=sleep,
             opened=access_changed,
+            status_found=status_found,
         )
         client = HarnessClient(context)
         hours = Hurry()
@@ -335,7 +343,7 @@ async def open_harness(
             sleep=hours.sleep if hurry or naps else asyncio.sleep,
             edit_seconds=TIMEOUTS if naps else EDIT_SECONDS,
         )
-        context.status_tasks.on_found = observer.refresh
+        status_found.connect(observer.refresh)
         nap = naps or asyncio.sleep
         transport = DiscordDelivery(
             client, sleep=nap, rows_seconds=TIMEOUTS if naps else ROWS_SECONDS

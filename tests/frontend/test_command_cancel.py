@@ -15,7 +15,7 @@ from bot.domain.events import (
 )
 from bot.domain.job import JobState
 from bot.domain.request import Author, ChannelRef, Request
-from bot.frontend.command_loader import load_commands
+from bot.frontend.client import load_commands
 from bot.services.queue import Actor
 from tests.frontend.application import Bot, said
 

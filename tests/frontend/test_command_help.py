@@ -8,10 +8,10 @@ import discord
 from discord import app_commands
 
 from bot.domain.text import utf16_length
-from bot.frontend.command_loader import load_commands, load_dynamic_items
+from bot.frontend.client import load_commands, load_dynamic_items
 from bot.frontend.commands import help as help_module
-from bot.frontend.messages import MAX_DESCRIPTION, MAX_FIELD_VALUE
-from bot.frontend.quota_embeds import bullet_list
+from bot.frontend.listing import bullet_list
+from bot.frontend.message_content import MAX_DESCRIPTION, MAX_FIELD_VALUE
 from bot.playground.server import Playground
 from bot.settings import Settings
 from tests.frontend.application import Bot, running, said
@@ -46,8 +46,8 @@ def test_a_right_click_command_is_explained() -> None:
         raise AssertionError("it is only described")
 
     menu = app_commands.ContextMenu(name="Report to moderators", callback=report)
-    card = help_module.help_embed([menu], moderator=True)
-    assert card.fields[0].value == "Right click a message, Apps, **Report to moderators**"
+    status = help_module.help_embed([menu], moderator=True)
+    assert status.fields[0].value == "Right click a message, Apps, **Report to moderators**"
 
 
 async def test_styles_are_listed_with_their_words(bot: Bot) -> None:

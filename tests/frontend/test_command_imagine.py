@@ -10,19 +10,21 @@ from bot.store.audit import AuditRepository
 from tests.frontend.application import Bot, said
 
 
-async def test_an_accepted_request_has_a_card_at_once_and_then_its_pictures(bot: Bot) -> None:
+async def test_an_accepted_request_has_a_status_message_at_once_and_then_its_pictures(
+    bot: Bot,
+) -> None:
     ada = bot.member()
     used = await ada.slash("imagine", "imagine", prompt="a red heron --seed 7", rows=3)
-    card = await used.answered()
-    assert not card.ephemeral
-    assert "a red heron" in said(card)
-    assert "It uses 6 images" in said(card)
+    status = await used.answered()
+    assert not status.ephemeral
+    assert "a red heron" in said(status)
+    assert "It uses 6 images" in said(status)
     job = await bot.job(used)
     assert (job.request.seed, job.request.rows, job.state) == (7, 3, JobState.QUEUED)
 
     bot.dispatch()
-    assert (await bot.finished(job)).id == card.id
-    assert card.embeds[0]["title"] == "Done"
+    assert (await bot.finished(job)).id == status.id
+    assert status.embeds[0]["title"] == "Done"
     assert len(bot.observe_ack) == 1
     assert 0 < bot.observe_ack[0] < 3
 
@@ -84,7 +86,7 @@ async def test_models_and_styles_are_suggested_while_typing(bot: Bot) -> None:
     assert "cross-hatching" in styles[0]["name"]
 
 
-async def test_the_same_press_delivered_twice_makes_one_job(bot: Bot) -> None:
+async def test_the_same_click_delivered_twice_makes_one_job(bot: Bot) -> None:
     used = await bot.member().slash("imagine", "imagine", prompt="a heron")
     await used.answered()
     first = await bot.job(used)

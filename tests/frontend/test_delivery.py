@@ -12,8 +12,8 @@ import pytest
 from bot.domain.errors import DeliveryError
 from bot.domain.job import Job
 from bot.domain.request import Author, ChannelRef
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
-from bot.frontend.messages import MessageNotFound
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.discord_errors import MessageNotFound
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
@@ -44,14 +44,14 @@ async def test_after_the_token_has_died_the_bot_posts_and_calls_the_author_once(
     asked = await outlived(harness)
 
     message = await harness.posted("Your images are ready.")
-    card = await harness.shows(asked, "Go to the images")
+    status_message = await harness.shows(asked, "Go to the images")
 
     assert message.mentions == [harness.member().id]
     assert message.nonce is not None
     assert len(message.attachments) == 1
-    assert f"/{message.id})" in card.text
-    assert not card.attachments
-    assert not card.controls()
+    assert f"/{message.id})" in status_message.text
+    assert not status_message.attachments
+    assert not status_message.controls()
     assert not [call for call in harness.playground.requests if call.status == 401]
     assert (await harness.ended(asked)).delivery_method == CHANNEL
 
@@ -80,7 +80,7 @@ async def test_where_the_bot_may_not_post_the_author_gets_a_direct_message(
     await harness.shows(asked, "sent in another message")
 
 
-async def test_what_nobody_takes_is_kept_and_the_card_says_so(harness: Harness) -> None:
+async def test_what_nobody_takes_is_kept_and_the_status_message_says_so(harness: Harness) -> None:
     harness.playground.world.faults.refuse("POST", r"/channels/\d+/messages$", 50013)
     harness.playground.world.user("Ada").takes_dms = False
     asked = await outlived(harness)
@@ -90,11 +90,11 @@ async def test_what_nobody_takes_is_kept_and_the_card_says_so(harness: Harness) 
     assert (await harness.ended(asked)).delivery_method == "kept"
 
 
-async def test_a_card_that_was_deleted_is_replaced_by_a_message(harness: Harness) -> None:
+async def test_a_status_message_that_was_deleted_is_replaced_by_a_message(harness: Harness) -> None:
     end = harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse")
-    card = await harness.shows(asked, "Generating")
-    harness.playground.world.delete_message(card)
+    status_message = await harness.shows(asked, "Generating")
+    harness.playground.world.delete_message(status_message)
 
     end.set()
 
@@ -132,7 +132,7 @@ async def test_the_same_nonce_posts_nothing_new(harness: Harness) -> None:
     assert first == second
 
 
-async def test_an_unfinished_card_is_no_result(harness: Harness) -> None:
+async def test_an_unfinished_status_message_is_no_result(harness: Harness) -> None:
     harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse")
     await harness.shows(asked, "Generating")
@@ -154,7 +154,7 @@ async def test_jobs_of_the_command_line_have_no_delivery_method_here(harness: Ha
         await harness.transport.send(DIRECT, nobodys, package, "n")
 
 
-async def test_without_a_card_nothing_can_become_the_result(harness: Harness) -> None:
+async def test_without_a_status_message_nothing_can_become_the_result(harness: Harness) -> None:
     job = await _finished(harness)
     assert job.result is not None
     await harness.messages.forget(job.result.message_id)
@@ -171,7 +171,9 @@ async def test_discord_being_away_is_a_delivery_error(harness: Harness) -> None:
         await harness.transport.send(CHANNEL, job, harness.fetcher.result(job), "n")
 
 
-async def test_a_result_waits_for_the_card_that_is_just_being_posted(harness: Harness) -> None:
+async def test_a_result_waits_for_the_status_message_that_is_just_being_posted(
+    harness: Harness,
+) -> None:
     gate = harness.playground.world.faults.hold("POST", "/callback", carried_out=True)
     asked = await harness.member().slash("imagine", "imagine", prompt="a lighthouse")
     await gate.reached.wait()
@@ -215,13 +217,15 @@ async def test_a_thread_that_is_there_already_is_used(
     async with open_harness(playground, tmp_path, clock, rows="attachments") as harness:
         end = harness.backend.hold("done ok=")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Generating")
+        status_message = await harness.shows(asked, "Generating")
         world = playground.world
-        world.message_board.open_thread(world.channel("imagine"), world.bot, "talk", message=card)
+        world.message_board.open_thread(
+            world.channel("imagine"), world.bot, "talk", message=status_message
+        )
 
         end.set()
 
-        await playground.until(lambda _: len(_links(card)) == 2)
+        await playground.until(lambda _: len(_links(status_message)) == 2)
 
 
 async def test_rows_that_a_stop_left_behind_are_posted_by_the_next_bot(
@@ -278,8 +282,8 @@ async def test_a_grid_that_is_found_after_a_crash_gets_its_rows(
         playground.world.faults.clear()
     async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
         assert await harness.transport.find_sent(INTERACTION, job, "", job.created_at) == job.result
-        card = await harness.shows(asked, "Done")
-        await playground.until(lambda _: len(_links(card)) == 2)
+        status_message = await harness.shows(asked, "Done")
+        await playground.until(lambda _: len(_links(status_message)) == 2)
 
 
 async def test_without_threads_the_rows_lie_beside_the_grid_as_far_as_they_fit(

@@ -15,8 +15,8 @@ import pytest
 
 from bot.domain.events import JobEvent
 from bot.domain.job import Job, JobState
-from bot.frontend.components import ComponentAction, CustomId
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.custom_ids import ComponentAction, CustomId
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
 from bot.playground.client.driver import Invocation
 from bot.playground.rest.faults import Faults, Gate
 from bot.playground.server import Playground
@@ -113,13 +113,13 @@ class Play:
     end: asyncio.Event
 
     @property
-    def card(self) -> Message:
+    def status_message(self) -> Message:
         assert self.asked.response is not None
         return self.asked.response
 
     def path(self, pattern: str) -> str:
         world = self.harness.playground.world
-        return pattern.replace("{card}", str(self.card.id)).replace(
+        return pattern.replace("{card}", str(self.status_message.id)).replace(
             "{imagine}", str(world.channel("imagine").id)
         )
 
@@ -168,8 +168,12 @@ async def settled(harness: Harness, play: Play, way: str) -> Job:
     job = await harness.job(play.asked)
     async for _ in turns(20):
         job = await harness.job(play.asked)
-        card_is_done = way == INTERACTION or not play.card.controls()
-        if job.state.terminal and card_is_done and await harness.messages.pending_rows() == ():
+        status_message_is_done = way == INTERACTION or not play.status_message.controls()
+        if (
+            job.state.terminal
+            and status_message_is_done
+            and await harness.messages.pending_rows() == ()
+        ):
             assert (job.state, job.delivery_method) == (JobState.FINISHED, way)
             return job
         await asyncio.sleep(0.01)
@@ -178,7 +182,7 @@ async def settled(harness: Harness, play: Play, way: str) -> Job:
     )
 
 
-def check(playground: Playground, job: Job, card: Message) -> None:
+def check(playground: Playground, job: Job, status_message: Message) -> None:
     """One grid, all rows, one ping, and a card that says where the picture is."""
     world = playground.world
     messages = list(world.messages.values())
@@ -203,10 +207,13 @@ def check(playground: Playground, job: Job, card: Message) -> None:
         assert links == [str(one.id) for one in rows]
         assert len(messages) == (3 if job.delivery_method == INTERACTION else 4)
     if job.delivery_method == INTERACTION:
-        assert result is card
+        assert result is status_message
     else:
-        assert "Go to the images" in card.text or "sent in another message" in card.text
-        assert not card.controls()
+        assert (
+            "Go to the images" in status_message.text
+            or "sent in another message" in status_message.text
+        )
+        assert not status_message.controls()
 
 
 CASES = [
@@ -241,7 +248,7 @@ async def test_whatever_goes_wrong_with_a_call_it_is_delivered_once(
             before.open()
 
         job = await settled(harness, play, call.way)
-        check(playground, job, play.card)
+        check(playground, job, play.status_message)
         if gate is not None:
             # What was given up is carried out after all, late.
             answered = sum(one.status is not None for one in playground.requests)
@@ -253,7 +260,7 @@ async def test_whatever_goes_wrong_with_a_call_it_is_delivered_once(
                 )
             )
             if call.method != "PATCH":
-                check(playground, job, play.card)
+                check(playground, job, play.status_message)
 
 
 @pytest.mark.parametrize("carried_out", [False, True], ids=["before", "after"])
@@ -284,4 +291,4 @@ async def test_a_bot_that_is_stopped_in_the_middle_goes_on_after_the_restart(
         await harness.observer.resume()
         await harness.transport.resume_pending_rows()
         job = await settled(harness, play, call.way)
-        check(playground, job, play.card)
+        check(playground, job, play.status_message)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from bot.frontend.edit_schedule import EditSchedule, Priority
 
 
-def test_a_card_is_written_at_most_once_in_its_interval() -> None:
+def test_a_status_message_is_written_at_most_once_in_its_interval() -> None:
     schedule = EditSchedule(min_interval_s=2.5, max_edits_per_s=100)
     schedule.schedule("a", Priority.RUNNING, 0.0)
     assert schedule.pop_due(0.0) == "a"
@@ -31,7 +31,7 @@ def test_whoever_waits_longest_comes_first_and_many_requests_are_one() -> None:
     assert schedule.next_delay(0.3) is None
 
 
-def test_all_cards_together_keep_to_the_budget() -> None:
+def test_all_status_messages_together_keep_to_the_budget() -> None:
     schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=4)
     for number in range(20):
         schedule.schedule(f"card {number}", Priority.RUNNING, 0.0)
@@ -66,7 +66,7 @@ def test_those_in_line_let_the_running_go_first_but_not_for_ever() -> None:
     assert schedule.pop_due(11.0) == "waiting"
 
 
-def test_a_card_that_is_being_written_or_dropped_is_not_handed_out() -> None:
+def test_a_status_message_that_is_being_written_or_dropped_is_not_handed_out() -> None:
     schedule = EditSchedule(min_interval_s=0.0, max_edits_per_s=100)
     schedule.schedule("a", Priority.FINAL, 0.0)
 

@@ -132,7 +132,7 @@ def modal_bot(bot: Bot) -> None:
         await interaction.response.send_modal(Form())
 
     @bot.tree.command()
-    async def card(interaction: Reply) -> None:
+    async def status(interaction: Reply) -> None:
         await interaction.response.send_message("card", view=Opener())
 
 
@@ -211,13 +211,13 @@ async def test_links_and_disabled_buttons_cannot_be_pressed(playground: Playgrou
 async def test_components_v2_come_with_the_edit_of_a_deferred_answer(
     playground: Playground,
 ) -> None:
-    class Card(discord.ui.LayoutView):
+    class StatusView(discord.ui.LayoutView):
         def __init__(self) -> None:
             super().__init__()
-            gallery = discord.ui.MediaGallery[Card](
+            gallery = discord.ui.MediaGallery[StatusView](
                 discord.MediaGalleryItem("attachment://grid.png", description="alt")
             )
-            thumb = discord.ui.Thumbnail[Card]("attachment://grid.png")
+            thumb = discord.ui.Thumbnail[StatusView]("attachment://grid.png")
             self.add_item(
                 discord.ui.Container(
                     discord.ui.TextDisplay("# Done"),
@@ -234,7 +234,9 @@ async def test_components_v2_come_with_the_edit_of_a_deferred_answer(
         async def layout(interaction: Reply) -> None:
             await interaction.response.defer()
             log = discord.File(__file__, "log.txt")
-            await interaction.edit_original_response(view=Card(), attachments=[picture(), log])
+            await interaction.edit_original_response(
+                view=StatusView(), attachments=[picture(), log]
+            )
 
     async with running(playground, set_up) as bot:
         message = await (await playground.as_member("Ada").slash("imagine", "layout")).answered()

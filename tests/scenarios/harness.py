@@ -17,7 +17,7 @@ from bot.backends.scripted import ScriptedBackend
 from bot.domain.events import JobEvent, Scheduled
 from bot.domain.job import Job, JobState
 from bot.frontend import first_response
-from bot.frontend.components import ComponentAction, CustomId
+from bot.frontend.custom_ids import ComponentAction, CustomId
 from bot.frontend.gateway import run_client
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.rest.http import RecordedCall

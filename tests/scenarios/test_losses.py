@@ -12,7 +12,7 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
 from bot.playground.client.driver import Invocation
 from bot.playground.state.models import Message
 from bot.playground.state.world import World
@@ -64,7 +64,9 @@ async def expect_shown(harness: Harness, job: Job, who: str, channel: str | int 
     assert shown in harness.results(job)
 
 
-async def test_a_deleted_card_is_replaced_by_a_message(painted: Painted, journal: Journal) -> None:
+async def test_a_deleted_status_message_is_replaced_by_a_message(
+    painted: Painted, journal: Journal
+) -> None:
     assert painted.asked.response is not None
     painted.world.delete_message(painted.asked.response)
     job, (result,) = await painted.delivered()
@@ -117,8 +119,8 @@ async def test_a_result_that_nobody_takes_is_kept_for_history_and_show(
     job, results = await painted.delivered()
     assert (job.delivery_method, results) == (KEPT, [])
     assert "the result is kept: the author finds it with /history" in journal.text
-    card = await painted.harness.shows(painted.asked, "could not be posted")
-    assert f"/show {job.id[:8]}" in card.text
+    status = await painted.harness.shows(painted.asked, "could not be posted")
+    assert f"/show {job.id[:8]}" in status.text
     assert "4 images, stored for you" in (await painted.harness.ask("history")).text
     await expect_shown(painted.harness, job, "Ada")
 
@@ -138,7 +140,9 @@ async def test_the_picture_of_a_member_who_left_is_kept(painted: Painted, journa
     await expect_shown(painted.harness, job, "Ada", channel=painted.world.direct_channel(left).id)
 
 
-async def test_a_member_who_left_still_gets_the_card_that_is_there(painted: Painted) -> None:
+async def test_a_member_who_left_still_gets_the_status_message_that_is_there(
+    painted: Painted,
+) -> None:
     painted.world.remove_member("Ada")
     job, results = await painted.delivered()
     assert job.delivery_method == INTERACTION

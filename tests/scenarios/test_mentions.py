@@ -149,21 +149,21 @@ async def test_buttons_history_details_and_forms_show_it_as_text(
 ) -> None:
     asked = await harness.imagine(tricks)
     job = await harness.ended(asked)
-    card = await harness.shows(asked, "Done")
+    status = await harness.shows(asked, "Done")
     ada = harness.member()
-    await (await ada.press(card, "Details")).answered()
+    await (await ada.press(status, "Details")).answered()
     harness.clock.pass_time(seconds=5)
-    again = await ada.press(card, "Re-roll")
+    again = await ada.press(status, "Re-roll")
     await again.answered()
     await harness.ended(again)
-    form = await ada.press(card, "Edit & run again")
+    form = await ada.press(status, "Edit & run again")
     await form.acked()
     edited = await ada.submit_modal(form, {})
     await edited.answered()
     await harness.ended(edited)
-    opened = await ada.select(card, "Open an image …", ["cell:1:1"])
+    opened = await ada.select(status, "Open an image …", ["cell:1:1"])
     await opened.acked()
-    await (await ada.press(card, "Delete")).answered()
+    await (await ada.press(status, "Delete")).answered()
     history = await harness.ask("history")
     await harness.ask("show", id=job.id)
     assert await ada.autocomplete("random", "show", "id", job.id[:8])
@@ -176,7 +176,7 @@ async def test_buttons_history_details_and_forms_show_it_as_text(
 
 
 @pytest.mark.parametrize("ending", ["failed", "cancelled", "partial"])
-async def test_so_do_the_cards_of_jobs_that_ended_badly(
+async def test_so_do_the_status_messages_of_jobs_that_ended_badly(
     open_bot: Opener, tmp_path: Path, tricks: str, journal: Journal, ending: str
 ) -> None:
     failing = {"failed": [1, 2], "cancelled": [], "partial": [2]}[ending]

@@ -48,7 +48,7 @@ async def test_two_copies_at_the_same_moment_are_one_job(harness: Harness) -> No
     assert len(harness.playground.world.messages_in("imagine")) == 1
 
 
-async def test_what_was_pressed_while_the_connection_was_down_comes_once_with_the_resume(
+async def test_what_was_clicked_while_the_connection_was_down_comes_once_with_the_resume(
     harness: Harness,
 ) -> None:
     gateway = harness.playground.gateway
@@ -79,22 +79,22 @@ async def test_a_double_click_makes_one_job(
     async with open_bot(backend=replaying(play)) as harness:
         asked = await harness.imagine()
         await harness.ended(asked)
-        card = await harness.shows(asked, "Failed" if failing else "Done")
+        status = await harness.shows(asked, "Failed" if failing else "Done")
         harness.clock.pass_time(seconds=5)
-        first = await harness.member().press(card, button)
+        first = await harness.member().press(status, button)
         harness.clock.pass_time(milliseconds=180)
-        second = await harness.member().press(card, button)
+        second = await harness.member().press(status, button)
         await first.answered()
         await second.acked()
         await settled(harness)
         assert len(await harness.jobs()) == 2
         # Who presses again because they want another gets another.
         harness.clock.pass_time(seconds=5)
-        third = await harness.member().press(card, button)
+        third = await harness.member().press(status, button)
         await third.answered()
         assert len(await harness.jobs()) == 3
         # And somebody else's press is their own, however soon it comes.
-        fourth = await harness.member("Ben").press(card, button)
+        fourth = await harness.member("Ben").press(status, button)
         await fourth.answered()
         assert len(await harness.jobs()) == 4
 
@@ -105,11 +105,11 @@ async def test_a_double_click_on_cancel_gives_back_once(open_bot: Opener, tmp_pa
         asked = await harness.imagine()
         await harness.reached(asked, JobState.RUNNING)
         assert asked.response is not None
-        presses = [await harness.member().press(asked.response, "Cancel") for _ in range(2)]
+        clicks = [await harness.member().press(asked.response, "Cancel") for _ in range(2)]
         job = await harness.ended(asked)
-        for press in presses:
-            await press.acked()
-            assert press.followups == []
+        for click in clicks:
+            await click.acked()
+            assert click.followups == []
         await harness.shows(asked, "Cancelled by")
         entries = await LedgerRepository(harness.service.engine.database).history(
             job.request.place.guild_id, job.request.author.id

@@ -14,7 +14,7 @@ from tests.scenarios.scenarios import NEVER, write_play
 LONG = 1_000_000
 
 
-async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_lost(
+async def test_while_the_machines_are_away_every_status_message_says_so_and_nothing_is_lost(
     open_bot: Opener, journal: Journal
 ) -> None:
     journal.expect("the backend is unavailable")
@@ -25,8 +25,8 @@ async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_los
         waiting = await harness.imagine("waiting", "Ben")
         harness.backend.faults.unavailable = LONG
         turn.set()
-        for card in (handed_over, waiting):
-            await harness.shows(card, BACKEND_UNAVAILABLE_NOTICE)
+        for status in (handed_over, waiting):
+            await harness.shows(status, BACKEND_UNAVAILABLE_NOTICE)
         # Requests are still taken, and say it from the start.
         later = await harness.imagine("later", "Mo")
         assert BACKEND_UNAVAILABLE_NOTICE in (await harness.shows(later, "Queued")).text
@@ -43,7 +43,7 @@ async def test_while_the_machines_are_away_every_card_says_so_and_nothing_is_los
         assert journal.text.count("the backend is available again") == 1
 
 
-async def test_a_card_that_paints_says_so_too_while_the_machines_are_away(
+async def test_a_status_message_that_paints_says_so_too_while_the_machines_are_away(
     open_bot: Opener, journal: Journal, tmp_path: Path
 ) -> None:
     journal.expect("the backend is unavailable")
@@ -85,8 +85,8 @@ async def test_a_job_may_be_cancelled_while_the_machines_are_away(
         await harness.shows(second, BACKEND_UNAVAILABLE_NOTICE)
         for asked, who in ((second, "Ben"), (first, "Ada")):
             assert asked.response is not None
-            press = await harness.member(who).press(asked.response, "Cancel")
-            await press.acked()
+            click = await harness.member(who).press(asked.response, "Cancel")
+            await click.acked()
         await harness.shows(second, "4 images refunded")
         harness.backend.faults.unavailable = 0
         await harness.shows(first, "4 images refunded")

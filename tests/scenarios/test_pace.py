@@ -63,7 +63,7 @@ async def test_a_global_limit_delays_and_loses_nothing(harness: Harness) -> None
     assert len(harness.results(job)) == 1
 
 
-async def test_many_waiting_cards_are_not_all_edited_whenever_the_line_moves(
+async def test_many_waiting_status_messages_are_not_all_edited_whenever_the_line_moves(
     open_bot: Opener,
 ) -> None:
     async with open_bot(

@@ -29,9 +29,9 @@ async def test_a_partial_result_costs_only_what_was_delivered(
     async with open_bot(backend=replaying(play)) as harness:
         asked = await harness.imagine()
         job = await harness.ended(asked)
-        card = await harness.shows(asked, "Row 2 could not be generated; 2 images refunded.")
+        status = await harness.shows(asked, "Row 2 could not be generated; 2 images refunded.")
         assert job.fetched_rows == (1,)
-        assert card in harness.results(job)
+        assert status in harness.results(job)
         assert "2 of 120 images used" in await used(harness)
         history = await told(harness)
         assert f"−4 for `{job.id[:8]}`" in history
@@ -70,9 +70,9 @@ async def test_a_request_that_the_machines_refuse_costs_nothing(
     harness.backend.faults.reject = "no such account"
     asked = await harness.imagine()
     job = await harness.ended(asked)
-    card = await harness.shows(asked, "It cost nothing: 4 images refunded.")
+    status = await harness.shows(asked, "It cost nothing: 4 images refunded.")
     assert job.state is JobState.FAILED
-    assert "no such account" not in card.text
+    assert "no such account" not in status.text
     assert "0 of 120 images used" in await used(harness)
 
 

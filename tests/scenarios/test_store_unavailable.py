@@ -124,7 +124,7 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
     play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)
     async with open_bot(backend=replaying(play, speed=1), metrics=METRICS) as harness:
         painting = await harness.imagine("painting", "Ada")
-        card = await harness.shows(painting, "Generating")
+        status_message = await harness.shows(painting, "Generating")
         ada, ben, mo = (harness.member(name) for name in ("Ada", "Ben", "Mo"))
         begin = asyncio.get_running_loop().time()
 
@@ -146,7 +146,7 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
         async with away(harness, outage):
             asked = [
                 await ben.slash("imagine", "imagine", prompt="a cat"),
-                await ada.press(card, "Cancel"),
+                await ada.press(status_message, "Cancel"),
                 await ada.slash("random", "cancel", what="all"),
                 await mo.slash("random", "quota-admin grant", member=ben, images=7, reason="x"),
             ]
@@ -158,14 +158,14 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
         # What was refused has not happened, and does not.
         assert [job.state for job in await harness.jobs()] == [JobState.RUNNING]
         assert "0 of 120 images used" in (await harness.ask("quota", "Ben")).text
-        again = await ada.press(card, "Cancel")
+        again = await ada.press(status_message, "Cancel")
         await again.acked()
         job = await harness.ended(painting)
         assert job.state is JobState.CANCELLED
         assert job.cancelled_by == ada.id
 
 
-async def test_cards_and_the_queue_say_it_while_it_lasts(
+async def test_status_messages_and_the_queue_say_it_while_it_lasts(
     open_bot: Opener, journal: Journal, outage: Outage, tmp_path: Path
 ) -> None:
     play = write_play(tmp_path / "play.jsonl", ends_at=NEVER)

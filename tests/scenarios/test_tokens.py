@@ -7,7 +7,7 @@ from datetime import timedelta
 import pytest
 
 from bot.domain.job import JobState
-from bot.frontend.delivery import CHANNEL, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, INTERACTION
 from tests.scenarios.conftest import Opener
 from tests.scenarios.harness import Harness
 from tests.scenarios.log_capture import Journal
@@ -32,9 +32,9 @@ async def test_tokens_that_live_5_s_and_jobs_that_take_20_s_lose_no_result(
             (result,) = harness.results(job)
             assert job.delivery_method == CHANNEL
             assert harness.called(result) == [job.request.author.id]
-            card = await harness.shows(one, "Go to the images")
-            assert str(result.id) in card.text
-            assert not card.attachments
+            status_message = await harness.shows(one, "Go to the images")
+            assert str(result.id) in status_message.text
+            assert not status_message.attachments
 
 
 async def test_the_bots_own_clock_saves_it_from_trying_a_dead_token(harness: Harness) -> None:

@@ -18,6 +18,7 @@ ROOT = Path(__file__).parents[2]
 RULES: tuple[Rule, ...] = (
     import_rules.dynamic_imports,
     import_rules.imports_of_the_own_package,
+    import_rules.too_many_floors,
     style_rules.impure_domain,
     style_rules.bare_excepts,
     style_rules.globals_,
@@ -45,11 +46,11 @@ BROAD_EXCEPTS = {
     "bot/frontend/first_response.py::answer_accepted.answer": "root of the same task",
     "bot/frontend/gateway.py::_sign_in": "root of signing in: it is tried again",
     "bot/frontend/gateway.py::run_client": "root of the gateway: one event must not end the bot",
-    "bot/frontend/messages.py::map_discord_errors": "anything but Discord's answer: try later",
-    "bot/frontend/responses.py::_internal_error_text": "root of an apology",
+    "bot/frontend/discord_errors.py::map_discord_errors": "no answer of Discord's: try later",
     "bot/frontend/responses.py::safe_autocomplete.safely": "root of a suggestion: suggest nothing",
     "bot/frontend/responses.py::with_error_response": "root of a command: answer the member",
     "bot/frontend/status_updater.py::StatusUpdater._check_queue": "a status message can wait",
+    "bot/frontend/submission.py::_find_accepted": "the member reads that it is unknown",
 }
 """Where a broad except may stand, and why: at the roots of tasks."""
 
@@ -145,6 +146,39 @@ def test_what_is_allowed_is_not_found(tmp_path: Path, rule: Rule) -> None:
         "bot/commonplace.py": '"""C."""',
     }
     assert list(rule(plant(tmp_path, files))) == []
+
+
+@pytest.mark.parametrize(
+    "how",
+    ["import bot.frontend.{0}", "def f():\n    from bot.frontend import {0}", "from . import {0}"],
+)
+def test_a_sixth_floor_of_the_frontend_is_found(tmp_path: Path, how: str) -> None:
+    files = {f"bot/frontend/m{n}.py": how.format(f"m{n - 1}") for n in range(2, 7)}
+    modules = plant(tmp_path, {"bot/frontend/m1.py": "import bot.domain.job", **files})
+    assert import_rules.floors(modules, "bot.frontend") == {
+        f"bot.frontend.m{n}": n for n in range(1, 7)
+    }
+    assert list(import_rules.too_many_floors(modules)) == [
+        "bot/frontend/m6.py:1: bot.frontend.m6 is on floor 6 of 5"
+    ]
+
+
+def test_commands_that_are_loaded_by_name_count_as_imported(tmp_path: Path) -> None:
+    files = {
+        "bot/frontend/commands/__init__.py": "",
+        "bot/frontend/commands/help.py": "import bot.frontend.responses",
+        "bot/frontend/responses.py": "",
+        "bot/frontend/client.py": "from bot.frontend import commands",
+    }
+    floors = import_rules.floors(plant(tmp_path, files), "bot.frontend")
+    assert floors["bot.frontend.client"] == 3
+
+
+def test_a_circle_in_the_frontend_is_found(tmp_path: Path) -> None:
+    late = "def f():\n    import bot.frontend.m1"
+    files = {"bot/frontend/m1.py": "import bot.frontend.m2", "bot/frontend/m2.py": late}
+    (problem,) = import_rules.too_many_floors(plant(tmp_path, files))
+    assert problem.startswith("bot.frontend has a circle")
 
 
 # What the contracts of pyproject.toml have to know.

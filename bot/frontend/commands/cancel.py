@@ -16,7 +16,7 @@ from bot.frontend.context import BotContext
 from bot.frontend.formatting import escape_user_text, pluralize, short_id
 from bot.frontend.job_lookup import find_job, job_choices
 from bot.frontend.listing import split_pages
-from bot.frontend.messages import MAX_CONTENT
+from bot.frontend.message_content import MAX_CONTENT
 from bot.frontend.permissions import actor_of
 from bot.frontend.responses import defer, safe_autocomplete, send_ephemeral, send_follow_up
 from bot.services.queue import Actor

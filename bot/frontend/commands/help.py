@@ -8,12 +8,10 @@ from typing import Any
 import discord
 from discord import app_commands
 
-from bot.frontend.command_loader import AnyCommand, load_commands
-from bot.frontend.context import BotContext
-from bot.frontend.embeds import BLUE
-from bot.frontend.messages import EmbedField, MessageContent
+from bot.frontend.context import AnyCommand, BotContext, get_client
+from bot.frontend.listing import bullet_list
+from bot.frontend.message_content import BLUE, EmbedField, MessageContent
 from bot.frontend.permissions import actor_of
-from bot.frontend.quota_embeds import bullet_list
 from bot.frontend.responses import send_ephemeral
 
 INTRODUCTION = (
@@ -33,7 +31,9 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def help_command(interaction: discord.Interaction[discord.Client]) -> None:
         member = actor_of(interaction, context.moderator_role)
-        embed = help_embed(load_commands(context), moderator=member.moderator)
+        tree = get_client(interaction).tree
+        here = tree.get_commands(guild=interaction.guild) if interaction.guild else []
+        embed = help_embed([*tree.get_commands(), *here], moderator=member.moderator)
         await send_ephemeral(interaction, "", embed=embed)
 
     return help_command

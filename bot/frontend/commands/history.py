@@ -1,4 +1,4 @@
-"""``/history``: the member's jobs, page by page, and a select that shows one again.
+"""``/history``: the member's jobs, page by page, and a select that shows one again (``show``).
 
 A page is found by the last job id before it, which the custom id holds.
 """
@@ -13,12 +13,12 @@ from discord import app_commands
 
 from bot.domain.job import Job, JobState
 from bot.domain.text import truncate_utf16
-from bot.frontend.commands.show import show_result
 from bot.frontend.context import BotContext, get_context
-from bot.frontend.embeds import GREY
-from bot.frontend.formatting import escape_user_text, jump_link, pluralize, short_id, timestamp
-from bot.frontend.job_lookup import find_job
-from bot.frontend.messages import (
+from bot.frontend.delivery_methods import result_link
+from bot.frontend.formatting import escape_user_text, pluralize, short_id, timestamp
+from bot.frontend.listing import bullet_list
+from bot.frontend.message_content import (
+    GREY,
     MAX_DESCRIPTION,
     MAX_OPTION_TEXT,
     ActionRow,
@@ -27,8 +27,6 @@ from bot.frontend.messages import (
     SelectOption,
     SelectSpec,
 )
-from bot.frontend.permissions import actor_of
-from bot.frontend.quota_embeds import bullet_list
 from bot.frontend.responses import PersistentComponent, send_ephemeral, update_message
 
 PAGE_SIZE: Final = 8
@@ -46,20 +44,7 @@ class HistoryPageButton(
         await update_message(interaction, page)
 
 
-class HistorySelect(PersistentComponent, template=r"gb-history:show"):
-    """Shows the selected job again."""
-
-    async def handle(self, interaction: discord.Interaction[Any]) -> None:
-        """Show the selected job, if the member may access it."""
-        assert isinstance(self.item, discord.ui.Select)
-        context = get_context(interaction)
-        member = actor_of(interaction, context.moderator_role)
-        selected = next(iter(self.item.values), "")
-        job = await find_job(context, selected, member, interaction.guild_id)
-        await show_result(interaction, context, job)
-
-
-ITEMS: Final = (HistoryPageButton, HistorySelect)
+ITEMS: Final = (HistoryPageButton,)
 
 
 def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
@@ -109,9 +94,7 @@ def _format_outcome(job: Job) -> str:
     images = pluralize(len(job.fetched_rows) * job.request.samples, "image")
     if job.result is None:
         return f"{images}, stored for you"
-    guild = 0 if job.delivery_method == "direct" else job.request.place.guild_id
-    link = jump_link(guild, job.result.channel_id, job.result.message_id)
-    return f"[{images}]({link})"
+    return f"[{images}]({result_link(job)})"
 
 
 def _controls(shown: Sequence[Job], before: str | None, more: bool) -> tuple[ActionRow, ...]:

@@ -12,7 +12,8 @@ from bot.domain.request import MAX_SEED, RequestOptions
 from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
 from bot.frontend.edit_modal import build_prompt_modal
-from bot.frontend.messages import MAX_OPTION_TEXT, MAX_OPTIONS
+from bot.frontend.first_response import answer_accepted
+from bot.frontend.message_content import MAX_OPTION_TEXT, MAX_OPTIONS
 from bot.frontend.refused_prompt import EDIT_ID, extract_prompt
 from bot.frontend.responses import PersistentComponent, open_modal, safe_autocomplete
 from bot.frontend.submission import submit_request
@@ -58,7 +59,8 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
         style: str | None = None,
     ) -> None:
         options = RequestOptions(negative, aspect, rows, samples, steps, seed, model, style)
-        await submit_request(interaction, lambda factory: factory.parse(prompt, options))
+        accepted = await submit_request(interaction, lambda factory: factory.parse(prompt, options))
+        await answer_accepted(interaction, accepted)
 
     # The bounds are known only now, so they cannot be written into the signature above.
     for name, low, high in (

@@ -9,9 +9,8 @@ from discord import app_commands
 
 from bot.domain.errors import RequestError
 from bot.frontend.context import BotContext, get_context
-from bot.frontend.embeds import BLUE, GREEN, RED
 from bot.frontend.formatting import pluralize
-from bot.frontend.messages import ActionRow, ButtonSpec, MessageContent
+from bot.frontend.message_content import BLUE, GREEN, RED, ActionRow, ButtonSpec, MessageContent
 from bot.frontend.permissions import actor_of
 from bot.frontend.responses import PersistentComponent, defer, send_ephemeral, update_message
 from bot.services.privacy import StoredDataReport

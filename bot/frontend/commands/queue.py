@@ -10,7 +10,6 @@ from discord import app_commands
 
 from bot.domain.job import ACTIVE_STATES, TERMINAL, Job, JobState
 from bot.frontend.context import BotContext, get_context
-from bot.frontend.embeds import GREY, SOON_S
 from bot.frontend.formatting import (
     as_sentence,
     escape_user_text,
@@ -19,7 +18,9 @@ from bot.frontend.formatting import (
     short_id,
 )
 from bot.frontend.listing import Listing, Section
-from bot.frontend.pagination import page_buttons, send_listing
+from bot.frontend.message_content import GREY
+from bot.frontend.responses import page_buttons, send_listing
+from bot.frontend.status_embeds import SOON_S
 from bot.services.queue import QueuePosition
 
 _UNFINISHED: Final = tuple(state for state in JobState if state not in TERMINAL)

@@ -9,9 +9,9 @@ from discord import app_commands
 
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.listing import Listing
-from bot.frontend.pagination import page_buttons, send_listing
 from bot.frontend.permissions import actor_of
 from bot.frontend.quota_embeds import quota_listing
+from bot.frontend.responses import page_buttons, send_listing
 
 _NAME: Final = "quota"
 

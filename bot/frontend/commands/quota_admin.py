@@ -16,7 +16,6 @@ from bot.domain.quota import QuotaRule, parse_window
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.formatting import escape_user_text
 from bot.frontend.listing import Listing, Section
-from bot.frontend.pagination import page_buttons, send_listing
 from bot.frontend.permissions import require_moderator
 from bot.frontend.quota_embeds import (
     format_audit_entry,
@@ -29,7 +28,7 @@ from bot.frontend.quota_embeds import (
     format_totals,
     quota_listing,
 )
-from bot.frontend.responses import send_ephemeral
+from bot.frontend.responses import page_buttons, send_ephemeral, send_listing
 from bot.services.queue import Actor
 from bot.services.quotas import QuotaReport, QuotaRuleChange, QuotaSubject
 

@@ -1,4 +1,4 @@
-"""``/show``: show the result of an earlier job again."""
+"""``/show``: show the result of an earlier job again; also what ``/history`` selects."""
 
 from __future__ import annotations
 
@@ -12,21 +12,15 @@ from discord import app_commands
 
 from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.job import Job, JobState
-from bot.frontend.component_checks import is_in_scope
-from bot.frontend.context import BotContext, get_client
-from bot.frontend.embeds import QueueInfo, job_message
-from bot.frontend.job_lookup import find_job, job_choices
-from bot.frontend.messages import (
-    DeliveryUnconfirmed,
-    EmbedField,
-    MessageContent,
-    TooLarge,
-    edit_response,
-)
+from bot.frontend.context import BotContext, get_client, get_context
+from bot.frontend.discord_errors import RETRY_DELAYS_S, DeliveryUnconfirmed, TooLarge
+from bot.frontend.job_lookup import find_job, is_in_scope, job_choices
+from bot.frontend.message_content import EmbedField, MessageContent
+from bot.frontend.messages import edit_response
 from bot.frontend.permissions import actor_of
-from bot.frontend.response_outcomes import RETRY_DELAYS_S
-from bot.frontend.responses import defer, safe_autocomplete, send_ephemeral
+from bot.frontend.responses import PersistentComponent, defer, safe_autocomplete, send_ephemeral
 from bot.frontend.result_files import ResultMessage, build_result_without_image, post_result
+from bot.frontend.status_embeds import QueueInfo, job_message
 from bot.frontend.submission import interaction_ref
 from bot.services.budget import format_cost
 
@@ -83,6 +77,21 @@ def _with_cost(embed: MessageContent, compute: str) -> MessageContent:
         return embed
     return replace(embed, fields=(*embed.fields, EmbedField("Compute", compute)))
 
+
+class HistorySelect(PersistentComponent, template=r"gb-history:show"):
+    """Shows the job that was selected in ``/history``."""
+
+    async def handle(self, interaction: discord.Interaction[Any]) -> None:
+        """Show the selected job, if the member may access it."""
+        assert isinstance(self.item, discord.ui.Select)
+        context = get_context(interaction)
+        member = actor_of(interaction, context.moderator_role)
+        selected = next(iter(self.item.values), "")
+        job = await find_job(context, selected, member, interaction.guild_id)
+        await show_result(interaction, context, job)
+
+
+ITEMS: Final = (HistorySelect,)
 
 OTHER_SERVER: Final = (
     "This job was requested on another server, so it is not shown here. Use /show on that server, "

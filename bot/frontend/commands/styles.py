@@ -10,7 +10,7 @@ from discord import app_commands
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.formatting import escape_user_text
 from bot.frontend.listing import Listing, Section
-from bot.frontend.pagination import page_buttons, send_listing
+from bot.frontend.responses import page_buttons, send_listing
 
 _NAME: Final = "styles"
 _MAX_WORDS: Final = 400

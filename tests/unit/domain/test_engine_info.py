@@ -149,7 +149,7 @@ def test_a_default_above_the_limit_is_no_reason_to_refuse() -> None:
         *((HUB, "stabilityai/sdxl-turbo"), (HUB, "sdxl-turbo")),
     ],
 )
-def test_where_there_is_one_painter_the_request_names_no_model(
+def test_where_there_is_one_engine_the_request_names_no_model(
     engine: EngineInfo, named: str | None
 ) -> None:
     for request in (
@@ -227,7 +227,7 @@ def test_a_caption_names_what_really_painted(
     assert caption(job).endswith(f" · {steps} · {said}")
 
 
-def test_of_many_painters_two_are_named() -> None:
+def test_of_many_engines_two_are_named() -> None:
     rows = tuple(
         replace(row, generation=replace(MODEL, model=f"m{row.number}"))
         for number in (1, 2, 3, 4)

@@ -66,7 +66,7 @@ def overlap(one: Box, other: Box) -> bool:
     return one[0] < other[2] and other[0] < one[2] and one[1] < other[3] and other[1] < one[3]
 
 
-def test_a_strip_and_a_grid_are_as_large_as_the_painter_makes_them() -> None:
+def test_a_strip_and_a_grid_are_as_large_as_the_engine_makes_them() -> None:
     geometry = grid_geometry(REQUEST)
     assert geometry.strip_size == (2312, 516)
     assert geometry.size == (2312, 2064)

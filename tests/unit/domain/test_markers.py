@@ -83,7 +83,7 @@ def test_every_kind_of_marker_makes_its_event(text: str, event: JobEvent) -> Non
         "row=2 engine=sketch steps=50 negative=1 sampler=ddim",
     ],
 )
-def test_a_painter_s_word_counts_only_if_it_is_whole(pairs: str) -> None:
+def test_an_engine_word_counts_only_if_it_is_whole(pairs: str) -> None:
     assert events(read(signed(f"@@sd1 1 painted {pairs}"))) == ()
 
 

@@ -63,7 +63,7 @@ def test_what_is_no_picture_is_refused(tmp_path: Path, content: bytes, decode: b
         imaging.verify_image(path, decode=decode)
 
 
-def test_another_format_than_a_painter_s_is_refused(tmp_path: Path) -> None:
+def test_another_format_than_an_engine_is_refused(tmp_path: Path) -> None:
     path = tmp_path / "a.png"
     Image.new("RGB", (64, 32)).save(path, "GIF")
     with pytest.raises(ArtifactMissing, match="no readable picture"):

@@ -18,7 +18,7 @@ from bot.store.database import Database
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
 INTERACTION = InteractionRef(11, 12, "token", NOW + timedelta(minutes=15))
-CARD, ROWS = MessageRef(2, 21), MessageRef(21, 22)
+STATUS, ROWS = MessageRef(2, 21), MessageRef(21, 22)
 
 
 @pytest.fixture
@@ -48,34 +48,36 @@ async def job(database: Database) -> Job:
     return job
 
 
-async def test_a_card_is_remembered_with_its_interaction(database: Database, job: Job) -> None:
+async def test_a_status_message_is_remembered_with_its_interaction(
+    database: Database, job: Job
+) -> None:
     posts = MessageStore(database, now=lambda: NOW)
     assert await posts.status_message(job.id) is None
 
-    await posts.save_status_message(job.id, CARD)
+    await posts.save_status_message(job.id, STATUS)
     await posts.save_thread(job.id, ROWS)
 
-    assert await posts.status_message(job.id) == StatusMessage(CARD, INTERACTION)
+    assert await posts.status_message(job.id) == StatusMessage(STATUS, INTERACTION)
     assert await posts.thread(job.id) == ROWS
-    assert await posts.job_of(CARD.message_id) == job.id
+    assert await posts.job_of(STATUS.message_id) == job.id
 
 
-async def test_a_forgotten_card_is_gone(database: Database, job: Job) -> None:
+async def test_a_forgotten_status_message_is_gone(database: Database, job: Job) -> None:
     posts = MessageStore(database, now=lambda: NOW)
-    await posts.save_status_message(job.id, CARD)
+    await posts.save_status_message(job.id, STATUS)
 
-    await posts.forget(CARD.message_id)
+    await posts.forget(STATUS.message_id)
 
     assert await posts.status_message(job.id) is None
 
 
 async def test_only_what_somebody_else_removed_is_on_record(database: Database, job: Job) -> None:
     posts = MessageStore(database, now=lambda: NOW)
-    await posts.save_status_message(job.id, CARD)
+    await posts.save_status_message(job.id, STATUS)
 
-    await posts.record_deletion(job, CARD.message_id, by=5)
+    await posts.record_deletion(job, STATUS.message_id, by=5)
     assert await AuditRepository(database).entries(1) == ()
-    await posts.record_deletion(job, CARD.message_id, by=9)
+    await posts.record_deletion(job, STATUS.message_id, by=9)
 
     (entry,) = await AuditRepository(database).entries(1)
     assert (entry.action, entry.actor_id) == ("removed", 9)
@@ -83,8 +85,8 @@ async def test_only_what_somebody_else_removed_is_on_record(database: Database, 
 
 
 def test_a_token_is_spared_in_its_last_minute() -> None:
-    post = StatusMessage(CARD, INTERACTION)
+    post = StatusMessage(STATUS, INTERACTION)
 
     assert post.is_token_valid(NOW + timedelta(minutes=13, seconds=59))
     assert not post.is_token_valid(NOW + timedelta(minutes=14))
-    assert not StatusMessage(CARD, None).is_token_valid(NOW)
+    assert not StatusMessage(STATUS, None).is_token_valid(NOW)

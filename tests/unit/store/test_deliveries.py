@@ -11,7 +11,7 @@ from bot.store.database import Database
 from bot.store.deliveries import DeliveryAttempt, DeliveryRepository
 from tests.unit.store.builders import KEY, NOW, a_job
 
-CARD, RESULT = MessageRef(2, 2**63 - 1), MessageRef(2, 101)
+STATUS, RESULT = MessageRef(2, 2**63 - 1), MessageRef(2, 101)
 
 
 @pytest.fixture
@@ -88,11 +88,11 @@ async def test_a_job_has_one_message_of_each_kind(
     def post(connection: sqlite3.Connection) -> None:
         deliveries.set_message(connection, "abc", "card", MessageRef(2, 100), at=NOW)
         deliveries.set_message(connection, "abc", "result", RESULT, at=NOW)
-        deliveries.set_message(connection, "abc", "card", CARD, at=NOW)
+        deliveries.set_message(connection, "abc", "card", STATUS, at=NOW)
 
     await database.write(post)
-    assert await posts.messages("abc") == {"card": CARD, "result": RESULT}
-    assert await posts.message("abc", "card") == CARD
+    assert await posts.messages("abc") == {"card": STATUS, "result": RESULT}
+    assert await posts.message("abc", "card") == STATUS
     assert await posts.message("abc", "thread") is None
     assert await posts.messages("other") == {}
 

@@ -37,7 +37,7 @@ def stored(job: Job, **changed: object) -> dict[str, object]:
     return row | changed
 
 
-def test_a_row_of_before_there_were_painters_is_read_and_written_as_it_was() -> None:
+def test_a_row_of_before_there_were_engines_is_read_and_written_as_it_was() -> None:
     job = a_job("abc")
     assert all(len(row) == 6 for row in json.loads(dump_job(job))["rows"])
     generation = replace(

@@ -243,7 +243,7 @@ def test_a_model_that_is_not_downloaded_is_judged_by_its_name(name: str, family:
         ({"PAINTER_ENGINE": "diffusers"}, "diffusers", 1),
     ],
 )
-def test_the_engine_is_described_as_the_painter_chooses_it(
+def test_an_engine_is_described_as_it_is_chosen(
     environment: dict[str, str], engine: str, problems: int
 ) -> None:
     found = describe(environment)

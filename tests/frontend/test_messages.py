@@ -12,7 +12,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
-from bot.frontend.messages import (
+from bot.frontend.discord_errors import (
     DeliveryUnconfirmed,
     InteractionExpired,
     MessageNotFound,

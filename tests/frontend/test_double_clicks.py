@@ -25,17 +25,17 @@ def test_whoever_hammers_a_button_has_one_request() -> None:
 
 def test_another_person_message_or_button_is_another_request() -> None:
     clicks = DoubleClickGuard()
-    presses = [(1, 2, "again"), (9, 2, "again"), (1, 9, "again"), (1, 2, "other")]
-    assert not any(clicks.is_repeat(*press, AT) for press in presses)
+    button_clicks = [(1, 2, "again"), (9, 2, "again"), (1, 9, "again"), (1, 2, "other")]
+    assert not any(clicks.is_repeat(*click, AT) for click in button_clicks)
 
 
-def test_an_earlier_press_may_arrive_later() -> None:
+def test_an_earlier_click_may_arrive_later() -> None:
     clicks = DoubleClickGuard()
     clicks.is_repeat(1, 2, "again", AT + MOMENT)
     assert clicks.is_repeat(1, 2, "again", AT)
 
 
-def test_only_so_many_presses_are_remembered() -> None:
+def test_only_so_many_clicks_are_remembered() -> None:
     clicks = DoubleClickGuard()
     clicks.is_repeat(1, 0, "again", AT)
     for message in range(1, 2000):

@@ -18,7 +18,7 @@ import pytest
 
 from bot.domain.job import Job, JobState
 from bot.frontend import first_response
-from bot.frontend.delivery import CHANNEL, INTERACTION
+from bot.frontend.delivery_methods import CHANNEL, INTERACTION
 from bot.frontend.first_response import RESPONSE_LIMIT_S
 from bot.frontend.formatting import short_id
 from bot.playground.client.driver import Invocation
@@ -136,7 +136,7 @@ async def accepted(harness: Harness, asked: Invocation) -> Job:
 async def settled(harness: Harness, job: Job) -> None:
     async for _ in turns(30):
         is_active = harness.client.context.status_tasks.is_active(job.id)
-        if not is_active and not await harness.messages.card_owed(job.id):
+        if not is_active and not await harness.messages.status_message_owed(job.id):
             return
     raise AssertionError("the card is still looked for")
 
@@ -292,7 +292,7 @@ async def test_a_result_that_is_ready_first_is_still_one_message(
 
 
 @pytest.mark.parametrize("token_lives", [True, False])
-async def test_a_card_that_an_earlier_version_has_lost_is_settled_at_the_start(
+async def test_a_status_message_that_an_earlier_version_has_lost_is_settled_at_the_start(
     playground: Playground, tmp_path: Path, clock: Clock, *, token_lives: bool
 ) -> None:
     """It still offers Cancel, though its job has ended and was delivered beside it."""
@@ -417,7 +417,7 @@ async def test_an_answer_that_discord_refuses_is_given_in_plainer_words(
 
 
 @pytest.mark.parametrize("fault", [*ONCE, *REFUSALS, "too late", "cut for long"])
-async def test_a_press_on_cancel_is_carried_out_whatever_becomes_of_its_answer(
+async def test_a_click_on_cancel_is_carried_out_whatever_becomes_of_its_answer(
     waiting_bot: Bot, fault: str
 ) -> None:
     bot = waiting_bot
@@ -430,12 +430,12 @@ async def test_a_press_on_cancel_is_carried_out_whatever_becomes_of_its_answer(
     assert post is not None
     FAULTS[fault](bot.playground.world.faults)
 
-    pressed = await bot.member().press(post.message.message_id, "Cancel")
+    clicked = await bot.member().press(post.message.message_id, "Cancel")
 
-    card = bot.playground.world.message(post.message.message_id)
-    await bot.playground.until(lambda _: "Cancelled by" in card.text)
+    status_message = bot.playground.world.message(post.message.message_id)
+    await bot.playground.until(lambda _: "Cancelled by" in status_message.text)
     bot.playground.world.faults.clear()
-    assert not pressed.followups
+    assert not clicked.followups
     stored = await bot.engine.queue.jobs.get(job.id)
     assert stored is not None
     assert stored.state is JobState.CANCELLED
@@ -446,10 +446,10 @@ async def test_the_form_opens_once(bot: Bot, fault: str) -> None:
     result = await bot.finished(await bot.imagine("a heron"))
     FAULTS[fault](bot.playground.world.faults)
 
-    pressed = await bot.member().press(result, "Edit & run again")
+    clicked = await bot.member().press(result, "Edit & run again")
 
-    await bot.playground.until(lambda _: pressed.modal)
-    assert (pressed.response, pressed.followups) == (None, [])
+    await bot.playground.until(lambda _: clicked.modal)
+    assert (clicked.response, clicked.followups) == (None, [])
 
 
 @pytest.mark.parametrize("fault", REFUSALS)
@@ -528,10 +528,10 @@ async def test_a_direct_message_says_it_where_the_channel_cannot(
 
         job = await accepted(harness, asked)
         await settled(harness, job)
-        (card,) = about(harness, job)
-        assert card.channel_id == playground.world.direct_channel("Ada").id
+        (status_message,) = about(harness, job)
+        assert status_message.channel_id == playground.world.direct_channel("Ada").id
         playground.world.faults.clear()
-        await harness.playground.until(lambda _: "Generating" in card.text)
-        pressed = await harness.member().press(card, "Cancel")
-        await pressed.acked()
-        await harness.playground.until(lambda _: "Cancelled by" in card.text)
+        await harness.playground.until(lambda _: "Generating" in status_message.text)
+        clicked = await harness.member().press(status_message, "Cancel")
+        await clicked.acked()
+        await harness.playground.until(lambda _: "Cancelled by" in status_message.text)

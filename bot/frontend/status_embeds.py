@@ -1,38 +1,37 @@
-"""Content of a job's messages in every state. Pure: the time is an argument.
+"""Embeds and components of a job's status message, in every state. Pure: the time is an argument.
 
-Refunds are shown as the ledger counts them (``bot.services.lifecycle.charged_images``).
+Refunds are shown as the ledger counts them (``bot.domain.job.charged_images``).
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.domain.grid import caption, format_steps
-from bot.domain.image_engine import UNKNOWN, EngineInfo
+from bot.domain.events import KEPT
 from bot.domain.job import Job, JobState, Row, charged_images
-from bot.domain.text import truncate_utf16, utf16_length
-from bot.frontend import components
-from bot.frontend.components import Link, public_links
+from bot.frontend.custom_ids import ComponentAction, custom_id
 from bot.frontend.formatting import (
     as_sentence,
-    code_block,
     escape_user_text,
     format_duration,
-    join_numbers,
+    format_footer,
+    format_prompt,
     pluralize,
     short_id,
     timestamp,
 )
-from bot.frontend.messages import (
-    MAX_DESCRIPTION,
-    MAX_FIELD_VALUE,
-    EmbedField,
+from bot.frontend.message_content import (
+    AMBER,
+    BLUE,
+    GREEN,
+    GREY,
+    RED,
+    ActionRow,
+    ButtonSpec,
     MessageContent,
 )
-from bot.services.budget import JobCost, format_cost
 from bot.services.queue import QueuePosition
 
 BAR_WIDTH: Final = 16
@@ -89,14 +88,6 @@ def _format_row(row: Row) -> str:
     return f"{progress_bar(row.percent)}  {row.percent:3d} %"
 
 
-GREY: Final = 0x8A94A6
-BLUE: Final = 0x6C8CFF
-GREEN: Final = 0x57A773
-AMBER: Final = 0xE0A458
-RED: Final = 0xD1495B
-
-MAX_PROMPT: Final = 1000
-MAX_NEGATIVE: Final = 400
 MAX_NOTICE: Final = 400
 
 SOON_S: Final = 15.0
@@ -138,14 +129,14 @@ def job_message(
         case JobState.FINISHED:
             return (
                 undeliverable_message(job)
-                if job.delivery_method == "kept"
+                if job.delivery_method == KEPT
                 else posted_elsewhere_message(job, "")
             )
 
 
 def queued_message(job: Job, at: datetime, info: QueueInfo) -> MessageContent:
     """Return the message of a queued job: position, reason, start, quota."""
-    lines = [_format_prompt(job), ""]
+    lines = [format_prompt(job), ""]
     position = info.position
     if position is None:
         lines.append("It should start at any moment.")
@@ -159,8 +150,8 @@ def queued_message(job: Job, at: datetime, info: QueueInfo) -> MessageContent:
         title="Queued",
         description="\n".join(lines),
         colour=GREY,
-        footer=_format_footer(job),
-        controls=components.queued_components(job),
+        footer=format_footer(job),
+        controls=queued_components(job),
     )
 
 
@@ -176,10 +167,10 @@ def submitted_message(job: Job, info: QueueInfo) -> MessageContent:
         what = _STOPPING
     return MessageContent(
         title="Stopping" if stopping else "Starting",
-        description="\n".join([_format_prompt(job), "", what, *_format_notice(info)]),
+        description="\n".join([format_prompt(job), "", what, *_format_notice(info)]),
         colour=GREY if stopping else BLUE,
-        footer=_format_footer(job),
-        controls=components.queued_components(job),
+        footer=format_footer(job),
+        controls=queued_components(job),
     )
 
 
@@ -190,12 +181,12 @@ def running_message(
     if job.cancelled_by is not None:
         return MessageContent(
             title="Stopping",
-            description="\n".join([_format_prompt(job), "", _STOPPING, *_format_notice(info)]),
+            description="\n".join([format_prompt(job), "", _STOPPING, *_format_notice(info)]),
             colour=GREY,
-            footer=_format_footer(job),
+            footer=format_footer(job),
             image=PREVIEW_FILE if preview else "",
             # Another Cancel is sent to the backend again, in case the first was lost.
-            controls=components.queued_components(job),
+            controls=queued_components(job),
         )
     spent = format_duration(elapsed(job, at).total_seconds())
     end = estimate_end(job, at)
@@ -209,11 +200,11 @@ def running_message(
     bars = f"```\n{row_bars(job)}\n```"
     return MessageContent(
         title="Generating",
-        description="\n".join([_format_prompt(job), bars + said, *_format_notice(info)]),
+        description="\n".join([format_prompt(job), bars + said, *_format_notice(info)]),
         colour=BLUE,
-        footer=_format_footer(job),
+        footer=format_footer(job),
         image=PREVIEW_FILE if preview else "",
-        controls=components.queued_components(job),
+        controls=queued_components(job),
     )
 
 
@@ -221,31 +212,10 @@ def collecting_message(job: Job, *, preview: bool = False) -> MessageContent:
     """Return the message of a job whose files are being fetched."""
     return MessageContent(
         title="Downloading",
-        description=f"{_format_prompt(job)}\n\nAll images are generated and are being downloaded.",
+        description=f"{format_prompt(job)}\n\nAll images are generated and are being downloaded.",
         colour=BLUE,
-        footer=_format_footer(job),
+        footer=format_footer(job),
         image=PREVIEW_FILE if preview else "",
-    )
-
-
-def result_message(
-    job: Job, *, image: str, links: Sequence[Link] = (), upscaling: bool = True, note: str = ""
-) -> MessageContent:
-    """Return the result: the attached file ``image`` and all components."""
-    fields = [EmbedField("Negative prompt", _format_negative(job))] * bool(job.request.negative)
-    missing = missing_rows(job)
-    if missing:
-        fields.append(EmbedField("Incomplete", _format_missing(job, missing)))
-    if note:
-        fields.append(EmbedField("Full-size rows", note))
-    return MessageContent(
-        title="Upscaled" if job.request.origin is not None else "Done",
-        description=f"{_format_prompt(job)}\n{_format_author(job)}",
-        colour=AMBER if missing else GREEN,
-        fields=tuple(fields),
-        footer=f"{caption(job)}\n{_format_footer(job)}",
-        image=image,
-        controls=components.result_components(job, links, upscaling=upscaling),
     )
 
 
@@ -255,10 +225,10 @@ def failed_message(job: Job) -> MessageContent:
     why = as_sentence(escape_user_text(job.failure_message, MAX_NOTICE)) or "Something went wrong."
     return MessageContent(
         title="Failed",
-        description=f"{_format_prompt(job)}\n\n{why}\nIt cost nothing: {refunded} refunded.",
+        description=f"{format_prompt(job)}\n\n{why}\nIt cost nothing: {refunded} refunded.",
         colour=RED,
-        footer=_format_footer(job),
-        controls=components.failed_components(job),
+        footer=format_footer(job),
+        controls=failed_components(job),
     )
 
 
@@ -278,11 +248,11 @@ def cancelled_message(job: Job, *, preview: bool = False) -> MessageContent:
         cost += f"; {pluralize(charged, 'image')} already generated, not refunded"
     return MessageContent(
         title="Cancelled",
-        description=f"{_format_prompt(job)}\n\n{who} {cost[:1].upper()}{cost[1:]}.",
+        description=f"{format_prompt(job)}\n\n{who} {cost[:1].upper()}{cost[1:]}.",
         colour=GREY,
-        footer=_format_footer(job),
+        footer=format_footer(job),
         image=PREVIEW_FILE if preview else "",
-        controls=components.failed_components(job),
+        controls=failed_components(job),
     )
 
 
@@ -291,12 +261,12 @@ def undeliverable_message(job: Job) -> MessageContent:
     return MessageContent(
         title="Done, but not posted",
         description=(
-            f"{_format_prompt(job)}\n\nThe images could not be posted here. They are stored for "
+            f"{format_prompt(job)}\n\nThe images could not be posted here. They are stored for "
             f"<@{job.request.author.id}>: use `/show {short_id(job.id)}` to see them. "
             "The bot posts them as soon as it can."
         ),
         colour=AMBER,
-        footer=_format_footer(job),
+        footer=format_footer(job),
     )
 
 
@@ -305,38 +275,10 @@ def posted_elsewhere_message(job: Job, link: str) -> MessageContent:
     where = f"[Go to the images]({link})." if link else "The images were sent in another message."
     return MessageContent(
         title="Done",
-        description=f"{_format_prompt(job)}\n\n{where}",
+        description=f"{format_prompt(job)}\n\n{where}",
         colour=GREEN,
-        footer=_format_footer(job),
+        footer=format_footer(job),
     )
-
-
-def missing_rows(job: Job) -> tuple[int, ...]:
-    """Return the numbers of the rows that a result lacks."""
-    return tuple(row.number for row in job.rows if row.number not in job.fetched_rows)
-
-
-def _format_missing(job: Job, missing: tuple[int, ...]) -> str:
-    rows = f"Rows {join_numbers(missing)}" if len(missing) > 1 else f"Row {missing[0]}"
-    back = pluralize(len(missing) * job.request.samples, "image")
-    return f"{rows} could not be generated; {back} refunded."
-
-
-def _format_negative(job: Job) -> str:
-    """Return the negative prompt, and whether the model ignored it."""
-    words = escape_user_text(job.request.negative, MAX_NEGATIVE)
-    if job.generation and not any(generation.negative for generation in job.generation):
-        words += f"\nThis model ({job.made_with}) ignores negative prompts."
-    return words
-
-
-def _format_prompt(job: Job) -> str:
-    return f"**{escape_user_text(job.request.prompt, MAX_PROMPT)}**"
-
-
-def _format_author(job: Job) -> str:
-    author = job.request.author.id
-    return f"for <@{author}>" if author else "for the operator"
 
 
 def _format_start(position: QueuePosition, info: QueueInfo, at: datetime) -> list[str]:
@@ -364,85 +306,17 @@ def _format_notice(info: QueueInfo) -> list[str]:
     return ["", info.notice[:MAX_NOTICE]] if info.notice else []
 
 
-def _format_footer(job: Job) -> str:
-    return f"{short_id(job.id)} · /help"
-
-
 _STOPPING = "The job is being stopped. Images that are not generated yet will be refunded."
 
 
-_RESERVED: Final = 60
-_MAX_SEEDS: Final = 30
+def queued_components(job: Job) -> tuple[ActionRow, ...]:
+    """Return the Cancel button of a job that has not finished."""
+    return ((ButtonSpec("Cancel", custom_id(ComponentAction.CANCEL, job)),),)
 
 
-def details_message(
-    job: Job, credits: JobCost | None = None, engine: EngineInfo = UNKNOWN
-) -> MessageContent:
-    """Return the request as a command, and the job's times, seeds and costs.
-
-    ``engine`` is the image engine that would run it now.
-    """
-    request = job.request
-    fields = [
-        EmbedField("Seeds", _format_seeds(job)),
-        EmbedField("Size", f"{request.width} × {request.height} px", inline=True),
-        EmbedField("Steps", format_steps(job), inline=True),
-        EmbedField("Model", _format_model(job, engine), inline=True),
-        EmbedField("Times", _format_times(job)),
-    ]
-    if credits is not None and (compute := format_cost(credits)):
-        fields.append(EmbedField("Compute", compute, inline=True))
-    links = [f"[row {link.row}]({_escape_url(link.url)})" for link in public_links(job)]
-    if links:
-        fields.append(EmbedField("Full-size rows", _join_within_field(links, " · ")))
-    return MessageContent(
-        title=f"Details of {short_id(job.id)}",
-        description=code_block(request.to_prompt(), MAX_DESCRIPTION),
-        colour=BLUE,
-        fields=tuple(fields),
-        footer=job.id,
-    )
-
-
-def _format_model(job: Job, engine: EngineInfo) -> str:
-    name = job.made_with or engine.show()
-    return f"`{truncate_utf16(name.replace('`', ''), 100) or '-'}`"
-
-
-def _format_times(job: Job) -> str:
-    parts = [f"requested {timestamp(job.created_at, 'f')} by <@{job.request.author.id}>"]
-    if job.started_at is not None:
-        parts.append(f"waited {format_duration((job.started_at - job.created_at).total_seconds())}")
-        if job.ended_at is not None:
-            parts.append(f"took {format_duration((job.ended_at - job.started_at).total_seconds())}")
-    return ", ".join(parts)
-
-
-def _format_seeds(job: Job) -> str:
-    rows = job.rows
-    if len(rows) > _MAX_SEEDS and rows[-1].seed - rows[0].seed == len(rows) - 1:
-        first, last = rows[0], rows[-1]
-        span = f"row {first.number}: {first.seed} to row {last.number}: {last.seed}"
-        return f"{span}, plus 1 for each row"
-    return _join_within_field([f"row {row.number}: {row.seed}" for row in rows], ", ")
-
-
-def _join_within_field(parts: list[str], separator: str) -> str:
-    """Join as many parts as a field holds, and count the rest."""
-    shown: list[str] = []
-    remaining = MAX_FIELD_VALUE - _RESERVED
-    for part in parts:
-        remaining -= utf16_length(part) + len(separator)
-        if remaining < 0:
-            break
-        shown.append(part)
-    text = separator.join(shown)
-    left = len(parts) - len(shown)
-    return (
-        f"{text}{separator}{left} more; open them with the menu below the result" if left else text
-    )
-
-
-def _escape_url(url: str) -> str:
-    """Return the URL without parentheses, which would end a markdown link."""
-    return url.replace("(", "%28").replace(")", "%29")
+def failed_components(job: Job) -> tuple[ActionRow, ...]:
+    """Return the buttons of a job without a result."""
+    again = ButtonSpec("Try again", custom_id(ComponentAction.RETRY, job), style="primary")
+    if job.request.origin is not None:
+        return ((again,),)
+    return ((again, ButtonSpec("Edit & run again", custom_id(ComponentAction.EDIT, job))),)

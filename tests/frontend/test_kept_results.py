@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.frontend.delivery import CHANNEL, DIRECT
+from bot.frontend.delivery_methods import CHANNEL, DIRECT
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.guild import Event
@@ -105,8 +105,8 @@ async def test_a_kept_result_comes_by_itself_once_a_way_is_open(
         pings = [f"<@{job.request.author.id}>" in one.content for one in [message]]
         assert pings == [method == CHANNEL]
         if method == CHANNEL:
-            card = await harness.shows(asked, "Go to the images")
-            assert f"/{message.id})" in card.text
+            status = await harness.shows(asked, "Go to the images")
+            assert f"/{message.id})" in status.text
 
 
 @pytest.mark.parametrize("opening", [*OPENINGS])

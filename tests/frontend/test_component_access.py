@@ -15,9 +15,9 @@ import pytest
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
 from bot.domain.request import ChannelRef
-from bot.frontend.component_checks import MESSAGE_NOT_FOUND, UNKNOWN_JOB, WRONG_MESSAGE
 from bot.frontend.component_handlers import OUTDATED_BUTTON, OUTDATED_MODAL
-from bot.frontend.components import ComponentAction
+from bot.frontend.custom_ids import ComponentAction
+from bot.frontend.job_lookup import MESSAGE_NOT_FOUND, UNKNOWN_JOB, WRONG_MESSAGE
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import COMPONENT, DEFER, MODAL_SUBMIT, REPLY, Json, Message
@@ -76,7 +76,7 @@ async def accepted(bot: Bot, place: ChannelRef) -> Job:
     return (await bot.engine.queue.submit(request, member, reference)).job
 
 
-async def press(
+async def click(
     bot: Bot,
     message: Message,
     custom_id: str,
@@ -100,18 +100,18 @@ async def press(
     interaction = world.interactions.open(
         COMPONENT, actor.user, world.channel(message.channel_id), data, message=message
     )
-    pressed = actor._invocation(interaction)
-    await pressed.acked()
+    clicked = actor._invocation(interaction)
+    await clicked.acked()
     control["custom_id"] = before
-    return pressed
+    return clicked
 
 
-async def said_to(bot: Bot, pressed: Invocation) -> str:
+async def said_to(bot: Bot, clicked: Invocation) -> str:
     """The one sentence that the bot said privately."""
 
     def told(_: object) -> list[Message]:
-        answer = pressed.response if pressed.callback in (REPLY, DEFER) else None
-        own = [one for one in (answer, *pressed.followups) if one and one.ephemeral]
+        answer = clicked.response if clicked.callback in (REPLY, DEFER) else None
+        own = [one for one in (answer, *clicked.followups) if one and one.ephemeral]
         return [one for one in own if not one.loading]
 
     (message,) = await bot.playground.until(told)
@@ -143,9 +143,9 @@ async def test_a_job_of_another_server_is_not_known_here(bot: Bot, verb: str, wh
     before = await jobs_of_all(bot)
     custom_id, value = custom_id_for(verb, job.id, message.id)
 
-    pressed = await press(bot, message, custom_id, who=who, value=value)
+    clicked = await click(bot, message, custom_id, who=who, value=value)
 
-    assert await said_to(bot, pressed) == UNKNOWN_JOB
+    assert await said_to(bot, clicked) == UNKNOWN_JOB
     assert await jobs_of_all(bot) == before
     assert message.id in bot.playground.world.messages
 
@@ -167,9 +167,9 @@ async def test_a_control_on_the_message_of_another_job_does_nothing(
     before = await jobs_of_all(bot)
     custom_id, value = custom_id_for(verb, job.id, other.id)
 
-    pressed = await press(bot, message, custom_id, value=value, attached=attached)
+    clicked = await click(bot, message, custom_id, value=value, attached=attached)
 
-    assert await said_to(bot, pressed) == WRONG_MESSAGE
+    assert await said_to(bot, clicked) == WRONG_MESSAGE
     assert await jobs_of_all(bot) == before
     assert {message.id, other.id} <= set(bot.playground.world.messages)
 
@@ -188,12 +188,12 @@ async def test_only_a_message_of_the_job_is_removed(bot: Bot, whose: str) -> Non
         "nobody's": 12345,
     }[whose]
 
-    pressed = await press(bot, confirming, f"gb:remove:{job.id}:{wanted}")
+    clicked = await click(bot, confirming, f"gb:remove:{job.id}:{wanted}")
 
     if whose == "nobody's":
         await bot.playground.until(lambda _: confirming.content == "It was already deleted.")
     else:
-        assert await said_to(bot, pressed) == MESSAGE_NOT_FOUND
+        assert await said_to(bot, clicked) == MESSAGE_NOT_FOUND
         assert wanted in bot.playground.world.messages
     assert {message.id, other.id} <= set(bot.playground.world.messages)
 
@@ -242,9 +242,9 @@ async def test_a_custom_id_that_nobody_knows_gets_a_sentence(
     message, job = await result_of(bot)
     before = await jobs_of_all(bot)
 
-    pressed = await press(bot, message, IDS[name].format(job=job.id), attached=attached)
+    clicked = await click(bot, message, IDS[name].format(job=job.id), attached=attached)
 
-    assert await said_to(bot, pressed) == (OUTDATED_BUTTON if attached else WRONG_MESSAGE)
+    assert await said_to(bot, clicked) == (OUTDATED_BUTTON if attached else WRONG_MESSAGE)
     assert await jobs_of_all(bot) == before
 
 
@@ -252,9 +252,9 @@ async def test_a_custom_id_that_nobody_knows_gets_a_sentence(
 async def test_a_choice_that_no_menu_offers_gets_a_sentence(bot: Bot, value: str) -> None:
     message, job = await result_of(bot)
 
-    pressed = await press(bot, message, f"gb:open:{job.id}", value=value or "cell:")
+    clicked = await click(bot, message, f"gb:open:{job.id}", value=value or "cell:")
 
-    assert "from an older version" in await said_to(bot, pressed)
+    assert "from an older version" in await said_to(bot, clicked)
 
 
 @pytest.mark.parametrize(
@@ -287,7 +287,7 @@ async def test_a_form_that_does_not_belong_makes_nothing(
 
 
 @pytest.mark.parametrize("verb", VERBS)
-async def test_a_result_in_a_direct_message_is_pressed_by_its_author_alone(
+async def test_a_result_in_a_direct_message_is_clicked_by_its_author_alone(
     bot: Bot, verb: str
 ) -> None:
     """There is no server there, and the job is one of a server."""
@@ -296,19 +296,19 @@ async def test_a_result_in_a_direct_message_is_pressed_by_its_author_alone(
     assert message.attachments
     custom_id, value = custom_id_for(verb, job.id, message.id)
 
-    stranger = await press(bot, message, custom_id, who="Ben", value=value)
+    stranger = await click(bot, message, custom_id, who="Ben", value=value)
     assert await said_to(bot, stranger) == UNKNOWN_JOB
-    pressed = await press(bot, message, custom_id, value=value)
+    clicked = await click(bot, message, custom_id, value=value)
 
     if verb in ("reroll", "upscale"):
         async for _ in turns():
-            if await bot.engine.queue.jobs.by_interaction(pressed.id) is not None:
+            if await bot.engine.queue.jobs.by_interaction(clicked.id) is not None:
                 return
         raise AssertionError("nothing was made")
     if verb == "remove":
         await bot.playground.until(lambda world: message.id not in world.messages)
     elif verb == "edit":
-        assert pressed.modal is not None
+        assert clicked.modal is not None
     elif verb == "cancel":
         assert message.id in bot.playground.world.messages  # it has ended: nothing happens
     else:
@@ -318,7 +318,7 @@ async def test_a_result_in_a_direct_message_is_pressed_by_its_author_alone(
             "details": "",
             "retry": "did not fail",
         }[verb]
-        assert expected in await said_to(bot, pressed)
+        assert expected in await said_to(bot, clicked)
 
 
 async def shown_in_direct_message(bot: Bot, job: Job) -> Message:
@@ -363,7 +363,7 @@ async def test_ids_of_other_servers_are_nobodys_business_here(bot: Bot) -> None:
     assert "cancelled" in stopped.content
 
 
-async def test_a_copy_of_a_card_says_how_the_job_has_ended_once_it_is_pressed(
+async def test_a_copy_of_a_status_message_says_how_the_job_has_ended_once_it_is_clicked(
     waiting_bot: Bot,
 ) -> None:
     """Two cards after a trouble that nobody noticed: the one not known is settled by its press."""

@@ -10,7 +10,7 @@ import aiohttp
 import discord
 import pytest
 
-from bot.frontend.response_outcomes import RETRY_DELAYS_S, Attempt, Outcome, attempt, retry_unknown
+from bot.frontend.discord_errors import RETRY_DELAYS_S, Attempt, Outcome, attempt, retry_unknown
 
 
 def answer(status: int, code: int = 0) -> discord.HTTPException:

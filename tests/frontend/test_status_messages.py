@@ -158,7 +158,7 @@ async def test_a_late_progress_edit_never_covers_the_result(harness: Harness) ->
     assert "Done" in asked.response.text
 
 
-async def test_a_replayed_press_makes_one_job_and_one_card(harness: Harness) -> None:
+async def test_a_replayed_click_makes_one_job_and_one_status_message(harness: Harness) -> None:
     world = harness.playground.world
     harness.backend.hold("done ok=")
     asked = await harness.imagine("a lighthouse")

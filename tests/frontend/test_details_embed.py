@@ -12,7 +12,7 @@ from bot.domain.events import Artifact
 from bot.domain.image_engine import UNKNOWN, EngineInfo, GenerationInfo
 from bot.domain.job import new_job
 from bot.domain.request import Author, ChannelRef, Request
-from bot.frontend.embeds import details_message
+from bot.frontend.result_embeds import details_message
 from bot.services.budget import JobCost
 
 NOW = datetime(2026, 11, 23, tzinfo=UTC)
@@ -43,8 +43,8 @@ def test_details_name_what_painted_or_would_paint(
     done = replace(
         job.rows[0], artifact=Artifact("file:///a.png", 1, "0" * 64), generation=generation
     )
-    card = details_message(replace(job, rows=(done, *job.rows[1:])), None, engine)
-    fields = {field.name: field.value for field in card.fields}
+    status = details_message(replace(job, rows=(done, *job.rows[1:])), None, engine)
+    fields = {field.name: field.value for field in status.fields}
     assert (fields["Model"], fields["Steps"]) == (said, steps)
 
 
@@ -64,7 +64,7 @@ def test_details_name_what_painted_or_would_paint(
 def test_details_tell_what_a_job_cost_where_computing_is_paid_for(
     credits: JobCost | None, said: str | None
 ) -> None:
-    card = details_message(
+    status = details_message(
         new_job("abcdefghijklmnop", REQUEST, datetime(2026, 11, 23, tzinfo=UTC)), credits
     )
-    assert next((field.value for field in card.fields if field.name == "Compute"), None) == said
+    assert next((field.value for field in status.fields if field.name == "Compute"), None) == said

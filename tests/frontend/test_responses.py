@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from bot.frontend.components import CustomId
+from bot.frontend.custom_ids import CustomId
 from bot.playground.server import Playground
 from bot.playground.state.models import MODAL_SUBMIT, Json, Message
 from tests.frontend.harness import Harness, open_harness
@@ -29,9 +29,9 @@ def relabel(message: Message, label: str, verb: str, numbers: str = "") -> None:
     """Let a button ask for something else, as one from an older message might."""
     for control in message.controls():
         if control.get("label") == label:
-            press = CustomId.parse(control["custom_id"])
-            assert press is not None
-            control["custom_id"] = f"gb:{verb}:{press.job_id}{numbers}"
+            click = CustomId.parse(control["custom_id"])
+            assert click is not None
+            control["custom_id"] = f"gb:{verb}:{click.job_id}{numbers}"
 
 
 async def test_an_answer_that_is_too_late_is_only_noted(
@@ -64,15 +64,15 @@ async def test_an_answer_that_discord_refuses_is_logged(
     assert "could not be answered" in caplog.text
 
 
-async def test_a_press_that_is_acknowledged_too_late_is_carried_out_all_the_same(
+async def test_a_click_that_is_acknowledged_too_late_is_carried_out_all_the_same(
     harness: Harness,
 ) -> None:
     harness.backend.hold("done ok=")
     asked = await harness.imagine()
-    card = await harness.shows(asked, "Generating")
+    status_message = await harness.shows(asked, "Generating")
     harness.playground.world.faults.refuse("POST", "/callback", 10062)
 
-    await harness.member().press(card, "Cancel")
+    await harness.member().press(status_message, "Cancel")
 
     await harness.shows(asked, "Cancelled by")
 
@@ -97,8 +97,8 @@ async def test_an_image_for_somebody_who_waited_too_long_is_not_a_defect(
 
 async def test_what_is_upscaled_already_is_not_upscaled_again(harness: Harness) -> None:
     message = await harness.result()
-    pressed = await harness.member().select(message, "Upscale an image …", ["cell:1:1"])
-    upscaled = await harness.shows(pressed, "Upscaled")
+    clicked = await harness.member().select(message, "Upscale an image …", ["cell:1:1"])
+    upscaled = await harness.shows(clicked, "Upscaled")
     relabel(upscaled, "Details", "upscale", ":1:1")
 
     refused = await (await harness.member().press(upscaled, "Details")).answered()

@@ -23,14 +23,14 @@ OPERATOR = Actor(1, "operator", moderator=True)
 
 
 @pytest.mark.timing("waits for edits that a real client paces by the clock")
-async def test_a_deleted_card_is_given_up_with_one_line_in_the_log(
+async def test_a_deleted_status_message_is_given_up_with_one_line_in_the_log(
     playground: Playground, tmp_path: Path, clock: Clock, caplog: pytest.LogCaptureFixture
 ) -> None:
     async with open_harness(playground, tmp_path, clock) as harness:
         harness.backend.hold("row-done row=1")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Generating")
-        playground.world.delete_message(card)
+        status_message = await harness.shows(asked, "Generating")
+        playground.world.delete_message(status_message)
         job = await harness.job(asked)
         with caplog.at_level(logging.INFO, "bot.frontend.status_updater"):
             for percent in (60, 70, 80):
@@ -66,10 +66,10 @@ async def test_an_end_is_written_again_until_discord_takes_it(
     async with open_harness(playground, tmp_path, clock, hurry=True) as harness:
         harness.backend.hold("done ok=")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Generating")
+        status_message = await harness.shows(asked, "Generating")
         fault = playground.world.faults.answer("PATCH", "@original", 400, times=5)
 
-        await harness.member().press(card, "Cancel")
+        await harness.member().press(status_message, "Cancel")
 
         await harness.shows(asked, "Cancelled by")
         assert fault.hits == 5
@@ -81,10 +81,10 @@ async def test_an_end_that_discord_never_takes_is_given_up(
     async with open_harness(playground, tmp_path, clock, hurry=True) as harness:
         harness.backend.hold("done ok=")
         asked = await harness.imagine("a lighthouse")
-        card = await harness.shows(asked, "Generating")
+        status_message = await harness.shows(asked, "Generating")
         playground.world.faults.answer("PATCH", "@original", 400, times=1000)
 
-        await harness.member().press(card, "Cancel")
+        await harness.member().press(status_message, "Cancel")
         await harness.scheduler.idle()
         await harness.forgotten()
 
@@ -92,7 +92,7 @@ async def test_an_end_that_discord_never_takes_is_given_up(
 
 
 @pytest.mark.timing("waits for edits that a real client paces by the clock")
-async def test_after_a_restart_every_card_goes_on(
+async def test_after_a_restart_every_status_message_goes_on(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
     async with open_harness(playground, tmp_path, clock) as harness:
@@ -140,7 +140,7 @@ async def test_an_end_that_was_not_written_before_a_crash_is_written_after_it(
         assert await harness.messages.stale_status_messages("interaction") == ()
 
 
-async def test_cards_are_written_at_a_humane_pace(
+async def test_status_messages_are_written_at_a_humane_pace(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
     async with open_harness(
@@ -229,7 +229,7 @@ class _Blind(JobQueue):
         raise OSError("no disk")
 
 
-async def test_an_estimate_on_a_card_is_never_in_the_past(
+async def test_an_estimate_on_a_status_message_is_never_in_the_past(
     playground: Playground, tmp_path: Path, clock: Clock
 ) -> None:
     async with open_harness(playground, tmp_path, clock, hurry=True) as harness:

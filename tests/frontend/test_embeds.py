@@ -16,24 +16,19 @@ from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import Job, JobState, Row, new_job
 from bot.domain.request import Author, ChannelRef, Request, SourceImage
 from bot.domain.text import utf16_length
-from bot.frontend import messages as limits
+from bot.frontend import message_content as limits
 from bot.frontend.commands.queue import format_own_requests
-from bot.frontend.components import (
-    ComponentAction,
-    CustomId,
+from bot.frontend.custom_ids import ComponentAction, CustomId
+from bot.frontend.message_content import ButtonSpec, MessageContent, SelectSpec
+from bot.frontend.result_embeds import (
     Link,
+    details_message,
     image_selects,
     public_links,
     result_components,
-)
-from bot.frontend.embeds import (
-    QueueInfo,
-    details_message,
-    job_message,
-    posted_elsewhere_message,
     result_message,
 )
-from bot.frontend.messages import ButtonSpec, MessageContent, SelectSpec
+from bot.frontend.status_embeds import QueueInfo, job_message, posted_elsewhere_message
 from bot.services.queue import QueuePosition
 
 NOW = datetime(2026, 11, 23, 12, 0, tzinfo=UTC)
@@ -77,34 +72,36 @@ def published(job: Job, *numbers: int) -> Job:
     return replace(job, rows=rows, fetched_rows=numbers)
 
 
-def text(card: MessageContent) -> str:
-    fields = [part for field in card.fields for part in (field.name, field.value)]
-    return "\n".join([card.title, card.description, *fields, card.footer])
+def text(status: MessageContent) -> str:
+    fields = [part for field in status.fields for part in (field.name, field.value)]
+    return "\n".join([status.title, status.description, *fields, status.footer])
 
 
-def labels(card: MessageContent) -> list[str]:
+def labels(status: MessageContent) -> list[str]:
     return [
         one.label if isinstance(one, ButtonSpec) else one.placeholder
-        for row in card.controls
+        for row in status.controls
         for one in row
     ]
 
 
-def test_a_waiting_card_says_place_reason_estimate_and_price() -> None:
+def test_a_waiting_status_message_says_place_reason_estimate_and_price() -> None:
     position = QueuePosition(
         2, "2nd in the queue: starts after 1 other member's request", timedelta(minutes=3)
     )
 
-    card = job_message(a_job(), NOW, QueueInfo(position, left=108, notice="The machines are away."))
+    status = job_message(
+        a_job(), NOW, QueueInfo(position, left=108, notice="The machines are away.")
+    )
 
-    assert "**2nd in the queue.** Starts after 1 other member's request." in card.description
-    assert f"<t:{int(NOW.timestamp()) + 180}:R>" in card.description
-    assert "It uses 12 images of your quota; you have 108 left." in card.description
-    assert "The machines are away." in card.description
-    assert labels(card) == ["Cancel"]
+    assert "**2nd in the queue.** Starts after 1 other member's request." in status.description
+    assert f"<t:{int(NOW.timestamp()) + 180}:R>" in status.description
+    assert "It uses 12 images of your quota; you have 108 left." in status.description
+    assert "The machines are away." in status.description
+    assert labels(status) == ["Cancel"]
 
 
-def test_a_waiting_card_promises_nothing_that_was_not_measured() -> None:
+def test_a_waiting_status_message_promises_nothing_that_was_not_measured() -> None:
     unknown = job_message(a_job(), NOW, QueueInfo(QueuePosition(1, "next in the queue", None)))
     soon = job_message(
         a_job(), NOW, QueueInfo(QueuePosition(1, "next in the queue", timedelta(seconds=1)))
@@ -153,7 +150,7 @@ def test_the_end_of_a_running_job_is_never_said_to_be_over(percent: int, spent: 
         assert (" left" in said) == (not live and left >= 15)
 
 
-def test_a_running_card_has_a_bar_for_each_row() -> None:
+def test_a_running_status_message_has_a_bar_for_each_row() -> None:
     rows = (
         Row(1, 7, started=True, percent=50),
         Row(2, 8, started=True, percent=100, artifact=Artifact("https://x", 1, "ab")),
@@ -162,17 +159,17 @@ def test_a_running_card_has_a_bar_for_each_row() -> None:
     )
     job = a_job(JobState.RUNNING, rows=rows, started_at=NOW - timedelta(seconds=60))
 
-    card = job_message(job, NOW, preview=True)
+    status = job_message(job, NOW, preview=True)
 
-    assert "row 1  ████████░░░░░░░░   50 %" in card.description
-    assert "row 2  ████████████████  ready" in card.description
-    assert "row 3  ░░░░░░░░░░░░░░░░  waiting" in card.description
-    assert "row 4  ················  failed" in card.description
-    assert "**62 %** after 1 min, ready <t:" in card.description
-    assert card.image == "preview.webp"
+    assert "row 1  ████████░░░░░░░░   50 %" in status.description
+    assert "row 2  ████████████████  ready" in status.description
+    assert "row 3  ░░░░░░░░░░░░░░░░  waiting" in status.description
+    assert "row 4  ················  failed" in status.description
+    assert "**62 %** after 1 min, ready <t:" in status.description
+    assert status.image == "preview.webp"
 
 
-def test_a_card_with_many_rows_shows_those_that_have_something_to_say() -> None:
+def test_a_status_message_with_many_rows_shows_those_that_have_something_to_say() -> None:
     job = new_job(JOB_ID, a_request(rows=40, samples=1), NOW)
     ready = Artifact("https://x", 1, "ab")
     rows = tuple(
@@ -185,13 +182,13 @@ def test_a_card_with_many_rows_shows_those_that_have_something_to_say() -> None:
     )
     running = replace(job, rows=rows, state=JobState.RUNNING, started_at=NOW)
 
-    card = job_message(running, NOW)
+    status = job_message(running, NOW)
 
-    assert "row 12  " in card.description
-    assert "10 more ready, 1 more failed, 17 more not ready" in card.description
+    assert "row 12  " in status.description
+    assert "10 more ready, 1 more failed, 17 more not ready" in status.description
 
 
-def test_a_card_on_its_way_says_where_it_is() -> None:
+def test_a_status_message_on_its_way_says_where_it_is() -> None:
     assert "being submitted" in job_message(a_job(JobState.SUBMITTING), NOW).description
     assert "Your request was submitted" in job_message(a_job(JobState.PENDING), NOW).description
     assert "being downloaded" in job_message(a_job(JobState.COLLECTING), NOW).description
@@ -200,17 +197,17 @@ def test_a_card_on_its_way_says_where_it_is() -> None:
 
 def test_a_job_that_is_being_stopped_says_so_and_can_be_stopped_again() -> None:
     for state in (JobState.PENDING, JobState.RUNNING):
-        card = job_message(a_job(state, cancelled_by=5), NOW)
-        assert "being stopped" in card.description
-        assert labels(card) == ["Cancel"]
+        status = job_message(a_job(state, cancelled_by=5), NOW)
+        assert "being stopped" in status.description
+        assert labels(status) == ["Cancel"]
 
 
 def test_a_result_offers_everything_and_links_to_its_rows() -> None:
     job = published(a_job(JobState.FINISHED), 1, 2, 3, 4)
 
-    card = result_message(job, image="grid.png", links=public_links(job))
+    status = result_message(job, image="grid.png", links=public_links(job))
 
-    assert labels(card) == [
+    assert labels(status) == [
         "Re-roll",
         "Edit & run again",
         "Details",
@@ -222,9 +219,9 @@ def test_a_result_offers_everything_and_links_to_its_rows() -> None:
         "Row 3",
         "Row 4",
     ]
-    assert "seed 7" in card.footer
-    assert "for <@5>" in card.description
-    assert card.colour != result_message(published(job, 1), image="grid.png").colour
+    assert "seed 7" in status.footer
+    assert "for <@5>" in status.description
+    assert status.colour != result_message(published(job, 1), image="grid.png").colour
 
 
 def test_a_partial_result_says_which_rows_are_missing_and_what_came_back() -> None:
@@ -265,9 +262,9 @@ def test_a_single_picture_is_opened_and_upscaled_by_buttons() -> None:
     job = published(new_job(JOB_ID, a_request(1, 1), NOW), 1)
     upscaled = published(new_job(JOB_ID, a_request(1, 1, origin=SourceImage(JOB_ID, 1, 2)), NOW), 1)
 
-    card = result_message(job, image="g")
+    status = result_message(job, image="g")
 
-    assert labels(card)[:4] == ["Re-roll", "Edit & run again", "Open full size", "Upscale"]
+    assert labels(status)[:4] == ["Re-roll", "Edit & run again", "Open full size", "Upscale"]
     assert labels(result_message(upscaled, image="g")) == ["Open full size", "Details", "Delete"]
     assert result_message(upscaled, image="g").title == "Upscaled"
 
@@ -282,17 +279,17 @@ def test_without_a_workflow_for_it_nothing_is_upscaled() -> None:
 
 
 def test_a_failure_says_why_and_that_it_cost_nothing() -> None:
-    card = job_message(
+    status = job_message(
         a_job(JobState.FAILED, cause=FailureReason.DIED, failure_message="It broke @everyone"), NOW
     )
 
-    assert "It broke \\@everyone." in card.description
-    assert "12 images refunded" in card.description
-    assert labels(card) == ["Try again", "Edit & run again"]
+    assert "It broke \\@everyone." in status.description
+    assert "12 images refunded" in status.description
+    assert labels(status) == ["Try again", "Edit & run again"]
     assert "Something went wrong." in job_message(a_job(JobState.FAILED), NOW).description
 
 
-def test_a_cancelled_card_says_by_whom_and_what_came_back() -> None:
+def test_a_cancelled_status_message_says_by_whom_and_what_came_back() -> None:
     by_author = job_message(a_job(JobState.CANCELLED, cancelled_by=5), NOW)
     by_other = job_message(a_job(JobState.CANCELLED, cancelled_by=9), NOW)
     by_operator = job_message(a_job(JobState.CANCELLED, cancelled_by=0), NOW)
@@ -380,9 +377,9 @@ def test_more_links_than_buttons_are_left_to_the_details() -> None:
 
 
 def test_custom_ids_read_back_and_strangers_are_none_of_ours() -> None:
-    press = CustomId(ComponentAction.OPEN, JOB_ID, (3, 4))
+    click = CustomId(ComponentAction.OPEN, JOB_ID, (3, 4))
 
-    assert CustomId.parse(str(press)) == press
+    assert CustomId.parse(str(click)) == click
     assert CustomId.parse(f"gb:fly:{JOB_ID}") is None
     assert CustomId.parse("something:else") is None
 
@@ -437,18 +434,18 @@ def jobs(draw: st.DrawFn) -> Job:
     )
 
 
-def assert_within_limits(card: MessageContent) -> None:
-    assert 1 <= utf16_length(card.title) <= limits.MAX_TITLE
-    assert utf16_length(card.description) <= limits.MAX_DESCRIPTION
-    assert len(card.fields) <= limits.MAX_FIELDS
-    for field in card.fields:
+def assert_within_limits(status: MessageContent) -> None:
+    assert 1 <= utf16_length(status.title) <= limits.MAX_TITLE
+    assert utf16_length(status.description) <= limits.MAX_DESCRIPTION
+    assert len(status.fields) <= limits.MAX_FIELDS
+    for field in status.fields:
         assert 1 <= utf16_length(field.name) <= limits.MAX_FIELD_NAME
         assert 1 <= utf16_length(field.value) <= limits.MAX_FIELD_VALUE
-    assert utf16_length(card.footer) <= limits.MAX_FOOTER
-    assert card.length <= limits.MAX_EMBED
-    assert len(card.controls) <= limits.MAX_ACTION_ROWS
+    assert utf16_length(status.footer) <= limits.MAX_FOOTER
+    assert status.length <= limits.MAX_EMBED
+    assert len(status.controls) <= limits.MAX_ACTION_ROWS
     seen: list[str] = []
-    for row in card.controls:
+    for row in status.controls:
         assert 1 <= len(row) <= limits.MAX_BUTTONS_PER_ROW
         for control in row:
             if isinstance(control, SelectSpec):
@@ -472,7 +469,7 @@ def assert_within_limits(card: MessageContent) -> None:
 
 @given(jobs(), words)
 @settings(deadline=None, max_examples=80)
-def test_any_job_gives_cards_within_discords_limits(job: Job, said: str) -> None:
+def test_any_job_gives_status_messages_within_discords_limits(job: Job, said: str) -> None:
     waiting = QueueInfo(
         QueuePosition(3, "3rd in the queue: your 2nd request", timedelta(hours=1)), 4, said
     )

@@ -14,11 +14,12 @@ from PIL import Image
 
 from bot.backends.scripted import synthetic_image
 from bot.domain.errors import ArtifactMissing
-from bot.frontend.components import Link
-from bot.frontend.delivery import CHANNEL, DIRECT, INTERACTION
-from bot.frontend.messages import TooLarge
+from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
+from bot.frontend.discord_errors import TooLarge
 from bot.frontend.responses import INTERNAL_ERROR_MESSAGE
-from bot.frontend.upload_limits import MIB, SIZE_STEPS, SizeLimits, upload_within_limit
+from bot.frontend.result_embeds import Link
+from bot.frontend.result_files import upload_within_limit
+from bot.frontend.upload_limits import MIB, SIZE_STEPS, SizeLimits
 from bot.playground.rest.faults import FOREVER, Faults
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
@@ -135,11 +136,11 @@ async def to_beside(harness: Harness, fault: Fault) -> Message:
 async def to_one_image(harness: Harness, fault: Fault) -> Message:
     grid = await harness.result("a lighthouse --samples 1 --rows 2 --size 384x384")
     fault(harness.playground.world.faults, "@original")
-    press = await harness.member().select(grid, "Open an image …", ["cell:1:1"])
-    answer = await press.answered()
+    click = await harness.member().select(grid, "Open an image …", ["cell:1:1"])
+    answer = await click.answered()
 
     def opened(_: object) -> Message | None:
-        message = press.response
+        message = click.response
         return message if message is not None and message.attachments else None
 
     assert answer.ephemeral
@@ -210,21 +211,23 @@ async def test_where_neither_file_nor_link_is_taken_the_result_is_kept(harness: 
 async def test_an_image_that_no_size_fits_is_answered_in_words(harness: Harness) -> None:
     grid = await harness.result("a lighthouse")
     harness.playground.world.faults.limit_files(0)
-    press = await harness.member().select(grid, "Open an image …", ["cell:1:1"])
+    click = await harness.member().select(grid, "Open an image …", ["cell:1:1"])
 
     def said(_: object) -> bool:
-        message = press.response
+        message = click.response
         return message is not None and "Discord does not accept this image here." in message.text
 
     await harness.playground.until(said)
 
 
-async def test_a_card_whose_preview_is_refused_goes_on_without_it(harness: Harness) -> None:
+async def test_a_status_message_whose_preview_is_refused_goes_on_without_it(
+    harness: Harness,
+) -> None:
     end = harness.backend.hold("done ok=")
     harness.playground.world.faults.limit_files(0, "@original")
     asked = await harness.imagine("a lighthouse")
-    card = await harness.shows(asked, "**100 %**")
-    assert not card.attachments
+    status_message = await harness.shows(asked, "**100 %**")
+    assert not status_message.attachments
     harness.playground.world.faults.clear()
     end.set()
     await harness.shows(asked, "Done")

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from bot.domain.quota import QuotaRule
 from bot.domain.text import utf16_length
 from bot.frontend.listing import Listing, Section, build_page, split_pages
-from bot.frontend.messages import MAX_DESCRIPTION, MAX_EMBED, MAX_FIELD_VALUE
+from bot.frontend.message_content import MAX_DESCRIPTION, MAX_EMBED, MAX_FIELD_VALUE
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.settings import Settings
@@ -124,7 +124,7 @@ def test_every_line_is_on_exactly_one_page_and_every_page_fits(
         pages = split_pages([line[:100] for line in lines], most)
         assert [line for page in pages for line in page] == [line[:100] for line in lines]
     listing = Listing("T", (Section("", top), Section("F", field)), "head")
-    card = build_page(listing, "name", "about-7", number)
-    assert utf16_length(card.description) <= MAX_DESCRIPTION
-    assert all(utf16_length(part.value) <= MAX_FIELD_VALUE for part in card.fields)
-    assert card.length <= MAX_EMBED
+    status = build_page(listing, "name", "about-7", number)
+    assert utf16_length(status.description) <= MAX_DESCRIPTION
+    assert all(utf16_length(part.value) <= MAX_FIELD_VALUE for part in status.fields)
+    assert status.length <= MAX_EMBED

@@ -24,42 +24,42 @@ async def harness(playground: Playground, tmp_path: Path, clock: Clock) -> Async
         yield opened
 
 
-async def ephemeral_text(pressed: Invocation) -> str:
+async def ephemeral_text(clicked: Invocation) -> str:
     """What the bot said privately to whoever pressed."""
-    message = await pressed.answered()
+    message = await clicked.answered()
     assert message.ephemeral
     return message.text
 
 
-async def test_a_reroll_is_the_same_with_another_seed_for_whoever_pressed(harness: Harness) -> None:
+async def test_a_reroll_is_the_same_with_another_seed_for_whoever_clicked(harness: Harness) -> None:
     message = await harness.result("a lighthouse --seed 7 --no fog")
 
-    pressed = await harness.member("Ben").press(message, "Re-roll")
-    await harness.shows(pressed, "Done")
+    clicked = await harness.member("Ben").press(message, "Re-roll")
+    await harness.shows(clicked, "Done")
 
-    job = await harness.job(pressed)
+    job = await harness.job(clicked)
     assert (job.request.prompt, job.request.negative) == ("a lighthouse", "fog")
     assert job.request.seed != 7
     assert job.request.author.name == "Ben"
-    assert pressed.response is not None
+    assert clicked.response is not None
     note = f"Re-rolled by <@{harness.member('Ben').id}> from [this message]"
-    assert note in pressed.response.content
-    assert f"/{message.id})" in pressed.response.content
-    assert not pressed.response.mentions
+    assert note in clicked.response.content
+    assert f"/{message.id})" in clicked.response.content
+    assert not clicked.response.mentions
 
 
 async def test_the_form_is_filled_in_and_what_is_handed_in_is_made(harness: Harness) -> None:
     message = await harness.result("a lighthouse --seed 7 --no fog")
 
-    pressed = await harness.member("Ben").press(message, "Edit & run again")
-    await pressed.acked()
-    assert pressed.modal is not None
-    fields = [label["component"] for label in pressed.modal["components"]]
+    clicked = await harness.member("Ben").press(message, "Edit & run again")
+    await clicked.acked()
+    assert clicked.modal is not None
+    fields = [label["component"] for label in clicked.modal["components"]]
     assert fields[0]["value"].startswith("a lighthouse --size 64x64 --rows 2")
     assert "fog" not in fields[0]["value"]
     assert fields[1]["value"] == "fog"
     handed = await harness.member("Ben").submit_modal(
-        pressed, {"prompt": "a castle --rows 1", "negative": ""}
+        clicked, {"prompt": "a castle --rows 1", "negative": ""}
     )
 
     await harness.shows(handed, "Done")
@@ -69,10 +69,10 @@ async def test_the_form_is_filled_in_and_what_is_handed_in_is_made(harness: Harn
 
 async def test_a_form_with_a_mistake_is_answered_privately(harness: Harness) -> None:
     message = await harness.result()
-    pressed = await harness.member().press(message, "Edit & run again")
-    await pressed.acked()
+    clicked = await harness.member().press(message, "Edit & run again")
+    await clicked.acked()
 
-    handed = await harness.member().submit_modal(pressed, {"prompt": "x --steps 9999"})
+    handed = await harness.member().submit_modal(clicked, {"prompt": "x --steps 9999"})
 
     assert "--steps must be a whole number" in await ephemeral_text(handed)
 
@@ -89,16 +89,16 @@ async def test_buttons_and_forms_work_after_a_restart(
     async with open_harness(playground, tmp_path, clock) as harness:
         handed = await harness.member().submit_modal(opened, {"prompt": "a castle"})
         await harness.shows(handed, "Done")
-        pressed = await harness.member().press(message, "Re-roll")
-        await harness.shows(pressed, "Done")
+        clicked = await harness.member().press(message, "Re-roll")
+        await harness.shows(clicked, "Done")
 
 
 async def test_one_image_is_opened_at_full_size_and_upscaled_from_there(harness: Harness) -> None:
     message = await harness.result("a lighthouse --seed 7")
     await harness.scheduler.idle()
 
-    pressed = await harness.member("Ben").select(message, "Open an image …", ["cell:2:1"])
-    opened = await pressed.answered()
+    clicked = await harness.member("Ben").select(message, "Open an image …", ["cell:2:1"])
+    opened = await clicked.answered()
 
     assert opened.ephemeral
     (file,) = opened.attachments
@@ -120,8 +120,8 @@ async def test_one_image_is_opened_at_full_size_and_upscaled_from_there(harness:
 async def test_an_image_is_upscaled_from_the_menu_and_opened(harness: Harness) -> None:
     message = await harness.result("a lighthouse --seed 7")
 
-    pressed = await harness.member().select(message, "Upscale an image …", ["cell:1:2"])
-    done = await harness.shows(pressed, "Upscaled")
+    clicked = await harness.member().select(message, "Upscale an image …", ["cell:1:2"])
+    done = await harness.shows(clicked, "Upscaled")
     opened = await harness.member().press(done, "Open full size")
 
     (file,) = (await opened.answered()).attachments
@@ -134,10 +134,10 @@ async def test_a_large_grid_is_chosen_from_by_row(
     async with open_harness(playground, tmp_path, clock) as harness:
         message = await harness.result("a lighthouse --rows 8 --samples 4")
 
-        pressed = await harness.member().select(
+        clicked = await harness.member().select(
             message, "Open an image: choose a row …", ["rows:3:3"]
         )
-        asked = await pressed.answered()
+        asked = await clicked.answered()
         assert asked.content == "Which image do you want to open?"
         menu = asked.controls()[0]
         assert [option["value"] for option in menu["options"]] == [
@@ -154,9 +154,9 @@ async def test_pictures_that_are_gone_are_said_to_be_gone(harness: Harness) -> N
     for file in harness.fetcher.folder((await _only_job(harness)).id).glob("row-*.png"):
         file.unlink()
 
-    pressed = await harness.member().select(message, "Open an image …", ["cell:1:1"])
+    clicked = await harness.member().select(message, "Open an image …", ["cell:1:1"])
 
-    assert "no longer stored" in await ephemeral_text(pressed)
+    assert "no longer stored" in await ephemeral_text(clicked)
 
 
 async def test_details_are_private_and_can_be_copied(harness: Harness) -> None:
@@ -171,8 +171,8 @@ async def test_details_are_private_and_can_be_copied(harness: Harness) -> None:
 async def test_a_result_is_deleted_by_its_author_after_asking(harness: Harness) -> None:
     message = await harness.result()
 
-    pressed = await harness.member().press(message, "Delete")
-    asked = await pressed.answered()
+    clicked = await harness.member().press(message, "Delete")
+    asked = await clicked.answered()
     assert asked.ephemeral
     assert message.id in harness.playground.world.messages
     confirmed = await harness.member().press(asked, "Delete permanently")
@@ -227,12 +227,12 @@ async def test_what_discord_does_not_let_the_bot_delete_is_said(harness: Harness
     assert "try again in a minute" in said.content
 
 
-async def test_two_presses_are_two_requests_and_the_limits_hold(harness: Harness) -> None:
+async def test_two_clicks_are_two_requests_and_the_limits_hold(harness: Harness) -> None:
     message = await harness.result("a lighthouse --rows 8 --samples 4")
 
-    pressed = await harness.member().press(message, "Re-roll")
+    clicked = await harness.member().press(message, "Re-roll")
 
-    assert "You have 8 of 40 images left" in await ephemeral_text(pressed)
+    assert "You have 8 of 40 images left" in await ephemeral_text(clicked)
 
 
 async def test_a_request_beyond_todays_limits_is_not_made_again(
@@ -245,8 +245,8 @@ async def test_a_request_beyond_todays_limits_is_not_made_again(
     async with open_harness(
         playground, tmp_path, clock, limits=replace(LIMITS, max_rows=4)
     ) as harness:
-        pressed = await harness.member().press(message, "Re-roll")
-        assert "--rows must be a whole number from 1 to 4" in await ephemeral_text(pressed)
+        clicked = await harness.member().press(message, "Re-roll")
+        assert "--rows must be a whole number from 1 to 4" in await ephemeral_text(clicked)
 
 
 async def test_what_was_erased_is_not_made_again(harness: Harness) -> None:
@@ -260,8 +260,8 @@ async def test_what_was_erased_is_not_made_again(harness: Harness) -> None:
     await harness.database.write(erase)
 
     for label in ("Re-roll", "Edit & run again"):
-        pressed = await harness.member("Ben").press(message, label)
-        assert "erased" in await ephemeral_text(pressed)
+        clicked = await harness.member("Ben").press(message, label)
+        assert "erased" in await ephemeral_text(clicked)
 
 
 async def test_a_button_of_an_unknown_job_says_so(harness: Harness) -> None:
@@ -270,9 +270,9 @@ async def test_a_button_of_an_unknown_job_says_so(harness: Harness) -> None:
         if control.get("label") == "Details":
             control["custom_id"] = "gb:details:" + "a" * 16
 
-    pressed = await harness.member().press(message, "Details")
+    clicked = await harness.member().press(message, "Details")
 
-    assert "no longer exists" in await ephemeral_text(pressed)
+    assert "no longer exists" in await ephemeral_text(clicked)
 
 
 async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
@@ -301,15 +301,15 @@ async def test_only_what_failed_is_tried_again_and_only_results_are_opened(
 async def test_a_picture_that_the_result_does_not_have_is_refused(harness: Harness) -> None:
     message = await harness.result("a lighthouse")
     job = await _only_job(harness)
-    presses = {"9:1": "no image 1 in row 9", "1": "from an older version"}
-    for numbers, words in presses.items():
+    clicks = {"9:1": "no image 1 in row 9", "1": "from an older version"}
+    for numbers, words in clicks.items():
         for control in message.controls():
             if control.get("label") == "Details":
                 original = control["custom_id"]
                 control["custom_id"] = f"gb:open:{job.id}:{numbers}"
-                pressed = await harness.member().press(message, "Details")
+                clicked = await harness.member().press(message, "Details")
                 control["custom_id"] = original
-        assert words in await ephemeral_text(pressed)
+        assert words in await ephemeral_text(clicked)
 
 
 async def test_machines_that_do_not_hear_a_cancel_are_told_again(harness: Harness) -> None:
@@ -318,8 +318,8 @@ async def test_machines_that_do_not_hear_a_cancel_are_told_again(harness: Harnes
     message = await harness.shows(asked, "Generating")
     harness.backend.deaf = True
 
-    pressed = await harness.member().press(message, "Cancel")
-    (said,) = await pressed.followed_up()
+    clicked = await harness.member().press(message, "Cancel")
+    (said,) = await clicked.followed_up()
     assert "Press Cancel again in a minute" in said.content
     await harness.shows(asked, "Stopping")
     harness.backend.deaf = False
@@ -336,10 +336,10 @@ async def test_a_defect_is_answered_with_an_apology_and_a_number(
     await harness.scheduler.idle()
     await harness.database.write(_break_the_job)
 
-    pressed = await harness.member().press(message, "Details")
+    clicked = await harness.member().press(message, "Details")
 
-    assert str(pressed.id) in await ephemeral_text(pressed)
-    assert str(pressed.id) in caplog.text
+    assert str(clicked.id) in await ephemeral_text(clicked)
+    assert str(clicked.id) in caplog.text
 
 
 def _break_the_job(link: sqlite3.Connection) -> None:

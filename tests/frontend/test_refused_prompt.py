@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 from bot.domain.text import normalize_text, utf16_length
 from bot.frontend.formatting import parse_code_block
-from bot.frontend.messages import MAX_DESCRIPTION
+from bot.frontend.message_content import MAX_DESCRIPTION
 from bot.frontend.refused_prompt import EDIT_ID, MAX_INPUT_LENGTH, build_prompt_messages
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
@@ -20,16 +20,16 @@ from tests.playground.clock import Clock
 LONG = "a very " * 900 + "long prompt"
 
 
-def form_text(pressed: Invocation) -> str:
-    assert pressed.modal is not None
-    text: str = pressed.modal["components"][0]["component"]["value"]
+def form_text(clicked: Invocation) -> str:
+    assert clicked.modal is not None
+    text: str = clicked.modal["components"][0]["component"]["value"]
     return text
 
 
 async def opened(bot: Bot, refusal: Message, who: str = "Ada") -> Invocation:
-    pressed = await bot.member(who).press(refusal, "Edit & run again")
-    await bot.playground.until(lambda _: pressed.modal)
-    return pressed
+    clicked = await bot.member(who).press(refusal, "Edit & run again")
+    await bot.playground.until(lambda _: clicked.modal)
+    return clicked
 
 
 @pytest.mark.parametrize(
@@ -57,14 +57,14 @@ async def test_what_was_typed_is_given_back_and_opens_in_a_form(
     assert refusal.ephemeral
     assert await bot.engine.queue.jobs.unfinished() == ()
 
-    pressed = await opened(bot, refusal)
+    clicked = await opened(bot, refusal)
 
-    text = form_text(pressed)
+    text = form_text(clicked)
     assert text.startswith(expected if expected is not None else normalize_text(prompt))
-    assert pressed.modal is not None
-    handed = await bot.member().submit_modal(pressed, {"prompt": "a cat --ar 16:9 --seed 3"})
-    card = await handed.answered()
-    assert not card.ephemeral
+    assert clicked.modal is not None
+    handed = await bot.member().submit_modal(clicked, {"prompt": "a cat --ar 16:9 --seed 3"})
+    status = await handed.answered()
+    assert not status.ephemeral
     assert (await bot.job(handed)).request.prompt == "a cat"
 
 
@@ -88,14 +88,14 @@ async def test_a_prompt_longer_than_a_form_is_given_back_in_two_parts(bot: Bot) 
 async def test_a_form_that_is_refused_gives_its_words_back_too(bot: Bot) -> None:
     refusal = await bot.ask("imagine", prompt="a cat --v 5")
     for typed in ("a cat --q 2", "a cat -seed 5", "a cat --rows 99"):
-        pressed = await opened(bot, refusal)
-        handed = await bot.member().submit_modal(pressed, {"prompt": typed, "negative": "dogs"})
+        clicked = await opened(bot, refusal)
+        handed = await bot.member().submit_modal(clicked, {"prompt": typed, "negative": "dogs"})
         refusal = await handed.answered()
         assert refusal.ephemeral
         assert f"{typed} --no dogs" in said(refusal)
     job = await bot.imagine("a fox")
-    card = await (await bot.member().slash("imagine", "show", id=job.id)).answered()
-    assert EDIT_ID not in str(card.controls())
+    status = await (await bot.member().slash("imagine", "show", id=job.id)).answered()
+    assert EDIT_ID not in str(status.controls())
 
 
 async def test_the_button_works_after_a_restart(
@@ -118,12 +118,12 @@ async def test_only_imagine_gives_a_prompt_back(bot: Bot, command: str) -> None:
 @given(st.text(st.sampled_from("a`\n\u200b é🙂*<@!>"), max_size=300))
 def test_every_text_comes_back_as_it_was(text: str) -> None:
     typed = "\n".join(normalize_text(line) for line in text.splitlines())
-    cards = build_prompt_messages(typed)
-    assert "".join(parse_code_block(card.description) for card in cards) == typed
-    assert all(utf16_length(card.description) <= MAX_DESCRIPTION for card in cards)
+    statuses = build_prompt_messages(typed)
+    assert "".join(parse_code_block(status.description) for status in statuses) == typed
+    assert all(utf16_length(status.description) <= MAX_DESCRIPTION for status in statuses)
 
 
 def test_a_form_is_never_filled_with_more_than_it_holds() -> None:
-    cards = build_prompt_messages("🙂" * 3000)
-    assert utf16_length(parse_code_block(cards[0].description)) == MAX_INPUT_LENGTH
-    assert "".join(parse_code_block(card.description) for card in cards) == "🙂" * 3000
+    statuses = build_prompt_messages("🙂" * 3000)
+    assert utf16_length(parse_code_block(statuses[0].description)) == MAX_INPUT_LENGTH
+    assert "".join(parse_code_block(status.description) for status in statuses) == "🙂" * 3000
