@@ -78,9 +78,9 @@ ALLOWED: Mapping[tuple[str, str], str] = {
     ("carried_out", ""): "likewise",
     ("painter", "bot/painter"): "the old path of bot.txt2img stays for one release",
     ("painters", "bot/txt2img/engines/sketch"): "the functions that draw one composition each",
-    ("PAINTER_ENGINE", "tests/txt2img"): "the program's environment variables keep their names",
-    ("PAINTER_MODEL", "tests/txt2img"): "likewise",
-    ("PAINTER_REPORT", "tests/txt2img"): "likewise",
+    ("PAINTER_ENGINE", "tests"): "the program's environment variables keep their names",
+    ("PAINTER_MODEL", "tests"): "likewise",
+    ("PAINTER_REPORT", "tests"): "likewise",
 }
 """(name or phrase, path or folder, "" for anywhere) that may stay -> why."""
 
