@@ -28,7 +28,12 @@ from bot.frontend import messages
 from bot.frontend.context import ContextClient
 from bot.frontend.custom_ids import ComponentAction, CustomId
 from bot.frontend.delivery_methods import CHANNEL, DIRECT, INTERACTION
-from bot.frontend.discord_errors import InteractionExpired, MessageNotFound, map_discord_errors
+from bot.frontend.discord_errors import (
+    InteractionExpired,
+    MessageNotFound,
+    NotPermitted,
+    map_discord_errors,
+)
 from bot.frontend.first_response import find_status_message
 from bot.frontend.formatting import short_id
 from bot.frontend.result_files import ResultMessage, needs_row_uploads, post_result
@@ -43,6 +48,9 @@ STATUS_MESSAGE_WAIT_S: Final = 3.0
 POLL_INTERVAL_S: Final = 0.05
 MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
 """By so much Discord's clock, which numbers messages, may be behind this machine's."""
+
+PERMISSION_WAIT: Final = timedelta(days=1)
+"""How long rows of a new job wait for a permission that Discord says is missing."""
 
 ROWS_SECONDS: Final = 300.0
 MAX_DEFECTS: Final = 5
@@ -269,14 +277,14 @@ class DiscordDelivery:
             try:
                 async with asyncio.timeout(self._rows_seconds):
                     await upload_rows(self._client, job, post)
-            except (DeliveryUnavailable, OSError) as error:
+            except (DeliveryError, OSError) as error:
+                if not self._may_pass(error, job):
+                    log.warning("the rows could not be posted: %s", error, extra={"job": job.id})
+                    await self._client.context.messages.complete_rows(job.id, str(error))
+                    return
                 pause = backoff.next(getattr(error, "retry_after", 0.0))
                 what = str(error) or "no answer in time"
                 log.info("the rows wait %.1f s: %s", pause, what, extra={"job": job.id})
-            except DeliveryError as error:
-                log.warning("the rows could not be posted: %s", error, extra={"job": job.id})
-                await self._client.context.messages.complete_rows(job.id, str(error))
-                return
             except Exception:
                 log.exception("posting the rows broke off", extra={"job": job.id})
                 pause = backoff.next()
@@ -288,6 +296,12 @@ class DiscordDelivery:
                 return
             self._waiting_rows.add(job.id)
             await self._sleep(pause)
+
+    def _may_pass(self, error: Exception, job: Job) -> bool:
+        """Return whether the rows are worth another attempt; a permission for a day only."""
+        if isinstance(error, NotPermitted):
+            return self._client.context.now() - job.created_at < PERMISSION_WAIT
+        return not isinstance(error, DeliveryError) or isinstance(error, DeliveryUnavailable)
 
 
 def is_result_message(message: discord.Message, job: Job) -> bool:

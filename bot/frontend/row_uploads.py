@@ -107,6 +107,7 @@ async def _in_thread(
 ) -> tuple[Link, ...]:
     guild_id = job.request.place.guild_id
     thread_id, fresh = await _open_thread(client, job, message)
+    await client.context.messages.open_thread(job.id)
     thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
     there = {} if fresh else await _posted_before(client, thread, message.message_id)
     links: list[Link] = []
@@ -127,11 +128,11 @@ async def _links_in_thread(
 ) -> tuple[Link, ...]:
     """Return links to the rows that an attempt has posted before the thread was refused.
 
-    Raises DeliveryUnavailable, and DeliveryError if there is a thread that cannot be read: rows
+    Raises DeliveryUnavailable, and NotPermitted if there is a thread that may not be read: rows
     might be posted twice.
     """
     guild_id = job.request.place.guild_id
-    if not guild_id:
+    if not guild_id or not await client.context.messages.has_thread(job.id):
         return ()
     thread_id = message.message_id  # a thread below a message has the message's id
     thread = client.get_partial_messageable(thread_id, guild_id=guild_id)

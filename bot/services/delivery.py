@@ -265,6 +265,7 @@ _TOKEN_MARGIN_S = 60.0
 _RECENT = timedelta(days=1)
 _ROWS_METHOD = "rows"
 _ATTACHED_ROWS = "attached-rows"
+_OPENED_THREAD = "thread"
 
 
 class MessageStore:
@@ -360,17 +361,31 @@ class MessageStore:
 
     async def attach_rows(self, job_id: str) -> None:
         """Save that the rows are attached to the result, because a thread was refused."""
-        at = self._now()
-        await self._database.write(
-            lambda link: deliveries.record_attempt(
-                link, job_id, _ATTACHED_ROWS, _ATTACHED_ROWS, at=at
-            )
-        )
+        await self._record_place(job_id, _ATTACHED_ROWS)
 
     async def attaches_rows(self, job_id: str) -> bool:
         """Return whether an attempt to post the rows has attached them, or was about to."""
+        return await self._has_place(job_id, _ATTACHED_ROWS)
+
+    async def open_thread(self, job_id: str) -> None:
+        """Save that there is a thread, in which rows may be from now on."""
+        await self._record_place(job_id, _OPENED_THREAD)
+
+    async def has_thread(self, job_id: str) -> bool:
+        """Return whether a thread for the rows was opened; it may be deleted by now."""
+        return await self._has_place(job_id, _OPENED_THREAD) or (
+            await self.thread(job_id) is not None  # by an earlier version
+        )
+
+    async def _record_place(self, job_id: str, place: str) -> None:
+        at = self._now()
+        await self._database.write(
+            lambda link: deliveries.record_attempt(link, job_id, place, place, at=at)
+        )
+
+    async def _has_place(self, job_id: str, place: str) -> bool:
         attempts = await self._deliveries.attempts(job_id)
-        return any(attempt.method == _ATTACHED_ROWS for attempt in attempts)
+        return any(attempt.method == place for attempt in attempts)
 
     async def save_thread(self, job_id: str, first: MessageRef) -> None:
         """Save the thread with the rows; ``first`` is the thread and its first message."""

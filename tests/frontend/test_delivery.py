@@ -18,7 +18,7 @@ from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.playground.state.world import World
-from tests.frontend.harness import LIMITS, Harness, open_harness
+from tests.frontend.harness import LIMITS, Harness, Naps, open_harness
 from tests.playground.clock import Clock
 
 
@@ -348,6 +348,40 @@ async def test_no_row_is_posted_twice_when_a_thread_is_refused(
             await harness.transport.aclose(10)
             assert await harness.messages.pending_rows() == ()
     assert _shown_rows(world, message) == ["row-01", "row-02"]
+
+
+@pytest.mark.parametrize("refusals", [6, 7])
+@pytest.mark.parametrize("posted", [0, 1])
+async def test_rows_come_when_the_bot_is_invited_back(
+    playground: Playground, tmp_path: Path, clock: Clock, posted: int, refusals: int
+) -> None:
+    world = playground.world
+    naps = Naps()
+    async with open_harness(playground, tmp_path, clock, rows="auto", naps=naps) as harness:
+        opening = world.faults.hold("POST", "/threads$")
+        message = await harness.result("a lighthouse")
+        await opening.reached.wait()
+        await harness.scheduler.idle()
+        clock.pass_time(minutes=30)  # the token of the interaction no longer works
+        first = world.faults.hold("POST", f"/channels/{message.id}/messages$")
+        opening.open()
+        await first.reached.wait()
+        if posted:
+            second = world.faults.hold("POST", f"/channels/{message.id}/messages$")
+            first.open()
+            await second.reached.wait()
+            first = second
+        # As if the bot were thrown off the server, and invited back some attempts later.
+        world.faults.refuse("*", "", 50001, times=refusals)
+        first.open()
+        await playground.until(lambda _: len(_shown_rows(world, message)) == 2)
+        world.faults.clear()
+        await harness.transport.aclose(0)
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+        await harness.transport.resume_pending_rows()
+        await harness.transport.aclose(10)
+        assert _shown_rows(world, message) == ["row-01", "row-02"]
+        assert await harness.messages.pending_rows() == ()
 
 
 async def test_links_only_means_no_files(harness: Harness) -> None:
