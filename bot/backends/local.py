@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.backends import job_folders, task_slots
@@ -38,6 +38,7 @@ from bot.backends.job_folders import (
     read_lines_until,
     write_private,
 )
+from bot.backends.txt2img_config import CONFIG_FILE, EngineTables, write_txt2img_config
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, BackendJobRef, Cancelled, Exited
@@ -85,12 +86,14 @@ class LocalOptions:
     step_seconds: float = 0.0
     poll_seconds: float = 0.1
     environ: Mapping[str, str] | None = None
+    tables: EngineTables = field(default_factory=EngineTables)
 
 
 async def open(options: Mapping[str, object]) -> LocalBackend:
     """Open the backend. Raises ConfigError if its folder cannot be used."""
     known = {name: options[name] for name in LocalOptions.__dataclass_fields__ if name in options}
     known["tasks"] = known.get("tasks") or os.cpu_count() or 1
+    known["tables"] = EngineTables.from_options(options)
     backend = LocalBackend(LocalOptions(**known))  # type: ignore[arg-type]
     await asyncio.to_thread(backend.prepare)
     return backend
@@ -112,6 +115,13 @@ class LocalBackend:
             for folder in (self._options.data_dir, self._root, self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_container_stubs(self._root / "bin", sys.executable)
+            if self._options.tables:
+                write_txt2img_config(
+                    self._root / CONFIG_FILE,
+                    self._options.tables,
+                    engine=self._options.engine,
+                    device=self._txt2img_config().device,
+                )
         except OSError as error:
             raise ConfigError(
                 "[data] dir", f"cannot write to {self._root}: {error.strerror}", "Make it writable."
@@ -202,6 +212,10 @@ class LocalBackend:
         """Return the image engine of this machine or of the container."""
         return (await self._describe_engine()).engine
 
+    async def model_engines(self) -> Mapping[str, EngineInfo]:
+        """Return the image engines of the table's models, as far as they are known."""
+        return (await self._describe_engine()).model_engines
+
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """Check the model, which nothing loads before the first picture."""
         return (await self._describe_engine()).check_results("[backend.local]")
@@ -212,7 +226,8 @@ class LocalBackend:
     async def _describe_engine(self) -> Description:
         if self._options.container != "none":
             return HOSTED
-        return await describe(self._txt2img_config(), self._environment())
+        table = bool(self._options.tables.models)
+        return await describe(self._txt2img_config(), self._environment(), table=table)
 
     def _folder(self, job_id: str) -> Path:
         return job_dir(self._jobs, job_id)
@@ -271,7 +286,7 @@ class LocalBackend:
     def _environment(self) -> dict[str, str]:
         options = self._options
         source = os.environ if options.environ is None else options.environ
-        hub = needs_hub(options.engine, options.model)
+        hub = options.tables.uses_hub or needs_hub(options.engine, options.model)
         return child_environment(source, _INHERITED, hub=hub)
 
     def _execution_environment(self, folder: Path) -> ExecutionEnvironment:
@@ -298,7 +313,8 @@ class LocalBackend:
     def _txt2img_config(self) -> Txt2ImgConfig:
         options = self._options
         device = options.device if options.device != "auto" else _detect_device()
-        return Txt2ImgConfig(options.engine, options.model, device, options.step_seconds)
+        file = str(self._root / CONFIG_FILE) if options.tables else ""
+        return Txt2ImgConfig(options.engine, options.model, device, options.step_seconds, file)
 
 
 def _detect_device() -> str:

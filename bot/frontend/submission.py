@@ -66,7 +66,7 @@ class RequestFactory:
 
         Raises InvalidRequest if it is no longer allowed.
         """
-        return self.parse(request.for_engine(self.limits.engine).to_prompt(), typed=False)
+        return self.parse(request.within(self.limits).to_prompt(), typed=False)
 
     def upscale(self, request: Request, job_id: str, row: int, column: int) -> Request:
         """Return a request to upscale one image of a grid. Raises InvalidRequest."""

@@ -283,6 +283,8 @@ def _engine_metadata(job: Job) -> dict[str, object]:
         "engine": generation.engine if generation else None,
         "model": (generation.model if generation else requested) or None,
         "guidance": float(generation.guidance) if generation and generation.guidance else None,
+        "sampler": (generation.sampler if generation else "") or None,
+        "model_sha256": (generation.model_sha256 if generation else "") or None,
         "negative_acts": generation.negative if generation else None,
         "steps": job.request.steps,
         "steps_run": job.steps_run or None,

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.backends.environment import child_environment, needs_hub
+from bot.backends.txt2img_config import EngineTables
 from bot.domain.errors import ConfigError
 from bot.domain.workflow.document import Resources
 
@@ -51,6 +52,7 @@ class SlurmOptions:
     settle_seconds: float = 15.0
     inspect_seconds: float = 30.0
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    tables: EngineTables = field(default_factory=EngineTables)
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, object]) -> SlurmOptions:
@@ -59,6 +61,7 @@ class SlurmOptions:
         if not known.get("shared_dir"):
             hint = "Set a folder that this machine and every node have under the same path."
             raise ConfigError("[backend.slurm] shared_dir", "is not set", hint)
+        known["tables"] = EngineTables.from_options(options)
         known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
         chosen = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
         if not _GPUS.fullmatch(chosen.gpus):
@@ -69,7 +72,7 @@ class SlurmOptions:
     @property
     def environment(self) -> dict[str, str]:
         """Return the environment of Slurm's client programs, which the jobs inherit."""
-        hub = needs_hub(self.engine, self.model)
+        hub = self.tables.uses_hub or needs_hub(self.engine, self.model)
         return child_environment(self.environ, _INHERITED, hub=hub)
 
     @property

@@ -178,8 +178,8 @@ def test_a_model_that_would_not_be_used_is_refused(
 
 def test_an_older_request_is_repeated_without_the_model_that_made_no_difference() -> None:
     asked = parse("a cat --model wd-1-4", HOSTED)
-    assert asked.for_engine(HOSTED) == asked
-    assert parse(asked.for_engine(SKETCHED).to_prompt(), SKETCHED).model == ""
+    assert asked.within(RequestLimits(engine=HOSTED)) == asked
+    assert parse(asked.within(RequestLimits(engine=SKETCHED)).to_prompt(), SKETCHED).model == ""
 
 
 @pytest.mark.parametrize("text", ["a cat --no trees", "a cat --rows 1 --no trees"])
