@@ -196,7 +196,6 @@ class EngineSection(Section):
     device: Literal["auto", "cpu", "cuda"] = "auto"
     container: Literal["none", "apptainer", "podman"] = "none"
     step_seconds: Seconds = 0.0
-    worker: WorkerSection = WorkerSection()
 
     @property
     def server_urls(self) -> tuple[str, ...]:
@@ -229,9 +228,11 @@ class EngineSection(Section):
             problem = f"is {self.container}, but engine is {self.engine}"
             raise validation_error(problem, hint, "container")
         if bool(self.username) != bool(self.password.get_secret_value()):
-            missing = "password" if self.username else "username"
+            given, missing = "username", "password"
+            if not self.username:
+                given, missing = missing, given
             hint = "Write both, or neither if the server asks for none."
-            raise validation_error("is missing beside the other", hint, missing)
+            raise validation_error(f"is given without {missing}", hint, given)
         return self
 
 
@@ -239,6 +240,7 @@ class LocalSection(EngineSection):
     """``[backend.local]``: processes on this machine. ``tasks`` 0 is one for each processor."""
 
     tasks: StrictInt = Field(default=0, ge=0, le=1024)
+    worker: WorkerSection = WorkerSection()
 
 
 class DeepSquareSection(Section):
@@ -299,6 +301,7 @@ class SlurmSection(EngineSection):
     poll_seconds: Seconds = Field(default=2.0, ge=0.1)
     gpus: SingleLine = "any"
     python: SingleLine = ""
+    worker: WorkerSection = WorkerSection()
 
     @field_validator("gpus")
     @classmethod

@@ -32,12 +32,13 @@ from bot.settings.models import (
     DataSection,
     DeliverySection,
     DiscordSection,
-    EngineSection,
     ImagineSection,
+    LocalSection,
     LogSection,
     MetricsSection,
     QueueSection,
     QuotaSection,
+    SlurmSection,
     SpendingSection,
 )
 from bot.settings.sources import (
@@ -286,7 +287,7 @@ class Settings(BaseSettings):
         options = {name: getattr(section, name) for name in type(section).model_fields}
         secret = {name for name, value in options.items() if isinstance(value, SecretStr)}
         options |= {name: options[name].get_secret_value() for name in secret}
-        if isinstance(section, EngineSection):
+        if isinstance(section, LocalSection | SlurmSection):
             servers = section.server_options(server_engines(self.backend, self.models))
             for name in ("url", "urls", "username", "password", "graphs"):
                 del options[name]

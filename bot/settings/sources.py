@@ -29,6 +29,10 @@ PREFIX = "GRIDBRUSH_"
 DELIMITER = "__"
 
 
+MODELS: KeyPath = ("models",)
+"""The table of which each entry is a section of its own."""
+
+
 def quoted(text: str) -> str:
     """Format ``text`` as a TOML basic string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -36,7 +40,7 @@ def quoted(text: str) -> str:
 
 def key_name(trail: KeyPath) -> str:
     """Format a key as in the file: ``[backend.local] tasks``, ``[queue]``."""
-    if len(trail) < 2:
+    if len(trail) < 2 or trail[:-1] == MODELS:
         return f"[{'.'.join(trail)}]"
     return f"[{'.'.join(trail[:-1])}] {trail[-1]}"
 
