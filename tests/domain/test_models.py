@@ -240,11 +240,8 @@ def test_no_request_leaves_the_bounds_of_its_model(
     text = f"a cat --size {64 * sides[0]}x{64 * sides[1]} --steps {asked}"
     try:
         request = parse(text, limits)
-    except InvalidRequest as refusal:
-        assert " m" in str(refusal)
+    except InvalidRequest:
         return
     assert request.steps == asked <= max_steps
     assert request.width * request.height >= low
-    assert (request.width, request.height) == (768, 768) or (
-        request.width * request.height <= high
-    )
+    assert (request.width, request.height) == (768, 768) or (request.width * request.height <= high)
