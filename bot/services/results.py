@@ -282,6 +282,7 @@ def _engine_metadata(job: Job) -> dict[str, object]:
         "painter": job.made_with,
         "engine": generation.engine if generation else None,
         "model": (generation.model if generation else requested) or None,
+        "requested_model": requested or None,
         "guidance": float(generation.guidance) if generation and generation.guidance else None,
         "sampler": (generation.sampler if generation else "") or None,
         "model_sha256": (generation.model_sha256 if generation else "") or None,
