@@ -48,7 +48,7 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
             limits = await read_limits(settings, backend, templates)
             results += _sizes(limits) + _unusable_models(settings)
             if isinstance(backend, SupportsChecks):
-                results += await backend.run_checks(_default_grid(limits, templates, backend))
+                results += await backend.run_checks(_default_grid(settings, templates, backend))
     finally:
         await backend.aclose()
     return results
@@ -111,14 +111,13 @@ def _unusable_models(settings: Settings) -> list[CheckResult]:
     ]
 
 
-def _default_grid(
-    limits: RequestLimits, templates: WorkflowTemplates, backend: Backend
-) -> Workflow:
+def _default_grid(settings: Settings, templates: WorkflowTemplates, backend: Backend) -> Workflow:
     """Render the workflow of a request with a prompt and no options, without submitting it."""
     request = Request.parse(
         "an astronaut in space",
         RequestOptions(),
-        limits=limits,
+        # Without what would refuse it: the other checks say so.
+        limits=settings.limits(negative=templates.grid.supports_negative),
         seed=1,
         author=Author(0, "operator"),
         place=ChannelRef(),
