@@ -150,7 +150,8 @@ class Request:
         Options win over flags; an overridden flag's value is not validated. Defaults and bounds are
         those of the chosen model. ``seed`` is used if the member gives none. ``role_ids`` are the
         member's roles, None if every model may be used. ``typed``: a person wrote the text just
-        now, so words that look like mistyped flags are refused. Raises InvalidRequest.
+        now, so words that look like mistyped flags are refused. Raises InvalidRequest, and
+        NotAllowed for a model of other roles.
         """
         phrases = {
             "model": limits.spoken_names,

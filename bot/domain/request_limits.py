@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 
-from bot.domain.errors import InvalidRequest
+from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.models import ModelSpec
 from bot.domain.request_parsing import RawOption, parse_choice, parse_fixed_model, parse_model
@@ -98,14 +98,15 @@ class RequestLimits:
         """Return the model that ``setting`` names, or the first that the member may use.
 
         Empty where there is none to choose. ``role_ids`` None may use every model. ``typed``: a
-        person named it just now, not a stored request. Raises InvalidRequest.
+        person named it just now, not a stored request. Raises InvalidRequest for an unknown model,
+        NotAllowed for one of other roles.
         """
         if not self.selects_model:
             return parse_fixed_model(setting, self.engine, self.model) if setting else ""
         allowed = self.names_for(role_ids)
         if setting is None:
             if not allowed:
-                raise InvalidRequest("model", f"No model of this server is open to you. {_ASK}")
+                raise NotAllowed(f"No model of this server is open to you. {_ASK}")
             return allowed[0]
         # The configured default may be named even if the list does not contain it.
         if setting.value == normalize_text(self.model):
@@ -125,9 +126,8 @@ class RequestLimits:
         if not self._is_open(name, role_ids):
             spec = self.table[name]
             roles = " or ".join(f"<@&{role}>" for role in sorted(spec.roles))
-            raise InvalidRequest(
-                setting.name,
-                f"The model {spec.name} is for members with the role {roles}. {_choose(allowed)}",
+            raise NotAllowed(
+                f"The model {spec.name} is for members with the role {roles}. {_choose(allowed)}"
             )
         return name
 

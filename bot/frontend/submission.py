@@ -54,7 +54,7 @@ class RequestFactory:
     def parse(
         self, text: str, options: RequestOptions | None = None, *, typed: bool = True
     ) -> Request:
-        """Return the request for a typed or stored prompt. Raises InvalidRequest."""
+        """Return the request for a typed or stored prompt. Raises RequestError."""
         return Request.parse(
             text,
             options or RequestOptions(),
@@ -69,7 +69,7 @@ class RequestFactory:
     def repeat(self, request: Request) -> Request:
         """Return the same request for this member and channel.
 
-        Raises InvalidRequest if it is no longer allowed.
+        Raises RequestError if it is no longer allowed.
         """
         return self.parse(request.within(self.limits).to_prompt(), typed=False)
 

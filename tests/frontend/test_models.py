@@ -22,7 +22,7 @@ ABOUT = "photographs and paintings, large and slow " * 4
 
 @pytest.fixture
 def patrons(world: World) -> Role:
-    return world.guild.add_role("Patrons", 0)
+    return world.add_role("Patrons", 0)
 
 
 @pytest.fixture
@@ -68,7 +68,7 @@ async def test_members_see_what_each_model_is_for_and_who_may_use_it(
 
     answer = await bot.ask("models")
     assert answer.ephemeral
-    assert said(answer).splitlines()[1:] == [
+    assert said(answer).splitlines()[2:] == [
         "Choose one as option `model`, or write `--model NAME` in the prompt.",
         "",
         "**quick**",
@@ -102,7 +102,7 @@ async def test_a_model_of_a_role_is_refused_to_others_whatever_way_it_is_asked_f
     assert pressed.ephemeral
     assert words in pressed.content
 
-    world.guild.members[bot.member("Ada").id].roles.append(patrons.id)
+    world.members[bot.member("Ada").id].roles.append(patrons.id)
     again = await bot.imagine("a cat --model flux")
     assert again.request.model == "flux"
 

@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from bot.domain.errors import InvalidRequest
+from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.image_engine import SCRIPT, SKETCH, UNKNOWN, EngineInfo
 from bot.domain.models import ModelSpec
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
@@ -130,7 +130,7 @@ def test_who_may_use_a_model() -> None:
     for roles in ((3,), (1, 7), None):
         assert parse("a cat --model flux", roles=roles).model == "flux"
     for typed in (True, False):
-        with pytest.raises(InvalidRequest) as caught:
+        with pytest.raises(NotAllowed) as caught:
             parse("a cat --model flux", roles=(1,), typed=typed)
         assert str(caught.value) == (
             "The model Flux is for members with the role <@&3> or <@&7>. "
@@ -148,9 +148,9 @@ def test_the_default_is_the_first_model_that_is_open() -> None:
     assert parse("a cat", limits, roles=(7,)).model == "flux"
     assert parse("a cat", limits, roles=()).model == "sdxl"
     alone = replace(limits, models=("flux",))
-    with pytest.raises(InvalidRequest, match="No model of this server is open to you"):
+    with pytest.raises(NotAllowed, match="No model of this server is open to you"):
         parse("a cat", alone, roles=())
-    with pytest.raises(InvalidRequest, match=r"role <@&3> or <@&7>\. Please ask a moderator"):
+    with pytest.raises(NotAllowed, match=r"role <@&3> or <@&7>\. Please ask a moderator"):
         parse("a cat --model flux", alone, roles=())
 
 
