@@ -165,7 +165,7 @@ def test_a_run_reports_the_model_its_guidance_and_its_steps(
 ) -> None:
     report = tmp_path / "report"
     painted("one", PAINTER_REPORT=str(report))
-    said = "engine=diffusers\nmodel=tiny\nsteps=4\nguidance={}\nnegative=1\n"
+    said = "engine=diffusers\nmodel=tiny\nsteps=4\nguidance={}\nsampler=DDIM\nnegative=1\n"
     assert report.read_text() == said.format(9)
     painted("two", "--scale=2.5", PAINTER_REPORT=str(report))
     assert report.read_text() == said.format(2.5)
@@ -187,7 +187,7 @@ def test_a_negative_prompt_has_no_effect_where_it_is_said_to_have_none(
         pictures.append((tmp_path / name / "samples" / "00000.png").read_bytes())
     assert pictures[0] == pictures[1]
     assert (tmp_path / "report").read_text() == (
-        "engine=diffusers\nmodel=tiny-lcm\nsteps=4\nguidance=1\nnegative=0\n"
+        "engine=diffusers\nmodel=tiny-lcm\nsteps=4\nguidance=1\nsampler=LCM\nnegative=0\n"
     )
 
 
