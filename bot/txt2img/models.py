@@ -1,7 +1,8 @@
 """Inspect a model for diffusers: its family, guidance scale, and whether it can be loaded.
 
-A model is a folder, a single file (:mod:`bot.txt2img.single_files`) or a name. Reads small JSON files and the headers of weight files and loads no library, so it is cheap enough
-for ``gridbrush check``. A model on the Hugging Face hub is read from the hub's cache; if it is not
+A model is a folder, a single file (:mod:`bot.txt2img.single_files`) or a name on the hub. Reads
+small JSON files and the headers of weight files and loads no library, so it is cheap enough for
+``gridbrush check``. A model on the Hugging Face hub is read from the hub's cache; if it is not
 downloaded, only its name is known.
 """
 

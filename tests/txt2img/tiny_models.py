@@ -172,9 +172,9 @@ def original_tensors(folder: Path, *, network_only: bool = False) -> dict[str, A
         return tensors
     for name, weight in read("vae", "diffusion_pytorch_model").items():
         original = _vae_name(name)
-        if re.search(r"attn_1\.(q|k|v|proj_out)\.weight", original):
-            weight = weight[:, :, None, None]
-        tensors[f"first_stage_model.{original}"] = weight
+        is_linear = re.search(r"attn_1\.(q|k|v|proj_out)\.weight", original)
+        stored = weight[:, :, None, None] if is_linear else weight
+        tensors[f"first_stage_model.{original}"] = stored
     for name, weight in read("text_encoder", "model").items():
         prefixed = name if name.startswith("text_model.") else f"text_model.{name}"
         tensors[f"cond_stage_model.transformer.{prefixed}"] = weight

@@ -36,6 +36,8 @@ _POLL_SECONDS = 0.02
 _RESTARTS = 8
 """How often a row may meet a worker that ends before the row's turn."""
 _MAX_LOG_BYTES = 1 << 20
+# The worker outlives this process; an object that is freed while its process runs would warn.
+_started: list[subprocess.Popen[bytes]] = []
 # The worker outlives the row: it must not know the job's prompt and keys.
 _INHERITED = re.compile(
     r"PATH|PYTHON\w*|VIRTUAL_ENV|HOME|LANG|LC_\w+|TMPDIR|TZ|USER|LOGNAME|LD_LIBRARY_PATH"
@@ -119,7 +121,7 @@ class Worker:
         descriptor = os.open(self._log, flags, 0o600)
         try:
             # Descriptors are closed: the job's lock and its task slot must end with the row.
-            return subprocess.Popen(
+            process = subprocess.Popen(
                 [*self.program, str(self.path), *([self.until] if self.until else [])],
                 cwd="/",
                 env=environment,
@@ -130,6 +132,8 @@ class Worker:
             )
         finally:
             os.close(descriptor)
+        _started.append(process)
+        return process
 
 
 class WorkerEngine:

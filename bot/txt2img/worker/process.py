@@ -31,6 +31,7 @@ def serve(path: Path, make: Callable[[], WorkerServer]) -> int:
         with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as listener:
             with short_path(path) as name:
                 listener.bind(name)
+            path.chmod(0o600)
             try:
                 asyncio.run(_run(make, listener))
             finally:
