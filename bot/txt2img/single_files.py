@@ -11,6 +11,7 @@ import pickletools
 import re
 import struct
 import zipfile
+import zlib
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -31,6 +32,11 @@ _OTHER_KINDS = (
     ("a part of a diffusers folder", re.compile(r"(down_blocks|transformer_blocks)\.")),
 )
 _TEXT_ENCODERS = re.compile(r"(cond_stage_model|conditioner\.embedders|text_encoders)\.")
+
+_DAMAGE = (
+    *(ValueError, TypeError, KeyError, AttributeError, struct.error),
+    *(zipfile.BadZipFile, zlib.error, NotImplementedError),
+)
 
 
 class UnreadableFile(Exception):
@@ -116,7 +122,7 @@ def _read_tensors(path: Path) -> Mapping[str, _SHAPE]:
                 return _safetensors(file)
             if zipfile.is_zipfile(file):
                 return dict.fromkeys(_pickled_names(file), ())
-        except (ValueError, TypeError, KeyError, struct.error, zipfile.BadZipFile) as error:
+        except _DAMAGE as error:
             raise UnreadableFile(f"it is damaged ({type(error).__name__})") from error
     raise UnreadableFile("it is empty" if not start else "it is damaged or of another format")
 
@@ -136,8 +142,8 @@ def _safetensors(file: BinaryIO) -> Mapping[str, _SHAPE]:
 def _pickled_names(file: BinaryIO) -> Iterator[str]:
     """Yield the texts with a dot in the archive's pickle: its tensors' names are among them."""
     with zipfile.ZipFile(file) as archive:
-        member = next(name for name in [*archive.namelist(), ""] if name.endswith("data.pkl"))
-        if archive.getinfo(member).file_size > _MAX_HEADER_BYTES:
+        member = next((name for name in archive.namelist() if name.endswith("data.pkl")), None)
+        if member is None or archive.getinfo(member).file_size > _MAX_HEADER_BYTES:
             raise ValueError("no header")
         for opcode, argument, _ in pickletools.genops(archive.read(member)):
             if "UNICODE" in opcode.name and "." in str(argument):
