@@ -2,9 +2,10 @@
 
     python task_slots.py [--gpus=ID,ID] FOLDER COUNT COMMAND [ARGUMENT ...]
 
-With ``--gpus`` each slot has one of these GPUs for itself (``CUDA_VISIBLE_DEVICES``). A slot is a locked file. The lock stays with the process that the command becomes and its children,
-so the kernel releases it however they end, and jobs that outlive the bot keep counting. A program
-of its own: it imports nothing of the bot.
+With ``--gpus`` each slot has one of these GPUs for itself (``CUDA_VISIBLE_DEVICES``). A slot is a
+locked file. The lock stays with the process that the command becomes and its children, so the
+kernel releases it however they end, and jobs that outlive the bot keep counting. A program of its
+own: it imports nothing of the bot.
 """
 
 from __future__ import annotations

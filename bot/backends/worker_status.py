@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import json
+import os
 import struct
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -17,6 +18,8 @@ _HEADER: Final = struct.Struct(">II")
 _REQUEST: Final = json.dumps({"kind": "status", "blobs": []}).encode()
 _TIMEOUT_SECONDS: Final = 2.0
 _MAX_BYTES: Final = 1 << 20
+_DESCRIPTORS: Final = "/proc/self/fd"
+_HAS_DESCRIPTORS: Final = Path(_DESCRIPTORS).is_dir()
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +64,7 @@ def _list_sockets(folder: Path) -> list[Path]:
 async def _ask(path: Path) -> WorkerStatus | None:
     try:
         async with asyncio.timeout(_TIMEOUT_SECONDS):
-            reader, writer = await asyncio.open_unix_connection(path)
+            reader, writer = await _connect(path)
             try:
                 writer.write(_HEADER.pack(len(_REQUEST), 0) + _REQUEST)
                 length, _ = _HEADER.unpack(await reader.readexactly(_HEADER.size))
@@ -74,3 +77,13 @@ async def _ask(path: Path) -> WorkerStatus | None:
         return WorkerStatus(int(answer["pid"]), models, int(answer["waiting"]))
     except (OSError, EOFError, ValueError, KeyError, TypeError):
         return None
+
+
+async def _connect(path: Path) -> tuple[asyncio.StreamReader, asyncio.StreamWriter]:
+    """Connect to the socket; its path may be longer than the 108 bytes that an address has."""
+    folder = os.open(path.parent, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        short = f"{_DESCRIPTORS}/{folder}/{path.name}" if _HAS_DESCRIPTORS else str(path)
+        return await asyncio.open_unix_connection(short)
+    finally:
+        os.close(folder)

@@ -158,6 +158,13 @@ def save_single_file(folder: Path, path: Path, *, network_only: bool = False) ->
     return path
 
 
+def save_ckpt(folder: Path, path: Path) -> Path:
+    """Save the Stable Diffusion pipeline in ``folder`` as a pickle, as before safetensors."""
+    torch, _, _ = libraries()
+    torch.save({"state_dict": original_tensors(folder), "global_step": 7}, path)
+    return path
+
+
 def original_tensors(folder: Path, *, network_only: bool = False) -> dict[str, Any]:
     """Return a Stable Diffusion pipeline's tensors under the names of the original repository."""
     from safetensors.torch import load_file

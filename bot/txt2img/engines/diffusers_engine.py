@@ -16,7 +16,7 @@ from typing import Any
 from PIL import Image
 
 from bot.txt2img.engines.base import Batch, OutOfMemory, Report
-from bot.txt2img.engines.pipelines import load_pipeline, out_of_memory_errors, place
+from bot.txt2img.engines.pipelines import is_out_of_memory, load_pipeline, place
 from bot.txt2img.engines.spec import EngineSpec
 from bot.txt2img.models import Model
 
@@ -35,7 +35,6 @@ class DiffusersEngine:
         self._spec = spec
         self._facts = facts
         self._sha256 = sha256
-        self._out_of_memory = out_of_memory_errors()
         self._report = self._describe(0, facts.guidance, negative=True)
 
     @property
@@ -92,7 +91,9 @@ class DiffusersEngine:
             images = pipeline(
                 **self._arguments(batch, scale, guided=guided), callback_on_step_end=on_step_end
             ).images
-        except self._out_of_memory:
+        except (RuntimeError, MemoryError) as error:
+            if not is_out_of_memory(error):
+                raise
             # Not raised from here: the traceback would keep the tensors alive.
             failed = True
         if failed:

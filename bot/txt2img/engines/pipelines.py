@@ -5,6 +5,7 @@ Needs the optional extra ``diffusers``, imported when a pipeline is loaded.
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -24,6 +25,7 @@ _LOAD_ERRORS = (
     ImportError,
     RuntimeError,  # tensors of other shapes
 )
+_MEMORY_TEXT = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
 _SINGLE_FILE_CLASSES = {
     "sd": "StableDiffusionPipeline",
     "sdxl": "StableDiffusionXLPipeline",
@@ -58,9 +60,8 @@ def load_pipeline(spec: EngineSpec, facts: Model) -> tuple[Any, str]:
     location = spec.model.location
     try:
         pipeline = _open(diffusers, location, facts, _precision(torch, spec, facts))
-    except _memory_errors(torch) as error:
-        raise OutOfMemory(f"The model {facts.name!r} does not fit into memory.") from error
-    except _LOAD_ERRORS as error:
+    except (*_LOAD_ERRORS, MemoryError) as error:
+        _check_memory(error, facts)
         raise UsageError(f"The model {location!r} cannot be loaded: {_one_line(error)}") from error
     _apply_loras(pipeline, spec)
     if sampler is not None:
@@ -69,8 +70,9 @@ def load_pipeline(spec: EngineSpec, facts: Model) -> tuple[Any, str]:
     pipeline.set_progress_bar_config(disable=True)
     try:
         place(pipeline, spec)
-    except _memory_errors(torch) as error:
-        raise OutOfMemory(f"The model {facts.name!r} does not fit into memory.") from error
+    except (RuntimeError, MemoryError) as error:
+        _check_memory(error, facts)
+        raise
     name = sampler.name if sampler else type(pipeline.scheduler).__name__
     return pipeline, name.removesuffix("Scheduler")
 
@@ -89,15 +91,18 @@ def place(pipeline: Any, spec: EngineSpec) -> None:
         pipeline.vae.enable_tiling()
 
 
-def out_of_memory_errors() -> tuple[type[BaseException], ...]:
-    """Return what the library raises when memory is exhausted."""
+def is_out_of_memory(error: BaseException) -> bool:
+    """Return whether the library ran out of memory; on the CPU the text alone tells."""
     import torch
 
-    return _memory_errors(torch)
+    if isinstance(error, torch.OutOfMemoryError | MemoryError):
+        return True
+    return isinstance(error, RuntimeError) and bool(_MEMORY_TEXT.search(str(error)))
 
 
-def _memory_errors(torch: Any) -> tuple[type[BaseException], ...]:
-    return (torch.OutOfMemoryError, MemoryError)
+def _check_memory(error: BaseException, facts: Model) -> None:
+    if is_out_of_memory(error):
+        raise OutOfMemory(f"The model {facts.name!r} does not fit into memory.") from error
 
 
 def _precision(torch: Any, spec: EngineSpec, facts: Model) -> Any:

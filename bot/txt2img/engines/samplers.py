@@ -28,7 +28,7 @@ _KARRAS = {"use_karras_sigmas": True}
 _SDE = {"algorithm_type": "sde-dpmsolver++"}
 _DPM, _SINGLE = "DPMSolverMultistepScheduler", "DPMSolverSinglestepScheduler"
 
-_DIFFUSION = (
+DIFFUSION = (
     SamplerSpec("DDIM", "DDIMScheduler"),
     SamplerSpec("DDPM", "DDPMScheduler"),
     SamplerSpec("PLMS", "PNDMScheduler", {"skip_prk_steps": True}),
@@ -53,7 +53,7 @@ _DIFFUSION = (
     SamplerSpec("LCM", "LCMScheduler"),
     SamplerSpec("TCD", "TCDScheduler"),
 )
-_FLOW = (
+FLOW = (
     SamplerSpec("Euler", "FlowMatchEulerDiscreteScheduler"),
     SamplerSpec("Heun", "FlowMatchHeunDiscreteScheduler"),
 )
@@ -78,7 +78,7 @@ def find_sampler(name: str, family: str) -> SamplerSpec | None:
     """
     if not name.strip():
         return None
-    known = _FLOW if family in FLOW_FAMILIES else _DIFFUSION
+    known = FLOW if family in FLOW_FAMILIES else DIFFUSION
     key = re.sub(r"[\s_-]", "", name.lower())
     suffix = "karras" if key.endswith("karras") else ""
     key = _ALIASES.get(key.removesuffix("karras"), key.removesuffix("karras")) + suffix
