@@ -63,4 +63,5 @@ def count_tasks(engine: str, *, loads_model: bool, gpus: int, servers: int) -> i
         return max(1, servers)
     if loads_model:
         return max(1, gpus)
-    return os.cpu_count() or 1
+    # The affinity mask, unlike os.cpu_count, counts what a container may really use.
+    return len(os.sched_getaffinity(0))

@@ -279,9 +279,8 @@ class Settings(BaseSettings):
     def backend_options(self) -> BackendOptions:
         """Return the chosen backend's keys as plain values, plus ``data_dir`` for its files.
 
-        Local ``tasks`` is the number of processors if it was 0. ``models``, ``worker``, ``comfyui``
-        and ``a1111`` are in the form of txt2img's configuration file. DeepSquare's ``uses`` are
-        pairs, its ``affinity`` triples, its ``private_key`` a str.
+        ``models``, ``worker``, ``comfyui`` and ``a1111`` are in the form of txt2img's configuration
+        file. DeepSquare's ``uses`` are pairs, its ``affinity`` triples, its ``private_key`` a str.
         """
         section = getattr(self.backend, self.backend.kind)
         options = {name: getattr(section, name) for name in type(section).model_fields}
@@ -293,9 +292,6 @@ class Settings(BaseSettings):
                 del options[name]
             secret = set(servers) if section.password.get_secret_value() else set()
             options |= servers | {"worker": section.worker.to_json(), "models": self._json_models()}
-        if self.backend.kind == "local":
-            # The affinity mask, unlike os.cpu_count, counts what a container may really use.
-            options["tasks"] = self.backend.local.tasks or len(os.sched_getaffinity(0))
         if self.backend.kind == "deepsquare":
             del options["private_key_file"]
             options["uses"] = tuple(split_label(text) for text in options["uses"])

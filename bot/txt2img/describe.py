@@ -14,10 +14,12 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 from bot.txt2img.config import CHECKPOINT, Config, ModelConfig, read_config
 from bot.txt2img.engines import (
+    COMFYUI,
     DIFFUSERS,
     INSTALL,
     SERVER_ENGINES,
@@ -25,7 +27,6 @@ from bot.txt2img.engines import (
     find_model,
     is_installed,
     requested_engine,
-    server_module,
 )
 from bot.txt2img.engines.samplers import find_sampler
 from bot.txt2img.models import UnusableModel, read_configured
@@ -102,11 +103,18 @@ def _describe_model(
 
 
 def _ask_server(engine: str, config: Config, model: ModelConfig | None) -> dict[str, Any]:
+    if model is not None and not model.id:
+        model = replace(model, kind=CHECKPOINT)
     try:
-        found: dict[str, Any] = server_module(engine).describe(getattr(config, engine), model)
+        if engine == COMFYUI:
+            from bot.txt2img.engines import comfyui
+
+            return comfyui.describe(config.comfyui, model)
+        from bot.txt2img.engines import a1111
+
+        return a1111.describe(config.a1111, model)
     except UsageError as error:
         return {"problems": [(str(error), "Correct the settings of the image server.")]}
-    return found
 
 
 def _list_gpus() -> list[dict[str, Any]]:

@@ -53,7 +53,7 @@ def test_the_gpus_are_those_that_jobs_may_use(
     assert list_gpus(environ) == expected
 
 
-CPUS = os.cpu_count() or 1
+CPUS = len(os.sched_getaffinity(0))
 
 
 @pytest.mark.parametrize(

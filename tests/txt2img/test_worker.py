@@ -19,7 +19,7 @@ import pytest
 from PIL import Image
 
 from bot.txt2img.config import LoraConfig, ModelConfig, WorkerConfig
-from bot.txt2img.engines.base import Batch
+from bot.txt2img.engines.base import Batch, OutOfMemory
 from bot.txt2img.engines.spec import EngineSpec
 from bot.txt2img.plan import UsageError
 from bot.txt2img.worker import protocol
@@ -27,7 +27,6 @@ from bot.txt2img.worker.client import Worker, WorkerEngine, WorkerLost, read_mes
 from bot.txt2img.worker.model_cache import ModelCache
 from bot.txt2img.worker.place import prepare_folder, short_path, socket_path
 from bot.txt2img.worker.server import WorkerServer
-from tests.txt2img import worker_program
 from tests.txt2img.worker_program import FailingEngine, draw
 
 ROOT = Path(__file__).parents[2]
@@ -108,7 +107,7 @@ def test_a_model_that_does_not_fit_beside_others_is_loaded_alone() -> None:
 
     def load(spec: EngineSpec) -> Loaded:
         if spec.model.location == "big" and gone == []:
-            raise worker_program.OutOfMemory("no room")
+            raise OutOfMemory("no room")
         return Loaded(spec, 1, gone)
 
     cache = ModelCache(load, lambda _: 0, Clock())

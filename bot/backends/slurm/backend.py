@@ -61,6 +61,9 @@ from bot.domain.workflow.document import Workflow
 
 NAME = "slurm"
 CANCEL_SECONDS = 10.0
+# As the socket of the worker: for each job, in a folder of its node (bot/txt2img/worker/place.py).
+# Sockets do not work across nodes, and the shared folder is on all of them.
+_WORKER_PER_JOB = "job"
 _MAX_SHARED_DIR_CHARACTERS = 500
 
 
@@ -87,12 +90,13 @@ class SlurmBackend:
             for folder in (self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, exist_ok=True)
             write_container_stubs(self._root / "bin", self._options.interpreter)
-            if self._options.tables:
+            if self._options.uses_config:
                 write_txt2img_config(
                     self._root / CONFIG_FILE,
                     self._options.tables,
                     engine=self._options.engine,
                     device=self._options.txt2img_device,
+                    socket=_WORKER_PER_JOB if self._options.uses_worker else "",
                 )
         except OSError as error:
             raise ConfigError(
@@ -340,7 +344,7 @@ class SlurmBackend:
             options.model,
             options.txt2img_device,
             options.step_seconds,
-            str(self._root / CONFIG_FILE) if options.tables else "",
+            str(self._root / CONFIG_FILE) if options.uses_config else "",
         )
 
     async def _is_submitted(self, folder: JobFolder) -> bool:

@@ -70,6 +70,23 @@ class SlurmOptions:
         return chosen
 
     @property
+    def uses_worker(self) -> bool:
+        """Return whether a job's rows share models that a worker on their node holds."""
+        engines = {self.engine, *(model.get("engine") for model in self.tables.models.values())}
+        may_load = "diffusers" in engines or (self.engine == "auto" and self._has_model)
+        enabled = bool(self.tables.worker.get("enabled", True))
+        return enabled and may_load and self.container == "none"
+
+    @property
+    def _has_model(self) -> bool:
+        return bool(self.model or self.tables.models)
+
+    @property
+    def uses_config(self) -> bool:
+        """Return whether ``bot.txt2img`` gets a configuration file."""
+        return bool(self.tables) or self.uses_worker
+
+    @property
     def environment(self) -> dict[str, str]:
         """Return the environment of Slurm's client programs, which the jobs inherit."""
         hub = self.tables.uses_hub or needs_hub(self.engine, self.model)

@@ -25,14 +25,13 @@ are what this program has beyond the options of ``scripts/txt2img.py``:
 
 from __future__ import annotations
 
-import importlib
 import importlib.util
 import math
 import time
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
 
-from bot.txt2img.config import HUB, PATH, Config, ModelConfig, read_config
+from bot.txt2img.config import CHECKPOINT, HUB, PATH, Config, ModelConfig, read_config
 from bot.txt2img.engines.base import ImageEngine
 from bot.txt2img.engines.spec import EngineSpec
 from bot.txt2img.plan import UsageError
@@ -41,8 +40,8 @@ SKETCH = "sketch"
 DIFFUSERS = "diffusers"
 COMFYUI = "comfyui"
 A1111 = "a1111"
-SERVER_ENGINES: Mapping[str, str] = {COMFYUI: "ComfyUIEngine", A1111: "A1111Engine"}
-"""Engines that ask an image server: name (also of the module) to class."""
+SERVER_ENGINES = (COMFYUI, A1111)
+"""Engines that ask an image server."""
 INSTALL = "pip install 'gridbrush[diffusers]'"
 
 
@@ -57,6 +56,12 @@ def find_model(config: Config, environment: Mapping[str, str]) -> ModelConfig | 
         return model
     location = environment.get("PAINTER_MODEL", "")
     return ModelConfig("", location=location) if location else None
+
+
+def find_server_model(config: Config, environment: Mapping[str, str]) -> ModelConfig | None:
+    """Return the model that the run names, else the default one as a checkpoint's name."""
+    model = find_model(config, environment)
+    return replace(model, kind=CHECKPOINT) if model is not None and not model.id else model
 
 
 def requested_engine(
@@ -87,17 +92,16 @@ def select_engine(
         return SketchEngine(_parse_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
     if name == DIFFUSERS:
         return _diffusers(environment, config, model, device, say)
-    if name in SERVER_ENGINES:
-        engine = getattr(server_module(name), SERVER_ENGINES[name])
-        made: ImageEngine = engine(getattr(config, name), model, environment)
-        return made
+    if name == COMFYUI:
+        from bot.txt2img.engines.comfyui import ComfyUIEngine
+
+        return ComfyUIEngine(config.comfyui, find_server_model(config, environment), environment)
+    if name == A1111:
+        from bot.txt2img.engines.a1111 import A1111Engine
+
+        return A1111Engine(config.a1111, find_server_model(config, environment), environment)
     known = ", ".join((SKETCH, DIFFUSERS, *SERVER_ENGINES))
     raise UsageError(f"PAINTER_ENGINE must be auto or one of {known}, not {name!r}.")
-
-
-def server_module(name: str) -> Any:
-    """Return the module of an engine in SERVER_ENGINES: its class, and ``describe``."""
-    return importlib.import_module(f"bot.txt2img.engines.{name}")
 
 
 def _diffusers(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import pickle
 from datetime import timedelta
 from pathlib import Path
@@ -60,8 +59,8 @@ def test_a_backend_gets_its_own_section_and_the_data_folder(kind: str, tmp_path:
     assert len(options) == len(list(options))
 
 
-def test_local_tasks_are_as_many_as_processors_unless_said(tmp_path: Path) -> None:
-    assert load(tmp_path).backend_options()["tasks"] == len(os.sched_getaffinity(0))
+def test_local_tasks_are_the_backends_choice_unless_said(tmp_path: Path) -> None:
+    assert load(tmp_path).backend_options()["tasks"] == 0
     text = "[backend.local]\ntasks = 3\n"
     assert load(tmp_path, text).backend_options()["tasks"] == 3
 

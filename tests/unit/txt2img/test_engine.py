@@ -44,7 +44,7 @@ def test_a_model_without_the_library_is_sketched_unless_diffusers_is_demanded() 
 @pytest.mark.parametrize(
     ("environment", "sentence"),
     [
-        ({"PAINTER_ENGINE": "dall-e"}, "PAINTER_ENGINE must be auto, sketch or diffusers"),
+        ({"PAINTER_ENGINE": "dall-e"}, "PAINTER_ENGINE must be auto or one of sketch, diffusers"),
         ({"PAINTER_ENGINE": "diffusers"}, "PAINTER_MODEL must name"),
         ({"PAINTER_STEP_SECONDS": "soon"}, "PAINTER_STEP_SECONDS must be a number"),
         ({"PAINTER_STEP_SECONDS": "-1"}, "PAINTER_STEP_SECONDS must be a number"),
