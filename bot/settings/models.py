@@ -237,7 +237,10 @@ class EngineSection(Section):
 
 
 class LocalSection(EngineSection):
-    """``[backend.local]``: processes on this machine. ``tasks`` 0 is one for each processor."""
+    """``[backend.local]``: processes on this machine.
+
+    ``tasks`` 0 is one for each GPU with a model, for each image server, else for each processor.
+    """
 
     tasks: StrictInt = Field(default=0, ge=0, le=1024)
     worker: WorkerSection = WorkerSection()

@@ -39,7 +39,7 @@ publisher publish row-done "$STORAGE_PATH/$index/grid-0000.png" "row-0$index.png
 """
 
 
-def grid(job_id: str, backend: Backend, *, rows: int = 4, steps: int = 2) -> Submission:
+def grid(job_id: str, backend: Backend, *, rows: int = 3, steps: int = 2) -> Submission:
     """A grid of the tiny model."""
     made = submission(job_id, backend.upload_url(job_id), rows=rows)
     document = made.workflow.to_dict()
@@ -84,7 +84,7 @@ async def test_grids_share_a_worker_that_outlives_cancelled_jobs_and_its_own_dea
         handle = await backend.submit(grid(name, backend))
         lines, last = await ending(backend.follow(handle))
         assert last == Exited(0), b"".join(line.data for line in lines)
-        assert len([event for event in events(lines) if isinstance(event, RowReady)]) == 4
+        assert len([event for event in events(lines) if isinstance(event, RowReady)]) == 3
         worker = await worker_of(tmp_path)
         pids.add(worker.pid)
         assert worker.models == (str(tmp_path / "tiny"),)

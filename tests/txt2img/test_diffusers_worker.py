@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from PIL import Image
+from PIL import Image, ImageChops, ImageStat
 
 from bot.txt2img.config import LoraConfig, ModelConfig, WorkerConfig
 from bot.txt2img.engines.base import Batch, Report
@@ -47,6 +47,8 @@ def models(tmp_path_factory: pytest.TempPathFactory) -> Path:
     (folder / "one").symlink_to(folder / "sd")
     tiny_models.save_ckpt(folder / "sd", folder / "old.ckpt")
     (folder / "old").symlink_to(folder / "sd")
+    tiny_models.save_gguf(folder / "sd", folder / "small.gguf")
+    (folder / "small").symlink_to(folder / "sd")
     return folder
 
 
@@ -78,6 +80,20 @@ def run(worker: Worker, models: Path) -> Run:
         return list(pictures), engine.report, len(steps)
 
     return generate
+
+
+@pytest.mark.parametrize("change", ["cut", "other family"])
+def test_a_file_that_cannot_be_loaded_is_named(run: Run, models: Path, change: str) -> None:
+    data = (models / "one.safetensors").read_bytes()
+    broken = models / "broken.safetensors"
+    if change == "cut":
+        broken.write_bytes(data[: len(data) // 2])
+    else:
+        broken.write_bytes(data.replace(b"time_embed.0.weight", b"time_embed.7.weight"))
+    with contextlib.suppress(FileExistsError):
+        (models / "broken").symlink_to(models / "sd")
+    with pytest.raises(UsageError, match="cannot be loaded"):
+        run("broken.safetensors")
 
 
 def is_like(first: Image.Image, second: Image.Image) -> bool:
@@ -127,6 +143,14 @@ def test_a_single_file_gives_the_pictures_of_its_folder(run: Run, name: str) -> 
     with pytest.raises(UsageError, match="and the settings say 00"):
         run(name, {"sha256": "00"})
     assert run(name, {"sha256": report.sha256.upper()})[1].sha256 == report.sha256
+
+
+def test_a_quantized_network_gives_nearly_the_same(run: Run) -> None:
+    (picture, _), report, _ = run("small.gguf")
+    (expected, _), _, _ = run("sd")
+    assert report.model == "small"
+    difference = ImageStat.Stat(ImageChops.difference(picture, expected)).mean
+    assert 0 < max(difference) < 1
 
 
 def test_loras_samplers_and_guidance_of_the_table_act(run: Run, models: Path) -> None:

@@ -165,6 +165,24 @@ def save_ckpt(folder: Path, path: Path) -> Path:
     return path
 
 
+def save_gguf(folder: Path, path: Path) -> Path:
+    """Save the network of the Stable Diffusion pipeline in ``folder``, quantized."""
+    gguf = pytest.importorskip("gguf", reason=NEEDS)
+    writer = gguf.GGUFWriter(path, "sd1")
+    for name, weight in original_tensors(folder, network_only=True).items():
+        data = weight.float().numpy()
+        if data.ndim == 2 and data.shape[1] % 32 == 0:
+            kind = gguf.GGMLQuantizationType.Q8_0
+            writer.add_tensor(name, gguf.quants.quantize(data, kind), raw_dtype=kind)
+        else:
+            writer.add_tensor(name, data)
+    writer.write_header_to_file()
+    writer.write_kv_data_to_file()
+    writer.write_tensors_to_file()
+    writer.close()
+    return path
+
+
 def original_tensors(folder: Path, *, network_only: bool = False) -> dict[str, Any]:
     """Return a Stable Diffusion pipeline's tensors under the names of the original repository."""
     from safetensors.torch import load_file

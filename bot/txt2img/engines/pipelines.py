@@ -5,6 +5,7 @@ Needs the optional extra ``diffusers``, imported when a pipeline is loaded.
 
 from __future__ import annotations
 
+import pickle
 import re
 from pathlib import Path
 from typing import Any
@@ -23,6 +24,9 @@ _LOAD_ERRORS = (
     TypeError,
     AttributeError,
     ImportError,
+    EOFError,
+    MemoryError,
+    pickle.UnpicklingError,
     RuntimeError,  # tensors of other shapes
 )
 _MEMORY_TEXT = re.compile(r"out of memory|can't allocate memory|not enough memory", re.IGNORECASE)
@@ -60,7 +64,7 @@ def load_pipeline(spec: EngineSpec, facts: Model) -> tuple[Any, str]:
     location = spec.model.location
     try:
         pipeline = _open(diffusers, location, facts, _precision(torch, spec, facts))
-    except (*_LOAD_ERRORS, MemoryError) as error:
+    except (*_LOAD_ERRORS, *_library_errors()) as error:
         _check_memory(error, facts)
         raise UsageError(f"The model {location!r} cannot be loaded: {_one_line(error)}") from error
     _apply_loras(pipeline, spec)
@@ -98,6 +102,14 @@ def is_out_of_memory(error: BaseException) -> bool:
     if isinstance(error, torch.OutOfMemoryError | MemoryError):
         return True
     return isinstance(error, RuntimeError) and bool(_MEMORY_TEXT.search(str(error)))
+
+
+def _library_errors() -> tuple[type[Exception], ...]:
+    """Return the errors of the libraries that are no subclasses of the usual ones."""
+    from diffusers.loaders.single_file_utils import SingleFileComponentError
+    from safetensors import SafetensorError
+
+    return (SingleFileComponentError, SafetensorError)
 
 
 def _check_memory(error: BaseException, facts: Model) -> None:

@@ -72,8 +72,8 @@ class ModelCache:
             self._evict(budget - self._estimate(spec))
             entry = _Entry(self._load_alone_if_needed(spec), 0.0)
             self._entries[spec] = entry
-            self._evict(budget, keep=spec)
         self._entries.move_to_end(spec)
+        self._evict(budget, keep=spec)  # the estimate, or the budget, may have been another
         entry.used_at = self._clock()
         return entry.engine
 
