@@ -19,9 +19,9 @@ from typing import Any
 
 from benchmarks.measure import show
 from bot.txt2img.config import WorkerConfig
-from bot.txt2img.worker.client import Worker, read_messages
-from bot.txt2img.worker.place import socket_path
-from bot.txt2img.worker.protocol import encode
+from bot.txt2img.engines.worker.client import Worker, read_messages
+from bot.txt2img.engines.worker.place import socket_path
+from bot.txt2img.engines.worker.protocol import encode
 from tests.txt2img import tiny_models
 
 ROWS = 4

@@ -269,7 +269,10 @@ class LocalBackend:
         if self._options.container != "none":
             return HOSTED
         table = bool(self._options.tables.models)
-        return await describe(self._txt2img_config(), self._environment(), table=table)
+        config = self._txt2img_config()
+        if not table:
+            config = replace(config, config_file="")  # the table is all that it would add
+        return await describe(config, self._environment(), table=table)
 
     def _folder(self, job_id: str) -> Path:
         return job_dir(self._jobs, job_id)

@@ -9,6 +9,7 @@ import signal
 from collections.abc import AsyncIterator
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -42,7 +43,7 @@ publisher publish row-done "$STORAGE_PATH/$index/grid-0000.png" "row-0$index.png
 def grid(job_id: str, backend: Backend, *, rows: int = 3, steps: int = 2) -> Submission:
     """A grid of the tiny model."""
     made = submission(job_id, backend.upload_url(job_id), rows=rows)
-    document = made.workflow.to_dict()
+    document: dict[str, Any] = dict(made.workflow.to_dict())
     document["steps"][0]["for"]["steps"][0]["run"]["command"] = ROW
     document["env"].append({"key": "STEPS", "value": str(steps)})
     return replace(made, workflow=Workflow.from_dict(document))

@@ -23,8 +23,8 @@ from bot.txt2img.config import LoraConfig, ModelConfig, WorkerConfig
 from bot.txt2img.engines.base import Batch, Report
 from bot.txt2img.engines.samplers import DIFFUSION
 from bot.txt2img.engines.spec import EngineSpec
+from bot.txt2img.engines.worker.client import Worker, WorkerEngine
 from bot.txt2img.plan import UsageError
-from bot.txt2img.worker.client import Worker, WorkerEngine
 from tests.txt2img import tiny_models
 from tests.txt2img.conftest import Paint
 from tests.txt2img.test_worker import ROOT, worker_status
@@ -199,7 +199,7 @@ def test_models_leave_for_others_when_the_budget_is_small(run: Run, worker: Work
 
 
 def test_a_closed_engine_frees_its_weights(models: Path) -> None:
-    from bot.txt2img.worker.loading import load_engine
+    from bot.txt2img.engines.worker.loading import load_engine
 
     model = ModelConfig("sd", location=str(models / "sd"))
     engine: Any = load_engine(EngineSpec("diffusers", model, slicing=True))

@@ -9,6 +9,7 @@ import struct
 import zipfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -213,7 +214,7 @@ def test_the_table_says_more_than_the_file(tmp_path: Path) -> None:
     lora.write_bytes(safetensors({"a.lora_A.weight": (1,)}))
     model = ModelConfig("m", location=str(path))
 
-    def read(**changes: object) -> tuple[str, float | None]:
+    def read(**changes: Any) -> tuple[str, float | None]:
         found = read_configured(ModelConfig("m", **{"location": str(path), **changes}), {})
         return found.family, found.guidance
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import json
 import os
 import signal
 import socket
@@ -19,14 +20,18 @@ import pytest
 from PIL import Image
 
 from bot.txt2img.config import LoraConfig, ModelConfig, WorkerConfig
+from bot.txt2img.engines import select_engine
 from bot.txt2img.engines.base import Batch, OutOfMemory
 from bot.txt2img.engines.spec import EngineSpec
+from bot.txt2img.engines.worker import protocol
+from bot.txt2img.engines.worker.client import Worker, WorkerEngine, WorkerLost, read_messages, split
+from bot.txt2img.engines.worker.loading import device_bytes, estimate_bytes, load_engine
+from bot.txt2img.engines.worker.model_cache import ModelCache
+from bot.txt2img.engines.worker.place import prepare_folder, short_path, socket_path
+from bot.txt2img.engines.worker.process import serve
+from bot.txt2img.engines.worker.server import WorkerServer
 from bot.txt2img.plan import UsageError
-from bot.txt2img.worker import protocol
-from bot.txt2img.worker.client import Worker, WorkerEngine, WorkerLost, read_messages, split
-from bot.txt2img.worker.model_cache import ModelCache
-from bot.txt2img.worker.place import prepare_folder, short_path, socket_path
-from bot.txt2img.worker.server import WorkerServer
+from tests.txt2img import worker_program
 from tests.txt2img.worker_program import FailingEngine, draw
 
 ROOT = Path(__file__).parents[2]
@@ -529,3 +534,64 @@ def test_the_program_serves_rows_and_leaves_nothing_when_it_is_stopped(worker: W
     os.kill(pid, signal.SIGTERM)
     os.waitpid(pid, 0)
     assert not worker.path.exists()
+
+
+def test_one_worker_serves_a_socket_and_another_returns_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "w" / "w.sock"
+    prepare_folder(path.parent)
+    path.touch()  # left behind by a worker that was killed
+    made: list[tuple[WorkerServer, asyncio.AbstractEventLoop]] = []
+    ready = threading.Event()
+
+    def make() -> WorkerServer:
+        made.append((worker_program.make(), asyncio.get_running_loop()))
+        ready.set()
+        return made[0][0]
+
+    before = os.umask(0o022)
+    try:
+        thread = threading.Thread(target=serve, args=(path, make))
+        thread.start()
+        assert ready.wait(60)
+        assert serve(path, make) == 0
+        ((server, loop),) = made
+        loaded = WorkerEngine(SPEC, Worker(path, WorkerConfig(), {}), print)
+        assert len(loaded.generate(batch("a", "b"), lambda: None)) == 2
+        loop.call_soon_threadsafe(server.stop)
+        thread.join(60)
+        assert not path.exists()
+    finally:
+        os.umask(before)
+
+
+def test_what_is_loaded_without_a_library(tmp_path: Path) -> None:
+    engine = load_engine(SKETCH)
+    assert len(engine.generate(batch(width=64, height=64), lambda: None)) == 1
+    assert (engine.memory_bytes, estimate_bytes(SKETCH)) == (0, 0)
+    engine.close()
+    assert estimate_bytes(SPEC) == 0
+    with pytest.raises(UsageError, match="there is no folder or file /models/m"):
+        load_engine(SPEC)
+    assert device_bytes("cpu") > 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("environment", "model", "text"),
+    [
+        ({}, {}, "there is no folder or file"),
+        ({"PAINTER_THREADS": "0"}, {}, "PAINTER_THREADS"),
+        ({}, {"kind": "checkpoint"}, "lies on an image server"),
+        ({}, {"location": ""}, "PAINTER_MODEL must name"),
+        ({}, {"engine": "dall-e"}, "must be auto or one of sketch, diffusers, comfyui, a1111"),
+    ],
+)
+def test_what_the_worker_would_refuse_is_refused_before_it_is_started(
+    tmp_path: Path, environment: dict[str, str], model: dict[str, str], text: str
+) -> None:
+    config = tmp_path / "config.json"
+    table = {"m": {"location": "/no/model", "engine": "diffusers", **model}}
+    socket_file = str(tmp_path / "w" / "w.sock")
+    config.write_text(json.dumps({"worker": {"socket": socket_file}, "models": table}))
+    with pytest.raises(UsageError, match=text):
+        select_engine({"TXT2IMG_CONFIG": str(config), "MODEL": "m", **environment}, "cpu")
+    assert not (tmp_path / "w").exists()

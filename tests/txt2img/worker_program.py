@@ -1,6 +1,6 @@
 """A worker with an engine that fails as the first word of a prompt says.
 
-    SOCKET   as of ``python -m bot.txt2img.worker``
+    SOCKET   as of ``python -m bot.txt2img.engines.worker``
 
 Words: ``memory N`` does not fit more than N pictures, ``crash N`` fails with more than N, ``kill
 N`` kills the process with more than N, ``usage`` refuses. Other prompts give plain pictures, of a
@@ -20,10 +20,10 @@ from PIL import Image
 
 from bot.txt2img.engines.base import Batch, OutOfMemory, Report
 from bot.txt2img.engines.spec import EngineSpec
+from bot.txt2img.engines.worker.model_cache import ModelCache
+from bot.txt2img.engines.worker.process import serve
+from bot.txt2img.engines.worker.server import WorkerServer
 from bot.txt2img.plan import UsageError
-from bot.txt2img.worker.model_cache import ModelCache
-from bot.txt2img.worker.process import serve
-from bot.txt2img.worker.server import WorkerServer
 
 
 def draw(batch: Batch) -> tuple[Image.Image, ...]:

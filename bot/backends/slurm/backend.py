@@ -61,7 +61,7 @@ from bot.domain.workflow.document import Workflow
 
 NAME = "slurm"
 CANCEL_SECONDS = 10.0
-# As the socket of the worker: for each job, in a folder of its node (bot/txt2img/worker/place.py).
+# As the socket of the worker: for each job, in a folder of its node (bot/txt2img/engines/worker/place.py).
 # Sockets do not work across nodes, and the shared folder is on all of them.
 _WORKER_PER_JOB = "job"
 _MAX_SHARED_DIR_CHARACTERS = 500
@@ -297,7 +297,10 @@ class SlurmBackend:
         if config.engine == "auto" and config.model:
             # The library must be on the nodes; this machine need not have it.
             config = replace(config, engine="diffusers")
-        return await describe(config, options.environment, table=bool(options.tables.models))
+        table = bool(options.tables.models)
+        if not table:
+            config = replace(config, config_file="")  # the table is all that it would add
+        return await describe(config, options.environment, table=table)
 
     def _poller(self, cluster: str) -> QueuePoller:
         """Return the poller of a cluster, shared by all followers of jobs there."""

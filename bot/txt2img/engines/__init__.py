@@ -76,6 +76,13 @@ def requested_engine(
     return DIFFUSERS if location and is_installed() else SKETCH
 
 
+def sketch_engine(step_seconds: float) -> ImageEngine:
+    """Return the engine that needs no model; each step takes ``step_seconds``."""
+    from bot.txt2img.engines.sketch.engine import SketchEngine
+
+    return SketchEngine(step_seconds, time.sleep)
+
+
 def select_engine(
     environment: Mapping[str, str], device: str, say: Callable[[str], None] = print
 ) -> ImageEngine:
@@ -87,9 +94,7 @@ def select_engine(
     model = find_model(config, environment)
     name = requested_engine(environment, config, model)
     if name == SKETCH:
-        from bot.txt2img.engines.sketch.engine import SketchEngine
-
-        return SketchEngine(_parse_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
+        return sketch_engine(_parse_number(environment, "PAINTER_STEP_SECONDS", 0.0))
     if name == DIFFUSERS:
         return _diffusers(environment, config, model, device, say)
     if name == COMFYUI:
@@ -129,13 +134,13 @@ def _diffusers(
         slicing=worker.slicing,
     )
     if not worker.socket:
-        from bot.txt2img.worker.loading import load_engine
+        from bot.txt2img.engines.worker.loading import load_engine
 
         return load_engine(spec)
     # What can be said without the libraries is said before a worker is started.
+    from bot.txt2img.engines.worker.client import Worker, WorkerEngine
+    from bot.txt2img.engines.worker.place import PER_JOB, socket_path
     from bot.txt2img.models import read_configured
-    from bot.txt2img.worker.client import Worker, WorkerEngine
-    from bot.txt2img.worker.place import PER_JOB, socket_path
 
     read_configured(model, environment)
     if not is_installed():

@@ -64,7 +64,7 @@ def load_pipeline(spec: EngineSpec, facts: Model) -> tuple[Any, str]:
     location = spec.model.location
     try:
         pipeline = _open(diffusers, location, facts, _precision(torch, spec, facts))
-    except (*_LOAD_ERRORS, *_library_errors()) as error:
+    except _load_errors() as error:
         _check_memory(error, facts)
         raise UsageError(f"The model {location!r} cannot be loaded: {_one_line(error)}") from error
     _apply_loras(pipeline, spec)
@@ -104,12 +104,12 @@ def is_out_of_memory(error: BaseException) -> bool:
     return isinstance(error, RuntimeError) and bool(_MEMORY_TEXT.search(str(error)))
 
 
-def _library_errors() -> tuple[type[Exception], ...]:
-    """Return the errors of the libraries that are no subclasses of the usual ones."""
+def _load_errors() -> tuple[type[Exception], ...]:
+    """Return what a file that is damaged, incomplete or of another kind makes the libraries raise."""
     from diffusers.loaders.single_file_utils import SingleFileComponentError
     from safetensors import SafetensorError
 
-    return (SingleFileComponentError, SafetensorError)
+    return (*_LOAD_ERRORS, SingleFileComponentError, SafetensorError)
 
 
 def _check_memory(error: BaseException, facts: Model) -> None:

@@ -17,8 +17,8 @@ import stat
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 
+from bot.txt2img.engines.worker.protocol import VERSION
 from bot.txt2img.plan import UsageError
-from bot.txt2img.worker.protocol import VERSION
 
 PER_JOB = "job"
 """As the configured socket: a folder on the node for each Slurm job."""

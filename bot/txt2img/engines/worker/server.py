@@ -22,9 +22,9 @@ from typing import Any
 
 from bot.txt2img.engines.base import Batch, OutOfMemory
 from bot.txt2img.engines.spec import EngineSpec
+from bot.txt2img.engines.worker import protocol
+from bot.txt2img.engines.worker.model_cache import ModelCache
 from bot.txt2img.plan import UsageError
-from bot.txt2img.worker import protocol
-from bot.txt2img.worker.model_cache import ModelCache
 
 _DEFAULT_IDLE_SECONDS = 600.0
 _MAX_TICK_SECONDS = 30.0

@@ -1,6 +1,6 @@
-"""Run a resident worker: ``python -m bot.txt2img.worker SOCKET [UNTIL]``.
+"""Run a resident worker: ``python -m bot.txt2img.engines.worker SOCKET [UNTIL]``.
 
-Runs start it; see :mod:`bot.txt2img.worker.client`. It ends by itself, at once if another worker
+Runs start it; see :mod:`bot.txt2img.engines.worker.client`. It ends by itself, at once if another worker
 serves the socket. ``UNTIL`` is a path: when it is gone, a job has ended and the worker ends too.
 """
 
@@ -11,10 +11,10 @@ import sys
 import time
 from pathlib import Path
 
-from bot.txt2img.worker.loading import device_bytes, estimate_bytes, load_engine
-from bot.txt2img.worker.model_cache import ModelCache
-from bot.txt2img.worker.process import serve
-from bot.txt2img.worker.server import WorkerServer
+from bot.txt2img.engines.worker.loading import device_bytes, estimate_bytes, load_engine
+from bot.txt2img.engines.worker.model_cache import ModelCache
+from bot.txt2img.engines.worker.process import serve
+from bot.txt2img.engines.worker.server import WorkerServer
 
 
 def _main(arguments: list[str]) -> int:

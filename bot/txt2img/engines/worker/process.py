@@ -11,8 +11,8 @@ import socket
 from collections.abc import Callable
 from pathlib import Path
 
-from bot.txt2img.worker.place import short_path
-from bot.txt2img.worker.server import WorkerServer
+from bot.txt2img.engines.worker.place import short_path
+from bot.txt2img.engines.worker.server import WorkerServer
 
 
 def serve(path: Path, make: Callable[[], WorkerServer]) -> int:

@@ -26,11 +26,11 @@ from PIL import Image
 from bot.txt2img.config import WorkerConfig
 from bot.txt2img.engines.base import Batch, Report
 from bot.txt2img.engines.spec import EngineSpec
+from bot.txt2img.engines.worker import protocol
+from bot.txt2img.engines.worker.place import prepare_folder, short_path
 from bot.txt2img.plan import UsageError
-from bot.txt2img.worker import protocol
-from bot.txt2img.worker.place import prepare_folder, short_path
 
-PROGRAM = (sys.executable, "-m", "bot.txt2img.worker")
+PROGRAM = (sys.executable, "-m", "bot.txt2img.engines.worker")
 START_SECONDS = 60.0
 _POLL_SECONDS = 0.02
 _RESTARTS = 8
@@ -55,7 +55,7 @@ class _NotStarted(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Worker:
-    """Where the worker is and how it is started; ``until``: see ``python -m bot.txt2img.worker``.
+    """Where the worker is and how it is started; ``until``: see ``python -m bot.txt2img.engines.worker``.
 
     ``environment`` is the run's; what does not concern the worker is left out.
     """
