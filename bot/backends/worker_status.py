@@ -1,6 +1,6 @@
 """Ask the resident workers of ``bot.txt2img`` what they do.
 
-The protocol is that of ``bot/txt2img/engines/worker/protocol.py``: two lengths of 4 bytes, then JSON.
+The protocol: ``bot/txt2img/engines/worker/protocol.py``, two lengths of 4 bytes, then JSON.
 """
 
 from __future__ import annotations

@@ -76,13 +76,6 @@ def requested_engine(
     return DIFFUSERS if location and is_installed() else SKETCH
 
 
-def sketch_engine(step_seconds: float) -> ImageEngine:
-    """Return the engine that needs no model; each step takes ``step_seconds``."""
-    from bot.txt2img.engines.sketch.engine import SketchEngine
-
-    return SketchEngine(step_seconds, time.sleep)
-
-
 def select_engine(
     environment: Mapping[str, str], device: str, say: Callable[[str], None] = print
 ) -> ImageEngine:
@@ -94,7 +87,9 @@ def select_engine(
     model = find_model(config, environment)
     name = requested_engine(environment, config, model)
     if name == SKETCH:
-        return sketch_engine(_parse_number(environment, "PAINTER_STEP_SECONDS", 0.0))
+        from bot.txt2img.engines.sketch.engine import SketchEngine
+
+        return SketchEngine(_parse_number(environment, "PAINTER_STEP_SECONDS", 0.0), time.sleep)
     if name == DIFFUSERS:
         return _diffusers(environment, config, model, device, say)
     if name == COMFYUI:

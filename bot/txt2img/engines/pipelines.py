@@ -105,7 +105,7 @@ def is_out_of_memory(error: BaseException) -> bool:
 
 
 def _load_errors() -> tuple[type[Exception], ...]:
-    """Return what a file that is damaged, incomplete or of another kind makes the libraries raise."""
+    """Return what the libraries raise for a file that is damaged or of another kind."""
     from diffusers.loaders.single_file_utils import SingleFileComponentError
     from safetensors import SafetensorError
 

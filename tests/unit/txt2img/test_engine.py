@@ -100,4 +100,4 @@ def test_the_sketch_engine_is_self_contained() -> None:
                 assert not inside or not name.startswith("bot") or name.startswith(sketch), path
                 if name.startswith(sketch) and not inside:
                     importers.add(path.relative_to(folder).as_posix())
-    assert importers == {"txt2img/engines/__init__.py"}
+    assert importers == {"txt2img/engines/__init__.py", "txt2img/engines/worker/loading.py"}

@@ -1,7 +1,7 @@
 """Run a resident worker: ``python -m bot.txt2img.engines.worker SOCKET [UNTIL]``.
 
-Runs start it; see :mod:`bot.txt2img.engines.worker.client`. It ends by itself, at once if another worker
-serves the socket. ``UNTIL`` is a path: when it is gone, a job has ended and the worker ends too.
+Runs start it: :mod:`bot.txt2img.engines.worker.client`. It ends by itself, at once if another
+worker serves the socket. ``UNTIL`` is a path: when it is gone, a job has ended and the worker ends.
 """
 
 from __future__ import annotations

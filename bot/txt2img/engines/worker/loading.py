@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bot.txt2img.engines import sketch_engine
-from bot.txt2img.engines.base import ImageEngine, RunReport
+from bot.txt2img.engines.sketch.engine import SketchEngine
 from bot.txt2img.engines.spec import EngineSpec
 from bot.txt2img.file_hashes import file_sha256
 from bot.txt2img.models import UnusableModel, read_configured
@@ -20,20 +20,10 @@ _MEMORY_SHARE = 0.85
 """Of a device's memory, for weights: the rest is for what a batch needs."""
 
 
-class _Weightless:
-    """An engine that holds nothing."""
+class _ResidentSketchEngine(SketchEngine):
+    """The sketch engine, which holds nothing."""
 
     memory_bytes = 0
-
-    def __init__(self, engine: ImageEngine) -> None:
-        self._engine = engine
-        self.notice = engine.notice
-        self.generate = engine.generate
-
-    @property
-    def report(self) -> RunReport:
-        """Return the engine's report."""
-        return self._engine.report
 
     def close(self) -> None:
         """Do nothing."""
@@ -45,7 +35,7 @@ def load_engine(spec: EngineSpec, hashes: Path | None = None) -> LoadedEngine:
     ``hashes`` is where the sha256 of single files are kept.
     """
     if spec.engine == "sketch":
-        return _Weightless(sketch_engine(spec.step_seconds))
+        return _ResidentSketchEngine(spec.step_seconds, time.sleep)
     from bot.txt2img.engines.diffusers_engine import DiffusersEngine
 
     facts = read_configured(spec.model, os.environ)
