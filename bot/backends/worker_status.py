@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+from bot.domain.json_parser import parse_json
+
 _HEADER: Final = struct.Struct(">II")
 _REQUEST: Final = json.dumps({"kind": "status", "blobs": []}).encode()
 _TIMEOUT_SECONDS: Final = 2.0
@@ -70,7 +72,7 @@ async def _ask(path: Path) -> WorkerStatus | None:
                 length, _ = _HEADER.unpack(await reader.readexactly(_HEADER.size))
                 if length > _MAX_BYTES:
                     return None
-                answer = json.loads(await reader.readexactly(length))
+                answer = parse_json(await reader.readexactly(length))
             finally:
                 writer.close()
         models = tuple(map(str, answer["models"]))

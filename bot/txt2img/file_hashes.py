@@ -27,7 +27,7 @@ def file_sha256(path: Path, cache: Path | None) -> str:
 def _read(cache: Path | None) -> dict[str, str]:
     try:
         found = json.loads(cache.read_text(encoding="utf-8")) if cache else {}
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return {}
     return found if isinstance(found, dict) else {}
 

@@ -34,7 +34,7 @@ _OTHER_KINDS = (
 _TEXT_ENCODERS = re.compile(r"(cond_stage_model|conditioner\.embedders|text_encoders)\.")
 
 _DAMAGE = (
-    *(ValueError, TypeError, KeyError, AttributeError, struct.error),
+    *(ValueError, TypeError, KeyError, AttributeError, RecursionError, struct.error),
     *(zipfile.BadZipFile, zlib.error, NotImplementedError),
 )
 

@@ -26,8 +26,8 @@ from bot.txt2img.engines.spec import EngineSpec
 from bot.txt2img.engines.worker.client import Worker, WorkerEngine
 from bot.txt2img.plan import UsageError
 from tests.txt2img import tiny_models
-from tests.txt2img.conftest import Paint
 from tests.txt2img.test_worker import ROOT, worker_status
+from tests.unit.txt2img.conftest import Paint
 
 pytestmark = [
     pytest.mark.diffusers,

@@ -61,7 +61,7 @@ from bot.domain.workflow.document import Workflow
 
 NAME = "slurm"
 CANCEL_SECONDS = 10.0
-# As the socket of the worker: for each job, in a folder of its node (bot/txt2img/engines/worker/place.py).
+# As the worker's socket: for each job, in a folder of its node (worker/place.py of bot.txt2img).
 # Sockets do not work across nodes, and the shared folder is on all of them.
 _WORKER_PER_JOB = "job"
 _MAX_SHARED_DIR_CHARACTERS = 500

@@ -57,7 +57,8 @@ class _NotStarted(Exception):
 class Worker:
     """Where the worker is and how it is started.
 
-    ``until``: see ``python -m bot.txt2img.engines.worker``. ``environment`` is the run's; what does not concern the worker is left out.
+    ``until``: see ``python -m bot.txt2img.engines.worker``. ``environment`` is the run's; what does
+    not concern the worker is left out.
     """
 
     path: Path

@@ -62,7 +62,7 @@ def decode(text: bytes, data: bytes) -> tuple[dict[str, Any], tuple[bytes, ...]]
     try:
         message = json.loads(text)
         lengths = [int(length) for length in message["blobs"]]
-    except (ValueError, TypeError, KeyError) as error:
+    except (ValueError, TypeError, KeyError, RecursionError) as error:
         raise ProtocolError(f"a message is damaged ({type(error).__name__})") from error
     if any(length < 0 for length in lengths) or sum(lengths) != len(data):
         raise ProtocolError("a message is damaged (lengths)")

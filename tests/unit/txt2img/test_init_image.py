@@ -11,7 +11,7 @@ from PIL import Image, ImageChops, ImageStat
 from bot.txt2img.engines.samplers import find_sampler
 from bot.txt2img.init_image import read_init_image
 from bot.txt2img.plan import UsageError
-from tests.txt2img.conftest import Paint
+from tests.unit.txt2img.conftest import Paint
 
 
 def difference(first: Path, second: Image.Image) -> float:
