@@ -27,12 +27,14 @@ class Description:
     """The image engine, a summary for the operator, and its problems.
 
     ``problems`` are pairs of problem and hint. ``models`` describes the models of the table by id.
+    ``devices`` are the GPUs that a model would run on.
     """
 
     engine: EngineInfo
     detail: str = ""
     problems: tuple[tuple[str, str], ...] = ()
     models: Mapping[str, Description] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
 
     @property
     def model_engines(self) -> Mapping[str, EngineInfo]:
@@ -44,13 +46,14 @@ class Description:
 
         ``section`` is the section of the settings.
         """
+        devices = (CheckResult("GPUs", True, ", ".join(self.devices)),) if self.devices else ()
         if self.models:
-            return tuple(
+            return devices + tuple(
                 result
                 for id, description in self.models.items()
                 for result in description._results(f"model {id}", f"[models.{id}]")
             )
-        return self._results(CHECK_NAME, section)
+        return devices + self._results(CHECK_NAME, section)
 
     def _results(self, name: str, section: str) -> tuple[CheckResult, ...]:
         if not self.problems:
@@ -69,7 +72,11 @@ def parse_description(text: str) -> Description:
     try:
         answer = parse_json(text)
         models = {str(id): _parse_entry(entry) for id, entry in answer.get("models", {}).items()}
-        return replace(_parse_entry(answer), models=models)
+        devices = tuple(
+            f"{device['name']} ({int(device['memory_mb'])} MiB)"
+            for device in answer.get("devices", ())
+        )
+        return replace(_parse_entry(answer), models=models, devices=devices)
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{error!r} in the answer of {MODULE}") from error
 

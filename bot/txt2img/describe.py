@@ -9,6 +9,7 @@ of the configuration's table, ``devices`` the GPUs' names and memory. The exit s
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 import shutil
@@ -29,7 +30,7 @@ from bot.txt2img.engines import (
     requested_engine,
 )
 from bot.txt2img.engines.samplers import find_sampler
-from bot.txt2img.models import UnusableModel, read_configured
+from bot.txt2img.models import Model, UnusableModel, read_configured
 from bot.txt2img.plan import UsageError
 
 _NVIDIA_SMI = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
@@ -89,6 +90,8 @@ def _describe_model(
             problems.append((str(error), "Correct the sampler, or leave it out."))
         else:
             if engine == DIFFUSERS:
+                if too_large := _find_memory_problem(facts, config):
+                    problems.append(too_large)
                 result |= {
                     "model": facts.name,
                     "family": facts.family,
@@ -117,6 +120,17 @@ def _ask_server(engine: str, config: Config, model: ModelConfig | None) -> dict[
         return {"problems": [(str(error), "Correct the settings of the image server.")]}
 
 
+def _find_memory_problem(facts: Model, config: Config) -> tuple[str, str] | None:
+    """Return the problem and hint if the weights are larger than the largest GPU's memory."""
+    largest = max((int(gpu["memory_mb"]) for gpu in _list_gpus()), default=0)
+    weights = facts.weight_bytes >> 20
+    if config.device == "cpu" or config.worker.offload != "none" or not 0 < largest < weights:
+        return None
+    problem = f"{facts.name} has {weights} MiB of weights, and the GPU {largest} MiB of memory"
+    return problem, 'Set offload = "model" for the worker, or name a smaller model.'
+
+
+@functools.cache
 def _list_gpus() -> list[dict[str, Any]]:
     """Return name and memory in MiB of each GPU; empty where there is no NVIDIA driver."""
     program = shutil.which("nvidia-smi")

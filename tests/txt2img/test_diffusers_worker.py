@@ -24,6 +24,7 @@ from bot.txt2img.engines.base import Batch, Report
 from bot.txt2img.engines.samplers import DIFFUSION
 from bot.txt2img.engines.spec import EngineSpec
 from bot.txt2img.engines.worker.client import Worker, WorkerEngine
+from bot.txt2img.engines.worker.place import socket_path
 from bot.txt2img.plan import UsageError
 from tests.txt2img import tiny_models
 from tests.txt2img.test_worker import ROOT, worker_status
@@ -230,10 +231,9 @@ def test_exhausted_memory_is_known_by_its_error() -> None:
 def test_the_program_uses_the_worker_of_its_configuration(
     worker: Worker, models: Path, paint: Paint, tmp_path: Path
 ) -> None:
-    # The program adds the device to the name of the socket.
     folder = tmp_path / "w"
     folder.mkdir(mode=0o700)
-    (folder / "w-cpu-1.sock").symlink_to(worker.path)
+    socket_path(str(folder / "w.sock"), {}, "cpu").symlink_to(worker.path)
     config = tmp_path / "config.json"
     table = {"tiny": {"location": str(models / "sd"), "guidance": 3.0}}
     config.write_text(json.dumps({"worker": {"socket": str(folder / "w.sock")}, "models": table}))

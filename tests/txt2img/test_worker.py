@@ -192,30 +192,31 @@ HOSTILE = {
 @pytest.mark.parametrize(
     ("configured", "environment", "device", "expected"),
     [
-        ("/d/worker.sock", {}, "cpu", "/d/worker-cpu-1.sock"),
-        ("/d/worker.sock", {"CUDA_VISIBLE_DEVICES": "1"}, "cpu", "/d/worker-cpu-1.sock"),
-        ("/d/worker.sock", {}, "cuda", "/d/worker-gpu-all-1.sock"),
-        ("/d/w", {"CUDA_VISIBLE_DEVICES": "0,1"}, "cuda", "/d/w-gpu-0-1-1"),
+        ("/d/worker.sock", {}, "cpu", "/d/worker-cpu-VERSION.sock"),
+        ("/d/worker.sock", {"CUDA_VISIBLE_DEVICES": "1"}, "cpu", "/d/worker-cpu-VERSION.sock"),
+        ("/d/worker.sock", {}, "cuda", "/d/worker-gpu-all-VERSION.sock"),
+        ("/d/w", {"CUDA_VISIBLE_DEVICES": "0,1"}, "cuda", "/d/w-gpu-0-1-VERSION"),
         # Within a step, cgroups number the GPUs anew.
         (
             "/d/w",
             {"CUDA_VISIBLE_DEVICES": "0", "SLURM_STEP_GPUS": "3"},
             "cuda",
-            "/d/w-gpu-3-1",
+            "/d/w-gpu-3-VERSION",
         ),
         (
             "job",
             {"SLURM_JOB_ID": "77", "TMPDIR": "/t"},
             "cpu",
-            f"/t/gridbrush-{os.getuid()}-77/worker-cpu-1.sock",
+            f"/t/gridbrush-{os.getuid()}-77/worker-cpu-VERSION.sock",
         ),
-        ("job", {}, "cpu", f"/tmp/gridbrush-{os.getuid()}-none/worker-cpu-1.sock"),
+        ("job", {}, "cpu", f"/tmp/gridbrush-{os.getuid()}-none/worker-cpu-VERSION.sock"),
     ],
 )
 def test_each_device_has_a_socket(
     configured: str, environment: dict[str, str], device: str, expected: str
 ) -> None:
-    assert str(socket_path(configured, environment, device)) == expected
+    found = str(socket_path(configured, environment, device))
+    assert found == expected.replace("VERSION", protocol.VERSION)
 
 
 def test_devices_with_long_names_have_short_sockets() -> None:

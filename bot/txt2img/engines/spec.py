@@ -14,7 +14,8 @@ class EngineSpec:
     """Everything that decides which pictures a loaded model generates.
 
     ``engine`` is ``diffusers`` or ``sketch``. ``device`` is ``cpu`` or ``cuda``; ``threads`` are
-    those of the CPU. ``dtype``, ``offload`` and ``slicing``: see WorkerConfig.
+    those of the CPU. ``dtype``, ``offload`` and ``slicing``: see WorkerConfig. ``version`` changes
+    when the model's files do.
     """
 
     engine: str
@@ -25,6 +26,7 @@ class EngineSpec:
     offload: str = "none"
     slicing: bool = False
     step_seconds: float = 0.0
+    version: str = ""
 
     def to_dict(self) -> dict[str, Any]:
         """Return the specification as JSON values."""

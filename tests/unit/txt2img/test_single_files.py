@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import os
 import pickle
 import struct
 import zipfile
@@ -16,7 +17,7 @@ import pytest
 from bot.txt2img.config import LoraConfig, ModelConfig
 from bot.txt2img.describe import describe
 from bot.txt2img.file_hashes import file_sha256
-from bot.txt2img.models import GUIDANCE, UnusableModel, read_configured, read_model
+from bot.txt2img.models import GUIDANCE, UnusableModel, files_version, read_configured, read_model
 from bot.txt2img.single_files import UnreadableFile, read_contents
 
 Tensors = Mapping[str, tuple[int, ...]]
@@ -258,6 +259,47 @@ def test_the_whole_table_is_described(tmp_path: Path) -> None:
     ):
         assert text in table[id]["problems"][0][0]
     assert describe({"TXT2IMG_CONFIG": "/nope"})["problems"][0][0].startswith("the configuration")
+
+
+@pytest.mark.parametrize(
+    ("megabytes", "config", "problems"),
+    [
+        (1, {}, 0),
+        (20_000, {}, 1),
+        (20_000, {"worker": {"offload": "model"}}, 0),
+        (20_000, {"device": "cpu"}, 0),
+    ],
+)
+def test_a_model_that_is_larger_than_the_gpu_is_named(
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    megabytes: int,
+    config: dict[str, object],
+    problems: int,
+) -> None:
+    gpus = [{"name": "Tesla T4", "memory_mb": 15360}, {"name": "Odd", "memory_mb": 1}]
+    monkeypatch.setattr("bot.txt2img.describe._list_gpus", lambda: gpus)
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(safetensors(SDXL))
+    os.truncate(path, megabytes << 20)  # sparse
+    (tmp_path / "c.json").write_text(
+        json.dumps({**config, "models": {"m": {"location": str(path)}}})
+    )
+    environment = {"TXT2IMG_CONFIG": str(tmp_path / "c.json"), "PAINTER_ENGINE": "diffusers"}
+    found = describe(environment)
+    texts = [problem for problem, _ in found["models"]["m"]["problems"] if "MiB" in problem]
+    assert len(texts) == problems
+    assert found["devices"] == gpus
+
+
+def test_a_replaced_file_is_another_version(tmp_path: Path) -> None:
+    path = tmp_path / "m.safetensors"
+    path.write_bytes(safetensors(SD))
+    before = files_version(str(path), read_model(str(path), {}))
+    assert before == files_version(str(path), read_model(str(path), {}))
+    os.utime(path, (1, 1))
+    assert files_version(str(path), read_model(str(path), {})) != before
+    assert files_version("some/name", read_model("some/name", {})) == ""
 
 
 def test_a_hash_is_computed_once_until_the_file_changes(tmp_path: Path) -> None:

@@ -16,22 +16,37 @@ closes the connection, the worker stops at the next step::
 
 from __future__ import annotations
 
+import hashlib
 import io
 import json
 import struct
 from collections.abc import Mapping, Sequence
+from dataclasses import fields
 from typing import Any
 
 from PIL import Image
 
+from bot.txt2img.config import LoraConfig, ModelConfig
 from bot.txt2img.engines.base import Batch
-
-VERSION = 1
-"""Part of the socket's name: a worker of another version idles out beside it."""
+from bot.txt2img.engines.spec import EngineSpec
 
 MAX_JSON_BYTES = 1 << 22
 MAX_DATA_BYTES = 1 << 30
 HEADER = struct.Struct(">II")
+
+_BATCH_FIELDS = (
+    *("prompts", "negative", "seed", "first", "width", "height", "steps", "scale", "strength"),
+)
+
+
+def _version() -> str:
+    kinds = (EngineSpec, ModelConfig, LoraConfig)
+    names = [[field.name for field in fields(kind)] for kind in kinds]
+    return hashlib.sha256(repr((1, _BATCH_FIELDS, names)).encode()).hexdigest()[:8]
+
+
+VERSION = _version()
+"""Part of the socket's name: after an update that changes the messages, the old worker idles out."""
 
 GENERATE, STATUS = "generate", "status"
 STARTED, STEP, PICTURES, FAILED = "started", "step", "pictures", "failed"
@@ -88,11 +103,6 @@ def decode_batch(values: Mapping[str, Any], blobs: Sequence[bytes]) -> Batch:
         return Batch(**{**fields, "prompts": tuple(fields["prompts"])}, init_image=init_image)
     except (KeyError, TypeError) as error:
         raise ProtocolError(f"a batch is damaged ({error})") from error
-
-
-_BATCH_FIELDS = (
-    *("prompts", "negative", "seed", "first", "width", "height", "steps", "scale", "strength"),
-)
 
 
 def encode_image(image: Image.Image) -> bytes:
