@@ -46,7 +46,7 @@ def _version() -> str:
 
 
 VERSION = _version()
-"""Part of the socket's name: after an update that changes the messages, the old worker idles out."""
+"""Part of the socket's name: after an update that changes messages, the old worker idles out."""
 
 GENERATE, STATUS = "generate", "status"
 STARTED, STEP, PICTURES, FAILED = "started", "step", "pictures", "failed"
