@@ -8,13 +8,13 @@ BIN := $(VENV)/bin
 PROMPT ?= an astronaut in space
 export PROMPT
 
-.PHONY: help play play-deepsquare play-slurm imagine test test-fast check lint format docs wheel bench pin clean
+.PHONY: help play play-deepsquare play-slurm imagine test test-fast test-diffusers check lint format docs wheel bench pin clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
 
 play: $(VENV)/.installed ## the whole bot with no account: a web page that plays Discord
-	$(BIN)/gridbrush play
+	$(BIN)/gridbrush play $(ARGS)
 
 play-deepsquare: $(VENV)/.installed-dev ## the playground on a small DeepSquare of its own (needs npm)
 	VENV=$(VENV) scripts/play-deepsquare gridbrush play
@@ -33,6 +33,9 @@ test: $(VENV)/.installed-dev ## every check that CI runs
 
 test-fast: $(VENV)/.installed-dev ## style, types, and the tests that start no process: under a minute
 	VENV=$(VENV) scripts/test-fast
+
+test-diffusers: .venv-diffusers/.installed ## the tests with real pipelines, tiny ones (installs torch: 1 GB)
+	.venv-diffusers/bin/python -m pytest tests/txt2img/test_diffusers.py tests/txt2img/test_diffusers_worker.py
 
 lint: $(VENV)/.installed-dev ## style, types, and who may import whom
 	VENV=$(VENV) scripts/lint
@@ -55,7 +58,7 @@ pin: $(VENV)/.installed-dev ## write constraints.txt anew from what is installed
 	VENV=$(VENV) scripts/pin
 
 clean: ## remove what the targets above made, but no data
-	rm -rf $(VENV) build dist site htmlcov .coverage* .mypy_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) .venv-diffusers build dist site htmlcov .coverage* .mypy_cache .ruff_cache .hypothesis
 
 $(VENV)/bin/python:
 	@test -n "$(PYTHON)" || { echo "Python 3.11 or newer is needed: install it, or say PYTHON=/path/to/python3.11"; exit 1; }
@@ -68,3 +71,10 @@ $(VENV)/.installed: pyproject.toml constraints.txt | $(VENV)/bin/python
 $(VENV)/.installed-dev: pyproject.toml constraints.txt | $(VENV)/bin/python
 	$(BIN)/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev]'
 	@touch $@ $(VENV)/.installed
+
+# torch first, by its exact version: a plain "torch" may bring several GB for GPUs.
+.venv-diffusers/.installed: pyproject.toml constraints.txt
+	@test -x .venv-diffusers/bin/python || $(PYTHON) -m venv .venv-diffusers
+	.venv-diffusers/bin/pip install --quiet --disable-pip-version-check torch==2.13.0
+	.venv-diffusers/bin/pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[dev,diffusers]'
+	@touch $@

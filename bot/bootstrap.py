@@ -10,7 +10,7 @@ import logging
 import os
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from functools import partial
@@ -103,11 +103,30 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
     return WorkflowTemplates(grid, upscale, dict(imagine.styles))
 
 
-async def read_engine_info(backend: Backend, templates: WorkflowTemplates) -> EngineInfo:
-    """Return what makes a grid's images; UNKNOWN for custom workflows and silent backends."""
+async def read_limits(
+    settings: Settings, backend: Backend, templates: WorkflowTemplates
+) -> RequestLimits:
+    """Return the limits of requests, with what makes a grid's images and those of each model.
+
+    That is UNKNOWN for custom workflows and silent backends.
+    """
+    engine, engines = UNKNOWN, dict[str, EngineInfo]()
     if templates.grid.calls_script and isinstance(backend, Describing):
-        return await backend.engine_info()
-    return UNKNOWN
+        engine = await backend.engine_info()
+        engines = dict(await backend.model_engines()) if settings.models else {}
+    return settings.limits(
+        negative=templates.grid.supports_negative, engine=engine, engines=engines
+    )
+
+
+def log_models(settings: Settings, limits: RequestLimits) -> None:
+    """Log what makes the images, and which models of the table cannot be used here."""
+    if limits.table:
+        log.info("members can choose the models %s", ", ".join(limits.names))
+    elif limits.engine is not UNKNOWN:
+        log.info("images are made by %s", limits.engine.show(limits.model))
+    for id, reason in settings.unusable_models().items():
+        log.warning("the model %s is left out: %s", id, reason)
 
 
 async def render_local_script(settings: Settings, submission: Submission) -> str:
@@ -192,9 +211,8 @@ async def open_services(
         )
         stack.push_async_callback(budget.aclose)
 
-        engine = await read_engine_info(backend, templates)
-        if engine is not UNKNOWN:
-            log.info("images are made by %s", engine.show(settings.imagine.model))
+        limits = await read_limits(settings, backend, templates)
+        log_models(settings, limits)
         observers = CompositeObserver()
         lifecycle = JobLifecycle(database, observers, now=now)
         scheduler_wakeup = asyncio.Event()
@@ -205,15 +223,13 @@ async def open_services(
             now=now,
             entropy=entropy,
             wake=scheduler_wakeup.set,
-            steps_run=engine.steps_run,
+            steps_run=lambda request: limits.engine_for(request.model).steps_run(request.steps),
             stop=partial(cancel_at_backend, backend),
             gate=gate,
         )
         yield Services(
             settings=settings,
-            limits=replace(
-                settings.limits(negative=templates.grid.supports_negative), engine=engine
-            ),
+            limits=limits,
             templates=templates,
             database=database,
             backend=backend,

@@ -12,13 +12,12 @@ import shlex
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, SupportsChecks
-from bot.bootstrap import DATABASE, find_open_files, load_templates, open_database, read_engine_info
+from bot.bootstrap import DATABASE, find_open_files, load_templates, open_database, read_limits
 from bot.clock import utc_now
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError
-from bot.domain.image_engine import EngineInfo
 from bot.domain.job import job_id
-from bot.domain.request import Author, ChannelRef, Request, RequestOptions
+from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 from bot.domain.workflow.document import Workflow
 from bot.domain.workflow.template import RenderContext, render
 from bot.services.rendering import WorkflowTemplates
@@ -46,8 +45,8 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
         health = await backend.health()
         results.append(CheckResult(what, health.ok, health.detail, health.hint))
         if templates is not None:
-            engine = await read_engine_info(backend, templates)
-            results += _sizes(settings, engine)
+            limits = await read_limits(settings, backend, templates)
+            results += _sizes(limits) + _unusable_models(settings)
             if isinstance(backend, SupportsChecks):
                 results += await backend.run_checks(_default_grid(settings, templates, backend))
     finally:
@@ -85,17 +84,31 @@ def _privacy(settings: Settings) -> CheckResult:
     return CheckResult(what, False, f"open to other users: {first}{more}", hint)
 
 
-def _sizes(settings: Settings, engine: EngineInfo) -> list[CheckResult]:
-    """Check that the image engine can make images of the default size."""
-    imagine, min_pixels = settings.imagine, engine.min_pixels
-    if imagine.width * imagine.height >= min_pixels:
-        return []
-    problem = (
-        f"[imagine] width and height: the default is {imagine.width} x {imagine.height}, but "
-        f"{engine.engine} fails at the end of the job below {min_pixels} pixels"
-    )
-    hint = "Raise width and height to 256 or more (512 or 768 for good images), and max_pixels."
-    return [CheckResult("picture size", False, problem, hint)]
+def _sizes(limits: RequestLimits) -> list[CheckResult]:
+    """Check that the image engines can make images of the default sizes."""
+    found = []
+    for model in limits.names or ("",):
+        own = limits.for_model(model)
+        min_pixels = own.engine.min_pixels
+        if own.width * own.height >= min_pixels:
+            continue
+        section = f"models.{model}" if model in limits.table else "imagine"
+        problem = (
+            f"[{section}] width and height: the default is {own.width} x {own.height}, but "
+            f"{own.engine.engine} fails at the end of the job below {min_pixels} pixels"
+        )
+        hint = "Raise width and height to 256 or more (512 or 768 for good images), and max_pixels."
+        found.append(CheckResult("picture size", False, problem, hint))
+    return list(dict.fromkeys(found))
+
+
+def _unusable_models(settings: Settings) -> list[CheckResult]:
+    """Return a failed check for each model that the backend cannot use."""
+    hint = "Change it, or use another backend; the bot starts without this model."
+    return [
+        CheckResult(f"model {id}", False, f"[models.{id}] {reason}", hint)
+        for id, reason in settings.unusable_models().items()
+    ]
 
 
 def _default_grid(settings: Settings, templates: WorkflowTemplates, backend: Backend) -> Workflow:
@@ -103,6 +116,7 @@ def _default_grid(settings: Settings, templates: WorkflowTemplates, backend: Bac
     request = Request.parse(
         "an astronaut in space",
         RequestOptions(),
+        # Without what would refuse it: the other checks say so.
         limits=settings.limits(negative=templates.grid.supports_negative),
         seed=1,
         author=Author(0, "operator"),

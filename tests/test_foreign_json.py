@@ -25,7 +25,8 @@ from bot.domain.errors import BackendError, ConfigError, Unavailable
 from bot.frontend.client import CommandSync
 from bot.restore import _load_rows
 from bot.store import lock
-from bot.txt2img.models import UnusableModel, is_lora, read_model
+from bot.txt2img.models import UnusableModel, read_model
+from bot.txt2img.single_files import is_lora
 from tests.backends.jobs import submission
 from tests.deepsquare.clients import IMPATIENT
 from tests.deepsquare.testnet.service import Service

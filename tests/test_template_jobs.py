@@ -234,6 +234,10 @@ def by_stock_script(tmp_path: Path, size: tuple[int, int], steps: int, device: s
             "engine=own\nmodel=a \\ 'model' $(x)\nsteps=7\nguidance=3.5\nnegative=1\n",
             GenerationInfo("own", "a \\ 'model' $(x)", 7, "3.5", negative=True),
         ),
+        (
+            f"engine=own\nmodel=m\nsteps=7\nsampler=DPM++ 2M\nsha256={'ab' * 32}\nnegative=1\n",
+            GenerationInfo("own", "m", 7, sampler="DPM++ 2M", model_sha256="ab" * 32),
+        ),
         ("rubbish\n", None),
         ("engine=own\n", None),
     ],

@@ -14,7 +14,7 @@ environment or the key.
 
 A marker is ``@@sd1 <milliseconds> <kind> <key=value ...> mac=<32 hex>``: HMAC-SHA256 over the
 text before " mac=", keyed with MAC_KEY, so that neither a prompt nor another job's log line can
-forge one. ``url``, ``model`` and ``what`` are base64.
+forge one. ``url``, ``model``, ``sampler`` and ``what`` are base64.
 """
 
 from __future__ import annotations
@@ -68,7 +68,7 @@ def mark(kind, *pairs):
     fields = []
     for pair in pairs:
         name, value = pair.split("=", 1)
-        if name in ("url", "model", "what"):
+        if name in ("url", "model", "sampler", "what"):
             value = base64.b64encode(value.encode()).decode()
         fields.append(f"{name}={value}")
     text = " ".join(["@@sd1", str(int(time.time() * 1000)), kind, *fields])

@@ -15,7 +15,10 @@ from bot.backends.base import Backend
 from bot.domain.errors import ConfigError
 
 _NOT_BACKENDS = frozenset(
-    {"base", "container_stubs", "engine_info", "environment", "job_folders", "slots", "task_slots"}
+    {
+        *("base", "container_stubs", "engine_info", "environment", "job_folders", "slots"),
+        *("task_slots", "txt2img_config"),
+    }
 )
 
 

@@ -7,7 +7,7 @@ suite (``tests/backends/conformance.py``) and raises only the BackendError branc
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass
 from decimal import Decimal
 from pathlib import Path
@@ -201,6 +201,10 @@ class Extendable(Protocol):
 @runtime_checkable
 class Describing(Protocol):
     """A backend that can tell which image engine runs where a workflow calls ``txt2img.py``."""
+
+    async def model_engines(self) -> Mapping[str, EngineInfo]:
+        """Return the image engine of each model of the table that has its own; never raises."""
+        ...
 
     async def engine_info(self) -> EngineInfo:
         """Return the image engine, as far as it is known; never raises."""

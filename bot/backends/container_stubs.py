@@ -31,13 +31,14 @@ class Txt2ImgConfig:
     """The image engine and its device, passed to ``bot.txt2img`` in its environment.
 
     ``device`` is ``cpu`` or ``cuda``; ``step_seconds`` is how long one step of the sketch engine
-    takes.
+    takes. ``config_file`` is its configuration file (``bot.backends.txt2img_config``), if any.
     """
 
     engine: str
     model: str
     device: str
     step_seconds: float
+    config_file: str = ""
 
 
 def container_stubs(
@@ -53,16 +54,20 @@ def container_stubs(
         "PYTHONDONTWRITEBYTECODE": "1",
     }
     engine = {
-        "TXT2IMG": str(programs / "txt2img.py"),
         "PAINTER_ENGINE": config.engine,
         "PAINTER_MODEL": config.model,
         "PAINTER_STEP_SECONDS": str(config.step_seconds),
         "DEVICE": config.device,
+        **({"TXT2IMG_CONFIG": config.config_file} if config.config_file else {}),
     }
     return ContainerStubs(
         {
-            "library/stable-diffusion": {**shared, **engine},
-            "library/upscaling": {**shared, "UPSCALE": str(programs / "upscale")},
+            "library/stable-diffusion": {
+                **shared,
+                **engine,
+                "TXT2IMG": str(programs / "txt2img.py"),
+            },
+            "library/upscaling": {**shared, **engine, "UPSCALE": str(programs / "upscale")},
         }
     )
 

@@ -9,8 +9,8 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Final
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
 
 from bot.backends.container_stubs import PACKAGE_ROOT, Txt2ImgConfig
 from bot.domain.checks import CheckResult
@@ -26,22 +26,40 @@ _TIMEOUT_SECONDS = 30.0
 class Description:
     """The image engine, a summary for the operator, and its problems.
 
-    ``problems`` are pairs of problem and hint.
+    ``problems`` are pairs of problem and hint. ``models`` describes the models of the table by id.
+    ``devices`` are the GPUs that a model would run on.
     """
 
     engine: EngineInfo
     detail: str = ""
     problems: tuple[tuple[str, str], ...] = ()
+    models: Mapping[str, Description] = field(default_factory=dict)
+    devices: tuple[str, ...] = ()
+
+    @property
+    def model_engines(self) -> Mapping[str, EngineInfo]:
+        """Return the image engine of each model of the table."""
+        return {id: description.engine for id, description in self.models.items()}
 
     def check_results(self, section: str) -> tuple[CheckResult, ...]:
-        """Return a failed check for each problem, or one passed check.
+        """Return a failed check for each problem, or one passed check; of each model, if any.
 
         ``section`` is the section of the settings.
         """
+        devices = (CheckResult("GPUs", True, ", ".join(self.devices)),) if self.devices else ()
+        if self.models:
+            return devices + tuple(
+                result
+                for id, description in self.models.items()
+                for result in description._results(f"model {id}", f"[models.{id}]")
+            )
+        return devices + self._results(CHECK_NAME, section)
+
+    def _results(self, name: str, section: str) -> tuple[CheckResult, ...]:
         if not self.problems:
-            return (CheckResult(CHECK_NAME, True, self.detail or self.engine.show()),)
+            return (CheckResult(name, True, self.detail or self.engine.show()),)
         return tuple(
-            CheckResult(CHECK_NAME, False, f"{section} {problem}", hint)
+            CheckResult(name, False, f"{section} {problem}", hint)
             for problem, hint in self.problems
         )
 
@@ -53,30 +71,46 @@ def parse_description(text: str) -> Description:
     """Parse the JSON that the program prints. Raises ValueError."""
     try:
         answer = parse_json(text)
-        engine = EngineInfo(str(answer["engine"]), str(answer["model"]), bool(answer["negative"]))
-        problems = tuple((str(problem), str(hint)) for problem, hint in answer["problems"])
-        details = [engine.show()]
-        if answer["family"]:
-            details.append(f"family {answer['family']}")
-        if answer["guidance"] is not None:
-            details.append(f"guidance {answer['guidance']:g}")
-        if not engine.negative:
-            details.append("negative prompts have no effect and are refused")
-        if answer["note"]:
-            details.append(str(answer["note"]))
-    except (KeyError, TypeError, ValueError) as error:
+        models = {str(id): _parse_entry(entry) for id, entry in answer.get("models", {}).items()}
+        devices = tuple(
+            f"{device['name']} ({int(device['memory_mb'])} MiB)"
+            for device in answer.get("devices", ())
+        )
+        return replace(_parse_entry(answer), models=models, devices=devices)
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{error!r} in the answer of {MODULE}") from error
+
+
+def _parse_entry(answer: Mapping[str, Any]) -> Description:
+    engine = EngineInfo(str(answer["engine"]), str(answer["model"]), bool(answer["negative"]))
+    problems = tuple((str(problem), str(hint)) for problem, hint in answer["problems"])
+    details = [engine.show()]
+    if answer["family"]:
+        details.append(f"family {answer['family']}")
+    if answer["guidance"] is not None:
+        details.append(f"guidance {answer['guidance']:g}")
+    if not engine.negative:
+        details.append("negative prompts have no effect and are refused")
+    if answer["note"]:
+        details.append(str(answer["note"]))
     return Description(engine, ", ".join(details), problems)
 
 
 def engine_variables(config: Txt2ImgConfig) -> Mapping[str, str]:
     """Return the variables that the program reads in addition to the machine's environment."""
-    return {"PAINTER_ENGINE": config.engine, "PAINTER_MODEL": config.model}
+    file = {"TXT2IMG_CONFIG": config.config_file} if config.config_file else {}
+    return {"PAINTER_ENGINE": config.engine, "PAINTER_MODEL": config.model, **file}
 
 
-async def describe(config: Txt2ImgConfig, environment: Mapping[str, str]) -> Description:
-    """Return the image engine of this machine in ``environment``; never raises."""
-    if config.engine == SKETCH or (config.engine == "auto" and not config.model):
+async def describe(
+    config: Txt2ImgConfig, environment: Mapping[str, str], *, table: bool = False
+) -> Description:
+    """Return the image engine of this machine in ``environment``; never raises.
+
+    With ``table``, the models of the configuration file are described, too.
+    """
+    draws = config.engine == SKETCH or (config.engine == "auto" and not config.model)
+    if draws and not table:
         return Description(EngineInfo(SKETCH))
     try:
         process = await asyncio.create_subprocess_exec(

@@ -20,8 +20,8 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bot.backends import job_folders, task_slots
@@ -38,6 +38,9 @@ from bot.backends.job_folders import (
     read_lines_until,
     write_private,
 )
+from bot.backends.local_devices import DIFFUSERS, count_tasks, list_gpus, uses_model
+from bot.backends.txt2img_config import CONFIG_FILE, EngineTables, write_txt2img_config
+from bot.backends.worker_status import read_workers, show_workers
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ConfigError, SubmissionRejected, WorkflowError
 from bot.domain.events import Artifact, BackendJobRef, Cancelled, Exited
@@ -54,6 +57,7 @@ from bot.domain.workflow.document import Workflow
 NAME = "local"
 KEEP_DAYS = job_folders.KEEP_DAYS
 GRACE_SECONDS = 4.0
+_WORKER_FOLDER = "worker"
 STOPPED_SECONDS = 2.0
 """How long the rest of a cancelled job's log is read."""
 
@@ -74,10 +78,13 @@ bash script.sh </dev/null >>log 2>&1 &
 
 @dataclass(frozen=True, slots=True)
 class LocalOptions:
-    """The options of ``[backend.local]``. Jobs are kept in ``data_dir/local``."""
+    """The options of ``[backend.local]``. Jobs are kept in ``data_dir/local``.
+
+    ``tasks`` is 0 and ``gpus`` empty until the backend is opened.
+    """
 
     data_dir: Path
-    tasks: int
+    tasks: int = 0
     engine: str = "auto"
     model: str = ""
     device: str = "auto"
@@ -85,15 +92,50 @@ class LocalOptions:
     step_seconds: float = 0.0
     poll_seconds: float = 0.1
     environ: Mapping[str, str] | None = None
+    tables: EngineTables = field(default_factory=EngineTables)
+    gpus: tuple[str, ...] = ()
+
+    @property
+    def loads_model(self) -> bool:
+        """Return whether jobs load models on this machine, outside of containers."""
+        models = self.tables.models
+        if self.container != "none":
+            return False
+        return uses_model(self.engine, has_model=bool(self.model or models)) or any(
+            model.get("engine") == DIFFUSERS for model in models.values()
+        )
+
+    @property
+    def uses_config(self) -> bool:
+        """Return whether ``bot.txt2img`` gets a configuration file."""
+        return bool(self.tables) or self.loads_model
 
 
 async def open(options: Mapping[str, object]) -> LocalBackend:
     """Open the backend. Raises ConfigError if its folder cannot be used."""
     known = {name: options[name] for name in LocalOptions.__dataclass_fields__ if name in options}
-    known["tasks"] = known.get("tasks") or os.cpu_count() or 1
-    backend = LocalBackend(LocalOptions(**known))  # type: ignore[arg-type]
+    known["tables"] = EngineTables.from_options(options)
+    chosen = LocalOptions(**known)  # type: ignore[arg-type]
+    backend = LocalBackend(await asyncio.to_thread(_find_devices, chosen))
     await asyncio.to_thread(backend.prepare)
     return backend
+
+
+def _find_devices(options: LocalOptions) -> LocalOptions:
+    """Return the options with this machine's GPUs and the number of tasks. Blocking."""
+    in_container = options.container != "none"
+    gpus: tuple[str, ...] = ()
+    if (options.loads_model or in_container) and _device(options) == "cuda":
+        gpus = list_gpus(os.environ if options.environ is None else options.environ)
+    servers = {"comfyui": options.tables.comfyui, "a1111": options.tables.a1111}
+    urls = servers.get(options.engine, {}).get("urls", ())
+    tasks = options.tasks or count_tasks(
+        options.engine,
+        loads_model=options.loads_model or in_container,
+        gpus=len(gpus),
+        servers=len(urls) if isinstance(urls, Sequence) else 0,
+    )
+    return replace(options, tasks=tasks, gpus=() if in_container else gpus)
 
 
 class LocalBackend:
@@ -112,6 +154,14 @@ class LocalBackend:
             for folder in (self._options.data_dir, self._root, self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             write_container_stubs(self._root / "bin", sys.executable)
+            if self._options.uses_config:
+                write_txt2img_config(
+                    self._root / CONFIG_FILE,
+                    self._options.tables,
+                    engine=self._options.engine,
+                    device=self._txt2img_config().device,
+                    socket=self._worker_socket(),
+                )
         except OSError as error:
             raise ConfigError(
                 "[data] dir", f"cannot write to {self._root}: {error.strerror}", "Make it writable."
@@ -196,23 +246,33 @@ class LocalBackend:
             return Health(False, f"{runtime} is not installed", hint)
         if not os.access(self._jobs, os.W_OK):
             return Health(False, f"cannot write to {self._jobs}", "Make the folder writable.")
-        return Health(True, f"{self._options.tasks} task slots, engine {self._options.engine}")
+        detail = f"{self._options.tasks} task slots, engine {self._options.engine}"
+        workers = show_workers(*await read_workers(self._root / _WORKER_FOLDER))
+        return Health(True, f"{detail}, {workers}" if workers else detail)
 
     async def engine_info(self) -> EngineInfo:
         """Return the image engine of this machine or of the container."""
         return (await self._describe_engine()).engine
+
+    async def model_engines(self) -> Mapping[str, EngineInfo]:
+        """Return the image engines of the table's models, as far as they are known."""
+        return (await self._describe_engine()).model_engines
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """Check the model, which nothing loads before the first picture."""
         return (await self._describe_engine()).check_results("[backend.local]")
 
     async def aclose(self) -> None:
-        """Do nothing: no connection is open, and jobs go on."""
+        """Do nothing: no connection is open, jobs go on, and a worker ends when it is idle."""
 
     async def _describe_engine(self) -> Description:
         if self._options.container != "none":
             return HOSTED
-        return await describe(self._txt2img_config(), self._environment())
+        table = bool(self._options.tables.models)
+        config = self._txt2img_config()
+        if not table:
+            config = replace(config, config_file="")  # the table is all that it would add
+        return await describe(config, self._environment(), table=table)
 
     def _folder(self, job_id: str) -> Path:
         return job_dir(self._jobs, job_id)
@@ -271,11 +331,16 @@ class LocalBackend:
     def _environment(self) -> dict[str, str]:
         options = self._options
         source = os.environ if options.environ is None else options.environ
-        hub = needs_hub(options.engine, options.model)
+        hub = options.tables.uses_hub or needs_hub(options.engine, options.model)
         return child_environment(source, _INHERITED, hub=hub)
 
     def _execution_environment(self, folder: Path) -> ExecutionEnvironment:
-        slot = (sys.executable, "-I", task_slots.__file__, str(self._root / "slots"))
+        gpus = self._options.gpus
+        slot = (
+            *(sys.executable, "-I", task_slots.__file__),
+            *((f"--gpus={','.join(gpus)}",) if gpus else ()),
+            str(self._root / "slots"),
+        )
         return ExecutionEnvironment(
             storage=str(folder / "scratch"),
             caches=str(self._root / "caches"),
@@ -297,11 +362,21 @@ class LocalBackend:
 
     def _txt2img_config(self) -> Txt2ImgConfig:
         options = self._options
-        device = options.device if options.device != "auto" else _detect_device()
-        return Txt2ImgConfig(options.engine, options.model, device, options.step_seconds)
+        file = str(self._root / CONFIG_FILE) if options.uses_config else ""
+        device = _device(options)
+        return Txt2ImgConfig(options.engine, options.model, device, options.step_seconds, file)
+
+    def _worker_socket(self) -> str:
+        """Return where the resident worker's socket is; empty if models are loaded for each row."""
+        options = self._options
+        if not options.loads_model or not options.tables.worker.get("enabled", True):
+            return ""
+        return str(self._root / _WORKER_FOLDER / "worker.sock")
 
 
-def _detect_device() -> str:
+def _device(options: LocalOptions) -> str:
+    if options.device != "auto":
+        return options.device
     return "cuda" if shutil.which("nvidia-smi") else "cpu"
 
 

@@ -12,7 +12,7 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 from bot.cli.app import ExitCode, errors
 from bot.domain.events import JobEvent, RowFailed, RowReady
 from bot.domain.grid import caption
-from bot.domain.job import Job, JobState, charged_images
+from bot.domain.job import Job, JobState, made_images
 from bot.services.results import JobResult
 
 STATE_TEXTS = {
@@ -116,7 +116,7 @@ def _summary(job: Job, package: JobResult | None, status: ExitCode) -> dict[str,
         "exit": int(status),
         "sentence": job.failure_message,
         "seed": job.request.seed,
-        "images": charged_images(job),
+        "images": made_images(job),
         "grid": name(package.grid) if package else None,
         "rows": {number: name(path) for number, path in package.rows} if package else {},
         "metadata": name(package.metadata) if package else None,

@@ -64,7 +64,10 @@ class QueueFull(RequestError):
 
 
 class NotAllowed(RequestError):
-    """Missing permission: not the member's own job, or not a moderator."""
+    """Missing permission: not the member's own job, no moderator, or a model of other roles.
+
+    The text holds nothing that a member typed.
+    """
 
 
 class BackendError(BotError):

@@ -164,7 +164,8 @@ def caption(job: Job) -> str:
     if request.origin is not None:
         # Size and steps are left out: they belong to the first image, not to the upscaled one.
         what = f"picture {request.origin.column} of row {request.origin.row}, upscaled"
-        return " · ".join(part for part in (what, f"seed {request.seed}", job.made_with) if part)
+        parts = [what, f"seed {request.seed}", job.made_with, *format_generation(job)]
+        return " · ".join(part for part in parts if part)
     parts = [_format_count(request)]
     if job.is_partial:
         made = len(job.fetched_rows or job.ready_rows)
@@ -176,6 +177,7 @@ def caption(job: Job) -> str:
     ]
     if job.made_with:
         parts.append(job.made_with)
+    parts += format_generation(job)
     if request.style:
         parts.append(f"style {request.style}")
     return " · ".join(parts)
@@ -185,6 +187,20 @@ def format_steps(job: Job) -> str:
     """Return ``30 steps``, or ``30 steps (31 run)`` where another number really ran."""
     asked, ran = job.request.steps, job.steps_run
     return f"{asked} steps" if ran in (0, asked) else f"{asked} steps ({ran} run)"
+
+
+def format_generation(job: Job) -> tuple[str, ...]:
+    """Return sampler, guidance and the model's file, where all rows that report them agree.
+
+    The file is named by the first ten digits of its sha256, as model sites do.
+    """
+    samplers = {generation.sampler for generation in job.generation}
+    guidances = {generation.guidance for generation in job.generation}
+    digests = {generation.model_sha256[:10] for generation in job.generation}
+    values = (("", samplers), ("guidance ", guidances), ("file ", digests))
+    return tuple(
+        f"{label}{value}" for label, found in values if len(found) == 1 and (value := min(found))
+    )
 
 
 def alt_text(request: Request, row: int | None = None, column: int | None = None) -> str:

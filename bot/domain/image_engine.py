@@ -80,7 +80,8 @@ class GenerationInfo:
 
     ``model`` is empty if there is none. ``steps`` is how many ran, 0 if there are none;
     ``guidance`` is the scale, empty if there is none. ``negative``: whether a negative prompt has
-    an effect.
+    an effect. ``sampler`` is the scheduler's name, ``model_sha256`` that of the model's file in
+    hexadecimal digits; both are empty if unknown.
     """
 
     engine: str
@@ -88,6 +89,8 @@ class GenerationInfo:
     steps: int = 0
     guidance: str = ""
     negative: bool = True
+    sampler: str = ""
+    model_sha256: str = ""
 
     def show(self) -> str:
         """Return engine and model in words."""

@@ -306,10 +306,15 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
 
 
 def charged_images(job: Job) -> int:
-    """Return how many images an ended job is charged for.
+    """Return how many images of the quota an ended job is charged: each at its model's cost."""
+    return made_images(job) * job.request.cost
+
+
+def made_images(job: Job) -> int:
+    """Return how many images of an ended job count as made.
 
     That is the images of the rows that were delivered or, if the job was cancelled, were ready.
-    A failed job is charged nothing.
+    Of a failed job none count.
     """
     if job.state is JobState.FAILED:
         return 0

@@ -75,7 +75,7 @@ _REQUIRED_KEYS: Mapping[str, frozenset[str]] = {
 }
 _OPTIONAL_KEYS: Mapping[str, frozenset[str]] = {
     "model-missing": frozenset({"row"}),
-    "painted": frozenset({"model", "guidance"}),
+    "painted": frozenset({"model", "guidance", "sampler", "sha256"}),
 }
 
 
@@ -184,14 +184,19 @@ class _Fields:
 
     def generation(self) -> GenerationInfo:
         engine, guidance = self._values["engine"], self._values.get("guidance", "0")
+        sha256 = self._values.get("sha256", "")
         if not _WORD.fullmatch(engine) or not _DECIMAL.fullmatch(guidance):
             raise ValueError("not an engine name or not a guidance scale")
+        if sha256 and not _SHA256.fullmatch(sha256):
+            raise ValueError("not a digest")
         return GenerationInfo(
             engine=engine,
             model=self.text("model") if "model" in self.names else "",
             steps=self.number("steps", 0, MAX_STEPS),
             guidance=guidance if "guidance" in self.names else "",
             negative=self.number("negative", 0, 1) == 1,
+            sampler=self.text("sampler") if "sampler" in self.names else "",
+            model_sha256=sha256,
         )
 
     def text(self, name: str) -> str:

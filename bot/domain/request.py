@@ -5,20 +5,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
+from collections.abc import Collection, Mapping
+from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
-from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.image_size import fit_aspect
+from bot.domain.request_limits import RequestLimits
 from bot.domain.request_parsing import (
     FLAG_FIELDS,
     RawOption,
     parse_choice,
-    parse_fixed_model,
     parse_flags,
     parse_int,
-    parse_model,
     parse_size,
     reject_lookalikes,
     validate_min_size,
@@ -98,33 +96,6 @@ class SourceImage:
 
 
 @dataclass(frozen=True, slots=True)
-class RequestLimits:
-    """Limits and defaults of requests (``[imagine]``).
-
-    ``width`` and ``height`` in pixels are the default size, and their product is the area that an
-    aspect ratio is fitted to; ``max_pixels`` limits width × height of one image; ``max_prompt`` is
-    in characters. ``styles`` maps a name to words that are added to the prompt. ``engine`` is the
-    image engine, which has limits of its own.
-    """
-
-    rows: int = 4
-    samples: int = 3
-    width: int = 768
-    height: int = 768
-    steps: int = 50
-    model: str = "sd-2-1"
-    max_rows: int = 8
-    max_samples: int = 4
-    max_steps: int = 150
-    max_pixels: int = 1024 * 1024
-    max_prompt: int = 1000
-    models: tuple[str, ...] = ("sd-2-1", "wd-1-4")
-    styles: Mapping[str, str] = field(default_factory=dict)
-    negative: bool = True
-    engine: EngineInfo = UNKNOWN
-
-
-@dataclass(frozen=True, slots=True)
 class RequestOptions:
     """Options of the command beside the prompt; None means not given. Options win over flags."""
 
@@ -142,7 +113,8 @@ class RequestOptions:
 class Request:
     """Request for a grid of ``rows`` × ``samples`` images, each ``width`` × ``height`` pixels.
 
-    ``model`` is empty if there was none to choose.
+    ``model`` is empty if there was none to choose. ``cost``: each image counts as so many images of
+    the quota.
     """
 
     prompt: str
@@ -158,6 +130,7 @@ class Request:
     negative: str = ""
     style: str = ""
     origin: SourceImage | None = None
+    cost: int = 1
 
     @classmethod
     def parse(
@@ -169,16 +142,19 @@ class Request:
         seed: int,
         author: Author,
         place: ChannelRef,
+        role_ids: Collection[int] | None = None,
         typed: bool = True,
     ) -> Request:
         """Parse ``text``, the flags in it, and ``options`` into a request.
 
-        Options win over flags; an overridden flag's value is not validated. ``seed`` is used if the
-        member gives none. ``typed``: a person wrote the text just now, so words that look like
-        mistyped flags are refused. Raises InvalidRequest.
+        Options win over flags; an overridden flag's value is not validated. Defaults and bounds are
+        those of the chosen model. ``seed`` is used if the member gives none. ``role_ids`` are the
+        member's roles, None if every model may be used. ``typed``: a person wrote the text just
+        now, so words that look like mistyped flags are refused. Raises InvalidRequest, and
+        NotAllowed for a model of other roles.
         """
         phrases = {
-            "model": tuple(dict.fromkeys((*limits.models, limits.model))),
+            "model": limits.spoken_names,
             "style": tuple(limits.styles),
         }
         prompt, given = parse_flags(normalize_text(text), phrases, typed=typed)
@@ -186,38 +162,48 @@ class Request:
         if typed and options.negative is not None:
             reject_lookalikes(given["negative"].value.split(), phrases)
 
-        def number(name: str, default: int, low: int, high: int) -> int:
-            return parse_int(given[name], low, high) if name in given else default
-
         prompt = validate_prompt(prompt, limits.max_prompt)
+        model = limits.select_model(given.get("model"), role_ids, typed=typed)
+        spec, limits = limits.table.get(model), limits.for_model(model)
+        named = spec.name if spec else ""
+
+        def number(name: str, default: int, low: int, high: int, model: str = "") -> int:
+            return parse_int(given[name], low, high, model) if name in given else default
+
         negative = given.get("negative", _NOT_GIVEN)
         style = given.get("style", _NOT_GIVEN)
         size, engine = (limits.width, limits.height), limits.engine
+        min_pixels = max(engine.min_pixels, limits.min_pixels)
         if "shape" in given:
-            size = parse_size(given["shape"], size, limits.max_pixels, engine.min_pixels)
+            size = parse_size(given["shape"], size, limits.max_pixels, min_pixels, named)
         else:
             # The configured default may exceed the limit, but not be too small for the engine.
             max_pixels = max(limits.max_pixels, size[0] * size[1])
-            validate_min_size("", size, max_pixels, engine.min_pixels)
+            validate_min_size("", size, max_pixels, min_pixels, named)
+        if spec is None:
+            takes_negative, made_by = engine.negative, f"this server's model ({engine.show(model)})"
+        else:
+            takes_negative, made_by = spec.takes_negative, f"the model {spec.name}"
         rows = number("rows", limits.rows, 1, limits.max_rows)
         return cls(
             prompt=prompt,
             seed=number("seed", _wrap_seed(seed, rows), 0, MAX_SEED - (rows - 1)),
-            steps=number("steps", limits.steps, 1, limits.max_steps),
+            steps=number("steps", limits.steps, 1, limits.max_steps, named),
             width=size[0],
             height=size[1],
             rows=rows,
             samples=number("samples", limits.samples, 1, limits.max_samples),
-            model=_parse_model_option(given.get("model"), limits),
+            model=model,
             author=author,
             place=place,
             negative=validate_negative_prompt(
                 negative,
                 limits.max_prompt,
                 is_supported=limits.negative,
-                ineffective_with="" if engine.negative else engine.show(limits.model),
+                ineffective_with="" if takes_negative else made_by,
             ),
             style=parse_choice(style, limits.styles, kind="styles") if style.value else "",
+            cost=1 if spec is None else spec.cost,
         )
 
     @classmethod
@@ -246,6 +232,7 @@ class Request:
             negative=stored.text("negative"),
             style=stored.text("style"),
             origin=origin,
+            cost=stored.number("cost") if "cost" in data else 1,
         )
         # A field that only a newer version writes must not be dropped silently.
         if request.to_dict() != data:
@@ -254,16 +241,24 @@ class Request:
 
     @property
     def images(self) -> int:
-        """Return the number of images, as charged to the quota."""
+        """Return the number of images that are made."""
         return self.rows * self.samples
+
+    @property
+    def quota_images(self) -> int:
+        """Return the number of images of the quota that it takes."""
+        return self.images * self.cost
 
     def row_seed(self, row: int) -> int:
         """Return the seed of ``row`` (from 1); rows have consecutive seeds."""
         return self.seed + row - 1
 
     def to_dict(self) -> dict[str, object]:
-        """Return all fields as JSON types."""
-        return asdict(self)
+        """Return all fields as JSON types; ``cost`` only if it is not 1, as in older versions."""
+        data = asdict(self)
+        if self.cost == 1:
+            del data["cost"]
+        return data
 
     def to_prompt(self) -> str:
         """Return the prompt with every setting as a flag; parsing it gives an equal request.
@@ -292,12 +287,12 @@ class Request:
         words = normalize_text(styles.get(self.style, "")) if self.style else ""
         return f"{self.prompt}, {words}" if words else self.prompt
 
-    def for_engine(self, engine: EngineInfo) -> Request:
-        """Return the request for ``engine``: without a model if there is none to choose.
+    def within(self, limits: RequestLimits) -> Request:
+        """Return the request without its model if there is none to choose.
 
         An older request may name a model that had no effect.
         """
-        return self if engine.selects_model else replace(self, model="")
+        return self if limits.selects_model else replace(self, model="")
 
     def reroll(self, seed: int) -> Request:
         """Return the request with another random seed and without an origin."""
@@ -311,7 +306,9 @@ class Request:
         row = parse_int(RawOption("row", str(row)), 1, self.rows)
         column = parse_int(RawOption("column", str(column)), 1, self.samples)
         origin = SourceImage(job_id, row, column)
-        return replace(self, seed=self.row_seed(row), rows=1, samples=1, origin=origin)
+        seed = self.row_seed(row)
+        # The upscaler makes it, so the model's cost does not apply.
+        return replace(self, seed=seed, rows=1, samples=1, origin=origin, cost=1)
 
 
 def spelled(text: str, options: Mapping[str, object]) -> str:
@@ -354,17 +351,6 @@ def _given_options(options: RequestOptions) -> dict[str, RawOption]:
         for name, value in filled.items()
         if value is not None
     }
-
-
-def _parse_model_option(setting: RawOption | None, limits: RequestLimits) -> str:
-    if not limits.engine.selects_model:
-        return parse_fixed_model(setting, limits.engine, limits.model) if setting else ""
-    # The configured default may be named even if the list does not contain it.
-    if setting is None or setting.value == normalize_text(limits.model):
-        return limits.model
-    if not limits.models:
-        return parse_model(setting)
-    return parse_choice(setting, (*limits.models, limits.model), kind="models")
 
 
 _NOT_GIVEN = RawOption("", "")

@@ -312,8 +312,8 @@ def validate_negative_prompt(
 ) -> str:
     """Return the negative prompt, empty if it has no visible character. Raises InvalidRequest.
 
-    ``is_supported``: whether the workflow takes one. ``ineffective_with`` names the model with
-    which it would have no effect, or is empty.
+    ``is_supported``: whether the workflow takes one. ``ineffective_with`` says with which model it
+    would have no effect, or is empty.
     """
     negative = setting.value
     if not has_visible_characters(negative):
@@ -327,7 +327,7 @@ def validate_negative_prompt(
     if ineffective_with:
         raise InvalidRequest(
             setting.name,
-            f"{setting.name} has no effect with this server's model ({ineffective_with}). "
+            f"{setting.name} has no effect with {ineffective_with}. "
             f"Leave {setting.name} out and say in the prompt what the picture should show.",
         )
     for word in negative.split():
@@ -355,13 +355,17 @@ def _validate_text(setting: RawOption, max_length: int) -> str:
     return setting.value
 
 
-def parse_int(setting: RawOption, low: int, high: int) -> int:
-    """Parse a whole number from ``low`` to ``high``, inclusive. Raises InvalidRequest."""
+def parse_int(setting: RawOption, low: int, high: int, model: str = "") -> int:
+    """Parse a whole number from ``low`` to ``high``, inclusive. Raises InvalidRequest.
+
+    ``model`` is the one that the bounds belong to, if not to all.
+    """
     value = int(setting.value) if _INTEGER.fullmatch(setting.value) else None
     if value is None or not low <= value <= high:
         allowed = f"a whole number from {low} to {high}" if low < high else f"{low}"
         raise InvalidRequest(
-            setting.name, f"{setting.name} must be {allowed}, {_format_received(setting)}."
+            setting.name,
+            f"{setting.name} must be {allowed}{_with(model)}, {_format_received(setting)}.",
         )
     return value
 
@@ -414,16 +418,21 @@ def parse_fixed_model(setting: RawOption, engine: EngineInfo, default: str) -> s
 
 
 def parse_size(
-    setting: RawOption, default: tuple[int, int], max_pixels: int, min_pixels: int = 1
+    setting: RawOption,
+    default: tuple[int, int],
+    max_pixels: int,
+    min_pixels: int = 1,
+    model: str = "",
 ) -> tuple[int, int]:
     """Return width and height in pixels, from ``--size 768x512`` or an aspect such as ``16:9``.
 
     An aspect is fitted to the area of ``default``. As a size, ``default`` is always allowed if it
-    has ``min_pixels``. Raises InvalidRequest.
+    has ``min_pixels``. ``model`` is the one that the bounds belong to, if not to all. Raises
+    InvalidRequest.
     """
     if setting.name == "--size":
-        size = _parse_exact_size(setting, default, max_pixels, min_pixels)
-        return validate_min_size(setting.name, size, max_pixels, min_pixels)
+        size = _parse_exact_size(setting, default, max_pixels, min_pixels, model)
+        return validate_min_size(setting.name, size, max_pixels, min_pixels, model)
     match = _ASPECT.fullmatch(setting.value)
     width, height = (int(match[1]), int(match[2])) if match else (0, 0)
     if not image_size.is_valid_aspect(width, height):
@@ -433,16 +442,16 @@ def parse_size(
             f"{MAX_ASPECT_RATIO}:1, for example 16:9, {_format_received(setting)}.",
         )
     if min_pixels > max_pixels:
-        validate_min_size(setting.name, default, max_pixels, min_pixels)
+        validate_min_size(setting.name, default, max_pixels, min_pixels, model)
     return image_size.fit_aspect(width, height, default[0] * default[1], max_pixels, min_pixels)
 
 
 def validate_min_size(
-    name: str, size: tuple[int, int], max_pixels: int, min_pixels: int
+    name: str, size: tuple[int, int], max_pixels: int, min_pixels: int, model: str = ""
 ) -> tuple[int, int]:
     """Return ``size``. Raises InvalidRequest if it is too small for the image engine.
 
-    ``name`` is the option's; empty for the server's default size.
+    ``name`` is the option's; empty for the default size of the server or of ``model``.
     """
     pixels = size[0] * size[1]
     if pixels >= min_pixels <= max_pixels:
@@ -455,12 +464,13 @@ def validate_min_size(
         hint = f"Choose a size of {min_pixels} pixels or more."
     raise InvalidRequest(
         name or "size",
-        f"{what} too small for the image model: {size[0]}x{size[1]} has {pixels} pixels. {hint}",
+        f"{what} too small for {model or 'the image model'}: "
+        f"{size[0]}x{size[1]} has {pixels} pixels. {hint}",
     )
 
 
 def _parse_exact_size(
-    setting: RawOption, default: tuple[int, int], max_pixels: int, min_pixels: int
+    setting: RawOption, default: tuple[int, int], max_pixels: int, min_pixels: int, model: str
 ) -> tuple[int, int]:
     match = _SIZE.fullmatch(setting.value)
     size = (int(match[1]), int(match[2])) if match else (0, 0)
@@ -472,9 +482,14 @@ def _parse_exact_size(
             setting.name,
             f"{setting.name} must be WIDTHxHEIGHT in multiples of {SIZE_STEP_PX} pixels, shaped "
             f"from 1:{MAX_ASPECT_RATIO} to {MAX_ASPECT_RATIO}:1, with at most {max_pixels} pixels "
-            f"in all{minimum}, for example {default[0]}x{default[1]}, {_format_received(setting)}.",
+            f"in all{minimum}{_with(model)}, for example {default[0]}x{default[1]}, "
+            f"{_format_received(setting)}.",
         )
     return size
+
+
+def _with(model: str) -> str:
+    return f" with {model}" if model else ""
 
 
 def _format_received(setting: RawOption) -> str:

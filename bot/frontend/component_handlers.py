@@ -355,8 +355,8 @@ async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: J
 
 async def _edit(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     _require_request(job)
-    engine = get_context(interaction).limits.engine
-    await open_modal(interaction, build_edit_modal(job, engine))
+    limits = get_context(interaction).limits
+    await open_modal(interaction, build_edit_modal(job, limits))
 
 
 async def _open(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
@@ -389,7 +389,9 @@ async def _details(interaction: discord.Interaction[Any], target: CustomId, job:
     context = get_context(interaction)
     credits = await context.queue.jobs.credits(job.id)
     await send_ephemeral(
-        interaction, "", embed=details_message(job, credits, context.limits.engine)
+        interaction,
+        "",
+        embed=details_message(job, credits, context.limits.engine_for(job.request.model)),
     )
 
 

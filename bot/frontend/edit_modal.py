@@ -10,8 +10,8 @@ from typing import Any
 
 import discord
 
-from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job
+from bot.domain.request import RequestLimits
 from bot.frontend.custom_ids import ComponentAction, CustomId
 from bot.frontend.formatting import jump_link
 from bot.frontend.refused_prompt import (
@@ -22,9 +22,9 @@ from bot.frontend.refused_prompt import (
 )
 
 
-def build_edit_modal(job: Job, engine: EngineInfo = UNKNOWN) -> discord.ui.Modal:
-    """Return the modal with the job's request, as ``engine`` can take it."""
-    request = job.request.for_engine(engine)
+def build_edit_modal(job: Job, limits: RequestLimits) -> discord.ui.Modal:
+    """Return the modal with the job's request, as these ``limits`` can take it."""
+    request = job.request.within(limits)
     prompt = replace(request, negative="").to_prompt()
     return _build_modal(str(CustomId(ComponentAction.EDIT, job.id)), prompt, request.negative)
 

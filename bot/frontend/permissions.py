@@ -33,6 +33,11 @@ def actor_of(interaction: discord.Interaction[discord.Client], moderator_role: i
     return Actor(user.id, user.display_name, roles, moderator)
 
 
+def model_roles(member: Actor) -> frozenset[int] | None:
+    """Return the roles that decide which models a member may use; None for every model."""
+    return None if member.moderator else member.role_ids
+
+
 def require_moderator(
     interaction: discord.Interaction[discord.Client], moderator_role: int
 ) -> Actor:

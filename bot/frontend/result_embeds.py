@@ -45,6 +45,7 @@ from bot.services.budget import JobCost, format_cost
 MAX_NEGATIVE: Final = 400
 _RESERVED: Final = 60
 _MAX_SEEDS: Final = 30
+_MAX_ENGINES: Final = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,7 +187,7 @@ def missing_rows(job: Job) -> tuple[int, ...]:
 
 def _format_missing(job: Job, missing: tuple[int, ...]) -> str:
     rows = f"Rows {join_numbers(missing)}" if len(missing) > 1 else f"Row {missing[0]}"
-    back = pluralize(len(missing) * job.request.samples, "image")
+    back = pluralize(len(missing) * job.request.samples * job.request.cost, "image")
     return f"{rows} could not be generated; {back} refunded."
 
 
@@ -218,6 +219,11 @@ def details_message(
         EmbedField("Model", _format_model(job, engine), inline=True),
         EmbedField("Times", _format_times(job)),
     ]
+    if made := _format_generation(job):
+        fields.insert(4, EmbedField("Generated with", made))
+    if request.cost > 1:
+        counted = f"{request.images} × {request.cost} = {request.quota_images} images"
+        fields.append(EmbedField("Quota", counted, inline=True))
     if credits is not None and (compute := format_cost(credits)):
         fields.append(EmbedField("Compute", compute, inline=True))
     links = [f"[row {link.row}]({_escape_url(link.url)})" for link in public_links(job)]
@@ -235,6 +241,17 @@ def details_message(
 def _format_model(job: Job, engine: EngineInfo) -> str:
     name = job.made_with or engine.show()
     return f"`{truncate_utf16(name.replace('`', ''), 100) or '-'}`"
+
+
+def _format_generation(job: Job) -> str:
+    """Return guidance, sampler and the model's file, as the engines reported them."""
+    lines = []
+    for generation in job.generation[:_MAX_ENGINES]:
+        guidance = f"guidance {generation.guidance}" if generation.guidance else ""
+        sampler = generation.sampler and escape_user_text(f"sampler {generation.sampler}", 120)
+        digest = generation.model_sha256 and f"file sha256 `{generation.model_sha256}`"
+        lines.append(" · ".join(part for part in (guidance, sampler, digest) if part))
+    return "\n".join(dict.fromkeys(line for line in lines if line))
 
 
 def _format_times(job: Job) -> str:

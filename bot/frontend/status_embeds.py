@@ -221,7 +221,7 @@ def collecting_message(job: Job, *, preview: bool = False) -> MessageContent:
 
 def failed_message(job: Job) -> MessageContent:
     """Return the message of a failed job: the reason, and the refund."""
-    refunded = pluralize(job.request.images, "image")
+    refunded = pluralize(job.request.quota_images, "image")
     why = as_sentence(escape_user_text(job.failure_message, MAX_NOTICE)) or "Something went wrong."
     return MessageContent(
         title="Failed",
@@ -242,7 +242,7 @@ def cancelled_message(job: Job, *, preview: bool = False) -> MessageContent:
     else:
         who = f"Cancelled by a moderator, <@{by}>."
     charged = charged_images(job)
-    returned = job.request.images - charged
+    returned = job.request.quota_images - charged
     cost = f"{pluralize(returned, 'image')} refunded"
     if charged:
         cost += f"; {pluralize(charged, 'image')} already generated, not refunded"
@@ -298,7 +298,10 @@ def _format_start(position: QueuePosition, info: QueueInfo, at: datetime) -> lis
 
 
 def _format_quota_use(job: Job, left: int | None) -> str:
-    price = f"It uses {pluralize(job.request.images, 'image')} of your quota"
+    request = job.request
+    price = f"It uses {pluralize(request.quota_images, 'image')} of your quota"
+    if request.cost > 1:
+        price += f", {request.cost} for each picture of this model"
     return f"{price}; you have {left} left." if left is not None else f"{price}."
 
 

@@ -25,7 +25,7 @@ from bot.domain.request import (
     random_seed,
 )
 from bot.frontend.context import get_context
-from bot.frontend.permissions import actor_of
+from bot.frontend.permissions import actor_of, model_roles
 from bot.services.delivery import InteractionRef
 from bot.services.queue import SubmitResult, response_time_left
 
@@ -40,17 +40,21 @@ STATUS_UNKNOWN_MESSAGE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RequestFactory:
-    """Builds requests of one interaction: author, channel, random seed and limits."""
+    """Builds requests of one interaction: author, channel, random seed and limits.
+
+    ``role_ids`` are the roles that decide which models the author may use; None for every model.
+    """
 
     author: Author
     place: ChannelRef
     seed: int
     limits: RequestLimits
+    role_ids: frozenset[int] | None = None
 
     def parse(
         self, text: str, options: RequestOptions | None = None, *, typed: bool = True
     ) -> Request:
-        """Return the request for a typed or stored prompt. Raises InvalidRequest."""
+        """Return the request for a typed or stored prompt. Raises RequestError."""
         return Request.parse(
             text,
             options or RequestOptions(),
@@ -58,15 +62,16 @@ class RequestFactory:
             seed=self.seed,
             author=self.author,
             place=self.place,
+            role_ids=self.role_ids,
             typed=typed,
         )
 
     def repeat(self, request: Request) -> Request:
         """Return the same request for this member and channel.
 
-        Raises InvalidRequest if it is no longer allowed.
+        Raises RequestError if it is no longer allowed.
         """
-        return self.parse(request.for_engine(self.limits.engine).to_prompt(), typed=False)
+        return self.parse(request.within(self.limits).to_prompt(), typed=False)
 
     def upscale(self, request: Request, job_id: str, row: int, column: int) -> Request:
         """Return a request to upscale one image of a grid. Raises InvalidRequest."""
@@ -89,6 +94,7 @@ async def submit_request(
         ChannelRef(interaction.guild_id or 0, interaction.channel_id or 0),
         random_seed(context.entropy(4)),
         context.limits,
+        model_roles(actor),
     )
     request = make(factory)
     for check in context.checks:

@@ -13,6 +13,7 @@ import sqlite3
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Final
 
 from bot.concurrency import SingleFlight
@@ -132,12 +133,16 @@ def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, wa
 
 def check_quota(allowance: QuotaStatus, request: Request) -> None:
     """Raise QuotaExceeded if the quota is too small; it says when that many images are free."""
-    outcome = quotas.check_quota(allowance.quota, allowance.usage, request.images, allowance.at)
+    outcome = quotas.check_quota(
+        allowance.quota, allowance.usage, request.quota_images, allowance.at
+    )
     if not isinstance(outcome, QuotaDenied):
         return
     window = quotas.format_window(allowance.quota.window)
     have = f"You have {outcome.left} of {allowance.quota.images} images left per {window}"
-    need = f"this needs {request.images}"
+    need = f"this needs {request.quota_images}"
+    if request.cost > 1:
+        need += f" (each picture of this model counts as {request.cost})"
     if outcome.retry_at is None:
         raise QuotaExceeded(
             f"{have}, and {need}. That is more than your whole quota. "
@@ -214,7 +219,7 @@ class JobQueue:
         now: Callable[[], datetime],
         entropy: Callable[[int], bytes],
         wake: Callable[[], None],
-        steps_run: Callable[[int], int] = int,
+        steps_run: Callable[[Request], int] = attrgetter("steps"),
         stop: Callable[[Job], Awaitable[None]],
         gate: SubmissionGate | None = None,
     ) -> None:
@@ -264,12 +269,12 @@ class JobQueue:
                 interaction=interaction,
                 mac_key=key,
                 role_ids=member.role_ids,
-                steps_run=self._steps_run(request.steps),
+                steps_run=self._steps_run(request),
             )
             ledger.reserve(link, job)
             if interaction is not None:
                 deliveries.owe_status_message(link, job.id, at=at)
-            return SubmitResult(job, True, allowance.left - request.images)
+            return SubmitResult(job, True, allowance.left - request.quota_images)
 
         try:
             receipt = await self._database.write(accept)
@@ -296,7 +301,7 @@ class JobQueue:
         def insert(link: sqlite3.Connection) -> Job:
             queued = _new_job(link, request, at, chance)
             job = apply_event(queued, Scheduled(), at)
-            steps = self._steps_run(request.steps)
+            steps = self._steps_run(request)
             job_table.insert(link, queued, interaction=None, mac_key=key, steps_run=steps)
             ledger.reserve(link, queued)
             job_table.save(link, job, expected=JobState.QUEUED, at=at)
@@ -417,7 +422,7 @@ class JobQueue:
                 actor_id=request.author.id,
                 action="refused",
                 subject=f"user:{request.author.id}",
-                detail={"why": type(refusal).__name__, "images": request.images},
+                detail={"why": type(refusal).__name__, "images": request.quota_images},
             )
         )
 

@@ -8,14 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import timedelta
 from decimal import Decimal
-from typing import Annotated, Any, Literal, get_args, get_origin
+from types import UnionType
+from typing import Annotated, Any, Literal, Union, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr, ValidationError
 from pydantic.fields import FieldInfo
 
 from bot.domain.errors import ConfigError
 from bot.domain.quota import format_window
-from bot.settings.sources import KeyPath, ValueOrigins, is_section, quoted
+from bot.settings.sources import KeyPath, ValueOrigins, is_section, quoted, section_table
 from bot.settings.types import REFUSAL
 
 MASK = "********"
@@ -89,9 +90,15 @@ def _to_config_error(
 def _field_at(model: type[BaseModel], place: tuple[int | str, ...]) -> tuple[FieldInfo, KeyPath]:
     """Return the last field along ``place`` and its key path."""
     field, length = model.model_fields[str(place[0])], 1
-    while is_section(field.annotation) and length < len(place):
-        field = field.annotation.model_fields[str(place[length])]
-        length += 1
+    while length < len(place):
+        section = section_table(field.annotation)
+        skipped = 0 if section is None else 1  # the name of the section in the table
+        if section is None and is_section(field.annotation):
+            section = field.annotation
+        if section is None or length + skipped >= len(place):
+            break
+        field = section.model_fields[str(place[length + skipped])]
+        length += 1 + skipped
     return field, tuple(str(part) for part in place[:length])
 
 
@@ -107,7 +114,11 @@ def _format_short(written: object) -> str | None:
 def _describe_allowed(annotation: object, metadata: list[Any]) -> str:
     """Describe the values that a field takes, as a continuation of "must be"."""
     if get_origin(annotation) is Annotated:
-        annotation, *metadata = get_args(annotation)
+        annotation, *inner = get_args(annotation)
+        metadata = [part for item in inner for part in getattr(item, "metadata", [item])]
+    if get_origin(annotation) in (Union, UnionType):
+        # The other one is None: not given.
+        return _describe_allowed(get_args(annotation)[0], metadata)
     if get_origin(annotation) is Literal:
         *others, last = (quoted(word) for word in get_args(annotation))
         return f"{', '.join(others)} or {last}"

@@ -7,14 +7,17 @@ A section validates only its own values; it reads no file and leaves relative pa
 from __future__ import annotations
 
 import re
+from collections.abc import Collection
 from datetime import timedelta
 from decimal import Decimal
 from pathlib import Path
 from typing import Literal, Self
 from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ConfigDict, Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 
+from bot.settings.model_table import GRAPHS, SERVER_ENGINES, WorkerSection
+from bot.settings.sections import Section
 from bot.settings.types import (
     Address,
     Affinity,
@@ -22,10 +25,12 @@ from bot.settings.types import (
     Credits,
     Label,
     Listen,
+    MaybeServerUrl,
     MaybeWindow,
     OptionalPath,
     PrivateKey,
     Seconds,
+    ServerUrl,
     SingleLine,
     SocketUrl,
     SpeedFactor,
@@ -55,14 +60,6 @@ STYLES = {
     "woodcut": "woodblock print, flat colours, bold outlines, washi paper",
     "noir": "film noir still, high contrast, hard shadows, black and white",
 }
-
-
-class Section(BaseModel):
-    """Base of all sections: frozen, no unknown keys, no input in error texts."""
-
-    model_config = ConfigDict(
-        extra="forbid", frozen=True, hide_input_in_errors=True, validate_default=False
-    )
 
 
 class DiscordSection(Section):
@@ -149,9 +146,6 @@ class ImagineSection(Section):
         if pixels > self.max_pixels:
             problem = f"times height is {pixels} pixels, but max_pixels is {self.max_pixels}"
             raise validation_error(problem, "Lower width or height, or raise max_pixels.", "width")
-        if self.model not in self.models:
-            problem = f"is not one of models, which are {', '.join(self.models)}"
-            raise validation_error(problem, "Choose one of them, or add it to models.", "model")
         return self
 
 
@@ -185,15 +179,71 @@ class DeliverySection(Section):
     rows: Literal["auto", "links", "attachments"] = "auto"
 
 
-class LocalSection(Section):
-    """``[backend.local]``: processes on this machine. ``tasks`` 0 is one for each processor."""
+class EngineSection(Section):
+    """The image engine of a backend that runs ``bot.txt2img``.
 
-    tasks: StrictInt = Field(default=0, ge=0, le=1024)
-    engine: Literal["auto", "sketch", "diffusers"] = "auto"
+    ``url`` and ``urls`` are image servers of the kind that ``engine`` names; ``graphs`` are files
+    with a ComfyUI graph, by what is generated with it.
+    """
+
+    engine: Literal["auto", "sketch", "diffusers", "comfyui", "a1111"] = "auto"
     model: SingleLine = ""
+    url: MaybeServerUrl = ""
+    urls: tuple[ServerUrl, ...] = ()
+    username: SingleLine = ""
+    password: SecretStr = SecretStr("")
+    graphs: dict[str, Path] = Field(default_factory=dict)
     device: Literal["auto", "cpu", "cuda"] = "auto"
     container: Literal["none", "apptainer", "podman"] = "none"
     step_seconds: Seconds = 0.0
+
+    @property
+    def server_urls(self) -> tuple[str, ...]:
+        """Return the addresses of the image servers, each once, without a slash at the end."""
+        given = (self.url, *self.urls) if self.url else self.urls
+        return tuple(dict.fromkeys(url.rstrip("/") for url in given))
+
+    def server_options(self, engines: Collection[str]) -> dict[str, object]:
+        """Return the image servers of each kind in ``engines``, as plain values."""
+        server: dict[str, object] = {
+            "urls": self.server_urls,
+            "username": self.username,
+            "password": self.password.get_secret_value(),
+            "graphs": {name: str(path) for name, path in self.graphs.items()},
+        }
+        return dict.fromkeys(engines, server)
+
+    @field_validator("graphs")
+    @classmethod
+    def _check_graphs(cls, graphs: dict[str, Path]) -> dict[str, Path]:
+        if not graphs.keys() <= GRAPHS:
+            hint = f"There are {', '.join(sorted(GRAPHS))}."
+            raise validation_error("names a graph that nothing uses", hint)
+        return graphs
+
+    @model_validator(mode="after")
+    def _check_server(self) -> Self:
+        if self.engine in SERVER_ENGINES and self.container != "none":
+            hint = 'Set container = "none": the server is called by a program outside of it.'
+            problem = f"is {self.container}, but engine is {self.engine}"
+            raise validation_error(problem, hint, "container")
+        if bool(self.username) != bool(self.password.get_secret_value()):
+            given, missing = "username", "password"
+            if not self.username:
+                given, missing = missing, given
+            hint = "Write both, or neither if the server asks for none."
+            raise validation_error(f"is given without {missing}", hint, given)
+        return self
+
+
+class LocalSection(EngineSection):
+    """``[backend.local]``: processes on this machine.
+
+    ``tasks`` 0 is one for each GPU with a model, for each image server, else for each processor.
+    """
+
+    tasks: StrictInt = Field(default=0, ge=0, le=1024)
+    worker: WorkerSection = WorkerSection()
 
 
 class DeepSquareSection(Section):
@@ -240,7 +290,7 @@ class DeepSquareSection(Section):
         return self
 
 
-class SlurmSection(Section):
+class SlurmSection(EngineSection):
     """``[backend.slurm]``: your own cluster; ``shared_dir`` is visible to all its nodes.
 
     ``gpus`` is ``any``, ``none`` or a type that the cluster knows; ``python`` an interpreter on
@@ -254,11 +304,7 @@ class SlurmSection(Section):
     poll_seconds: Seconds = Field(default=2.0, ge=0.1)
     gpus: SingleLine = "any"
     python: SingleLine = ""
-    engine: Literal["auto", "sketch", "diffusers"] = "auto"
-    model: SingleLine = ""
-    device: Literal["auto", "cpu", "cuda"] = "auto"
-    container: Literal["none", "apptainer", "podman"] = "none"
-    step_seconds: Seconds = 0.0
+    worker: WorkerSection = WorkerSection()
 
     @field_validator("gpus")
     @classmethod

@@ -11,34 +11,45 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import PrivateAttr, SecretStr, ValidationError
+from pydantic import Field, PrivateAttr, SecretStr, ValidationError, field_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 
 from bot.domain.errors import ConfigError
+from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.quota import Quota
 from bot.domain.request import RequestLimits
 from bot.settings.errors import MASK, to_config_errors, toml
+from bot.settings.model_checks import (
+    check_models,
+    engine_section,
+    offered_models,
+    server_engines,
+    why_unusable,
+)
+from bot.settings.model_table import ModelSection, check_model_ids
 from bot.settings.models import (
     BackendSection,
     DataSection,
     DeliverySection,
     DiscordSection,
     ImagineSection,
+    LocalSection,
     LogSection,
     MetricsSection,
     QueueSection,
     QuotaSection,
+    SlurmSection,
     SpendingSection,
 )
 from bot.settings.sources import (
     PRIVATE_KEY,
     KeyPath,
     ValueOrigins,
-    keys,
     load_toml,
     merge_sources,
     refuse_open_file,
     resolve_paths,
+    set_keys,
     template_file,
     with_private_key,
 )
@@ -96,9 +107,15 @@ class Settings(BaseSettings):
     backend: BackendSection = BackendSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()
+    models: dict[str, ModelSection] = Field(default_factory=dict)
 
     _origins: ValueOrigins = PrivateAttr(default=ValueOrigins({}))
     _base: Path = PrivateAttr(default=Path())
+
+    @field_validator("models")
+    @classmethod
+    def _check_models(cls, models: dict[str, ModelSection]) -> dict[str, ModelSection]:
+        return check_model_ids(models)
 
     @classmethod
     def settings_customise_sources(
@@ -144,6 +161,8 @@ class Settings(BaseSettings):
             return None, (*problems, *to_config_errors(error, cls, origins))
         if problems:
             return None, problems
+        if problems := check_models(settings.imagine, settings.models, settings.backend, origins):
+            return None, problems
         settings = resolve_paths(settings, folder, environ.get("HOME"))
         try:
             if document is not None:
@@ -188,9 +207,16 @@ class Settings(BaseSettings):
             (
                 backend.kind == "local"
                 and backend.local.engine == "diffusers"
-                and not backend.local.model,
+                and not backend.local.model
+                and not self.models,
                 ("backend", "local", "model"),
                 "Name the model's folder or its name on the hub, or set engine to auto.",
+            ),
+            (
+                bool(server_engines(backend, self.models))
+                and not engine_section(backend).server_urls,
+                ("backend", backend.kind, "url"),
+                "Write the image server's address, such as http://127.0.0.1:8188.",
             ),
         ]
         return tuple(
@@ -199,25 +225,47 @@ class Settings(BaseSettings):
             if lacking
         )
 
-    def limits(self, *, negative: bool) -> RequestLimits:
-        """Return the limits of requests; ``negative``: the template takes negative prompts."""
-        imagine = self.imagine
+    def limits(
+        self,
+        *,
+        negative: bool,
+        engine: EngineInfo = UNKNOWN,
+        engines: Mapping[str, EngineInfo] | None = None,
+    ) -> RequestLimits:
+        """Return the limits of requests; ``negative``: the template takes negative prompts.
+
+        ``engine`` makes the images, ``engines`` those of models with another one.
+        """
+        imagine, unusable = self.imagine, self.unusable_models()
+        table = {
+            id: model.spec(id, (engines or {}).get(id) or model.engine_info(id, engine))
+            for id, model in self.models.items()
+            if id not in unusable
+        }
+        names = offered_models(imagine, table, self.models, self.backend)
         return RequestLimits(
             rows=imagine.rows,
             samples=imagine.samples,
             width=imagine.width,
             height=imagine.height,
             steps=imagine.steps,
-            model=imagine.model,
+            model=imagine.model if imagine.model in names or not table else names[0],
             max_rows=imagine.max_rows,
             max_samples=imagine.max_samples,
             max_steps=imagine.max_steps,
             max_pixels=imagine.max_pixels,
             max_prompt=imagine.max_prompt,
-            models=imagine.models,
+            models=names,
             styles=dict(imagine.styles),
             negative=negative,
+            engine=engine,
+            table={id: table[id] for id in names if id in table},
         )
+
+    def unusable_models(self) -> Mapping[str, str]:
+        """Return the models of the table that the chosen backend cannot use, and why."""
+        reasons = {id: why_unusable(model, self.backend) for id, model in self.models.items()}
+        return {id: reason for id, reason in reasons.items() if reason}
 
     def default_quota(self) -> Quota:
         """Return the quota of members without a quota rule."""
@@ -231,16 +279,19 @@ class Settings(BaseSettings):
     def backend_options(self) -> BackendOptions:
         """Return the chosen backend's keys as plain values, plus ``data_dir`` for its files.
 
-        Local ``tasks`` is the number of processors if it was 0. DeepSquare's ``uses`` are pairs,
-        its ``affinity`` triples, its ``private_key`` a str.
+        ``models``, ``worker``, ``comfyui`` and ``a1111`` are in the form of txt2img's configuration
+        file. DeepSquare's ``uses`` are pairs, its ``affinity`` triples, its ``private_key`` a str.
         """
         section = getattr(self.backend, self.backend.kind)
         options = {name: getattr(section, name) for name in type(section).model_fields}
         secret = {name for name, value in options.items() if isinstance(value, SecretStr)}
         options |= {name: options[name].get_secret_value() for name in secret}
-        if self.backend.kind == "local":
-            # The affinity mask, unlike os.cpu_count, counts what a container may really use.
-            options["tasks"] = self.backend.local.tasks or len(os.sched_getaffinity(0))
+        if isinstance(section, LocalSection | SlurmSection):
+            servers = section.server_options(server_engines(self.backend, self.models))
+            for name in ("url", "urls", "username", "password", "graphs"):
+                del options[name]
+            secret = set(servers) if section.password.get_secret_value() else set()
+            options |= servers | {"worker": section.worker.to_json(), "models": self._json_models()}
         if self.backend.kind == "deepsquare":
             del options["private_key_file"]
             options["uses"] = tuple(split_label(text) for text in options["uses"])
@@ -273,16 +324,18 @@ class Settings(BaseSettings):
                 toml(self._value(trail)),
                 self._origins.source(trail),
             )
-            for trail in keys(type(self))
+            for trail in set_keys(self)
         )
 
+    def _json_models(self) -> dict[str, object]:
+        unusable = self.unusable_models()
+        return {id: model.to_json() for id, model in self.models.items() if id not in unusable}
+
     def _secret_keys(self) -> tuple[KeyPath, ...]:
-        return tuple(
-            trail for trail in keys(type(self)) if isinstance(self._value(trail), SecretStr)
-        )
+        return tuple(trail for trail in set_keys(self) if isinstance(self._value(trail), SecretStr))
 
     def _value(self, trail: KeyPath) -> object:
         value: object = self
         for name in trail:
-            value = getattr(value, name)
+            value = value[name] if isinstance(value, Mapping) else getattr(value, name)
         return value

@@ -14,7 +14,7 @@ import tomllib
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Any, TypeAlias, TypeGuard, TypeVar
+from typing import Any, TypeAlias, TypeGuard, TypeVar, get_args, get_origin
 
 from pydantic import BaseModel, SecretStr
 from pydantic_settings import BaseSettings, EnvSettingsSource, SettingsError
@@ -29,6 +29,10 @@ PREFIX = "GRIDBRUSH_"
 DELIMITER = "__"
 
 
+MODELS: KeyPath = ("models",)
+"""The table of which each entry is a section of its own."""
+
+
 def quoted(text: str) -> str:
     """Format ``text`` as a TOML basic string."""
     return json.dumps(text, ensure_ascii=False).replace("\x7f", "\\u007f")
@@ -36,7 +40,7 @@ def quoted(text: str) -> str:
 
 def key_name(trail: KeyPath) -> str:
     """Format a key as in the file: ``[backend.local] tasks``, ``[queue]``."""
-    if len(trail) < 2:
+    if len(trail) < 2 or trail[:-1] == MODELS:
         return f"[{'.'.join(trail)}]"
     return f"[{'.'.join(trail[:-1])}] {trail[-1]}"
 
@@ -221,11 +225,11 @@ def merge_sources(
 
 
 def keys(model: type[BaseModel], above: KeyPath = ()) -> Iterator[KeyPath]:
-    """Yield the path of every key of ``model`` and its sections, in order."""
+    """Yield the path of every key of ``model`` and its sections, in order; none of tables."""
     for name, info in model.model_fields.items():
         if is_section(info.annotation):
             yield from keys(info.annotation, (*above, name))
-        else:
+        elif section_table(info.annotation) is None:
             yield (*above, name)
 
 
@@ -234,14 +238,42 @@ def is_section(annotation: object) -> TypeGuard[type[BaseModel]]:
     return isinstance(annotation, type) and issubclass(annotation, BaseModel)
 
 
+def section_table(annotation: object) -> type[BaseModel] | None:
+    """Return the type of the sections in a table of sections, ``[models.<id>]``; else None."""
+    arguments = get_args(annotation)
+    if get_origin(annotation) is dict and is_section(arguments[-1]):
+        return arguments[-1]
+    return None
+
+
 def section_of(model: type[BaseModel], trail: KeyPath) -> type[BaseModel]:
     """Return the deepest section along ``trail``."""
-    for name in trail:
+    names = iter(trail)
+    for name in names:
         info = model.model_fields.get(name)
-        if info is None or not is_section(info.annotation):
+        annotation = None if info is None else info.annotation
+        section = section_table(annotation)
+        if section is not None:
+            next(names, None)  # the name of the section in the table
+        elif is_section(annotation):
+            section = annotation
+        else:
             break
-        model = info.annotation
+        model = section
     return model
+
+
+def set_keys(section: BaseModel, above: KeyPath = ()) -> Iterator[KeyPath]:
+    """Yield the path of every key of ``section``, with those of the tables that it holds."""
+    for name in type(section).model_fields:
+        value, trail = getattr(section, name), (*above, name)
+        if isinstance(value, BaseModel):
+            yield from set_keys(value, trail)
+        elif section_table(type(section).model_fields[name].annotation):
+            for id, entry in value.items():
+                yield from set_keys(entry, (*trail, id))
+        else:
+            yield trail
 
 
 def _nested(trail: KeyPath, value: object) -> dict[str, Any]:
@@ -278,8 +310,14 @@ def _unknown_keys(
         info = model.model_fields.get(name)
         if info is None:
             yield (*above, name)
-        elif is_section(info.annotation) and isinstance(value, Mapping):
+        elif not isinstance(value, Mapping):
+            continue  # pydantic says what it must be
+        elif is_section(info.annotation):
             yield from _unknown_keys(value, info.annotation, (*above, name))
+        elif (section := section_table(info.annotation)) is not None:
+            for id, entry in value.items():
+                if isinstance(entry, Mapping):
+                    yield from _unknown_keys(entry, section, (*above, name, id))
 
 
 def _remove(values: dict[str, Any], trail: KeyPath) -> None:
@@ -348,9 +386,21 @@ def resolve_paths(model: _Model, base: Path, home: str | None) -> _Model:
         if isinstance(value, BaseModel):
             updates[name] = resolve_paths(value, base, home)
         elif isinstance(value, Path):
-            at_home = value.parts[:1] == ("~",)
-            updates[name] = Path(home, *value.parts[1:]) if home and at_home else base / value
+            updates[name] = _resolve(value, base, home)
+        elif isinstance(value, dict):
+            updates[name] = {key: _resolve_entry(entry, base, home) for key, entry in value.items()}
     return model.model_copy(update=updates)
+
+
+def _resolve_entry(value: object, base: Path, home: str | None) -> object:
+    if isinstance(value, BaseModel):
+        return resolve_paths(value, base, home)
+    return _resolve(value, base, home) if isinstance(value, Path) else value
+
+
+def _resolve(path: Path, base: Path, home: str | None) -> Path:
+    at_home = path.parts[:1] == ("~",)
+    return Path(home, *path.parts[1:]) if home and at_home else base / path
 
 
 def template_file(name: str, base: Path, where: str) -> Path:

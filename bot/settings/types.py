@@ -24,6 +24,8 @@ REFUSAL = "refusal"
 """The type of the errors made by ``validation_error``."""
 
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
+# Names that only a private network resolves (RFC 6762, RFC 8375), or that routers give.
+_LOCAL_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa", ".home")
 _LABEL = re.compile(r"([a-z0-9._-]+)\s*=\s*([a-z0-9._-]+)")
 _AFFINITY = re.compile(r"([a-z0-9._-]+)(?:\s*(==|!=|<=|>=|=|<|>)\s*|\s+(in)\s+)([a-z0-9._-]+)")
 _PRIVATE_KEY = re.compile(r"(?:0x)?[0-9a-fA-F]{64}")
@@ -111,6 +113,30 @@ def _split_url(text: str, schemes: tuple[str, str]) -> SplitResult:
 def _check_web_url(text: str) -> str:
     _split_url(text, ("https", "http"))
     return text
+
+
+def _check_server_url(text: str) -> str:
+    hint = "Write it like http://127.0.0.1:8188."
+    try:
+        parts = urlsplit(text)
+        host, _ = parts.hostname or "", parts.port
+    except ValueError:
+        raise validation_error("is not a URL", hint) from None
+    if parts.scheme == "http" and _is_on_local_network(host):
+        _split_url(text.replace("http:", "https:", 1), ("https", "http"))
+        if parts.query or parts.fragment:
+            raise validation_error("is more than a server's address", hint)
+        return text
+    return _check_web_url(text)
+
+
+def _is_on_local_network(host: str) -> bool:
+    """Return whether ``host`` is an address or a name of a private network, such as at home."""
+    try:
+        return ipaddress.ip_address(host).is_private
+    except ValueError:
+        is_name = _HOST.fullmatch(host) is not None
+        return is_name and ("." not in host or host.endswith(_LOCAL_SUFFIXES))
 
 
 def _check_socket_url(text: str) -> str:
@@ -203,6 +229,8 @@ def _check_single_line(text: str) -> str:
 
 StrictInt = Annotated[int, BeforeValidator(_refuse_bool)]
 """A whole number; bounds are the field's."""
+EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
+"""An empty text means not given."""
 Seconds = Annotated[
     float, BeforeValidator(_refuse_bool), Field(ge=0, le=86400, allow_inf_nan=False)
 ]
@@ -218,6 +246,12 @@ SingleLine = Annotated[str, AfterValidator(_check_single_line)]
 """Text on one line."""
 WebUrl = Annotated[str, AfterValidator(_check_web_url)]
 """https, or http on loopback."""
+MaybeWebUrl = Annotated[str, AfterValidator(lambda text: text and _check_web_url(text))]
+"""https, or http on loopback; an empty text means none."""
+ServerUrl = Annotated[str, AfterValidator(_check_server_url)]
+"""https, or http on this machine or a private network."""
+MaybeServerUrl = Annotated[str, AfterValidator(lambda text: text and _check_server_url(text))]
+"""A server's URL; an empty text means none."""
 SocketUrl = Annotated[str, AfterValidator(_check_socket_url)]
 """wss, or ws on loopback."""
 Address = Annotated[str, AfterValidator(_check_address)]
@@ -241,5 +275,5 @@ Token = Annotated[SecretStr, AfterValidator(_check_token)]
 """A Discord bot token, or empty."""
 PrivateKey = Annotated[SecretStr, AfterValidator(_check_private_key)]
 """A wallet's private key in hex, or empty."""
-OptionalPath = Annotated[Path | None, BeforeValidator(lambda value: None if value == "" else value)]
+OptionalPath = Annotated[Path | None, EmptyIsNone]
 """A path; an empty text means none."""

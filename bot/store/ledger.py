@@ -184,7 +184,7 @@ def reserve(connection: sqlite3.Connection, job: Job) -> bool:
             request.place.guild_id,
             request.author.id,
             job.id,
-            request.images,
+            request.quota_images,
             request.author.id,
         ),
     )

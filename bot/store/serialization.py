@@ -134,14 +134,17 @@ def _load_row(
 
 
 def _dump_generation(generation: GenerationInfo) -> list[object]:
-    """Return the fields in order; rows stored by older versions end without them."""
-    return [
+    """Return the fields in order; rows stored by older versions end without the last ones."""
+    said: list[object] = [
         generation.engine,
         generation.model,
         generation.steps,
         generation.guidance,
         generation.negative,
     ]
+    if generation.sampler or generation.model_sha256:
+        said += [generation.sampler, generation.model_sha256]
+    return said
 
 
 def _dump_artifact(artifact: Artifact | None) -> list[str | int] | None:

@@ -12,6 +12,7 @@ import secrets
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from functools import partial
 
 from bot.txt2img.arguments import parse
 from bot.txt2img.engines import select_engine
@@ -30,7 +31,9 @@ def main(argv: Sequence[str], environment: Mapping[str, str], streams: Streams) 
         print(f"Global seed set to {run_plan.seed}", file=streams.err, flush=True)
         if options.from_file:
             print(f"reading prompts from {options.from_file}", file=streams.out)
-        engine = select_engine(environment, options.device)
+        engine = select_engine(
+            environment, options.device, partial(print, file=streams.out, flush=True)
+        )
         print(f"Loading model from {options.ckpt}", file=streams.out)
         if engine.notice:
             print(engine.notice, file=streams.out)

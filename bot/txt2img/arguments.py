@@ -3,7 +3,8 @@
 Option names, defaults, ``nargs`` and choices are those of Stability's Stable Diffusion repository
 (main branch of March 2023), so a command is accepted or rejected here exactly as there: argparse
 exits with status 2 and a usage line. Only ``--scale`` has no default, because it depends on the
-model. :mod:`bot.txt2img.plan` validates the values. No file is read.
+model. ``--init-img`` and ``--strength`` are those of its ``scripts/img2img.py``.
+:mod:`bot.txt2img.plan` validates the values. No file is read.
 """
 
 from __future__ import annotations
@@ -46,6 +47,8 @@ class Arguments:
     torchscript: bool
     ipex: bool
     bf16: bool
+    init_img: str | None
+    strength: float
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -88,6 +91,9 @@ def _parser() -> argparse.ArgumentParser:
     add("--torchscript", action="store_true", help="accepted and ignored")
     add("--ipex", action="store_true", help="accepted and ignored")
     add("--bf16", action="store_true", help="accepted and ignored")
+    # Of scripts/img2img.py, with its default; there the size is the picture's.
+    add("--init-img", metavar="FILE", help="start from this picture, cropped to --W and --H")
+    add("--strength", type=float, default=0.8, help="how far to depart from it: above 0, to 0.99")
     return parser
 
 

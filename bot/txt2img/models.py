@@ -1,7 +1,8 @@
-"""Inspect a diffusers model: its family, guidance scale, and whether it can be loaded.
+"""Inspect a model for diffusers: its family, guidance scale, and whether it can be loaded.
 
-Reads small JSON files and the headers of weight files and loads no library, so it is cheap enough
-for ``gridbrush check``. A model on the Hugging Face hub is read from the hub's cache; if it is not
+A model is a folder, a single file (:mod:`bot.txt2img.single_files`) or a name on the hub. Reads
+small JSON files and the headers of weight files and loads no library, so it is cheap enough for
+``gridbrush check``. A model on the Hugging Face hub is read from the hub's cache; if it is not
 downloaded, only its name is known.
 """
 
@@ -10,11 +11,13 @@ from __future__ import annotations
 import json
 import re
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from bot.txt2img.config import ModelConfig
 from bot.txt2img.plan import UsageError
+from bot.txt2img.single_files import SUFFIXES, UnreadableFile, is_lora, read_contents
 
 FAMILIES: Mapping[str, str] = {
     "StableDiffusionPipeline": "sd",
@@ -50,18 +53,18 @@ _FAMILY_PATTERNS = (
     ("sdxl", r"xl"),
     ("sd", r"stable-diffusion|sd-"),
 )
-_SINGLE_FILES = (".safetensors", ".ckpt", ".pt", ".pth", ".bin", ".gguf")
 _WEIGHTS = (".safetensors", ".bin")
 _WITHOUT_WEIGHTS = ("scheduler", "tokenizer", "feature_extractor")
 _OPTIONAL = ("text_encoder_3", "tokenizer_3")  # SD3's T5
-_MAX_HEADER_BYTES = 1 << 24
+_ALIASES = {"sd1": "sd", "sd1.5": "sd", "sd15": "sd", "sd2": "sd", "sd3.5": "sd3"}
 _USE_A_FOLDER = (
-    "Write the whole path of a folder with a model_index.json, or a model's name on the Hugging "
-    "Face hub."
+    "Write the whole path of a folder with a model_index.json or of a checkpoint file, or a "
+    "model's name on the Hugging Face hub."
 )
-_CONVERT = (
-    "Convert it to a folder (diffusers: StableDiffusionPipeline.from_single_file(FILE)"
-    ".save_pretrained(FOLDER), or the pipeline of its family) and name the folder."
+_AGAIN = "Download the file again, whole."
+_NEEDS_CONFIG = (
+    "Put a folder of the same name without the suffix beside it: a diffusers pipeline of the same "
+    "family, from which the text encoders and the VAE are taken."
 )
 
 
@@ -78,9 +81,14 @@ class UnusableModel(UsageError):
 class Model:
     """The facts about a model that loading and reporting need.
 
-    ``name`` is the folder's name, or the name on the hub. ``family`` is a key of GUIDANCE, or
-    empty. ``guidance`` is None for the pipeline's default. ``variant`` and ``absent`` (components
-    saved as null) are arguments for loading. ``note`` is text for the operator.
+    ``name`` is the folder's or file's name, or the name on the hub. ``family`` is a key of
+    GUIDANCE, or empty. ``guidance`` is None for the pipeline's default. ``variant`` and ``absent``
+    (components saved as null) are arguments for loading. ``note`` is text for the operator.
+
+    ``file`` is the single file, else None; then ``base`` is the family by its tensors (also where
+    it is distilled), ``config`` a folder with the other components or empty, and ``complete`` says
+    whether the text encoders are in the file. ``weight_bytes`` is the size of the weights on disk,
+    0 if unknown.
     """
 
     name: str
@@ -89,6 +97,11 @@ class Model:
     variant: str | None = None
     absent: tuple[str, ...] = ()
     note: str = ""
+    file: Path | None = None
+    base: str = ""
+    config: str = ""
+    complete: bool = True
+    weight_bytes: int = 0
 
     def negative_acts(self, scale: float | None) -> bool:
         """Return whether a negative prompt has an effect at ``scale``; None means the default."""
@@ -98,15 +111,63 @@ class Model:
         )
 
 
+def read_configured(model: ModelConfig, environment: Mapping[str, str]) -> Model:
+    """Return the facts about a model of the configuration, with what that says of it.
+
+    Raises UnusableModel, also for a LoRA that is missing or none.
+    """
+    facts = read_model(model.location, environment)
+    if family := configured_family(model):
+        facts = replace(facts, family=family, guidance=GUIDANCE[family])
+    if model.guidance is not None:
+        facts = replace(facts, guidance=model.guidance)
+    for lora in model.loras:
+        _check_lora(Path(lora.location))
+    return facts
+
+
+def files_version(location: str, facts: Model) -> str:
+    """Return a text that changes when the model's file, or its folder's index, is replaced."""
+    file = facts.file or Path(location) / "model_index.json"
+    try:
+        return f"{facts.weight_bytes}-{file.stat().st_mtime_ns}"
+    except OSError:
+        return ""  # a name on the hub
+
+
+def configured_family(model: ModelConfig) -> str:
+    """Return the family that the configuration names, or an empty text. Raises UnusableModel."""
+    family = model.family.lower()
+    family = _ALIASES.get(family, family)
+    if family and family not in GUIDANCE:
+        hint = f"Leave it out, or write one of: {', '.join(GUIDANCE)}."
+        raise UnusableModel(f"the family {model.family!r} is unknown", hint)
+    return family
+
+
+def _check_lora(path: Path) -> None:
+    hint = "Write the whole path of its .safetensors file."
+    if not path.is_file():
+        raise UnusableModel(f"there is no LoRA {path}", hint)
+    try:
+        if not is_lora(path):
+            raise UnusableModel(f"{path} is no LoRA", hint)
+    except OSError as error:
+        raise UnusableModel(f"the LoRA {path} cannot be read: {error.strerror}", hint) from error
+
+
 def read_model(model: str, environment: Mapping[str, str]) -> Model:
-    """Return the facts about ``model``, a folder or a name on the hub. Raises UnusableModel."""
+    """Return the facts about ``model``: a folder, a file or a name on the hub.
+
+    Raises UnusableModel.
+    """
     path = Path(model)
     is_hub_name = _HUB_NAME.fullmatch(model) is not None
     if not is_hub_name and not path.exists():
-        raise UnusableModel(f"there is no folder {model}", _USE_A_FOLDER)
+        raise UnusableModel(f"there is no folder or file {model}", _USE_A_FOLDER)
     if not is_hub_name or path.is_dir():
         try:
-            return _read_folder(path, path.resolve().name)
+            return _read_file(path) if path.is_file() else _read_folder(path, path.resolve().name)
         except OSError as error:
             raise UnusableModel(
                 f"{error.filename} cannot be read: {error.strerror}",
@@ -117,14 +178,17 @@ def read_model(model: str, environment: Mapping[str, str]) -> Model:
     if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         hint = "Download it first (hf download NAME), or unset HF_HUB_OFFLINE."
         raise UnusableModel(f"{model} is not downloaded, and HF_HUB_OFFLINE is set", hint)
-    family = next((key for key, words in _FAMILY_PATTERNS if re.search(words, model, re.I)), "")
+    family = family_of_name(model)
     note = "not downloaded yet: the first picture downloads it from the hub"
     return Model(model, family, GUIDANCE.get(family), note=f"{note}; a folder needs its whole path")
 
 
+def family_of_name(name: str) -> str:
+    """Return the family that a model's name suggests, or an empty text."""
+    return next((key for key, words in _FAMILY_PATTERNS if re.search(words, name, re.I)), "")
+
+
 def _read_folder(folder: Path, name: str) -> Model:
-    if folder.is_file():
-        raise _file_error(folder)
     if not (folder / "model_index.json").is_file():
         raise _folder_error(folder)
     index = _read_json(folder / "model_index.json")
@@ -137,7 +201,7 @@ def _read_folder(folder: Path, name: str) -> Model:
         )
     parts = {key: entry for key, entry in index.items() if isinstance(entry, list)}
     present = [key for key, entry in parts.items() if entry and all(entry)]
-    variant = None
+    variant, weight_bytes = None, 0
     for part in present:
         if not (folder / part).is_dir():
             raise UnusableModel(
@@ -145,9 +209,44 @@ def _read_folder(folder: Path, name: str) -> Model:
             )
         if not part.startswith(_WITHOUT_WEIGHTS):
             variant = _weights_variant(folder / part) or variant
+            weight_bytes += _weights_size(folder / part)
     absent = tuple(key for key in parts if key in _OPTIONAL and key not in present)
     family = _refine_family(folder, name, family)
-    return Model(name, family, GUIDANCE[family], variant, absent)
+    guidance = GUIDANCE[family]
+    return Model(name, family, guidance, variant, absent, weight_bytes=weight_bytes)
+
+
+def _read_file(path: Path) -> Model:
+    if path.suffix not in SUFFIXES:
+        raise UnusableModel(f"{path} is a file and not a model's folder", _USE_A_FOLDER)
+    try:
+        contents = read_contents(path)
+    except UnreadableFile as error:
+        raise UnusableModel(f"{path} cannot be used: {error}", _AGAIN) from error
+    if not contents.family:
+        hint = f"Name a text-to-image model of one of the families {', '.join(GUIDANCE)}."
+        raise UnusableModel(f"{path} is {contents.kind} and not a model", hint)
+    family = base = {"schnell": "flux", "lcm": "sd"}.get(contents.family, contents.family)
+    if base != contents.family:
+        family = contents.family
+    elif _DISTILLED.search(path.stem):
+        family = "turbo"
+    beside = path.with_suffix("")
+    config = str(beside) if (beside / "model_index.json").is_file() else ""
+    note = ""
+    if not config:
+        if path.suffix == ".gguf":
+            raise UnusableModel(f"{path} holds the network alone", _NEEDS_CONFIG)
+        note = "the first picture downloads what the file lacks; a folder beside it avoids that"
+    return Model(
+        *(path.stem, family, GUIDANCE[family]),
+        note=note,
+        file=path,
+        base=base,
+        config=config,
+        complete=contents.complete,
+        weight_bytes=path.stat().st_size,
+    )
 
 
 def _refine_family(folder: Path, name: str, family: str) -> str:
@@ -187,13 +286,12 @@ def _weights_variant(part: Path) -> str | None:
     return None
 
 
-def _file_error(path: Path) -> UnusableModel:
-    """Return the error for a file in place of a model folder."""
-    if is_lora(path):
-        return UnusableModel(f"{path} is a LoRA and not a model", _USE_A_FOLDER)
-    if path.suffix in _SINGLE_FILES:
-        return UnusableModel(f"{path} is a single file, and this engine loads folders", _CONVERT)
-    return UnusableModel(f"{path} is a file and not a model's folder", _USE_A_FOLDER)
+def _weights_size(part: Path) -> int:
+    """Return the bytes of the component's weights; of two formats, those of safetensors."""
+    for suffix in _WEIGHTS:
+        if sizes := [path.stat().st_size for path in part.iterdir() if path.suffix == suffix]:
+            return sum(sizes)
+    return 0
 
 
 def _folder_error(folder: Path) -> UnusableModel:
@@ -216,27 +314,12 @@ def _folder_error(folder: Path) -> UnusableModel:
             f"{folder} is a part of a model ({kind})", "Name the folder around it."
         )
     for path in entries:
-        if path.is_file() and path.suffix in _SINGLE_FILES:
-            return UnusableModel(f"{folder} holds single files such as {path.name}", _CONVERT)
+        if path.is_file() and path.suffix in SUFFIXES:
+            return UnusableModel(
+                f"{folder} has no model_index.json, but single files such as {path.name}",
+                f"Name the file: {path}.",
+            )
     return UnusableModel(f"{folder} has no model_index.json", _USE_A_FOLDER)
-
-
-def is_lora(path: Path) -> bool:
-    """Return whether a .safetensors file holds a LoRA, by the names of its tensors."""
-    if path.suffix != ".safetensors":
-        return False
-    with path.open("rb") as file:
-        length = int.from_bytes(file.read(8), "little")
-        if length > _MAX_HEADER_BYTES:
-            return False
-        try:
-            header = json.loads(file.read(length))
-        except (ValueError, RecursionError):
-            return False
-    names = set(header) - {"__metadata__"} if isinstance(header, dict) else set()
-    return bool(names) and all(
-        re.search(r"lora|\.alpha$|dora_scale|hada_|lokr_", name) for name in names
-    )
 
 
 def _cached_snapshot(name: str, environment: Mapping[str, str]) -> Path | None:

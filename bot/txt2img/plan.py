@@ -20,6 +20,7 @@ _PIXELS_PER_LATENT = 8
 """The decoder's factor; ``--f`` changes only the size of the latent, as in the original."""
 
 _MAX_TIMESTEPS = 1000
+_MAX_STRENGTH = 0.99
 _SEED_COUNT = 2**32
 
 
@@ -44,6 +45,7 @@ class Plan:
     """A valid run. ``width`` and ``height`` are the size of one picture in pixels.
 
     ``batches`` holds the prompts of each batch; all batches run ``iterations`` times.
+    With ``init_image`` pictures start from that file; ``strength`` says how far they depart.
     ``columns`` is the number of pictures per row of the grid. ``seed`` is in 0 .. 2**32-1.
     """
 
@@ -58,6 +60,8 @@ class Plan:
     seed: int
     fixed_code: bool
     outdir: Path
+    init_image: Path | None = None
+    strength: float = 0.0
 
 
 def plan(options: Arguments, draw_seed: Callable[[], int]) -> tuple[Plan, tuple[str, ...]]:
@@ -90,8 +94,22 @@ def plan(options: Arguments, draw_seed: Callable[[], int]) -> tuple[Plan, tuple[
         seed=seed,
         fixed_code=options.fixed_code,
         outdir=Path(options.outdir),
+        init_image=Path(options.init_img) if options.init_img else None,
+        strength=_check_strength(options) if options.init_img else 0.0,
     )
     return validated, warnings
+
+
+def _check_strength(options: Arguments) -> float:
+    """Return the strength. The original fails at 1 and generates nothing below one step."""
+    strength = options.strength
+    if not 0 < strength <= _MAX_STRENGTH:
+        raise UsageError(f"--strength must be above 0 and at most 0.99, not {strength:g}.")
+    if int(strength * options.steps) < 1:
+        raise UsageError(
+            f"--strength {strength:g} of {options.steps} steps is less than one step: raise either."
+        )
+    return strength
 
 
 def _parse_batches(options: Arguments) -> tuple[tuple[str, ...], ...]:

@@ -14,6 +14,7 @@ from typing import TextIO
 from PIL import Image
 
 from bot.txt2img.engines.base import Batch, ImageEngine
+from bot.txt2img.init_image import read_init_image
 from bot.txt2img.make_grid import make_grid
 from bot.txt2img.plan import Plan, Sampler
 from bot.txt2img.tqdm_bars import Bar, ProgressBars
@@ -37,6 +38,9 @@ def run(plan: Plan, negative: str, engine: ImageEngine, streams: Streams) -> Non
     File numbers continue from the entries in the folder: in an empty one the files are
     ``samples/00000.png`` and ``grid-0000.png``.
     """
+    init_image = None
+    if plan.init_image is not None:
+        init_image = read_init_image(plan.init_image, plan.width, plan.height)
     samples = plan.outdir / "samples"
     samples.mkdir(parents=True, exist_ok=True)
     number = len(list(samples.iterdir()))
@@ -49,7 +53,7 @@ def run(plan: Plan, negative: str, engine: ImageEngine, streams: Streams) -> Non
                 for prompts in plan.batches:
                     for line in plan.sampler.announcements:
                         print(line, file=streams.out)
-                    batch = _build_batch(plan, prompts, negative, first=len(pictures))
+                    batch = _build_batch(plan, prompts, negative, len(pictures), init_image)
                     with ExitStack() as stack:
                         sampler = _SamplerBars(bars, plan.sampler, stack)
                         generated = engine.generate(batch, sampler.step)
@@ -66,7 +70,13 @@ def run(plan: Plan, negative: str, engine: ImageEngine, streams: Streams) -> Non
     )
 
 
-def _build_batch(plan: Plan, prompts: tuple[str, ...], negative: str, first: int) -> Batch:
+def _build_batch(
+    plan: Plan,
+    prompts: tuple[str, ...],
+    negative: str,
+    first: int,
+    init_image: Image.Image | None,
+) -> Batch:
     return Batch(
         prompts=prompts,
         negative=negative,
@@ -76,6 +86,8 @@ def _build_batch(plan: Plan, prompts: tuple[str, ...], negative: str, first: int
         height=plan.height,
         steps=plan.steps,
         scale=plan.scale,
+        init_image=init_image,
+        strength=plan.strength,
     )
 
 

@@ -100,6 +100,31 @@ def test_a_model_that_cannot_be_painted_with_is_found(
     assert any(str(model) in line and said in line for line in found), result.stdout
 
 
+def test_a_model_that_the_backend_cannot_use_is_named_and_the_others_work(tmp_path: Path) -> None:
+    table = '[models.quick]\nengine = "sketch"\n[models.far]\nhosted = "sd-2-1"\n'
+    result = CommandLine.lay(tmp_path, rest=table).type("check", env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    (bad,) = [line for line in result.stdout.splitlines() if line.startswith("bad")]
+    assert bad == (
+        "bad model far: [models.far] hosted is for Stability's script, which local does not run"
+    )
+    assert "the bot starts without this model" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("table", "said"),
+    [
+        ("[models.a]\ntitle = 'x'", "[models.a]: does not say where it lies"),
+        ("[models.a]\npath = 'x'\nsteps = 500", "max_steps is 150"),
+        ("[models.a]\nengine = 'a1111'\ncheckpoint = 'x'", "[backend.local] url: it is required"),
+    ],
+)
+def test_a_wrong_table_of_models_is_told(tmp_path: Path, table: str, said: str) -> None:
+    result = CommandLine.lay(tmp_path, rest=table).type("check", env={"COLUMNS": "400"})
+    assert result.exit_code == 2
+    assert said in result.stdout
+
+
 def test_what_paints_is_said(command_line: CommandLine) -> None:
     assert "ok  image engine: sketch, no model" in command_line.type("check").stdout
 

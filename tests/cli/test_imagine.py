@@ -69,6 +69,28 @@ def test_metadata_says_what_it_takes_to_make_it_again(
         assert hashlib.sha256((folder / name).read_bytes()).hexdigest() == digest
 
 
+def test_a_model_of_the_table_brings_its_defaults_and_bounds(tmp_path: Path) -> None:
+    table = (
+        '[models.big]\ntitle = "Big one"\nengine = "sketch"\nwidth = 128\nheight = 64\n'
+        '[models.quick]\nengine = "sketch"\nsteps = 1\nmax_steps = 3\n'
+    )
+    command_line = CommandLine.lay(tmp_path, rest=table)
+    refused = command_line.type("imagine", "a cat", "--model", "quick", "--steps", "4")
+    assert refused.exit_code == 2
+    assert "from 1 to 3 with quick, not 4" in refused.output
+    result = command_line.type("imagine", "a cat", "--rows", "1", "--json")
+    assert result.exit_code == 0, result.output
+    found = told(result)
+    known = json.loads(Path(str(found["metadata"])).read_text(encoding="utf-8"))
+    assert [known[name] for name in ("width", "height", "steps", "requested_model", "model")] == [
+        *(128, 64, 2, "big", None)
+    ]
+    # The program that made the row was told which model, and where the table is.
+    script = (command_line.data / "local/jobs" / command_line.only_job() / "script.sh").read_text()
+    assert "export MODEL=big\n" in script
+    assert f"TXT2IMG_CONFIG={command_line.data.resolve()}/local/txt2img.json" in script
+
+
 def test_rows_are_painted_side_by_side(
     made: tuple[CommandLine, subprocess.CompletedProcess[str]],
 ) -> None:

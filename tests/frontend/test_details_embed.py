@@ -68,3 +68,32 @@ def test_details_tell_what_a_job_cost_where_computing_is_paid_for(
         new_job("abcdefghijklmnop", REQUEST, datetime(2026, 11, 23, tzinfo=UTC)), credits
     )
     assert next((field.value for field in status.fields if field.name == "Compute"), None) == said
+
+
+@pytest.mark.parametrize(
+    ("generations", "said"),
+    [
+        ((GenerationInfo("sketch"),), None),
+        ((GenerationInfo("own", "m", 7, "9"),) * 2, "guidance 9"),
+        (
+            (GenerationInfo("own", "m", 7, "5", sampler="Euler_a", model_sha256="ab" * 32),),
+            f"guidance 5 · sampler Euler\\_a · file sha256 `{'ab' * 32}`",
+        ),
+        (
+            (GenerationInfo("own", sampler="a"), GenerationInfo("own", sampler="b")),
+            "sampler a\nsampler b",
+        ),
+    ],
+)
+def test_details_name_guidance_sampler_and_file(
+    generations: tuple[GenerationInfo, ...], said: str | None
+) -> None:
+    job = new_job("abcdefghijklmnop", REQUEST, NOW)
+    file = Artifact("file:///a.png", 1, "0" * 64)
+    rows = tuple(
+        replace(row, artifact=file, generation=generation)
+        for row, generation in zip(job.rows, generations, strict=False)
+    )
+    details = details_message(replace(job, rows=(*rows, *job.rows[len(rows) :])))
+    fields = {field.name: field.value for field in details.fields}
+    assert fields.get("Generated with") == said

@@ -5,15 +5,14 @@ Opt-in: needs the extra ``gridbrush[diffusers]``; skipped without it.
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
 
 import pytest
 from PIL import Image
 
 from bot.txt2img.engines.diffusers_engine import image_seed
+from tests.txt2img.tiny_models import save_lcm, save_sd
 from tests.unit.txt2img.conftest import Paint
 
 Painted = Callable[..., tuple[list[bytes], str]]
@@ -34,88 +33,7 @@ def test_pictures_of_neighbouring_rows_never_start_alike() -> None:
 @pytest.fixture(scope="module")
 def model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a folder with a Stable Diffusion pipeline of less than two million random weights."""
-    return _save(tmp_path_factory.mktemp("model"), "tiny")
-
-
-def _save(folder: Path, name: str, *, distilled: bool = False) -> Path:
-    """Save a tiny pipeline; ``distilled``: a latent consistency model, guided by an embedding."""
-    torch = pytest.importorskip("torch", reason="needs the extra gridbrush[diffusers]")
-    diffusers = pytest.importorskip("diffusers", reason="needs the extra gridbrush[diffusers]")
-    transformers = pytest.importorskip("transformers")
-    torch.manual_seed(0)
-    unet = diffusers.UNet2DConditionModel(
-        sample_size=32,
-        in_channels=4,
-        out_channels=4,
-        layers_per_block=1,
-        block_out_channels=(32, 64),
-        down_block_types=("DownBlock2D", "CrossAttnDownBlock2D"),
-        up_block_types=("CrossAttnUpBlock2D", "UpBlock2D"),
-        cross_attention_dim=32,
-        attention_head_dim=8,
-        norm_num_groups=8,
-        time_cond_proj_dim=32 if distilled else None,
-    )
-    autoencoder = diffusers.AutoencoderKL(
-        in_channels=3,
-        out_channels=3,
-        latent_channels=4,
-        block_out_channels=[32, 64],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        norm_num_groups=8,
-    )
-    tokenizer = _tokenizer(folder, transformers.CLIPTokenizer)
-    text_encoder = transformers.CLIPTextModel(
-        transformers.CLIPTextConfig(
-            vocab_size=len(tokenizer),
-            hidden_size=32,
-            intermediate_size=37,
-            num_attention_heads=4,
-            num_hidden_layers=2,
-            max_position_embeddings=77,
-            projection_dim=32,
-            bos_token_id=tokenizer.bos_token_id,
-            eos_token_id=tokenizer.eos_token_id,
-            pad_token_id=tokenizer.eos_token_id,
-        )
-    )
-    kind = diffusers.StableDiffusionPipeline
-    scheduler = diffusers.DDIMScheduler
-    if distilled:
-        kind, scheduler = diffusers.LatentConsistencyModelPipeline, diffusers.LCMScheduler
-    kind(
-        unet=unet,
-        vae=autoencoder,
-        text_encoder=text_encoder,
-        tokenizer=tokenizer,
-        scheduler=scheduler(
-            beta_start=0.00085,
-            beta_end=0.012,
-            beta_schedule="scaled_linear",
-            clip_sample=False,
-            set_alpha_to_one=False,
-            steps_offset=1,
-        ),
-        safety_checker=None,
-        feature_extractor=None,
-        image_encoder=None,
-        requires_safety_checker=False,
-    ).save_pretrained(folder / name, safe_serialization=True)
-    return folder / name
-
-
-def _tokenizer(folder: Path, kind: type) -> Any:
-    """Return CLIP's tokenizer with an alphabet of single bytes and no merges."""
-    printable = [*range(33, 127), *range(161, 173), *range(174, 256)]
-    hidden = (byte for byte in range(256) if byte not in printable)
-    letters = [*map(chr, printable), *(chr(256 + number) for number, _ in enumerate(hidden))]
-    tokens = [*letters, *(f"{letter}</w>" for letter in letters)]
-    tokens += ["<|startoftext|>", "<|endoftext|>"]
-    vocabulary = {token: number for number, token in enumerate(tokens)}
-    (folder / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
-    (folder / "merges.txt").write_text("#version: 0.2\n", encoding="utf-8")
-    return kind(str(folder / "vocab.json"), str(folder / "merges.txt"), model_max_length=77)
+    return save_sd(tmp_path_factory.mktemp("model") / "tiny")
 
 
 @pytest.fixture
@@ -165,7 +83,7 @@ def test_a_run_reports_the_model_its_guidance_and_its_steps(
 ) -> None:
     report = tmp_path / "report"
     painted("one", PAINTER_REPORT=str(report))
-    said = "engine=diffusers\nmodel=tiny\nsteps=4\nguidance={}\nnegative=1\n"
+    said = "engine=diffusers\nmodel=tiny\nsteps=4\nguidance={}\nsampler=DDIM\nnegative=1\n"
     assert report.read_text() == said.format(9)
     painted("two", "--scale=2.5", PAINTER_REPORT=str(report))
     assert report.read_text() == said.format(2.5)
@@ -174,7 +92,7 @@ def test_a_run_reports_the_model_its_guidance_and_its_steps(
 def test_a_negative_prompt_has_no_effect_where_it_is_said_to_have_none(
     paint: Paint, tmp_path: Path
 ) -> None:
-    model = _save(tmp_path, "tiny-lcm", distilled=True)
+    model = save_lcm(tmp_path / "tiny-lcm")
     pictures = []
     for name, negative in (("plain", ""), ("other", "trees")):
         done = paint(
@@ -187,7 +105,7 @@ def test_a_negative_prompt_has_no_effect_where_it_is_said_to_have_none(
         pictures.append((tmp_path / name / "samples" / "00000.png").read_bytes())
     assert pictures[0] == pictures[1]
     assert (tmp_path / "report").read_text() == (
-        "engine=diffusers\nmodel=tiny-lcm\nsteps=4\nguidance=1\nnegative=0\n"
+        "engine=diffusers\nmodel=tiny-lcm\nsteps=4\nguidance=1\nsampler=LCM\nnegative=0\n"
     )
 
 
@@ -213,7 +131,7 @@ def test_a_folder_without_a_model_is_refused(paint: Paint, tmp_path: Path) -> No
         PAINTER_MODEL=str(tmp_path / "nothing"),
     )
     assert done.status == 1
-    assert "there is no folder" in done.err
+    assert "there is no folder or file" in done.err
 
 
 def test_a_gpu_that_is_not_there_is_said(paint: Paint, tmp_path: Path) -> None:

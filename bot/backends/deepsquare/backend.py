@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from decimal import Decimal
 from pathlib import Path
 
@@ -279,6 +279,10 @@ class DeepSquareBackend:
         Raises InsufficientFunds (gas), Unavailable.
         """
         await self._settlement.approve(to_wei(amount))
+
+    async def model_engines(self) -> Mapping[str, EngineInfo]:
+        """Return none: one script makes the images of all models."""
+        return {}
 
     async def engine_info(self) -> EngineInfo:
         """Return the image's own script: it runs the model that each request names."""

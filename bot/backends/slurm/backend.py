@@ -10,7 +10,7 @@ import itertools
 import math
 import os
 import time
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -22,7 +22,7 @@ from bot.backends.container_stubs import (
     container_stubs,
     write_container_stubs,
 )
-from bot.backends.engine_info import HOSTED, describe
+from bot.backends.engine_info import HOSTED, Description, describe
 from bot.backends.job_folders import (
     PASS_BYTES,
     copy_published,
@@ -44,6 +44,7 @@ from bot.backends.slurm.job_tracker import STOPPED_SECONDS, JobTracker, SqueueOb
 from bot.backends.slurm.options import SlurmOptions, cluster_args
 from bot.backends.slurm.poller import QueuePoller, Snapshot
 from bot.backends.slurm.srun import SrunLauncher
+from bot.backends.txt2img_config import CONFIG_FILE, write_txt2img_config
 from bot.concurrency import cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import (
@@ -60,6 +61,9 @@ from bot.domain.workflow.document import Workflow
 
 NAME = "slurm"
 CANCEL_SECONDS = 10.0
+# As the worker's socket: for each job, in a folder of its node (worker/place.py of bot.txt2img).
+# Sockets do not work across nodes, and the shared folder is on all of them.
+_WORKER_PER_JOB = "job"
 _MAX_SHARED_DIR_CHARACTERS = 500
 
 
@@ -86,6 +90,14 @@ class SlurmBackend:
             for folder in (self._jobs, self._root / "caches"):
                 folder.mkdir(mode=0o700, exist_ok=True)
             write_container_stubs(self._root / "bin", self._options.interpreter)
+            if self._options.uses_config:
+                write_txt2img_config(
+                    self._root / CONFIG_FILE,
+                    self._options.tables,
+                    engine=self._options.engine,
+                    device=self._options.txt2img_device,
+                    socket=_WORKER_PER_JOB if self._options.uses_worker else "",
+                )
         except OSError as error:
             raise ConfigError(
                 where, f"cannot write to {self._root}: {error.strerror}", "Make it writable."
@@ -254,14 +266,11 @@ class SlurmBackend:
 
     async def engine_info(self) -> EngineInfo:
         """Return the image engine on the nodes, as far as this machine can tell."""
-        options = self._options
-        if options.container != "none":
-            return HOSTED.engine
-        config = self._txt2img_config()
-        if config.engine == "auto" and config.model:
-            # The library must be on the nodes; this machine need not have it.
-            config = replace(config, engine="diffusers")
-        return (await describe(config, options.environment)).engine
+        return (await self._describe_engine()).engine
+
+    async def model_engines(self) -> Mapping[str, EngineInfo]:
+        """Return the image engines of the table's models, as far as this machine can tell."""
+        return (await self._describe_engine()).model_engines
 
     async def run_checks(self, workflow: Workflow) -> tuple[CheckResult, ...]:
         """Run all checks, with a test job of a second on a node; never raises."""
@@ -279,6 +288,19 @@ class SlurmBackend:
         for poller in self._pollers.values():
             await poller.aclose()
         self._commands.close()
+
+    async def _describe_engine(self) -> Description:
+        options = self._options
+        if options.container != "none":
+            return HOSTED
+        config = self._txt2img_config()
+        if config.engine == "auto" and config.model:
+            # The library must be on the nodes; this machine need not have it.
+            config = replace(config, engine="diffusers")
+        table = bool(options.tables.models)
+        if not table:
+            config = replace(config, config_file="")  # the table is all that it would add
+        return await describe(config, options.environment, table=table)
 
     def _poller(self, cluster: str) -> QueuePoller:
         """Return the poller of a cluster, shared by all followers of jobs there."""
@@ -321,7 +343,11 @@ class SlurmBackend:
     def _txt2img_config(self) -> Txt2ImgConfig:
         options = self._options
         return Txt2ImgConfig(
-            options.engine, options.model, options.txt2img_device, options.step_seconds
+            options.engine,
+            options.model,
+            options.txt2img_device,
+            options.step_seconds,
+            str(self._root / CONFIG_FILE) if options.uses_config else "",
         )
 
     async def _is_submitted(self, folder: JobFolder) -> bool:

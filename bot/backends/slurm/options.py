@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bot.backends.environment import child_environment, needs_hub
+from bot.backends.txt2img_config import EngineTables
 from bot.domain.errors import ConfigError
 from bot.domain.workflow.document import Resources
 
@@ -51,6 +52,7 @@ class SlurmOptions:
     settle_seconds: float = 15.0
     inspect_seconds: float = 30.0
     environ: Mapping[str, str] = field(default_factory=lambda: os.environ)
+    tables: EngineTables = field(default_factory=EngineTables)
 
     @classmethod
     def from_mapping(cls, options: Mapping[str, object]) -> SlurmOptions:
@@ -59,6 +61,7 @@ class SlurmOptions:
         if not known.get("shared_dir"):
             hint = "Set a folder that this machine and every node have under the same path."
             raise ConfigError("[backend.slurm] shared_dir", "is not set", hint)
+        known["tables"] = EngineTables.from_options(options)
         known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
         chosen = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
         if not _GPUS.fullmatch(chosen.gpus):
@@ -67,9 +70,26 @@ class SlurmOptions:
         return chosen
 
     @property
+    def uses_worker(self) -> bool:
+        """Return whether a job's rows share models that a worker on their node holds."""
+        engines = {self.engine, *(model.get("engine") for model in self.tables.models.values())}
+        may_load = "diffusers" in engines or (self.engine == "auto" and self._has_model)
+        enabled = bool(self.tables.worker.get("enabled", True))
+        return enabled and may_load and self.container == "none"
+
+    @property
+    def _has_model(self) -> bool:
+        return bool(self.model or self.tables.models)
+
+    @property
+    def uses_config(self) -> bool:
+        """Return whether ``bot.txt2img`` gets a configuration file."""
+        return bool(self.tables) or self.uses_worker
+
+    @property
     def environment(self) -> dict[str, str]:
         """Return the environment of Slurm's client programs, which the jobs inherit."""
-        hub = needs_hub(self.engine, self.model)
+        hub = self.tables.uses_hub or needs_hub(self.engine, self.model)
         return child_environment(self.environ, _INHERITED, hub=hub)
 
     @property

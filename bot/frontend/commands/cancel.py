@@ -113,7 +113,7 @@ def _format_job(job: Job) -> str:
 def describe_outcome(job: Job) -> str:
     """Return what happened to a job that was to be cancelled."""
     if job.state is JobState.CANCELLED:
-        returned = job.request.images - charged_images(job)
+        returned = job.request.quota_images - charged_images(job)
         return f"cancelled, {pluralize(returned, 'image')} refunded."
     if job.state.terminal:
         return f"ended before it could be cancelled ({job.state})."

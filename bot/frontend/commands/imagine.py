@@ -8,12 +8,14 @@ from typing import Any, Final, Optional
 import discord
 from discord import app_commands
 
+from bot.domain.models import ModelSpec
 from bot.domain.request import MAX_SEED, RequestOptions
 from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
 from bot.frontend.edit_modal import build_prompt_modal
 from bot.frontend.first_response import answer_accepted
 from bot.frontend.message_content import MAX_OPTION_TEXT, MAX_OPTIONS
+from bot.frontend.permissions import actor_of, model_roles
 from bot.frontend.refused_prompt import EDIT_ID, extract_prompt
 from bot.frontend.responses import PersistentComponent, open_modal, safe_autocomplete
 from bot.frontend.submission import submit_request
@@ -26,7 +28,7 @@ _DESCRIPTIONS = {
     "samples": "Images in each row",
     "steps": "Sampling steps; more steps take longer",
     "seed": "The same seed and settings give the same images again",
-    "model": "The model that generates the images",
+    "model": "The model that generates the images; /models says what each is for",
     "style": "A style to add to the prompt; /styles lists them",
 }
 
@@ -66,7 +68,7 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     for name, low, high in (
         ("rows", 1, limits.max_rows),
         ("samples", 1, limits.max_samples),
-        ("steps", 1, limits.max_steps),
+        ("steps", 1, limits.highest_max_steps),
         ("seed", 0, MAX_SEED),
     ):
         imagine.__annotations__[name] = Optional[app_commands.Range[int, low, high]]  # noqa: UP045
@@ -82,11 +84,13 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     async def suggest_model(
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
-        names = dict.fromkeys((limits.model, *limits.models) if limits.engine.selects_model else ())
+        roles = model_roles(actor_of(interaction, context.moderator_role))
+        specs = [limits.table.get(name, ModelSpec(name)) for name in limits.names_for(roles)]
         return [
-            app_commands.Choice(name=truncate_utf16(name, MAX_OPTION_TEXT), value=name)
-            for name in names
-            if typed.casefold() in name.casefold() and len(name) <= MAX_OPTION_TEXT
+            app_commands.Choice(name=spec.format_choice(MAX_OPTION_TEXT), value=spec.id)
+            for spec in specs
+            if typed.casefold() in f"{spec.id} {spec.title} {spec.about}".casefold()
+            and len(spec.id) <= MAX_OPTION_TEXT
         ][:MAX_OPTIONS]
 
     @command.autocomplete("style")

@@ -104,6 +104,8 @@ def format_channel_requests(
         position = positions.get(job.id)
         how_far = position.reason.partition(":")[0] if position else _format_progress(job)
         size = pluralize(job.request.images, "image")
+        if job.request.cost > 1:
+            size += f" (counted as {job.request.quota_images})"
         lines.append(f"<@{job.request.author.id}>: {size}, {how_far}")
     return lines
 

@@ -8,6 +8,12 @@ from typing import Protocol
 
 from PIL import Image
 
+from bot.txt2img.plan import UsageError
+
+
+class OutOfMemory(UsageError):
+    """The batch does not fit into memory; half of it may."""
+
 
 @dataclass(frozen=True, slots=True)
 class Batch:

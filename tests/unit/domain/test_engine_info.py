@@ -16,7 +16,7 @@ from bot.domain.events import (
     RowStarted,
     Scheduled,
 )
-from bot.domain.grid import caption, format_steps
+from bot.domain.grid import caption, format_generation, format_steps
 from bot.domain.image_engine import (
     SCRIPT,
     SKETCH,
@@ -178,8 +178,8 @@ def test_a_model_that_would_not_be_used_is_refused(
 
 def test_an_older_request_is_repeated_without_the_model_that_made_no_difference() -> None:
     asked = parse("a cat --model wd-1-4", HOSTED)
-    assert asked.for_engine(HOSTED) == asked
-    assert parse(asked.for_engine(SKETCHED).to_prompt(), SKETCHED).model == ""
+    assert asked.within(RequestLimits(engine=HOSTED)) == asked
+    assert parse(asked.within(RequestLimits(engine=SKETCHED)).to_prompt(), SKETCHED).model == ""
 
 
 @pytest.mark.parametrize("text", ["a cat --no trees", "a cat --rows 1 --no trees"])
@@ -202,6 +202,7 @@ def run(*generation: GenerationInfo | None) -> Job:
 
 
 MODEL = GenerationInfo("diffusers", "sd-1-5", 51, "9")
+WHOLE = GenerationInfo("comfyui", "sdxl", 20, "5", sampler="Euler a", model_sha256="ab" * 32)
 
 
 @pytest.mark.parametrize(
@@ -212,6 +213,8 @@ MODEL = GenerationInfo("diffusers", "sd-1-5", 51, "9")
         ((GenerationInfo("sketch", steps=50),) * 2, "sketch, no model", "50 steps"),
         ((MODEL, MODEL), "diffusers, sd-1-5", "50 steps (51 run)"),
         ((MODEL, None), "diffusers, sd-1-5", "50 steps (51 run)"),
+        ((WHOLE,), "comfyui, sdxl", "50 steps (20 run)"),
+        ((WHOLE, replace(WHOLE, sampler="ddim")), "comfyui, sdxl", "50 steps (20 run)"),
         (
             (GenerationInfo("sketch", steps=50), MODEL),
             "sketch, no model and diffusers, sd-1-5",
@@ -224,7 +227,25 @@ def test_a_caption_names_what_really_painted(
 ) -> None:
     job = run(*generation)
     assert (job.made_with, format_steps(job)) == (said, steps)
-    assert caption(job).endswith(f" · {steps} · {said}")
+    assert " · ".join(("", steps, said, *format_generation(job))) in caption(job)
+
+
+@pytest.mark.parametrize(
+    ("generation", "details"),
+    [
+        ((), ()),
+        ((GenerationInfo("sketch", steps=50),), ()),
+        ((MODEL, MODEL), ("guidance 9",)),
+        ((WHOLE, WHOLE), ("Euler a", "guidance 5", "file ababababab")),
+        # What the rows do not agree on is left out.
+        ((WHOLE, replace(WHOLE, sampler="ddim")), ("guidance 5", "file ababababab")),
+        ((WHOLE, MODEL), ()),
+    ],
+)
+def test_a_caption_names_sampler_guidance_and_file(
+    generation: tuple[GenerationInfo, ...], details: tuple[str, ...]
+) -> None:
+    assert format_generation(run(*generation)) == details
 
 
 def test_of_many_engines_two_are_named() -> None:

@@ -57,6 +57,11 @@ def test_the_published_vector_gives_its_mac_and_its_row() -> None:
             "negative=0",
             RowPainted(2, GenerationInfo("own", "a/b c", 0, "7.5", negative=False)),
         ),
+        (
+            f"@@sd1 4 painted row=2 engine=own steps=7 negative=1 sampler={b64('Euler a')} "
+            f"sha256={SHA}",
+            RowPainted(2, GenerationInfo("own", "", 7, sampler="Euler a", model_sha256=SHA)),
+        ),
         ("@@sd1 5 done ok=3 failed=1", Finished(3, 1)),
     ],
 )
@@ -80,7 +85,11 @@ def test_every_kind_of_marker_makes_its_event(text: str, event: JobEvent) -> Non
         "row=2 engine=sketch steps=50 negative=1 guidance=1e5",
         "row=2 engine=sketch steps=50 negative=1 model=%%%",
         f"row=2 engine=sketch steps=50 negative=1 model={b64('x' * 101)}",
-        "row=2 engine=sketch steps=50 negative=1 sampler=ddim",
+        "row=2 engine=sketch steps=50 negative=1 sampler=ddim!",
+        f"row=2 engine=sketch steps=50 negative=1 sampler={b64('x' * 101)}",
+        f"row=2 engine=sketch steps=50 negative=1 sha256={SHA[:-1]}",
+        f"row=2 engine=sketch steps=50 negative=1 sha256={SHA.upper()}",
+        "row=2 engine=sketch steps=50 negative=1 mood=blue",
     ],
 )
 def test_an_engine_word_counts_only_if_it_is_whole(pairs: str) -> None:

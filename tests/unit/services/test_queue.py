@@ -12,6 +12,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from bot.backends.scripted import ScriptedBackend
 from bot.domain.errors import (
     ConfigError,
     NotAllowed,
@@ -20,7 +21,7 @@ from bot.domain.errors import (
     RequestError,
     StoreUnavailable,
 )
-from bot.domain.job import JobState
+from bot.domain.job import JobState, charged_images, made_images
 from bot.domain.quota import QuotaRule
 from bot.store import guilds, moderation
 from bot.store.audit import AuditRepository
@@ -42,6 +43,35 @@ async def test_an_accepted_request_is_in_the_database_with_its_reservation(tmp_p
         assert (allowance.used, allowance.left, allowance.waiting) == (4, 6, 1)
         assert allowance.running == 0
         assert allowance.resets_at is not None
+        assert await harness.faults() == ()
+
+
+async def test_a_picture_of_a_dear_model_counts_as_many(tmp_path: Path) -> None:
+    async with open_harness(tmp_path, images=30) as harness:
+        receipt = await harness.queue.submit(a_request(cost=5), a_member(), an_interaction(1))
+        assert receipt.images_left == 10
+        with pytest.raises(QuotaExceeded) as caught:
+            await harness.queue.submit(a_request(cost=5), a_member(), an_interaction(2))
+        assert str(caught.value).startswith(
+            "You have 10 of 30 images left per 24h, and this needs 20 "
+            "(each picture of this model counts as 5). That much is free again"
+        )
+        (job,) = await harness.ended(receipt.job.id)
+        assert (made_images(job), charged_images(job)) == (4, 20)
+        assert (await harness.queue.allowance(GUILD, a_member())).used == 20
+        assert await harness.faults() == ()
+
+
+@pytest.mark.parametrize(("missing", "charged"), [(frozenset[str](), 20), ({"row-02.png"}, 10)])
+async def test_only_what_was_made_is_charged_at_the_model_s_cost(
+    tmp_path: Path, missing: frozenset[str], charged: int
+) -> None:
+    backend = ScriptedBackend(tmp_path / "scripted", speed=0)
+    backend.faults.missing = frozenset(missing)
+    async with open_harness(tmp_path, images=30, backend=backend) as harness:
+        job = await harness.submit(cost=5)
+        await harness.ended(job.id)
+        assert (await harness.queue.allowance(GUILD, a_member())).used == charged
         assert await harness.faults() == ()
 
 

@@ -102,3 +102,23 @@ def test_the_nodes_run_the_bot_s_python_unless_told_otherwise() -> None:
     assert options().interpreter == sys.executable
     assert options(python="/opt/python").interpreter == "/opt/python"
     assert options().shared_dir == Path("/shared")
+
+
+@pytest.mark.parametrize(
+    ("values", "worker", "config"),
+    [
+        ({"engine": "sketch"}, False, False),
+        ({"engine": "auto"}, False, False),
+        ({"engine": "auto", "model": "/models/sd"}, True, True),
+        ({"engine": "diffusers", "model": "/models/sd"}, True, True),
+        ({"engine": "diffusers", "model": "/m", "container": "apptainer"}, False, False),
+        ({"engine": "diffusers", "worker": {"enabled": False}}, False, True),
+        ({"engine": "comfyui", "comfyui": {"urls": ["http://a"]}}, False, True),
+        ({"engine": "comfyui", "models": {"m": {"engine": "diffusers"}}}, True, True),
+    ],
+)
+def test_rows_share_a_worker_where_they_load_models(
+    values: dict[str, object], worker: bool, config: bool
+) -> None:
+    found = options(**values)
+    assert (found.uses_worker, found.uses_config) == (worker, config)

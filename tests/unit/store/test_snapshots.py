@@ -45,6 +45,11 @@ def test_a_row_of_before_there_were_engines_is_read_and_written_as_it_was() -> N
     )
     told = replace(job, rows=(generation, *job.rows[1:]))
     assert load_job(stored(told)).rows == told.rows
+    # Without a sampler and a digest it is what an older version reads.
+    assert json.loads(dump_job(told))["rows"][0][6] == ["own", "m", 7, "7.5", False]
+    whole = GenerationInfo("own", "m", 7, "7.5", sampler="Euler a", model_sha256="ab" * 32)
+    told = replace(job, rows=(replace(job.rows[0], generation=whole), *job.rows[1:]))
+    assert load_job(stored(told)).rows == told.rows
 
 
 def test_lone_surrogates_and_nul_do_not_hurt_the_json() -> None:

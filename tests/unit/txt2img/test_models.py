@@ -98,17 +98,20 @@ Lay = Callable[[Path], object]
 
 MISTAKES: dict[str, tuple[Lay, str, str]] = {
     "nothing": (lambda at: None, "there is no folder", "whole path"),
-    "a single checkpoint.safetensors": (
+    "a checkpoint.safetensors": (
         lambda at: put(at, tensors("model.diffusion_model.input")),
-        "is a single file",
-        "from_single_file",
+        "is none of the known models",
+        "sdxl",
     ),
-    "a checkpoint.ckpt": (lambda at: put(at, WEIGHTS), "is a single file", "name the folder"),
-    "a model.gguf": (lambda at: put(at, b"GGUF"), "is a single file", "from_single_file"),
-    "a lora.safetensors": (lambda at: put(at, LORA), "is a LoRA", "whole path"),
+    "a checkpoint.ckpt": (lambda at: put(at, WEIGHTS), "of another format", "again"),
+    "a model.gguf": (lambda at: put(at, b"GGUF"), "it is damaged", "again"),
+    "a pointer.safetensors": (lambda at: put(at, POINTER), "a pointer of Git LFS", "again"),
+    "a pointer.ckpt": (lambda at: put(at, POINTER), "a pointer of Git LFS", "again"),
+    "nothing.ckpt": (lambda at: put(at, b""), "it is empty", "again"),
+    "a lora.safetensors": (lambda at: put(at, LORA), "is a LoRA and not a model", "sdxl"),
     "a text.txt": (lambda at: put(at, b"hi"), "is a file and not a model's folder", "whole path"),
-    "damaged.safetensors": (lambda at: put(at, b"\xff" * 99), "is a single file", "folder"),
-    "cut.safetensors": (lambda at: put(at, b"\x09" + bytes(9)), "is a single file", "folder"),
+    "damaged.safetensors": (lambda at: put(at, b"\xff" * 99), "it is damaged", "again"),
+    "cut.safetensors": (lambda at: put(at, b"\x09" + bytes(9)), "it is damaged", "again"),
     "empty": (lambda at: at.mkdir(), "is empty", "model_index.json"),
     "LoRA by its name": (
         lambda at: put(at / "pytorch_lora_weights.safetensors", WEIGHTS),
@@ -119,8 +122,8 @@ MISTAKES: dict[str, tuple[Lay, str, str]] = {
     "LoRA by its tensors": (lambda at: put(at / "style.safetensors", LORA), "a LoRA", "whole"),
     "checkpoints": (
         lambda at: put(at / "v1-5.safetensors", tensors("model.diffusion_model.x")),
-        "holds single files such as v1-5.safetensors",
-        "from_single_file",
+        "but single files such as v1-5.safetensors",
+        "Name the file",
     ),
     "a part": (
         lambda at: put(at / "config.json", {"_class_name": "UNet2DConditionModel"}),

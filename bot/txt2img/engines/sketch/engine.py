@@ -53,6 +53,16 @@ class SketchBatch(Protocol):
         """Return the number of sampling steps, at least 1."""
         ...
 
+    @property
+    def init_image(self) -> Image.Image | None:
+        """Return the picture to start from, which has the size of the result, or None."""
+        ...
+
+    @property
+    def strength(self) -> float:
+        """Return how far to depart from that picture, from 0 to 1."""
+        ...
+
 
 @dataclass(frozen=True, slots=True)
 class SketchReport:
@@ -97,7 +107,7 @@ class SketchEngine:
 
 
 def _draw(batch: SketchBatch, number: int) -> Image.Image:
-    return draw_picture(
+    drawn = draw_picture(
         batch.prompts[number],
         batch.negative,
         batch.seed,
@@ -106,3 +116,6 @@ def _draw(batch: SketchBatch, number: int) -> Image.Image:
         batch.height,
         batch.steps,
     )
+    if batch.init_image is None:
+        return drawn
+    return Image.blend(batch.init_image, drawn, batch.strength)

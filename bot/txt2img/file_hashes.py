@@ -1,0 +1,44 @@
+"""Hash model files; results are kept beside the worker's socket, as files are several GB."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+
+def file_sha256(path: Path, cache: Path | None) -> str:
+    """Return the file's sha256 as hexadecimal digits. Blocking: seconds for several GB.
+
+    ``cache`` is a JSON file of earlier results, valid while size and time of change are the same;
+    None keeps nothing. Raises OSError for the model file alone.
+    """
+    found = path.stat()
+    key = f"{path.resolve()} {found.st_size} {found.st_mtime_ns}"
+    known = _read(cache)
+    if key not in known:
+        with path.open("rb") as file:
+            known[key] = hashlib.file_digest(file, "sha256").hexdigest()
+        _write(cache, known)
+    return known[key]
+
+
+def _read(cache: Path | None) -> dict[str, str]:
+    try:
+        found = json.loads(cache.read_text(encoding="utf-8")) if cache else {}
+    except (OSError, ValueError, RecursionError):
+        return {}
+    return found if isinstance(found, dict) else {}
+
+
+def _write(cache: Path | None, known: dict[str, str]) -> None:
+    if cache is None:
+        return
+    part = cache.with_name(f".{cache.name}.{os.getpid()}")
+    try:
+        with os.fdopen(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
+            json.dump(known, file)
+        part.replace(cache)
+    except OSError:
+        part.unlink(missing_ok=True)

@@ -1,0 +1,598 @@
+"""The resident worker: its socket, its rows, and what happens when it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import signal
+import socket
+import stat
+import sys
+import threading
+from collections.abc import AsyncIterator, Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from PIL import Image
+
+from bot.txt2img.config import LoraConfig, ModelConfig, WorkerConfig
+from bot.txt2img.engines import select_engine
+from bot.txt2img.engines.base import Batch, OutOfMemory
+from bot.txt2img.engines.spec import EngineSpec
+from bot.txt2img.engines.worker import protocol
+from bot.txt2img.engines.worker.client import Worker, WorkerEngine, WorkerLost, read_messages, split
+from bot.txt2img.engines.worker.loading import device_bytes, estimate_bytes, load_engine
+from bot.txt2img.engines.worker.model_cache import ModelCache
+from bot.txt2img.engines.worker.place import prepare_folder, short_path, socket_path
+from bot.txt2img.engines.worker.process import serve
+from bot.txt2img.engines.worker.server import WorkerServer
+from bot.txt2img.plan import UsageError
+from tests.txt2img import worker_program
+from tests.txt2img.worker_program import FailingEngine, draw
+
+ROOT = Path(__file__).parents[2]
+FAILING = (sys.executable, str(ROOT / "tests/txt2img/worker_program.py"))
+SPEC = EngineSpec("diffusers", ModelConfig("m", location="/models/m"))
+SKETCH = EngineSpec("sketch", ModelConfig("", location=""))
+ENVIRONMENT = {
+    "PATH": os.environ["PATH"],
+    "PYTHONPATH": str(ROOT),
+    "MAC_KEY": "job-secret",
+    "PROMPT": "a private prompt",
+    "GRIDBRUSH_JOB": "1",
+}
+
+
+def batch(*prompts: str, **changes: Any) -> Batch:
+    made = Batch(prompts or ("a cat",), "", 9, 0, 16, 24, 4, None)
+    return replace(made, **changes)
+
+
+class Clock:
+    now = 0.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+# The cache of models.
+
+
+class Loaded(FailingEngine):
+    def __init__(self, spec: EngineSpec, size: int, closed: list[str]) -> None:
+        super().__init__(spec)
+        self.memory_bytes = size
+        self._closed = closed
+
+    def close(self) -> None:
+        self._closed.append(self._name)
+
+
+def named(name: str) -> EngineSpec:
+    return replace(SPEC, model=ModelConfig(name, location=name))
+
+
+@pytest.mark.parametrize(
+    ("budget", "used", "closed", "left"),
+    [
+        (100, "a b c", "", "a b c"),
+        (60, "a b a c", "b", "a c"),  # the least recently used, not the oldest
+        (60, "a b c d", "a b", "c d"),
+        (10, "a b", "a", "b"),  # larger than the budget: alone
+        (60, "a a a", "", "a"),
+    ],
+)
+def test_the_least_recently_used_model_leaves_first(
+    budget: int, used: str, closed: str, left: str
+) -> None:
+    gone: list[str] = []
+    cache = ModelCache(lambda spec: Loaded(spec, 30, gone), lambda _: 30, Clock())
+    for name in used.split():
+        cache.get(named(name), budget)
+    assert (gone, list(cache.names)) == (closed.split(), left.split())
+
+
+def test_a_model_that_is_larger_than_estimated_makes_others_leave_after_loading() -> None:
+    gone: list[str] = []
+    cache = ModelCache(lambda spec: Loaded(spec, 30, gone), lambda _: 0, Clock())
+    for name in ("a", "b", "c"):
+        cache.get(named(name), 60)
+    assert gone == ["a"]
+    cache.clear()
+    assert gone == ["a", "b", "c"]
+    assert cache.memory_bytes == 0
+
+
+def test_a_model_that_does_not_fit_beside_others_is_loaded_alone() -> None:
+    gone: list[str] = []
+
+    def load(spec: EngineSpec) -> Loaded:
+        if spec.model.location == "big" and gone == []:
+            raise OutOfMemory("no room")
+        return Loaded(spec, 1, gone)
+
+    cache = ModelCache(load, lambda _: 0, Clock())
+    cache.get(named("a"), 100)
+    cache.get(named("big"), 100)
+    assert (gone, cache.names) == (["a"], ("big",))
+    gone.clear()
+    with pytest.raises(UsageError, match="no room"):
+        ModelCache(load, lambda _: 0, Clock()).get(named("big"), 100)
+
+
+def test_an_idle_model_is_unloaded_and_one_in_use_is_not() -> None:
+    clock, gone = Clock(), list[str]()
+    cache = ModelCache(lambda spec: Loaded(spec, 1, gone), lambda _: 0, clock)
+    cache.get(named("a"), 100)
+    clock.now = 50
+    cache.get(named("b"), 100)
+    clock.now = 100
+    cache.unload_idle(60)
+    assert gone == ["a"]
+    cache.touch(named("b"))
+    clock.now = 159
+    cache.unload_idle(60)
+    assert (gone, cache.loads) == (["a"], 2)
+
+
+# Messages and places.
+
+
+@pytest.mark.parametrize(
+    "spec",
+    [
+        SPEC,
+        replace(SPEC, offload="model", slicing=True, device="cuda", threads=3, dtype="bfloat16"),
+        replace(SPEC, model=replace(SPEC.model, loras=(LoraConfig("film", "/l", 0.5),))),
+    ],
+)
+def test_a_specification_survives_its_message(spec: EngineSpec) -> None:
+    text = protocol.encode({"spec": spec.to_dict()})
+    message, _ = protocol.decode(text[8:], b"")
+    assert EngineSpec.from_dict(message["spec"]) == spec
+
+
+def test_a_batch_survives_its_message() -> None:
+    start = Image.effect_noise((16, 24), 90).convert("RGB")
+    sent = batch("a ☃", "b", negative="trees", scale=2.5, first=3, init_image=start, strength=0.5)
+    values, blobs = protocol.encode_batch(sent)
+    found = protocol.decode_batch(values, blobs)
+    assert found.init_image is not None
+    assert found.init_image.tobytes() == start.tobytes()
+    assert replace(found, init_image=None) == replace(sent, init_image=None)
+
+
+HOSTILE = {
+    "no JSON": protocol.HEADER.pack(2, 0) + b"{]",
+    "a list": protocol.HEADER.pack(2, 0) + b"[]",
+    "no lengths": protocol.HEADER.pack(2, 0) + b"{}",
+    "wrong lengths": protocol.HEADER.pack(13, 0) + b'{"blobs":[1]}',
+    "negative lengths": protocol.HEADER.pack(16, 0) + b'{"blobs":[1,-1]}',
+    "too large": protocol.HEADER.pack(1 << 31, 0),
+    "cut off": b"\0\0",
+    "nothing": b"",
+    "no batch": protocol.encode({"kind": "generate"}),
+    "no picture": protocol.encode(
+        {
+            "kind": "generate",
+            "spec": SPEC.to_dict(),
+            "batch": protocol.encode_batch(batch())[0],
+            "memory_mb": 0,
+            "idle_seconds": 1,
+        },
+        (b"no PNG",),
+    ),
+}
+
+
+@pytest.mark.parametrize(
+    ("configured", "environment", "device", "expected"),
+    [
+        ("/d/worker.sock", {}, "cpu", "/d/worker-cpu-VERSION.sock"),
+        ("/d/worker.sock", {"CUDA_VISIBLE_DEVICES": "1"}, "cpu", "/d/worker-cpu-VERSION.sock"),
+        ("/d/worker.sock", {}, "cuda", "/d/worker-gpu-all-VERSION.sock"),
+        ("/d/w", {"CUDA_VISIBLE_DEVICES": "0,1"}, "cuda", "/d/w-gpu-0-1-VERSION"),
+        # Within a step, cgroups number the GPUs anew.
+        (
+            "/d/w",
+            {"CUDA_VISIBLE_DEVICES": "0", "SLURM_STEP_GPUS": "3"},
+            "cuda",
+            "/d/w-gpu-3-VERSION",
+        ),
+        (
+            "job",
+            {"SLURM_JOB_ID": "77", "TMPDIR": "/t"},
+            "cpu",
+            f"/t/gridbrush-{os.getuid()}-77/worker-cpu-VERSION.sock",
+        ),
+        ("job", {}, "cpu", f"/tmp/gridbrush-{os.getuid()}-none/worker-cpu-VERSION.sock"),
+    ],
+)
+def test_each_device_has_a_socket(
+    configured: str, environment: dict[str, str], device: str, expected: str
+) -> None:
+    found = str(socket_path(configured, environment, device))
+    assert found == expected.replace("VERSION", protocol.VERSION)
+
+
+def test_devices_with_long_names_have_short_sockets() -> None:
+    names = {
+        socket_path("/d/w", {"CUDA_VISIBLE_DEVICES": f"GPU-{at:036}/.."}, "cuda") for at in (1, 2)
+    }
+    assert len(names) == 2
+    assert all(path.parent == Path("/d") and len(path.name) < 30 for path in names)
+
+
+@pytest.mark.parametrize(
+    "lay",
+    [
+        lambda at: at.mkdir(mode=0o755),
+        lambda at: at.mkdir(mode=0o710),
+        lambda at: at.symlink_to("/tmp"),
+        lambda at: at.write_text("in the way"),
+    ],
+)
+def test_a_folder_that_others_may_use_is_refused(
+    tmp_path: Path, lay: Callable[[Path], object]
+) -> None:
+    lay(tmp_path / "w")
+    with pytest.raises(UsageError, match="folder"):
+        prepare_folder(tmp_path / "w")
+
+
+def test_a_long_path_is_no_obstacle(tmp_path: Path) -> None:
+    folder = tmp_path / ("d" * 90) / ("e" * 90)
+    prepare_folder(folder)
+    with socket.socket(socket.AF_UNIX) as listener, socket.socket(socket.AF_UNIX) as client:
+        with short_path(folder / "w.sock") as name:
+            listener.bind(name)
+        listener.listen()
+        with short_path(folder / "w.sock") as name:
+            client.connect(name)
+    with pytest.raises(UsageError, match="too long"), short_path(tmp_path / ("f" * 200)):
+        pass
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 8])
+def test_halves_are_the_same_pictures(count: int) -> None:
+    whole = batch(*map(str, range(count)), first=5)
+    parts = split(whole)
+    assert len(parts) == min(2, count)
+    assert [image.tobytes() for part in parts for image in draw(part)] == [
+        image.tobytes() for image in draw(whole)
+    ]
+    assert tuple(prompt for part in parts for prompt in part.prompts) == whole.prompts
+
+
+# A worker in this process, whose engine the test holds.
+
+
+class HeldEngine(FailingEngine):
+    """Generate one step for each permission that the test gives."""
+
+    def __init__(self, spec: EngineSpec) -> None:
+        super().__init__(spec)
+        self.permitted = threading.Semaphore(0)
+        self.steps: list[str] = []
+        self.stepped = threading.Semaphore(0)
+
+    def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
+        for _ in range(batch.steps):
+            assert self.permitted.acquire(timeout=60)
+            step()
+            self.steps.append(batch.prompts[0])
+            self.stepped.release()
+        return draw(batch)
+
+
+class Site:
+    """A worker on a socket in ``folder``."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+        self.clock = Clock()
+        self.engine = HeldEngine(SPEC)
+        self.cache = ModelCache(lambda _: self.engine, lambda _: 0, self.clock)
+        self.server = WorkerServer(self.cache, self.clock, lambda _: 1 << 30, folder / "until")
+        self.lines: list[str] = []
+
+    @property
+    def path(self) -> Path:
+        return self.folder / "w.sock"
+
+    def client(self) -> WorkerEngine:
+        # A program that fails: this worker is not to be started anew.
+        program = (sys.executable, "-c", "raise SystemExit(3)")
+        worker = Worker(self.path, WorkerConfig(idle_seconds=60), {}, program=program)
+        return WorkerEngine(SPEC, worker, self.lines.append)
+
+    def generate(self, *prompts: str) -> asyncio.Task[tuple[Image.Image, ...]]:
+        made = self.client()
+        return asyncio.create_task(asyncio.to_thread(made.generate, batch(*prompts), lambda: None))
+
+    async def status(self) -> dict[str, Any]:
+        reader, writer = await asyncio.open_unix_connection(self.path)
+        writer.write(protocol.encode({"kind": "status"}))
+        header = await reader.readexactly(protocol.HEADER.size)
+        text, _ = protocol.decode_header(header)
+        message, _ = protocol.decode(await reader.readexactly(text), b"")
+        writer.close()
+        return message
+
+    async def until(self, holds: Callable[[dict[str, Any]], bool]) -> None:
+        """Wait until the status is so; each question lets the worker run."""
+        async with asyncio.timeout(60):
+            while not holds(await self.status()):
+                pass
+
+
+@pytest.fixture
+async def site(tmp_path: Path) -> AsyncIterator[Site]:
+    made = Site(tmp_path / "w")
+    prepare_folder(made.folder)
+    (made.folder / "until").touch()
+    listener = socket.socket(socket.AF_UNIX)
+    listener.bind(str(made.path))
+    running = asyncio.create_task(made.server.run(listener))
+    await asyncio.sleep(0)
+    yield made
+    made.server.stop()
+    made.engine.permitted.release(1000)
+    await running
+
+
+async def test_rows_of_two_clients_run_one_after_the_other(site: Site) -> None:
+    first = site.generate("first", "x")
+    await site.until(lambda status: status["rows"] == 1)
+    second = site.generate("second")
+    await site.until(lambda status: status["waiting"] == 2)
+    site.engine.permitted.release(8)
+    pictures = await first, await second
+    assert site.engine.steps == ["first"] * 4 + ["second"] * 4
+    assert [len(each) for each in pictures] == [2, 1]
+    assert pictures[0][1].tobytes() == draw(batch("a", "b"))[1].tobytes()
+    found = await site.status()
+    assert (found["loads"], found["models"], found["pid"]) == (1, ["/models/m"], os.getpid())
+
+
+async def test_a_row_whose_process_is_gone_ends_at_the_next_step(site: Site) -> None:
+    def request() -> socket.socket:
+        link = socket.socket(socket.AF_UNIX)
+        link.connect(str(site.path))
+        values, blobs = protocol.encode_batch(batch("gone"))
+        settings = {"spec": SPEC.to_dict(), "memory_mb": 0, "idle_seconds": 60}
+        link.sendall(protocol.encode({"kind": "generate", "batch": values, **settings}, blobs))
+        return link
+
+    running, waiting = await asyncio.to_thread(request), await asyncio.to_thread(request)
+    await site.until(lambda status: status["waiting"] == 2 and status["rows"] == 1)
+    site.engine.permitted.release()
+    assert await asyncio.to_thread(site.engine.stepped.acquire, timeout=60)
+    waiting.close()
+    running.close()
+    await site.until(lambda status: status["waiting"] == 2)
+    await asyncio.sleep(0)
+    site.engine.permitted.release()
+    await site.until(lambda status: status["waiting"] == 0)
+    assert len(site.engine.steps) <= 2
+    # The worker goes on.
+    site.engine.permitted.release(4)
+    assert len(await site.generate("next")) == 1
+    assert (await site.status())["rows"] == 2  # the one that waited never began
+
+
+@pytest.mark.parametrize("name", HOSTILE)
+async def test_what_is_no_request_ends_its_connection_alone(site: Site, name: str) -> None:
+    reader, writer = await asyncio.open_unix_connection(site.path)
+    writer.write(HOSTILE[name])
+    writer.write_eof()
+    assert await reader.read() == b""
+    writer.close()
+    site.engine.permitted.release(4)
+    assert len(await site.generate("next")) == 1
+
+
+async def test_an_idle_worker_unloads_its_models_and_then_ends(site: Site) -> None:
+    site.engine.permitted.release(4)
+    await site.generate("once")
+    await site.until(lambda status: status["waiting"] == 0)
+    site.clock.now = 59
+    await site.server.tick()
+    assert len(site.cache) == 1
+    site.clock.now = 60
+    await site.server.tick()
+    assert len(site.cache) == 0
+    assert (await site.status())["loads"] == 1
+    site.clock.now = 121
+    async with asyncio.timeout(60):
+        # The connection that asked for the status ends a moment later.
+        while not site.server._stop.is_set():
+            await site.server.tick()
+
+
+async def test_a_worker_of_a_job_ends_with_the_job(site: Site) -> None:
+    await site.server.tick()
+    assert not site.server._stop.is_set()
+    (site.folder / "until").unlink()
+    await site.server.tick()
+    assert site.server._stop.is_set()
+
+
+async def test_a_worker_that_cannot_be_started_is_named(site: Site, tmp_path: Path) -> None:
+    engine = site.client()
+    engine._worker = replace(engine._worker, path=tmp_path / "w" / "other.sock")
+    with pytest.raises(UsageError, match=r"cannot be started \(exit status 3\); see .*log"):
+        await asyncio.to_thread(engine.generate, batch(), lambda: None)
+
+
+# Workers as processes.
+
+
+@pytest.fixture
+def worker(tmp_path: Path) -> Iterator[Worker]:
+    made = Worker(tmp_path / "w" / "w.sock", WorkerConfig(), ENVIRONMENT, program=FAILING)
+    yield made
+    with contextlib.suppress(OSError):
+        os.kill(worker_status(made)["pid"], signal.SIGKILL)
+
+
+def worker_status(worker: Worker) -> dict[str, Any]:
+    with socket.socket(socket.AF_UNIX) as link:
+        link.connect(str(worker.path))
+        link.sendall(protocol.encode({"kind": "status"}))
+        return next(read_messages(link))[0]
+
+
+FAILURES = {
+    # prompt: pictures; what the log says; the error, if the second attempt fails too
+    "memory 2": (4, "4 pictures do not fit into memory. A new worker generates this batch in", ""),
+    "crash 2": (3, "an illegal memory access was encountered. A new worker", ""),
+    "kill 2": (4, "The worker that holds the models died; see", ""),
+    "memory 0": (
+        1,
+        "1 pictures do not fit into memory.",
+        "1 pictures do not fit into memory. That",
+    ),
+    "kill 0": (2, "in two halves", "That was the second attempt."),
+    "usage": (2, "", "this is refused"),
+}
+
+
+@pytest.mark.parametrize("prompt", FAILURES)
+def test_a_failed_batch_runs_once_more_in_halves(worker: Worker, prompt: str) -> None:
+    count, line, error = FAILURES[prompt]
+    lines: list[str] = []
+    engine = WorkerEngine(SPEC, worker, lines.append)
+    whole = batch(*[prompt] * count)
+    steps: list[int] = []
+    if error:
+        with pytest.raises(UsageError, match=error):
+            engine.generate(whole, lambda: steps.append(1))
+    else:
+        pictures = engine.generate(whole, lambda: steps.append(1))
+        assert [image.tobytes() for image in pictures] == [image.tobytes() for image in draw(whole)]
+        assert (len(steps), engine.report.model) == (4, "/models/m")
+    assert [bool(said) for said in (line, *lines)] == [bool(line)] + [True] * len(lines)
+    assert all(line in said for said in lines)
+    assert len(lines) == bool(line)
+
+
+def test_a_worker_knows_nothing_of_the_job_and_is_the_owners_alone(
+    worker: Worker, tmp_path: Path
+) -> None:
+    with (tmp_path / "lock").open("w") as lock:
+        os.set_inheritable(lock.fileno(), True)
+        WorkerEngine(SPEC, worker, print).generate(batch(), lambda: None)
+        pid = worker_status(worker)["pid"]
+        files = [os.readlink(file) for file in Path(f"/proc/{pid}/fd").iterdir()]
+    assert str(tmp_path / "lock") not in files
+    environ = Path(f"/proc/{pid}/environ").read_bytes()
+    assert b"PYTHONPATH" in environ
+    for secret in (b"job-secret", b"a private prompt", b"GRIDBRUSH_JOB"):
+        assert secret not in environ
+    assert os.getsid(pid) == pid
+    for path in worker.path.parent.iterdir():
+        assert stat.S_IMODE(path.stat().st_mode) == 0o600, path
+    assert stat.S_IMODE(worker.path.parent.stat().st_mode) == 0o700
+
+
+def test_rows_that_begin_together_share_one_worker_also_after_it_was_killed(
+    worker: Worker,
+) -> None:
+    def generate(found: list[object]) -> None:
+        try:
+            found.append(len(WorkerEngine(SPEC, worker, print).generate(batch(), lambda: None)))
+        except (UsageError, WorkerLost) as error:
+            found.append(error)
+
+    pids = set()
+    for _ in range(2):
+        found: list[object] = []
+        threads = [threading.Thread(target=generate, args=(found,)) for _ in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+        assert found == [1] * 4
+        status = worker_status(worker)
+        assert (status["rows"], status["loads"]) == (4, 1)
+        pids.add(status["pid"])
+        os.kill(status["pid"], signal.SIGKILL)
+    assert len(pids) == 2
+
+
+def test_the_program_serves_rows_and_leaves_nothing_when_it_is_stopped(worker: Worker) -> None:
+    real = Worker(worker.path, WorkerConfig(), ENVIRONMENT)
+    engine = WorkerEngine(SKETCH, real, print)
+    (picture,) = engine.generate(batch(width=64, height=64), lambda: None)
+    assert picture.size == (64, 64)
+    assert (engine.report.engine, engine.report.steps) == ("sketch", 4)
+    pid = worker_status(real)["pid"]
+    os.kill(pid, signal.SIGTERM)
+    os.waitpid(pid, 0)
+    assert not worker.path.exists()
+
+
+def test_one_worker_serves_a_socket_and_another_returns_at_once(tmp_path: Path) -> None:
+    path = tmp_path / "w" / "w.sock"
+    prepare_folder(path.parent)
+    path.touch()  # left behind by a worker that was killed
+    made: list[tuple[WorkerServer, asyncio.AbstractEventLoop]] = []
+    ready = threading.Event()
+
+    def make() -> WorkerServer:
+        made.append((worker_program.make(), asyncio.get_running_loop()))
+        ready.set()
+        return made[0][0]
+
+    before = os.umask(0o022)
+    try:
+        thread = threading.Thread(target=serve, args=(path, make))
+        thread.start()
+        assert ready.wait(60)
+        assert serve(path, make) == 0
+        ((server, loop),) = made
+        loaded = WorkerEngine(SPEC, Worker(path, WorkerConfig(), {}), print)
+        assert len(loaded.generate(batch("a", "b"), lambda: None)) == 2
+        loop.call_soon_threadsafe(server.stop)
+        thread.join(60)
+        assert not path.exists()
+    finally:
+        os.umask(before)
+
+
+def test_what_is_loaded_without_a_library(tmp_path: Path) -> None:
+    engine = load_engine(SKETCH)
+    assert len(engine.generate(batch(width=64, height=64), lambda: None)) == 1
+    assert (engine.memory_bytes, estimate_bytes(SKETCH)) == (0, 0)
+    engine.close()
+    assert estimate_bytes(SPEC) == 0
+    with pytest.raises(UsageError, match="there is no folder or file /models/m"):
+        load_engine(SPEC)
+    assert device_bytes("cpu") > 1 << 20
+
+
+@pytest.mark.parametrize(
+    ("environment", "model", "text"),
+    [
+        ({}, {}, "there is no folder or file"),
+        ({"PAINTER_THREADS": "0"}, {}, "PAINTER_THREADS"),
+        ({}, {"kind": "checkpoint"}, "lies on an image server"),
+        ({}, {"location": ""}, "PAINTER_MODEL must name"),
+        ({}, {"engine": "dall-e"}, "must be auto or one of sketch, diffusers, comfyui, a1111"),
+    ],
+)
+def test_what_the_worker_would_refuse_is_refused_before_it_is_started(
+    tmp_path: Path, environment: dict[str, str], model: dict[str, str], text: str
+) -> None:
+    config = tmp_path / "config.json"
+    table = {"m": {"location": "/no/model", "engine": "diffusers", **model}}
+    socket_file = str(tmp_path / "w" / "w.sock")
+    config.write_text(json.dumps({"worker": {"socket": socket_file}, "models": table}))
+    with pytest.raises(UsageError, match=text):
+        select_engine({"TXT2IMG_CONFIG": str(config), "MODEL": "m", **environment}, "cpu")
+    assert not (tmp_path / "w").exists()
