@@ -1,4 +1,7 @@
-"""Hash model files; results are kept beside the worker's socket, as files are several GB."""
+"""Tell model files apart by their sha256, or faster by size and time.
+
+Hashes are kept beside the worker's socket, as files are several GB.
+"""
 
 from __future__ import annotations
 
@@ -22,6 +25,18 @@ def file_sha256(path: Path, cache: Path | None) -> str:
             known[key] = hashlib.file_digest(file, "sha256").hexdigest()
         _write(cache, known)
     return known[key]
+
+
+def files_version(location: str, file: Path | None, size: int) -> str:
+    """Return a text that changes when a model's single file, or its folder's index, is replaced.
+
+    ``size`` is that of its weights in bytes. Empty for a name on the hub.
+    """
+    try:
+        changed_at = (file or Path(location) / "model_index.json").stat().st_mtime_ns
+    except OSError:
+        return ""
+    return f"{size}-{changed_at}"
 
 
 def _read(cache: Path | None) -> dict[str, str]:

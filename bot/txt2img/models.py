@@ -126,15 +126,6 @@ def read_configured(model: ModelConfig, environment: Mapping[str, str]) -> Model
     return facts
 
 
-def files_version(location: str, facts: Model) -> str:
-    """Return a text that changes when the model's file, or its folder's index, is replaced."""
-    file = facts.file or Path(location) / "model_index.json"
-    try:
-        return f"{facts.weight_bytes}-{file.stat().st_mtime_ns}"
-    except OSError:
-        return ""  # a name on the hub
-
-
 def configured_family(model: ModelConfig) -> str:
     """Return the family that the configuration names, or an empty text. Raises UnusableModel."""
     family = model.family.lower()

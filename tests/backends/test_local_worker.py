@@ -45,6 +45,7 @@ def grid(job_id: str, backend: Backend, *, rows: int = 3, steps: int = 2) -> Sub
     made = submission(job_id, backend.upload_url(job_id), rows=rows)
     document: dict[str, Any] = dict(made.workflow.to_dict())
     document["steps"][0]["for"]["steps"][0]["run"]["command"] = ROW
+    document["resources"]["memPerCpu"] = 1500
     document["env"].append({"key": "STEPS", "value": str(steps)})
     return replace(made, workflow=Workflow.from_dict(document))
 

@@ -414,10 +414,14 @@ async def test_an_idle_worker_unloads_its_models_and_then_ends(site: Site) -> No
             await site.server.tick()
 
 
-async def test_a_worker_of_a_job_ends_with_the_job(site: Site) -> None:
+@pytest.mark.parametrize("sign", ["the storage is gone", "there is a result"])
+async def test_a_worker_of_a_job_ends_with_the_job(site: Site, sign: str) -> None:
     await site.server.tick()
     assert not site.server._stop.is_set()
-    (site.folder / "until").unlink()
+    if sign == "there is a result":
+        (site.folder / "result").write_text("0")
+    else:
+        (site.folder / "until").unlink()
     await site.server.tick()
     assert site.server._stop.is_set()
 

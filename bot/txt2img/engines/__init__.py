@@ -135,14 +135,15 @@ def _diffusers(
     # What can be said without the libraries is said before a worker is started.
     from bot.txt2img.engines.worker.client import Worker, WorkerEngine
     from bot.txt2img.engines.worker.place import PER_JOB, socket_path
-    from bot.txt2img.models import files_version, read_configured
+    from bot.txt2img.file_hashes import files_version
+    from bot.txt2img.models import read_configured
 
     facts = read_configured(model, environment)
     if not is_installed():
         raise UsageError(f"diffusers is not installed where the jobs run: {INSTALL}.")
     path = socket_path(worker.socket, environment, device)
     until = environment.get("STORAGE_PATH", "") if worker.socket == PER_JOB else ""
-    spec = replace(spec, version=files_version(model.location, facts))
+    spec = replace(spec, version=files_version(model.location, facts.file, facts.weight_bytes))
     return WorkerEngine(spec, Worker(path, worker, environment, until), say)
 
 

@@ -16,8 +16,8 @@ import pytest
 
 from bot.txt2img.config import LoraConfig, ModelConfig
 from bot.txt2img.describe import describe
-from bot.txt2img.file_hashes import file_sha256
-from bot.txt2img.models import GUIDANCE, UnusableModel, files_version, read_configured, read_model
+from bot.txt2img.file_hashes import file_sha256, files_version
+from bot.txt2img.models import GUIDANCE, UnusableModel, read_configured, read_model
 from bot.txt2img.single_files import UnreadableFile, read_contents
 
 Tensors = Mapping[str, tuple[int, ...]]
@@ -293,13 +293,15 @@ def test_a_model_that_is_larger_than_the_gpu_is_named(
 
 
 def test_a_replaced_file_is_another_version(tmp_path: Path) -> None:
-    path = tmp_path / "m.safetensors"
-    path.write_bytes(safetensors(SD))
-    before = files_version(str(path), read_model(str(path), {}))
-    assert before == files_version(str(path), read_model(str(path), {}))
-    os.utime(path, (1, 1))
-    assert files_version(str(path), read_model(str(path), {})) != before
-    assert files_version("some/name", read_model("some/name", {})) == ""
+    folder, file = tmp_path / "model", tmp_path / "m.safetensors"
+    folder.mkdir()
+    for path, single in ((folder / "model_index.json", None), (file, file)):
+        path.write_bytes(b"{}")
+        before = files_version(str(folder), single, 7)
+        assert before == files_version(str(folder), single, 7) != files_version("", single, 8)
+        os.utime(path, (1, 1))
+        assert files_version(str(folder), single, 7) != before
+    assert files_version("some/name", None, 7) == ""
 
 
 def test_a_hash_is_computed_once_until_the_file_changes(tmp_path: Path) -> None:

@@ -1,12 +1,14 @@
 """Run a resident worker: ``python -m bot.txt2img.engines.worker SOCKET [UNTIL]``.
 
 Runs start it: :mod:`bot.txt2img.engines.worker.client`. It ends by itself, at once if another
-worker serves the socket. ``UNTIL`` is a path: when it is gone, a job has ended and the worker ends.
+worker serves the socket. ``UNTIL`` is the ``STORAGE_PATH`` of a job: the worker ends with it, and
+removes the folder of its socket.
 """
 
 from __future__ import annotations
 
 import os
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -14,7 +16,7 @@ from pathlib import Path
 from bot.txt2img.engines.worker.loading import device_bytes, estimate_bytes, load_engine
 from bot.txt2img.engines.worker.model_cache import ModelCache
 from bot.txt2img.engines.worker.process import serve
-from bot.txt2img.engines.worker.server import WorkerServer
+from bot.txt2img.engines.worker.server import WorkerServer, is_over
 
 
 def _main(arguments: list[str]) -> int:
@@ -26,7 +28,10 @@ def _main(arguments: list[str]) -> int:
         cache = ModelCache(lambda spec: load_engine(spec, hashes), estimate_bytes, time.monotonic)
         return WorkerServer(cache, time.monotonic, device_bytes, until)
 
-    return serve(path, make)
+    status = serve(path, make)
+    if until is not None and is_over(until):
+        shutil.rmtree(path.parent, ignore_errors=True)
+    return status
 
 
 if __name__ == "__main__":

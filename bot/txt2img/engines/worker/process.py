@@ -32,6 +32,7 @@ def serve(path: Path, make: Callable[[], WorkerServer]) -> int:
             with short_path(path) as name:
                 listener.bind(name)
             path.chmod(0o600)
+            listener.listen(128)  # before anything slow: rows that find it wait, and start none
             try:
                 asyncio.run(_run(make, listener))
             finally:

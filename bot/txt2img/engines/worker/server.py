@@ -52,7 +52,8 @@ _Answer = tuple[dict[str, Any], tuple[bytes, ...]]
 class WorkerServer:
     """One worker. ``clock`` is in seconds; ``device_bytes`` gives a device's memory.
 
-    It ends when it is idle for long, after a failure, or, with ``until``, when that path is gone.
+    It ends when it is idle for long, after a failure, or, with ``until``, when the job with that
+    ``STORAGE_PATH`` has ended.
     """
 
     def __init__(
@@ -100,7 +101,7 @@ class WorkerServer:
         if self._clients:
             return
         idle = self._clock() - self._used_at >= self._idle_seconds * _EXIT_FACTOR
-        if (idle and not len(self._cache)) or (self._until and not self._until.exists()):
+        if (idle and not len(self._cache)) or (self._until and is_over(self._until)):
             self.stop()
 
     async def _tick_regularly(self) -> None:
@@ -243,6 +244,11 @@ async def _watch(reader: asyncio.StreamReader, row: _Row) -> None:
 
 def _failed(reason: str, text: str) -> _Answer:
     return {"kind": protocol.FAILED, "reason": reason, "text": text}, ()
+
+
+def is_over(storage: Path) -> bool:
+    """Return whether the job with that ``STORAGE_PATH`` has ended; its result lies beside it."""
+    return not storage.exists() or (storage.parent / "result").exists()
 
 
 def resident_bytes() -> int:
