@@ -100,7 +100,13 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
             "Name it as upscale_template, and one that makes grids as template.",
         )
     upscale = load_template(settings, imagine.upscale_template)
-    return WorkflowTemplates(grid, upscale, dict(imagine.styles))
+    return WorkflowTemplates(
+        grid,
+        upscale,
+        dict(imagine.styles),
+        resources=imagine.resources.request(),
+        platform_input=settings.backend.kind == "deepsquare",
+    )
 
 
 async def read_limits(

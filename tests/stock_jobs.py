@@ -25,8 +25,9 @@ def load(name: str, image: Path | None = None) -> Template:
     """The template; what it expects in its container's root is looked for below ``image``."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     if image is not None:
-        for place in ("/stablediffusion/scripts", "/models/$MODEL"):
-            text = text.replace(place, f"{image}{place}")
+        for place in ("root=/stablediffusion", 'model="/models/$MODEL"'):
+            assert place in text
+            text = text.replace(place, place.replace("/", f"{image}/", 1))
     files = {
         file: (FOLDER / file).read_text(encoding="utf-8") for file in referenced_files(text, name)
     }
