@@ -305,7 +305,8 @@ class LocalBackend:
         options = self._options
         if options.container != "none":
             shared = (str(folder / "published"), str(self._root / "caches"))
-            return OciRuntime(options.container, shared=shared)
+            gpus = self._txt2img_config().device == "cuda"
+            return OciRuntime(options.container, shared=shared, gpus=gpus)
         source = os.environ if options.environ is None else options.environ
         path = source.get("PATH", os.defpath)
         return container_stubs(self._root / "bin", self._txt2img_config(), path=path)

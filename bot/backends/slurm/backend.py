@@ -325,7 +325,8 @@ class SlurmBackend:
         options = self._options
         if options.container != "none":
             shared = (str(folder / "published"), str(self._root / "caches"))
-            return OciRuntime(options.container, shared=shared)
+            gpus = options.txt2img_device == "cuda"
+            return OciRuntime(options.container, shared=shared, gpus=gpus)
         return container_stubs(
             self._root / "bin",
             self._txt2img_config(),
