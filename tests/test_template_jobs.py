@@ -199,7 +199,7 @@ def test_the_stock_script_gets_what_it_can_do_and_its_steps_are_counted(
     job = by_stock_script(tmp_path, (256, 256), steps, device)
     assert job.row(1)[3] == str(done)
     assert LogOutput(1, f"really ran {ran} steps") in job.parsed
-    generation = GenerationInfo("stable-diffusion", "no-such-model", ran, "9", negative=True)
+    generation = GenerationInfo("stable-diffusion", "no-such-model", ran, "9", True, "ddim")
     assert job.all(RowPainted) == [RowPainted(1, generation)]
     assert script_steps(steps) == ran
     assert job.code == 0
@@ -245,7 +245,8 @@ def test_the_models_own_settings_reach_the_stock_script(
 ) -> None:
     job = by_stock_script(tmp_path, (256, 256), steps, "cpu", model=model)
     assert LogOutput(1, said) in job.parsed
-    info = GenerationInfo("stable-diffusion", "no-such-model", ran, painted[0], painted[1])
+    sampler = model.sampler or "ddim"
+    info = GenerationInfo("stable-diffusion", "no-such-model", ran, *painted, sampler)
     assert job.all(RowPainted) == [RowPainted(1, info)]
 
 
@@ -290,6 +291,8 @@ def test_an_own_model_is_found_in_what_the_platform_downloaded(
     job = by_stock_script(tmp_path, (256, 256), 5, "cpu", model=own_model(b"own weights"))
     assert LogOutput(1, f"loaded own weights with {config}") in job.parsed
     assert job.all(Finished) == [Finished(1, 0)]
+    (made,) = (item for item in job.parsed if isinstance(item, RowPainted))
+    assert made.generation.model_sha256 == hashlib.sha256(b"own weights").hexdigest()
     assert not (tmp_path / "caches" / "models").exists()
 
 

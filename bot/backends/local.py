@@ -21,7 +21,7 @@ import subprocess
 import sys
 import time
 from collections.abc import AsyncIterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bot.backends import job_folders, task_slots
@@ -105,8 +105,9 @@ class LocalBackend:
     name = NAME
 
     def __init__(self, options: LocalOptions) -> None:
-        self._options = options
         self._root = (options.data_dir / NAME).resolve()
+        tables = options.tables.with_caches(self._root / "caches")
+        self._options = replace(options, tables=tables)
         self._jobs = self._root / "jobs"
 
     def prepare(self) -> None:
@@ -227,7 +228,8 @@ class LocalBackend:
         if self._options.container != "none":
             return HOSTED
         table = bool(self._options.tables.models)
-        return await describe(self._txt2img_config(), self._environment(), table=table)
+        description = await describe(self._txt2img_config(), self._environment(), table=table)
+        return description.with_pending(await asyncio.to_thread(self._options.tables.find_pending))
 
     def _folder(self, job_id: str) -> Path:
         return job_dir(self._jobs, job_id)

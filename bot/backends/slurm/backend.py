@@ -293,7 +293,9 @@ class SlurmBackend:
         if config.engine == "auto" and config.model:
             # The library must be on the nodes; this machine need not have it.
             config = replace(config, engine="diffusers")
-        return await describe(config, options.environment, table=bool(options.tables.models))
+        tables = options.tables
+        description = await describe(config, options.environment, table=bool(tables.models))
+        return description.with_pending(await asyncio.to_thread(tables.find_pending))
 
     def _poller(self, cluster: str) -> QueuePoller:
         """Return the poller of a cluster, shared by all followers of jobs there."""

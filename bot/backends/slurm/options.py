@@ -61,7 +61,8 @@ class SlurmOptions:
         if not known.get("shared_dir"):
             hint = "Set a folder that this machine and every node have under the same path."
             raise ConfigError("[backend.slurm] shared_dir", "is not set", hint)
-        known["tables"] = EngineTables.from_options(options)
+        caches = known["shared_dir"] / "caches"
+        known["tables"] = EngineTables.from_options(options).with_caches(caches)
         known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
         chosen = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
         if not _GPUS.fullmatch(chosen.gpus):
