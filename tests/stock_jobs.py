@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.domain.log_parser import LogItem, LogParser
@@ -51,7 +51,7 @@ def request(rows: int = 2, samples: int = 2, prompt: str = "a cat", negative: st
 
 
 def ticket(upload: str = "https://transfer.example.org", **rest: str) -> RenderContext:
-    return RenderContext("job", KEY, upload, **rest)
+    return replace(RenderContext("job", KEY, upload), **rest)  # type: ignore[arg-type]
 
 
 def site(folder: Path, **variables: str) -> ExecutionEnvironment:

@@ -320,7 +320,7 @@ def test_a_model_that_is_not_the_chosen_one_fails_the_job_before_a_row_starts(
         source.write_bytes(arrived)
     model = own_model(chosen, (tmp_path / "mine").as_uri())
     job = by_stock_script(tmp_path, (256, 256), 5, "cpu", model=model)
-    (failed,) = job.all(Failed)
+    (failed,) = (item for item in job.parsed if isinstance(item, Failed))
     assert failed.cause is FailureReason.MODEL_MISSING
     assert f"The model no-such-model cannot be used: its file {what}." in failed.message
     assert job.code == 1

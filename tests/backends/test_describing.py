@@ -131,7 +131,7 @@ def test_a_model_that_the_first_request_downloads_is_no_problem(tmp_path: Path) 
     tables = EngineTables(models={**entries, "path": {"location": "/gone"}}).with_caches(tmp_path)
     assert tables.models["there"]["location"] == str(here)
     assert tables.find_pending() == {"absent"}
-    unread = Description(EngineInfo("diffusers"), (("has no file", "Look for it."),))
+    unread = Description(EngineInfo("diffusers"), "", (("has no file", "Look for it."),))
     description = Description(
         EngineInfo("diffusers"), models=dict.fromkeys(("there", "absent", "path"), unread)
     ).with_pending(tables.find_pending())

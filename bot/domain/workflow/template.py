@@ -9,7 +9,6 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
-from pathlib import PurePosixPath
 from types import MappingProxyType
 from typing import Annotated, cast
 from urllib.parse import urlsplit
@@ -30,7 +29,7 @@ from bot.domain.workflow.parameters import (
 from bot.domain.workflow.schema import Path, Violation, decode, matches, schema_error
 from bot.domain.workflow.template_yaml import parse_template
 
-_MODEL_SUFFIX = re.compile(r"\.(ckpt|safetensors|gguf)", re.IGNORECASE)
+_MODEL_SUFFIX = re.compile(r"\.(ckpt|safetensors|gguf)\Z", re.IGNORECASE)
 
 REDACTED = "********"
 """Replaces a secret in ``redact``."""
@@ -56,9 +55,8 @@ class WorkflowModel:
         """Return the name of the downloaded file in a cache, "" if nothing is downloaded."""
         if not self.url:
             return ""
-        suffix = PurePosixPath(urlsplit(self.url).path).suffix.lower()
-        known = _MODEL_SUFFIX.fullmatch(suffix)
-        return self.sha256 + (suffix if known else ".safetensors")
+        suffix = _MODEL_SUFFIX.search(urlsplit(self.url).path)
+        return self.sha256 + (suffix[0].lower() if suffix else ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)

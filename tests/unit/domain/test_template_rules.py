@@ -141,6 +141,11 @@ def test_parameters_must_be_a_mapping() -> None:
         referenced_files(smallest("  - ROWS"), "grid.yaml")
 
 
+def test_a_job_must_be_a_mapping() -> None:
+    error = refusal("gridbrush: 1\nabout: small\nparameters: {}\njob: nothing\n")
+    assert error.location == "grid.yaml, line 4, job"
+
+
 def test_a_broken_first_line_is_found_when_only_the_files_are_asked_for() -> None:
     with pytest.raises(WorkflowError, match=r"grid\.yaml, line 1"):
         referenced_files("[", "grid.yaml")
