@@ -100,7 +100,18 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
             "Name it as upscale_template, and one that makes grids as template.",
         )
     upscale = load_template(settings, imagine.upscale_template)
-    return WorkflowTemplates(grid, upscale, dict(imagine.styles))
+    resources = imagine.resources.request()
+    return WorkflowTemplates(
+        grid,
+        upscale,
+        dict(imagine.styles),
+        resources=resources,
+        models={id: model.workflow_model() for id, model in settings.models.items()},
+        model_resources={
+            id: model.resources.request(resources) for id, model in settings.models.items()
+        },
+        platform_input=settings.backend.kind == "deepsquare",
+    )
 
 
 async def read_limits(

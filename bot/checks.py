@@ -19,7 +19,7 @@ from bot.domain.errors import ConfigError
 from bot.domain.job import job_id
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 from bot.domain.workflow.document import Workflow
-from bot.domain.workflow.template import RenderContext, render
+from bot.domain.workflow.template import RenderContext
 from bot.services.rendering import WorkflowTemplates
 from bot.settings import Settings
 
@@ -124,4 +124,4 @@ def _default_grid(settings: Settings, templates: WorkflowTemplates, backend: Bac
     )
     name = job_id(utc_now(), os.urandom(5))
     context = RenderContext(name, os.urandom(32), backend.upload_url(name))
-    return render(templates.grid, request, context, templates.styles)
+    return templates.render_grid(request, context)

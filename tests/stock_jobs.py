@@ -6,7 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.domain.log_parser import LogItem, LogParser
@@ -25,8 +25,9 @@ def load(name: str, image: Path | None = None) -> Template:
     """The template; what it expects in its container's root is looked for below ``image``."""
     text = (FOLDER / name).read_text(encoding="utf-8")
     if image is not None:
-        for place in ("/stablediffusion/scripts", "/models/$MODEL"):
-            text = text.replace(place, f"{image}{place}")
+        for place in ("root=/stablediffusion", 'model="/models/$MODEL"'):
+            assert place in text
+            text = text.replace(place, place.replace("/", f"{image}/", 1))
     files = {
         file: (FOLDER / file).read_text(encoding="utf-8") for file in referenced_files(text, name)
     }
@@ -50,7 +51,7 @@ def request(rows: int = 2, samples: int = 2, prompt: str = "a cat", negative: st
 
 
 def ticket(upload: str = "https://transfer.example.org", **rest: str) -> RenderContext:
-    return RenderContext("job", KEY, upload, **rest)
+    return replace(RenderContext("job", KEY, upload), **rest)  # type: ignore[arg-type]
 
 
 def site(folder: Path, **variables: str) -> ExecutionEnvironment:

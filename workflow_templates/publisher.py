@@ -9,6 +9,7 @@ environment or the key.
     relay ROW                            copy stdin to stdout, line by line, tagged "[row ROW] "
     publish KIND FILE NAME key=value ... upload FILE as NAME, then print the marker KIND
     fetch URL SHA256 FILE                download a published file and verify it
+    model MODEL URL SHA256 NAME          find or download a model's file, verify it, link it
     crop FILE BOX                        cut FILE down to BOX, "left,top,right,bottom" in pixels
     combine FOLDER ROWS                  stack FOLDER/row-NN.png, publish grid.png, print "done"
 
@@ -20,8 +21,10 @@ forge one. ``url``, ``model``, ``sampler`` and ``what`` are base64.
 from __future__ import annotations
 
 import base64
+import fcntl
 import hashlib
 import hmac
+import json
 import os
 import shutil
 import subprocess
@@ -46,6 +49,7 @@ def main(arguments):
         "relay": relay,
         "publish": publish,
         "fetch": fetch,
+        "model": model,
         "crop": crop,
         "combine": combine,
     }
@@ -153,7 +157,7 @@ def sha256(path):
 
 
 def fetch(url, expected, path):
-    """Download a published file. Raises ValueError if its digest differs."""
+    """Download a file. Raises WrongFile if its digest differs."""
     if url.startswith("file://"):
         shutil.copyfile(unquote(url[len("file://") :]), path)
     else:
@@ -161,8 +165,133 @@ def fetch(url, expected, path):
         answer = urllib.request.urlopen(url, timeout=UPLOAD_SECONDS)  # noqa: S310 - as above
         with answer, open(path, "wb") as out:
             shutil.copyfileobj(answer, out, CHUNK)
-    if sha256(path) != expected:
-        raise ValueError("the input is not the file that was published")
+    actual = sha256(path)
+    if actual != expected:
+        raise WrongFile(CHOSEN, f"SHA-256 {actual} was downloaded instead of {expected}")
+
+
+CHOSEN = "is not the one that was chosen"
+
+
+class WrongFile(Exception):
+    """A file that is not the expected one: ``what`` it is for the member, detail for the log."""
+
+    def __init__(self, what, detail):
+        super().__init__(detail)
+        self.what = what
+
+
+def model(name, url, expected, file):
+    """Make STORAGE_PATH/model/model.ckpt the model's file; on failure print a marker, return 1.
+
+    The platform has downloaded it to DEEPSQUARE_INPUT, and unpacked it if it is an archive. If it
+    has not, the file is downloaded once, into the cache of all jobs, and named NAME there.
+    """
+    what = "could not be downloaded"
+    try:
+        path = find_input(os.environ["DEEPSQUARE_INPUT"], expected)
+        if path is None:
+            path = download(url, expected, file)
+        what = "cannot be read"
+        link_model(path, os.path.join(os.environ["STORAGE_PATH"], "model"))
+        return 0
+    except WrongFile as error:
+        what = error.what
+        write(f"publisher: the model {name}: {error}", 2)
+    except Exception as error:
+        write(f"publisher: the model {name} {what}: {type(error).__name__}: {error}", 2)
+    mark("model-unusable", f"model={name}", f"what={what}")
+    return 1
+
+
+def link_model(path, folder):
+    """Put the file and the config.yaml beside it, if any, into the new folder."""
+    os.makedirs(folder)
+    checkpoint = os.path.join(folder, "model.ckpt")
+    if is_safetensors(path) and not os.environ.get("TXT2IMG"):
+        write("publisher: converting the model for txt2img.py")
+        convert(path, checkpoint)
+    else:
+        os.symlink(path, checkpoint)
+    config = os.path.join(os.path.dirname(path), "config.yaml")
+    if os.path.isfile(config):
+        os.symlink(config, os.path.join(folder, "config.yaml"))
+
+
+def find_input(folder, expected):
+    """Return the input file with this digest, None if there is no input at all.
+
+    Raises WrongFile if there are others only.
+    """
+    found = []
+    for place, _, names in os.walk(folder):
+        found += [os.path.join(place, name) for name in names]
+    # The platform also unpacks a checkpoint, which is a ZIP file, into very many small ones.
+    found.sort(key=os.path.getsize, reverse=True)
+    digest = "none"
+    for path in found[:20]:
+        actual = sha256(path)
+        if actual == expected:
+            return path
+        digest = actual if digest == "none" else digest
+    if found:
+        raise WrongFile(CHOSEN, f"SHA-256 {digest} was downloaded instead of {expected}")
+    return None
+
+
+def download(url, expected, file):
+    """Return the cached file of this digest, downloaded first if it is not there."""
+    folder = os.path.join(os.environ["DEEPSQUARE_SHARED_TMP"], "models")
+    os.makedirs(folder, mode=0o700, exist_ok=True)
+    path = os.path.join(folder, file)
+    # Jobs that start together wait for one download.
+    with open(path + ".lock", "a") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        if not os.path.exists(path):
+            write("publisher: downloading the model, once")
+            part = path + ".part"
+            try:
+                fetch(url, expected, part)
+                os.replace(part, path)
+            finally:
+                if os.path.exists(part):
+                    os.remove(part)
+    return path
+
+
+def is_safetensors(path):
+    """Return whether the file is in the safetensors format: a length, then a JSON object."""
+    with open(path, "rb") as stream:
+        start = stream.read(9)
+    return start[8:] == b"{" and int.from_bytes(start[:8], "little") < os.path.getsize(path)
+
+
+def convert(source, target):
+    """Convert a safetensors file to a checkpoint, the only format that txt2img.py reads.
+
+    Format: https://github.com/huggingface/safetensors#format. Raises WrongFile for a LoRA and
+    other parts of a model.
+    """
+    kinds = {"F64": "float64", "F32": "float32", "F16": "float16", "BF16": "bfloat16"}
+    kinds.update({"I64": "int64", "I32": "int32", "I16": "int16", "I8": "int8", "U8": "uint8"})
+    weights = {}
+    with open(source, "rb") as stream:
+        length = int.from_bytes(stream.read(8), "little")
+        header = json.loads(stream.read(length))
+        if not any(name.startswith("model.diffusion_model.") for name in header):
+            raise WrongFile(
+                "is not a whole model", "it is no Stable Diffusion checkpoint; a LoRA is none"
+            )
+        import torch  # in the image of txt2img.py
+
+        for name, entry in header.items():
+            if name != "__metadata__":
+                start, end = entry["data_offsets"]
+                stream.seek(8 + length + start)
+                kind = getattr(torch, kinds[entry["dtype"]])
+                data = bytearray(stream.read(end - start))
+                weights[name] = torch.frombuffer(data, dtype=kind).reshape(entry["shape"])
+    torch.save({"state_dict": weights}, target)
 
 
 def crop(path, box):

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
@@ -54,6 +54,16 @@ class Description:
                 for result in description._results(f"model {id}", f"[models.{id}]")
             )
         return devices + self._results(CHECK_NAME, section)
+
+    def with_pending(self, ids: Collection[str]) -> Description:
+        """Return the description in which the models ``ids`` are still to be downloaded."""
+        note = f"{self.engine.show()}, downloaded with the first request for it"
+        pending = {
+            id: replace(description, problems=(), detail=note)
+            for id, description in self.models.items()
+            if id in ids
+        }
+        return replace(self, models={**self.models, **pending})
 
     def _results(self, name: str, section: str) -> tuple[CheckResult, ...]:
         if not self.problems:

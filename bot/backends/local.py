@@ -144,8 +144,9 @@ class LocalBackend:
     name = NAME
 
     def __init__(self, options: LocalOptions) -> None:
-        self._options = options
         self._root = (options.data_dir / NAME).resolve()
+        tables = options.tables.with_caches(self._root / "caches")
+        self._options = replace(options, tables=tables)
         self._jobs = self._root / "jobs"
 
     def prepare(self) -> None:
@@ -270,9 +271,10 @@ class LocalBackend:
             return HOSTED
         table = bool(self._options.tables.models)
         config = self._txt2img_config()
-        if not table:
-            config = replace(config, config_file="")  # the table is all that it would add
-        return await describe(config, self._environment(), table=table)
+        if not self._options.tables:
+            config = replace(config, config_file="")  # models and servers are all it would add
+        description = await describe(config, self._environment(), table=table)
+        return description.with_pending(await asyncio.to_thread(self._options.tables.find_pending))
 
     def _folder(self, job_id: str) -> Path:
         return job_dir(self._jobs, job_id)
@@ -355,7 +357,8 @@ class LocalBackend:
         options = self._options
         if options.container != "none":
             shared = (str(folder / "published"), str(self._root / "caches"))
-            return OciRuntime(options.container, shared=shared)
+            gpus = self._txt2img_config().device == "cuda"
+            return OciRuntime(options.container, shared=shared, gpus=gpus)
         source = os.environ if options.environ is None else options.environ
         path = source.get("PATH", os.defpath)
         return container_stubs(self._root / "bin", self._txt2img_config(), path=path)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Final
 
@@ -44,6 +44,26 @@ class EngineTables:
     def uses_hub(self) -> bool:
         """Return whether a model may have to be downloaded from the Hugging Face hub."""
         return any(model.get("kind") == "hub" for model in self.models.values())
+
+    def with_caches(self, caches: Path) -> EngineTables:
+        """Return the tables with the location of each model that a job downloads to ``caches``."""
+        return replace(
+            self,
+            models={
+                id: {**model, "location": str(caches / "models" / str(model["download"]))}
+                if model.get("download")
+                else model
+                for id, model in self.models.items()
+            },
+        )
+
+    def find_pending(self) -> frozenset[str]:
+        """Return the ids of the models that are still to be downloaded. Blocking."""
+        return frozenset(
+            id
+            for id, model in self.models.items()
+            if model.get("download") and not Path(str(model["location"])).exists()
+        )
 
 
 def write_txt2img_config(

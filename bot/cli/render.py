@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+from dataclasses import replace
 from enum import StrEnum
 from typing import Annotated
 
@@ -18,7 +19,7 @@ from bot.cli.app import ExitCode, load_settings, run_async
 from bot.clock import utc_now
 from bot.domain.job import job_id
 from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
-from bot.domain.workflow.template import RenderContext, redact, render
+from bot.domain.workflow.template import RenderContext, redact
 from bot.settings import Settings
 
 
@@ -63,15 +64,13 @@ async def _render(
     )
     name = job_id(utc_now(), os.urandom(5))
     folder = settings.data.dir / "local" / "jobs" / name / "published"
-    workflow = render(
-        templates.grid,
-        request,
-        RenderContext(name, os.urandom(32), folder.as_uri()),
-        templates.styles,
-    )
+    context = RenderContext(name, os.urandom(32), folder.as_uri())
     if form is OutputFormat.BASH:
+        # Only DeepSquare downloads a job's input: here a step does.
+        workflow = replace(templates, platform_input=False).render_grid(request, context)
         print(await render_local_script(settings, Submission(name, workflow)), end="")
         return ExitCode.OK
+    workflow = templates.render_grid(request, context)
     document = redact(workflow, templates.grid).to_dict()
     if form is OutputFormat.JSON:
         print(json.dumps(document, indent=2, ensure_ascii=False))

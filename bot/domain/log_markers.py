@@ -71,6 +71,7 @@ _REQUIRED_KEYS: Mapping[str, frozenset[str]] = {
     "grid": frozenset({"size", "sha256", "url", "rows"}),
     "done": frozenset({"ok", "failed"}),
     "model-missing": frozenset({"model"}),
+    "model-unusable": frozenset({"model", "what"}),
     "unsupported": frozenset({"row", "what"}),
 }
 _OPTIONAL_KEYS: Mapping[str, frozenset[str]] = {
@@ -146,6 +147,12 @@ def _parse_fields(kind: str, pairs: str, rows: int) -> Marker:
             meaning = Finished(ok, fields.number("failed", 0, rows - ok))
         case "unsupported", int():
             meaning = f"not supported here: {fields.text('what')}"
+        case "model-unusable", None:
+            message = (
+                f"The model {fields.text('model')} cannot be used: its file {fields.text('what')}. "
+                "Choose another model, or ask a moderator."
+            )
+            return Marker(kind, None, Failed(FailureReason.MODEL_MISSING, message))
         case _:
             message = (
                 f"The model {fields.text('model')} is not installed where the pictures are made. "

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 
 from bot.backends.base import Backend
 from bot.domain.errors import ArtifactMissing, BotError, ConfigError
 from bot.domain.grid import grid_geometry
 from bot.domain.job import Job
+from bot.domain.request import Request
+from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
 from bot.domain.workflow.document import Workflow
-from bot.domain.workflow.template import RenderContext, Template, render
+from bot.domain.workflow.template import RenderContext, Template, WorkflowModel, render
 from bot.store.jobs import JobRepository
 
 
@@ -18,12 +20,31 @@ from bot.store.jobs import JobRepository
 class WorkflowTemplates:
     """The templates: one that makes grids and, optionally, one that upscales an image.
 
-    ``styles`` maps the name of a style to the words it adds to a prompt.
+    ``styles`` maps the name of a style to the words it adds to a prompt. ``models`` has the models
+    of the table by id, ``model_resources`` the resources of those that request their own.
+    ``platform_input`` is whether the backend downloads a job's ``input``.
     """
 
     grid: Template
     upscale: Template | None
     styles: Mapping[str, str]
+    resources: ResourceRequest = DEFAULT_RESOURCES
+    models: Mapping[str, WorkflowModel] = field(default_factory=dict)
+    model_resources: Mapping[str, ResourceRequest] = field(default_factory=dict)
+    platform_input: bool = False
+
+    def render_grid(self, request: Request, context: RenderContext) -> Workflow:
+        """Render the workflow of a grid with the model and resources of the request.
+
+        Raises InvalidRequest and WorkflowError as ``render`` does.
+        """
+        context = replace(
+            context,
+            model=self.models.get(request.model, WorkflowModel()),
+            resources=self.model_resources.get(request.model, self.resources),
+            platform_input=self.platform_input,
+        )
+        return render(self.grid, request, context, self.styles)
 
 
 class WorkflowRenderer:
@@ -51,7 +72,7 @@ class WorkflowRenderer:
         key = await self.mac_key(job.id)
         if job.request.origin is None:
             context = RenderContext(job.id, key, upload_url)
-            return render(self._templates.grid, job.request, context, self._templates.styles)
+            return self._templates.render_grid(job.request, context)
         if self._templates.upscale is None:
             raise ConfigError(
                 "[imagine] upscale_template", "no template upscales", "Name one, or the stock one."
@@ -72,5 +93,6 @@ class WorkflowRenderer:
             input_url=strip.url,
             input_sha256=strip.sha256,
             input_box=",".join(str(edge) for edge in box),
+            resources=self._templates.resources,
         )
         return render(self._templates.upscale, job.request, context, self._templates.styles)

@@ -14,6 +14,8 @@ from pydantic import Field, field_validator, model_validator
 
 from bot.domain.image_engine import SKETCH, EngineInfo
 from bot.domain.models import ModelSpec
+from bot.domain.resources import ResourceRequest
+from bot.domain.workflow.template import WorkflowModel
 from bot.settings.sections import Section
 from bot.settings.types import (
     EmptyIsNone,
@@ -60,6 +62,14 @@ class ModelResourcesSection(Section):
     cpus_per_task: Annotated[_Cpus | None, EmptyIsNone] = None
     memory_mb_per_task: Annotated[_Megabytes | None, EmptyIsNone] = None
     gpus_per_task: Annotated[_Gpus | None, EmptyIsNone] = None
+
+    def request(self, usual: ResourceRequest) -> ResourceRequest:
+        """Return the values for the workflow; ``usual`` has those that are not given."""
+        return usual.override(
+            cpus_per_task=self.cpus_per_task,
+            memory_mb_per_task=self.memory_mb_per_task,
+            gpus_per_task=self.gpus_per_task,
+        )
 
 
 class ModelSection(Section):
@@ -123,8 +133,16 @@ class ModelSection(Section):
             return engine
         return EngineInfo(name, "" if name == SKETCH else id)
 
+    def workflow_model(self) -> WorkflowModel:
+        """Return what the workflow gets of the model."""
+        url, sha256 = (self.input, self.sha256) if self.input else ("", "")
+        return WorkflowModel(self.hosted, self.guidance, self.sampler, url, sha256)
+
     def to_json(self) -> dict[str, object]:
-        """Return the model's entry in the configuration file of ``bot.txt2img``."""
+        """Return the model's entry in the configuration file of ``bot.txt2img``.
+
+        ``download`` is the name of a downloaded model's file among the backend's caches.
+        """
         kind = self.place if self.place in ("hub", "checkpoint") else "path"
         location = self.hub or self.checkpoint or (str(self.path) if self.path else "")
         return {
@@ -132,6 +150,7 @@ class ModelSection(Section):
             "engine": self.engine,
             "kind": kind,
             "location": location,
+            **({"download": self.workflow_model().file} if self.input else {}),
             "family": self.family,
             "guidance": self.guidance,
             "sampler": self.sampler,

@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
 from bot.settings.model_table import GRAPHS, SERVER_ENGINES, WorkerSection
 from bot.settings.sections import Section
 from bot.settings.types import (
@@ -91,6 +92,20 @@ class DataSection(Section):
     backup_keep: StrictInt = Field(default=7, ge=1, le=10_000)
 
 
+class ResourcesSection(Section):
+    """``[imagine.resources]``: what one task, which makes one row, requests of the backend."""
+
+    cpus_per_task: StrictInt = Field(default=DEFAULT_RESOURCES.cpus_per_task, ge=1, le=1024)
+    memory_mb_per_task: StrictInt = Field(
+        default=DEFAULT_RESOURCES.memory_mb_per_task, ge=256, le=4_000_000
+    )
+    gpus_per_task: StrictInt = Field(default=DEFAULT_RESOURCES.gpus_per_task, ge=0, le=16)
+
+    def request(self) -> ResourceRequest:
+        """Return the values for the workflow."""
+        return ResourceRequest(self.cpus_per_task, self.memory_mb_per_task, self.gpus_per_task)
+
+
 class ImagineSection(Section):
     """``[imagine]``: the defaults and limits of requests.
 
@@ -112,6 +127,7 @@ class ImagineSection(Section):
     max_pixels: StrictInt = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
     max_prompt: StrictInt = Field(default=1000, ge=1, le=_MAX_PROMPT_CHARS)
     styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
+    resources: ResourcesSection = ResourcesSection()
 
     @field_validator("styles")
     @classmethod

@@ -10,9 +10,10 @@ import pytest
 from bot.backends import local
 from bot.backends.base import Describing, Submission
 from bot.backends.deepsquare.backend import DeepSquareBackend
-from bot.backends.engine_info import CHECK_NAME, parse_description
+from bot.backends.engine_info import CHECK_NAME, Description, parse_description
 from bot.backends.slurm.backend import SlurmBackend
 from bot.backends.slurm.options import SlurmOptions
+from bot.backends.txt2img_config import EngineTables
 from bot.domain.image_engine import SCRIPT, SKETCH, EngineInfo
 from bot.domain.workflow.template import render
 from tests.stock_jobs import load, request, ticket
@@ -120,3 +121,24 @@ def test_a_container_is_told_the_device_as_a_stand_in_is(
     submission = Submission("a" * 16, render(load("stable-diffusion.yaml"), request(), ticket()))
     options = local.LocalOptions(tmp_path, 1, device=device, container=container)
     assert f"export DEVICE={device}\n" in local.LocalBackend(options).script(submission)
+
+
+def test_a_model_that_the_first_request_downloads_is_no_problem(tmp_path: Path) -> None:
+    here = tmp_path / "models" / "there.ckpt"
+    here.parent.mkdir()
+    here.touch()
+    entries = {name: {"download": f"{name}.ckpt"} for name in ("there", "absent")}
+    tables = EngineTables(models={**entries, "path": {"location": "/gone"}}).with_caches(tmp_path)
+    assert tables.models["there"]["location"] == str(here)
+    assert tables.find_pending() == {"absent"}
+    unread = Description(EngineInfo("diffusers"), "", (("has no file", "Look for it."),))
+    description = Description(
+        EngineInfo("diffusers"), models=dict.fromkeys(("there", "absent", "path"), unread)
+    ).with_pending(tables.find_pending())
+    results = description.check_results("[backend.local]")
+    assert [(result.name, result.ok) for result in results] == [
+        ("model there", False),
+        ("model absent", True),
+        ("model path", False),
+    ]
+    assert "downloaded with the first request" in results[1].detail

@@ -297,10 +297,11 @@ class SlurmBackend:
         if config.engine == "auto" and config.model:
             # The library must be on the nodes; this machine need not have it.
             config = replace(config, engine="diffusers")
-        table = bool(options.tables.models)
-        if not table:
-            config = replace(config, config_file="")  # the table is all that it would add
-        return await describe(config, options.environment, table=table)
+        tables = options.tables
+        if not tables:
+            config = replace(config, config_file="")  # models and servers are all it would add
+        description = await describe(config, options.environment, table=bool(tables.models))
+        return description.with_pending(await asyncio.to_thread(tables.find_pending))
 
     def _poller(self, cluster: str) -> QueuePoller:
         """Return the poller of a cluster, shared by all followers of jobs there."""
@@ -332,7 +333,8 @@ class SlurmBackend:
         options = self._options
         if options.container != "none":
             shared = (str(folder / "published"), str(self._root / "caches"))
-            return OciRuntime(options.container, shared=shared)
+            gpus = options.txt2img_device == "cuda"
+            return OciRuntime(options.container, shared=shared, gpus=gpus)
         return container_stubs(
             self._root / "bin",
             self._txt2img_config(),

@@ -6,7 +6,7 @@ import os
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from bot.backends.environment import child_environment, needs_hub
@@ -64,6 +64,8 @@ class SlurmOptions:
         known["tables"] = EngineTables.from_options(options)
         known["shared_dir"] = Path(str(known["shared_dir"])).resolve()
         chosen = cls(**known)  # type: ignore[arg-type]  # settings have checked the types
+        tables = chosen.tables.with_caches(chosen.shared_dir / "caches")
+        chosen = replace(chosen, tables=tables)
         if not _GPUS.fullmatch(chosen.gpus):
             hint = 'Write "any", "none", or a type as `sinfo -o %G` shows it, such as "a100".'
             raise ConfigError("[backend.slurm] gpus", f"{chosen.gpus!r} is no GPU type", hint)

@@ -61,12 +61,14 @@ class OciRuntime:
     """Container runtime, ``apptainer`` or ``podman``.
 
     ``shared`` are host folders that are mounted writable at the same path: the caches, and the
-    target of ``file://`` uploads.
+    target of ``file://`` uploads. ``gpus``: the host's NVIDIA GPUs are visible inside, for podman
+    by their CDI name (``nvidia-ctk cdi generate`` registers it).
     """
 
     program: str
     hosted_root: str = "/opt/software"
     shared: tuple[str, ...] = ()
+    gpus: bool = True
 
     def command_prefix(self, container: Container, storage: str) -> tuple[str, ...]:
         """Return the command line up to the image; the scratch folder is ``/deepsquare``."""
@@ -84,7 +86,9 @@ class OciRuntime:
         )
         if self.program == "podman":
             return (
-                *("podman", "run", "--rm", "--env-host"),
+                # The variables come from the environment: command lines are public.
+                *("podman", "run", "--rm", "--env-host", "--network=host"),
+                *(("--device=nvidia.com/gpu=all",) if self.gpus else ()),
                 *(f"--env={variable}" for variable in variables),
                 *(f"--volume={mount}" for mount in mounts),
                 f"--workdir={CONTAINER_SCRATCH}",
@@ -97,7 +101,7 @@ class OciRuntime:
         elif not image.startswith("/"):
             image = f"docker://{reference}"
         return (
-            *("apptainer", "exec", "--nv"),
+            *("apptainer", "exec", *(("--nv",) if self.gpus else ())),
             *(f"--env={variable}" for variable in variables),
             *(f"--bind={mount}" for mount in mounts),
             f"--pwd={CONTAINER_SCRATCH}",

@@ -44,6 +44,16 @@ SOURCES: Mapping[str, str] = {
     "height": "integer",
     "seed": "integer",
     "model": "text",
+    "guidance": "text",
+    "sampler": "text",
+    "model_url": "url",
+    "model_sha256": "text",
+    "model_file": "text",
+    "model_input": "url",
+    "cpus_per_task": "integer",
+    "mem_per_cpu": "integer",
+    "gpus_per_task": "integer",
+    "gpus": "integer",
     "job_id": "text",
     "mac_key": "text",
     "upload_url": "url",
@@ -110,6 +120,8 @@ class Parameter:
     """Declaration of a parameter. Bounds are inclusive; for text they count characters.
 
     With ``env`` the job gets a variable of the parameter's name. A ``secret`` is never shown.
+    An ``optional`` URL may be empty: a ``job.input`` or ``job.output`` with its placeholder is then
+    left out.
     """
 
     type: Annotated[str, one_of("integer", "text", "url")] = "text"
@@ -119,6 +131,7 @@ class Parameter:
     minimum: int | None = None
     maximum: int | None = None
     secret: bool = False
+    optional: bool = False
     env: bool = True
 
     @property
@@ -142,6 +155,9 @@ class Parameter:
         return Violation(f"{what} is not of this type", f"Write type: {right}.", ("type",))
 
     def _check_bounds(self) -> Violation | None:
+        if self.optional and self.type != "url":
+            hint = "Remove it: a text may be empty, a number needs a value."
+            return Violation("is not a URL", hint, ("optional",))
         if (self.type == "url" or self.file) and (self.minimum, self.maximum) != (None, None):
             return Violation(
                 "cannot have bounds: it is not a number", "Remove minimum and maximum."
@@ -170,6 +186,8 @@ class Parameter:
         if not isinstance(value, str):
             return Violation("must be text", "Put it in quotes.")
         if self.type == "url":
+            if not value and self.optional:
+                return None
             if not value:
                 return Violation("has no address", "Use this template for jobs that have one.")
             hint = "Write http://, https:// or file:// and what follows, without spaces."
@@ -191,7 +209,7 @@ class Parameter:
         if isinstance(self.default, int | str):
             return self.default, self.default
         if self.type == "url":
-            return "https://example.org", "https://example.org"
+            return "" if self.optional else "https://example.org", "https://example.org"
         if self.type == "text":
             text = "x" * max(1, self.minimum or 0)
             return text, text
@@ -201,6 +219,7 @@ class Parameter:
 
 
 _CONSTANT_KEYS = frozenset({"command", "if", "key"})
+_TRANSFER_KEYS = frozenset({"input", "output"})
 
 
 def validate_placeholders(job: object, parameters: Mapping[str, Parameter]) -> None:
@@ -221,8 +240,21 @@ def validate_placeholders(job: object, parameters: Mapping[str, Parameter]) -> N
             raise schema_error(("parameters", name), Violation("is not used", hint))
 
 
-def substitute(job: object, values: Mapping[str, Value]) -> object:
-    """Replace placeholders by values: text in the environment, else of the parameter's type."""
+def substitute(
+    job: object, values: Mapping[str, Value], parameters: Mapping[str, Parameter]
+) -> object:
+    """Replace placeholders by values: text in the environment, else of the parameter's type.
+
+    ``input`` and ``output`` are left out if an optional parameter in them has no value.
+    """
+    absent = {name for name, item in parameters.items() if item.optional and not values[name]}
+    if isinstance(job, dict):
+        job = {
+            key: part
+            for key, part in job.items()
+            if key not in _TRANSFER_KEYS
+            or absent.isdisjoint(item.name for _, item, _ in _iter_placeholders(part, (key,)))
+        }
     return _substitute_part(job, (), values)
 
 
@@ -261,6 +293,9 @@ def _validate_position(
         return validate_not_reserved(str(key))
     if parameter.secret:
         return Violation("a secret is only allowed in environment values", "Remove it here.")
+    if parameter.optional and _TRANSFER_KEYS.isdisjoint(where[1:2]):
+        problem = "an optional parameter is only allowed in input, output and environment values"
+        return Violation(problem, "Remove it here, or optional: true.")
     if parameter.is_free_text:
         return Violation("free text is only allowed in environment values", "Remove it here.")
     return None

@@ -6,13 +6,16 @@ into a command.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from types import MappingProxyType
 from typing import Annotated, cast
+from urllib.parse import urlsplit
 
 from bot.domain.errors import InvalidRequest, WorkflowError
 from bot.domain.request import Request
+from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
 from bot.domain.workflow.document import EnvVar, Workflow, iter_steps
 from bot.domain.workflow.parameters import (
     Parameter,
@@ -26,8 +29,34 @@ from bot.domain.workflow.parameters import (
 from bot.domain.workflow.schema import Path, Violation, decode, matches, schema_error
 from bot.domain.workflow.template_yaml import parse_template
 
+_MODEL_SUFFIX = re.compile(r"\.(ckpt|safetensors|gguf)\Z", re.IGNORECASE)
+
 REDACTED = "********"
 """Replaces a secret in ``redact``."""
+
+
+@dataclass(frozen=True, slots=True)
+class WorkflowModel:
+    """Values of the request's model beside its id.
+
+    ``name`` is how the workflow finds the model where that is not the id, such as a hosted folder.
+    None and "" mean the engine's default. A model that is downloaded has a ``url`` and the
+    ``sha256`` of its file (64 lower-case hex digits).
+    """
+
+    name: str = ""
+    guidance: float | None = None
+    sampler: str = ""
+    url: str = ""
+    sha256: str = ""
+
+    @property
+    def file(self) -> str:
+        """Return the name of the downloaded file in a cache, "" if nothing is downloaded."""
+        if not self.url:
+            return ""
+        suffix = _MODEL_SUFFIX.search(urlsplit(self.url).path)
+        return self.sha256 + (suffix[0].lower() if suffix else ".safetensors")
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,7 +65,8 @@ class RenderContext:
 
     ``mac_key`` (16 bytes or more, usually 32, fresh for each job) signs the job's marker lines.
     ``input_url`` and ``input_sha256`` are the input file of an upscaling job; ``input_box``, if not
-    empty, is the part of it to use: ``left,top,right,bottom`` in pixels.
+    empty, is the part of it to use: ``left,top,right,bottom`` in pixels. ``platform_input`` is
+    whether the platform downloads ``input``; elsewhere a step downloads the model itself.
     """
 
     job_id: str
@@ -45,6 +75,9 @@ class RenderContext:
     input_url: str = ""
     input_sha256: str = ""
     input_box: str = ""
+    model: WorkflowModel = WorkflowModel()
+    resources: ResourceRequest = DEFAULT_RESOURCES
+    platform_input: bool = False
 
     def __post_init__(self) -> None:
         if len(self.mac_key) < 16:
@@ -131,7 +164,8 @@ class Template:
 
     def _fill(self, values: Mapping[str, Value]) -> Workflow:
         """Return the workflow with these values, which must be validated."""
-        workflow = decode(Workflow, substitute(self.job, values), ("job",))
+        job = substitute(self.job, values, self.parameters)
+        workflow = decode(Workflow, job, ("job",))
         added = (
             EnvVar(key, str(values[key]))
             for key, parameter in self.parameters.items()
@@ -261,6 +295,7 @@ def _source_values(
     request: Request, context: RenderContext, styles: Mapping[str, str]
 ) -> Mapping[str, Value]:
     """Return the value of each source that a parameter can name."""
+    model, resources = context.model, context.resources
     return {
         "prompt": request.styled_prompt(styles),
         "negative": request.negative,
@@ -271,7 +306,17 @@ def _source_values(
         "height": request.height,
         "seed": request.seed,
         # Some workflows need a non-empty text here, even if there is no model to choose.
-        "model": request.model or "none",
+        "model": model.name or request.model or "none",
+        "guidance": "" if model.guidance is None else f"{model.guidance:g}",
+        "sampler": model.sampler,
+        "model_url": model.url,
+        "model_sha256": model.sha256,
+        "model_file": model.file,
+        "model_input": model.url if context.platform_input else "",
+        "cpus_per_task": resources.cpus_per_task,
+        "mem_per_cpu": resources.memory_mb_per_cpu,
+        "gpus_per_task": resources.gpus_per_task,
+        "gpus": request.rows * resources.gpus_per_task,
         "job_id": context.job_id,
         "mac_key": context.mac_key.hex(),
         "upload_url": context.upload_url,

@@ -110,6 +110,18 @@ def test_a_missing_model_fails_the_job_once_and_by_name() -> None:
     assert len(parsed) == 3
 
 
+def test_a_model_whose_file_cannot_be_used_fails_the_job_with_the_reason() -> None:
+    pairs = f"model={b64('mine')} what={b64('is not the one that was chosen')}"
+    (failed,) = events(read(signed(f"@@sd1 1 model-unusable {pairs}")))
+    assert isinstance(failed, Failed)
+    assert failed.cause is FailureReason.MODEL_MISSING
+    assert failed.message == (
+        "The model mine cannot be used: its file is not the one that was chosen. "
+        "Choose another model, or ask a moderator."
+    )
+    assert events(read(signed(f"@@sd1 1 model-unusable row=1 {pairs}"))) == ()
+
+
 def test_what_the_workflow_cannot_do_is_told_as_text_of_the_row() -> None:
     line = signed(f"@@sd1 1 unsupported row=3 what={b64('negative prompt')}")
     assert read(line) == (LogOutput(3, "not supported here: negative prompt"),)

@@ -87,26 +87,32 @@ def test_apptainer_runs_the_image_with_the_scratch_folder_inside(
     )
 
 
-def test_podman_runs_the_steps_shell_and_not_the_images_own_program() -> None:
+@pytest.mark.parametrize(("gpus", "device"), [(True, ["--device=nvidia.com/gpu=all"]), (False, [])])
+def test_podman_runs_the_steps_shell_and_not_the_images_own_program(
+    gpus: bool, device: list[str]
+) -> None:
     mounts = (Mount("/opt/m", "/models", "ro"), Mount("/opt/n", "/n", ""))
     container = Container("a/b:1", registry="r.example", mounts=mounts)
-    assert OciRuntime("podman", shared=("/caches",)).command_prefix(container, "/scratch") == (
-        *("podman", "run", "--rm", "--env-host", *VARIABLES),
+    runtime = OciRuntime("podman", shared=("/caches",), gpus=gpus)
+    assert runtime.command_prefix(container, "/scratch") == (
+        *("podman", "run", "--rm", "--env-host", "--network=host", *device, *VARIABLES),
         *("--volume=/opt/m:/models:ro", "--volume=/opt/n:/n:rw", "--volume=/caches:/caches:rw"),
         *("--volume=/scratch:/deepsquare:rw", "--workdir=/deepsquare", "--entrypoint="),
         "r.example/a/b:1",
     )
 
 
-def test_apptainer_mounts_what_the_container_and_the_site_ask_for() -> None:
+@pytest.mark.parametrize(("gpus", "flag"), [(True, ["--nv"]), (False, [])])
+def test_apptainer_mounts_what_the_container_and_the_site_ask_for(
+    gpus: bool, flag: list[str]
+) -> None:
     container = Container("/b.sif", mounts=(Mount("/opt/m", "/models", "ro"),))
-    words = OciRuntime("apptainer", shared=("/caches",)).command_prefix(container, "/scratch")
-    binds = [word for word in words if word.startswith("--bind=")]
-    assert binds == [
-        "--bind=/opt/m:/models:ro",
-        "--bind=/caches:/caches:rw",
-        "--bind=/scratch:/deepsquare:rw",
-    ]
+    runtime = OciRuntime("apptainer", shared=("/caches",), gpus=gpus)
+    assert runtime.command_prefix(container, "/scratch") == (
+        *("apptainer", "exec", *flag, *VARIABLES),
+        *("--bind=/opt/m:/models:ro", "--bind=/caches:/caches:rw"),
+        *("--bind=/scratch:/deepsquare:rw", "--pwd=/deepsquare", "/b.sif"),
+    )
 
 
 def test_the_words_before_a_command_stand_in_their_order(tmp_path: Path) -> None:

@@ -11,12 +11,14 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest, WorkflowError
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
-from bot.domain.workflow.document import EnvVar, Range, Workflow
+from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
+from bot.domain.workflow.document import EnvVar, Http, Range, Transport, Workflow
 from bot.domain.workflow.parameters import SOURCES
 from bot.domain.workflow.template import (
     REDACTED,
     RenderContext,
     Template,
+    WorkflowModel,
     redact,
     referenced_files,
     render,
@@ -143,7 +145,13 @@ def test_every_source_can_be_a_parameter() -> None:
         for source, kind in SOURCES.items()
     )
     template = Template.load(smallest(lines), "all")
-    ticket = RenderContext("j", KEY, "file:///up", "https://a.example/p.png", "0" * 64, "0,0,64,64")
+    model = WorkflowModel("folder", 6.5, "dpm", "https://a.example/m.CKPT?x=1", "1" * 64)
+    ticket = RenderContext(
+        *("j", KEY, "file:///up", "https://a.example/p.png", "0" * 64, "0,0,64,64"),
+        model=model,
+        resources=ResourceRequest(3, 10_000, 2),
+        platform_input=True,
+    )
     assert environment(render(template, REQUEST, ticket)) == {
         "XPROMPT": "a cat",
         "XNEGATIVE": "trees",
@@ -153,7 +161,17 @@ def test_every_source_can_be_a_parameter() -> None:
         "XWIDTH": "768",
         "XHEIGHT": "512",
         "XSEED": "4294967000",
-        "XMODEL": "sd-2-1",
+        "XMODEL": "folder",
+        "XGUIDANCE": "6.5",
+        "XSAMPLER": "dpm",
+        "XMODEL_URL": "https://a.example/m.CKPT?x=1",
+        "XMODEL_SHA256": "1" * 64,
+        "XMODEL_FILE": "1" * 64 + ".ckpt",
+        "XMODEL_INPUT": "https://a.example/m.CKPT?x=1",
+        "XCPUS_PER_TASK": "3",
+        "XMEM_PER_CPU": "3334",
+        "XGPUS_PER_TASK": "2",
+        "XGPUS": "6",
         "XJOB_ID": "j",
         "XMAC_KEY": KEY.hex(),
         "XUPLOAD_URL": "file:///up",
@@ -161,6 +179,70 @@ def test_every_source_can_be_a_parameter() -> None:
         "XINPUT_SHA256": "0" * 64,
         "XINPUT_BOX": "0,0,64,64",
     }
+
+
+INPUT = smallest(
+    "  URL: {from: model_url, type: url, optional: true}\n"
+    "  INPUT: {from: model_input, type: url, optional: true, env: false}"
+).replace("job:\n", "job:\n  input: {http: {url: !param INPUT}}\n")
+OWN = WorkflowModel(url="https://a.example/m", sha256="0" * 64)
+
+
+@pytest.mark.parametrize(
+    ("model", "platform_input", "url", "has_input"),
+    [
+        (WorkflowModel(), True, "", False),
+        (WorkflowModel(), False, "", False),
+        (OWN, True, OWN.url, True),
+        (OWN, False, OWN.url, False),
+    ],
+)
+def test_an_input_without_a_value_is_left_out(
+    model: WorkflowModel, platform_input: bool, url: str, has_input: bool
+) -> None:
+    context = replace(TICKET, model=model, platform_input=platform_input)
+    workflow = render(Template.load(INPUT, "own"), replace(REQUEST, negative=""), context)
+    assert environment(workflow) == {"URL": url}
+    assert workflow.input == (Transport(http=Http(OWN.url)) if has_input else None)
+    assert Workflow.from_dict(workflow.to_dict()) == workflow
+
+
+@pytest.mark.parametrize(
+    ("url", "file"),
+    [
+        ("", ""),
+        ("https://a.example/m.safetensors", "0.safetensors"),
+        ("https://a.example/m.GGUF?download=true", "0.gguf"),
+        ("https://a.example/api/download/7?type=Model.ckpt", "0.safetensors"),
+        ("https://a.example/m.sh", "0.safetensors"),
+        ("https://a.example/..", "0.safetensors"),
+    ],
+)
+def test_a_downloaded_model_is_cached_under_its_digest(url: str, file: str) -> None:
+    assert WorkflowModel(url=url, sha256="0").file == file
+
+
+@pytest.mark.parametrize(
+    ("asked", "per_cpu", "gpus"),
+    [
+        (DEFAULT_RESOURCES, 8000, 1),
+        (ResourceRequest(8, 16_000, 1), 2000, 1),
+        (ResourceRequest(3, 16_000, 0), 5334, 0),
+        (DEFAULT_RESOURCES.override(memory_mb_per_task=24_000), 12_000, 1),
+        (DEFAULT_RESOURCES.override(cpus_per_task=1, gpus_per_task=0), 16_000, 0),
+    ],
+)
+def test_memory_is_requested_per_cpu_and_rounded_up(
+    asked: ResourceRequest, per_cpu: int, gpus: int
+) -> None:
+    assert (asked.memory_mb_per_cpu, asked.gpus_per_task) == (per_cpu, gpus)
+    assert asked.memory_mb_per_cpu * asked.cpus_per_task >= asked.memory_mb_per_task
+
+
+@pytest.mark.parametrize("numbers", [(0, 1, 1), (1, 0, 1), (1, 1, -1)])
+def test_resources_that_no_task_can_have_are_refused(numbers: tuple[int, int, int]) -> None:
+    with pytest.raises(ValueError, match="not a request"):
+        ResourceRequest(*numbers)
 
 
 def test_a_negative_prompt_for_a_workflow_that_takes_none_is_refused() -> None:

@@ -76,6 +76,8 @@ def test_broken_yaml_is_refused_with_its_line(old: str, new: str, line: int, sai
         ("maximum: 4000", "minimum: -1", 7, "parameters.PROMPT.minimum", "-1 is too small"),
         ("maximum: 4000", "maximum: 0", 7, "parameters.PROMPT.maximum", "0 is too small"),
         ("type: url}", "type: url, maximum: 9}", 11, "parameters.UPLOAD_URL", "cannot have bounds"),
+        ("text, secret: true", "text, secret: true, optional: true", 10,
+         "parameters.MAC_KEY.optional", "is not a URL"),
         ("text, secret: true", "text", 10, "parameters.MAC_KEY", "is not secret"),
         ("/opt/models,", "7,", 12, "parameters.MODELS.default", "must be text"),
         ("/opt/models,", "models,", 30, "job.steps[0].for.steps[0].run.container.mounts[0].hostDir",
@@ -116,6 +118,18 @@ def test_a_broken_rule_is_refused_with_line_and_path(
     assert said in str(error)
 
 
+def test_an_optional_parameter_is_only_allowed_where_it_can_be_left_out() -> None:
+    text = TEXT.replace("type: url}", "type: url, optional: true}")
+    assert Template.load(text, "grid.yaml", FILES).parameters["UPLOAD_URL"].optional
+    error = refusal(text.replace("name: !param JOB", "name: !param UPLOAD_URL"))
+    assert error.location == "grid.yaml, line 20, job.steps[0].name"
+    assert "is only allowed in input, output" in error.problem
+    whole = (
+        "gridbrush: 1\nabout: a\nparameters:\n  X: {from: model_url, type: url, optional: true}\n"
+    )
+    assert refusal(f"{whole}job: !param X\n").location == "grid.yaml, line 5, job"
+
+
 def test_an_empty_file_is_refused() -> None:
     assert refusal("").location == "grid.yaml, line 1, the document"
 
@@ -125,6 +139,11 @@ def test_parameters_must_be_a_mapping() -> None:
     assert error.location == "grid.yaml, line 3, parameters"
     with pytest.raises(WorkflowError, match="line 3, parameters"):
         referenced_files(smallest("  - ROWS"), "grid.yaml")
+
+
+def test_a_job_must_be_a_mapping() -> None:
+    error = refusal("gridbrush: 1\nabout: small\nparameters: {}\njob: nothing\n")
+    assert error.location == "grid.yaml, line 4, job"
 
 
 def test_a_broken_first_line_is_found_when_only_the_files_are_asked_for() -> None:

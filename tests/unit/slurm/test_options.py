@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,10 @@ import pytest
 from bot.backends.slurm.options import SlurmOptions
 from bot.backends.slurm.srun import SrunLauncher
 from bot.domain.errors import ConfigError
+from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
 from bot.domain.workflow.document import Resources, Run, RunResources
+from bot.domain.workflow.template import render
+from tests.stock_jobs import load, request, ticket
 
 RESOURCES = Resources(tasks=4, cpus_per_task=2, mem_per_cpu=8000, gpus=4)
 ROW = RunResources(gpus_per_task=1)
@@ -41,6 +45,29 @@ def test_gpus_and_memory_are_asked_for_by_task_and_by_cpu() -> None:
     )
     fewer = Resources(tasks=4, cpus_per_task=1, mem_per_cpu=100, gpus=2)
     assert "--gpus-per-task=1" in options().sbatch_args(fewer)
+
+
+@pytest.mark.parametrize(
+    ("asked", "words"),
+    [
+        (DEFAULT_RESOURCES, {"--cpus-per-task=2", "--mem-per-cpu=8000M", "--gpus-per-task=1"}),
+        (ResourceRequest(8, 30_000, 2), {"--mem-per-cpu=3750M", "--gpus-per-task=2"}),
+        (ResourceRequest(3, 1000, 0), {"--cpus-per-task=3", "--mem-per-cpu=334M"}),
+    ],
+)
+def test_the_configured_resources_reach_sbatch_and_srun(
+    asked: ResourceRequest, words: set[str]
+) -> None:
+    workflow = render(load("stable-diffusion.yaml"), request(), replace(ticket(), resources=asked))
+    loop = workflow.steps[1].loop
+    assert loop is not None
+    row = loop.steps[0].run
+    assert row is not None
+    job = options().sbatch_args(workflow.resources)
+    step = SrunLauncher(options()).command_prefix(row, workflow.resources, "paint one row")
+    for arguments in (job, step):
+        assert words <= set(arguments)
+        assert any("--gpus" in word for word in arguments) is (asked.gpus_per_task > 0)
 
 
 @pytest.mark.parametrize(
