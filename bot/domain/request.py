@@ -11,6 +11,7 @@ from typing import TypeVar
 
 from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.image_size import fit_aspect
+from bot.domain.prompt_tags import strip_tags
 from bot.domain.request_parsing import (
     FLAG_FIELDS,
     RawOption,
@@ -170,12 +171,14 @@ class Request:
         author: Author,
         place: ChannelRef,
         typed: bool = True,
+        removed_tags: list[str] | None = None,
     ) -> Request:
         """Parse ``text``, the flags in it, and ``options`` into a request.
 
         Options win over flags; an overridden flag's value is not validated. ``seed`` is used if the
         member gives none. ``typed``: a person wrote the text just now, so words that look like
-        mistyped flags are refused. Raises InvalidRequest.
+        mistyped flags are refused. What image servers would act on is removed from the texts, and
+        appended to ``removed_tags``. Raises InvalidRequest.
         """
         phrases = {
             "model": tuple(dict.fromkeys((*limits.models, limits.model))),
@@ -189,8 +192,13 @@ class Request:
         def number(name: str, default: int, low: int, high: int) -> int:
             return parse_int(given[name], low, high) if name in given else default
 
-        prompt = validate_prompt(prompt, limits.max_prompt)
+        prompt, removed = strip_tags(prompt)
+        prompt = validate_prompt(prompt, limits.max_prompt, removed)
         negative = given.get("negative", _NOT_GIVEN)
+        words, too = strip_tags(negative.value)
+        negative = replace(negative, value=words)
+        if removed_tags is not None:
+            removed_tags += (*removed, *too)
         style = given.get("style", _NOT_GIVEN)
         size, engine = (limits.width, limits.height), limits.engine
         if "shape" in given:
@@ -288,9 +296,14 @@ class Request:
         return " ".join(parts)
 
     def styled_prompt(self, styles: Mapping[str, str]) -> str:
-        """Return the prompt with the words of the style, if the style still exists."""
+        """Return the prompt with the words of the style, if the style still exists.
+
+        Without tags, but for LoRAs: these were allowed when the request was parsed, and the image
+        engine loads none but its own.
+        """
         words = normalize_text(styles.get(self.style, "")) if self.style else ""
-        return f"{self.prompt}, {words}" if words else self.prompt
+        prompt = f"{self.prompt}, {words}" if words else self.prompt
+        return strip_tags(prompt, None)[0] or "untitled"
 
     def for_engine(self, engine: EngineInfo) -> Request:
         """Return the request for ``engine``: without a model if there is none to choose.

@@ -26,6 +26,7 @@ from bot.frontend.discord_errors import Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import short_id
 from bot.frontend.message_content import MessageContent
 from bot.frontend.messages import NO_MENTIONS, to_embed, to_view
+from bot.frontend.responses import send_follow_up
 from bot.frontend.status_embeds import QueueInfo, job_message
 from bot.services.delivery import InteractionRef, StatusMessage
 from bot.services.queue import SubmitResult, response_time_left, waits_limited
@@ -51,7 +52,7 @@ async def answer_accepted(
     """Respond with the status message of an accepted job. Idempotent; never raises.
 
     Returns when the message is known, or known to be impossible. ``note`` is the text above the
-    embed.
+    embed. The notice in ``accepted`` follows privately.
     """
     client = get_client(interaction)
     job = accepted.job
@@ -70,6 +71,8 @@ async def answer_accepted(
         return await _find_or_post(client, job.id)
 
     await client.context.status_tasks.run(job.id, answer)
+    if accepted.notice:
+        await send_follow_up(interaction, accepted.notice)
 
 
 async def find_status_message(client: ContextClient, job: Job) -> StatusMessage | None:

@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import discord
 
 from bot.domain.errors import RequestError, StoreUnavailable
 from bot.domain.job import Job
+from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import (
     Author,
     ChannelRef,
@@ -25,6 +26,7 @@ from bot.domain.request import (
     random_seed,
 )
 from bot.frontend.context import get_context
+from bot.frontend.formatting import escape_message
 from bot.frontend.permissions import actor_of
 from bot.services.delivery import InteractionRef
 from bot.services.queue import SubmitResult, response_time_left
@@ -40,12 +42,16 @@ STATUS_UNKNOWN_MESSAGE: Final = (
 
 @dataclass(frozen=True, slots=True)
 class RequestFactory:
-    """Builds requests of one interaction: author, channel, random seed and limits."""
+    """Builds requests of one interaction: author, channel, random seed and limits.
+
+    ``removed_tags`` collects what was removed from the texts.
+    """
 
     author: Author
     place: ChannelRef
     seed: int
     limits: RequestLimits
+    removed_tags: list[str] = field(default_factory=list)
 
     def parse(
         self, text: str, options: RequestOptions | None = None, *, typed: bool = True
@@ -59,6 +65,7 @@ class RequestFactory:
             author=self.author,
             place=self.place,
             typed=typed,
+            removed_tags=self.removed_tags,
         )
 
     def repeat(self, request: Request) -> Request:
@@ -94,7 +101,7 @@ async def submit_request(
     for check in context.checks:
         await check(request, actor)
     try:
-        return await context.queue.submit(request, actor, interaction_ref(interaction))
+        accepted = await context.queue.submit(request, actor, interaction_ref(interaction))
     except (RequestError, StoreUnavailable):
         raise  # refused or withdrawn: it was not accepted, and will not be
     except Exception as error:
@@ -102,6 +109,7 @@ async def submit_request(
         if job is not None:
             return SubmitResult(job, created=False, images_left=None)
         raise
+    return replace(accepted, notice=escape_message(describe_removed(factory.removed_tags)))
 
 
 async def _find_accepted(interaction: discord.Interaction[Any], error: Exception) -> Job | None:
