@@ -30,6 +30,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from typing import Final
 
 from bot.domain.text import is_ignorable, truncate
@@ -142,8 +143,13 @@ def _strip_once(text: str, remove: Callable[[str], str]) -> str:
             return changed
     text = _strip_choices(text, remove)
     for pattern, defuse in _DEFUSED:
-        text = _replace(pattern, text, lambda tag, defuse=defuse: remove(tag) and defuse(tag))
+        text = _replace(pattern, text, partial(_remove_part, remove, defuse))
     return text
+
+
+def _remove_part(remove: Callable[[str], str], defuse: Callable[[str], str], tag: str) -> str:
+    remove(tag)
+    return defuse(tag)
 
 
 def _strip_choices(text: str, remove: Callable[[str], str]) -> str:

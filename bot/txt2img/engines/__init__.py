@@ -26,11 +26,13 @@ import math
 import time
 from collections.abc import Mapping
 
+from bot.txt2img.config import read_config
 from bot.txt2img.engines.base import ImageEngine
 from bot.txt2img.plan import UsageError
 
 SKETCH = "sketch"
 DIFFUSERS = "diffusers"
+A1111 = "a1111"
 INSTALL = "pip install 'gridbrush[diffusers]'"
 
 
@@ -49,7 +51,13 @@ def requested_engine(environment: Mapping[str, str]) -> str:
 
 def select_engine(environment: Mapping[str, str], device: str) -> ImageEngine:
     """Return the engine that ``environment`` selects. Raises UsageError with a hint."""
-    name = requested_engine(environment)
+    config = read_config(environment)
+    chosen = config.models.get(environment.get("MODEL", ""))
+    name = (chosen and chosen.engine) or config.engine or requested_engine(environment)
+    if name == A1111:
+        from bot.txt2img.engines.a1111 import A1111Engine
+
+        return A1111Engine(config.a1111, chosen, environment)
     model = environment.get("PAINTER_MODEL", "")
     if name == SKETCH:
         from bot.txt2img.engines.sketch.engine import SketchEngine

@@ -1,0 +1,70 @@
+"""Upscale a picture with the model of a server."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from PIL import Image
+
+from bot.txt2img.config import ServerConfig
+from bot.txt2img.engines.a1111.client import (
+    ASK_SECONDS,
+    NotThere,
+    Server,
+    ServerError,
+    decode_any_picture,
+    encode_picture,
+)
+from bot.txt2img.plan import UsageError
+
+_SECONDS = 900.0
+_PREFERRED = (r"r-esrgan 4x\+$", r"esrgan.*4x|4x.*esrgan", r"4x", r"dat|swinir|scunet", r"lanczos")
+
+
+def upscale(config: ServerConfig, image: Image.Image, factor: int) -> tuple[Image.Image, str]:
+    """Return the picture ``factor`` times as wide and high, and the name of the upscaling model.
+
+    The first server that can is used. Raises NotThere if none has this part of the API, as
+    stable-diffusion.cpp; else UsageError.
+    """
+    last: UsageError = NotThere("No image server is configured.")
+    for url in config.urls:
+        server = Server(url, config)
+        try:
+            return _upscale(server, image, factor)
+        except ServerError as error:
+            last = error if not isinstance(error, NotThere) or isinstance(last, NotThere) else last
+        finally:
+            server.close()
+    raise last
+
+
+def _upscale(server: Server, image: Image.Image, factor: int) -> tuple[Image.Image, str]:
+    name = _choose(server.ask("/upscalers", seconds=ASK_SECONDS))
+    body = {
+        "image": encode_picture(image),
+        "resize_mode": 0,
+        "upscaling_resize": factor,
+        "upscaler_1": name,
+    }
+    answer = server.post("/extra-single-image", body, seconds=_SECONDS)
+    text = answer.get("image") if isinstance(answer, dict) else None
+    large = decode_any_picture(server.name, text)
+    size = (image.width * factor, image.height * factor)
+    # Models multiply by their own factor, and some servers round.
+    return (large if large.size == size else large.resize(size, Image.Resampling.LANCZOS)), name
+
+
+def _choose(upscalers: Any) -> str:
+    """Return the name of the best upscaler in the server's list."""
+    names = [
+        str(item["name"])
+        for item in (upscalers if isinstance(upscalers, list) else ())
+        if isinstance(item, dict) and isinstance(item.get("name"), str)
+    ]
+    for pattern in _PREFERRED:
+        for name in names:
+            if re.search(pattern, name, re.IGNORECASE):
+                return name
+    return "Lanczos"
