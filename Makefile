@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PROMPT ?= an astronaut in space
 export PROMPT
 
-.PHONY: help play play-deepsquare play-slurm imagine test test-fast check lint format docs wheel bench pin clean
+.PHONY: help play play-deepsquare play-slurm imagine test test-fast test-sdcpp check lint format docs wheel bench pin clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -33,6 +33,9 @@ test: $(VENV)/.installed-dev ## every check that CI runs
 
 test-fast: $(VENV)/.installed-dev ## style, types, and the tests that start no process: under a minute
 	VENV=$(VENV) scripts/test-fast
+
+test-sdcpp: $(VENV)/.installed-dev ## the A1111 engine on a real stable-diffusion.cpp (built once, 10 minutes)
+	VENV=$(VENV) scripts/test-sdcpp
 
 lint: $(VENV)/.installed-dev ## style, types, and who may import whom
 	VENV=$(VENV) scripts/lint

@@ -22,12 +22,16 @@ from urllib.parse import urlsplit
 
 from PIL import Image, PngImagePlugin
 
+ABSENT = object()
 SHA256 = hashlib.sha256(b"dreamshaper").hexdigest()
 
 
 @dataclass(frozen=True, slots=True)
 class Variant:
-    """How a server differs. ``tasks``: it keeps the ids of calls. ``size_step``: in pixels."""
+    """How a server differs. ``tasks``: it keeps the ids of calls. ``size_step``: in pixels.
+
+    ``seeds``: from this on they are drawn by chance.
+    """
 
     name: str
     progress: bool = True
@@ -36,6 +40,7 @@ class Variant:
     info: bool = True
     strict_sampler: bool = True
     size_step: int = 8
+    seeds: int = 2**32
     checkpoints: tuple[str, ...] = ("dreamshaper_8", "anything_v5")
 
 
@@ -50,6 +55,7 @@ VARIANTS = (
         info=False,
         strict_sampler=False,
         size_step=64,
+        seeds=2**31,
         checkpoints=("dreamshaper_8",),
     ),
     Variant(
@@ -60,6 +66,7 @@ VARIANTS = (
         info=False,
         strict_sampler=False,
         size_step=64,
+        seeds=2**31,
         checkpoints=("dreamshaper_8",),
     ),
 )
@@ -67,7 +74,11 @@ VARIANTS = (
 
 @dataclass(slots=True)
 class StandIn:
-    """A running server. ``faults`` are used up one per generation; ``hold`` makes calls wait."""
+    """A running server. ``faults`` are used up one per generation; ``hold`` makes calls wait.
+
+    ``overrides`` are other answers by path, ABSENT for none.
+    ``running`` is the id of the call that runs, ``running_after`` of those that follow it.
+    """
 
     variant: Variant
     username: str = ""
@@ -78,6 +89,9 @@ class StandIn:
     asked: list[str] = field(default_factory=list)
     interrupts: int = 0
     running: str = ""
+    queued: str = ""
+    running_after: list[str] = field(default_factory=list)
+    overrides: dict[str, Any] = field(default_factory=dict)
     started: threading.Event = field(default_factory=threading.Event)
     hold: threading.Event = field(default_factory=threading.Event)
     interrupted: threading.Event = field(default_factory=threading.Event)
@@ -168,7 +182,8 @@ class _Handler(BaseHTTPRequestHandler):
         if variant.upscaling:
             names = ("None", "Lanczos", "ESRGAN_4x", "R-ESRGAN 4x+")
             answers["/sdapi/v1/upscalers"] = [{"name": name} for name in names]
-        if path in answers:
+        answers |= site.overrides
+        if answers.get(path, ABSENT) is not ABSENT:
             self._answer(200, answers[path])
         else:
             self._not_found()
@@ -189,10 +204,9 @@ class _Handler(BaseHTTPRequestHandler):
             self._generate(body)
         elif self.path == "/internal/progress" and variant.progress:
             ours = variant.tasks and body["id_task"] == site.running
-            self._answer(
-                200,
-                {"active": ours, "queued": False, "completed": False, "progress": 0.5 * ours},
-            )
+            queued = variant.tasks and body["id_task"] == site.queued
+            answer = {"active": ours, "queued": queued, "completed": False}
+            self._answer(200, {**answer, "progress": 0.5 * ours})
         elif self.path == "/sdapi/v1/interrupt" and variant.progress:
             site.interrupts += 1
             site.interrupted.set()
@@ -220,7 +234,7 @@ class _Handler(BaseHTTPRequestHandler):
             site.running = str(body.get("force_task_id", "call"))
             site.started.set()
             site.hold.wait(30)
-            site.running = ""
+            site.running = site.running_after.pop(0) if site.running_after else ""
         if fault in _BROKEN_ANSWERS:
             self._send(*_BROKEN_ANSWERS[fault])
             return
@@ -238,7 +252,8 @@ class _Handler(BaseHTTPRequestHandler):
             return
         step = variant.size_step
         width, height = (-(-int(body[side]) // step) * step for side in ("width", "height"))
-        data = picture(body, width, height)
+        drawn = {"seed": len(site.requests)} if body["seed"] >= variant.seeds else {}
+        data = picture({**body, **drawn}, width, height)
         info = {
             "steps": body["steps"],
             "cfg_scale": body.get("cfg_scale", 7.0),

@@ -15,7 +15,7 @@ from PIL import Image
 
 from bot.txt2img.config import CHECKPOINT, ModelConfig, ServerConfig
 from bot.txt2img.engines.a1111 import A1111Engine, describe
-from bot.txt2img.engines.a1111.engine import _Clock
+from bot.txt2img.engines.a1111.engine import Clock
 from bot.txt2img.engines.base import Batch
 from bot.txt2img.plan import UsageError
 
@@ -29,7 +29,7 @@ __all__ = [
 ]
 
 BATCH = Batch(("a red heron",), "fog", seed=7, first=0, width=64, height=64, steps=2, scale=5.0)
-FAST = _Clock(time.monotonic, lambda _: None, 0.01)
+FAST = Clock(time.monotonic, lambda _: None, 0.01)
 
 
 def engine(*urls: str, model: ModelConfig | None = None, **config: str) -> A1111Engine:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import itertools
 import json
 import os
 import signal
@@ -18,11 +19,17 @@ from PIL import Image
 
 from bot.txt2img.config import CHECKPOINT, LoraConfig, ModelConfig, ServerConfig
 from bot.txt2img.engines.a1111 import A1111Engine, describe, upscale
-from bot.txt2img.engines.a1111.client import NotThere, Server
+from bot.txt2img.engines.a1111.client import ConnectionLost, NotThere, Server
+from bot.txt2img.engines.a1111.engine import (
+    MAX_BUSY_SECONDS,
+    MAX_SILENT_SECONDS,
+    Clock,
+    Watch,
+)
 from bot.txt2img.plan import UsageError
-from tests.image_servers.a1111 import SHA256, VARIANTS, StandIn, Variant, serve
+from tests.image_servers.a1111 import ABSENT, SHA256, VARIANTS, StandIn, Variant, serve
 from tests.image_servers.engine_suite import *  # noqa: F403
-from tests.image_servers.engine_suite import BATCH, engine, generate
+from tests.image_servers.engine_suite import BATCH, FAST, engine, generate
 from tests.tagged_prompts import ACTING
 
 FORGE, SDNEXT, KOBOLD, SDCPP = VARIANTS
@@ -144,11 +151,11 @@ def test_a_password_is_sent_and_never_said() -> None:
         assert "sesame" not in str(caught.value)
 
 
-def test_the_seed_of_each_picture_fits_into_32_bits(site: StandIn) -> None:
+def test_each_picture_has_a_seed_that_the_server_takes(site: StandIn) -> None:
     engine(site.url).generate(replace(BATCH, seed=2**32 - 1, prompts=("x",) * 4), lambda: None)
-    assert site.seeds[0] == 2**32 - 1
+    assert site.seeds[0] == site.variant.seeds - 1
     assert len({*site.seeds}) == 4
-    assert all(0 <= seed < 2**32 for seed in site.seeds)
+    assert all(0 <= seed < site.variant.seeds for seed in site.seeds)
     assert [body["batch_size"] for _, body in site.requests] == [1] * 4
 
 
@@ -381,3 +388,103 @@ def test_the_program_generates_by_its_configuration(
     assert (status, f"Generating on {forge.url}" in out.getvalue()) == (0, True)
     assert "engine=a1111\nmodel=dreamshaper_8\n" in (tmp_path / "report").read_text()
     assert b"heron" not in (tmp_path / "out" / "samples" / "00001.png").read_bytes()
+
+
+def counting(step: float) -> Clock:
+    """A clock that passes ``step`` seconds each time somebody looks at it."""
+    time = itertools.count(0.0, step)
+    return Clock(lambda: next(time), lambda _: None, 0.01)
+
+
+@pytest.mark.parametrize("fault", ["busy", "lost"])
+def test_a_row_does_not_wait_for_ever(forge: StandIn, fault: str) -> None:
+    forge.faults += [fault] * 9
+    one = A1111Engine(ServerConfig((forge.url,)), None, {}, clock=counting(MAX_BUSY_SECONDS / 3))
+    with pytest.raises(UsageError, match=r"is busy or starts up \(503: Server is|went away"):
+        one.generate(BATCH, lambda: None)
+    assert 1 < len(forge.requests) < 9
+
+
+def test_a_lost_call_is_waited_for_while_somebody_paints(forge: StandIn) -> None:
+    looks: list[int] = []
+
+    def sleep(_: float) -> None:
+        looks.append(1)
+        forge.running = "" if len(looks) > 2 else "somebody's"
+
+    one = A1111Engine(
+        ServerConfig((forge.url,)), None, {}, clock=replace(FAST, sleep=sleep), new_id=lambda: "1"
+    )
+    forge.faults.append("lost")
+    forge.running_after = ["gridbrush-1"]
+    assert one.generate(BATCH, lambda: None)
+    assert len(looks) == 3
+
+
+def test_a_call_to_a_server_that_has_died_is_given_up(site: StandIn) -> None:
+    dead = Server(unused_url(), ServerConfig())
+    watch = Watch(dead, "1", site.variant.progress, counting(MAX_SILENT_SECONDS))
+    assert (watch.look(), watch.look()) == (0.0, 0.0)
+    with pytest.raises(ConnectionLost, match="does not answer"):
+        watch.look()
+
+
+def test_a_server_that_says_nothing_any_more_is_given_up_late(forge: StandIn) -> None:
+    password = Server(forge.url, ServerConfig())
+    forge.username = "ada"  # from now on every question is refused
+    watch = Watch(password, "1", True, counting(MAX_SILENT_SECONDS * 0.4))
+    assert watch.look() == 0.0
+    with pytest.raises(ConnectionLost, match="any more"):
+        [watch.look() for _ in range(9)]
+
+
+def test_the_progress_of_a_queued_call_is_not_that_of_the_one_before(forge: StandIn) -> None:
+    watch = Watch(Server(forge.url, ServerConfig()), "mine", True, FAST)
+    forge.queued = "mine"
+    forge.running = "somebody's"
+    assert watch.look() == 0.0
+    forge.queued, forge.running = "", "mine"
+    assert watch.look() == 0.5
+    forge.running = ""
+    assert watch.look() == 0.5
+
+
+@pytest.mark.parametrize(
+    ("overrides", "sentence"),
+    [
+        ({"sd-models": {}}, "lists its checkpoints in a way that is not A1111's"),
+        ({"sd-models": []}, "has no checkpoint 'it'; it has none"),
+        ({"sd-models": [1, {}, {"title": None}]}, "has no checkpoint 'it'; it has none"),
+        (
+            {"sd-models": [{"title": f"model {number}"} for number in range(12)]},
+            "it has model 0, .* model 9 and 2 more",
+        ),
+        ({"samplers": [1, {"name": "DDIM", "aliases": None}]}, "'nope'; it has DDIM"),
+    ],
+)
+def test_an_odd_list_is_said(forge: StandIn, overrides: dict[str, object], sentence: str) -> None:
+    forge.overrides = {f"/sdapi/v1/{path}": answer for path, answer in overrides.items()}
+    location = "it" if "sd-models" in overrides else ""
+    with pytest.raises(UsageError, match=sentence):
+        generate(forge.url, model=ModelConfig("it", location=location, sampler="nope"))
+
+
+def test_a_server_without_lists_is_taken_at_its_word(forge: StandIn) -> None:
+    paths = ("options", "loras", "samplers", "schedulers")
+    forge.overrides = {f"/sdapi/v1/{path}": ABSENT for path in paths}
+    model = ModelConfig("it", sampler="Euler", loras=(LoraConfig("film", "a/film.safetensors"),))
+    generate(forge.url, model=model)
+    body = forge.requests[0][1]
+    assert body["sampler_name"] == "Euler"
+    assert body["prompt"] == "a red heron <lora:film:1>"
+    forge.overrides["/sdapi/v1/options"] = {"sd_model_checkpoint": "gone"}
+    assert describe(ServerConfig((forge.url,)), None)["model"] == ""
+
+
+def test_the_second_server_is_busy_while_it_starts_up(forge: StandIn) -> None:
+    with serve(SDCPP) as other:
+        forge.overrides["/sdapi/v1/progress"] = ABSENT
+        assert engine(forge.url, other.url).generate(BATCH, lambda: None)
+    forge.overrides["/sdapi/v1/upscalers"] = None
+    large, name = upscale(ServerConfig((forge.url,)), Image.new("RGB", (3, 3)), 2)
+    assert (large.size, name) == ((6, 6), "Lanczos")

@@ -11,6 +11,7 @@ import io
 import json
 import re
 import socket
+import ssl
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import urlsplit
@@ -29,6 +30,7 @@ MAX_BYTES = 256 * 1024 * 1024
 
 _API = "/sdapi/v1"
 _OUT_OF_MEMORY = re.compile(r"out ?of ?memory|failed to alloc|cannot allocate|bad_alloc", re.I)
+_NO_AUTHORITIES = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
 _DAMAGED = "{} returned a damaged picture: its own log may say why."
 _KEEP_ALIVE = [
     (socket.SOL_SOCKET, socket.SO_KEEPALIVE, 1),
@@ -84,7 +86,9 @@ class Server:
             auth=httpx.BasicAuth(username, password) if username or password else None,
             timeout=httpx.Timeout(ASK_SECONDS, connect=CONNECT_SECONDS),
             transport=httpx.HTTPTransport(
-                socket_options=_KEEP_ALIVE, limits=httpx.Limits(max_keepalive_connections=0)
+                verify=_certificates(parts.scheme),
+                socket_options=_KEEP_ALIVE,
+                limits=httpx.Limits(max_keepalive_connections=0),
             ),
             trust_env=False,
         )
@@ -169,6 +173,11 @@ class Server:
         return ServerError(f"{self.name} refuses the request ({status}{said and ': '}{said}).")
 
 
+def _certificates(scheme: str) -> ssl.SSLContext:
+    """Return what servers are verified with; without https the file of authorities is not read."""
+    return ssl.create_default_context() if scheme == "https" else _NO_AUTHORITIES
+
+
 def decode_picture(server: str, text: object, width: int, height: int) -> Image.Image:
     """Return the picture in base64 ``text`` in RGB, without its text chunks. Raises ServerError.
 
@@ -198,7 +207,7 @@ def encode_picture(image: Image.Image) -> str:
 
 
 def picture_request(batch: Batch, prompt: str, seed: int, scale: float | None) -> dict[str, Any]:
-    """Return the fields that all servers know, for one picture. ``seed`` has 32 bits."""
+    """Return the fields that all servers know, for one picture."""
     body: dict[str, Any] = {
         "prompt": prompt,
         "negative_prompt": batch.negative,

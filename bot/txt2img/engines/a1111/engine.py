@@ -1,7 +1,7 @@
 """Generate pictures on servers with the API of the A1111 web UI, one picture a call.
 
 A batch of a server takes the seeds s, s + 1, …, and rows have consecutive seeds: so each picture is
-asked for alone, with the seed that every engine here gives it, cut to 32 bits.
+asked for alone, with the seed that every engine here gives it, cut to what the server takes.
 """
 
 from __future__ import annotations
@@ -55,12 +55,17 @@ _PROMPT_PARTS = re.compile(r"\bAND\b")
 """Each part that A1111 finds costs as much as a picture; 160 of them fit into a prompt."""
 
 
+_SEED_BITS = 32
+_SEED_BITS_SIGNED = 31
+"""stable-diffusion.cpp reads a larger seed as negative, and then draws one by chance."""
+
+
 class _Terminated(BaseException):
     """SIGTERM came."""
 
 
 @dataclass(frozen=True, slots=True)
-class _Clock:
+class Clock:
     """The time in seconds, waiting, and how often a running call is looked at."""
 
     now: Callable[[], float] = time.monotonic
@@ -68,7 +73,7 @@ class _Clock:
     poll_seconds: float = _POLL_SECONDS
 
 
-REAL_TIME = _Clock()
+REAL_TIME = Clock()
 
 
 class A1111Engine:
@@ -83,7 +88,7 @@ class A1111Engine:
         model: ModelConfig | None,
         environment: Mapping[str, str],
         *,
-        clock: _Clock = REAL_TIME,
+        clock: Clock = REAL_TIME,
         new_id: Callable[[], str] = lambda: uuid.uuid4().hex,
     ) -> None:
         if not config.urls:
@@ -121,7 +126,7 @@ class A1111Engine:
 
     def _generate_one(self, batch: Batch, number: int, prompt: str, bar: _Progress) -> Image.Image:
         """Return one picture, from another server if one dies. Raises UsageError."""
-        seed = image_seed(batch.seed, batch.first + number) & 0xFFFFFFFF
+        seed = image_seed(batch.seed, batch.first + number)
         path = "/txt2img" if batch.init_image is None else "/img2img"
         resent = 0
         until = self._clock.now() + MAX_BUSY_SECONDS
@@ -206,7 +211,8 @@ class A1111Engine:
         if names and not selection.lora_paths:
             text += "".join(f" <lora:{name}:{weight:g}>" for name, weight in names)
         negative = _PROMPT_PARTS.sub("and", split_loras(batch.negative, ())[0])
-        body = picture_request(batch, text, seed, guidance)
+        bits = _SEED_BITS if selection.has_progress else _SEED_BITS_SIGNED
+        body = picture_request(batch, text, seed % 2**bits, guidance)
         body["negative_prompt"] = negative
         if names and selection.lora_paths:
             body["lora"] = [{"path": name, "multiplier": weight} for name, weight in names]
@@ -241,7 +247,7 @@ class A1111Engine:
         The server's own progress is shown meanwhile; one that has died is given up.
         """
         task = str(body["force_task_id"])
-        watch = _Watch(server, task, selection.has_progress, self._clock)
+        watch = Watch(server, task, selection.has_progress, self._clock)
         future: Future[Any] = Future()
 
         def run() -> None:
@@ -333,10 +339,10 @@ class _Progress:
             self._step()
 
 
-class _Watch:
+class Watch:
     """Looks at a call that runs: how far it is, and whether its server still lives."""
 
-    def __init__(self, server: Server, task: str, has_progress: bool, clock: _Clock) -> None:
+    def __init__(self, server: Server, task: str, has_progress: bool, clock: Clock) -> None:
         self._server = server
         self._task = task
         self._has_progress = has_progress
