@@ -46,7 +46,7 @@ _SHORTCODES: Final = (
     "|filelist|for|gpt|if|img2img|img2img_autosize|init_image|override|remember|repeat"
     "|restore_faces|set|sets|switch|txt2img|txt2mask|unless|unset|upscale|while|zoom_enhance"
 )
-"""Commands of Unprompted that read files, repeat, or change the job; others give back text."""
+"""Commands of Unprompted that read files, repeat, or change the job; others return text."""
 _SHORTCODE: Final = rf"\[\s*/?\s*(?:{_SHORTCODES})(?=[\s\]/])"
 
 _LORA: Final = re.compile(

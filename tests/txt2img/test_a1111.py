@@ -18,8 +18,8 @@ import pytest
 from PIL import Image
 
 from bot.txt2img.config import CHECKPOINT, LoraConfig, ModelConfig, ServerConfig
-from bot.txt2img.engines.a1111 import A1111Engine, describe, upscale
-from bot.txt2img.engines.a1111.client import ConnectionLost, NotThere, Server
+from bot.txt2img.engines.a1111 import A1111Engine, describe
+from bot.txt2img.engines.a1111.client import ConnectionLost, Server
 from bot.txt2img.engines.a1111.engine import (
     MAX_BUSY_SECONDS,
     MAX_SILENT_SECONDS,
@@ -337,7 +337,7 @@ def test_a_lost_call_is_sent_again_only_when_it_runs_no_more(site: StandIn) -> N
     assert len(site.requests) == 3
     assert len({str(body["force_task_id"]) for _, body in site.requests}) == 3
     site.faults += ["lost"] * 3
-    with pytest.raises(UsageError, match="went away"):
+    with pytest.raises(UsageError, match="broke the connection"):
         generate(site.url)
 
 
@@ -348,16 +348,18 @@ def test_a_busy_server_is_asked_again(site: StandIn) -> None:
 
 @pytest.mark.parametrize("variant", [FORGE, SDNEXT], ids=lambda variant: variant.name)
 def test_a_picture_is_upscaled_by_the_servers_best_model(variant: Variant) -> None:
-    with serve(variant) as site:
-        large, name = upscale(ServerConfig((unused_url(), site.url)), Image.new("RGB", (9, 5)), 4)
-    assert (large.size, name) == ((36, 20), "R-ESRGAN 4x+")
+    with serve(variant) as site, serve(SDCPP) as without:
+        one = engine(unused_url(), without.url, site.url)
+        large = one.upscale(Image.new("RGB", (9, 5)), 4)
+        assert large is not None
+        assert (large.size, one.report.model) == ((36, 20), "R-ESRGAN 4x+")
+        site.overrides["/sdapi/v1/upscalers"] = [{"name": "Lanczos"}, {}, None]
+        assert engine(without.url, site.url).upscale(large, 4) is None
 
 
-def test_a_server_that_cannot_upscale_says_so() -> None:
-    with serve(SDCPP) as site, pytest.raises(NotThere):
-        upscale(ServerConfig((site.url,)), Image.new("RGB", (9, 5)), 4)
-    with pytest.raises(UsageError, match="does not answer"):
-        upscale(ServerConfig((unused_url(),)), Image.new("RGB", (9, 5)), 4)
+def test_a_server_that_cannot_be_asked_to_upscale_is_said() -> None:
+    with serve(SDCPP) as site, pytest.raises(UsageError, match="does not answer"):
+        engine(site.url, unused_url()).upscale(Image.new("RGB", (9, 5)), 4)
 
 
 def test_an_answer_without_end_is_not_read(forge: StandIn, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -400,7 +402,9 @@ def counting(step: float) -> Clock:
 def test_a_row_does_not_wait_for_ever(forge: StandIn, fault: str) -> None:
     forge.faults += [fault] * 9
     one = A1111Engine(ServerConfig((forge.url,)), None, {}, clock=counting(MAX_BUSY_SECONDS / 3))
-    with pytest.raises(UsageError, match=r"is busy or starts up \(503: Server is|went away"):
+    with pytest.raises(
+        UsageError, match=r"is busy or starts up \(503: Server is|broke the connection"
+    ):
         one.generate(BATCH, lambda: None)
     assert 1 < len(forge.requests) < 9
 
@@ -479,12 +483,3 @@ def test_a_server_without_lists_is_taken_at_its_word(forge: StandIn) -> None:
     assert body["prompt"] == "a red heron <lora:film:1>"
     forge.overrides["/sdapi/v1/options"] = {"sd_model_checkpoint": "gone"}
     assert describe(ServerConfig((forge.url,)), None)["model"] == ""
-
-
-def test_the_second_server_is_busy_while_it_starts_up(forge: StandIn) -> None:
-    with serve(SDCPP) as other:
-        forge.overrides["/sdapi/v1/progress"] = ABSENT
-        assert engine(forge.url, other.url).generate(BATCH, lambda: None)
-    forge.overrides["/sdapi/v1/upscalers"] = None
-    large, name = upscale(ServerConfig((forge.url,)), Image.new("RGB", (3, 3)), 2)
-    assert (large.size, name) == ((6, 6), "Lanczos")

@@ -5,6 +5,5 @@ Forge, A1111, SD.Next, koboldcpp and stable-diffusion.cpp.
 
 from bot.txt2img.engines.a1111.description import describe
 from bot.txt2img.engines.a1111.engine import A1111Engine
-from bot.txt2img.engines.a1111.upscaling import upscale
 
-__all__ = ["A1111Engine", "describe", "upscale"]
+__all__ = ["A1111Engine", "describe"]

@@ -117,7 +117,7 @@ class Server:
         except (httpx.ConnectError, httpx.ConnectTimeout) as error:
             raise Unreachable(f"{self.name} does not answer: {_cause(error)}.") from None
         except httpx.TransportError as error:
-            raise ConnectionLost(f"{self.name} went away: {_cause(error)}.") from None
+            raise ConnectionLost(f"{self.name} broke the connection: {_cause(error)}.") from None
         except (httpx.InvalidURL, httpx.DecodingError) as error:
             raise ServerError(f"{self.name} cannot be asked: {_cause(error)}.") from None
         if response.status_code == httpx.codes.OK:

@@ -34,6 +34,7 @@ from bot.txt2img.engines.a1111.client import (
     decode_picture,
     picture_request,
 )
+from bot.txt2img.engines.a1111.upscaling import upscale
 from bot.txt2img.engines.base import Batch, Report
 from bot.txt2img.engines.diffusers_engine import image_seed
 from bot.txt2img.plan import UsageError
@@ -123,6 +124,26 @@ class A1111Engine:
                 pictures.append(self._generate_one(batch, number, prompt, bar))
                 bar.show(number + 1, 0.0)
         return tuple(pictures)
+
+    def upscale(self, picture: Image.Image, factor: int) -> Image.Image | None:
+        """Return the picture ``factor`` times as wide and high; None if no server can.
+
+        Raises UsageError.
+        """
+        last: UsageError | None = None
+        for server in self._servers:
+            try:
+                large, name = upscale(server, picture, factor)
+            except NotThere:
+                continue
+            except ServerError as error:
+                last = error
+            else:
+                self._report = Report(NAME, name, 0, None, negative=True)
+                return large
+        if last is not None:
+            raise last
+        return None
 
     def _generate_one(self, batch: Batch, number: int, prompt: str, bar: _Progress) -> Image.Image:
         """Return one picture, from another server if one dies. Raises UsageError."""

@@ -7,41 +7,27 @@ from typing import Any
 
 from PIL import Image
 
-from bot.txt2img.config import ServerConfig
 from bot.txt2img.engines.a1111.client import (
     ASK_SECONDS,
     NotThere,
     Server,
-    ServerError,
     decode_any_picture,
     encode_picture,
 )
-from bot.txt2img.plan import UsageError
 
 _SECONDS = 900.0
-_PREFERRED = (r"r-esrgan 4x\+$", r"esrgan.*4x|4x.*esrgan", r"4x", r"dat|swinir|scunet", r"lanczos")
+_PREFERRED = (r"r-esrgan 4x\+$", r"esrgan.*4x|4x.*esrgan", r"4x", r"dat|swinir|scunet")
 
 
-def upscale(config: ServerConfig, image: Image.Image, factor: int) -> tuple[Image.Image, str]:
+def upscale(server: Server, image: Image.Image, factor: int) -> tuple[Image.Image, str]:
     """Return the picture ``factor`` times as wide and high, and the name of the upscaling model.
 
-    The first server that can is used. Raises NotThere if none has this part of the API, as
-    stable-diffusion.cpp; else UsageError.
+    Raises NotThere if the server has no such model, or not this part of the API, as
+    stable-diffusion.cpp; and other ServerErrors.
     """
-    last: UsageError = NotThere("No image server is configured.")
-    for url in config.urls:
-        server = Server(url, config)
-        try:
-            return _upscale(server, image, factor)
-        except ServerError as error:
-            last = error if not isinstance(error, NotThere) or isinstance(last, NotThere) else last
-        finally:
-            server.close()
-    raise last
-
-
-def _upscale(server: Server, image: Image.Image, factor: int) -> tuple[Image.Image, str]:
     name = _choose(server.ask("/upscalers", seconds=ASK_SECONDS))
+    if not name:
+        raise NotThere(f"{server.name} has no upscaling model.")
     body = {
         "image": encode_picture(image),
         "resize_mode": 0,
@@ -57,7 +43,7 @@ def _upscale(server: Server, image: Image.Image, factor: int) -> tuple[Image.Ima
 
 
 def _choose(upscalers: Any) -> str:
-    """Return the name of the best upscaler in the server's list."""
+    """Return the name of the best upscaling model in the server's list, or nothing."""
     names = [
         str(item["name"])
         for item in (upscalers if isinstance(upscalers, list) else ())
@@ -67,4 +53,4 @@ def _choose(upscalers: Any) -> str:
         for name in names:
             if re.search(pattern, name, re.IGNORECASE):
                 return name
-    return "Lanczos"
+    return ""
