@@ -26,7 +26,6 @@ from bot.frontend.discord_errors import Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import short_id
 from bot.frontend.message_content import MessageContent
 from bot.frontend.messages import NO_MENTIONS, to_embed, to_view
-from bot.frontend.responses import send_follow_up
 from bot.frontend.status_embeds import QueueInfo, job_message
 from bot.services.delivery import InteractionRef, StatusMessage
 from bot.services.queue import SubmitResult, response_time_left, waits_limited
@@ -72,7 +71,15 @@ async def answer_accepted(
 
     await client.context.status_tasks.run(job.id, answer)
     if accepted.notice:
-        await send_follow_up(interaction, accepted.notice)
+        await _tell_privately(interaction, accepted.notice)
+
+
+async def _tell_privately(interaction: discord.Interaction[Any], text: str) -> None:
+    sent = await attempt(
+        lambda: interaction.followup.send(text, ephemeral=True, allowed_mentions=NO_MENTIONS)
+    )
+    if sent.outcome is not Outcome.SUCCEEDED:
+        log.info("the notice of interaction %s was not sent: %s", interaction.id, sent.error)
 
 
 async def find_status_message(client: ContextClient, job: Job) -> StatusMessage | None:

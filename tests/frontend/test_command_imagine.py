@@ -57,8 +57,8 @@ async def test_tags_are_removed_and_the_member_alone_is_told(bot: Bot) -> None:
     used = await bot.member().slash(
         "imagine", "imagine", prompt="a heron <lora:x:1>", negative="__bad__ hands", rows=1
     )
-    card = await used.answered()
-    assert not card.ephemeral
+    message = await used.answered()
+    assert not message.ephemeral
     job = await bot.job(used)
     assert (job.request.prompt, job.request.negative) == ("a heron", "hands")
     (notice,) = await used.followed_up()
