@@ -33,7 +33,8 @@ from collections.abc import Callable, Collection, Sequence
 from functools import partial
 from typing import Final
 
-from bot.domain.text import is_ignorable, truncate
+from bot.domain.errors import InvalidRequest
+from bot.domain.text import has_visible_characters, is_ignorable, truncate
 
 MAX_LORA_WEIGHT: Final = 2.0
 """Of a LoRA that a member names, either sign; beyond it pictures are noise."""
@@ -55,6 +56,8 @@ _LORA: Final = re.compile(
     re.IGNORECASE,
 )
 _CHOICE_SYNTAX: Final = re.compile(r"[{}]|[0-9][0-9.-]*(?:::|\$\$)|\$\$")
+_FLAG_START: Final = re.compile(r"(?<!\S)(--|[‒-―]{1,2})(?=[^\W\d_])")
+"""Flags were read before; a word that begins like one was part of a word with a tag."""
 _MAX_PASSES: Final = 32
 """Texts with more layers of tags than this are no prompts: they lose every bracket."""
 _MAX_SHOWN: Final = 5
@@ -119,8 +122,21 @@ def strip_tags(
         return text, ()
     stripped = re.sub(r"\s+,", ",", " ".join(stripped.split()))
     stripped = re.sub(r",(?:\s*,)+", ",", stripped).strip(" ,")
+    stripped = _FLAG_START.sub(r"\1 ", stripped)
     result = " ".join([*([stripped] if stripped else []), *loras.values()])
     return result, tuple(dict.fromkeys(tag.strip() for tag in removed))
+
+
+def strip_prompt(prompt: str, allowed_loras: Collection[str] = ()) -> tuple[str, tuple[str, ...]]:
+    """Return what ``strip_tags`` returns. Raises InvalidRequest for a prompt of tags alone."""
+    text, removed = strip_tags(prompt, allowed_loras)
+    if not has_visible_characters(strip_tags(prompt)[0]):
+        raise InvalidRequest(
+            "prompt",
+            f"The prompt is nothing but tags: {truncate(prompt)}. Say in words what the picture "
+            "should show.",
+        )
+    return text, removed
 
 
 def describe_removed(removed: Sequence[str]) -> str:

@@ -11,7 +11,7 @@ from typing import TypeVar
 
 from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.image_size import fit_aspect
-from bot.domain.prompt_tags import strip_tags
+from bot.domain.prompt_tags import strip_prompt, strip_tags
 from bot.domain.request_parsing import (
     FLAG_FIELDS,
     RawOption,
@@ -192,8 +192,8 @@ class Request:
         def number(name: str, default: int, low: int, high: int) -> int:
             return parse_int(given[name], low, high) if name in given else default
 
-        prompt, removed = strip_tags(prompt)
-        prompt = validate_prompt(prompt, limits.max_prompt, removed)
+        prompt, removed = strip_prompt(validate_prompt(prompt, limits.max_prompt))
+        prompt = validate_prompt(prompt, limits.max_prompt)
         negative = given.get("negative", _NOT_GIVEN)
         words, too = strip_tags(negative.value)
         negative = replace(negative, value=words)

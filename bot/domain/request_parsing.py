@@ -296,17 +296,8 @@ _SIZE = re.compile(r"([0-9]{1,5})[xX×]([0-9]{1,5})")
 _MODEL = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,95}(?:/[A-Za-z0-9][A-Za-z0-9._-]{0,95})?")
 
 
-def validate_prompt(prompt: str, max_length: int, removed: Sequence[str] = ()) -> str:
-    """Return the prompt. Raises InvalidRequest if it is empty, too long or ``--``.
-
-    ``removed`` are the tags that were in it.
-    """
-    if removed and not has_visible_characters(prompt):
-        raise InvalidRequest(
-            "prompt",
-            f"The prompt has nothing but tags, such as {truncate(removed[0])}, which have no "
-            "effect here. Say in words what the picture should show.",
-        )
+def validate_prompt(prompt: str, max_length: int) -> str:
+    """Return the prompt. Raises InvalidRequest if it is empty, too long or ``--``."""
     if not has_visible_characters(prompt):
         raise InvalidRequest(
             "prompt",

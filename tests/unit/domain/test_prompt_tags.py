@@ -198,3 +198,40 @@ def test_the_second_check_leaves_what_the_first_leaves(text: str) -> None:
 @pytest.mark.parametrize("text", [text for text, _, _ in ACTING if text.isascii()])
 def test_the_second_check_knows_every_tag(text: str) -> None:
     assert second_check.has_tags(text)
+
+
+@pytest.mark.parametrize("text", ["a<b:1>--zz", "a cat <b:1>—zz 5", "a -<b:1>-zz", "a <b:1>--"])
+def test_no_flag_appears_where_a_tag_was(text: str) -> None:
+    request = parse(text)
+    assert parse(request.to_prompt()) == request
+
+
+def test_a_prompt_of_dashes_and_tags_is_refused() -> None:
+    with pytest.raises(InvalidRequest, match="two dashes"):
+        parse("<b:1>--")
+
+
+@given(
+    PIECES
+    | st.lists(st.sampled_from(["<b:1>", "--", "—", "-", "zz", "a", "no"]) | st.just(" ")).map(
+        "".join
+    )
+)
+def test_what_is_accepted_can_be_run_again(text: str) -> None:
+    try:
+        request = parse(text)
+    except InvalidRequest:
+        return
+    removed: list[str] = []
+    again = Request.parse(
+        request.to_prompt(),
+        RequestOptions(),
+        limits=RequestLimits(styles=STYLES),
+        seed=1,
+        author=Author(1, "Ada"),
+        place=ChannelRef(),
+        typed=False,
+        removed_tags=removed,
+    )
+    assert again == request
+    assert removed == []
