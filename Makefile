@@ -8,7 +8,7 @@ BIN := $(VENV)/bin
 PROMPT ?= an astronaut in space
 export PROMPT
 
-.PHONY: help play play-deepsquare play-slurm imagine test test-fast test-diffusers check lint format docs wheel bench pin clean
+.PHONY: help play play-deepsquare play-slurm imagine test test-fast test-diffusers test-sdcpp check lint format docs wheel bench pin clean
 
 help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
@@ -36,6 +36,9 @@ test-fast: $(VENV)/.installed-dev ## style, types, and the tests that start no p
 
 test-diffusers: .venv-diffusers/.installed ## the tests with real pipelines, tiny ones (installs torch: 1 GB)
 	.venv-diffusers/bin/python -m pytest tests/txt2img/test_diffusers.py tests/txt2img/test_diffusers_worker.py
+
+test-sdcpp: $(VENV)/.installed-dev ## the A1111 engine on a real stable-diffusion.cpp (built once, 10 minutes)
+	VENV=$(VENV) scripts/test-sdcpp
 
 lint: $(VENV)/.installed-dev ## style, types, and who may import whom
 	VENV=$(VENV) scripts/lint

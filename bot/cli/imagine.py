@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -15,6 +16,7 @@ from bot.cli.app import ExitCode, load_settings, run_async
 from bot.cli.job_runner import METHOD, FolderDelivery, run_job
 from bot.cli.progress import TerminalProgress, print_outcome
 from bot.domain.job import Job
+from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
 from bot.services.results import JobResult
 from bot.settings import Settings
@@ -57,15 +59,20 @@ async def _imagine(
 
 
 def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Request:
-    """Parse prompt and options into a request. Raises RequestError."""
-    return Request.parse(
+    """Parse prompt and options into a request; print the tags removed. Raises RequestError."""
+    removed: list[str] = []
+    request = Request.parse(
         prompt,
         chosen,
         limits=engine.limits,
         seed=random_seed(os.urandom(4)),
         author=Author(0, "operator"),
         place=ChannelRef(),
+        removed_tags=removed,
     )
+    if removed:
+        print(describe_removed(removed), file=sys.stderr)
+    return request
 
 
 async def follow(

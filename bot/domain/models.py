@@ -19,7 +19,8 @@ class ModelSpec:
 
     ``width`` and ``height`` in pixels, ``steps``, ``guidance`` and ``sampler`` are defaults.
     ``cost``: each picture counts as so many images of the quota. ``roles`` are the ids of the
-    roles whose members may use it; empty for everybody. ``engine`` is what makes its images.
+    roles whose members may use it; empty for everybody. ``loras`` are the names of the LoRAs that a
+    prompt may name. ``engine`` is what makes its images.
     """
 
     id: str
@@ -38,6 +39,7 @@ class ModelSpec:
     img2img: bool = True
     cost: int = 1
     roles: frozenset[int] = frozenset()
+    loras: tuple[str, ...] = ()
     engine: EngineInfo = UNKNOWN
 
     @property

@@ -10,6 +10,7 @@ from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
 from bot.domain.image_size import fit_aspect
+from bot.domain.prompt_tags import strip_prompt, strip_tags
 from bot.domain.request_limits import RequestLimits
 from bot.domain.request_parsing import (
     FLAG_FIELDS,
@@ -144,13 +145,15 @@ class Request:
         place: ChannelRef,
         role_ids: Collection[int] | None = None,
         typed: bool = True,
+        removed_tags: list[str] | None = None,
     ) -> Request:
         """Parse ``text``, the flags in it, and ``options`` into a request.
 
         Options win over flags; an overridden flag's value is not validated. Defaults and bounds are
         those of the chosen model. ``seed`` is used if the member gives none. ``role_ids`` are the
         member's roles, None if every model may be used. ``typed``: a person wrote the text just
-        now, so words that look like mistyped flags are refused. Raises InvalidRequest, and
+        now, so words that look like mistyped flags are refused. What image servers would act on is
+        removed from the texts, and appended to ``removed_tags``. Raises InvalidRequest, and
         NotAllowed for a model of other roles.
         """
         phrases = {
@@ -165,12 +168,19 @@ class Request:
         prompt = validate_prompt(prompt, limits.max_prompt)
         model = limits.select_model(given.get("model"), role_ids, typed=typed)
         spec, limits = limits.table.get(model), limits.for_model(model)
+        loras = spec.loras if spec else ()
+        prompt, removed = strip_prompt(prompt, loras)
+        prompt = validate_prompt(prompt, limits.max_prompt)
         named = spec.name if spec else ""
 
         def number(name: str, default: int, low: int, high: int, model: str = "") -> int:
             return parse_int(given[name], low, high, model) if name in given else default
 
         negative = given.get("negative", _NOT_GIVEN)
+        words, too = strip_tags(negative.value, loras)
+        negative = replace(negative, value=words)
+        if removed_tags is not None:
+            removed_tags += (*removed, *too)
         style = given.get("style", _NOT_GIVEN)
         size, engine = (limits.width, limits.height), limits.engine
         min_pixels = max(engine.min_pixels, limits.min_pixels)
@@ -283,9 +293,14 @@ class Request:
         return " ".join(parts)
 
     def styled_prompt(self, styles: Mapping[str, str]) -> str:
-        """Return the prompt with the words of the style, if the style still exists."""
+        """Return the prompt with the words of the style, if the style still exists.
+
+        Without tags, but for LoRAs: these were allowed when the request was parsed, and the image
+        engine loads none but its own.
+        """
         words = normalize_text(styles.get(self.style, "")) if self.style else ""
-        return f"{self.prompt}, {words}" if words else self.prompt
+        prompt = f"{self.prompt}, {words}" if words else self.prompt
+        return strip_tags(prompt, None)[0] or "untitled"
 
     def within(self, limits: RequestLimits) -> Request:
         """Return the request without its model if there is none to choose.

@@ -51,7 +51,7 @@ async def answer_accepted(
     """Respond with the status message of an accepted job. Idempotent; never raises.
 
     Returns when the message is known, or known to be impossible. ``note`` is the text above the
-    embed.
+    embed. The notice in ``accepted`` follows privately.
     """
     client = get_client(interaction)
     job = accepted.job
@@ -70,6 +70,16 @@ async def answer_accepted(
         return await _find_or_post(client, job.id)
 
     await client.context.status_tasks.run(job.id, answer)
+    if accepted.notice:
+        await _tell_privately(interaction, accepted.notice)
+
+
+async def _tell_privately(interaction: discord.Interaction[Any], text: str) -> None:
+    sent = await attempt(
+        lambda: interaction.followup.send(text, ephemeral=True, allowed_mentions=NO_MENTIONS)
+    )
+    if sent.outcome is not Outcome.SUCCEEDED:
+        log.info("the notice of interaction %s was not sent: %s", interaction.id, sent.error)
 
 
 async def find_status_message(client: ContextClient, job: Job) -> StatusMessage | None:

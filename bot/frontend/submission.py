@@ -9,13 +9,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Final
 
 import discord
 
 from bot.domain.errors import RequestError, StoreUnavailable
 from bot.domain.job import Job
+from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import (
     Author,
     ChannelRef,
@@ -25,6 +26,7 @@ from bot.domain.request import (
     random_seed,
 )
 from bot.frontend.context import get_context
+from bot.frontend.formatting import escape_message
 from bot.frontend.permissions import actor_of, model_roles
 from bot.services.delivery import InteractionRef
 from bot.services.queue import SubmitResult, response_time_left
@@ -43,6 +45,7 @@ class RequestFactory:
     """Builds requests of one interaction: author, channel, random seed and limits.
 
     ``role_ids`` are the roles that decide which models the author may use; None for every model.
+    ``removed_tags`` collects what was removed from the texts.
     """
 
     author: Author
@@ -50,6 +53,7 @@ class RequestFactory:
     seed: int
     limits: RequestLimits
     role_ids: frozenset[int] | None = None
+    removed_tags: list[str] = field(default_factory=list)
 
     def parse(
         self, text: str, options: RequestOptions | None = None, *, typed: bool = True
@@ -64,6 +68,7 @@ class RequestFactory:
             place=self.place,
             role_ids=self.role_ids,
             typed=typed,
+            removed_tags=self.removed_tags,
         )
 
     def repeat(self, request: Request) -> Request:
@@ -100,7 +105,7 @@ async def submit_request(
     for check in context.checks:
         await check(request, actor)
     try:
-        return await context.queue.submit(request, actor, interaction_ref(interaction))
+        accepted = await context.queue.submit(request, actor, interaction_ref(interaction))
     except (RequestError, StoreUnavailable):
         raise  # refused or withdrawn: it was not accepted, and will not be
     except Exception as error:
@@ -108,6 +113,7 @@ async def submit_request(
         if job is not None:
             return SubmitResult(job, created=False, images_left=None)
         raise
+    return replace(accepted, notice=escape_message(describe_removed(factory.removed_tags)))
 
 
 async def _find_accepted(interaction: discord.Interaction[Any], error: Exception) -> Job | None:

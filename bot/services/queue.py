@@ -178,11 +178,13 @@ class SubmitResult:
     """The job of a submission. ``created`` is False for an interaction that was seen before.
 
     ``images_left`` is what the member has left in the window after this job, None if unknown.
+    ``notice`` is what the member is told privately beside the status message, or nothing.
     """
 
     job: Job
     created: bool
     images_left: int | None
+    notice: str = ""
 
 
 @dataclass(frozen=True, slots=True)

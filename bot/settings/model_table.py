@@ -124,6 +124,7 @@ class ModelSection(Section):
             img2img=self.img2img,
             cost=self.cost,
             roles=frozenset(self.roles),
+            loras=tuple(self.loras),
             engine=engine,
         )
 

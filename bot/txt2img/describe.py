@@ -119,9 +119,9 @@ def _ask_server(engine: str, config: Config, model: ModelConfig | None) -> dict[
             from bot.txt2img.engines import comfyui
 
             return comfyui.describe(config.comfyui, model)
-        from bot.txt2img.engines import a1111
+        from bot.txt2img.engines.a1111 import describe as describe_a1111
 
-        return a1111.describe(config.a1111, model)
+        return describe_a1111(config.a1111, model)
     except UsageError as error:
         return {"problems": [(str(error), "Correct the settings of the image server.")]}
 

@@ -55,5 +55,7 @@ def split_loras(
     text = _LORA.sub(take, prompt)
     if text == prompt and not has_tags(text):
         return prompt, tuple((lora, weights[lora.name]) for lora in loras)
-    text = " ".join(_ACTING.sub(" ", text).split())
+    # What is left of one tag may be the beginning of another; each pass leaves fewer of them.
+    while (plain := " ".join(_ACTING.sub(" ", text).split())) != text:
+        text = plain
     return text, tuple((lora, weights[lora.name]) for lora in loras)

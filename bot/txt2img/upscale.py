@@ -17,7 +17,7 @@ from typing import Protocol, TextIO
 from PIL import Image, ImageFilter, UnidentifiedImageError
 
 from bot.txt2img.config import read_config
-from bot.txt2img.engines import COMFYUI
+from bot.txt2img.engines import A1111, COMFYUI
 from bot.txt2img.engines.base import Report
 from bot.txt2img.plan import UsageError
 from bot.txt2img.report import write_report
@@ -63,6 +63,10 @@ def select_upscaler(environment: Mapping[str, str]) -> Upscaler | None:
         from bot.txt2img.engines.comfyui import ComfyUIEngine
 
         return ComfyUIEngine(config.comfyui, None, environment)
+    if config.engine == A1111:
+        from bot.txt2img.engines.a1111 import A1111Engine
+
+        return A1111Engine(config.a1111, None, environment)
     return None
 
 

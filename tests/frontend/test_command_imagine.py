@@ -53,6 +53,21 @@ async def test_every_option_arrives_in_the_request(bot: Bot) -> None:
     assert request.place.guild_id == bot.playground.world.guild_id
 
 
+async def test_tags_are_removed_and_the_member_alone_is_told(bot: Bot) -> None:
+    used = await bot.member().slash(
+        "imagine", "imagine", prompt="a heron <lora:x:1>", negative="__bad__ hands", rows=1
+    )
+    message = await used.answered()
+    assert not message.ephemeral
+    job = await bot.job(used)
+    assert (job.request.prompt, job.request.negative) == ("a heron", "hands")
+    (notice,) = await used.followed_up()
+    assert notice.ephemeral
+    assert notice.content.startswith("Removed from your text: ")
+    assert "lora:x:1" in notice.content
+    assert "bad" in notice.content
+
+
 @pytest.mark.parametrize(
     ("prompt", "complaint"),
     [

@@ -39,6 +39,7 @@ BROAD_EXCEPTS = {
     "bot/services/redelivery.py::KeptResults._redeliver": "root of one attempt; the others go on",
     "bot/services/supervision.py::keep_running": "root of a task: it is started again",
     "bot/txt2img/engines/worker/server.py::WorkerServer._generate": "answer what libraries raise",
+    "bot/txt2img/engines/a1111/engine.py::A1111Engine._call.run": "root of its thread",
     "bot/store/writer.py::Writer._commit": "the callers' error is raised in the callers' tasks",
     "bot/store/writer.py::Writer._run_alone": "the caller's error is raised in the caller's task",
     "bot/frontend/delivery.py::DiscordDelivery._post_rows": "root of its own task",
