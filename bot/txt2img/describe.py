@@ -15,7 +15,9 @@ import os
 import shutil
 import subprocess
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 from bot.txt2img.config import CHECKPOINT, Config, ModelConfig, read_config
@@ -35,6 +37,7 @@ from bot.txt2img.plan import UsageError
 
 _NVIDIA_SMI = ("--query-gpu=name,memory.total", "--format=csv,noheader,nounits")
 _DEVICE_SECONDS = 10.0
+_MAX_THREADS = 16
 
 
 def describe(environment: Mapping[str, str]) -> dict[str, Any]:
@@ -47,10 +50,13 @@ def describe(environment: Mapping[str, str]) -> dict[str, Any]:
         result["problems"].append((str(error), "Restart the bot, which writes it."))
         return {**result, "models": {}, "devices": []}
     default = find_model(config, {**environment, "MODEL": ""})
-    result = _describe_model(environment, config, default)
-    models = {
-        id: _describe_model(environment, config, model) for id, model in config.models.items()
-    }
+    # Side by side: each model on a server that does not answer would take its seconds.
+    with ThreadPoolExecutor(_MAX_THREADS) as threads:
+        described = threads.map(
+            partial(_describe_model, environment, config), (default, *config.models.values())
+        )
+        result, *of_table = described
+    models = dict(zip(config.models, of_table, strict=True))
     paints = any(each["engine"] == DIFFUSERS for each in (result, *models.values()))
     return {**result, "models": models, "devices": _list_gpus() if paints else []}
 

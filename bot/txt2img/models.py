@@ -117,17 +117,23 @@ def read_configured(model: ModelConfig, environment: Mapping[str, str]) -> Model
     Raises UnusableModel, also for a LoRA that is missing or none.
     """
     facts = read_model(model.location, environment)
-    if family := model.family.lower():
-        family = _ALIASES.get(family, family)
-        if family not in GUIDANCE:
-            hint = f"Leave it out, or write one of: {', '.join(GUIDANCE)}."
-            raise UnusableModel(f"the family {model.family!r} is unknown", hint)
+    if family := configured_family(model):
         facts = replace(facts, family=family, guidance=GUIDANCE[family])
     if model.guidance is not None:
         facts = replace(facts, guidance=model.guidance)
     for lora in model.loras:
         _check_lora(Path(lora.location))
     return facts
+
+
+def configured_family(model: ModelConfig) -> str:
+    """Return the family that the configuration names, or an empty text. Raises UnusableModel."""
+    family = model.family.lower()
+    family = _ALIASES.get(family, family)
+    if family and family not in GUIDANCE:
+        hint = f"Leave it out, or write one of: {', '.join(GUIDANCE)}."
+        raise UnusableModel(f"the family {model.family!r} is unknown", hint)
+    return family
 
 
 def _check_lora(path: Path) -> None:
@@ -163,9 +169,14 @@ def read_model(model: str, environment: Mapping[str, str]) -> Model:
     if environment.get("HF_HUB_OFFLINE", "").upper() in ("1", "ON", "YES", "TRUE"):
         hint = "Download it first (hf download NAME), or unset HF_HUB_OFFLINE."
         raise UnusableModel(f"{model} is not downloaded, and HF_HUB_OFFLINE is set", hint)
-    family = next((key for key, words in _FAMILY_PATTERNS if re.search(words, model, re.I)), "")
+    family = family_of_name(model)
     note = "not downloaded yet: the first picture downloads it from the hub"
     return Model(model, family, GUIDANCE.get(family), note=f"{note}; a folder needs its whole path")
+
+
+def family_of_name(name: str) -> str:
+    """Return the family that a model's name suggests, or an empty text."""
+    return next((key for key, words in _FAMILY_PATTERNS if re.search(words, name, re.I)), "")
 
 
 def _read_folder(folder: Path, name: str) -> Model:
