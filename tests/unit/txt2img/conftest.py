@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import json
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from pathlib import Path
 
 import pytest
 
@@ -48,3 +50,15 @@ def paint() -> Paint:
         return Outcome(status, out.getvalue(), err.getvalue())
 
     return run
+
+
+@pytest.fixture
+def write_config(tmp_path: Path) -> Callable[[object], str]:
+    """Return a function that writes the configuration and returns the file's name."""
+
+    def write(data: object) -> str:
+        path = tmp_path / "txt2img.json"
+        path.write_text(json.dumps(data), encoding="utf-8")
+        return str(path)
+
+    return write

@@ -1,0 +1,1 @@
+"""Stand-ins for image servers, and the same tests against real ones."""
