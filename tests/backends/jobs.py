@@ -1,7 +1,8 @@
 """Small jobs for the conformance suite: the stock workflow's shape, with instant commands.
 
 The kind of a job is an environment variable, so that one document serves every case on every
-backend, and goes through the same container, loop and markers as the real template.
+backend, and goes through the same container, loop and markers as the real template. Where an image
+server is the engine, it generates the rows.
 """
 
 from __future__ import annotations
@@ -26,7 +27,14 @@ case "$KIND" in
   slow) sleep 600 ;;
   failing) [ "$index" -ne 2 ] || { publisher mark row-failed "row=$index" rc=3; exit 0; } ;;
 esac
-printf 'row %s, seed %s\\n' "$index" "$seed" > "$STORAGE_PATH/row-$index"
+case "${PAINTER_ENGINE:-}" in
+  comfyui|a1111) # an image server takes part
+    python "$TXT2IMG" --prompt='a cat' --outdir "$STORAGE_PATH/out-$index" --n_iter 1 \\
+      --n_samples "$SAMPLES" --W "$WIDTH" --H "$HEIGHT" --steps 2 --seed "$seed" 2>&1 ||
+      { publisher mark row-failed "row=$index" rc=1; exit 0; }
+    mv "$STORAGE_PATH/out-$index/grid-0000.png" "$STORAGE_PATH/row-$index" ;;
+  *) printf 'row %s, seed %s\\n' "$index" "$seed" > "$STORAGE_PATH/row-$index" ;;
+esac
 publisher publish row-done "$STORAGE_PATH/row-$index" "row-0$index.png" "row=$index" "seed=$seed"
 """
 

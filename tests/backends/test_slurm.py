@@ -18,6 +18,7 @@ from tests.backends.conformance import *  # noqa: F403
 from tests.backends.conformance import Site, ending, events
 from tests.backends.jobs import submission
 from tests.backends.runtime import PretendedRuntime
+from tests.image_servers.comfyui import ComfyUI
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import MARK, PUBLISH, job, until, wait_for
 from tests.slurm.site import backend, cluster, options, site
@@ -243,3 +244,29 @@ async def test_a_folder_that_cannot_be_shared_is_named(tmp_path: Path) -> None:
         await open_backend(
             "slurm", {"shared_dir": tmp_path / ("x" * 200) / ("y" * 200) / ("z" * 99)}
         )
+
+
+async def test_an_image_server_generates_the_rows_and_is_told_when_they_are_cancelled(
+    options: dict[str, object],
+) -> None:
+    with ComfyUI() as server:
+        servers = {"engine": "comfyui", "comfyui": {"urls": [server.url]}}
+        backend = await open_backend("slurm", options | servers)
+        work = submission("generated", backend.upload_url("generated"), rows=2)
+        lines, last = await ending(backend.follow(await backend.submit(work)))
+        assert last == Exited(0)
+        assert len([event for event in events(lines, 2) if isinstance(event, RowReady)]) == 2
+        assert len(server.submitted) == 2
+
+        server.restart()  # with an empty cache: it runs nothing twice
+        server.hold()
+        work = submission("withdrawn", backend.upload_url("withdrawn"), rows=2)
+        handle = await backend.submit(work)
+        assert await asyncio.to_thread(server.stepping.wait, 60)
+        await backend.cancel(handle)
+        _, last = await ending(backend.follow(handle))
+        assert isinstance(last, Cancelled)
+        await asyncio.to_thread(server.wait_until_idle)
+        assert server.waiting == []
+        assert None not in server.interrupts
+        await backend.aclose()
