@@ -14,7 +14,7 @@ help: ## this list
 	@sed -n 's/^\([a-z-]*\):.*## \(.*\)/make \1\t\2/p' Makefile | expand -t 24
 
 play: $(VENV)/.installed ## the whole bot with no account: a web page that plays Discord
-	$(BIN)/gridbrush play
+	$(BIN)/gridbrush play $(ARGS)
 
 play-deepsquare: $(VENV)/.installed-dev ## the playground on a small DeepSquare of its own (needs npm)
 	VENV=$(VENV) scripts/play-deepsquare gridbrush play

@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from bot.runtime import Runtime
 
 PLAY_STEP_SECONDS = "0.12"
+COMFYUI_URL = "GRIDBRUSH_BACKEND__LOCAL__URL"
 
 
 def run_(
@@ -68,16 +69,21 @@ def play(
     browser: Annotated[
         bool, typer.Option("--browser/--no-browser", help="Open the page in a browser.")
     ] = True,
+    comfyui: Annotated[
+        str, typer.Option(metavar="URL", help="Generate with the ComfyUI server at this address.")
+    ] = "",
 ) -> None:
     """Try the whole bot in a browser, without an account: a page emulates Discord.
 
-    Nothing leaves this machine. The bot is the real one; only Discord is emulated. Results are kept
-    in the folder `play` of the data folder.
+    Nothing leaves this machine, unless an image server is elsewhere. The bot is the real one; only
+    Discord is emulated. Results are kept in the folder `play` of the data folder.
     """
-    run_async(_play(context, host, port, browser))
+    run_async(_play(context, host, port, browser, comfyui))
 
 
-async def _play(context: typer.Context, host: str, port: int, browser: bool) -> ExitCode:
+async def _play(
+    context: typer.Context, host: str, port: int, browser: bool, comfyui: str
+) -> ExitCode:
     from bot.playground.server import Playground
     from bot.runtime import run_until_stopped, store_holder
 
@@ -91,7 +97,7 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
             )
         )
     try:
-        settings = _settings_for(playground, context)
+        settings = _settings_for(playground, context, comfyui)
         playground.offer_store_fault(store_holder(settings))
         with _stopping_on_signals() as stop:
 
@@ -107,20 +113,32 @@ async def _play(context: typer.Context, host: str, port: int, browser: bool) -> 
     return ExitCode.OK
 
 
-def _settings_for(playground: Playground, context: typer.Context) -> Settings:
-    """Load the settings with Discord replaced by the playground, and with a folder of its own."""
+def _settings_for(playground: Playground, context: typer.Context, comfyui: str) -> Settings:
+    """Load the settings with Discord replaced by the playground, and with a folder of its own.
+
+    ``comfyui`` is the address of an image server that generates, or empty for what is configured.
+    """
     environ = dict(os.environ) | {
         "DISCORD_TOKEN": playground.token,
         "DISCORD_API_BASE": playground.api_base,
         "DISCORD_GATEWAY_URL": playground.gateway_url,
         "GRIDBRUSH_DISCORD__GUILDS": json.dumps([playground.world.guild_id]),
     }
+    if comfyui:
+        environ |= {
+            "GRIDBRUSH_BACKEND__KIND": "local",
+            "GRIDBRUSH_BACKEND__LOCAL__ENGINE": "comfyui",
+            COMFYUI_URL: comfyui,
+            "GRIDBRUSH_BACKEND__LOCAL__URLS": "[]",
+        }
     environ.setdefault("GRIDBRUSH_METRICS__LISTEN", "127.0.0.1:0")
     # Sketches take no time; a short delay per step makes the progress visible.
     environ.setdefault("GRIDBRUSH_BACKEND__LOCAL__STEP_SECONDS", PLAY_STEP_SECONDS)
     try:
         settings = Settings.load(context.obj.config, environ)
     except ConfigError as error:
+        if comfyui and error.location == COMFYUI_URL:
+            error = ConfigError("--comfyui", error.problem, "Write it like http://127.0.0.1:8188.")
         fail(error)
     log_config.configure_logging(
         settings.log.format, settings.log.level, settings.secrets(), sys.stderr

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import typer
@@ -13,7 +14,9 @@ from bot import __main__ as entrance
 from bot import __version__
 from bot.cli import program
 from bot.cli.app import ExitCode, fail, run_async
+from bot.cli.run import _settings_for as play_settings
 from bot.domain.errors import BackendError, BotError, ConfigError, RequestError
+from bot.playground.server import Playground
 from tests.cli.terminal import CommandLine
 
 VERBS = {command.name or command.callback.__name__ for command in program.registered_commands
@@ -70,6 +73,31 @@ def test_a_wrong_setting_is_status_2_with_place_and_hint(tmp_path: Path) -> None
     assert "config.toml" in result.stderr
     assert "stepps" in result.stderr
     assert "steps" in result.stderr
+
+
+@pytest.mark.parametrize("url", ["nonsense", "ftp://127.0.0.1", "http://user:secret@127.0.0.1"])
+def test_play_refuses_a_wrong_address_of_comfyui(command_line: CommandLine, url: str) -> None:
+    result = command_line.type("play", "--no-browser", "--port", "0", "--comfyui", url)
+    assert result.exit_code == 2
+    assert "--comfyui" in result.stderr
+    assert "http://127.0.0.1:8188" in result.stderr
+    assert "secret" not in result.stderr
+
+
+async def test_play_generates_with_a_comfyui_server(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("GRIDBRUSH_BACKEND__KIND", "slurm")
+    playground = Playground()
+    await playground.start("127.0.0.1", 0)
+    try:
+        context = SimpleNamespace(obj=SimpleNamespace(config=None))
+        settings = play_settings(playground, context, "http://127.0.0.1:8188/")  # type: ignore[arg-type]
+    finally:
+        await playground.aclose()
+    assert (settings.backend.kind, settings.backend.local.engine) == ("local", "comfyui")
+    assert settings.backend_options()["comfyui"]["urls"] == ("http://127.0.0.1:8188",)  # type: ignore[index]
 
 
 @pytest.mark.parametrize(
