@@ -302,11 +302,11 @@ def batch(prompt: str = "a cat", samples: int = 3, steps: int = 4) -> Batch:
 
 def test_the_engine_paints_by_the_tests_node(comfyui: str) -> None:
     steps: list[int] = []
-    painter = engine(comfyui)
+    subject = engine(comfyui)
     asked = batch()
-    pictures = painter.generate(asked, lambda: steps.append(1))
+    pictures = subject.generate(asked, lambda: steps.append(1))
     assert [(picture.size, picture.info) for picture in pictures] == [((64, 128), {})] * 3
-    assert (len(steps), painter.report.steps) == (4, 4)
+    assert (len(steps), subject.report.steps) == (4, 4)
     again = engine(comfyui).generate(asked, lambda: None)
     assert [p.tobytes() for p in again] == [p.tobytes() for p in pictures]
 
@@ -319,17 +319,17 @@ def test_the_engine_withdraws_its_job(comfyui: str) -> None:
             seen.set()
             os.kill(os.getpid(), signal.SIGTERM)
 
-    painter = engine(comfyui)
+    subject = engine(comfyui)
     with pytest.raises(SystemExit):
-        painter.generate(batch(prompt="slow", steps=600), step)
+        subject.generate(batch(prompt="slow", steps=600), step)
     # The next one need not wait for it.
     assert len(engine(comfyui).generate(batch(), lambda: None)) == 3
 
 
 def test_the_engine_says_why_a_server_refuses(comfyui: str) -> None:
     missing = ModelConfig("x", kind=CHECKPOINT, location="no-such.safetensors")
-    painter = ComfyUIEngine(ServerConfig((comfyui,)), missing, {})
+    subject = ComfyUIEngine(ServerConfig((comfyui,)), missing, {})
     with pytest.raises(UsageError, match=r"there is no checkpoint 'no-such.safetensors'; there"):
-        painter.generate(batch(), lambda: None)
+        subject.generate(batch(), lambda: None)
     found = describe(ServerConfig((comfyui,), graphs={"txt2img": str(GRAPH)}), None)
     assert str(found["note"]).startswith("ComfyUI")

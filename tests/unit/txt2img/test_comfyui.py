@@ -40,9 +40,9 @@ def server() -> Any:
 
 def test_a_batch_is_one_prompt_and_gives_bare_pictures(server: ComfyUI) -> None:
     steps: list[int] = []
-    painter = engine(server)
+    subject = engine(server)
     asked = batch(3, width=128, negative="dog", steps=6, scale=5.5)
-    pictures = painter.generate(asked, lambda: steps.append(1))
+    pictures = subject.generate(asked, lambda: steps.append(1))
     assert [(picture.size, picture.mode, picture.info) for picture in pictures] == [
         ((128, 64), "RGB", {})
     ] * 3
@@ -63,10 +63,10 @@ def test_a_batch_is_one_prompt_and_gives_bare_pictures(server: ComfyUI) -> None:
         if node["class_type"] == "CLIPTextEncode"
     ]
     assert texts == ["a cat", "dog"]
-    assert painter.report == Report(
+    assert subject.report == Report(
         "comfyui", "sd15", 6, 5.5, negative=True, sampler="euler/normal"
     )
-    assert painter.notice == "Generating with sd15.safetensors on ComfyUI"
+    assert subject.notice == "Generating with sd15.safetensors on ComfyUI"
     assert not any(method == "POST" and "interrupt" in path for method, path in server.requests)
 
 
@@ -106,13 +106,13 @@ def test_without_memory_the_batch_is_halved_once_and_the_pictures_are_the_same(
     server.restart()  # with an empty cache
     server.machine.max_batch = (samples + 1) // 2
     steps: list[int] = []
-    painter = engine(server)
-    assert colours(painter.generate(batch(samples), lambda: steps.append(1))) == right
+    subject = engine(server)
+    assert colours(subject.generate(batch(samples), lambda: steps.append(1))) == right
     assert len(steps) == 4
     said = capsys.readouterr().err
     assert f"ran out of memory with {samples} pictures at once" in said
     assert len(server.submitted) == 1 + 3
-    painter.generate(batch(samples, first=samples), NO_STEP)  # it has learned it
+    subject.generate(batch(samples, first=samples), NO_STEP)  # it has learned it
     assert "ran out of memory" not in capsys.readouterr().err
 
 
@@ -163,16 +163,16 @@ def test_a_picture_to_start_from_is_uploaded_once(server: ComfyUI) -> None:
 def test_each_family_has_its_graph(family: str, name: str, expected: set[str]) -> None:
     name = name or "x.safetensors"
     with ComfyUI(Machine(checkpoints=[name])) as server:
-        painter = engine(server, model=model(family=family, location=name))
-        pictures = painter.generate(batch(2, negative="dog"), NO_STEP)
+        subject = engine(server, model=model(family=family, location=name))
+        pictures = subject.generate(batch(2, negative="dog"), NO_STEP)
         assert len(set(colours(pictures))) == 2
         assert expected <= set(nodes(server))
         # With a picture to start from as well.
         start = Image.new("RGB", (64, 64))
-        painter.generate(batch(init_image=start, strength=0.5), NO_STEP)
+        subject.generate(batch(init_image=start, strength=0.5), NO_STEP)
         assert "VAEEncode" in nodes(server)
     flux = "FluxGuidance" in expected
-    assert painter.report.negative is not (flux or family == "lcm")
+    assert subject.report.negative is not (flux or family == "lcm")
 
 
 @pytest.mark.parametrize(
@@ -192,11 +192,11 @@ def test_each_family_has_its_graph(family: str, name: str, expected: set[str]) -
 def test_samplers_may_have_their_usual_names(
     server: ComfyUI, given: str, sampler: str, scheduler: str
 ) -> None:
-    painter = engine(server, model=model(sampler=given))
-    painter.generate(batch(), NO_STEP)
+    subject = engine(server, model=model(sampler=given))
+    subject.generate(batch(), NO_STEP)
     sent = nodes(server)["KSampler"]
     assert (sent["sampler_name"], sent["scheduler"]) == (sampler, scheduler)
-    assert painter.report.sampler == f"{sampler}/{scheduler}"
+    assert subject.report.sampler == f"{sampler}/{scheduler}"
 
 
 @pytest.mark.parametrize(
@@ -270,11 +270,11 @@ def test_a_models_name_is_found_in_the_servers_spelling(
 
 def test_without_a_named_model_the_first_checkpoint_is_taken() -> None:
     with ComfyUI(Machine(checkpoints=["sd_xl.safetensors", "a.safetensors"])) as server:
-        painter = engine(server, model=None)
-        painter.generate(batch(), NO_STEP)
+        subject = engine(server, model=None)
+        subject.generate(batch(), NO_STEP)
         assert nodes(server)["CheckpointLoaderSimple"]["ckpt_name"] == "sd_xl.safetensors"
         assert "CLIPTextEncodeSDXL" in nodes(server)  # of its own family
-        assert (painter.report.model, painter.report.guidance) == ("sd_xl", 5.0)
+        assert (subject.report.model, subject.report.guidance) == ("sd_xl", 5.0)
 
 
 def test_a_server_that_chooses_the_ids_itself_is_followed(server: ComfyUI) -> None:

@@ -191,14 +191,14 @@ def test_an_own_graph_paints(tmp_path: Path) -> None:
     steps: list[int] = []
     graphs = {TXT2IMG: saved(tmp_path / "mine.json", OWN)}
     with ComfyUI() as server:
-        painter = engine(server, model=None, graphs=graphs)
-        pictures = painter.generate(batch(3), lambda: steps.append(1))
+        subject = engine(server, model=None, graphs=graphs)
+        pictures = subject.generate(batch(3), lambda: steps.append(1))
         assert len(set(colours(pictures))) == 3
         assert len(steps) == 4
-        report = painter.report
+        report = subject.report
         assert (report.model, report.negative, report.guidance) == ("mine", False, None)
         # Its batches have seeds of their own, since it cannot take single latents out of one.
-        second = painter.generate(batch(3, first=3), NO_STEP)
+        second = subject.generate(batch(3, first=3), NO_STEP)
         assert not set(colours(second)) & set(colours(pictures))
 
 
