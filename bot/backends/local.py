@@ -270,8 +270,8 @@ class LocalBackend:
             return HOSTED
         table = bool(self._options.tables.models)
         config = self._txt2img_config()
-        if not table:
-            config = replace(config, config_file="")  # the table is all that it would add
+        if not self._options.tables.has_models_or_servers:
+            config = replace(config, config_file="")  # these are all that it would add
         return await describe(config, self._environment(), table=table)
 
     def _folder(self, job_id: str) -> Path:

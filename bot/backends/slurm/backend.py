@@ -298,8 +298,8 @@ class SlurmBackend:
             # The library must be on the nodes; this machine need not have it.
             config = replace(config, engine="diffusers")
         table = bool(options.tables.models)
-        if not table:
-            config = replace(config, config_file="")  # the table is all that it would add
+        if not options.tables.has_models_or_servers:
+            config = replace(config, config_file="")  # these are all that it would add
         return await describe(config, options.environment, table=table)
 
     def _poller(self, cluster: str) -> QueuePoller:
