@@ -271,8 +271,8 @@ class LocalBackend:
             return HOSTED
         table = bool(self._options.tables.models)
         config = self._txt2img_config()
-        if not self._options.tables:
-            config = replace(config, config_file="")  # models and servers are all it would add
+        if not self._options.tables.has_models_or_servers:
+            config = replace(config, config_file="")  # these are all that it would add
         description = await describe(config, self._environment(), table=table)
         return description.with_pending(await asyncio.to_thread(self._options.tables.find_pending))
 

@@ -41,6 +41,11 @@ class EngineTables:
         return bool(self.models or self.worker or self.comfyui or self.a1111)
 
     @property
+    def has_models_or_servers(self) -> bool:
+        """Return whether the description of an engine depends on the tables."""
+        return bool(self.models or self.comfyui or self.a1111)
+
+    @property
     def uses_hub(self) -> bool:
         """Return whether a model may have to be downloaded from the Hugging Face hub."""
         return any(model.get("kind") == "hub" for model in self.models.values())

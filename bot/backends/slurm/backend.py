@@ -298,8 +298,8 @@ class SlurmBackend:
             # The library must be on the nodes; this machine need not have it.
             config = replace(config, engine="diffusers")
         tables = options.tables
-        if not tables:
-            config = replace(config, config_file="")  # models and servers are all it would add
+        if not tables.has_models_or_servers:
+            config = replace(config, config_file="")  # these are all that it would add
         description = await describe(config, options.environment, table=bool(tables.models))
         return description.with_pending(await asyncio.to_thread(tables.find_pending))
 
