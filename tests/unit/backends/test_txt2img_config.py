@@ -12,6 +12,7 @@ from bot.backends import local, slurm
 from bot.backends.base import Submission
 from bot.backends.engine_info import parse_description
 from bot.backends.local import LocalBackend
+from bot.backends.local_devices import uses_model
 from bot.backends.slurm import SlurmBackend
 from bot.domain.image_engine import EngineInfo
 from bot.domain.workflow.template import render
@@ -72,7 +73,11 @@ async def test_the_program_reads_what_the_settings_say(tmp_path: Path, kind: str
     assert path.stat().st_mode & 0o777 == 0o600
     config = read_config({"TXT2IMG_CONFIG": str(path)})
     assert (config.engine, config.device) == ("auto", "cpu")
-    assert config.worker == WorkerConfig("", 8000, 300.0, "model")
+    # A worker is used where rows load models: here, if the library is installed.
+    installed = uses_model("auto", has_model=True)
+    local_socket = str(path.parent / "worker" / "worker.sock") if installed else ""
+    socket = "job" if kind == "slurm" else local_socket
+    assert config.worker == WorkerConfig(socket, 8000, 300.0, "model")
     assert config.comfyui == ServerConfig(
         ("http://gpu:8188", "http://gpu2:8188"),
         "me",
