@@ -27,7 +27,8 @@ from bot.txt2img.engines.worker.client import Worker, WorkerEngine
 from bot.txt2img.engines.worker.place import socket_path
 from bot.txt2img.plan import UsageError
 from tests.txt2img import tiny_models
-from tests.txt2img.test_worker import ROOT, worker_status
+from tests.txt2img.test_worker import ROOT
+from tests.txt2img.test_worker_processes import worker_status
 from tests.unit.txt2img.conftest import Paint
 
 pytestmark = [
