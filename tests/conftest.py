@@ -20,6 +20,15 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
+RECURSION_LIMIT = sys.getrecursionlimit()
+
+
+def pytest_runtest_setup() -> None:
+    # py_ecc, which web3 loads, raises the limit so far that deep JSON ends the process instead of
+    # raising RecursionError. Programs that do not load it have Python's own.
+    sys.setrecursionlimit(RECURSION_LIMIT)
+
+
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption(
         "--no-processes", action="store_true", help="fail each test that starts a process"

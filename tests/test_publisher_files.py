@@ -162,7 +162,7 @@ def test_only_the_file_that_was_published_is_fetched(
     assert target.read_bytes() == file.read_bytes()
     refused = publisher("fetch", url, "0" * 64, str(target))
     assert refused.code == 1
-    assert "not the file that was published" in refused.errors
+    assert "was downloaded instead of 0000" in refused.errors
 
 
 # Pictures, with Pillow and with ImageMagick in its place.

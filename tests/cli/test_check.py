@@ -79,7 +79,7 @@ def test_what_does_not_work_is_named_with_its_hint(
         (("model",), "is a file and not a model's folder"),
         (("model.safetensors",), "there is no folder"),
         (("model/", "model/pytorch_lora_weights.safetensors"), "holds a LoRA"),
-        (("model/", "model/v1-5-pruned.ckpt"), "holds single files"),
+        (("model/", "model/v1-5-pruned.ckpt"), "but single files such as v1-5-pruned.ckpt"),
         (("model/", "model/a.png"), "has no model_index.json"),
     ],
 )

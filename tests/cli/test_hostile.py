@@ -31,7 +31,7 @@ PAINTED = {
     "preview": FORGED_PREVIEW,
     "emoji": "🦊" * 1000,
     "right to left": "\u202ea fox\u202c \u2066שועל\u2069 \u200bثعلب \x1b[2J\x07",
-    "a bare dash": "-- a fox -x -- {{ PROMPT }} %s %n $PROMPT !param PROMPT *image",
+    "a bare dash": "-- a fox -x -- { PROMPT } %s %n $PROMPT !param PROMPT *image",
     "nul": "a fox\x00; touch pwned",
 }
 REFUSED = {

@@ -162,7 +162,7 @@ async def test_a_form_opened_by_a_command_is_answered_by_a_message(playground: P
 async def test_a_form_opened_by_a_button_edits_the_buttons_message(playground: Playground) -> None:
     ada = playground.as_member("Ada")
     async with running(playground, modal_bot):
-        message = await (await ada.slash("imagine", "card")).answered()
+        message = await (await ada.slash("imagine", "status")).answered()
         opened = await (await ada.press(message, "edit")).acked()
         await (await ada.submit_modal(opened, {"p": "a dog", "s": ["ink"]})).acked()
     assert message.content == "a dog ['ink'] 0"

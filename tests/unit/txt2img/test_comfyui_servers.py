@@ -33,6 +33,10 @@ from tests.unit.txt2img.comfyui_engines import (
 )
 
 
+# A connection that is given up while it is made is closed by the garbage collector (aiohttp).
+pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+
+
 @pytest.fixture
 def server() -> Iterator[ComfyUI]:
     with ComfyUI() as running:
