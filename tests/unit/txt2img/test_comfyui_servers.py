@@ -32,7 +32,6 @@ from tests.unit.txt2img.comfyui_engines import (
     two_servers,
 )
 
-
 # A connection that is given up while it is made is closed by the garbage collector (aiohttp).
 pytestmark = pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
 
