@@ -14,7 +14,7 @@ from bisect import bisect_left
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 from bot.domain.errors import InvalidRequest
 from bot.domain.text import BRAILLE_BLANK, is_ignorable, normalize_text
@@ -100,12 +100,15 @@ class WordRule:
     """Blocked word or phrase, in plain letters.
 
     ``whole_word``: the rule "ass" does not match "glass". In scripts without spaces between words,
-    such as Chinese or Thai, a rule matches everywhere.
+    such as Chinese or Thai, a rule matches everywhere. ``effect``: a request is refused, or held
+    for the moderators. ``adult``: only where a channel is not age-restricted.
     """
 
     id: int
     pattern: str
     whole_word: bool = True
+    effect: Literal["refuse", "hold"] = "refuse"
+    adult: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -10,6 +10,7 @@ import sqlite3
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from typing import Literal
 
 from bot.domain.word_filter import WordRule
 from bot.store.database import Database, Query
@@ -40,14 +41,17 @@ def add_word_rule(
     *,
     whole_word: bool = True,
     channel_id: int | None = None,
+    effect: Literal["refuse", "hold"] = "refuse",
+    adult: bool = False,
 ) -> WordRule:
     """Forbid ``pattern`` and return the rule; its id is never reused."""
     cursor = connection.execute(
-        "INSERT INTO word_rules (guild_id, channel_id, pattern, whole_word) VALUES (?, ?, ?, ?)",
-        (guild_id, channel_id, pattern, int(whole_word)),
+        "INSERT INTO word_rules (guild_id, channel_id, pattern, whole_word, effect, adult) "
+        "VALUES (?, ?, ?, ?, ?, ?)",
+        (guild_id, channel_id, pattern, int(whole_word), effect, int(adult)),
     )
     assert cursor.lastrowid is not None
-    return WordRule(cursor.lastrowid, pattern, whole_word)
+    return WordRule(cursor.lastrowid, pattern, whole_word, effect, adult)
 
 
 def remove_word_rule(connection: sqlite3.Connection, guild_id: int, rule_id: int) -> bool:
@@ -141,7 +145,12 @@ def _placed(rows: Sequence[sqlite3.Row]) -> tuple[ScopedWordRule, ...]:
 
 
 def _rules(rows: Sequence[sqlite3.Row]) -> tuple[WordRule, ...]:
-    return tuple(WordRule(row["id"], row["pattern"], bool(row["whole_word"])) for row in rows)
+    return tuple(
+        WordRule(
+            row["id"], row["pattern"], bool(row["whole_word"]), row["effect"], bool(row["adult"])
+        )
+        for row in rows
+    )
 
 
 def _blocks(rows: Sequence[sqlite3.Row]) -> tuple[MemberBlock, ...]:
