@@ -113,11 +113,11 @@ class ChannelRule:
 
 @dataclass(frozen=True, slots=True)
 class ChannelLimits:
-    """The limits that hold in one place, and the channel or category that set ``running``."""
+    """The limits in one place; ``between_in`` is the channel or category that set ``between``."""
 
     running: int | None = None
-    running_in: int = 0
     between: timedelta | None = None
+    between_in: int = 0
     max_rows: int | None = None
     max_samples: int | None = None
 
@@ -142,8 +142,8 @@ def limits_in(rules: Sequence[ChannelRule], place: Place) -> ChannelLimits:
 
     return ChannelLimits(
         running=_first(rule.running for rule in found),
-        running_in=_first(rule.channel_id for rule in found if rule.running is not None) or 0,
         between=_first(rule.between for rule in found),
+        between_in=_first(rule.channel_id for rule in found if rule.between is not None) or 0,
         max_rows=_first(rule.max_rows for rule in found),
         max_samples=_first(rule.max_samples for rule in found),
     )

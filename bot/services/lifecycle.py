@@ -10,10 +10,10 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 from bot.domain.errors import BotError
 from bot.domain.events import (
@@ -60,6 +60,9 @@ class CompositeObserver:
                     "an observer failed on %s", type(event).__name__, extra={"job": job.id}
                 )
 
+
+Result = TypeVar("Result")
+AppliedEvent: TypeAlias = tuple[Job, JobEvent]
 
 _TRANSIENT_EVENTS = (RowProgress, RowStarted)
 
@@ -108,6 +111,15 @@ class JobLifecycle:
         if changed != job:
             await self._observer.on_event(changed, event)
         return changed
+
+    async def write(
+        self, function: Callable[[sqlite3.Connection], tuple[Result, Sequence[AppliedEvent]]]
+    ) -> Result:
+        """Run a transaction that applies events with ``apply_event_in``, then notify of them."""
+        result, applied = await self._database.write(function)
+        for job, event in applied:
+            await self._observer.on_event(job, event)
+        return result
 
 
 def apply_event_in(

@@ -126,7 +126,7 @@ def test_each_limit_comes_from_the_most_specific_rule_that_sets_it() -> None:
         ChannelRule(CHANNEL, None, max_samples=1),
         ChannelRule(OTHER, None, 1, max_rows=1),
     ]
-    assert limits_in(rules, THREAD) == ChannelLimits(5, CATEGORY, MINUTE, 3, 1)
+    assert limits_in(rules, THREAD) == ChannelLimits(5, MINUTE, CATEGORY, 3, 1)
     assert limits_in(rules, Place()) == ChannelLimits()
 
 

@@ -1,0 +1,147 @@
+"""Who may moderate, what moderators set for a server, and how their actions are recorded."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Final
+
+from bot.domain.errors import InvalidRequest, NotAllowed
+from bot.domain.moderation import ChannelRule, Pause, format_seconds
+from bot.services.queue import Actor
+from bot.store import audit, moderation_log
+from bot.store.moderation import ScopedWordRule
+
+_MODERATORS_ONLY = "Only moderators of this server can do this."
+_MANAGERS_ONLY = "Only members with the permission Manage Server can do this."
+
+
+@dataclass(frozen=True, slots=True)
+class ServerSettings:
+    """What moderators have set for their server; 0 and None are nothing."""
+
+    log_channel_id: int = 0
+    show_word: bool = False
+    adult_by_flag: bool = True
+    gallery_channel_id: int = 0
+    gallery_threshold: int = 3
+    model_roles: Mapping[str, tuple[int, ...]] | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class ServerStatus:
+    """What holds in a server at the moment. Counts are those of the server."""
+
+    pause: Pause | None
+    settings: ServerSettings
+    channels: tuple[ChannelRule, ...]
+    words: int
+    blocks: int
+    holds: int
+    waiting: int
+    running: int
+    unposted: int
+
+
+SETTING_KEYS: Final = frozenset(
+    {"log_channel", "show_word", "adult_by_flag", "gallery_channel", "gallery_threshold"}
+    | {"model_roles"}
+)
+
+
+def record_logged_action(
+    link: sqlite3.Connection,
+    *,
+    guild_id: int,
+    at: datetime,
+    by: Actor,
+    action: str,
+    subject: str,
+    detail: Mapping[str, object],
+) -> None:
+    """Save an audit entry and want its message in the log channel, in one transaction."""
+    entry = audit.record_action(
+        link,
+        at=at,
+        guild_id=guild_id,
+        actor_id=by.id,
+        action=action,
+        subject=subject,
+        detail=detail,
+    )
+    moderation_log.want_message(
+        link,
+        guild_id=guild_id,
+        at=at,
+        kind="action",
+        subject=f"audit:{entry.id}",
+        body={"action": action, "by": by.id, "subject": subject, "detail": dict(detail)},
+    )
+
+
+def require_moderator(by: Actor) -> None:
+    """Raise NotAllowed unless the member may moderate."""
+    if not by.moderator:
+        raise NotAllowed(_MODERATORS_ONLY)
+
+
+def require_manager(by: Actor) -> None:
+    """Raise NotAllowed unless the member may manage the server."""
+    if not by.manager:
+        raise NotAllowed(_MANAGERS_ONLY)
+
+
+def validate_length(field: str, length: timedelta, least: timedelta, most: timedelta) -> None:
+    """Raise InvalidRequest for a length of time out of range; ``field`` is the option."""
+    if not least <= length <= most:
+        raise InvalidRequest(
+            field, f"{field} can be {format_seconds(least)} to {format_seconds(most)}."
+        )
+
+
+def channel_to_json(rule: ChannelRule) -> dict[str, object]:
+    """Return the fields of a channel rule that are set."""
+    found: dict[str, object] = {
+        "allowed": rule.allowed,
+        "running": rule.running,
+        "between": rule.between and rule.between.total_seconds(),
+        "rows": rule.max_rows,
+        "samples": rule.max_samples,
+    }
+    return {key: value for key, value in found.items() if value is not None}
+
+
+def word_to_json(scoped: ScopedWordRule) -> dict[str, object]:
+    """Return a word rule for the audit."""
+    rule = scoped.rule
+    return {
+        "pattern": rule.pattern,
+        "whole_word": rule.whole_word,
+        "effect": rule.effect,
+        "adult": rule.adult,
+        "channel": scoped.channel_id,
+    }
+
+
+def parse_settings(stored: Mapping[str, object]) -> ServerSettings:
+    """Return the settings of a server from what is stored, with defaults for the rest."""
+
+    def number(key: str, default: int) -> int:
+        value = stored.get(key)
+        return value if type(value) is int else default
+
+    roles = stored.get("model_roles")
+    return ServerSettings(
+        log_channel_id=number("log_channel", 0),
+        show_word=stored.get("show_word") is True,
+        adult_by_flag=stored.get("adult_by_flag") is not False,
+        gallery_channel_id=number("gallery_channel", 0),
+        gallery_threshold=number("gallery_threshold", 3),
+        model_roles=(
+            {str(model): tuple(ids) for model, ids in roles.items()}
+            if isinstance(roles, Mapping)
+            else None
+        ),
+    )
