@@ -172,6 +172,7 @@ async def open_runtime(
         )
         metrics = Metrics(now=now)
         gate = SubmissionGate()
+        moderated: Signal[[]] = Signal()
         availability = Availability(metrics, gate, refuse=settings.queue.when_paused == "refuse")
         services = await stack.enter_async_context(
             open_services(
@@ -183,6 +184,7 @@ async def open_runtime(
                 on_backend_change=availability.set_backend,
                 on_settled=metrics.observe_cost,
                 on_store_change=availability.set_store,
+                on_moderation=moderated,
             )
         )
 
@@ -207,6 +209,7 @@ async def open_runtime(
         status_updater = StatusUpdater(client)
         services.observers.add(status_updater, metrics, *observers)
         availability.changed.connect(status_updater.refresh_queue)
+        moderated.connect(status_updater.refresh_queue)
         status_found.connect(status_updater.refresh)
 
         application = await stack.enter_async_context(open_scheduler(services, transport))
@@ -244,6 +247,7 @@ def build_context(
         messages=MessageStore(database, now=now),
         renditions=RenditionCache(services.results),
         quotas=QuotaService(database, settings.default_quota(), now=now),
+        moderation=services.moderation,
         privacy=PrivacyService(
             database, services.results.folder, forget=services.backend.delete_job_data, now=now
         ),
@@ -418,6 +422,7 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
     on_ready(service)
     await asyncio.gather(
         keep_running("resuming settlements", engine.budget.recover),
+        keep_running("looking at drained servers", engine.drains.recover),
         keep_running("resuming status messages", service.status_updater.resume),
         keep_running("resuming row uploads", service.transport.resume_pending_rows),
         keep_running("delivering kept results", engine.kept.run),

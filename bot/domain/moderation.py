@@ -6,11 +6,12 @@ direct messages belongs to no server and has no rules but the words for adults.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias, TypeVar
 
+from bot.domain.adult_words import ADULT_WORDS
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.request import Request
 from bot.domain.text import normalize_text
@@ -233,6 +234,39 @@ def texts_of(request: Request, styles: Mapping[str, str]) -> Mapping[str, str]:
         "negative prompt": request.negative,
         "style": styles.get(request.style, "") if request.style else "",
     }
+
+
+_SHIPPED_RULES: Final = tuple(
+    # No row of a table has a negative id.
+    WordRule(-number, word, adult=True)
+    for number, word in enumerate(ADULT_WORDS, 1)
+)
+
+
+def shipped_rules(settings: Mapping[str, object]) -> tuple[WordRule, ...]:
+    """Return the rules for adult words that come with the bot, without those a server has off."""
+    off = parse_words_off(settings.get("adult_words_off"))
+    return tuple(rule for rule in _SHIPPED_RULES if rule.pattern not in off)
+
+
+def parse_words_off(stored: object) -> tuple[str, ...]:
+    """Return the shipped words that are off, from the stored setting."""
+    return tuple(str(word) for word in stored) if isinstance(stored, list) else ()
+
+
+def parse_model_roles(stored: object) -> dict[str, tuple[int, ...]]:
+    """Return the roles that may use a model, by model, from the stored setting."""
+    if not isinstance(stored, Mapping):
+        return {}
+    return {str(model): tuple(ids) for model, ids in stored.items() if ids}
+
+
+def check_model(roles: Mapping[str, Sequence[int]], model: str, role_ids: Collection[int]) -> None:
+    """Raise NotAllowed for a model that is kept for roles that the member does not have."""
+    wanted = roles.get(model)
+    if wanted and not any(id in role_ids for id in wanted):
+        names = ", ".join(f"<@&{id}>" for id in wanted[:5])
+        raise NotAllowed(f"On this server the model {model} is only for {names}.")
 
 
 def parse_reason(text: str, field: str = "reason") -> str:

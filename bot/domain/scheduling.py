@@ -56,7 +56,7 @@ class RunningJob:
 
 
 HELD: Final = "a moderator has to approve it first"
-PAUSED: Final = "the moderators of this server have paused it"
+PAUSED: Final = "paused by the moderators"
 
 
 @dataclass(frozen=True, slots=True)

@@ -147,11 +147,23 @@ def _digest(tree: app_commands.CommandTree[Any], scope: str) -> str:
 
 
 def load_commands(context: BotContext) -> tuple[AnyCommand, ...]:
-    """Build and return the commands of all modules in ``commands``, by module name."""
+    """Build and return the commands of all modules in ``commands``, by module name.
+
+    A module with a ``PARENT`` builds subcommands, which join the group of that name.
+    """
     found: list[AnyCommand] = []
+    children: list[tuple[str, AnyCommand]] = []
     for module in _command_modules():
         built = module.build(context)
-        found.extend(built if isinstance(built, tuple) else (built,))
+        several = built if isinstance(built, tuple) else (built,)
+        if parent := getattr(module, "PARENT", ""):
+            children += [(parent, command) for command in several]
+        else:
+            found.extend(several)
+    groups = {group.name: group for group in found if isinstance(group, app_commands.Group)}
+    for parent, command in children:
+        assert not isinstance(command, app_commands.ContextMenu), "a menu is in no group"
+        groups[parent].add_command(command)
     return tuple(found)
 
 

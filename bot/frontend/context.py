@@ -18,6 +18,7 @@ from bot.domain.request import Request, RequestLimits
 from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
+from bot.services.moderation import ModerationService
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue
 from bot.services.quotas import QuotaService
@@ -69,6 +70,7 @@ class BotContext:
     messages: MessageStore
     renditions: RenditionCache
     quotas: QuotaService
+    moderation: ModerationService
     privacy: PrivacyService
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
@@ -84,6 +86,14 @@ class BotContext:
     size_limits: SizeLimits = field(default_factory=SizeLimits)
     status_tasks: StatusMessageTasks = field(default_factory=StatusMessageTasks)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def notice_for(self, guild_id: int) -> str:
+        """Return the notice for waiting jobs of a server: that of all, and its moderators' pause.
+
+        Raises StoreUnavailable in a task whose waits are limited.
+        """
+        pause = await self.moderation.active_pause(guild_id) if guild_id else None
+        return " ".join(filter(None, (self.notice(), pause.notice if pause else "")))
 
 
 # The bot uses no voice: the library's warnings about missing voice packages are noise.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
 
 from bot.domain.errors import InvalidRequest, QueueFull
@@ -13,9 +13,12 @@ from bot.domain.moderation import (
     Pause,
     Place,
     WordDecision,
+    check_model,
     check_place,
     check_words,
     limits_in,
+    parse_model_roles,
+    shipped_rules,
     texts_of,
 )
 from bot.domain.request import Request
@@ -29,12 +32,14 @@ def check_server(
     place: Place,
     rules: Callable[[sqlite3.Connection, int, int], tuple[WordRule, ...]],
     styles: Mapping[str, str],
+    role_ids: Collection[int],
     at: datetime,
 ) -> WordDecision | None:
     """Apply the rules of the request's server; return the word rule that holds it for moderators.
 
     ``rules`` returns the word rules of a server and channel. Raises QueueFull while requests are
-    paused, NotAllowed or InvalidRequest for what the channel or a word rule does not allow.
+    paused, NotAllowed or InvalidRequest for what the member's ``role_ids``, the channel or a word
+    rule do not allow.
     """
     guild = request.place.guild_id
     settings = guilds.settings(link, guild)
@@ -44,9 +49,9 @@ def check_server(
     channels = moderation.channel_rules(link, guild)
     if channels:
         check_place(channels, place, request, _since_last(link, channels, place, request, at))
-    ids = place.parent_id or place.channel_id
+    check_model(parse_model_roles(settings.get("model_roles")), request.model, role_ids)
     decision = check_words(
-        rules(link, guild, ids),
+        (*rules(link, guild, place.parent_id or place.channel_id), *shipped_rules(settings)),
         texts_of(request, styles),
         age_restricted=place.age_restricted or settings.get("adult_by_flag") is False,
     )

@@ -7,7 +7,6 @@ server is not found.
 
 from __future__ import annotations
 
-import json
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -15,7 +14,6 @@ from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from bot.domain.errors import InvalidRequest, RequestError
-from bot.domain.events import Cancelled, CancelRequested
 from bot.domain.job import JobState
 from bot.domain.moderation import (
     MAX_PAUSE,
@@ -24,6 +22,7 @@ from bot.domain.moderation import (
     Pause,
     PauseMode,
     parse_reason,
+    shipped_rules,
 )
 from bot.domain.word_filter import (
     WordMatch,
@@ -32,11 +31,14 @@ from bot.domain.word_filter import (
     validate_breadth,
     validate_pattern,
 )
-from bot.services.lifecycle import AppliedEvent, JobLifecycle, apply_event_in
+from bot.services.drains import finish_drain
+from bot.services.lifecycle import AppliedEvent, JobLifecycle, request_cancel
 from bot.services.moderation_records import (
+    MODERATORS_SETTINGS,
     SETTING_KEYS,
     ServerSettings,
     ServerStatus,
+    audit_to_json,
     channel_to_json,
     parse_settings,
     record_logged_action,
@@ -47,7 +49,7 @@ from bot.services.moderation_records import (
 )
 from bot.services.queue import Actor, JobQueue
 from bot.store import guilds, moderation
-from bot.store.audit import AuditRepository
+from bot.store.audit import AuditEntry, AuditRepository
 from bot.store.database import Database
 from bot.store.moderation import (
     HoldKind,
@@ -116,6 +118,7 @@ class ModerationService:
             guilds.set_setting(link, guild_id, "paused", pause.to_setting())
             detail = {**pause.to_setting()}
             self._record(link, guild_id, at, by, mode, f"server:{guild_id}", detail)
+            finish_drain(link, guild_id, at)
             return pause
 
         done = await self._database.write(change)
@@ -274,8 +277,10 @@ class ModerationService:
         return await self._reader.word_rules(guild_id)
 
     async def test_words(self, guild_id: int, channel_id: int, text: str) -> tuple[WordMatch, ...]:
-        """Return what each rule of a channel finds in ``text``."""
-        return tuple(iter_matches(await self._reader.word_rules_in(guild_id, channel_id), text))
+        """Return what each rule of a channel finds in ``text``, the shipped ones included."""
+        rules = await self._reader.word_rules_in(guild_id, channel_id)
+        shipped = shipped_rules(await self._guilds.settings(guild_id))
+        return tuple(iter_matches((*rules, *shipped), text))
 
     # Members
 
@@ -302,9 +307,7 @@ class ModerationService:
             applied: list[AppliedEvent] = []
             waiting = moderation.jobs_in(link, guild_id, [JobState.QUEUED], author_id=member_id)
             for job_id in waiting:
-                apply_event_in(link, job_id, CancelRequested(by.id), at)
-                cancelled = Cancelled(by.id)
-                applied.append((apply_event_in(link, job_id, cancelled, at), cancelled))
+                applied += request_cancel(link, job_id, by.id, at)
             detail = {
                 "until": block.until and block.until.isoformat(),
                 "reason": why,
@@ -354,18 +357,12 @@ class ModerationService:
     ) -> int:
         """Cancel the jobs that ``cancellable`` returns and return their number.
 
-        A job that ends meanwhile, or whose images are ready, is not counted.
+        They are marked in one transaction, so a stop in between loses none. Jobs that are being
+        stopped already are stopped again, not counted. Raises RequestError if there are none.
         """
         require_moderator(by)
-        done = 0
-        wanted = await self.cancellable(guild_id, member_id=member_id, channel_id=channel_id)
-        for job_id in wanted:
-            try:
-                job = await self._queue.cancel(job_id, replace(by, moderator=True))
-            except RequestError:
-                continue
-            done += job.cancelled_by == by.id
         at = self._now()
+        whose = {"author_id": member_id, "channel_id": channel_id}
         subject = (
             f"user:{member_id}"
             if member_id is not None
@@ -373,10 +370,25 @@ class ModerationService:
             if channel_id is not None
             else f"server:{guild_id}"
         )
-        await self._database.write(
-            lambda link: self._record(link, guild_id, at, by, "cancel", subject, {"requests": done})
-        )
-        return done
+
+        def change(link: sqlite3.Connection) -> tuple[int, list[AppliedEvent]]:
+            applied: list[AppliedEvent] = []
+            for job_id in moderation.jobs_in(link, guild_id, CANCELLABLE, **whose):
+                applied += request_cancel(link, job_id, by.id, at)
+            count = len({job.id for job, _ in applied})
+            if count:
+                detail = {"requests": count}
+                self._record(link, guild_id, at, by, "cancel", subject, detail)
+            return count, applied
+
+        wanted = await self.cancellable(guild_id, member_id=member_id, channel_id=channel_id)
+        if not wanted:
+            raise RequestError("There is nothing to cancel: no request waits or runs there.")
+        count = await self._lifecycle.write(change)
+        self._wake()
+        for job_id in wanted:
+            await self._queue.stop(job_id)
+        return count
 
     async def decide_hold(
         self, guild_id: int, job_id: str, kind: HoldKind, *, approved: bool, by: Actor
@@ -398,9 +410,7 @@ class ModerationService:
             moderation.decide_hold(link, job_id, kind, approved=approved, by=by.id, at=at)
             applied: list[AppliedEvent] = []
             if not approved and kind == "words":
-                apply_event_in(link, job_id, CancelRequested(by.id), at)
-                cancelled = Cancelled(by.id)
-                applied.append((apply_event_in(link, job_id, cancelled, at), cancelled))
+                applied += request_cancel(link, job_id, by.id, at)
             action = "approve" if approved else "reject"
             self._record(link, guild_id, at, by, action, f"job:{job_id}", {"why": held.reason})
             return replace(held, approved=approved, decided_by=by.id), applied
@@ -425,18 +435,25 @@ class ModerationService:
 
     async def set_setting(self, guild_id: int, key: str, value: object, *, by: Actor) -> None:
         """Set one of the settings of ServerSettings, by its stored key; None is the default."""
-        require_manager(by)
+        await self.change_setting(guild_id, key, lambda _: value, by=by)
+
+    async def change_setting(
+        self, guild_id: int, key: str, change: Callable[[object], object], *, by: Actor
+    ) -> None:
+        """Set a setting to what ``change`` makes of the stored value, in one transaction."""
+        (require_moderator if key in MODERATORS_SETTINGS else require_manager)(by)
         if key not in SETTING_KEYS:
             raise ValueError(f"there is no setting {key}")
         at = self._now()
 
-        def change(link: sqlite3.Connection) -> None:
+        def save(link: sqlite3.Connection) -> None:
             before = guilds.settings(link, guild_id).get(key)
+            value = change(before)
             guilds.set_setting(link, guild_id, key, value)
             detail = {"was": before, "is": value}
             self._record(link, guild_id, at, by, "setting", f"setting:{key}", detail)
 
-        await self._database.write(change)
+        await self._database.write(save)
 
     async def status(self, guild_id: int) -> ServerStatus:
         """Return what holds in a server now."""
@@ -455,31 +472,16 @@ class ModerationService:
     async def export(self, guild_id: int, *, by: Actor) -> bytes:
         """Return the audit of a server as JSON lines, oldest first."""
         require_manager(by)
-        lines: list[str] = []
-        before: int | None = None
-        while entries := await self._audit.entries(guild_id, 500, before):
-            for entry in entries:
-                before = entry.id
-                lines.append(
-                    json.dumps(
-                        {
-                            "id": entry.id,
-                            "at": entry.at.isoformat(),
-                            "actor": str(entry.actor_id),
-                            "action": entry.action,
-                            "subject": entry.subject,
-                            "detail": entry.detail,
-                        },
-                        ensure_ascii=False,
-                    )
-                )
+        found: list[AuditEntry] = []
+        while entries := await self._audit.entries(guild_id, 500, found[-1].id if found else None):
+            found += entries
         at = self._now()
         await self._database.write(
             lambda link: self._record(
-                link, guild_id, at, by, "export", f"server:{guild_id}", {"entries": len(lines)}
+                link, guild_id, at, by, "export", f"server:{guild_id}", {"entries": len(found)}
             )
         )
-        return "".join(line + "\n" for line in reversed(lines)).encode()
+        return "".join(audit_to_json(entry) + "\n" for entry in reversed(found)).encode()
 
     def _record(
         self,

@@ -2,18 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import sqlite3
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.domain.errors import InvalidRequest, NotAllowed
-from bot.domain.moderation import ChannelRule, Pause, format_seconds
+from bot.domain.adult_words import ADULT_WORDS
+from bot.domain.errors import InvalidRequest, NotAllowed, RequestError
+from bot.domain.moderation import (
+    ChannelRule,
+    Pause,
+    format_seconds,
+    parse_model_roles,
+    parse_words_off,
+)
 from bot.services.queue import Actor
 from bot.store import audit, moderation_log
-from bot.store.moderation import ScopedWordRule
+from bot.store.audit import AuditEntry
+from bot.store.moderation import JobHold, MemberBlock, ScopedWordRule
 
+__all__ = [
+    "JobHold",
+    "MemberBlock",
+    "ScopedWordRule",
+    "ServerSettings",
+    "ServerStatus",
+]
+
+MAX_MODEL_ROLES: Final = 100
 _MODERATORS_ONLY = "Only moderators of this server can do this."
 _MANAGERS_ONLY = "Only members with the permission Manage Server can do this."
 
@@ -27,7 +45,8 @@ class ServerSettings:
     adult_by_flag: bool = True
     gallery_channel_id: int = 0
     gallery_threshold: int = 3
-    model_roles: Mapping[str, tuple[int, ...]] | None = None
+    model_roles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    adult_words_off: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,8 +66,10 @@ class ServerStatus:
 
 SETTING_KEYS: Final = frozenset(
     {"log_channel", "show_word", "adult_by_flag", "gallery_channel", "gallery_threshold"}
-    | {"model_roles"}
+    | {"model_roles", "adult_words_off"}
 )
+MODERATORS_SETTINGS: Final = frozenset({"adult_words_off"})
+"""What moderators may set; everything else takes Manage Server."""
 
 
 def record_logged_action(
@@ -132,16 +153,58 @@ def parse_settings(stored: Mapping[str, object]) -> ServerSettings:
         value = stored.get(key)
         return value if type(value) is int else default
 
-    roles = stored.get("model_roles")
     return ServerSettings(
         log_channel_id=number("log_channel", 0),
         show_word=stored.get("show_word") is True,
         adult_by_flag=stored.get("adult_by_flag") is not False,
         gallery_channel_id=number("gallery_channel", 0),
         gallery_threshold=number("gallery_threshold", 3),
-        model_roles=(
-            {str(model): tuple(ids) for model, ids in roles.items()}
-            if isinstance(roles, Mapping)
-            else None
-        ),
+        model_roles=parse_model_roles(stored.get("model_roles")),
+        adult_words_off=parse_words_off(stored.get("adult_words_off")),
+    )
+
+
+def change_model_role(
+    stored: object, model: str, role_id: int, *, allowed: bool
+) -> Mapping[str, list[int]] | None:
+    """Return the setting ``model_roles`` with or without one role; None if no model is limited.
+
+    Raises RequestError if that is so already.
+    """
+    roles = {name: list(ids) for name, ids in parse_model_roles(stored).items()}
+    given = roles.setdefault(model, [])
+    if (role_id in given) is allowed:
+        state = "may use it already" if allowed else "has no rule for it"
+        raise RequestError(f"<@&{role_id}> {state}.")
+    if allowed and sum(map(len, roles.values())) >= MAX_MODEL_ROLES:
+        raise RequestError(f"At most {MAX_MODEL_ROLES} roles are possible. Remove one first.")
+    given.append(role_id) if allowed else given.remove(role_id)
+    return {name: ids for name, ids in roles.items() if ids} or None
+
+
+def change_word_off(stored: object, word: str, *, off: bool) -> list[str] | None:
+    """Return the setting ``adult_words_off`` with or without a shipped word; None if none is off.
+
+    Raises RequestError for a word that is not shipped, or if that is so already.
+    """
+    if word not in ADULT_WORDS:
+        raise RequestError("This word is not on the list that the bot comes with.")
+    words = set(parse_words_off(stored))
+    if (word in words) is off:
+        raise RequestError(f"It is {'off' if off else 'on'} already.")
+    return sorted(words ^ {word}) or None
+
+
+def audit_to_json(entry: AuditEntry) -> str:
+    """Return one line of the exported audit."""
+    return json.dumps(
+        {
+            "id": entry.id,
+            "at": entry.at.isoformat(),
+            "actor": str(entry.actor_id),
+            "action": entry.action,
+            "subject": entry.subject,
+            "detail": entry.detail,
+        },
+        ensure_ascii=False,
     )

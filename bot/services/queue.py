@@ -17,7 +17,14 @@ from typing import Final
 
 from bot.concurrency import SingleFlight
 from bot.domain import quota as quotas
-from bot.domain.errors import NotAllowed, QueueFull, QuotaExceeded, RequestError, StoreUnavailable
+from bot.domain.errors import (
+    BackendError,
+    NotAllowed,
+    QueueFull,
+    QuotaExceeded,
+    RequestError,
+    StoreUnavailable,
+)
 from bot.domain.events import Cancelled, CancelRequested, Scheduled
 from bot.domain.job import SLOT_STATES, Job, JobState, apply_event, id_range, job_id, new_job
 from bot.domain.moderation import Place
@@ -273,7 +280,10 @@ class JobQueue:
             if self.gate.closed_reason:
                 raise QueueFull(self.gate.closed_reason)
             check_not_blocked(link, request, at)
-            held = check_server(link, request, where, self.word_rules.rules, self._styles, at)
+            held = check_server(
+                *(link, request, where, self.word_rules.rules, self._styles),
+                *(member.role_ids, at),
+            )
             allowance = self._quota_status(link, request.place.guild_id, member, at)
             check_queue_limits(link, member, allowance.quota, self._limits.waiting)
             check_quota(allowance, request)
@@ -354,6 +364,20 @@ class JobQueue:
         with disk_faults():
             await self._stop(job)
         return await self.jobs.get(wanted) or job
+
+    async def stop(self, job_id: str) -> None:
+        """Have the backend stop a running job whose cancel is stored; a failure is logged.
+
+        After a restart the worker asks again.
+        """
+        job = await self.jobs.get(job_id)
+        if job is None or job.state.terminal or job.cancelled_by is None:
+            return
+        try:
+            with disk_faults():
+                await self._stop(job)
+        except BackendError as error:
+            log.warning("the backend did not stop it: %s", error, extra={"job": job.id})
 
     async def position(self, job: Job) -> QueuePosition | None:
         """Return a waiting job's position; None for a job that is not waiting."""

@@ -102,6 +102,7 @@ def context_for(
         messages=MessageStore(database, now=clock),
         renditions=RenditionCache(engine.results),
         quotas=QuotaService(database, settings.default_quota(), now=clock),
+        moderation=engine.moderation,
         privacy=PrivacyService(
             database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
         ),
@@ -124,7 +125,10 @@ async def running(
     """The whole bot, connected until the block ends."""
     acknowledged: list[float] = []
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(settings, now=clock))
+        moderated: Signal[[]] = Signal()
+        services = await stack.enter_async_context(
+            open_services(settings, now=clock, on_moderation=moderated)
+        )
         status_found: Signal[Job] = Signal()
         client = GridbrushClient(
             context_for(services, settings, clock, sleep, status_found),
@@ -141,6 +145,7 @@ async def running(
         )
         services.observers.add(observer)
         status_found.connect(observer.refresh)
+        moderated.connect(observer.refresh_queue)
         engine = await stack.enter_async_context(open_scheduler(services, transport))
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")

@@ -40,6 +40,7 @@ from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
+from bot.services.moderation import ModerationService
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue, QueueLimits
 from bot.services.quotas import QuotaService
@@ -320,6 +321,7 @@ async def open_harness(
             messages=messages,
             renditions=RenditionCache(fetcher),
             quotas=QuotaService(database, quota, now=clock),
+            moderation=ModerationService(database, lifecycle, queue, now=clock, wake=wakeup.set),
             privacy=PrivacyService(
                 database, fetcher.folder, forget=backend.delete_job_data, now=clock
             ),

@@ -37,9 +37,10 @@ async def show_result(interaction: discord.Interaction[Any], context: BotContext
     compute = format_cost(await context.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
         position = await context.queue.position(job)
-        embed = job_message(
-            job, context.now(), QueueInfo(position, notice=context.notice(), live=False)
-        )
+        waits = job.state is JobState.QUEUED
+        guild_id = job.request.place.guild_id
+        notice = await context.notice_for(guild_id) if waits else context.notice()
+        embed = job_message(job, context.now(), QueueInfo(position, notice=notice, live=False))
         await send_ephemeral(interaction, "Current state:", embed=_with_cost(embed, compute))
         return
     grid = context.fetcher.result(job).grid
