@@ -22,8 +22,8 @@ from bot.settings import Settings
 from bot.store import jobs, migrations
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
-from bot.store.serialization import dump_job, dump_request
 from bot.store.lock import FolderInUse, bot_lock, database_lock, holder
+from bot.store.serialization import dump_job, dump_request
 from tests.cli.terminal import CommandLine
 from tests.playground.clock import Clock
 from tests.unit.store.builders import KEY, a_job, fixed_now

@@ -213,6 +213,8 @@ class ConfirmCancel(PersistentComponent, template=r"gb-cancel:(user|channel|serv
         count = await get_context(interaction).moderation.cancel(
             guild_of(interaction), by=by, **_whose(scope, ident)
         )
+        if not count:
+            raise RequestError("They are being stopped already: somebody was first.")
         await edit_deferred(
             interaction,
             f"Cancelled {pluralize(count, 'request')} of {_format_scope(scope, ident)}. Running "
