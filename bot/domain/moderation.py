@@ -15,7 +15,7 @@ from bot.domain.adult_words import ADULT_WORDS
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.request import Request
 from bot.domain.text import normalize_text
-from bot.domain.word_filter import WordMatch, WordRule, find_violation
+from bot.domain.word_filter import WordMatch, WordRule, iter_matches
 
 Value = TypeVar("Value")
 PauseMode: TypeAlias = Literal["pause", "drain"]
@@ -219,12 +219,14 @@ def check_words(
     for adult words do not hold where the channel is age-restricted.
     """
     active = [rule for rule in rules if not (rule.adult and age_restricted)]
-    for effect in ("refuse", "hold"):
-        chosen = [rule for rule in active if rule.effect == effect]
-        for field, text in texts.items():
-            if text and (match := find_violation(chosen, text)) is not None:
-                return WordDecision(match, field)
-    return None
+    held: WordDecision | None = None
+    for field, text in texts.items():
+        for match in iter_matches(active, text) if text else ():
+            decision = WordDecision(match, field)
+            if not decision.holds:
+                return decision
+            held = held or decision
+    return held
 
 
 def texts_of(request: Request, styles: Mapping[str, str]) -> Mapping[str, str]:

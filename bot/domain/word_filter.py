@@ -169,13 +169,15 @@ def iter_matches(rules: Iterable[WordRule], text: str) -> Iterator[WordMatch]:
     pairs = {first + second for first, second in pairwise(folded)}
     for rule in rules:
         # Hundreds of rules are ruled out by two neighbouring letters that the text does not have.
-        if any(pairs.isdisjoint(wanted) for wanted in _letter_pairs(rule.pattern)):
-            continue
-        for start, end in _spans(_expressions(rule.pattern), folded, gaps):
-            whole = not rule.whole_word or _is_whole(folded, start, end)
-            if whole and _has_letters(folded[start:end], rule):
-                yield WordMatch(rule, _excerpt(text, pieces, start, end))
+        for wanted in _letter_pairs(rule.pattern):
+            if pairs.isdisjoint(wanted):
                 break
+        else:
+            for start, end in _spans(_expressions(rule.pattern), folded, gaps):
+                whole = not rule.whole_word or _is_whole(folded, start, end)
+                if whole and _has_letters(folded[start:end], rule):
+                    yield WordMatch(rule, _excerpt(text, pieces, start, end))
+                    break
 
 
 @lru_cache(maxsize=4096)
@@ -277,6 +279,10 @@ def _in_word(char: str) -> bool:
     return (char.isalpha() or _is_mark(char)) and not _SPACELESS_SCRIPTS.match(char)
 
 
+_is_ignored = lru_cache(maxsize=4096)(is_ignorable)
+
+
+@lru_cache(maxsize=4096)
 def _is_mark(char: str) -> bool:
     return unicodedata.category(char).startswith("M")
 
@@ -299,7 +305,7 @@ def _pieces(text: str) -> list[_Piece]:
     pieces = []
     cluster, start, end = "", 0, 0
     for at, char in enumerate(text):
-        if is_ignorable(char):
+        if _is_ignored(char):
             continue
         if cluster and not _continues_cluster(char):
             pieces.append(_Piece(_fold_cluster(cluster), start, end))
@@ -313,6 +319,7 @@ def _pieces(text: str) -> list[_Piece]:
     return pieces
 
 
+@lru_cache(maxsize=4096)
 def _continues_cluster(char: str) -> bool:
     """Return whether a character belongs to the one before: a mark, Hangul vowel or final."""
     first = unicodedata.normalize("NFKD", char)[0]
