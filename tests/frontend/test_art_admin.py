@@ -14,12 +14,15 @@ from bot.frontend.client import load_commands
 from bot.playground.client.command_options import ClientError, ResolvedData
 from bot.playground.state import permissions
 from bot.playground.state.commands import CHAT_INPUT
+from bot.playground.state.guild import Event
 from bot.playground.state.models import COMMAND, Json, Message
 from bot.services.queue import Actor
 from tests.frontend.application import Bot, said
 from tests.frontend.harness import turns
 
 MODERATOR = "Mo"
+CATEGORY = 4
+"""Discord's type of a category."""
 MANAGER = Actor(1, "Keeper", moderator=True, manager=True)
 
 
@@ -227,15 +230,15 @@ async def test_a_role_is_no_member_and_a_model_must_be_known(bot: Bot) -> None:
     assert "There are: sd-2-1, wd-1-4" in told or "has one model" in told
 
 
-async def test_a_pause_stands_on_waiting_cards_in_the_queue_and_in_the_answer(bot: Bot) -> None:
+async def test_a_pause_is_said_by_status_messages_the_queue_and_the_answer(bot: Bot) -> None:
     early = await bot.member("Ada").slash("imagine", "imagine", prompt="a heron")
     await early.answered()
     told = await admin(bot, "pause", reason="maintenance", until="2h")
     assert "have paused requests until <t:" in told
-    card = await bot.playground.until(
+    shown = await bot.playground.until(
         lambda _: early.response if "maintenance" in said(early.response) else None  # type: ignore[arg-type]
     )
-    assert "**Paused by the moderators.**" in said(card)
+    assert "**Paused by the moderators.**" in said(shown)
     queue = said(await bot.ask("queue"))
     assert "maintenance" in queue
     assert "a heron: paused by the moderators" in queue
@@ -316,6 +319,33 @@ async def test_a_held_request_waits_for_a_moderator(bot: Bot) -> None:
     rejected = await bot.engine.queue.jobs.get(second.id)
     assert rejected is not None
     assert rejected.state is JobState.CANCELLED
+
+
+async def test_a_thread_counts_as_its_parent_and_a_channel_as_its_category(bot: Bot) -> None:
+    world = bot.playground.world
+    arts = world.add_channel("arts", kind=CATEGORY)
+    dark = world.channel("after-dark")
+    dark.parent_id = arts.id
+    world.emit(Event("CHANNEL_UPDATE", channel=dark))
+    threads = {
+        name: world.message_board.open_thread(world.channel(name), world.user("Ada"), f"in {name}")
+        for name in ("after-dark", "imagine")
+    }
+    await becomes(lambda: knows(bot, dark.id, category=arts.id))
+    await becomes(lambda: all(bot.client.get_channel(one.id) for one in threads.values()))
+    assert "only in age-restricted channels" in await refused(bot, "a nude", channel="in imagine")
+    await bot.imagine("a nude", channel="in after-dark")
+    assert "only in age-restricted channels" in await refused(bot, "a nude", channel="in imagine")
+    await admin(bot, "channels allow", channel="#arts")
+    await bot.imagine("a heron", who="Ben", channel="in after-dark")
+    await bot.imagine("a heron", who="Ben", channel="after-dark")
+    assert "not allowed in this channel" in await refused(bot, channel="in imagine")
+    assert "Cancel 3 requests" in await admin(bot, "cancel", channel="#arts")
+
+
+def knows(bot: Bot, channel_id: int, *, category: int) -> bool:
+    channel: Any = bot.client.get_channel(channel_id)
+    return channel is not None and channel.category_id == category
 
 
 @pytest.mark.parametrize("where", ["imagine", "after-dark"])

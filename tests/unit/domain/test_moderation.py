@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from contextlib import nullcontext
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from bot.domain.adult_words import ADULT_WORDS
 from bot.domain.errors import InvalidRequest, RequestError
 from bot.domain.moderation import (
     MAX_REASON_CHARS,
@@ -16,16 +18,21 @@ from bot.domain.moderation import (
     ChannelRule,
     Pause,
     Place,
+    check_model,
     check_place,
     check_words,
     format_seconds,
     is_allowed,
     limits_in,
+    parse_model_roles,
     parse_reason,
+    parse_words_off,
+    shipped_rules,
     texts_of,
 )
 from bot.domain.request import Author, ChannelRef, Request
-from bot.domain.word_filter import WordRule
+from bot.domain.scheduling import HELD, PAUSED, QueuedJob, Restrictions, RunningJob
+from bot.domain.word_filter import WordRule, validate_breadth
 
 AT = datetime(2026, 11, 28, 12, 0, tzinfo=UTC)
 CHANNEL, PARENT, CATEGORY, OTHER = 1, 2, 3, 4
@@ -243,3 +250,80 @@ def test_a_reason_is_one_line_and_bounded() -> None:
     with pytest.raises(InvalidRequest) as caught:
         parse_reason("x" * (MAX_REASON_CHARS + 1), "because")
     assert caught.value.field == "because"
+
+
+@pytest.mark.parametrize(
+    ("roles", "model", "held", "allowed"),
+    [
+        ({}, "sd", set(), True),
+        ({"sd": (5, 6)}, "wd", set(), True),
+        ({"sd": (5, 6)}, "sd", {6}, True),
+        ({"sd": (5, 6)}, "sd", {7}, False),
+    ],
+)
+def test_a_model_is_for_the_roles_that_have_it(
+    roles: dict[str, tuple[int, ...]], model: str, held: set[int], allowed: bool
+) -> None:
+    with nullcontext() if allowed else pytest.raises(RequestError, match="only for <@&5>, <@&6>"):
+        check_model(roles, model, held)
+
+
+@pytest.mark.parametrize("stored", [None, True, "sd", 7, [], {}, {"sd": []}])
+def test_stored_settings_of_another_form_limit_nothing(stored: object) -> None:
+    assert parse_model_roles(stored) == {}
+    if not isinstance(stored, list):
+        assert parse_words_off(stored) == ()
+
+
+def test_shipped_words_are_rules_for_adults_and_each_can_be_off() -> None:
+    rules = shipped_rules({})
+    assert [rule.pattern for rule in rules] == list(ADULT_WORDS)
+    assert len({rule.id for rule in rules}) == len(rules)
+    assert all(rule.adult and rule.whole_word and rule.id < 0 for rule in rules)
+    for word in ADULT_WORDS:
+        decision = check_words(rules, {"prompt": f"a {word}."}, age_restricted=False)
+        assert decision is not None
+        left = shipped_rules({"adult_words_off": [word]})
+        assert word not in [rule.pattern for rule in left]
+    assert check_words(rules, {"prompt": "a lighthouse in Essex"}, age_restricted=False) is None
+
+
+def test_a_rule_that_refuses_wins_over_one_that_holds_in_an_earlier_text() -> None:
+    rules = [WordRule(1, "fox", effect="hold"), WordRule(2, "owl")]
+    decision = check_words(
+        rules, {"prompt": "a fox", "style": "", "negative": "owl"}, age_restricted=False
+    )
+    assert decision is not None
+    assert (decision.match.rule.id, decision.field) == (2, "negative")
+
+
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        ({}, None),
+        ({"held": True, "guild_id": 9}, HELD),
+        ({"guild_id": 9}, PAUSED),
+        ({"channel_ids": (3,)}, "this channel runs 1 request at a time"),
+        ({"channel_ids": (1, 4)}, "this channel runs 2 requests at a time"),
+        ({"channel_ids": (5,)}, None),
+    ],
+)
+def test_what_moderators_restrict_does_not_start(
+    changes: dict[str, object], reason: str | None
+) -> None:
+    restrictions = Restrictions(frozenset({9}), {3: 1, 4: 2, 5: 2})
+    running = [RunningJob("a", 1, (3, 4)), RunningJob("b", 2, (4, 5))]
+    job = replace(QueuedJob("job", 7, AT, 4), **changes)  # type: ignore[arg-type]  # its fields
+    free, reasons = restrictions.startable([job], running)
+    assert (free, reasons) == (([job], {}) if reason is None else ([], {"job": reason}))
+
+
+@pytest.mark.parametrize(
+    ("pattern", "whole_word", "fits"),
+    [("a", True, True), ("a", False, False), ("a!", False, False), ("ab", False, True)],
+)
+def test_a_letter_anywhere_would_match_nearly_everything(
+    pattern: str, whole_word: bool, fits: bool
+) -> None:
+    with nullcontext() if fits else pytest.raises(InvalidRequest, match="nearly everything"):
+        validate_breadth(pattern, whole_word=whole_word)

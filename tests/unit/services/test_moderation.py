@@ -74,7 +74,7 @@ async def decide(service: ModerationService, guild: int, by: Actor) -> object:
 async def first_hold(service: ModerationService) -> str:
     entries = await service.export(GUILD, by=MODERATOR)
     lines = [json.loads(line) for line in entries.decode().splitlines()]
-    return next(line["subject"] for line in lines if line["action"] == "approve")[4:]
+    return str(next(line["subject"] for line in lines if line["action"] == "approve"))[4:]
 
 
 async def set_up(harness: Harness) -> None:
