@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ import discord
 from discord import app_commands
 
 from bot.concurrency import KeyedLock
+from bot.domain.errors import StoreUnavailable
 from bot.domain.job import Job
 from bot.domain.request import Request, RequestLimits
 from bot.frontend.status_message_tasks import StatusMessageTasks
@@ -20,11 +22,14 @@ from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
 from bot.services.moderation import ModerationService
 from bot.services.privacy import PrivacyService
-from bot.services.queue import Actor, JobQueue
+from bot.services.queue import Actor, JobQueue, response_time_left, waits_limited
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
 from bot.services.results import ResultFetcher
 
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS: Final = 1.0
 DOUBLE_CLICK: Final = timedelta(seconds=1)
 _MAX_TRACKED = 1000
 
@@ -90,9 +95,15 @@ class BotContext:
     async def notice_for(self, guild_id: int) -> str:
         """Return the notice for waiting jobs of a server: that of all, and its moderators' pause.
 
-        Raises StoreUnavailable in a task whose waits are limited.
+        While the store does not answer, the pause is left out: that the store is unavailable is
+        what members have to know then.
         """
-        pause = await self.moderation.active_pause(guild_id) if guild_id else None
+        pause = None
+        try:
+            with waits_limited(min(PAUSE_SECONDS, response_time_left())):
+                pause = await self.moderation.active_pause(guild_id) if guild_id else None
+        except StoreUnavailable as error:
+            log.info("whether a server is paused is not known in time: %s", error)
         return " ".join(filter(None, (self.notice(), pause.notice if pause else "")))
 
 
