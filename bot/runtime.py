@@ -42,16 +42,21 @@ from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
 from bot.frontend.delivery import DiscordDelivery
 from bot.frontend.gateway import discord_endpoints, run_client
+from bot.frontend.log_channel import DiscordLogChannel
+from bot.frontend.result_removal import run_removals
 from bot.frontend.status_updater import StatusUpdater
 from bot.metrics import Metrics, serve_metrics
 from bot.restore import settle_posted
 from bot.services.delivery import MessageStore
 from bot.services.lifecycle import JobObserver
+from bot.services.moderation import ModerationService
+from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
+from bot.services.reports import ReportService
 from bot.services.supervision import keep_running
 from bot.settings import Settings
 from bot.store.holding import hold_store
@@ -62,6 +67,8 @@ from bot.store.wait_limits import waits_limited
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
+EVIDENCE = "evidence"
+"""The folder in the data folder with the pictures of reports and removals."""
 STANDBY_POLL_S = 0.5
 READINESS_TIMEOUT_S = 1.0
 STORE_UNAVAILABLE_NOTICE = (
@@ -205,6 +212,8 @@ async def open_runtime(
             observe_ack=metrics.observe_ack_latency,
             on_rate_limit=metrics.count_rate_limit,
         )
+        pictures = DiscordLogChannel(client, context.reports.picture_path)
+        client.log_poster = LogPoster(services.database, pictures, now=now, sleep=sleep)
         transport = DiscordDelivery(client)
         status_updater = StatusUpdater(client)
         services.observers.add(status_updater, metrics, *observers)
@@ -214,6 +223,7 @@ async def open_runtime(
 
         application = await stack.enter_async_context(open_scheduler(services, transport))
         access_changed.connect(partial(retry_refused, application.kept, status_updater))
+        access_changed.connect(partial(retry_log_channel, client.log_poster))
         url = await stack.enter_async_context(
             serve_metrics(
                 metrics,
@@ -240,16 +250,34 @@ def build_context(
 ) -> BotContext:
     """Return what commands and components work with."""
     settings, database, now = services.settings, services.database, services.now
+    renditions = RenditionCache(services.results)
+    moderation = ModerationService(
+        database,
+        services.lifecycle,
+        services.queue,
+        now=now,
+        wake=services.scheduler_wakeup.set,
+    )
     return BotContext(
         queue=services.queue,
         limits=services.limits,
         fetcher=services.results,
         messages=MessageStore(database, now=now),
-        renditions=RenditionCache(services.results),
+        renditions=renditions,
         quotas=QuotaService(database, settings.default_quota(), now=now),
         moderation=services.moderation,
         privacy=PrivacyService(
             database, services.results.folder, forget=services.backend.delete_job_data, now=now
+        ),
+        moderation=moderation,
+        reports=ReportService(
+            database,
+            moderation,
+            renditions,
+            settings.data.dir / EVIDENCE,
+            default=settings.default_quota(),
+            keep=settings.data.keep_evidence,
+            now=now,
         ),
         now=now,
         entropy=entropy,
@@ -272,6 +300,12 @@ def retry_refused(
     kept.retry_now(guild_id=guild_id, author_id=author_id)
     if not author_id:
         status_updater.retry_blocked()
+
+
+def retry_log_channel(poster: LogPoster, guild_id: int, author_id: int) -> None:
+    """Try a server's log channel again, unless it is only a member who became active."""
+    if not author_id:
+        poster.retry_now(guild_id)
 
 
 async def _update(status_updater: StatusUpdater) -> None:
@@ -426,6 +460,9 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
         keep_running("resuming status messages", service.status_updater.resume),
         keep_running("resuming row uploads", service.transport.resume_pending_rows),
         keep_running("delivering kept results", engine.kept.run),
+        keep_running("posting in log channels", service.client.log_poster.run),
+        keep_running("removing results", lambda: run_removals(service.client)),
+        keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
         keep_running("scheduling", schedule),
     )
 

@@ -33,6 +33,7 @@ from bot.frontend.component_handlers import (
 )
 from bot.frontend.context import AnyCommand, BotContext, ContextClient
 from bot.frontend.formatting import escape_user_text
+from bot.frontend.moderation_forms import handle_moderation_form
 from bot.frontend.responses import send_error
 from bot.services.queue import limit_waits
 
@@ -289,7 +290,8 @@ class GridbrushClient(ContextClient):
         """Start timing, and respond to what no registered handler takes."""
         self._ack_latency.start(interaction.id)
         self.context.opened(0, interaction.user.id)
-        if not await handle_modal_submit(interaction):
+        handled = await handle_modal_submit(interaction)
+        if not handled and not await handle_moderation_form(interaction):
             await refuse_unknown(interaction, self._items)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:

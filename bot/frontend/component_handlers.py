@@ -42,6 +42,7 @@ from bot.frontend.job_lookup import (
 )
 from bot.frontend.message_content import ActionRow, ButtonSpec, FileUpload
 from bot.frontend.messages import to_embed, to_view
+from bot.frontend.moderation_forms import remove_with_evidence
 from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
 from bot.frontend.responses import (
@@ -168,6 +169,11 @@ async def delete_result(interaction: discord.Interaction[Any], target: CustomId,
     text = "Deleted."
     try:
         await require_own_message(interaction.client, context, job, message)
+        if interaction.user.id != job.request.author.id:
+            await edit_deferred(
+                interaction, await remove_with_evidence(interaction, job, "", message)
+            )
+            return
         await _remove_rows(interaction.client, context, job, message)
         await messages.delete(interaction.client, message)
     except MessageNotFound as error:

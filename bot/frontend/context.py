@@ -21,10 +21,12 @@ from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
 from bot.services.moderation import ModerationService
+from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue, response_time_left, waits_limited
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
+from bot.services.reports import ReportService
 from bot.services.results import ResultFetcher
 
 log = logging.getLogger(__name__)
@@ -67,6 +69,7 @@ class BotContext:
     for none. ``size_limits`` stores accepted upload sizes. ``opened`` is called with a server id
     and a member id (0: unknown) when the bot may have new permissions, to retry deliveries.
     ``status_found`` is called with a job whose status message was found or posted late.
+    ``removal_pending`` is set when Discord did not delete a removed result at once.
     """
 
     queue: JobQueue
@@ -77,6 +80,7 @@ class BotContext:
     quotas: QuotaService
     moderation: ModerationService
     privacy: PrivacyService
+    reports: ReportService
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     moderator_role: int = 0
@@ -89,6 +93,7 @@ class BotContext:
     locks: KeyedLock = field(default_factory=KeyedLock)
     double_clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
     size_limits: SizeLimits = field(default_factory=SizeLimits)
+    removal_pending: asyncio.Event = field(default_factory=asyncio.Event)
     status_tasks: StatusMessageTasks = field(default_factory=StatusMessageTasks)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 
@@ -115,10 +120,11 @@ discord.VoiceClient.warn_dave = False
 class ContextClient(discord.Client):
     """A Discord client with the bot's context, which handlers reach through the interaction.
 
-    A subclass sets ``tree``.
+    A subclass sets ``tree``, and who makes it ``log_poster``.
     """
 
     tree: app_commands.CommandTree[Any]
+    log_poster: LogPoster
 
     def __init__(self, context: BotContext, **options: Any) -> None:
         super().__init__(**options)

@@ -48,7 +48,7 @@ from bot.services.moderation_records import (
     word_to_json,
 )
 from bot.services.queue import Actor, JobQueue
-from bot.store import guilds, moderation
+from bot.store import guilds, moderation, moderation_log
 from bot.store.audit import AuditEntry, AuditRepository
 from bot.store.database import Database
 from bot.store.moderation import (
@@ -285,11 +285,19 @@ class ModerationService:
     # Members
 
     async def block(
-        self, guild_id: int, member_id: int, *, lasts: timedelta | None, reason: str, by: Actor
+        self,
+        guild_id: int,
+        member_id: int,
+        *,
+        lasts: timedelta | None,
+        reason: str,
+        by: Actor,
+        within: Callable[[sqlite3.Connection, MemberBlock], None] = lambda _link, _block: None,
     ) -> tuple[MemberBlock, int]:
         """Block a member and cancel their waiting requests; return the block and their number.
 
-        ``lasts`` None is until unblocked. Raises RequestError for a value out of range.
+        ``lasts`` None is until unblocked. ``within`` is called first, in the same transaction.
+        Raises RequestError for a value out of range, and what ``within`` raises.
         """
         require_moderator(by)
         why = parse_reason(reason)
@@ -303,6 +311,7 @@ class ModerationService:
         def change(
             link: sqlite3.Connection,
         ) -> tuple[tuple[MemberBlock, int], list[AppliedEvent]]:
+            within(link, block)
             moderation.block(link, guild_id, block)
             applied: list[AppliedEvent] = []
             waiting = moderation.jobs_in(link, guild_id, [JobState.QUEUED], author_id=member_id)
@@ -411,6 +420,13 @@ class ModerationService:
             applied: list[AppliedEvent] = []
             if not approved and kind == "words":
                 applied += request_cancel(link, job_id, by.id, at)
+            moderation_log.amend_message(
+                link,
+                guild_id,
+                f"hold:{kind}:{job_id}",
+                {"decision": "approved" if approved else "rejected", "decided_by": by.id},
+                at=at,
+            )
             action = "approve" if approved else "reject"
             self._record(link, guild_id, at, by, action, f"job:{job_id}", {"why": held.reason})
             return replace(held, approved=approved, decided_by=by.id), applied

@@ -11,8 +11,8 @@ import json
 import sqlite3
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
-from typing import Any, Literal, TypeAlias
+from datetime import datetime, timedelta
+from typing import Any, Final, Literal, TypeAlias
 
 from bot.domain.events import MessageRef
 from bot.store.database import Database, Query
@@ -20,12 +20,16 @@ from bot.store.serialization import parse_timestamp, to_timestamp
 
 LogKind: TypeAlias = Literal["action", "report", "hold"]
 
+SUMMARY: Final = "summary"
+_PENDING: Final = "posted_at IS NULL OR changed_at > posted_at"
+
 
 @dataclass(frozen=True, slots=True)
 class LogMessage:
     """A message of a log channel. ``subject`` names what it is about, such as ``report:7``.
 
-    ``body`` is what it shows. ``message`` is None until it is posted.
+    ``body`` is what it shows. ``message`` is None until it is posted; until then ``attempted_in``
+    is the channel of the attempt that may have posted it.
     """
 
     id: int
@@ -37,11 +41,17 @@ class LogMessage:
     changed_at: datetime
     attempted_at: datetime | None = None
     message: MessageRef | None = None
+    attempted_in: int | None = None
 
     @property
     def nonce(self) -> str:
         """Return the nonce that finds it in the channel."""
         return f"log-{self.id}"
+
+    @property
+    def is_closed(self) -> bool:
+        """Return whether moderators have decided the report or hold."""
+        return self.body.get("decision") not in (None, "blocked")
 
 
 def want_message(
@@ -79,18 +89,57 @@ def change_message(
     at: datetime,
 ) -> bool:
     """Replace what the message about ``subject`` shows; return False if there is none."""
-    cursor = connection.execute(
-        "UPDATE log_messages SET body = ?, changed_at = ? WHERE guild_id = ? AND subject = ?",
-        (json.dumps(body, allow_nan=False), to_timestamp(at), guild_id, subject),
-    )
-    return cursor.rowcount > 0
-
-
-def record_attempt(connection: sqlite3.Connection, message_id: int, *, at: datetime) -> None:
-    """Save that a message is about to be posted for the first time."""
+    row = connection.execute(
+        "SELECT id, changed_at FROM log_messages WHERE guild_id = ? AND subject = ? "
+        "ORDER BY id DESC LIMIT 1",
+        (guild_id, subject),
+    ).fetchone()
+    if row is None:
+        return False
+    # Later than what may be posted already, whatever the clock does.
+    changed = max(at, parse_timestamp(row["changed_at"]) + timedelta(microseconds=1))
     connection.execute(
-        "UPDATE log_messages SET attempted_at = ? WHERE id = ? AND attempted_at IS NULL",
-        (to_timestamp(at), message_id),
+        "UPDATE log_messages SET body = ?, changed_at = ? WHERE id = ?",
+        (json.dumps(body, allow_nan=False), to_timestamp(changed), row["id"]),
+    )
+    return True
+
+
+def amend_message(
+    connection: sqlite3.Connection,
+    guild_id: int,
+    subject: str,
+    changes: Mapping[str, Any],
+    *,
+    at: datetime,
+) -> bool:
+    """Add ``changes`` to what the message about ``subject`` shows; return False for none."""
+    row = connection.execute(
+        "SELECT body FROM log_messages WHERE guild_id = ? AND subject = ? ORDER BY id DESC LIMIT 1",
+        (guild_id, subject),
+    ).fetchone()
+    if row is None:
+        return False
+    body = {**json.loads(row["body"]), **changes}
+    return change_message(connection, guild_id, subject, body, at=at)
+
+
+def record_attempt(
+    connection: sqlite3.Connection, message_id: int, channel_id: int, *, at: datetime
+) -> None:
+    """Save that a message is about to be posted in a channel."""
+    connection.execute(
+        "UPDATE log_messages SET attempted_at = ?, channel_id = ? WHERE id = ?",
+        (to_timestamp(at), channel_id, message_id),
+    )
+
+
+def withdraw_attempt(connection: sqlite3.Connection, message_id: int) -> None:
+    """Save that a message is not posted, so that it is posted as if for the first time."""
+    connection.execute(
+        "UPDATE log_messages SET attempted_at = NULL, posted_at = NULL, channel_id = NULL, "
+        "message_id = NULL WHERE id = ?",
+        (message_id,),
     )
 
 
@@ -112,26 +161,56 @@ def forget_posted(connection: sqlite3.Connection, message_id: int) -> None:
     )
 
 
+def summarize(connection: sqlite3.Connection, guild_id: int, keep: int, *, at: datetime) -> int:
+    """Replace all but the latest ``keep`` actions that were never attempted by one message.
+
+    Reports and holds stay: moderators have to decide them. Return how many were replaced.
+    """
+    rows = connection.execute(
+        "SELECT id, at FROM log_messages WHERE guild_id = ? AND kind = 'action' "
+        "AND posted_at IS NULL AND attempted_at IS NULL AND subject <> ? ORDER BY id DESC "
+        "LIMIT -1 OFFSET ?",
+        (guild_id, SUMMARY, keep),
+    ).fetchall()
+    if not rows:
+        return 0
+    connection.executemany(
+        "UPDATE log_messages SET posted_at = changed_at WHERE id = ?",
+        [(row["id"],) for row in rows],
+    )
+    body = {"action": "summary", "count": len(rows), "from": rows[-1]["at"], "to": rows[0]["at"]}
+    want_message(connection, guild_id=guild_id, at=at, kind="action", subject=SUMMARY, body=body)
+    return len(rows)
+
+
+def delete_messages(connection: sqlite3.Connection, before: datetime) -> int:
+    """Delete messages from before ``before``, posted or not; they stay in Discord."""
+    return connection.execute(
+        "DELETE FROM log_messages WHERE at < ?", (to_timestamp(before),)
+    ).rowcount
+
+
 class ModerationLogRepository:
     """Read the messages as of the last commit."""
 
     def __init__(self, database: Database) -> None:
         self._database = database
 
-    async def pending(self, limit: int = 100) -> tuple[LogMessage, ...]:
-        """Return messages that are not posted as they are now, oldest first."""
-        sql = """
-            SELECT * FROM log_messages WHERE posted_at IS NULL OR changed_at > posted_at
-            ORDER BY id LIMIT ?
-        """
-        return await self._database.read(Query(sql, (limit,), _messages))
+    async def servers_pending(self) -> tuple[int, ...]:
+        """Return the servers with messages that are not posted as they are now."""
+        sql = f"SELECT DISTINCT guild_id FROM log_messages WHERE {_PENDING} ORDER BY guild_id"
+        return await self._database.read(
+            Query(sql, (), lambda rows: tuple(row["guild_id"] for row in rows))
+        )
+
+    async def pending(self, guild_id: int, limit: int = 100) -> tuple[LogMessage, ...]:
+        """Return a server's messages that are not posted as they are now, oldest first."""
+        sql = f"SELECT * FROM log_messages WHERE guild_id = ? AND ({_PENDING}) ORDER BY id LIMIT ?"
+        return await self._database.read(Query(sql, (guild_id, limit), _messages))
 
     async def pending_count(self, guild_id: int) -> int:
         """Return how many messages of a server are not posted as they are now."""
-        sql = """
-            SELECT count(*) FROM log_messages
-            WHERE guild_id = ? AND (posted_at IS NULL OR changed_at > posted_at)
-        """
+        sql = f"SELECT count(*) FROM log_messages WHERE guild_id = ? AND ({_PENDING})"
         return await self._database.read(Query(sql, (guild_id,), lambda rows: int(rows[0][0])))
 
     async def about(self, guild_id: int, subject: str) -> LogMessage | None:
@@ -159,6 +238,7 @@ def _messages(rows: Sequence[sqlite3.Row]) -> tuple[LogMessage, ...]:
             parse_timestamp(row["changed_at"]),
             parse_timestamp(row["attempted_at"]),
             None if row["message_id"] is None else MessageRef(row["channel_id"], row["message_id"]),
+            None if row["attempted_at"] is None else row["channel_id"],
         )
         for row in rows
     )

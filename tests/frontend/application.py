@@ -17,15 +17,20 @@ from bot.frontend.context import BotContext
 from bot.frontend.delivery import DiscordDelivery
 from bot.frontend.edit_schedule import EditSchedule
 from bot.frontend.gateway import discord_endpoints, run_client
+from bot.frontend.log_channel import DiscordLogChannel
+from bot.frontend.result_removal import run_removals
 from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.runtime import Signal
 from bot.services.delivery import MessageStore
+from bot.services.moderation import ModerationService
+from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
+from bot.services.reports import ReportService
 from bot.settings import Settings
 from tests.playground.clock import Clock
 
@@ -95,16 +100,30 @@ def context_for(
     status_found: Callable[[Job], None],
 ) -> BotContext:
     database = engine.database
+    moderation = ModerationService(
+        database, engine.lifecycle, engine.queue, now=clock, wake=engine.scheduler_wakeup.set
+    )
+    renditions = RenditionCache(engine.results)
     return BotContext(
         queue=engine.queue,
         limits=engine.limits,
         fetcher=engine.results,
         messages=MessageStore(database, now=clock),
-        renditions=RenditionCache(engine.results),
+        renditions=renditions,
         quotas=QuotaService(database, settings.default_quota(), now=clock),
         moderation=engine.moderation,
         privacy=PrivacyService(
             database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
+        ),
+        moderation=moderation,
+        reports=ReportService(
+            database,
+            moderation,
+            renditions,
+            settings.data.dir / "evidence",
+            default=settings.default_quota(),
+            keep=settings.data.keep_evidence,
+            now=clock,
         ),
         now=clock,
         entropy=os.urandom,
@@ -113,6 +132,11 @@ def context_for(
         sleep=sleep,
         status_found=status_found,
     )
+
+
+async def blink(_seconds: float) -> None:
+    """Wait a moment in place of the seconds between two looks at the store."""
+    await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -137,6 +161,8 @@ async def running(
             observe_ack=acknowledged.append,
             guild_ready_timeout=0.05,
         )
+        pictures = DiscordLogChannel(client, client.context.reports.picture_path)
+        client.log_poster = LogPoster(services.database, pictures, now=clock, sleep=blink)
         transport = DiscordDelivery(client)
         observer = StatusUpdater(
             client,
@@ -150,7 +176,11 @@ async def running(
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))
-            others = [asyncio.create_task(observer.run())]
+            others = [
+                asyncio.create_task(observer.run()),
+                asyncio.create_task(client.log_poster.run()),
+                asyncio.create_task(run_removals(client, sleep=blink)),
+            ]
             try:
                 online = asyncio.create_task(playground.online())
                 await asyncio.wait({online, connection}, return_when=asyncio.FIRST_COMPLETED)

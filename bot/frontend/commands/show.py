@@ -30,6 +30,7 @@ IMAGES_GONE = (
     "The images of this job are no longer stored, but its prompt and settings are. Use Try again, "
     "or /imagine with the same seed."
 )
+REMOVED: Final = "A moderator removed this result, so it is not shown again."
 
 
 async def show_result(interaction: discord.Interaction[Any], context: BotContext, job: Job) -> None:
@@ -43,6 +44,8 @@ async def show_result(interaction: discord.Interaction[Any], context: BotContext
         embed = job_message(job, context.now(), QueueInfo(position, notice=notice, live=False))
         await send_ephemeral(interaction, "Current state:", embed=_with_cost(embed, compute))
         return
+    if await context.messages.removals(job.id):
+        raise RequestError(REMOVED)
     grid = context.fetcher.result(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):
