@@ -35,6 +35,8 @@ from bot.services.moderation import ModerationService
 from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer, WorkflowTemplates
+from bot.services.renditions import RenditionCache
+from bot.services.reports import ReportService
 from bot.services.results import ResultFetcher
 from bot.services.scheduler import Scheduler
 from bot.services.worker import JobWorker
@@ -45,6 +47,8 @@ from bot.store.lock import database_lock
 log = logging.getLogger(__name__)
 
 DATABASE = "gridbrush.sqlite3"
+EVIDENCE = "evidence"
+"""The folder in the data folder with the pictures of reports and removals."""
 
 
 @dataclass(frozen=True)
@@ -276,6 +280,33 @@ async def open_scheduler(
         yield Application(**vars(services), worker=worker, scheduler=scheduler, kept=kept)
     finally:
         await scheduler.aclose()
+
+
+def build_moderation(services: Services) -> ModerationService:
+    """Return what moderators work with."""
+    return ModerationService(
+        services.database,
+        services.lifecycle,
+        services.queue,
+        now=services.now,
+        wake=services.scheduler_wakeup.set,
+    )
+
+
+def build_reports(
+    services: Services, moderation: ModerationService, renditions: RenditionCache
+) -> ReportService:
+    """Return what members report results with."""
+    settings = services.settings
+    return ReportService(
+        services.database,
+        moderation,
+        renditions,
+        settings.data.dir / EVIDENCE,
+        default=settings.default_quota(),
+        keep=settings.data.keep_evidence,
+        now=services.now,
+    )
 
 
 async def cancel_at_backend(backend: Backend, job: Job) -> None:

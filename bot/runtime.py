@@ -26,6 +26,8 @@ from bot.bootstrap import (
     DATABASE,
     Application,
     Services,
+    build_moderation,
+    build_reports,
     ensure_data_dir,
     open_scheduler,
     open_services,
@@ -49,14 +51,12 @@ from bot.metrics import Metrics, serve_metrics
 from bot.restore import settle_posted
 from bot.services.delivery import MessageStore
 from bot.services.lifecycle import JobObserver
-from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
-from bot.services.reports import ReportService
 from bot.services.supervision import keep_running
 from bot.settings import Settings
 from bot.store.holding import hold_store
@@ -67,8 +67,6 @@ from bot.store.wait_limits import waits_limited
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
-EVIDENCE = "evidence"
-"""The folder in the data folder with the pictures of reports and removals."""
 STANDBY_POLL_S = 0.5
 READINESS_TIMEOUT_S = 1.0
 STORE_UNAVAILABLE_NOTICE = (
@@ -250,14 +248,7 @@ def build_context(
 ) -> BotContext:
     """Return what commands and components work with."""
     settings, database, now = services.settings, services.database, services.now
-    renditions = RenditionCache(services.results)
-    moderation = ModerationService(
-        database,
-        services.lifecycle,
-        services.queue,
-        now=now,
-        wake=services.scheduler_wakeup.set,
-    )
+    moderation, renditions = build_moderation(services), RenditionCache(services.results)
     return BotContext(
         queue=services.queue,
         limits=services.limits,
@@ -270,15 +261,7 @@ def build_context(
             database, services.results.folder, forget=services.backend.delete_job_data, now=now
         ),
         moderation=moderation,
-        reports=ReportService(
-            database,
-            moderation,
-            renditions,
-            settings.data.dir / EVIDENCE,
-            default=settings.default_quota(),
-            keep=settings.data.keep_evidence,
-            now=now,
-        ),
+        reports=build_reports(services, moderation, renditions),
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,

@@ -12,10 +12,10 @@ import json
 import logging
 import pkgutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import discord
 from discord import app_commands
@@ -33,12 +33,13 @@ from bot.frontend.component_handlers import (
 )
 from bot.frontend.context import AnyCommand, BotContext, ContextClient
 from bot.frontend.formatting import escape_user_text
-from bot.frontend.moderation_forms import handle_moderation_form
 from bot.frontend.responses import send_error
 from bot.services.queue import limit_waits
 
 log = logging.getLogger(__name__)
 
+FormHandler: TypeAlias = Callable[[discord.Interaction[Any]], Awaitable[bool]]
+"""Handles an interaction if it is a form of its own, and returns whether it was."""
 GLOBAL_SCOPE: Final = "global"
 _NO_COMMANDS: Final = "none"
 
@@ -173,6 +174,13 @@ def load_dynamic_items() -> tuple[ItemType, ...]:
     return tuple(item for module in _command_modules() for item in getattr(module, "ITEMS", ()))
 
 
+def load_form_handlers() -> tuple[FormHandler, ...]:
+    """Return the handlers of all command modules for submitted forms."""
+    return tuple(
+        handler for module in _command_modules() for handler in getattr(module, "FORM_HANDLERS", ())
+    )
+
+
 def _command_modules() -> Iterator[ModuleType]:
     for module in sorted(pkgutil.iter_modules(commands.__path__), key=lambda info: info.name):
         yield importlib.import_module(f"{commands.__name__}.{module.name}")
@@ -271,6 +279,7 @@ class GridbrushClient(ContextClient):
         self._ack_latency = acks
         self._guilds = tuple(guilds)
         self._items: tuple[ItemType, ...] = (*DYNAMIC_ITEMS, *load_dynamic_items())
+        self._forms = load_form_handlers()
         self._command_sync = CommandSync(sync_file)
 
     async def setup_hook(self) -> None:
@@ -290,8 +299,10 @@ class GridbrushClient(ContextClient):
         """Start timing, and respond to what no registered handler takes."""
         self._ack_latency.start(interaction.id)
         self.context.opened(0, interaction.user.id)
-        handled = await handle_modal_submit(interaction)
-        if not handled and not await handle_moderation_form(interaction):
+        for handle in (handle_modal_submit, *self._forms):
+            if await handle(interaction):
+                break
+        else:
             await refuse_unknown(interaction, self._items)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:

@@ -42,7 +42,6 @@ from bot.frontend.job_lookup import (
 )
 from bot.frontend.message_content import ActionRow, ButtonSpec, FileUpload
 from bot.frontend.messages import to_embed, to_view
-from bot.frontend.moderation_forms import remove_with_evidence
 from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
 from bot.frontend.responses import (
@@ -60,6 +59,7 @@ from bot.frontend.result_embeds import (
     public_links,
 )
 from bot.frontend.result_files import limit_recorder, upload_within_limit
+from bot.frontend.result_removal import remove_with_evidence
 from bot.frontend.status_embeds import job_message, posted_elsewhere_message
 from bot.frontend.submission import RequestFactory, submit_request
 from bot.frontend.upload_limits import REQUEST_LIMIT

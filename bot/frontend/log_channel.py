@@ -13,7 +13,6 @@ import discord
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.frontend import messages
-from bot.frontend.delivery import MAX_CLOCK_SKEW
 from bot.frontend.discord_errors import MessageNotFound, NotPermitted, map_discord_errors
 from bot.frontend.log_embeds import entry_mark, log_entry
 from bot.frontend.message_content import FileUpload, MessageContent
@@ -68,7 +67,7 @@ class DiscordLogChannel:
         """Return the entry that an earlier attempt has posted, None if there is none."""
         assert message.attempted_at is not None, "it was attempted"
         channel = self._client.get_partial_messageable(channel_id)
-        since = discord.utils.time_snowflake(message.attempted_at - MAX_CLOCK_SKEW)
+        since = discord.utils.time_snowflake(message.attempted_at - messages.MAX_CLOCK_SKEW)
         own = self._client.user
         try:
             with map_discord_errors():

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections.abc import Awaitable, Callable
-from typing import Final
+from typing import Any, Final
 
 import discord
 
@@ -18,8 +18,9 @@ from bot.domain.errors import DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
 from bot.frontend import messages
-from bot.frontend.context import ContextClient
+from bot.frontend.context import ContextClient, get_client, get_context
 from bot.frontend.discord_errors import MessageNotFound, NotPermitted, map_discord_errors
+from bot.frontend.permissions import actor_of
 
 log = logging.getLogger(__name__)
 
@@ -84,6 +85,18 @@ async def remove_result(client: ContextClient, job_id: str) -> str:
     if problem == NOT_DELETED:
         context.removal_pending.set()
     return problem
+
+
+async def remove_with_evidence(
+    interaction: discord.Interaction[Any], job: Job, reason: str, message: MessageRef | None
+) -> str:
+    """Remove a result as a moderator and return the answer. Raises RequestError."""
+    context = get_context(interaction)
+    by = actor_of(interaction, context.moderator_role)
+    await context.reports.remove(
+        interaction.guild_id or 0, job, reason=reason, by=by, message=message
+    )
+    return await remove_result(get_client(interaction), job.id) or "Removed."
 
 
 async def _delete(client: ContextClient, job: Job, channel_id: int, message: str) -> None:

@@ -10,7 +10,14 @@ from dataclasses import dataclass
 
 from discord.http import Route
 
-from bot.bootstrap import Application, Services, open_scheduler, open_services
+from bot.bootstrap import (
+    Application,
+    Services,
+    build_moderation,
+    build_reports,
+    open_scheduler,
+    open_services,
+)
 from bot.domain.job import Job
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
@@ -25,12 +32,10 @@ from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.runtime import Signal
 from bot.services.delivery import MessageStore
-from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
-from bot.services.reports import ReportService
 from bot.settings import Settings
 from tests.playground.clock import Clock
 
@@ -100,10 +105,7 @@ def context_for(
     status_found: Callable[[Job], None],
 ) -> BotContext:
     database = engine.database
-    moderation = ModerationService(
-        database, engine.lifecycle, engine.queue, now=clock, wake=engine.scheduler_wakeup.set
-    )
-    renditions = RenditionCache(engine.results)
+    moderation, renditions = build_moderation(engine), RenditionCache(engine.results)
     return BotContext(
         queue=engine.queue,
         limits=engine.limits,
@@ -116,15 +118,7 @@ def context_for(
             database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
         ),
         moderation=moderation,
-        reports=ReportService(
-            database,
-            moderation,
-            renditions,
-            settings.data.dir / "evidence",
-            default=settings.default_quota(),
-            keep=settings.data.keep_evidence,
-            now=clock,
-        ),
+        reports=build_reports(engine, moderation, renditions),
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,

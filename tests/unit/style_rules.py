@@ -37,6 +37,7 @@ OWN_JSON = {
     "bot.store.audit": "written by the bot",
     "bot.store.guilds": "written by the bot",
     "bot.store.moderation_log": "written by the bot",
+    "bot.store.reports": "written by the bot",
     "bot.store.serialization": "written by the bot",
 }
 CLOCKS = frozenset({"now", "utcnow", "today"})

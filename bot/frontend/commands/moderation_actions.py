@@ -6,45 +6,49 @@ asked again at every press, by the services.
 
 from __future__ import annotations
 
+import re
+from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final
 
 import discord
 from discord import app_commands
 
 from bot.domain.errors import RequestError
+from bot.domain.events import MessageRef
 from bot.domain.job import Job
-from bot.frontend.commands.history import format_job
-from bot.frontend.commands.quota_admin import ACCOUNT_PAGES, account_listing
 from bot.frontend.context import BotContext, get_client, get_context
-from bot.frontend.formatting import escape_user_text, short_id
+from bot.frontend.custom_ids import MAX_ID
+from bot.frontend.formatting import escape_user_text, jump_link, pluralize, short_id, timestamp
 from bot.frontend.job_lookup import find_job
-from bot.frontend.listing import Listing, Section
 from bot.frontend.log_channel import DiscordLogChannel
 from bot.frontend.log_embeds import format_report
 from bot.frontend.message_content import MAX_OPTIONS, SelectOption, SelectSpec
 from bot.frontend.moderation_forms import (
+    FORM_PATTERN,
+    LENGTH,
+    NOT_A_RESULT,
+    REASON,
+    THANKS,
     block_form,
+    parse_block_length,
     remove_form,
-    remove_with_evidence,
     report_form,
     result_job,
 )
 from bot.frontend.permissions import actor_of, require_moderator
+from bot.frontend.refused_prompt import iter_text_inputs
 from bot.frontend.responses import (
     PersistentComponent,
     defer,
     edit_deferred,
     open_modal,
-    page_buttons,
     send_ephemeral,
-    send_listing,
+    with_error_response,
 )
-from bot.frontend.result_removal import remove_result
+from bot.frontend.result_removal import remove_result, remove_with_evidence
 from bot.services.queue import Actor
 from bot.services.reports import Decision
 
-_REQUESTS: Final = "member-requests"
-_MAX_REQUESTS: Final = 100
 _MODERATORS: Final = discord.Permissions(manage_guild=True)
 _VERBS: Final[dict[str, tuple[Decision, str]]] = {
     "remove": ("removed", "Removed."),
@@ -154,29 +158,104 @@ async def remove_by_id(interaction: discord.Interaction[Any], ident: str, reason
     await edit_deferred(interaction, await remove_with_evidence(interaction, job, reason, None))
 
 
-async def _requests_listing(interaction: discord.Interaction[Any], subject: str) -> Listing:
-    _moderator(interaction)
-    user_id = int(subject) if subject.isdecimal() else 0
-    if not 0 < user_id < 2**63:
-        raise RequestError("This button is from another version of the bot.")
-    jobs = get_context(interaction).queue.jobs
-    found: tuple[Job, ...] = await jobs.history(user_id, interaction.guild_id or 0, _MAX_REQUESTS)
-    lines = [format_job(job) for job in found]
-    return Listing(
-        "Requests", (Section("", lines, "No requests on this server."),), f"<@{user_id}>"
-    )
-
-
 def _moderator(interaction: discord.Interaction[Any]) -> Actor:
     return require_moderator(interaction, get_context(interaction).moderator_role)
 
 
-ITEMS: Final = (
-    ReportButton,
-    HoldButton,
-    ReportSelect,
-    page_buttons(_REQUESTS, _requests_listing),
-)
+ITEMS: Final = (ReportButton, HoldButton, ReportSelect)
+
+
+async def handle_moderation_form(interaction: discord.Interaction[Any]) -> bool:
+    """Handle the interaction if it is one of these forms; return whether it was."""
+    if interaction.type is not discord.InteractionType.modal_submit:
+        return False
+    data: Any = interaction.data or {}
+    match = FORM_PATTERN.fullmatch(str(data.get("custom_id")))
+    if match is None:
+        return False
+    fields = dict(iter_text_inputs(data.get("components")))
+
+    async def handle(interaction: discord.Interaction[Any]) -> None:
+        await _FORMS[match["what"] or "block"](interaction, match, fields)
+
+    await with_error_response(interaction, handle)
+    return True
+
+
+async def _report(
+    interaction: discord.Interaction[Any], match: re.Match[str], fields: Mapping[str, str]
+) -> None:
+    context = get_context(interaction)
+    job, message = await _target(interaction, match)
+    await defer(interaction, thinking=True)
+    await context.reports.report(
+        interaction.guild_id or 0,
+        job,
+        message,
+        url=jump_link(interaction.guild_id or 0, message.channel_id, message.message_id),
+        reason=fields.get(REASON, ""),
+        by=actor_of(interaction, context.moderator_role),
+    )
+    get_client(interaction).log_poster.wake()
+    await edit_deferred(interaction, THANKS)
+
+
+async def _remove(
+    interaction: discord.Interaction[Any], match: re.Match[str], fields: Mapping[str, str]
+) -> None:
+    job, message = await _target(interaction, match)
+    await defer(interaction, thinking=True)
+    text = await remove_with_evidence(interaction, job, fields.get(REASON, ""), message)
+    await edit_deferred(interaction, text)
+
+
+async def _block(
+    interaction: discord.Interaction[Any], match: re.Match[str], fields: Mapping[str, str]
+) -> None:
+    context = get_context(interaction)
+    block, cancelled = await context.reports.block_author(
+        interaction.guild_id or 0,
+        int(match["report"]),
+        lasts=parse_block_length(fields.get(LENGTH, "")),
+        reason=fields.get(REASON, ""),
+        by=actor_of(interaction, context.moderator_role),
+    )
+    get_client(interaction).log_poster.wake()
+    until = f" until {timestamp(block.until, 'f')}" if block.until else ""
+    refunded = f" {pluralize(cancelled, 'waiting request')} cancelled and refunded."
+    await send_ephemeral(
+        interaction, f"<@{block.user_id}> is blocked{until}." + refunded * bool(cancelled)
+    )
+
+
+async def _target(
+    interaction: discord.Interaction[Any], match: re.Match[str]
+) -> tuple[Job, MessageRef]:
+    """Return the job and the message that a form names. Raises RequestError."""
+    context, message_id = get_context(interaction), int(match["message"])
+    job = await context.queue.jobs.get(match["job"])
+    if (
+        job is None
+        or job.request.place.guild_id != interaction.guild_id
+        or message_id > MAX_ID
+        or await context.messages.job_of(message_id) not in (None, job.id)
+    ):
+        raise RequestError(NOT_A_RESULT)
+    return job, MessageRef(interaction.channel_id or 0, message_id)
+
+
+_FORMS: Final[
+    Mapping[
+        str,
+        Callable[
+            [discord.Interaction[Any], re.Match[str], Mapping[str, str]],
+            Awaitable[None],
+        ],
+    ]
+] = {"report": _report, "remove": _remove, "block": _block}
+
+
+FORM_HANDLERS: Final = (handle_moderation_form,)
 
 
 def build(context: BotContext) -> tuple[app_commands.ContextMenu, ...]:
@@ -202,20 +281,4 @@ def build(context: BotContext) -> tuple[app_commands.ContextMenu, ...]:
         job = await result_job(context, message, interaction.guild_id or 0)
         await open_modal(interaction, remove_form(job.id, message.id))
 
-    @app_commands.context_menu(name="Quota of this member")
-    @app_commands.guild_only()
-    @app_commands.default_permissions(_MODERATORS)
-    async def quota(interaction: discord.Interaction[discord.Client], member: discord.User) -> None:
-        listing = await account_listing(interaction, str(member.id))
-        await send_listing(interaction, ACCOUNT_PAGES, listing, str(member.id))
-
-    @app_commands.context_menu(name="Requests of this member")
-    @app_commands.guild_only()
-    @app_commands.default_permissions(_MODERATORS)
-    async def requests(
-        interaction: discord.Interaction[discord.Client], member: discord.User
-    ) -> None:
-        listing = await _requests_listing(interaction, str(member.id))
-        await send_listing(interaction, _REQUESTS, listing, str(member.id))
-
-    return report, remove, quota, requests
+    return report, remove

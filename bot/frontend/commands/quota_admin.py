@@ -35,7 +35,7 @@ from bot.services.quotas import QuotaReport, QuotaRuleChange, QuotaSubject
 Interaction: TypeAlias = discord.Interaction[discord.Client]
 MemberOrUser: TypeAlias = discord.Member | discord.User
 
-ACCOUNT_PAGES: Final = "quota-account"
+_ACCOUNT: Final = "quota-account"
 _HISTORY: Final = "quota-history"
 _RULES: Final = "quota-rules"
 _MAX_ENTRIES: Final = 500
@@ -70,8 +70,8 @@ class QuotaAdmin(app_commands.Group):
         self._require_moderator(interaction)
         subject = parse_subject(interaction, member, role)
         if member is not None:
-            listing = await account_listing(interaction, str(member.id))
-            await send_listing(interaction, ACCOUNT_PAGES, listing, str(member.id))
+            listing = await _account_listing(interaction, str(member.id))
+            await send_listing(interaction, _ACCOUNT, listing, str(member.id))
             return
         rule = await self._context.quotas.rule(guild_of(interaction), subject)
         said = format_rule_values(rule) if rule else "no rule"
@@ -186,13 +186,20 @@ class QuotaAdmin(app_commands.Group):
         return await _account_of(interaction, user)
 
 
-def build(context: BotContext) -> QuotaAdmin:
-    """Return the command group."""
-    return QuotaAdmin(context)
+def build(context: BotContext) -> tuple[QuotaAdmin, app_commands.ContextMenu]:
+    """Return the command group, and the same as an action on a member."""
+
+    @app_commands.context_menu(name="Quota of this member")
+    @app_commands.guild_only()
+    @app_commands.default_permissions(manage_guild=True)
+    async def quota(interaction: Interaction, member: discord.User) -> None:
+        listing = await _account_listing(interaction, str(member.id))
+        await send_listing(interaction, _ACCOUNT, listing, str(member.id))
+
+    return QuotaAdmin(context), quota
 
 
-async def account_listing(interaction: discord.Interaction[Any], subject: str) -> Listing:
-    """Return the quota of the member with the id ``subject``. Raises NotAllowed."""
+async def _account_listing(interaction: discord.Interaction[Any], subject: str) -> Listing:
     require_moderator(interaction, get_context(interaction).moderator_role)
     user = await _member(interaction, _parse_id(subject))
     account = await _account_of(interaction, user)
@@ -261,7 +268,7 @@ async def _account_of(interaction: discord.Interaction[Any], user: MemberOrUser)
 
 
 ITEMS: Final = (
-    page_buttons(ACCOUNT_PAGES, account_listing),
+    page_buttons(_ACCOUNT, _account_listing),
     page_buttons(_HISTORY, _history_listing),
     page_buttons(_RULES, _rules_listing),
 )
