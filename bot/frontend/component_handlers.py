@@ -170,9 +170,8 @@ async def delete_result(interaction: discord.Interaction[Any], target: CustomId,
     try:
         await require_own_message(interaction.client, context, job, message)
         if interaction.user.id != job.request.author.id:
-            await edit_deferred(
-                interaction, await remove_with_evidence(interaction, job, "", message)
-            )
+            problem = await remove_with_evidence(interaction, job, "", message)
+            await edit_deferred(interaction, problem or text)
             return
         await _remove_rows(interaction.client, context, job, message)
         await messages.delete(interaction.client, message)

@@ -90,13 +90,13 @@ async def remove_result(client: ContextClient, job_id: str) -> str:
 async def remove_with_evidence(
     interaction: discord.Interaction[Any], job: Job, reason: str, message: MessageRef | None
 ) -> str:
-    """Remove a result as a moderator and return the answer. Raises RequestError."""
+    """Remove a result as a moderator; return what ``remove_result`` does. Raises RequestError."""
     context = get_context(interaction)
     by = actor_of(interaction, context.moderator_role)
     await context.reports.remove(
         interaction.guild_id or 0, job, reason=reason, by=by, message=message
     )
-    return await remove_result(get_client(interaction), job.id) or "Removed."
+    return await remove_result(get_client(interaction), job.id)
 
 
 async def _delete(client: ContextClient, job: Job, channel_id: int, message: str) -> None:

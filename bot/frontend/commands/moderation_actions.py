@@ -155,7 +155,8 @@ async def remove_by_id(interaction: discord.Interaction[Any], ident: str, reason
     if not job.state.terminal:
         raise RequestError("This request has not ended yet. Use /cancel with its id.")
     await defer(interaction, thinking=True)
-    await edit_deferred(interaction, await remove_with_evidence(interaction, job, reason, None))
+    problem = await remove_with_evidence(interaction, job, reason, None)
+    await edit_deferred(interaction, problem or "Removed.")
 
 
 def _moderator(interaction: discord.Interaction[Any]) -> Actor:
@@ -205,8 +206,8 @@ async def _remove(
 ) -> None:
     job, message = await _target(interaction, match)
     await defer(interaction, thinking=True)
-    text = await remove_with_evidence(interaction, job, fields.get(REASON, ""), message)
-    await edit_deferred(interaction, text)
+    problem = await remove_with_evidence(interaction, job, fields.get(REASON, ""), message)
+    await edit_deferred(interaction, problem or "Removed.")
 
 
 async def _block(
