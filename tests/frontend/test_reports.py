@@ -10,15 +10,18 @@ from pathlib import Path
 import pytest
 
 from bot.frontend.moderation_forms import NOT_A_RESULT, THANKS
+from bot.frontend.result_removal import remove_result
 from bot.playground.client.command_options import ClientError
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
+from bot.playground.state import permissions
 from bot.playground.state.models import COMMAND, Message
 from bot.services.queue import Actor
 from bot.settings import Settings
 from tests.frontend.application import Bot, running, said
-from tests.frontend.harness import turns
+from tests.frontend.harness import open_harness, turns
 from tests.frontend.test_component_access import click, result_of, said_to
+from tests.frontend.test_delivery_faults import hurry_library
 from tests.playground.clock import Clock
 
 REPORT = "Report to moderators"
@@ -364,3 +367,46 @@ async def test_held_requests_are_decided_on_their_entry(bot: Bot) -> None:
         await decided(bot, shown)
     await bot.finished(first)
     assert await used(bot, "Ben") == 0
+
+
+@pytest.mark.parametrize("manages_threads", [True, False])
+@pytest.mark.parametrize("fault", ["", "no answer", "unavailable"])
+async def test_the_rows_go_with_the_result(
+    playground: Playground,
+    tmp_path: Path,
+    clock: Clock,
+    monkeypatch: pytest.MonkeyPatch,
+    manages_threads: bool,
+    fault: str,
+) -> None:
+    hurry_library(monkeypatch)
+    world = playground.world
+    if manages_threads:
+        role = next(role for role in world.roles.values() if role.managed)
+        role.permissions |= permissions.MANAGE_THREADS
+    async with open_harness(playground, tmp_path, clock, rows="auto") as harness:
+        message = await harness.result()
+        await playground.until(lambda _: str(message.components).count("/channels/") == 2)
+        found = await harness.messages.job_of(message.id)
+        job = await harness.queue.jobs.get(found or "")
+        assert job is not None
+        context, client = harness.client.context, harness.client
+        mo = Actor(harness.member("Mo").id, "Mo", moderator=True)
+        await context.reports.remove(world.guild_id, job, reason="", by=mo)
+        path = f"/channels/{message.channel_id}/messages/{message.id}$"
+        if fault == "no answer":
+            world.faults.drop("DELETE", path, carried_out=True)
+        elif fault == "unavailable":
+            world.faults.answer("DELETE", path, status=500, times=10)
+        problem = await remove_result(client, job.id)
+        if fault == "unavailable":
+            assert "tried again" in problem
+            assert context.removal_pending.is_set()
+            world.faults.clear()
+        assert await remove_result(client, job.id) == ""
+        assert message.id not in world.messages
+        assert (message.id in world.channels) == (not manages_threads)
+        if not manages_threads:
+            assert world.messages_in(message.id) == []
+        assert await context.messages.pending_removals() == ()
+        assert await context.messages.pending_rows() == ()
