@@ -282,25 +282,12 @@ async def open_scheduler(
         await scheduler.aclose()
 
 
-def build_moderation(services: Services) -> ModerationService:
-    """Return what moderators work with."""
-    return ModerationService(
-        services.database,
-        services.lifecycle,
-        services.queue,
-        now=services.now,
-        wake=services.scheduler_wakeup.set,
-    )
-
-
-def build_reports(
-    services: Services, moderation: ModerationService, renditions: RenditionCache
-) -> ReportService:
+def build_reports(services: Services, renditions: RenditionCache) -> ReportService:
     """Return what members report results with."""
     settings = services.settings
     return ReportService(
         services.database,
-        moderation,
+        services.moderation,
         renditions,
         settings.data.dir / EVIDENCE,
         default=settings.default_quota(),

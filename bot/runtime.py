@@ -26,7 +26,6 @@ from bot.bootstrap import (
     DATABASE,
     Application,
     Services,
-    build_moderation,
     build_reports,
     ensure_data_dir,
     open_scheduler,
@@ -248,7 +247,7 @@ def build_context(
 ) -> BotContext:
     """Return what commands and components work with."""
     settings, database, now = services.settings, services.database, services.now
-    moderation, renditions = build_moderation(services), RenditionCache(services.results)
+    renditions = RenditionCache(services.results)
     return BotContext(
         queue=services.queue,
         limits=services.limits,
@@ -260,8 +259,7 @@ def build_context(
         privacy=PrivacyService(
             database, services.results.folder, forget=services.backend.delete_job_data, now=now
         ),
-        moderation=moderation,
-        reports=build_reports(services, moderation, renditions),
+        reports=build_reports(services, renditions),
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,

@@ -64,7 +64,10 @@ Channel: TypeAlias = app_commands.Transform[app_commands.AppCommandChannel, _Cha
 ChannelPlace: TypeAlias = app_commands.Transform[AnyChannel, _PlaceOption]
 """A channel, a thread or a category, as an option."""
 
-LOG_PERMISSIONS: Final = ("view_channel", "send_messages", "embed_links", "attach_files")
+LOG_PERMISSIONS: Final = (
+    *("view_channel", "send_messages", "embed_links", "attach_files"),
+    "read_message_history",  # an entry is searched for before it is posted again
+)
 
 
 def moderator_of(interaction: discord.Interaction[Any]) -> Actor:

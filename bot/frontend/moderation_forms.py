@@ -12,10 +12,10 @@ from typing import Any, Final
 
 import discord
 
-from bot.domain.errors import InvalidRequest, RequestError
+from bot.domain.errors import RequestError
 from bot.domain.job import Job
 from bot.domain.moderation import MAX_REASON_CHARS
-from bot.domain.quota import parse_window
+from bot.frontend.command_options import parse_duration_option
 from bot.frontend.context import BotContext
 from bot.frontend.custom_ids import job_ids_on
 
@@ -99,7 +99,4 @@ def parse_block_length(text: str) -> timedelta | None:
     """Return a typed length of time, None for ever. Raises InvalidRequest."""
     if text.strip().lower() in FOREVER:
         return None
-    try:
-        return parse_window(text)
-    except ValueError as error:
-        raise InvalidRequest(LENGTH, f"for: {error}") from error
+    return parse_duration_option(LENGTH, text)

@@ -13,7 +13,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from bot.domain.errors import InvalidRequest, RequestError
+from bot.domain.errors import RequestError
 from bot.domain.job import JobState
 from bot.domain.moderation import (
     MAX_PAUSE,
@@ -40,10 +40,12 @@ from bot.services.moderation_records import (
     ServerStatus,
     audit_to_json,
     channel_to_json,
+    find_same_word,
     parse_settings,
     record_logged_action,
     require_manager,
     require_moderator,
+    validate_channel_rule,
     validate_length,
     word_to_json,
 )
@@ -62,13 +64,7 @@ from bot.store.moderation_log import ModerationLogRepository
 
 MAX_WORD_RULES: Final = 500
 MAX_CHANNEL_RULES: Final = 200
-MAX_CHANNEL_SECONDS: Final = timedelta(days=7)
-CANCELLABLE: Final = (
-    JobState.QUEUED,
-    JobState.SUBMITTING,
-    JobState.PENDING,
-    JobState.RUNNING,
-)
+CANCELLABLE: Final = (JobState.QUEUED, JobState.SUBMITTING, JobState.PENDING, JobState.RUNNING)
 
 
 class ModerationService:
@@ -152,15 +148,7 @@ class ModerationService:
     async def set_channel(self, guild_id: int, rule: ChannelRule, *, by: Actor) -> ChannelRule:
         """Set what holds in a channel or category. Raises RequestError for a value out of range."""
         require_moderator(by)
-        for field, value, most in (
-            ("running", rule.running, 1000),
-            ("rows", rule.max_rows, 64),
-            ("samples", rule.max_samples, 16),
-        ):
-            if value is not None and not 1 <= value <= most:
-                raise InvalidRequest(field, f"{field} can be 1 to {most}, not {value}.")
-        if rule.between is not None:
-            validate_length("between", rule.between, timedelta(seconds=1), MAX_CHANNEL_SECONDS)
+        validate_channel_rule(rule)
         at = self._now()
 
         def change(link: sqlite3.Connection) -> ChannelRule:
@@ -230,14 +218,9 @@ class ModerationService:
                     f"This server has {MAX_WORD_RULES} word rules, and more are not possible. "
                     "Remove one first."
                 )
-            same = (stored, whole_word, channel_id, effect, adult)
-            for one in known:
-                rule = one.rule
-                if same == (
-                    *(rule.pattern, rule.whole_word, one.channel_id),
-                    *(rule.effect, rule.adult),
-                ):
-                    raise RequestError(f"This rule exists already: number {rule.id}.")
+            wanted = WordRule(0, stored, whole_word, effect, adult)
+            if (same := find_same_word(known, ScopedWordRule(wanted, channel_id))) is not None:
+                raise RequestError(f"This rule exists already: number {same.rule.id}.")
             self._queue.word_rules.clear(guild_id)
             added = moderation.add_word_rule(
                 link,

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -32,6 +32,7 @@ __all__ = [
 ]
 
 MAX_MODEL_ROLES: Final = 100
+MAX_CHANNEL_SECONDS: Final = timedelta(days=7)
 _MODERATORS_ONLY = "Only moderators of this server can do this."
 _MANAGERS_ONLY = "Only members with the permission Manage Server can do this."
 
@@ -120,6 +121,29 @@ def validate_length(field: str, length: timedelta, least: timedelta, most: timed
         raise InvalidRequest(
             field, f"{field} can be {format_seconds(least)} to {format_seconds(most)}."
         )
+
+
+def validate_channel_rule(rule: ChannelRule) -> None:
+    """Raise InvalidRequest for a limit out of range."""
+    for name, value, most in (
+        ("running", rule.running, 1000),
+        ("rows", rule.max_rows, 64),
+        ("samples", rule.max_samples, 16),
+    ):
+        if value is not None and not 1 <= value <= most:
+            raise InvalidRequest(name, f"{name} can be 1 to {most}, not {value}.")
+    if rule.between is not None:
+        validate_length("between", rule.between, timedelta(seconds=1), MAX_CHANNEL_SECONDS)
+
+
+def find_same_word(
+    known: Iterable[ScopedWordRule], wanted: ScopedWordRule
+) -> ScopedWordRule | None:
+    """Return the rule that is like ``wanted``, whatever its id."""
+    for one in known:
+        if replace(one, rule=replace(one.rule, id=wanted.rule.id)) == wanted:
+            return one
+    return None
 
 
 def channel_to_json(rule: ChannelRule) -> dict[str, object]:

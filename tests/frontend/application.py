@@ -13,7 +13,6 @@ from discord.http import Route
 from bot.bootstrap import (
     Application,
     Services,
-    build_moderation,
     build_reports,
     open_scheduler,
     open_services,
@@ -105,7 +104,7 @@ def context_for(
     status_found: Callable[[Job], None],
 ) -> BotContext:
     database = engine.database
-    moderation, renditions = build_moderation(engine), RenditionCache(engine.results)
+    renditions = RenditionCache(engine.results)
     return BotContext(
         queue=engine.queue,
         limits=engine.limits,
@@ -117,8 +116,7 @@ def context_for(
         privacy=PrivacyService(
             database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
         ),
-        moderation=moderation,
-        reports=build_reports(engine, moderation, renditions),
+        reports=build_reports(engine, renditions),
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,

@@ -410,3 +410,48 @@ async def test_the_rows_go_with_the_result(
             assert world.messages_in(message.id) == []
         assert await context.messages.pending_removals() == ()
         assert await context.messages.pending_rows() == ()
+
+
+async def test_without_a_log_channel_the_reports_are_listed(bot: Bot) -> None:
+    await set_log_channel(bot, 0)
+    empty = await bot.ask("art-admin reports", who="Mo")
+    assert said(empty) == "Nothing waits for a moderator."
+    message, job = await result_of(bot)
+    await report(bot, message)
+    listed = await bot.ask("art-admin reports", who="Mo")
+    assert "1 report" in said(listed)
+    assert listed.ephemeral
+    chosen = await bot.member("Mo").select(listed, "gb-mod:show", ["report:1"])
+    shown = await chosen.answered()
+    assert shown.attachments
+    assert "a real person" in said(shown)
+    assert await press(bot, shown, "Remove") == "Removed."
+    assert message.id not in bot.playground.world.messages
+    assert job.id
+
+
+@pytest.mark.parametrize("how", ["link", "id", "short id"])
+async def test_a_result_is_removed_by_link_or_id(bot: Bot, how: str) -> None:
+    message, job = await result_of(bot)
+    place = f"{bot.playground.world.guild_id}/{message.channel_id}"
+    link = f"https://discord.com/channels/{place}/{message.id}"
+    named = {"link": link, "id": job.id, "short id": job.id[:8]}[how]
+    answer = await bot.ask("art-admin remove", who="Mo", message=named, reason="rule 3")
+    assert answer.content == "Removed."
+    assert "rule 3" in said(await entry(bot, "Result removed"))
+    assert message.id not in bot.playground.world.messages
+
+
+@pytest.mark.parametrize(
+    ("named", "words"),
+    [
+        ("https://discord.com/channels/1/2/3", "no result of this bot"),
+        ("https://discord.com/channels/1/2/9999999999999999999", "no result of this bot"),
+        ("zzzzzzzz", "There is no job"),
+        ("@everyone", "An id has 8 to 16 characters"),
+    ],
+)
+async def test_what_is_no_result_is_not_removed(bot: Bot, named: str, words: str) -> None:
+    answer = await bot.ask("art-admin remove", who="Mo", message=named)
+    assert words in answer.content
+    assert answer.ephemeral

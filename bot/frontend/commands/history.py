@@ -84,7 +84,7 @@ def build(
 
     @app_commands.context_menu(name="Requests of this member")
     @app_commands.guild_only()
-    @app_commands.default_permissions(manage_guild=True)
+    @app_commands.default_permissions(moderate_members=True)
     async def requests(
         interaction: discord.Interaction[discord.Client], member: discord.User
     ) -> None:

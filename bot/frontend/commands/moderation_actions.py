@@ -16,13 +16,10 @@ from discord import app_commands
 from bot.domain.errors import RequestError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
+from bot.frontend.command_options import moderator_of
 from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.custom_ids import MAX_ID
-from bot.frontend.formatting import escape_user_text, jump_link, pluralize, short_id, timestamp
-from bot.frontend.job_lookup import find_job
-from bot.frontend.log_channel import DiscordLogChannel
-from bot.frontend.log_embeds import format_report
-from bot.frontend.message_content import MAX_OPTIONS, SelectOption, SelectSpec
+from bot.frontend.formatting import jump_link, pluralize, timestamp
 from bot.frontend.moderation_forms import (
     FORM_PATTERN,
     LENGTH,
@@ -35,7 +32,7 @@ from bot.frontend.moderation_forms import (
     report_form,
     result_job,
 )
-from bot.frontend.permissions import actor_of, require_moderator
+from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import iter_text_inputs
 from bot.frontend.responses import (
     PersistentComponent,
@@ -46,10 +43,9 @@ from bot.frontend.responses import (
     with_error_response,
 )
 from bot.frontend.result_removal import remove_result, remove_with_evidence
-from bot.services.queue import Actor
 from bot.services.reports import Decision
 
-_MODERATORS: Final = discord.Permissions(manage_guild=True)
+_MODERATORS: Final = discord.Permissions(moderate_members=True)
 _VERBS: Final[dict[str, tuple[Decision, str]]] = {
     "remove": ("removed", "Removed."),
     "refund": ("refunded", "Removed. The author's images are refunded."),
@@ -66,7 +62,7 @@ class ReportButton(
     async def handle(self, interaction: discord.Interaction[Any]) -> None:
         """Carry out the moderator's decision. Raises RequestError if it was decided before."""
         context, ident = get_context(interaction), int(self.match["report"])
-        by, guild_id = _moderator(interaction), interaction.guild_id or 0
+        by, guild_id = moderator_of(interaction), interaction.guild_id or 0
         if self.match["verb"] == "block":
             await context.reports.require_unblocked(guild_id, ident)
             await open_modal(interaction, block_form(ident))
@@ -96,74 +92,14 @@ class HoldButton(
             self.match["job"],
             kind,
             approved=approved,
-            by=_moderator(interaction),
+            by=moderator_of(interaction),
         )
         get_client(interaction).log_poster.wake()
         text = "Approved." if approved else "Rejected. The member's images are refunded."
         await send_ephemeral(interaction, text)
 
 
-class ReportSelect(PersistentComponent, template=r"gb-mod:show"):
-    """Shows one entry of the list of reports, with its picture and buttons."""
-
-    async def handle(self, interaction: discord.Interaction[Any]) -> None:
-        """Show the selected entry privately."""
-        assert isinstance(self.item, discord.ui.Select)
-        _moderator(interaction)
-        reports = get_context(interaction).reports
-        subject = next(iter(self.item.values), "")
-        entry = await reports.entry(interaction.guild_id or 0, subject)
-        if entry is None:
-            raise RequestError("This entry is no longer stored.")
-        client = get_client(interaction)
-        content, uploads = await DiscordLogChannel(client, reports.picture_path).content(entry)
-        await send_ephemeral(interaction, "", embed=content, uploads=uploads)
-
-
-async def send_reports(interaction: discord.Interaction[Any]) -> None:
-    """Respond with what waits for the moderators: reports and holds. For ``/art-admin reports``."""
-    _moderator(interaction)
-    context, guild_id = get_context(interaction), interaction.guild_id or 0
-    entries: list[tuple[str, str, str]] = []
-    for report in await context.reports.open_reports(guild_id):
-        entry = await context.reports.entry(guild_id, f"report:{report.id}")
-        if entry is not None:
-            label = f"Report {report.id} · {short_id(report.job_id)}"
-            entries.append((entry.subject, label, format_report(entry.body)))
-    for hold in await context.moderation.open_holds(guild_id):
-        subject = f"hold:{hold.kind}:{hold.job_id}"
-        label = f"Waits · {short_id(hold.job_id)}"
-        said = f"`{short_id(hold.job_id)}` waits: {escape_user_text(hold.reason, 120)}"
-        entries.append((subject, label, said))
-    if not entries:
-        await send_ephemeral(interaction, "Nothing waits for a moderator.")
-        return
-    lines = [line for _, _, line in entries[:MAX_OPTIONS]]
-    if len(entries) > MAX_OPTIONS:
-        lines.append(f"… and {len(entries) - MAX_OPTIONS} more, when these are decided")
-    options = tuple(SelectOption(label, subject) for subject, label, _ in entries[:MAX_OPTIONS])
-    select = SelectSpec("gb-mod:show", "Show one of them here …", options)
-    await send_ephemeral(interaction, "\n".join(lines), controls=((select,),))
-
-
-async def remove_by_id(interaction: discord.Interaction[Any], ident: str, reason: str) -> None:
-    """Remove the result with this id and respond. For ``/art-admin remove``."""
-    context = get_context(interaction)
-    job = await find_job(context, ident, _moderator(interaction), interaction.guild_id)
-    if job.request.place.guild_id != interaction.guild_id:
-        raise RequestError("There is no such result on this server.")
-    if not job.state.terminal:
-        raise RequestError("This request has not ended yet. Use /cancel with its id.")
-    await defer(interaction, thinking=True)
-    problem = await remove_with_evidence(interaction, job, reason, None)
-    await edit_deferred(interaction, problem or "Removed.")
-
-
-def _moderator(interaction: discord.Interaction[Any]) -> Actor:
-    return require_moderator(interaction, get_context(interaction).moderator_role)
-
-
-ITEMS: Final = (ReportButton, HoldButton, ReportSelect)
+ITEMS: Final = (ReportButton, HoldButton)
 
 
 async def handle_moderation_form(interaction: discord.Interaction[Any]) -> bool:
@@ -278,7 +214,7 @@ def build(context: BotContext) -> tuple[app_commands.ContextMenu, ...]:
     async def remove(
         interaction: discord.Interaction[discord.Client], message: discord.Message
     ) -> None:
-        _moderator(interaction)
+        moderator_of(interaction)
         job = await result_job(context, message, interaction.guild_id or 0)
         await open_modal(interaction, remove_form(job.id, message.id))
 

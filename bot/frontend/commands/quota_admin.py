@@ -191,7 +191,7 @@ def build(context: BotContext) -> tuple[QuotaAdmin, app_commands.ContextMenu]:
 
     @app_commands.context_menu(name="Quota of this member")
     @app_commands.guild_only()
-    @app_commands.default_permissions(manage_guild=True)
+    @app_commands.default_permissions(moderate_members=True)
     async def quota(interaction: Interaction, member: discord.User) -> None:
         listing = await _account_listing(interaction, str(member.id))
         await send_listing(interaction, _ACCOUNT, listing, str(member.id))
