@@ -7,7 +7,6 @@ checked again when they are submitted.
 from __future__ import annotations
 
 import re
-from datetime import timedelta
 from typing import Any, Final
 
 import discord
@@ -15,15 +14,13 @@ import discord
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
 from bot.domain.moderation import MAX_REASON_CHARS
-from bot.frontend.command_options import parse_duration_option
-from bot.frontend.context import BotContext
+from bot.frontend.context import get_context
 from bot.frontend.custom_ids import job_ids_on
 
 NOT_A_RESULT: Final = (
     "This works only on results of this bot. For anything else, use Discord's own Report Message."
 )
 THANKS: Final = "Thank you. The moderators of this server see the picture and your report."
-FOREVER: Final = ("forever", "permanent", "")
 
 REASON: Final = "reason"
 LENGTH: Final = "for"
@@ -77,11 +74,14 @@ def _form(title: str, ident: str, *inputs: discord.ui.Label[Any]) -> discord.ui.
     return modal
 
 
-async def result_job(context: BotContext, message: discord.Message, guild_id: int) -> Job:
+async def result_job(interaction: discord.Interaction[Any], message: discord.Message) -> Job:
     """Return the job whose result, or a row of it, a message of the bot shows.
 
     Raises RequestError for any other message, and for a result of another server.
     """
+    context, own = get_context(interaction), interaction.client.user
+    if own is None or message.author.id != own.id:
+        raise RequestError(NOT_A_RESULT)  # somebody writes below a result, or imitates one
     named = job_ids_on(message)
     found = (
         await context.messages.job_of(message.id)
@@ -90,13 +90,6 @@ async def result_job(context: BotContext, message: discord.Message, guild_id: in
         or (next(iter(named)) if len(named) == 1 else None)
     )
     job = await context.queue.jobs.get(found) if found else None
-    if job is None or not job.fetched_rows or job.request.place.guild_id != guild_id:
+    if job is None or not job.fetched_rows or job.request.place.guild_id != interaction.guild_id:
         raise RequestError(NOT_A_RESULT)
     return job
-
-
-def parse_block_length(text: str) -> timedelta | None:
-    """Return a typed length of time, None for ever. Raises InvalidRequest."""
-    if text.strip().lower() in FOREVER:
-        return None
-    return parse_duration_option(LENGTH, text)

@@ -134,10 +134,16 @@ def log_of(bot: Bot) -> list[Message]:
 
 async def test_the_action_does_nothing_elsewhere_and_says_so(bot: Bot) -> None:
     plain = await bot.member("Ada").say("imagine", "hello")
+    result, _ = await result_of(bot)
+    world = bot.playground.world
+    thread = world.message_board.open_thread(
+        world.channel("imagine"), world.bot, "talk", message=result
+    )
+    below = await bot.member("Ada").say(thread, "hello")
     bot.engine.scheduler.drain()
     await bot.ask("imagine", prompt="a waiting heron")
-    (waiting,) = [one for one in bot.playground.world.messages_in("imagine") if one.embeds]
-    for message in (plain, waiting):
+    waiting = world.messages_in("imagine")[-1]
+    for message in (plain, below, waiting):
         answer = await report(bot, message)
         assert (answer.content, answer.ephemeral) == (NOT_A_RESULT, True)
     assert await bot.context.reports.open_reports(bot.playground.world.guild_id) == ()

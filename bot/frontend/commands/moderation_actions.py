@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
 from typing import Any, Final
 
 import discord
@@ -16,7 +17,7 @@ from discord import app_commands
 from bot.domain.errors import RequestError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
-from bot.frontend.command_options import moderator_of
+from bot.frontend.command_options import moderator_of, parse_duration_option
 from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.custom_ids import MAX_ID
 from bot.frontend.formatting import jump_link, pluralize, timestamp
@@ -27,7 +28,6 @@ from bot.frontend.moderation_forms import (
     REASON,
     THANKS,
     block_form,
-    parse_block_length,
     remove_form,
     report_form,
     result_job,
@@ -45,6 +45,7 @@ from bot.frontend.responses import (
 from bot.frontend.result_removal import remove_result, remove_with_evidence
 from bot.services.reports import Decision
 
+_FOREVER: Final = ("forever", "permanent", "")
 _MODERATORS: Final = discord.Permissions(moderate_members=True)
 _VERBS: Final[dict[str, tuple[Decision, str]]] = {
     "remove": ("removed", "Removed."),
@@ -146,6 +147,13 @@ async def _remove(
     await edit_deferred(interaction, problem or "Removed.")
 
 
+def parse_block_length(text: str) -> timedelta | None:
+    """Return a typed length of time, None for ever. Raises InvalidRequest."""
+    if text.strip().lower() in _FOREVER:
+        return None
+    return parse_duration_option(LENGTH, text)
+
+
 async def _block(
     interaction: discord.Interaction[Any], match: re.Match[str], fields: Mapping[str, str]
 ) -> None:
@@ -203,7 +211,7 @@ def build(context: BotContext) -> tuple[app_commands.ContextMenu, ...]:
     async def report(
         interaction: discord.Interaction[discord.Client], message: discord.Message
     ) -> None:
-        job = await result_job(context, message, interaction.guild_id or 0)
+        job = await result_job(interaction, message)
         member = actor_of(interaction, context.moderator_role)
         await context.reports.require_first(job, member)
         await open_modal(interaction, report_form(job.id, message.id))
@@ -215,7 +223,7 @@ def build(context: BotContext) -> tuple[app_commands.ContextMenu, ...]:
         interaction: discord.Interaction[discord.Client], message: discord.Message
     ) -> None:
         moderator_of(interaction)
-        job = await result_job(context, message, interaction.guild_id or 0)
+        job = await result_job(interaction, message)
         await open_modal(interaction, remove_form(job.id, message.id))
 
     return report, remove
