@@ -147,10 +147,10 @@ def _hold_entry(message: LogMessage) -> MessageContent:
 def _action_entry(message: LogMessage) -> MessageContent:
     body = message.body
     action, detail = str(body.get("action", "")), dict(body.get("detail") or {})
-    lines = []
+    subject, lines = str(body.get("subject", "")), []
     if by := body.get("by"):
         lines.append(f"By <@{by}>")
-    if about := _format_subject(str(body.get("subject", ""))):
+    if about := _format_subject(subject):
         lines.append(about)
     if action == "summary":
         lines.append(
@@ -159,7 +159,7 @@ def _action_entry(message: LogMessage) -> MessageContent:
             "`/art-admin export`."
         )
     lines += [
-        f"{key}: {_format_value(key, value)}"
+        f"{key.replace('_', ' ')}: {_format_value(key, value, subject)}"
         for key, value in detail.items()
         if value not in (None, "", {})
     ]
@@ -208,14 +208,16 @@ def _format_subject(subject: str) -> str:
     if kind == "job":
         return f"`{short_id(ident)}`"
     if kind == "setting":
-        return f"`{escape_user_text(ident, 40)}`"
+        return f"`{ident.replace('_', ' ')}`"
     return f"Rule {ident}" if kind == "word" else ""
 
 
-def _format_value(key: str, value: Any) -> str:
+def _format_value(key: str, value: Any, subject: str) -> str:
     if key == "until" and isinstance(value, str):
         return _time(value)
-    if key == "channel" and isinstance(value, int):
+    if isinstance(value, bool):
+        return "yes" if value else "no"
+    if isinstance(value, int) and (key == "channel" or subject.endswith("_channel")):
         return f"<#{value}>"
     if isinstance(value, Mapping):
         value = ", ".join(f"{name} {one}" for name, one in value.items())
