@@ -36,6 +36,7 @@ from bot.frontend.first_response import answer_accepted, is_status_message
 from bot.frontend.formatting import short_id
 from bot.frontend.job_lookup import (
     MESSAGE_NOT_FOUND,
+    REMOVED,
     WRONG_MESSAGE,
     load_component_job,
     require_own_message,
@@ -238,6 +239,8 @@ class JobComponent(PersistentComponent, template=CUSTOM_ID_PATTERN):
         if target is None:
             raise RequestError(OUTDATED_BUTTON)
         job = await load_component_job(interaction, target, self.custom_id)
+        if target.verb in _SHOWING and await get_context(interaction).messages.removals(job.id):
+            raise RequestError(REMOVED)  # a copy that /show has posted elsewhere
         if target.verb in _JOB_CREATING and _is_double_click(interaction):
             await defer(interaction)
             return
@@ -422,6 +425,7 @@ def _check_has_result(job: Job) -> None:
         raise RequestError(_NO_RESULT)
 
 
+_SHOWING: Final = frozenset({ComponentAction.OPEN, ComponentAction.UPSCALE})
 _JOB_CREATING: Final = frozenset(
     {ComponentAction.REROLL, ComponentAction.RETRY, ComponentAction.UPSCALE}
 )

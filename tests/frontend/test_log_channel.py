@@ -19,8 +19,14 @@ from bot.settings import Settings
 from bot.store import moderation_log
 from tests.frontend.application import Bot, running, said
 from tests.frontend.test_component_access import result_of
+from tests.frontend.test_delivery_faults import hurry_library
 from tests.frontend.test_reports import entry, labels, moderator, press, report, set_log_channel
 from tests.playground.clock import Clock
+
+
+@pytest.fixture(autouse=True)
+def library_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry_library(monkeypatch)
 
 
 @pytest.fixture
@@ -244,6 +250,40 @@ async def test_an_open_report_whose_entry_was_deleted_is_posted_again(bot: Bot) 
     bot.playground.world.delete_message(shown)
     await report(bot, message, "Keeper")
     await post(bot)
+    assert await unposted(bot) == 0
+
+
+async def test_an_entry_that_is_never_accepted_does_not_hold_up_the_others(bot: Bot) -> None:
+    await set_log_channel(bot)
+    await post(bot)
+    world, path = bot.playground.world, "/messages$"
+    await act(bot, "first")
+    await act(bot, "second")
+    world.faults.refuse("POST", path, 50035, times=2)  # as an embed, and as plain text
+    made = await post(bot)
+    await made.post_pending(world.guild_id)
+    assert await unposted(bot) == 1
+    assert "second" in said(entries(bot)[-1])
+    await post(bot)
+    assert await unposted(bot) == 0
+    assert "first" in said(entries(bot)[-1])
+
+
+async def test_while_discord_is_unavailable_entries_wait(bot: Bot) -> None:
+    await set_log_channel(bot)
+    await post(bot)
+    world = bot.playground.world
+    await act(bot)
+    world.faults.answer("POST", "/messages$", status=503, times=50)
+    made = poster(bot)
+    await made.post_evidence(world.guild_id)
+    tried = len([one for one in bot.playground.requests if one.path.endswith("/messages")])
+    await made.post_pending(world.guild_id)  # it is not due yet
+    assert len([one for one in bot.playground.requests if one.path.endswith("/messages")]) == tried
+    assert made.problem(world.guild_id) == ""
+    world.faults.clear()
+    made.retry_now()
+    await made.post_pending(world.guild_id)
     assert await unposted(bot) == 0
 
 

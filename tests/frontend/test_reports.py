@@ -296,7 +296,8 @@ async def test_a_removal_that_was_interrupted_continues_after_a_restart(
 
 
 async def test_a_moderator_removes_a_result_with_its_evidence(bot: Bot) -> None:
-    message, _ = await result_of(bot)
+    message, job = await result_of(bot)
+    copy = await bot.ask("show", id=job.id)
     with pytest.raises(ClientError, match="permission"):
         await bot.member("Ben").message_command("Remove this result", message)
     opened = await (await bot.member("Mo").message_command("Remove this result", message)).acked()
@@ -307,6 +308,9 @@ async def test_a_moderator_removes_a_result_with_its_evidence(bot: Bot) -> None:
     for fact in ("against rule 3", "heron", f"<@{bot.member('Mo').id}>"):
         assert fact in said(shown)
     assert shown.attachments
+    bot.clock.pass_time(seconds=2)
+    menu = await bot.member("Ada").select(copy, "Open an image …", ["cell:1:1"])
+    assert "A moderator removed this result" in await said_to(bot, menu)
     again = await bot.member("Keeper").submit_modal(
         opened_by(bot, opened, "Keeper"), {"reason": ""}
     )

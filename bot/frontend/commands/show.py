@@ -14,7 +14,7 @@ from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.job import Job, JobState
 from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.discord_errors import RETRY_DELAYS_S, DeliveryUnconfirmed, TooLarge
-from bot.frontend.job_lookup import find_job, is_in_scope, job_choices
+from bot.frontend.job_lookup import REMOVED, find_job, is_in_scope, job_choices
 from bot.frontend.message_content import EmbedField, MessageContent
 from bot.frontend.messages import edit_response
 from bot.frontend.permissions import actor_of
@@ -30,7 +30,6 @@ IMAGES_GONE = (
     "The images of this job are no longer stored, but its prompt and settings are. Use Try again, "
     "or /imagine with the same seed."
 )
-REMOVED: Final = "A moderator removed this result, so it is not shown again."
 
 
 async def show_result(interaction: discord.Interaction[Any], context: BotContext, job: Job) -> None:
