@@ -440,6 +440,50 @@ async def test_without_a_log_channel_the_reports_are_listed(bot: Bot) -> None:
     assert job.id
 
 
+async def test_holds_are_listed_and_what_is_gone_is_said_to_be(bot: Bot) -> None:
+    guild, mo = bot.playground.world.guild_id, moderator(bot)
+    await bot.context.moderation.add_word(
+        guild, "heron", whole_word=True, channel_id=None, effect="hold", adult=False, by=mo
+    )
+    held = await bot.imagine("a heron")
+    refused = await bot.ask("art-admin remove", who="Mo", message=held.id)
+    assert "has not ended yet" in refused.content
+    listed = await bot.ask("art-admin reports", who="Mo")
+    assert "waits: word rule" in said(listed)
+    bot.clock.pass_time(seconds=2)
+    chosen = await bot.member("Mo").select(listed, "gb-mod:show", [f"hold:words:{held.id}"])
+    assert await press(bot, await chosen.answered(), "Reject") == (
+        "Rejected. The member's images are refunded."
+    )
+    bot.clock.pass_time(days=91)
+    await bot.context.reports.clean_up()
+    late = await bot.member("Mo").select(listed, "gb-mod:show", [f"hold:words:{held.id}"])
+    assert "no longer stored" in await said_to(bot, late)
+
+
+async def test_reported_results_are_suggested_for_removal(bot: Bot) -> None:
+    message, job = await result_of(bot)
+    await report(bot, message)
+    suggest = bot.member("Mo").autocomplete
+    choices = await suggest("imagine", "art-admin remove", "message", "heron")
+    assert [choice["value"] for choice in choices] == [job.id]
+    assert await suggest("imagine", "art-admin remove", "message", "walrus") == []
+
+
+async def test_what_discord_does_not_let_the_bot_remove_is_said(bot: Bot) -> None:
+    message, job = await result_of(bot)
+    bot.playground.world.add_deny_overwrite("imagine", "VIEW_CHANNEL")
+    answer = await bot.ask("art-admin remove", who="Mo", message=job.id, channel="random")
+    assert "not allowed to delete every message" in answer.content
+    assert message.id in bot.playground.world.messages
+    assert await bot.context.messages.pending_removals() == ()
+    bot.playground.world.restore("imagine")
+    # Once the bot may, the same removal is done.
+    answer = await bot.ask("art-admin remove", who="Mo", message=job.id)
+    assert answer.content == "Removed."
+    assert message.id not in bot.playground.world.messages
+
+
 @pytest.mark.parametrize("how", ["link", "id", "short id"])
 async def test_a_result_is_removed_by_link_or_id(bot: Bot, how: str) -> None:
     message, job = await result_of(bot)
