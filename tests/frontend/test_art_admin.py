@@ -96,6 +96,8 @@ ALLOWED: tuple[tuple[str, dict[str, object]], ...] = (
     ("models allow", {"model": "sd-2-1", "role": "&Moderators"}),
     ("models remove", {"model": "sd-2-1", "role": "&Moderators"}),
     ("models list", {}),
+    ("reports", {}),
+    ("remove", {"message": "abcdefgh", "reason": "rule 3"}),
     ("export", {}),
 )
 
