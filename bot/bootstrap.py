@@ -29,10 +29,14 @@ from bot.file_modes import Open, close_to_others, find_open, private_umask
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import DeliveryService, DeliveryTransport
+from bot.services.drains import DrainWatcher
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
+from bot.services.moderation import ModerationService
 from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer, WorkflowTemplates
+from bot.services.renditions import RenditionCache
+from bot.services.reports import ReportService
 from bot.services.results import ResultFetcher
 from bot.services.scheduler import Scheduler
 from bot.services.worker import JobWorker
@@ -43,6 +47,8 @@ from bot.store.lock import database_lock
 log = logging.getLogger(__name__)
 
 DATABASE = "gridbrush.sqlite3"
+EVIDENCE = "evidence"
+"""The folder in the data folder with the pictures of reports and removals."""
 
 
 @dataclass(frozen=True)
@@ -60,6 +66,8 @@ class Services:
     results: ResultFetcher
     budget: BudgetService
     queue: JobQueue
+    moderation: ModerationService
+    drains: DrainWatcher
     renderer: WorkflowRenderer
     scheduler_wakeup: asyncio.Event
     now: Callable[[], datetime]
@@ -197,13 +205,15 @@ async def open_services(
     on_backend_change: Callable[[bool, str], None] = lambda _unavailable, _detail: None,
     on_settled: Callable[[Decimal, Decimal], None] = lambda _cost, _refund: None,
     on_store_change: Callable[[str], None] = lambda _cause: None,
+    on_moderation: Callable[[], None] = lambda: None,
 ) -> AsyncIterator[Services]:
     """Open the database and the backend, and wire what needs no delivery transport.
 
     ``pictures`` is the folder for results, by default ``jobs`` in the data folder. ``sleep`` pauses
     between attempts to fetch a file. ``on_backend_change`` gets whether the backend is unavailable
     and why, ``on_settled`` the cost and the refund of a job in credits, ``on_store_change`` why the
-    store is unavailable, or "" when it is available again. Raises ConfigError.
+    store is unavailable, or "" when it is available again. ``on_moderation`` is called when
+    moderators have changed what may start. Raises ConfigError.
     """
     templates = await asyncio.to_thread(load_templates, settings)
     folder = settings.data.dir
@@ -237,7 +247,15 @@ async def open_services(
             steps_run=lambda request: limits.engine_for(request.model).steps_run(request.steps),
             stop=partial(cancel_at_backend, backend),
             gate=gate,
+            styles=templates.styles,
         )
+
+        def moderated() -> None:
+            scheduler_wakeup.set()
+            on_moderation()
+
+        drains = DrainWatcher(database, now=now)
+        observers.add(drains)
         yield Services(
             settings=settings,
             limits=limits,
@@ -250,6 +268,8 @@ async def open_services(
             results=ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep),
             budget=budget,
             queue=queue,
+            moderation=ModerationService(database, lifecycle, queue, now=now, wake=moderated),
+            drains=drains,
             renderer=WorkflowRenderer(queue.jobs, backend, templates),
             scheduler_wakeup=scheduler_wakeup,
             now=now,
@@ -287,6 +307,20 @@ async def open_scheduler(
         yield Application(**vars(services), worker=worker, scheduler=scheduler, kept=kept)
     finally:
         await scheduler.aclose()
+
+
+def build_reports(services: Services, renditions: RenditionCache) -> ReportService:
+    """Return what members report results with."""
+    settings = services.settings
+    return ReportService(
+        services.database,
+        services.moderation,
+        renditions,
+        settings.data.dir / EVIDENCE,
+        default=settings.default_quota(),
+        keep=settings.data.keep_evidence,
+        now=services.now,
+    )
 
 
 async def cancel_at_backend(backend: Backend, job: Job) -> None:

@@ -26,6 +26,7 @@ from bot.bootstrap import (
     DATABASE,
     Application,
     Services,
+    build_reports,
     ensure_data_dir,
     open_scheduler,
     open_services,
@@ -42,11 +43,14 @@ from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
 from bot.frontend.delivery import DiscordDelivery
 from bot.frontend.gateway import discord_endpoints, run_client
+from bot.frontend.log_channel import DiscordLogChannel
+from bot.frontend.result_removal import run_removals
 from bot.frontend.status_updater import StatusUpdater
 from bot.metrics import Metrics, serve_metrics
 from bot.restore import settle_posted
 from bot.services.delivery import MessageStore
 from bot.services.lifecycle import JobObserver
+from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
@@ -172,6 +176,7 @@ async def open_runtime(
         )
         metrics = Metrics(now=now)
         gate = SubmissionGate()
+        moderated: Signal[[]] = Signal()
         availability = Availability(metrics, gate, refuse=settings.queue.when_paused == "refuse")
         services = await stack.enter_async_context(
             open_services(
@@ -183,6 +188,7 @@ async def open_runtime(
                 on_backend_change=availability.set_backend,
                 on_settled=metrics.observe_cost,
                 on_store_change=availability.set_store,
+                on_moderation=moderated,
             )
         )
 
@@ -203,14 +209,18 @@ async def open_runtime(
             observe_ack=metrics.observe_ack_latency,
             on_rate_limit=metrics.count_rate_limit,
         )
+        pictures = DiscordLogChannel(client, context.reports.picture_path)
+        client.log_poster = LogPoster(services.database, pictures, now=now, sleep=sleep)
         transport = DiscordDelivery(client)
         status_updater = StatusUpdater(client)
         services.observers.add(status_updater, metrics, *observers)
         availability.changed.connect(status_updater.refresh_queue)
+        moderated.connect(status_updater.refresh_queue)
         status_found.connect(status_updater.refresh)
 
         application = await stack.enter_async_context(open_scheduler(services, transport))
         access_changed.connect(partial(retry_refused, application.kept, status_updater))
+        access_changed.connect(partial(retry_log_channel, client.log_poster))
         url = await stack.enter_async_context(
             serve_metrics(
                 metrics,
@@ -237,16 +247,19 @@ def build_context(
 ) -> BotContext:
     """Return what commands and components work with."""
     settings, database, now = services.settings, services.database, services.now
+    renditions = RenditionCache(services.results)
     return BotContext(
         queue=services.queue,
         limits=services.limits,
         fetcher=services.results,
         messages=MessageStore(database, now=now),
-        renditions=RenditionCache(services.results),
+        renditions=renditions,
         quotas=QuotaService(database, settings.default_quota(), now=now),
+        moderation=services.moderation,
         privacy=PrivacyService(
             database, services.results.folder, forget=services.backend.delete_job_data, now=now
         ),
+        reports=build_reports(services, renditions),
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,
@@ -268,6 +281,12 @@ def retry_refused(
     kept.retry_now(guild_id=guild_id, author_id=author_id)
     if not author_id:
         status_updater.retry_blocked()
+
+
+def retry_log_channel(poster: LogPoster, guild_id: int, author_id: int) -> None:
+    """Try a server's log channel again, unless it is only a member who became active."""
+    if not author_id:
+        poster.retry_now(guild_id)
 
 
 async def _update(status_updater: StatusUpdater) -> None:
@@ -418,9 +437,13 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
     on_ready(service)
     await asyncio.gather(
         keep_running("resuming settlements", engine.budget.recover),
+        keep_running("looking at drained servers", engine.drains.recover),
         keep_running("resuming status messages", service.status_updater.resume),
         keep_running("resuming row uploads", service.transport.resume_pending_rows),
         keep_running("delivering kept results", engine.kept.run),
+        keep_running("posting in log channels", service.client.log_poster.run),
+        keep_running("removing results", lambda: run_removals(service.client)),
+        keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
         keep_running("scheduling", schedule),
     )
 

@@ -232,7 +232,9 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
         assert [len(harness.results(job)) for job in delivered] == [1, 1, 1, 1]
     after = {table: left.rows(table) for table in KEPT_TABLES}
     for table, rows in before.items():
-        assert after[table][: len(rows)] == rows, table
+        # A later version may add columns, at the end.
+        same = [now[: len(row)] for row, now in zip(rows, after[table], strict=False)]
+        assert same == rows, table
         if table not in ("ledger", "schema_version"):
             assert len(after[table]) == len(rows), table
     news = [(row[4], row[5]) for row in after["ledger"][len(before["ledger"]) :]]

@@ -9,7 +9,7 @@ from __future__ import annotations
 import heapq
 from collections import Counter, deque
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import lru_cache
 from itertools import combinations, count
@@ -27,7 +27,8 @@ class QueuedJob:
     """A waiting request.
 
     A member's running jobs are divided by ``weight`` before they are compared; ``work`` is the size
-    of the request in work units (see ``RuntimeHistory``).
+    of the request in work units (see ``RuntimeHistory``). ``channel_ids`` are its channel, the
+    thread's parent and the category. ``held``: a moderator has to decide first.
     """
 
     job_id: str
@@ -36,6 +37,9 @@ class QueuedJob:
     images: int
     weight: int = 1
     work: int = 0
+    guild_id: int = 0
+    channel_ids: tuple[int, ...] = ()
+    held: bool = False
 
     def __post_init__(self) -> None:
         if self.weight < 1:
@@ -44,10 +48,47 @@ class QueuedJob:
 
 @dataclass(frozen=True, slots=True)
 class RunningJob:
-    """A job that occupies a slot: submitted and not ended."""
+    """A job that occupies a slot: submitted and not ended. ``channel_ids`` as in QueuedJob."""
 
     job_id: str
     user_id: int
+    channel_ids: tuple[int, ...] = ()
+
+
+HELD: Final = "a moderator has to approve it first"
+PAUSED: Final = "paused by the moderators"
+
+
+@dataclass(frozen=True, slots=True)
+class Restrictions:
+    """What moderators restrict: paused servers, and running jobs by channel or category."""
+
+    paused: frozenset[int] = frozenset()
+    channels: Mapping[int, int] = field(default_factory=dict)
+
+    def startable(
+        self, waiting: Iterable[QueuedJob], running: Iterable[RunningJob]
+    ) -> tuple[list[QueuedJob], dict[str, str]]:
+        """Return the jobs that may start now, and for the others by id why they may not."""
+        busy = Counter(id for job in running for id in set(job.channel_ids))
+        free: list[QueuedJob] = []
+        reasons: dict[str, str] = {}
+        for job in waiting:
+            full = next(
+                (id for id in job.channel_ids if busy[id] >= self.channels.get(id, busy[id] + 1)),
+                None,
+            )
+            if job.held:
+                reasons[job.job_id] = HELD
+            elif job.guild_id in self.paused:
+                reasons[job.job_id] = PAUSED
+            elif full is not None:
+                most = self.channels[full]
+                what = "1 request" if most == 1 else f"{most} requests"
+                reasons[job.job_id] = f"this channel runs {what} at a time"
+            else:
+                free.append(job)
+        return free, reasons
 
 
 @dataclass(frozen=True, slots=True)

@@ -12,10 +12,10 @@ import json
 import logging
 import pkgutil
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from pathlib import Path
 from types import ModuleType
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import discord
 from discord import app_commands
@@ -38,6 +38,8 @@ from bot.services.queue import limit_waits
 
 log = logging.getLogger(__name__)
 
+FormHandler: TypeAlias = Callable[[discord.Interaction[Any]], Awaitable[bool]]
+"""Handles an interaction if it is a form of its own, and returns whether it was."""
 GLOBAL_SCOPE: Final = "global"
 _NO_COMMANDS: Final = "none"
 
@@ -147,17 +149,36 @@ def _digest(tree: app_commands.CommandTree[Any], scope: str) -> str:
 
 
 def load_commands(context: BotContext) -> tuple[AnyCommand, ...]:
-    """Build and return the commands of all modules in ``commands``, by module name."""
+    """Build and return the commands of all modules in ``commands``, by module name.
+
+    A module with a ``PARENT`` builds subcommands, which join the group of that name.
+    """
     found: list[AnyCommand] = []
+    children: list[tuple[str, AnyCommand]] = []
     for module in _command_modules():
         built = module.build(context)
-        found.extend(built if isinstance(built, tuple) else (built,))
+        several = built if isinstance(built, tuple) else (built,)
+        if parent := getattr(module, "PARENT", ""):
+            children += [(parent, command) for command in several]
+        else:
+            found.extend(several)
+    groups = {group.name: group for group in found if isinstance(group, app_commands.Group)}
+    for parent, command in children:
+        assert not isinstance(command, app_commands.ContextMenu), "a menu is in no group"
+        groups[parent].add_command(command)
     return tuple(found)
 
 
 def load_dynamic_items() -> tuple[ItemType, ...]:
     """Return the dynamic items of all command modules; they work after a restart too."""
     return tuple(item for module in _command_modules() for item in getattr(module, "ITEMS", ()))
+
+
+def load_form_handlers() -> tuple[FormHandler, ...]:
+    """Return the handlers of all command modules for submitted forms."""
+    return tuple(
+        handler for module in _command_modules() for handler in getattr(module, "FORM_HANDLERS", ())
+    )
 
 
 def _command_modules() -> Iterator[ModuleType]:
@@ -258,6 +279,7 @@ class GridbrushClient(ContextClient):
         self._ack_latency = acks
         self._guilds = tuple(guilds)
         self._items: tuple[ItemType, ...] = (*DYNAMIC_ITEMS, *load_dynamic_items())
+        self._forms = load_form_handlers()
         self._command_sync = CommandSync(sync_file)
 
     async def setup_hook(self) -> None:
@@ -277,7 +299,10 @@ class GridbrushClient(ContextClient):
         """Start timing, and respond to what no registered handler takes."""
         self._ack_latency.start(interaction.id)
         self.context.opened(0, interaction.user.id)
-        if not await handle_modal_submit(interaction):
+        for handle in (handle_modal_submit, *self._forms):
+            if await handle(interaction):
+                break
+        else:
             await refuse_unknown(interaction, self._items)
 
     async def on_error(self, event_method: str, /, *args: Any, **kwargs: Any) -> None:

@@ -36,6 +36,7 @@ from bot.frontend.first_response import answer_accepted, is_status_message
 from bot.frontend.formatting import short_id
 from bot.frontend.job_lookup import (
     MESSAGE_NOT_FOUND,
+    REMOVED,
     WRONG_MESSAGE,
     load_component_job,
     require_own_message,
@@ -59,6 +60,7 @@ from bot.frontend.result_embeds import (
     public_links,
 )
 from bot.frontend.result_files import limit_recorder, upload_within_limit
+from bot.frontend.result_removal import remove_with_evidence
 from bot.frontend.status_embeds import job_message, posted_elsewhere_message
 from bot.frontend.submission import RequestFactory, submit_request
 from bot.frontend.upload_limits import REQUEST_LIMIT
@@ -168,6 +170,10 @@ async def delete_result(interaction: discord.Interaction[Any], target: CustomId,
     text = "Deleted."
     try:
         await require_own_message(interaction.client, context, job, message)
+        if interaction.user.id != job.request.author.id:
+            problem = await remove_with_evidence(interaction, job, "", message)
+            await edit_deferred(interaction, problem or text)
+            return
         await _remove_rows(interaction.client, context, job, message)
         await messages.delete(interaction.client, message)
     except MessageNotFound as error:
@@ -233,6 +239,8 @@ class JobComponent(PersistentComponent, template=CUSTOM_ID_PATTERN):
         if target is None:
             raise RequestError(OUTDATED_BUTTON)
         job = await load_component_job(interaction, target, self.custom_id)
+        if target.verb in _SHOWING and await get_context(interaction).messages.removals(job.id):
+            raise RequestError(REMOVED)  # a copy that /show has posted elsewhere
         if target.verb in _JOB_CREATING and _is_double_click(interaction):
             await defer(interaction)
             return
@@ -419,6 +427,7 @@ def _check_has_result(job: Job) -> None:
         raise RequestError(_NO_RESULT)
 
 
+_SHOWING: Final = frozenset({ComponentAction.OPEN, ComponentAction.UPSCALE})
 _JOB_CREATING: Final = frozenset(
     {ComponentAction.REROLL, ComponentAction.RETRY, ComponentAction.UPSCALE}
 )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
@@ -13,17 +14,24 @@ import discord
 from discord import app_commands
 
 from bot.concurrency import KeyedLock
+from bot.domain.errors import StoreUnavailable
 from bot.domain.job import Job
 from bot.domain.request import Request, RequestLimits
 from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
+from bot.services.moderation import ModerationService
+from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
-from bot.services.queue import Actor, JobQueue
+from bot.services.queue import Actor, JobQueue, response_time_left, waits_limited
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
+from bot.services.reports import ReportService
 from bot.services.results import ResultFetcher
 
+log = logging.getLogger(__name__)
+
+PAUSE_SECONDS: Final = 1.0
 DOUBLE_CLICK: Final = timedelta(seconds=1)
 _MAX_TRACKED = 1000
 
@@ -61,6 +69,7 @@ class BotContext:
     for none. ``size_limits`` stores accepted upload sizes. ``opened`` is called with a server id
     and a member id (0: unknown) when the bot may have new permissions, to retry deliveries.
     ``status_found`` is called with a job whose status message was found or posted late.
+    ``removal_pending`` is set when Discord did not delete a removed result at once.
     """
 
     queue: JobQueue
@@ -69,7 +78,9 @@ class BotContext:
     messages: MessageStore
     renditions: RenditionCache
     quotas: QuotaService
+    moderation: ModerationService
     privacy: PrivacyService
+    reports: ReportService
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     moderator_role: int = 0
@@ -82,8 +93,23 @@ class BotContext:
     locks: KeyedLock = field(default_factory=KeyedLock)
     double_clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
     size_limits: SizeLimits = field(default_factory=SizeLimits)
+    removal_pending: asyncio.Event = field(default_factory=asyncio.Event)
     status_tasks: StatusMessageTasks = field(default_factory=StatusMessageTasks)
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+
+    async def notice_for(self, guild_id: int) -> str:
+        """Return the notice for waiting jobs of a server: that of all, and its moderators' pause.
+
+        While the store does not answer, the pause is left out: that the store is unavailable is
+        what members have to know then.
+        """
+        pause = None
+        try:
+            with waits_limited(min(PAUSE_SECONDS, response_time_left())):
+                pause = await self.moderation.active_pause(guild_id) if guild_id else None
+        except StoreUnavailable as error:
+            log.info("whether a server is paused is not known in time: %s", error)
+        return " ".join(filter(None, (self.notice(), pause.notice if pause else "")))
 
 
 # The bot uses no voice: the library's warnings about missing voice packages are noise.
@@ -94,10 +120,11 @@ discord.VoiceClient.warn_dave = False
 class ContextClient(discord.Client):
     """A Discord client with the bot's context, which handlers reach through the interaction.
 
-    A subclass sets ``tree``.
+    A subclass sets ``tree``, and who makes it ``log_poster``.
     """
 
     tree: app_commands.CommandTree[Any]
+    log_poster: LogPoster
 
     def __init__(self, context: BotContext, **options: Any) -> None:
         super().__init__(**options)

@@ -46,8 +46,6 @@ log = logging.getLogger(__name__)
 POSTING_SECONDS: Final = 5.0
 STATUS_MESSAGE_WAIT_S: Final = 3.0
 POLL_INTERVAL_S: Final = 0.05
-MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
-"""By so much Discord's clock, which numbers messages, may be behind this machine's."""
 
 PERMISSION_WAIT: Final = timedelta(days=1)
 """How long rows of a new job wait for a permission that Discord says is missing."""
@@ -173,7 +171,7 @@ class DiscordDelivery:
             return await self._find_edited_status(job)
         channel = await self._channel(method, job.request.place.channel_id, job.request.author.id)
         asked = await self._client.context.queue.jobs.interaction(job.id)
-        after = discord.Object(discord.utils.time_snowflake(since - MAX_CLOCK_SKEW))
+        after = discord.Object(discord.utils.time_snowflake(since - messages.MAX_CLOCK_SKEW))
         with map_discord_errors():
             async for message in channel.history(limit=None, after=after):
                 # An answer to /show looks the same, but is nobody's delivery.

@@ -111,14 +111,15 @@ async def _respond_with_status(
     seconds: float,
 ) -> StatusMessage | None:
     context = client.context
-    position = None
+    position, notice = None, context.notice()
     try:
         with waits_limited(seconds):
             position = await context.queue.position(job)
+            notice = await context.notice_for(job.request.place.guild_id)
     except StoreUnavailable as error:
         # That the request was accepted is more important; the updater adds the position.
         log.info("a position is not known in time: %s", error, extra={"job": job.id})
-    embed = job_message(job, context.now(), QueueInfo(position, left, context.notice()))
+    embed = job_message(job, context.now(), QueueInfo(position, left, notice))
     for variant in _message_variants(job, embed, note):
         response = await retry_unknown(partial(_respond, interaction, variant), context.sleep)
         if response.outcome is not Outcome.REFUSED:
@@ -297,7 +298,8 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
             await context.messages.no_status_message(job_id, "the result was ready first")
             return None
         position = await context.queue.position(job)
-        embed = job_message(job, context.now(), QueueInfo(position, notice=context.notice()))
+        notice = await context.notice_for(job.request.place.guild_id)
+        embed = job_message(job, context.now(), QueueInfo(position, notice=notice))
         for channel in await _candidate_channels(client, job):
             message = await _send(channel, job, embed)
             if message is not None:

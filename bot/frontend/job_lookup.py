@@ -29,6 +29,7 @@ WRONG_MESSAGE: Final = (
     "This button does not belong to this message, so it does nothing. "
     "Use /history or /show to get the job with its own buttons."
 )
+REMOVED: Final = "A moderator removed this result, so it is not shown again."
 MESSAGE_NOT_FOUND: Final = "This message cannot be found any more."
 _ID: Final = re.compile(r"[a-z2-7]{8,16}")
 _MAX_NAMED: Final = 5

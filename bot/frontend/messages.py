@@ -9,7 +9,7 @@ import asyncio
 import logging
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar, cast
 
 import discord
@@ -31,6 +31,8 @@ log = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MAX_CLOCK_SKEW: Final = timedelta(minutes=5)
+"""By so much Discord's clock, which numbers messages, may be behind this machine's."""
 NO_MENTIONS: Final = discord.AllowedMentions.none()
 
 # An edit with the token names the answer like this, as Discord's documents do.

@@ -12,7 +12,8 @@ from bot.domain.errors import NotAllowed
 from bot.services.queue import Actor
 
 MODERATORS_ONLY = (
-    "Only moderators of this server can do this: members with the permission Manage Server"
+    "Only moderators of this server can do this: members with the permission Manage Server or "
+    "Moderate Members"
 )
 
 
@@ -24,13 +25,13 @@ def actor_of(interaction: discord.Interaction[discord.Client], moderator_role: i
         if isinstance(user, discord.Member)
         else frozenset[int]()
     )
+    granted = interaction.permissions
     in_server = interaction.guild_id is not None
+    manager = in_server and (granted.manage_guild or granted.administrator)
     moderator = in_server and (
-        interaction.permissions.manage_guild
-        or interaction.permissions.administrator
-        or (moderator_role != 0 and moderator_role in roles)
+        manager or granted.moderate_members or (moderator_role != 0 and moderator_role in roles)
     )
-    return Actor(user.id, user.display_name, roles, moderator)
+    return Actor(user.id, user.display_name, roles, moderator, manager)
 
 
 def model_roles(member: Actor) -> frozenset[int] | None:
@@ -44,6 +45,6 @@ def require_moderator(
     """Return the member of an interaction. Raises NotAllowed unless a moderator."""
     member = actor_of(interaction, moderator_role)
     if not member.moderator:
-        also = f" or the role <@&{moderator_role}>" if moderator_role else ""
+        also = f", or the role <@&{moderator_role}>" if moderator_role else ""
         raise NotAllowed(f"{MODERATORS_ONLY}{also}.")
     return member

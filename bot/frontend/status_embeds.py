@@ -11,6 +11,7 @@ from typing import Final
 
 from bot.domain.events import KEPT
 from bot.domain.job import Job, JobState, Row, charged_images
+from bot.domain.text import truncate_utf16
 from bot.frontend.custom_ids import ComponentAction, custom_id
 from bot.frontend.formatting import (
     as_sentence,
@@ -306,7 +307,7 @@ def _format_quota_use(job: Job, left: int | None) -> str:
 
 
 def _format_notice(info: QueueInfo) -> list[str]:
-    return ["", info.notice[:MAX_NOTICE]] if info.notice else []
+    return ["", truncate_utf16(info.notice, 3 * MAX_NOTICE)] if info.notice else []
 
 
 _STOPPING = "The job is being stopped. Images that are not generated yet will be refunded."

@@ -351,7 +351,7 @@ class StatusUpdater:
         # A place that refuses even a preview's few bytes, or any, takes no file.
         preview_file = None if state.no_files else await build_preview(context, job)
         preview = preview_file is not None
-        content = self._build_content(job, state, preview=preview)
+        content = await self._build_content(job, state, preview=preview)
         uploads: list[FileUpload] | None = None
         if preview_file is not None and preview_file.path.name != state.preview:
             uploads = [preview_file]
@@ -386,11 +386,15 @@ class StatusUpdater:
         if ready and preview_checks < MAX_PREVIEW_CHECKS and job.state is JobState.RUNNING:
             self._schedule.schedule(job.id, Priority.RUNNING, self._clock() + PREVIEW_CHECK_S)
 
-    def _build_content(self, job: Job, state: _StatusState, *, preview: bool) -> MessageContent:
+    async def _build_content(
+        self, job: Job, state: _StatusState, *, preview: bool
+    ) -> MessageContent:
         context = self._client.context
         if job.state is JobState.FINISHED and job.delivery_method == CHANNEL:
             return posted_elsewhere_message(job, result_link(job))
-        waiting = QueueInfo(state.position, notice=context.notice())
+        waits = job.state is JobState.QUEUED
+        notice = await context.notice_for(job.request.place.guild_id) if waits else context.notice()
+        waiting = QueueInfo(state.position, notice=notice)
         return job_message(job, context.now(), waiting, preview=preview)
 
 

@@ -16,6 +16,7 @@ import discord
 
 from bot.domain.errors import RequestError, StoreUnavailable
 from bot.domain.job import Job
+from bot.domain.moderation import Place
 from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import (
     Author,
@@ -105,7 +106,9 @@ async def submit_request(
     for check in context.checks:
         await check(request, actor)
     try:
-        accepted = await context.queue.submit(request, actor, interaction_ref(interaction))
+        accepted = await context.queue.submit(
+            request, actor, interaction_ref(interaction), place_of(interaction)
+        )
     except (RequestError, StoreUnavailable):
         raise  # refused or withdrawn: it was not accepted, and will not be
     except Exception as error:
@@ -114,6 +117,28 @@ async def submit_request(
             return SubmitResult(job, created=False, images_left=None)
         raise
     return replace(accepted, notice=escape_message(describe_removed(factory.removed_tags)))
+
+
+def place_of(interaction: discord.Interaction[Any]) -> Place:
+    """Return where an interaction happens; a thread has its parent's category and age restriction.
+
+    Direct messages, and threads whose parent the bot cannot see, count as not age-restricted.
+    """
+    channel, channel_id = interaction.channel, interaction.channel_id or 0
+    if isinstance(channel, discord.Thread):
+        parent = channel.parent
+        return Place(
+            channel_id,
+            channel.parent_id,
+            (parent.category_id if parent else None) or 0,
+            parent is not None and parent.is_nsfw(),
+        )
+    if isinstance(channel, discord.abc.GuildChannel):
+        restricted = getattr(channel, "is_nsfw", None)
+        return Place(
+            channel_id, 0, channel.category_id or 0, restricted is not None and restricted()
+        )
+    return Place(channel_id)
 
 
 async def _find_accepted(interaction: discord.Interaction[Any], error: Exception) -> Job | None:

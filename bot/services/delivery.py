@@ -32,7 +32,7 @@ from bot.domain.job import Job
 from bot.services.results import JobResult
 from bot.store import audit, deliveries, jobs
 from bot.store.database import Database
-from bot.store.deliveries import DeliveryRepository
+from bot.store.deliveries import REMOVAL, DeliveryAttempt, DeliveryRepository
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import ERASED_PROMPT, JobRepository
 from bot.store.wait_limits import waits_limited
@@ -110,11 +110,11 @@ class DeliveryService:
         nonce = f"job-{job.id}"
         level = logging.INFO if again else logging.WARNING
         delays = _RetryDelays(job, Backoff(jitter=0.5, chance=self._chance), self._sleep, on_wait)
-        attempts = {
-            attempt.method: attempt
-            for attempt in await self._reader.attempts(job.id)
-            if attempt.nonce == nonce
-        }
+        stored = await self._reader.attempts(job.id)
+        if any(attempt.method == REMOVAL for attempt in stored):
+            log.info("the result was removed by a moderator", extra={"job": job.id})
+            return Delivered(KEPT)
+        attempts = {attempt.method: attempt for attempt in stored if attempt.nonce == nonce}
         for attempt in attempts.values():
             if attempt.delivered is False:
                 continue
@@ -398,6 +398,24 @@ class MessageStore:
     async def forget(self, message_id: int) -> None:
         """Forget a message that was deleted. Idempotent."""
         await self._database.write(lambda link: deliveries.forget_message(link, message_id))
+
+    async def removals(self, job_id: str) -> tuple[DeliveryAttempt, ...]:
+        """Return what of a job's result moderators have removed, done or not."""
+        attempts = await self._deliveries.attempts(job_id)
+        return tuple(attempt for attempt in attempts if attempt.method == REMOVAL)
+
+    async def pending_removals(self) -> tuple[str, ...]:
+        """Return the jobs with messages that are still to be removed."""
+        return tuple(dict.fromkeys(await self._deliveries.pending_jobs(REMOVAL)))
+
+    async def finish_removal(self, job_id: str, message: str, why_not: str = "") -> None:
+        """Save that a message of a removed result is gone or, with ``why_not``, cannot be."""
+        at = self._now()
+        await self._database.write(
+            lambda link: deliveries.finish_attempt(
+                link, job_id, REMOVAL, message, delivered=not why_not, at=at, detail=why_not
+            )
+        )
 
     async def record_deletion(self, job: Job, message_id: int, by: int) -> None:
         """Forget a message that ``by`` deleted, with an audit entry unless that is the author."""

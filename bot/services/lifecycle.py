@@ -10,18 +10,20 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Protocol
+from typing import Protocol, TypeAlias, TypeVar
 
 from bot.domain.errors import BotError
 from bot.domain.events import (
+    Cancelled,
+    CancelRequested,
     JobEvent,
     RowProgress,
     RowStarted,
 )
-from bot.domain.job import Job, apply_event, charged_images
+from bot.domain.job import Job, JobState, apply_event, charged_images
 from bot.store import job_queries, ledger
 from bot.store import jobs as job_table
 from bot.store.database import Database
@@ -60,6 +62,9 @@ class CompositeObserver:
                     "an observer failed on %s", type(event).__name__, extra={"job": job.id}
                 )
 
+
+Result = TypeVar("Result")
+AppliedEvent: TypeAlias = tuple[Job, JobEvent]
 
 _TRANSIENT_EVENTS = (RowProgress, RowStarted)
 
@@ -101,13 +106,26 @@ class JobLifecycle:
         else:
             saved = await self._database.write(lambda link: apply_event_in(link, job.id, event, at))
             changed = _merge_progress(job, saved)
-            if changed.state.terminal or changed.cancelled_by is None:
-                self._cancelled_by.pop(job.id, None)
-            else:
-                self._cancelled_by[job.id] = changed.cancelled_by
+            self._remember_cancel(changed)
         if changed != job:
             await self._observer.on_event(changed, event)
         return changed
+
+    async def write(
+        self, function: Callable[[sqlite3.Connection], tuple[Result, Sequence[AppliedEvent]]]
+    ) -> Result:
+        """Run a transaction that applies events with ``apply_event_in``, then notify of them."""
+        result, applied = await self._database.write(function)
+        for job, event in applied:
+            self._remember_cancel(job)
+            await self._observer.on_event(job, event)
+        return result
+
+    def _remember_cancel(self, job: Job) -> None:
+        if job.state.terminal or job.cancelled_by is None:
+            self._cancelled_by.pop(job.id, None)
+        else:
+            self._cancelled_by[job.id] = job.cancelled_by
 
 
 def apply_event_in(
@@ -126,6 +144,23 @@ def apply_event_in(
         if changed.state.terminal:
             settle_quota(connection, changed, at)
     return changed
+
+
+def request_cancel(
+    connection: sqlite3.Connection, job_id: str, by: int, at: datetime
+) -> list[AppliedEvent]:
+    """Cancel a job inside a transaction and return what was applied.
+
+    A waiting job ends at once, a running one when its backend has stopped it: call ``queue.stop``.
+    Returns nothing for a job that somebody has asked to cancel before.
+    """
+    stored = job_queries.job_by_id(job_id).run(connection)
+    if stored is None or stored.state.terminal:
+        return []
+    events: list[JobEvent] = [CancelRequested(by)] if stored.cancelled_by is None else []
+    if stored.state is JobState.QUEUED:
+        events.append(Cancelled(by))
+    return [(apply_event_in(connection, job_id, event, at), event) for event in events]
 
 
 def settle_quota(connection: sqlite3.Connection, job: Job, at: datetime) -> None:

@@ -1,7 +1,7 @@
 """Report and erase what is stored about a member: texts in the database, images on disk.
 
 States, times and counts of images stay, because quota and ledger need them. Messages in Discord
-stay: their own buttons delete them.
+stay: their own buttons delete them. What others have reported stays, too, as evidence.
 """
 
 from __future__ import annotations
@@ -17,9 +17,11 @@ from pathlib import Path
 
 from bot.domain.errors import BackendError
 from bot.services.queue import Actor
+from bot.services.reports import erase_reporter
 from bot.store import audit, job_queries
 from bot.store import jobs as job_table
 from bot.store.database import Database
+from bot.store.reports import ReportRepository
 from bot.store.sqlite_errors import disk_faults
 
 log = logging.getLogger(__name__)
@@ -30,7 +32,8 @@ class StoredDataReport:
     """What is stored about one member, in all servers together.
 
     ``jobs`` still have their prompt (``unfinished`` of them wait or run), ``erased`` have not.
-    ``files`` counts images and metadata on disk, ``size`` is their bytes.
+    ``files`` counts images and metadata on disk, ``size`` is their bytes. ``reports`` are the
+    results that the member has reported.
     """
 
     jobs: int
@@ -38,6 +41,7 @@ class StoredDataReport:
     erased: int
     files: int
     size: int
+    reports: int = 0
 
 
 class PrivacyService:
@@ -66,10 +70,11 @@ class PrivacyService:
         files, size = await asyncio.to_thread(
             _count_files, [self._folder(job_id) for job_id in ended]
         )
-        return StoredDataReport(kept.jobs, kept.unfinished, kept.erased, files, size)
+        reported = await ReportRepository(self._database).votes_by(user_id)
+        return StoredDataReport(kept.jobs, kept.unfinished, kept.erased, files, size, reported)
 
     async def erase(self, guild_id: int, member: Actor) -> int:
-        """Erase a member's ended jobs in all servers and return their number.
+        """Erase a member's ended jobs and reports in all servers; return the number of jobs.
 
         Unfinished jobs stay: cancel them first. Idempotent: a second call removes what an
         interrupted one has left. ``guild_id`` is the server of the request, for the audit.
@@ -78,6 +83,7 @@ class PrivacyService:
 
         def forget(link: sqlite3.Connection) -> int:
             erased = job_table.erase_author_data(link, member.id, at=at)
+            erase_reporter(link, member.id, at)
             audit.record_action(
                 link,
                 at=at,

@@ -18,18 +18,29 @@ from typing import Final
 
 from bot.concurrency import SingleFlight
 from bot.domain import quota as quotas
-from bot.domain.errors import NotAllowed, QueueFull, QuotaExceeded, RequestError, StoreUnavailable
+from bot.domain.errors import (
+    BackendError,
+    NotAllowed,
+    QueueFull,
+    QuotaExceeded,
+    RequestError,
+    StoreUnavailable,
+)
 from bot.domain.events import Cancelled, CancelRequested, Scheduled
 from bot.domain.job import SLOT_STATES, Job, JobState, apply_event, id_range, job_id, new_job
+from bot.domain.moderation import Place
 from bot.domain.quota import Quota, QuotaDenied, QuotaUsage
 from bot.domain.request import Request
 from bot.domain.scheduling import RunningJob, queue_order, seconds_left, start_times
+from bot.services.admission import check_server, hold_for_words
 from bot.services.lifecycle import JobLifecycle
+from bot.services.restrictions import read_restrictions
 from bot.store import audit, deliveries, guilds, job_queries, ledger, moderation
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import JobRepository
+from bot.store.moderation import ModerationRepository, WordRuleCache
 from bot.store.sqlite_errors import disk_faults
 from bot.store.wait_limits import (
     NO_ANSWER,
@@ -57,12 +68,17 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Actor:
-    """The member who acts. ``moderator``: Discord's permissions were already checked."""
+    """The member who acts, with the permissions that Discord gave them at this moment.
+
+    ``moderator``: Manage Server, Moderate Members or the configured role; ``manager``: Manage
+    Server.
+    """
 
     id: int
     name: str
     role_ids: frozenset[int] = frozenset()
     moderator: bool = False
+    manager: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,16 +119,13 @@ def load_quota_status(
 
 
 def check_not_blocked(link: sqlite3.Connection, request: Request, at: datetime) -> None:
-    """Raise NotAllowed for a blocked member, QueueFull while moderators have paused requests."""
+    """Raise NotAllowed for a blocked member."""
     guild = request.place.guild_id
     blocked = moderation.blocked(link, guild, request.author.id, at)
     if blocked is not None:
         until = f" until <t:{int(blocked.until.timestamp())}:f>" if blocked.until else ""
-        raise NotAllowed(f"The moderators of this server have blocked you{until}.")
-    paused = guilds.settings(link, guild).get("paused")
-    if paused:
-        why = f" ({paused})" if isinstance(paused, str) else ""
-        raise QueueFull(f"The moderators have paused new requests{why}. Try again later.")
+        why = f": {blocked.reason}" if blocked.reason else "."
+        raise NotAllowed(f"The moderators of this server have blocked you{until}{why}")
 
 
 def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, waiting: int) -> None:
@@ -179,12 +192,14 @@ class SubmitResult:
 
     ``images_left`` is what the member has left in the window after this job, None if unknown.
     ``notice`` is what the member is told privately beside the status message, or nothing.
+    ``held``: it waits for a moderator.
     """
 
     job: Job
     created: bool
     images_left: int | None
     notice: str = ""
+    held: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +239,7 @@ class JobQueue:
         steps_run: Callable[[Request], int] = attrgetter("steps"),
         stop: Callable[[Job], Awaitable[None]],
         gate: SubmissionGate | None = None,
+        styles: Mapping[str, str] | None = None,
     ) -> None:
         self._database = database
         self._lifecycle = lifecycle
@@ -234,19 +250,29 @@ class JobQueue:
         self._steps_run = steps_run
         self._stop = stop
         self.jobs = JobRepository(database)
+        self._moderation = ModerationRepository(database)
+        self._styles = styles or {}
+        self.word_rules = WordRuleCache()
         self._guilds = guilds.GuildRepository(database)
         # Every accepted request asks for its position; in a rush, many at once.
         self._shared_positions = SingleFlight(self._positions)
         self.gate = gate or SubmissionGate()
 
     async def submit(
-        self, request: Request, member: Actor, interaction: InteractionRef | None = None
+        self,
+        request: Request,
+        member: Actor,
+        interaction: InteractionRef | None = None,
+        place: Place | None = None,
     ) -> SubmitResult:
         """Accept a request and queue its job. Idempotent for the same interaction.
 
-        Raises QuotaExceeded, QueueFull (also while paused) or NotAllowed (blocked); then only an
-        audit entry is stored. Raises StoreUnavailable if the caller's waits are limited.
+        ``place`` is the request's channel with its parent and category; without it only the channel
+        itself is known. Raises QuotaExceeded, QueueFull (also while paused), InvalidRequest (a word
+        or channel rule) or NotAllowed (blocked, not here); then only an audit entry is stored.
+        Raises StoreUnavailable if the caller's waits are limited.
         """
+        where = place or Place(request.place.channel_id)
         at = self._now()
         chance, key = self._entropy(5), self._entropy(32)
 
@@ -261,6 +287,10 @@ class JobQueue:
             if self.gate.closed_reason:
                 raise QueueFull(self.gate.closed_reason)
             check_not_blocked(link, request, at)
+            held = check_server(
+                *(link, request, where, self.word_rules.rules, self._styles),
+                *(member.role_ids, at),
+            )
             allowance = self._quota_status(link, request.place.guild_id, member, at)
             check_queue_limits(link, member, allowance.quota, self._limits.waiting)
             check_quota(allowance, request)
@@ -272,11 +302,16 @@ class JobQueue:
                 mac_key=key,
                 role_ids=member.role_ids,
                 steps_run=self._steps_run(request),
+                parent_id=where.parent_id,
+                category_id=where.category_id,
             )
             ledger.reserve(link, job)
             if interaction is not None:
                 deliveries.owe_status_message(link, job.id, at=at)
-            return SubmitResult(job, True, allowance.left - request.quota_images)
+            if held is not None:
+                hold_for_words(link, job, held, at)
+            left = allowance.left - request.quota_images
+            return SubmitResult(job, True, left, held=held is not None)
 
         try:
             receipt = await self._database.write(accept)
@@ -337,6 +372,20 @@ class JobQueue:
             await self._stop(job)
         return await self.jobs.get(wanted) or job
 
+    async def stop(self, job_id: str) -> None:
+        """Have the backend stop a running job whose cancel is stored; a failure is logged.
+
+        After a restart the worker asks again.
+        """
+        job = await self.jobs.get(job_id)
+        if job is None or job.state.terminal or job.cancelled_by is None:
+            return
+        try:
+            with disk_faults():
+                await self._stop(job)
+        except BackendError as error:
+            log.warning("the backend did not stop it: %s", error, extra={"job": job.id})
+
     async def position(self, job: Job) -> QueuePosition | None:
         """Return a waiting job's position; None for a job that is not waiting."""
         return (await self.positions()).get(job.id)
@@ -357,6 +406,7 @@ class JobQueue:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
+        restrictions, _ = await read_restrictions(self._moderation, self._now())
         # Jobs of the command line take no slot.
         running_jobs = [
             active
@@ -369,19 +419,23 @@ class JobQueue:
         at = self._now()
 
         def compute() -> dict[str, QueuePosition]:
-            running = [RunningJob(active.job_id, active.user_id) for active in running_jobs]
+            running = [
+                RunningJob(active.job_id, active.user_id, active.channel_ids)
+                for active in running_jobs
+            ]
             per_user = self._limits.quota.running
-            order = queue_order(waiting, running, last_started, per_user=per_user, limits=limits)
+            startable, reasons = restrictions.startable(waiting, running)
+            order = queue_order(startable, running, last_started, per_user=per_user, limits=limits)
             starts: dict[str, float] = {}
             late = False
             if times.samples:
-                seconds = {job.job_id: times.seconds(job.work) or 0.0 for job in waiting}
+                seconds = {job.job_id: times.seconds(job.work) or 0.0 for job in startable}
                 for active in running_jobs:
                     expected = times.seconds(active.work) or 0.0
                     seconds[active.job_id] = seconds_left(expected, active.dispatched_at, at)
                     late = late or seconds[active.job_id] == 0
                 starts = start_times(
-                    waiting,
+                    startable,
                     running,
                     last_started,
                     seconds,
@@ -397,7 +451,8 @@ class JobQueue:
             }
             for job in waiting:
                 # A limit of 0 keeps a member's jobs out of the order; the position says why.
-                positions.setdefault(job.job_id, QueuePosition(0, _MAY_RUN_NOTHING, None))
+                why = reasons.get(job.job_id, _MAY_RUN_NOTHING)
+                positions.setdefault(job.job_id, QueuePosition(0, why, None))
             return positions
 
         # A long queue must not block the event loop.

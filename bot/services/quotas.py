@@ -18,8 +18,9 @@ from bot.domain import quota as quotas
 from bot.domain.errors import InvalidRequest, RequestError
 from bot.domain.quota import Quota, QuotaGrant, QuotaRule
 from bot.domain.text import normalize_text
+from bot.services.moderation_records import record_logged_action
 from bot.services.queue import Actor, QuotaStatus
-from bot.store import audit, guilds, ledger
+from bot.store import guilds, ledger
 from bot.store.audit import AuditEntry, AuditRepository
 from bot.store.database import Database
 from bot.store.guilds import GuildRepository
@@ -286,11 +287,11 @@ class QuotaService:
         subject: QuotaSubject,
         detail: Mapping[str, object],
     ) -> None:
-        audit.record_action(
+        record_logged_action(
             link,
-            at=at,
             guild_id=guild_id,
-            actor_id=by.id,
+            at=at,
+            by=by,
             action=action,
             subject=str(subject),
             detail=detail,

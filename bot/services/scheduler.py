@@ -20,13 +20,17 @@ from bot.domain.job import Job, JobState
 from bot.domain.scheduling import RunningJob, select_next
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.lifecycle import JobLifecycle
+from bot.services.restrictions import read_restrictions
 from bot.services.supervision import keep_running
 from bot.services.worker import JobWorker
 from bot.store.database import Database
 from bot.store.guilds import GuildRepository
 from bot.store.jobs import JobRepository
+from bot.store.moderation import ModerationRepository
 
 log = logging.getLogger(__name__)
+
+_MAX_TIMER_S = 86_400.0
 
 
 class Scheduler:
@@ -47,6 +51,8 @@ class Scheduler:
     ) -> None:
         self._jobs = JobRepository(database)
         self._guilds = GuildRepository(database)
+        self._moderation = ModerationRepository(database)
+        self._pause_timer: asyncio.TimerHandle | None = None
         self._lifecycle = lifecycle
         self._worker = worker
         self._breaker = breaker
@@ -76,15 +82,18 @@ class Scheduler:
         Idempotent: a job that runs already is skipped.
         """
         # One by one: a long queue must not slow down the start.
-        found = [await self._jobs.get(flight.job_id) for flight in await self._jobs.running()]
+        found = [
+            (await self._jobs.get(flight.job_id), flight.channel_ids)
+            for flight in await self._jobs.running()
+        ]
         unfinished = [
-            job
-            for job in found
+            (job, channel_ids)
+            for job, channel_ids in found
             if job is not None and is_from_discord(job) and job.id not in self._running_tasks
         ]
-        for job in unfinished:
+        for job, channel_ids in unfinished:
             log.info("resuming a job that is %s", job.state, extra={"job": job.id})
-            self._start_worker(job)
+            self._start_worker(job, channel_ids)
         self.wake()
         return len(unfinished)
 
@@ -115,7 +124,19 @@ class Scheduler:
 
     async def aclose(self) -> None:
         """Stop following jobs; they go on at the backend, and the next start resumes them."""
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
         await cancel_and_wait(*self._running_tasks.values())
+
+    def _wake_at(self, moment: datetime | None) -> None:
+        """Look for a job to start at ``moment``, when a pause ends; None is never."""
+        if self._pause_timer is not None:
+            self._pause_timer.cancel()
+            self._pause_timer = None
+        if moment is not None:
+            seconds = max(0.0, (moment - self._now()).total_seconds())
+            loop = asyncio.get_running_loop()
+            self._pause_timer = loop.call_later(min(seconds, _MAX_TIMER_S), self.wake)
 
     def _has_capacity(self) -> bool:
         busy = len(self._running_tasks) - len(self._waiting_deliveries)
@@ -125,8 +146,11 @@ class Scheduler:
         waiting = await self._jobs.waiting()
         if not waiting:
             return False
+        restrictions, ends_at = await read_restrictions(self._moderation, self._now())
+        self._wake_at(ends_at)
+        startable, _ = restrictions.startable(waiting, self._slot_holders.values())
         selection = select_next(
-            waiting,
+            startable,
             self._slot_holders.values(),
             await self._jobs.last_started(),
             per_user=self._per_user,
@@ -143,10 +167,11 @@ class Scheduler:
             return True  # cancelled or started meanwhile: select again
         if dispatched.state is JobState.SUBMITTING:
             log.info("started: %s", selection.reason, extra={"job": job.id})
-            self._start_worker(dispatched)
+            channels = next(one.channel_ids for one in startable if one.job_id == job.id)
+            self._start_worker(dispatched, channels)
         return True
 
-    def _start_worker(self, job: Job) -> None:
+    def _start_worker(self, job: Job, channel_ids: tuple[int, ...]) -> None:
         def on_slot_free() -> None:
             if self._slot_holders.pop(job.id, None) is not None:
                 self.wake()
@@ -156,7 +181,7 @@ class Scheduler:
             self._changed.set()
             self.wake()
 
-        self._slot_holders[job.id] = RunningJob(job.id, job.request.author.id)
+        self._slot_holders[job.id] = RunningJob(job.id, job.request.author.id, channel_ids)
         task = asyncio.get_running_loop().create_task(
             keep_running(
                 "running the job",

@@ -84,12 +84,14 @@ class DiscordSection(Section):
 class DataSection(Section):
     """``[data]``: the folder for the database and the results, and its backups.
 
-    ``backup_every`` None is never; ``backup_keep`` counts scheduled backups only.
+    ``backup_every`` None is never; ``backup_keep`` counts scheduled backups only. ``keep_evidence``
+    is how long reports, removed pictures and the entries of log channels are stored.
     """
 
     dir: Path = Path("data")
     backup_every: MaybeWindow = timedelta(hours=24)
     backup_keep: StrictInt = Field(default=7, ge=1, le=10_000)
+    keep_evidence: Window = timedelta(days=90)
 
 
 class ResourcesSection(Section):

@@ -19,6 +19,8 @@ from bot.store.serialization import parse_timestamp, to_timestamp
 MessageKind: TypeAlias = Literal["card", "result", "thread", "notice"]
 
 STATUS: Final = "card"
+REMOVAL: Final = "removal"
+"""Attempts of this method take a message away; its nonce is ``<channel id>:<message id>``."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -123,6 +125,26 @@ def forget_message(connection: sqlite3.Connection, message_id: int) -> bool:
     """Delete the record of a message deleted in Discord; return False if no job had it."""
     cursor = connection.execute("DELETE FROM messages WHERE message_id = ?", (message_id,))
     return cursor.rowcount > 0
+
+
+def want_removal(
+    connection: sqlite3.Connection, job_id: str, extra: Sequence[MessageRef], *, at: datetime
+) -> int:
+    """Save that a job's messages, and ``extra`` ones, are to be deleted in Discord.
+
+    Return how many of them were not wanted before. Idempotent.
+    """
+    rows = connection.execute(
+        "SELECT kind, channel_id, message_id FROM messages WHERE job_id = ?", (job_id,)
+    ).fetchall()
+    # Of a thread the channel goes; it has the id of the message that it began at.
+    names = [
+        f"{row['channel_id']}:{'thread' if row['kind'] == 'thread' else row['message_id']}"
+        for row in rows
+    ]
+    names += [f"{message.channel_id}:{message.message_id}" for message in extra]
+    wanted = dict.fromkeys(names or ["0:0"])  # a kept result has no message
+    return sum(record_attempt(connection, job_id, REMOVAL, name, at=at) for name in wanted)
 
 
 # A job without a token came from the command line, was erased, or has its message elsewhere.

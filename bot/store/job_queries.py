@@ -35,13 +35,17 @@ class InteractionRef:
 
 @dataclass(frozen=True, slots=True)
 class ActiveJob:
-    """A job that was scheduled and has not ended; ``work`` is its size in work units."""
+    """A job that was scheduled and has not ended; ``work`` is its size in work units.
+
+    ``channel_ids`` are its channel, the thread's parent and the category.
+    """
 
     job_id: str
     user_id: int
     state: JobState
     dispatched_at: datetime
     work: int = 0
+    channel_ids: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,8 +95,12 @@ def mac_key(job_id: str) -> Query[bytes | None]:
 def waiting() -> Query[tuple[QueuedJob, ...]]:
     """Select the queued jobs, oldest first."""
     sql = """
-        SELECT id, author_id, created_at, images, images * steps * pixels AS work FROM jobs
-        WHERE state = 'queued' ORDER BY created_at, id
+        SELECT id, author_id, created_at, images, images * steps * pixels AS work,
+            guild_id, channel_id, parent_id, category_id,
+            EXISTS (
+                SELECT 1 FROM holds WHERE job_id = jobs.id AND kind = 'words' AND approved IS NULL
+            ) AS held
+        FROM jobs WHERE state = 'queued' ORDER BY created_at, id
     """
     return Query(sql, (), _queued_jobs)
 
@@ -101,7 +109,7 @@ def in_flight() -> Query[tuple[ActiveJob, ...]]:
     """Select every job that was scheduled and has not ended, oldest first."""
     sql = f"""
         SELECT id, author_id, state, coalesce(dispatched_at, created_at) AS dispatched_at,
-            images * steps * pixels AS work
+            images * steps * pixels AS work, channel_id, parent_id, category_id
         FROM jobs WHERE state IN ({placeholders(len(IN_FLIGHT))}) ORDER BY created_at, id
     """
     return Query(sql, IN_FLIGHT, _active_jobs)
@@ -254,6 +262,9 @@ def _queued_jobs(rows: Sequence[sqlite3.Row]) -> tuple[QueuedJob, ...]:
             parse_timestamp(row["created_at"]),
             row["images"],
             work=row["work"],
+            guild_id=row["guild_id"],
+            channel_ids=_channel_ids(row),
+            held=bool(row["held"]),
         )
         for row in rows
     )
@@ -267,9 +278,15 @@ def _active_jobs(rows: Sequence[sqlite3.Row]) -> tuple[ActiveJob, ...]:
             JobState(row["state"]),
             parse_timestamp(row["dispatched_at"]),
             row["work"],
+            _channel_ids(row),
         )
         for row in rows
     )
+
+
+def _channel_ids(row: sqlite3.Row) -> tuple[int, ...]:
+    ids = (row["channel_id"], row["parent_id"], row["category_id"])
+    return tuple(id for id in ids if id)
 
 
 def _last_started(rows: Sequence[sqlite3.Row]) -> dict[int, datetime]:

@@ -39,11 +39,14 @@ def insert(
     price_credits: Decimal | None = None,
     role_ids: Collection[int] = (),
     steps_run: int | None = None,
+    parent_id: int = 0,
+    category_id: int = 0,
 ) -> bool:
     """Store a new job; return False and store nothing if the interaction already made one.
 
     ``steps_run`` is how many steps will really run, if not as many as requested; estimates use it.
     ``role_ids`` are the author's roles now; quota rules for roles use them while the job is queued.
+    ``parent_id`` is the channel of a thread, ``category_id`` the channel's category; 0 for none.
     """
     request = job.request
     # Only the interaction may be known already; a second job with the same id is an error.
@@ -51,8 +54,9 @@ def insert(
         INSERT INTO jobs (
             id, interaction_id, application_id, token, token_expires_at, author_id, guild_id,
             channel_id, state, images, steps, pixels, created_at, updated_at, started_at, ended_at,
-            request, snapshot, mac_key, price_credits, author_roles
-        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            request, snapshot, mac_key, price_credits, author_roles,
+            parent_id, category_id
+        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (interaction_id) DO NOTHING
     """
     cursor = connection.execute(
@@ -79,6 +83,8 @@ def insert(
             mac_key,
             _credits(price_credits),
             json.dumps(sorted(role_ids)),
+            parent_id,
+            category_id,
         ),
     )
     return cursor.rowcount == 1

@@ -10,19 +10,28 @@ from dataclasses import dataclass
 
 from discord.http import Route
 
-from bot.bootstrap import Application, Services, open_scheduler, open_services
+from bot.bootstrap import (
+    Application,
+    Services,
+    build_reports,
+    open_scheduler,
+    open_services,
+)
 from bot.domain.job import Job
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
 from bot.frontend.delivery import DiscordDelivery
 from bot.frontend.edit_schedule import EditSchedule
 from bot.frontend.gateway import discord_endpoints, run_client
+from bot.frontend.log_channel import DiscordLogChannel
+from bot.frontend.result_removal import run_removals
 from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.runtime import Signal
 from bot.services.delivery import MessageStore
+from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
@@ -95,16 +104,19 @@ def context_for(
     status_found: Callable[[Job], None],
 ) -> BotContext:
     database = engine.database
+    renditions = RenditionCache(engine.results)
     return BotContext(
         queue=engine.queue,
         limits=engine.limits,
         fetcher=engine.results,
         messages=MessageStore(database, now=clock),
-        renditions=RenditionCache(engine.results),
+        renditions=renditions,
         quotas=QuotaService(database, settings.default_quota(), now=clock),
+        moderation=engine.moderation,
         privacy=PrivacyService(
             database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
         ),
+        reports=build_reports(engine, renditions),
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
@@ -112,6 +124,11 @@ def context_for(
         sleep=sleep,
         status_found=status_found,
     )
+
+
+async def blink(_seconds: float) -> None:
+    """Wait a moment in place of the seconds between two looks at the store."""
+    await asyncio.sleep(0.02)
 
 
 @asynccontextmanager
@@ -124,7 +141,10 @@ async def running(
     """The whole bot, connected until the block ends."""
     acknowledged: list[float] = []
     async with AsyncExitStack() as stack:
-        services = await stack.enter_async_context(open_services(settings, now=clock))
+        moderated: Signal[[]] = Signal()
+        services = await stack.enter_async_context(
+            open_services(settings, now=clock, on_moderation=moderated)
+        )
         status_found: Signal[Job] = Signal()
         client = GridbrushClient(
             context_for(services, settings, clock, sleep, status_found),
@@ -133,6 +153,8 @@ async def running(
             observe_ack=acknowledged.append,
             guild_ready_timeout=0.05,
         )
+        pictures = DiscordLogChannel(client, client.context.reports.picture_path)
+        client.log_poster = LogPoster(services.database, pictures, now=clock, sleep=blink)
         transport = DiscordDelivery(client)
         observer = StatusUpdater(
             client,
@@ -141,11 +163,16 @@ async def running(
         )
         services.observers.add(observer)
         status_found.connect(observer.refresh)
+        moderated.connect(observer.refresh_queue)
         engine = await stack.enter_async_context(open_scheduler(services, transport))
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))
-            others = [asyncio.create_task(observer.run())]
+            others = [
+                asyncio.create_task(observer.run()),
+                asyncio.create_task(client.log_poster.run()),
+                asyncio.create_task(run_removals(client, sleep=blink)),
+            ]
             try:
                 online = asyncio.create_task(playground.online())
                 await asyncio.wait({online, connection}, return_when=asyncio.FIRST_COMPLETED)

@@ -29,6 +29,7 @@ from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import ROWS_SECONDS, DiscordDelivery
 from bot.frontend.edit_schedule import EditSchedule
 from bot.frontend.first_response import answer_accepted
+from bot.frontend.log_channel import DiscordLogChannel
 from bot.frontend.responses import with_error_response
 from bot.frontend.status_updater import EDIT_SECONDS, StatusUpdater
 from bot.frontend.submission import submit_request
@@ -40,12 +41,15 @@ from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
+from bot.services.moderation import ModerationService
+from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue, QueueLimits
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer
 from bot.services.renditions import RenditionCache
+from bot.services.reports import ReportService
 from bot.services.results import ResultFetcher
 from bot.services.scheduler import Scheduler
 from bot.services.worker import JobWorker
@@ -313,15 +317,27 @@ async def open_harness(
         messages = MessageStore(database, now=clock)
         access_changed: Signal[int, int] = Signal()
         status_found: Signal[Job] = Signal()
+        renditions = RenditionCache(fetcher)
+        moderation = ModerationService(database, lifecycle, queue, now=clock, wake=wakeup.set)
         context = BotContext(
             queue=queue,
             limits=replace(limits, negative=True, styles=dict(templates.styles)),
             fetcher=fetcher,
             messages=messages,
-            renditions=RenditionCache(fetcher),
+            renditions=renditions,
             quotas=QuotaService(database, quota, now=clock),
             privacy=PrivacyService(
                 database, fetcher.folder, forget=backend.delete_job_data, now=clock
+            ),
+            moderation=moderation,
+            reports=ReportService(
+                database,
+                moderation,
+                renditions,
+                folder / "evidence",
+                default=quota,
+                keep=timedelta(days=90),
+                now=clock,
             ),
             now=clock,
             entropy=os.urandom,
@@ -334,6 +350,8 @@ async def open_harness(
             status_found=status_found,
         )
         client = HarnessClient(context)
+        pictures = DiscordLogChannel(client, context.reports.picture_path)
+        client.log_poster = LogPoster(database, pictures, now=clock)
         hours = Hurry()
         observer = StatusUpdater(
             client,

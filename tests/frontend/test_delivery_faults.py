@@ -29,6 +29,10 @@ LONG = 8  # so often Discord fails; with the pauses between, that is more than a
 
 @pytest.fixture(autouse=True)
 def library_in_a_hurry(monkeypatch: pytest.MonkeyPatch) -> None:
+    hurry_library(monkeypatch)
+
+
+def hurry_library(monkeypatch: pytest.MonkeyPatch) -> None:
     """The library tries some failures again by itself, seconds later: here at once."""
     asleep = asyncio.sleep
 

@@ -155,7 +155,7 @@ async def test_the_server_and_its_people_are_described(playground: Playground) -
         guild = (await api.call("GET", f"/guilds/{world.guild_id}")).json()
         assert guild["name"] == "Gridbrush Arts"
         channels = (await api.call("GET", f"/guilds/{world.guild_id}/channels")).json()
-        assert len(channels) == 5
+        assert len(channels) == 6
         assert error(await api.call("GET", "/guilds/1")) == (403, 50001)
         assert error(await api.call("GET", "/users/1")) == (404, 10013)
         assert error(await api.call("GET", "/channels/1")) == (404, 10003)

@@ -218,3 +218,24 @@ def test_lives_may_be_shortened(world: World, clock: Clock) -> None:
     clock.pass_time(seconds=1.5)
     world.expire_unanswered()
     assert opened.failed
+
+
+@pytest.mark.parametrize(
+    ("name", "who", "sees"),
+    [
+        ("mod-log", "Ada", False),
+        ("mod-log", "Mo", True),
+        ("mod-log", "Keeper", True),
+        ("mod-log", "Gridbrush", True),
+        ("after-dark", "Ada", True),
+        ("gallery", "Ben", True),
+    ],
+)
+def test_the_scene_has_what_moderation_needs(name: str, who: str, sees: bool) -> None:
+    world = World()
+    channel = world.channel(name)
+    assert world.client.can_see_channel(world.user(who), channel) == sees
+    assert world.is_age_restricted(channel) == (name == "after-dark")
+    mo = world.base_permissions(world.member("Mo"))
+    assert mo & permissions.MODERATE_MEMBERS
+    assert not world.base_permissions(world.member("Ada")) & permissions.MODERATE_MEMBERS

@@ -36,6 +36,8 @@ OWN_JSON = {
     "bot.domain.workflow.schema": "what json.dumps has just made",
     "bot.store.audit": "written by the bot",
     "bot.store.guilds": "written by the bot",
+    "bot.store.moderation_log": "written by the bot",
+    "bot.store.reports": "written by the bot",
     "bot.store.serialization": "written by the bot",
 }
 CLOCKS = frozenset({"now", "utcnow", "today"})

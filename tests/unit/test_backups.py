@@ -23,6 +23,7 @@ from bot.store import jobs, migrations
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.lock import FolderInUse, bot_lock, database_lock, holder
+from bot.store.serialization import dump_job, dump_request
 from tests.cli.terminal import CommandLine
 from tests.playground.clock import Clock
 from tests.unit.store.builders import KEY, a_job, fixed_now
@@ -170,12 +171,23 @@ async def test_a_backup_of_no_use_is_refused_and_nothing_changes(
     assert not list(tmp_path.glob("*re[ps]*"))
 
 
+TIME = "2026-01-01T00:00:00.000000+00:00"
+OLD_JOB = """
+    INSERT INTO jobs (
+        id, author_id, guild_id, channel_id, state, images, steps, pixels, created_at, updated_at,
+        request, snapshot, mac_key
+    ) VALUES (?, 7, 1, 2, ?, 1, 1, 1, ?, ?, ?, ?, ?)
+"""
+
+
 async def test_an_older_backup_is_brought_up_to_date(tmp_path: Path) -> None:
     source = tmp_path / "old.sqlite3"
     steps = migrations.load_migrations()[:1]
     async with await Database.open(source, now=fixed_now, migrations=steps) as database:
+        # The columns of that time; today's code writes more.
         job = a_job("joba")
-        await database.write(partial(jobs.insert, job=job, interaction=None, mac_key=KEY))
+        row = (job.id, job.state, TIME, TIME, dump_request(job.request), dump_job(job), KEY)
+        await database.write(lambda link: link.execute(OLD_JOB, row).rowcount)
     with closing(sqlite3.connect(source)) as link:
         # As before these numbers were written into files.
         link.execute("PRAGMA application_id = 0")

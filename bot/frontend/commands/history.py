@@ -11,12 +11,13 @@ from typing import Any, Final
 import discord
 from discord import app_commands
 
+from bot.domain.errors import RequestError
 from bot.domain.job import Job, JobState
 from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.delivery_methods import result_link
 from bot.frontend.formatting import escape_user_text, pluralize, short_id, timestamp
-from bot.frontend.listing import bullet_list
+from bot.frontend.listing import Listing, Section, bullet_list
 from bot.frontend.message_content import (
     GREY,
     MAX_DESCRIPTION,
@@ -27,9 +28,18 @@ from bot.frontend.message_content import (
     SelectOption,
     SelectSpec,
 )
-from bot.frontend.responses import PersistentComponent, send_ephemeral, update_message
+from bot.frontend.permissions import require_moderator
+from bot.frontend.responses import (
+    PersistentComponent,
+    page_buttons,
+    send_ephemeral,
+    send_listing,
+    update_message,
+)
 
 PAGE_SIZE: Final = 8
+_REQUESTS: Final = "member-requests"
+_MAX_REQUESTS: Final = 100
 _MAX_PROMPT: Final = 120
 
 
@@ -44,11 +54,26 @@ class HistoryPageButton(
         await update_message(interaction, page)
 
 
-ITEMS: Final = (HistoryPageButton,)
+async def _requests_listing(interaction: discord.Interaction[Any], subject: str) -> Listing:
+    require_moderator(interaction, get_context(interaction).moderator_role)
+    user_id = int(subject) if subject.isdecimal() else 0
+    if not 0 < user_id < 2**63:
+        raise RequestError("This button is from another version of the bot.")
+    jobs = get_context(interaction).queue.jobs
+    found: tuple[Job, ...] = await jobs.history(user_id, interaction.guild_id or 0, _MAX_REQUESTS)
+    lines = [format_job(job) for job in found]
+    return Listing(
+        "Requests", (Section("", lines, "No requests on this server."),), f"<@{user_id}>"
+    )
 
 
-def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
-    """Return the command."""
+ITEMS: Final = (HistoryPageButton, page_buttons(_REQUESTS, _requests_listing))
+
+
+def build(
+    context: BotContext,
+) -> tuple[app_commands.Command[Any, ..., None], app_commands.ContextMenu]:
+    """Return the command, and the moderators' action on a member."""
 
     @app_commands.command(
         name="history", description="Your earlier requests, with links to the results"
@@ -57,7 +82,16 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     async def history(interaction: discord.Interaction[discord.Client]) -> None:
         await send_ephemeral(interaction, "", embed=await build_page(context, interaction, None))
 
-    return history
+    @app_commands.context_menu(name="Requests of this member")
+    @app_commands.guild_only()
+    @app_commands.default_permissions(moderate_members=True)
+    async def requests(
+        interaction: discord.Interaction[discord.Client], member: discord.User
+    ) -> None:
+        listing = await _requests_listing(interaction, str(member.id))
+        await send_listing(interaction, _REQUESTS, listing, str(member.id))
+
+    return history, requests
 
 
 async def build_page(

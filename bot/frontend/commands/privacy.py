@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import timedelta
 from typing import Any, Final
 
 import discord
 from discord import app_commands
 
 from bot.domain.errors import RequestError
+from bot.domain.quota import format_window
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.formatting import pluralize
 from bot.frontend.message_content import BLUE, GREEN, RED, ActionRow, ButtonSpec, MessageContent
@@ -39,9 +41,9 @@ class EraseButton(PersistentComponent, template=r"gb-privacy:(?P<verb>ask|erase|
             )
             return
         stored = await context.privacy.report(user_id)
-        embed = stored_data_embed(stored)
+        embed = stored_data_embed(stored, context.reports.keep)
         if self.match["verb"] == "ask":
-            if stored.jobs == stored.unfinished and not stored.files:
+            if stored.jobs == stored.unfinished and not stored.files and not stored.reports:
                 raise RequestError(
                     "There is nothing to erase. Cancel waiting or running requests with /cancel "
                     "first."
@@ -62,13 +64,13 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
     @app_commands.allowed_contexts(guilds=True, dms=True)
     async def privacy(interaction: discord.Interaction[discord.Client]) -> None:
         stored = await context.privacy.report(interaction.user.id)
-        await send_ephemeral(interaction, "", embed=stored_data_embed(stored))
+        await send_ephemeral(interaction, "", embed=stored_data_embed(stored, context.reports.keep))
 
     return privacy
 
 
-def stored_data_embed(stored: StoredDataReport) -> MessageContent:
-    """Return what is stored and why."""
+def stored_data_embed(stored: StoredDataReport, keep: timedelta) -> MessageContent:
+    """Return what is stored and why; evidence is stored for ``keep``."""
     size = f"{stored.size / 1_000_000:.1f} MB"
     lines = [
         f"**{pluralize(stored.jobs, 'request')}** with prompt and settings, for `/history` and "
@@ -76,7 +78,11 @@ def stored_data_embed(stored: StoredDataReport) -> MessageContent:
         f"**{pluralize(stored.files, 'file')}** with images and their settings ({size}).",
         "Times and numbers of images, for your quota. They are kept, but without your prompts.",
         "What moderators changed for you. This record is kept.",
+        "Results that others reported, as evidence for the moderators of that server, with the "
+        f"picture. It is deleted after {format_window(keep)}.",
     ]
+    if stored.reports:
+        lines.append(f"{pluralize(stored.reports, 'report')} that you made, with your reasons.")
     if stored.erased:
         lines.append(f"{pluralize(stored.erased, 'request')} already erased.")
     if stored.unfinished:
@@ -98,7 +104,8 @@ def confirm_erase_embed(stored: StoredDataReport) -> MessageContent:
     ended = stored.jobs - stored.unfinished
     return MessageContent(
         "Erase your data?",
-        f"{pluralize(ended, 'request')} and {pluralize(stored.files, 'file')}, on all servers. "
+        f"{pluralize(ended, 'request')}, {pluralize(stored.files, 'file')} and "
+        f"{pluralize(stored.reports, 'report')} that you made, on all servers. "
         "Prompts and images are erased permanently, and their buttons stop working. "
         "Your quota does not change.",
         RED,

@@ -49,9 +49,12 @@ async def _listing(interaction: discord.Interaction[Any], _subject: str) -> List
     counts = await jobs.counts(interaction.user.id)
     in_all = f"{counts.waiting_of_all} waiting, {counts.in_flight_of_all} running"
     lines = [f"In all channels: {in_all}."]
-    notice = context.queue.gate.closed_reason or context.notice()
-    if notice:
-        lines.append(as_sentence(notice))
+    pause = await context.moderation.active_pause(interaction.guild_id or 0)
+    notices = (
+        context.queue.gate.closed_reason or context.notice(),
+        pause.notice if pause else "",
+    )
+    lines += [as_sentence(notice) for notice in notices if notice]
     if any(job.state is JobState.QUEUED for job in mine):
         lines.append("Use the numbers below with `/cancel`, for example 2 or 2-4.")
     return Listing(

@@ -5,14 +5,14 @@ The moderator is checked on every use, because server owners can change command 
 
 from __future__ import annotations
 
-from datetime import timedelta
 from typing import Any, Final, TypeAlias
 
 import discord
 from discord import app_commands
 
-from bot.domain.errors import InvalidRequest, RequestError
-from bot.domain.quota import QuotaRule, parse_window
+from bot.domain.errors import RequestError
+from bot.domain.quota import QuotaRule
+from bot.frontend.command_options import guild_of, parse_duration_option
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.formatting import escape_user_text
 from bot.frontend.listing import Listing, Section
@@ -73,7 +73,7 @@ class QuotaAdmin(app_commands.Group):
             listing = await _account_listing(interaction, str(member.id))
             await send_listing(interaction, _ACCOUNT, listing, str(member.id))
             return
-        rule = await self._context.quotas.rule(_guild(interaction), subject)
+        rule = await self._context.quotas.rule(guild_of(interaction), subject)
         said = format_rule_values(rule) if rule else "no rule"
         default = format_quota(self._context.quotas.default)
         whose = format_subject(str(subject))
@@ -105,7 +105,7 @@ class QuotaAdmin(app_commands.Group):
         """Change the given values of a rule; it applies from the next request."""
         by = self._require_moderator(interaction)
         subject = parse_subject(interaction, member, role)
-        guild_id = _guild(interaction)
+        guild_id = guild_of(interaction)
         length = None if window is None else parse_duration_option("window", window)
         terms = QuotaRuleChange(images, length, running, waiting)
         if remove:
@@ -136,7 +136,7 @@ class QuotaAdmin(app_commands.Group):
         by = self._require_moderator(interaction)
         lasts = None if expires is None else parse_duration_option("expires", expires)
         grant = await self._context.quotas.grant(
-            _guild(interaction), member.id, images=images, lasts=lasts, reason=reason, by=by
+            guild_of(interaction), member.id, images=images, lasts=lasts, reason=reason, by=by
         )
         left = (await self._account(interaction, member)).allowance.left
         await send_ephemeral(
@@ -151,7 +151,7 @@ class QuotaAdmin(app_commands.Group):
     async def reset(self, interaction: Interaction, member: MemberOrUser, reason: str = "") -> None:
         """Reset a member's use and grants."""
         by = self._require_moderator(interaction)
-        await self._context.quotas.reset(_guild(interaction), member.id, reason=reason, by=by)
+        await self._context.quotas.reset(guild_of(interaction), member.id, reason=reason, by=by)
         left = (await self._account(interaction, member)).allowance.left
         await send_ephemeral(interaction, f"<@{member.id}> was reset and has {left} left.")
 
@@ -186,9 +186,17 @@ class QuotaAdmin(app_commands.Group):
         return await _account_of(interaction, user)
 
 
-def build(context: BotContext) -> QuotaAdmin:
-    """Return the command group."""
-    return QuotaAdmin(context)
+def build(context: BotContext) -> tuple[QuotaAdmin, app_commands.ContextMenu]:
+    """Return the command group, and the same as an action on a member."""
+
+    @app_commands.context_menu(name="Quota of this member")
+    @app_commands.guild_only()
+    @app_commands.default_permissions(moderate_members=True)
+    async def quota(interaction: Interaction, member: discord.User) -> None:
+        listing = await _account_listing(interaction, str(member.id))
+        await send_listing(interaction, _ACCOUNT, listing, str(member.id))
+
+    return QuotaAdmin(context), quota
 
 
 async def _account_listing(interaction: discord.Interaction[Any], subject: str) -> Listing:
@@ -203,7 +211,7 @@ async def _history_listing(interaction: discord.Interaction[Any], about: str) ->
     require_moderator(interaction, context.moderator_role)
     scope, _, ident = about.partition("-")
     whole = scope == "server"
-    guild_id, quotas = _guild(interaction), context.quotas
+    guild_id, quotas = guild_of(interaction), context.quotas
     subject = (
         None if whole else QuotaSubject("member" if scope == "user" else "role", _parse_id(ident))
     )
@@ -219,7 +227,7 @@ async def _history_listing(interaction: discord.Interaction[Any], about: str) ->
 async def _rules_listing(interaction: discord.Interaction[Any], _subject: str) -> Listing:
     context = get_context(interaction)
     require_moderator(interaction, context.moderator_role)
-    guild_id, quotas = _guild(interaction), context.quotas
+    guild_id, quotas = guild_of(interaction), context.quotas
     rules = [format_rule(rule) for rule in await quotas.rules(guild_id)]
     default = f"The default of this bot: {format_quota(quotas.default)}"
     balances = format_totals(await quotas.balances(guild_id))
@@ -256,7 +264,7 @@ async def _account_of(interaction: discord.Interaction[Any], user: MemberOrUser)
         else frozenset[int]()
     )
     member = Actor(user.id, user.display_name, roles)
-    return await get_context(interaction).quotas.show(_guild(interaction), member)
+    return await get_context(interaction).quotas.show(guild_of(interaction), member)
 
 
 ITEMS: Final = (
@@ -276,19 +284,7 @@ def parse_subject(
         return QuotaSubject("member", member.id)
     if role is not None:
         return QuotaSubject("role", role.id)
-    return QuotaSubject("server", _guild(interaction))
-
-
-def parse_duration_option(field: str, text: str) -> timedelta:
-    """Parse a duration option. Raises InvalidRequest."""
-    try:
-        return parse_window(text)
-    except ValueError as error:
-        raise InvalidRequest(field, f"{field}: {error}") from error
-
-
-def _guild(interaction: discord.Interaction[Any]) -> int:
-    return interaction.guild_id or 0
+    return QuotaSubject("server", guild_of(interaction))
 
 
 def _format_saved(rule: QuotaRule) -> str:

@@ -14,7 +14,7 @@ from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.job import Job, JobState
 from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.discord_errors import RETRY_DELAYS_S, DeliveryUnconfirmed, TooLarge
-from bot.frontend.job_lookup import find_job, is_in_scope, job_choices
+from bot.frontend.job_lookup import REMOVED, find_job, is_in_scope, job_choices
 from bot.frontend.message_content import EmbedField, MessageContent
 from bot.frontend.messages import edit_response
 from bot.frontend.permissions import actor_of
@@ -37,11 +37,14 @@ async def show_result(interaction: discord.Interaction[Any], context: BotContext
     compute = format_cost(await context.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
         position = await context.queue.position(job)
-        embed = job_message(
-            job, context.now(), QueueInfo(position, notice=context.notice(), live=False)
-        )
+        waits = job.state is JobState.QUEUED
+        guild_id = job.request.place.guild_id
+        notice = await context.notice_for(guild_id) if waits else context.notice()
+        embed = job_message(job, context.now(), QueueInfo(position, notice=notice, live=False))
         await send_ephemeral(interaction, "Current state:", embed=_with_cost(embed, compute))
         return
+    if await context.messages.removals(job.id):
+        raise RequestError(REMOVED)
     grid = context.fetcher.result(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):

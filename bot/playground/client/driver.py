@@ -142,7 +142,7 @@ class MemberDriver:
         """Post a plain message."""
         return self._world.client.say(self.user, self._world.channel(channel), content)
 
-    async def slash(self, channel: ChannelRef, command: str, **options: object) -> Invocation:
+    async def slash(self, channel: ChannelRef, command: str, /, **options: object) -> Invocation:
         """Run a slash command; groups and subcommands are words, ``"quota-admin set"``.
 
         Options are given by name; None leaves one out. Members, roles, channels and ``Upload``
@@ -163,6 +163,7 @@ class MemberDriver:
         command: str,
         focused: str,
         typed: object = "",
+        /,
         *,
         within: float = 10.0,
         **options: object,

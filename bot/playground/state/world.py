@@ -21,7 +21,10 @@ from bot.playground.state.models import Channel, Json, Member, Message, Role, Us
 
 
 def seed_guild(guild: GuildState) -> None:
-    """Create the channels (one age-restricted), the members and the bot of an empty guild."""
+    """Create channels, members and the bot of an empty guild.
+
+    One channel is age-restricted, one is the moderators' own, for their log.
+    """
     guild.guild_id = guild.snowflakes.next_id()
     guild.guild_name = "Gridbrush Arts"
     everyone = Role(guild.guild_id, "@everyone", permissions.MEMBER)
@@ -48,6 +51,10 @@ def seed_guild(guild: GuildState) -> None:
     guild.add_channel("gallery", topic="The best of what was made")
     guild.add_channel("random", topic="Anything else")
     guild.add_channel("after-dark", topic="Adults only", nsfw=True)
+    log = guild.add_channel("mod-log", topic="What moderators did, and what waits for them")
+    guild.overwrite(log, everyone, deny=permissions.VIEW_CHANNEL)
+    for role in (moderators, bots):
+        guild.overwrite(log, role, allow=permissions.VIEW_CHANNEL)
 
 
 def utc_now() -> datetime:

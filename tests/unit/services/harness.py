@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Iterable, Mapping
 from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -145,6 +145,7 @@ async def open_harness(
     budget_limits: BudgetLimits | None = None,
     clock: Clock | None = None,
     dispatching: bool = True,
+    styles: Mapping[str, str] | None = None,
 ) -> AsyncIterator[Harness]:
     """Open the services in ``folder``; opened there again, they are the bot after a restart."""
     database_file = folder / "gridbrush.sqlite3"
@@ -176,6 +177,7 @@ async def open_harness(
             entropy=CountingEntropy(),
             wake=lambda: scheduler.wake(),  # noqa: PLW0108 - it is made further down
             stop=stop,
+            styles=styles,
         )
         renderer = WorkflowRenderer(queue.jobs, backend, templates or stock_templates(folder))
         budget = BudgetService(

@@ -129,10 +129,10 @@ def _pause_with_reason(link: sqlite3.Connection) -> None:
 @pytest.mark.parametrize(
     ("shut", "error", "words"),
     [
-        (_block_for_good, NotAllowed, "blocked you."),
+        (_block_for_good, NotAllowed, "blocked you: spam"),
         (_block_for_a_day, NotAllowed, "blocked you until <t:1740916800:f>"),
-        (_pause, QueueFull, "paused new requests"),
-        (_pause_with_reason, QueueFull, "(until the party is over)"),
+        (_pause, QueueFull, "have paused requests."),
+        (_pause_with_reason, QueueFull, ": until the party is over"),
     ],
 )
 async def test_who_is_shut_out_is_told_so_and_nothing_is_kept_but_the_audit_line(

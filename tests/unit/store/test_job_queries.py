@@ -23,9 +23,11 @@ from tests.unit.store.job_factories import keep, live, saving
 async def test_the_line_holds_queued_jobs_from_the_oldest_on(database: Database) -> None:
     young, old, gone = a_job("a", minutes=2), a_job("b", user=8, images=3), a_job("c")
     await keep(database, [young, old, in_state(gone, JobState.CANCELLED)])
+    place = young.request.place
+    where = (place.guild_id, (place.channel_id,))
     line = (
-        QueuedJob("b", 8, old.created_at, 3, work=3 * 25 * 1024 * 768),
-        QueuedJob("a", 7, young.created_at, 12, work=12 * 25 * 1024 * 768),
+        QueuedJob("b", 8, old.created_at, 3, 1, 3 * 25 * 1024 * 768, *where),
+        QueuedJob("a", 7, young.created_at, 12, 1, 12 * 25 * 1024 * 768, *where),
     )
     assert await JobRepository(database).waiting() == line
     assert await database.write(job_queries.waiting().run) == line
@@ -47,7 +49,8 @@ async def test_jobs_in_flight_are_those_between_their_turn_and_their_end(
         JobState.DELIVERING,
     }
     at = NOW + timedelta(minutes=5)
-    assert ActiveJob("flown", 7, JobState.SUBMITTING, at, 235929600) in running
+    channels = (flown.request.place.channel_id,)
+    assert ActiveJob("flown", 7, JobState.SUBMITTING, at, 235929600, channels) in running
 
 
 async def test_counts_are_of_one_member_and_of_all(database: Database) -> None:
