@@ -1,4 +1,4 @@
-"""The DeepSquare backend against the test grid: the conformance suite, unchanged."""
+"""The DeepSquare backend against the test grid: the conformance suite with the image's script."""
 
 from __future__ import annotations
 
@@ -22,4 +22,5 @@ pytestmark = pytest.mark.timing(
 @pytest.fixture
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with running_grid(tmp_path / "grid", Setup()) as grid:
-        yield Site(functools.partial(open_client, grid, tmp_path / "data"), tmp_path / "data")
+        opening = functools.partial(open_client, grid, tmp_path / "data")
+        yield Site(opening, tmp_path / "data", 2, generates=True)

@@ -1,4 +1,4 @@
-"""The local backend: the conformance suite, and what only processes on this machine can do."""
+"""The local backend: the suite with each engine, and what only processes here can do."""
 
 from __future__ import annotations
 
@@ -6,6 +6,7 @@ import contextlib
 import functools
 import os
 import signal
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,8 +17,11 @@ from bot.domain.errors import ConfigError, SubmissionRejected
 from bot.domain.events import Exited, RowReady
 from tests.backends.conformance import *  # noqa: F403
 from tests.backends.conformance import Site, ending, events
+from tests.backends.engines import engine, over_engines, serving
 from tests.backends.jobs import submission
 from tests.backends.runtime import PretendedRuntime
+
+__all__ = ["engine"]
 
 pytestmark = pytest.mark.timing(
     "watches job scripts as processes, which a busy machine starts and stops late"
@@ -26,17 +30,25 @@ pytestmark = pytest.mark.timing(
 SECRET = "do-not-inherit-me"
 
 
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    over_engines(metafunc)
+
+
 @pytest.fixture
-def site(tmp_path: Path) -> Site:
+def site(tmp_path: Path, engine: str) -> Iterator[Site]:
     environ = {"PATH": os.environ["PATH"], "DISCORD_TOKEN": SECRET, "HOME": str(tmp_path)}
     options = {
         "data_dir": tmp_path,
         "tasks": 4,
-        "engine": "sketch",
         "poll_seconds": 0.01,
         "environ": environ,
     }
-    return Site(functools.partial(open_backend, "local", options), tmp_path / "local")
+    with serving(engine) as (of_engine, server_works):
+        opening = functools.partial(open_backend, "local", {**options, **of_engine})
+        if engine:
+            yield Site(opening, tmp_path / "local", 2, generates=True, server_works=server_works)
+        else:
+            yield Site(opening, tmp_path / "local")
 
 
 def members(group: int) -> list[Path]:

@@ -17,19 +17,9 @@ from bot.backends.base import Backend, LogLine, Submission, SupportsChecks
 from bot.domain.events import Cancelled, Exited, Finished, RowFailed, RowPainted, RowReady
 from bot.domain.log_parser import LogParser
 from bot.domain.workflow.template import render
-from tests.backends.conformance import (
-    Site,
-    ending,
-    test_a_failing_row_leaves_the_others,
-    test_a_second_submission_of_the_same_job_starts_nothing,
-)
+from tests.backends.conformance import Site, ending
 from tests.image_servers.a1111 import SHA256, VARIANTS, StandIn, serve
 from tests.stock_jobs import KEY, load, request, ticket, upscaling
-
-__all__ = [
-    "test_a_failing_row_leaves_the_others",
-    "test_a_second_submission_of_the_same_job_starts_nothing",
-]
 
 pytestmark = pytest.mark.timing(
     "watches job scripts as processes, which a busy machine starts and stops late"

@@ -17,21 +17,9 @@ from bot.backends.base import Backend, Describing, LogLine, Submission, Supports
 from bot.domain.events import Artifact, Cancelled, Exited, Finished, RowFailed, RowPainted, RowReady
 from bot.domain.log_parser import LogParser
 from bot.domain.workflow.template import render
-from tests.backends.conformance import (
-    Site,
-    ending,
-    test_a_failing_row_leaves_the_others,
-    test_a_second_submission_of_the_same_job_starts_nothing,
-    test_a_stream_that_is_dropped_in_the_middle_loses_and_repeats_nothing,
-)
+from tests.backends.conformance import Site, ending
 from tests.image_servers.comfyui import ComfyUI
 from tests.stock_jobs import KEY, SEED, load, request, ticket, upscaling
-
-__all__ = [
-    "test_a_failing_row_leaves_the_others",
-    "test_a_second_submission_of_the_same_job_starts_nothing",
-    "test_a_stream_that_is_dropped_in_the_middle_loses_and_repeats_nothing",
-]
 
 pytestmark = pytest.mark.timing(
     "watches job scripts as processes, which a busy machine starts and stops late"

@@ -1,11 +1,13 @@
-"""The Slurm backend on a real cluster: the conformance suite, and what only Slurm does."""
+"""The Slurm backend on a real cluster: the suite with each engine, and what only Slurm does."""
 
 from __future__ import annotations
 
 import asyncio
+import functools
 import re
 import signal
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -16,15 +18,16 @@ from bot.domain.errors import ConfigError, LogStreamLost, Unavailable
 from bot.domain.events import BackendJobRef, Cancelled, Exited, RowReady, Started
 from tests.backends.conformance import *  # noqa: F403
 from tests.backends.conformance import Site, ending, events
+from tests.backends.engines import engine, over_engines, serving
 from tests.backends.jobs import submission
 from tests.backends.runtime import PretendedRuntime
 from tests.image_servers.comfyui import ComfyUI
 from tests.slurm.cluster import Cluster
 from tests.slurm.jobs import MARK, PUBLISH, job, until, wait_for
-from tests.slurm.site import backend, cluster, options, site
+from tests.slurm.site import backend, cluster, options
 from tests.slurm.wrapped import Wrapped
 
-__all__ = ["backend", "cluster", "options", "site"]
+__all__ = ["backend", "cluster", "engine", "options"]
 
 pytestmark = [
     pytest.mark.xdist_group("slurm"),
@@ -32,6 +35,20 @@ pytestmark = [
         "watches the daemons of a real Slurm cluster, which a busy machine makes late"
     ),
 ]
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    over_engines(metafunc)
+
+
+@pytest.fixture
+def site(options: dict[str, object], tmp_path: Path, engine: str) -> Iterator[Site]:
+    with serving(engine) as (of_engine, server_works):
+        opening = functools.partial(open_backend, "slurm", {**options, **of_engine})
+        if engine:
+            yield Site(opening, tmp_path / "shared", 2, generates=True, server_works=server_works)
+        else:
+            yield Site(opening, tmp_path / "shared")
 
 
 async def test_the_rows_of_a_grid_start_together_on_different_gpus(backend: Backend) -> None:
@@ -252,7 +269,7 @@ async def test_an_image_server_generates_the_rows_and_is_told_when_they_are_canc
     with ComfyUI() as server:
         servers = {"engine": "comfyui", "comfyui": {"urls": [server.url]}}
         backend = await open_backend("slurm", options | servers)
-        work = submission("generated", backend.upload_url("generated"), rows=2)
+        work = submission("generated", backend.upload_url("generated"), rows=2, generate=True)
         lines, last = await ending(backend.follow(await backend.submit(work)))
         assert last == Exited(0)
         assert len([event for event in events(lines, 2) if isinstance(event, RowReady)]) == 2
@@ -260,7 +277,7 @@ async def test_an_image_server_generates_the_rows_and_is_told_when_they_are_canc
 
         server.restart()  # with an empty cache: it runs nothing twice
         server.hold()
-        work = submission("withdrawn", backend.upload_url("withdrawn"), rows=2)
+        work = submission("withdrawn", backend.upload_url("withdrawn"), rows=2, generate=True)
         handle = await backend.submit(work)
         assert await asyncio.to_thread(server.stepping.wait, 60)
         await backend.cancel(handle)

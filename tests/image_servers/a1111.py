@@ -14,7 +14,7 @@ import io
 import json
 import socket
 import threading
-from collections.abc import Iterator, Mapping
+from collections.abc import Container, Iterator, Mapping
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -76,6 +76,7 @@ VARIANTS = (
 class StandIn:
     """A running server. ``faults`` are used up one per generation; ``hold`` makes calls wait.
 
+    Calls with ``failing_seeds`` run out of memory; with ``held_seeds`` they wait as for ``hold``.
     ``overrides`` are other answers by path, ABSENT for none.
     ``running`` is the id of the call that runs, ``running_after`` of those that follow it.
     """
@@ -85,6 +86,8 @@ class StandIn:
     password: str = ""
     url: str = ""
     faults: list[str] = field(default_factory=list)
+    failing_seeds: Container[int] = ()
+    held_seeds: Container[int] = ()
     requests: list[tuple[str, Mapping[str, Any]]] = field(default_factory=list)
     asked: list[str] = field(default_factory=list)
     interrupts: int = 0
@@ -226,6 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
     def _generate(self, body: Mapping[str, Any]) -> None:
         site, variant = self.stand_in, self.stand_in.variant
         fault = site.faults.pop(0) if site.faults else ""
+        if body["seed"] in site.failing_seeds:
+            fault = "out of memory"
         if fault == "busy":
             detail = {"msg": "Server is busy; please try again later.", "type": "unavailable"}
             self._answer(503, {"detail": detail})
@@ -233,6 +238,8 @@ class _Handler(BaseHTTPRequestHandler):
         with site.one_at_a_time:
             site.running = str(body.get("force_task_id", "call"))
             site.started.set()
+            if body["seed"] in site.held_seeds:
+                site.hold.clear()
             site.hold.wait(30)
             site.running = site.running_after.pop(0) if site.running_after else ""
         if fault in _BROKEN_ANSWERS:

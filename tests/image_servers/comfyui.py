@@ -12,7 +12,7 @@ import io
 import itertools
 import json
 import threading
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Container, Coroutine, Mapping
 from dataclasses import dataclass
 from typing import Any, TypeVar
 from urllib.parse import urlsplit
@@ -63,7 +63,9 @@ class ComfyUI:
         self.lost_answers: list[str] = []
         self.files: dict[FileKey, bytes] = {}
         self.honours_ids = True
-        self.failing_seeds: set[int] = set()
+        self.failing_seeds: Container[int] = ()
+        self.held_seeds: Container[int] = ()
+        """Seeds at which a job stays at work as if ``hold`` were called."""
         self.rendezvous = 0
         """How many clients have to ask for /system_stats at once before one is answered."""
         self.stepping = threading.Event()
@@ -459,6 +461,8 @@ class _Execution:
             server.stepping.set()
             server.at_step(step)
             await asyncio.sleep(inputs.get("milliseconds", 0) / 1000)
+            if inputs["seed"] in server.held_seeds:
+                server._moving.clear()
             await server._moving.wait()
             if server._interrupt:
                 raise Interrupted
