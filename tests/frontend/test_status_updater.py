@@ -102,6 +102,10 @@ async def test_after_a_restart_every_status_message_goes_on(
         waiting = await harness.imagine("second", "Ada")
         await harness.shows(running, "Generating")
         await harness.shows(waiting, "Next in the queue")
+        queued = await harness.job(waiting)
+        async for _ in turns():  # it is saved a moment after it is shown
+            if await harness.messages.status_message(queued.id) is not None:
+                break
 
     async with open_harness(playground, tmp_path, clock) as harness:
         end = harness.backend.hold("done ok=")
