@@ -31,6 +31,9 @@ _MAX_TICK_SECONDS = 30.0
 _EXIT_FACTOR = 2
 """The process itself ends after so many times the idle time without a row."""
 
+_SEND_SECONDS = 5.0
+"""How long a row waits until its client has been told that it starts."""
+
 
 class _RowCancelled(BaseException):
     """The row's process is gone. Not an Exception: no library may catch it."""
@@ -152,7 +155,16 @@ class WorkerServer:
         loop = asyncio.get_running_loop()
 
         def send(kind: str) -> None:
-            loop.call_soon_threadsafe(writer.write, protocol.encode({"kind": kind}))
+            written = threading.Event()
+
+            def write() -> None:
+                writer.write(protocol.encode({"kind": kind}))
+                written.set()
+
+            loop.call_soon_threadsafe(write)
+            if kind == protocol.STARTED:
+                # A model may end the process: then the client has to know that the row had begun.
+                written.wait(_SEND_SECONDS)
 
         try:
             spec = EngineSpec.from_dict(message["spec"])
