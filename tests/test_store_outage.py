@@ -79,6 +79,8 @@ async def test_a_bot_that_is_started_on_a_full_disk_waits_for_room(
         async with bot_process(playground, folder, {}) as process:
             ada = playground.as_member("Ada")
             await (await ada.slash("imagine", "imagine", prompt="before")).answered()
+            # A job that ends later would make room again.
+            await playground.until(lambda _: len(grids(playground)) == 1, within=60)
             process.kill()
         with full(folder):
             starting = asyncio.ensure_future(
@@ -89,7 +91,8 @@ async def test_a_bot_that_is_started_on_a_full_disk_waits_for_room(
                     await asyncio.sleep(0.05)
             assert not starting.done()
         await starting
-        await playground.until(lambda _: len(grids(playground)) == 1, within=60)
+        await (await ada.slash("imagine", "imagine", prompt="after it")).answered()
+        await playground.until(lambda _: len(grids(playground)) == 2, within=60)
     assert "Traceback" not in log_of(tmp_path).read_text()
 
 
