@@ -124,7 +124,7 @@ async def watch_loop() -> None:
 async def main() -> None:
     """Run until SIGTERM."""
     if os.environ.get("PROBE_PHOTOGRAPHS"):
-        scripted.picture = photograph  # type: ignore[attr-defined]
+        scripted.synthetic_image = photograph
     watch_uploads()
     stop = asyncio.Event()
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
