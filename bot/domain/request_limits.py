@@ -71,11 +71,6 @@ class RequestLimits:
         spec = self.table.get(model)
         return self.engine if spec is None else spec.engine
 
-    def cost_of(self, model: str) -> int:
-        """Return how many images of the quota a picture of ``model`` counts as."""
-        spec = self.table.get(model)
-        return 1 if spec is None else spec.cost
-
     def for_model(self, model: str) -> RequestLimits:
         """Return the limits and defaults with those of ``model``."""
         spec = self.table.get(model)

@@ -156,11 +156,6 @@ def fold_text(text: str) -> str:
     return "".join(piece for piece, _, _ in _pieces(text))
 
 
-def find_violation(rules: Iterable[WordRule], text: str) -> WordMatch | None:
-    """Return the first of ``rules`` that matches ``text``; None if none does."""
-    return next(iter_matches(rules, text), None)
-
-
 def iter_matches(rules: Iterable[WordRule], text: str) -> Iterator[WordMatch]:
     """Yield the first match of each of ``rules`` in ``text``, in the order of the rules."""
     pieces = _pieces(text)

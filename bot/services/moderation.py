@@ -7,6 +7,7 @@ server is not found.
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 from collections.abc import Callable, Mapping
 from dataclasses import replace
@@ -38,7 +39,7 @@ from bot.services.moderation_records import (
     SETTING_KEYS,
     ServerSettings,
     ServerStatus,
-    audit_to_json,
+    audit_to_json_lines,
     channel_to_json,
     find_same_word,
     parse_settings,
@@ -51,7 +52,7 @@ from bot.services.moderation_records import (
 )
 from bot.services.queue import Actor, JobQueue
 from bot.store import guilds, moderation, moderation_log
-from bot.store.audit import AuditEntry, AuditRepository
+from bot.store.audit import AuditRepository
 from bot.store.database import Database
 from bot.store.moderation import (
     HoldKind,
@@ -468,19 +469,19 @@ class ModerationService:
             unposted=await self._log.pending_count(guild_id),
         )
 
-    async def export(self, guild_id: int, *, by: Actor) -> bytes:
-        """Return the audit of a server as JSON lines, oldest first."""
+    async def export(self, guild_id: int, limit: int, *, by: Actor) -> tuple[bytes, int]:
+        """Return the latest ``limit`` audit entries as JSON lines, oldest first, and their number.
+
+        The entry of this export itself is not among them.
+        """
         require_manager(by)
-        found: list[AuditEntry] = []
-        while entries := await self._audit.entries(guild_id, 500, found[-1].id if found else None):
-            found += entries
-        at = self._now()
+        found, at = await self._audit.latest(guild_id, limit), self._now()
         await self._database.write(
             lambda link: self._record(
                 link, guild_id, at, by, "export", f"server:{guild_id}", {"entries": len(found)}
             )
         )
-        return "".join(audit_to_json(entry) + "\n" for entry in reversed(found)).encode()
+        return await asyncio.to_thread(audit_to_json_lines, found[::-1]), len(found)
 
     def _record(
         self,

@@ -219,16 +219,20 @@ def change_word_off(stored: object, word: str, *, off: bool) -> list[str] | None
     return sorted(words ^ {word}) or None
 
 
-def audit_to_json(entry: AuditEntry) -> str:
-    """Return one line of the exported audit."""
-    return json.dumps(
-        {
-            "id": entry.id,
-            "at": entry.at.isoformat(),
-            "actor": str(entry.actor_id),
-            "action": entry.action,
-            "subject": entry.subject,
-            "detail": entry.detail,
-        },
-        ensure_ascii=False,
+def audit_to_json_lines(entries: Iterable[AuditEntry]) -> bytes:
+    """Return the exported audit, one line for each entry."""
+    lines = (
+        json.dumps(
+            {
+                "id": entry.id,
+                "at": entry.at.isoformat(),
+                "actor": str(entry.actor_id),
+                "action": entry.action,
+                "subject": entry.subject,
+                "detail": entry.detail,
+            },
+            ensure_ascii=False,
+        )
+        for entry in entries
     )
+    return "".join(f"{line}\n" for line in lines).encode()

@@ -406,7 +406,7 @@ class JobQueue:
         waiting = await self.jobs.waiting()
         if not waiting:
             return {}
-        restrictions, _ = await read_restrictions(self._moderation, self._now())
+        restrictions, _ = await read_restrictions(self._guilds, self._moderation, self._now())
         # Jobs of the command line take no slot.
         running_jobs = [
             active

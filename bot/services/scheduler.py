@@ -146,7 +146,7 @@ class Scheduler:
         waiting = await self._jobs.waiting()
         if not waiting:
             return False
-        restrictions, ends_at = await read_restrictions(self._moderation, self._now())
+        restrictions, ends_at = await read_restrictions(self._guilds, self._moderation, self._now())
         self._wake_at(ends_at)
         startable, _ = restrictions.startable(waiting, self._slot_holders.values())
         selection = select_next(

@@ -16,6 +16,7 @@ from bot.store.database import Database, Query
 from bot.store.serialization import parse_timestamp, to_timestamp
 
 _NEVER: Final = 2**63 - 1  # above every row id
+_BATCH: Final = 500
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +80,17 @@ class AuditRepository:
         most = _NEVER if before is None else before
         parameters = (guild_id, most, len(actions), actions, subject, limit)
         return await self._database.read(Query(sql, parameters, _entries))
+
+    async def latest(self, guild_id: int, limit: int) -> list[AuditEntry]:
+        """Return a server's latest ``limit`` actions, newest first, read in small batches."""
+        found: list[AuditEntry] = []
+        while len(found) < limit:
+            before = found[-1].id if found else None
+            batch = await self.entries(guild_id, min(_BATCH, limit - len(found)), before)
+            if not batch:
+                break
+            found += batch
+        return found
 
 
 def _entries(rows: Sequence[sqlite3.Row]) -> tuple[AuditEntry, ...]:

@@ -7,7 +7,7 @@ the last commit. Words are matched by ``bot.domain.word_filter``.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Literal, TypeAlias
@@ -15,7 +15,6 @@ from typing import Literal, TypeAlias
 from bot.domain.moderation import ChannelRule
 from bot.domain.word_filter import WordRule
 from bot.store.database import Database, Query, placeholders
-from bot.store.guilds import GuildRepository
 from bot.store.serialization import parse_timestamp, to_timestamp
 
 
@@ -114,13 +113,6 @@ def remove_word_rule(connection: sqlite3.Connection, guild_id: int, rule_id: int
 def all_word_rules(connection: sqlite3.Connection, guild_id: int) -> tuple[ScopedWordRule, ...]:
     """Return a server's rules with their scope, oldest first, as seen by the transaction."""
     return _all_rules(guild_id).run(connection)
-
-
-def word_rules_in(
-    connection: sqlite3.Connection, guild_id: int, channel_id: int
-) -> tuple[WordRule, ...]:
-    """Return a channel's rules, including the server's, as seen by the transaction."""
-    return _rules_in(guild_id, channel_id).run(connection)
 
 
 def block(connection: sqlite3.Connection, guild_id: int, member: MemberBlock) -> None:
@@ -278,10 +270,6 @@ class ModerationRepository:
         """Return a channel's rules, including the server's."""
         return await self._database.read(_rules_in(guild_id, channel_id))
 
-    async def blocked(self, guild_id: int, user_id: int, now: datetime) -> MemberBlock | None:
-        """Return a member's block that is valid at ``now``."""
-        return await self._database.read(_block_of(guild_id, user_id, now))
-
     async def blocks(self, guild_id: int, now: datetime) -> tuple[MemberBlock, ...]:
         """Return a server's blocks that are valid at ``now``."""
         sql = """
@@ -293,10 +281,6 @@ class ModerationRepository:
     async def channel_rules(self, guild_id: int) -> tuple[ChannelRule, ...]:
         """Return a server's channel rules."""
         return await self._database.read(_channel_rules_query(guild_id))
-
-    async def settings_of_all(self, key: str) -> Mapping[int, object]:
-        """Return the value of a setting by server, for every server that has it set."""
-        return await GuildRepository(self._database).all_settings(key)
 
     async def channel_limits(self) -> dict[int, int]:
         """Return how many jobs may run at once, by channel or category, of all servers."""

@@ -59,7 +59,7 @@ async def admin(bot: Bot, command: str, who: str = MODERATOR, /, **options: obje
 async def actions(bot: Bot) -> list[Json]:
     """Return the audit without the export that reads it."""
     guild = bot.playground.world.guild_id
-    told = await bot.context.moderation.export(guild, by=MANAGER)
+    told, _ = await bot.context.moderation.export(guild, 100, by=MANAGER)
     lines = [json.loads(line) for line in told.splitlines()]
     return [line for line in lines if line["action"] not in ("export", "refused")]
 

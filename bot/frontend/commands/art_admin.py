@@ -37,7 +37,7 @@ from bot.frontend.responses import (
     send_ephemeral,
     send_listing,
 )
-from bot.services.moderation_records import ServerStatus
+from bot.services.moderation_records import ServerStatus, require_manager
 
 Interaction: TypeAlias = discord.Interaction[discord.Client]
 MemberOrUser: TypeAlias = discord.Member | discord.User
@@ -190,16 +190,15 @@ class ArtAdmin(app_commands.Group):
     async def export(self, interaction: Interaction) -> None:
         """Send the audit as a private file."""
         by = moderator_of(interaction)
-        audit = await self._moderation.export(guild_of(interaction), by=by)
+        require_manager(by)
         await defer(interaction, thinking=True)
-        lines = audit.splitlines(keepends=True)
-        latest = lines[-_MAX_EXPORT:]
-        text = f"{pluralize(len(lines), 'action')}."
-        if len(latest) < len(lines):
-            text = f"The latest {len(latest)} of {text}"
+        lines, count = await self._moderation.export(guild_of(interaction), _MAX_EXPORT, by=by)
+        text = f"{pluralize(count, 'action')}."
+        if count == _MAX_EXPORT:
+            text = f"The latest {text}"
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / "audit.jsonl"
-            await asyncio.to_thread(path.write_bytes, b"".join(latest))
+            await asyncio.to_thread(path.write_bytes, lines)
             await edit_deferred(interaction, text, uploads=[FileUpload(path, path.name)])
 
 

@@ -180,8 +180,7 @@ def test_a_name_without_an_entry_has_the_limits_of_the_server() -> None:
     limits = replace(LIMITS, models=("sdxl", "wd-1-4"), engine=EngineInfo(SCRIPT))
     request = parse("a cat --model wd-1-4", limits)
     assert (request.width, request.steps, request.cost) == (768, 50, 1)
-    assert limits.cost_of("sdxl") == 4
-    assert limits.cost_of("wd-1-4") == 1
+    assert parse("a cat --model sdxl", limits).cost == 4
     assert limits.engine_for("sdxl") == DIFFUSERS
     assert limits.engine_for("wd-1-4") == EngineInfo(SCRIPT)
     assert limits.for_model("wd-1-4") is limits

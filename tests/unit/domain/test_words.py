@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -13,13 +15,17 @@ from bot.domain.word_filter import (
     MAX_PATTERN_LENGTH,
     WordMatch,
     WordRule,
-    find_violation,
     fold_text,
+    iter_matches,
     validate_pattern,
 )
 
 UNSEEN = "\u200b\u200c\u200d\u2060\ufeff\u00ad\u202e\u2066\u200f\ufe0f\u034f\U000e0061\x00"
 AWKWARD = "aeAsß İıΆͅ가각ㄱㅏｶﾞが\u3099か\u0301\u0327½№ﷺ\u200d\ufe0f\u0e31กकि\u09c7\u09be 1!@"
+
+
+def find_violation(rules: Iterable[WordRule], text: str) -> WordMatch | None:
+    return next(iter_matches(rules, text), None)
 
 
 def found(pattern: str, text: str, *, whole_word: bool = True) -> str | None:

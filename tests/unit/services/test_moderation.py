@@ -72,7 +72,7 @@ async def decide(service: ModerationService, guild: int, by: Actor) -> object:
 
 
 async def first_hold(service: ModerationService) -> str:
-    entries = await service.export(GUILD, by=MODERATOR)
+    entries, _ = await service.export(GUILD, 100, by=MODERATOR)
     lines = [json.loads(line) for line in entries.decode().splitlines()]
     return str(next(line["subject"] for line in lines if line["action"] == "approve"))[4:]
 
@@ -130,7 +130,7 @@ CASES: dict[str, Case] = {
         "setting",
         manager=True,
     ),
-    "export": Case(lambda s, g, by: s.export(g, by=by), "export", manager=True),
+    "export": Case(lambda s, g, by: s.export(g, 100, by=by), "export", manager=True),
 }
 ALL = pytest.mark.parametrize("case", CASES.values(), ids=CASES)
 UNDOING = pytest.mark.parametrize(
@@ -459,7 +459,13 @@ async def test_words_see_the_style_and_the_negative_prompt_too(tmp_path: Path) -
 async def test_the_exported_audit_is_one_json_object_a_line(tmp_path: Path) -> None:
     async with open_harness(tmp_path, dispatching=False) as harness:
         await set_up(harness)
-        told = await moderation_of(harness).export(GUILD, by=MODERATOR)
+        told, count = await moderation_of(harness).export(GUILD, 100, by=MODERATOR)
         lines = [json.loads(line) for line in told.decode().splitlines()]
         assert [*(line["action"] for line in lines), "export"] == await actions(harness)
         assert {"id", "at", "actor", "action", "subject", "detail"} == set(lines[0])
+        assert count == len(lines)
+        latest, _ = await moderation_of(harness).export(GUILD, 2, by=MODERATOR)
+        assert [json.loads(line)["action"] for line in latest.decode().splitlines()] == [
+            lines[-1]["action"],
+            "export",
+        ]

@@ -6,7 +6,7 @@ from datetime import timedelta
 from bot.domain.word_filter import WordRule
 from bot.store import moderation
 from bot.store.database import Database
-from bot.store.moderation import MemberBlock, ModerationRepository, ScopedWordRule
+from bot.store.moderation import MemberBlock, ModerationRepository, ScopedWordRule, WordRuleCache
 from tests.unit.store.builders import NOW
 
 
@@ -28,7 +28,7 @@ async def test_word_rules_hold_in_their_channel_or_on_the_whole_server(
     assert await reading.word_rules_in(1, 5) == (everywhere, here)
     assert await reading.word_rules_in(1, 6) == (everywhere,)
     assert await reading.word_rules_in(2, 5) == (elsewhere,)
-    inside = await database.write(lambda connection: moderation.word_rules_in(connection, 1, 5))
+    inside = await database.write(lambda connection: WordRuleCache().rules(connection, 1, 5))
     assert inside == (everywhere, here)
 
 
@@ -58,9 +58,14 @@ async def test_a_block_holds_until_its_end_or_until_it_is_lifted(database: Datab
     reading = ModerationRepository(database)
     assert await reading.blocks(1, NOW) == (short, long)
     assert await reading.blocks(1, NOW + timedelta(hours=1)) == (long,)
-    assert await reading.blocked(1, 7, NOW) == short
-    assert await reading.blocked(1, 7, NOW + timedelta(hours=1)) is None
-    assert await reading.blocked(2, 8, NOW) is None
+    inside = await database.write(
+        lambda connection: (
+            moderation.blocked(connection, 1, 7, NOW),
+            moderation.blocked(connection, 1, 7, NOW + timedelta(hours=1)),
+            moderation.blocked(connection, 2, 8, NOW),
+        )
+    )
+    assert inside == (short, None, None)
     lifted = await database.write(
         lambda connection: (
             moderation.blocked(connection, 1, 8, NOW),
