@@ -112,6 +112,18 @@ class Backoff:
         self.attempts = 0
 
 
+async def wait_for_event(
+    event: asyncio.Event, seconds: float, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+) -> None:
+    """Wait until ``event`` is set, at most ``seconds``; ``sleep`` is what waits for those."""
+    waits = [asyncio.ensure_future(sleep(seconds)), asyncio.ensure_future(event.wait())]
+    try:
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for wait in waits:
+            wait.cancel()
+
+
 async def cancel_and_wait(*tasks: asyncio.Future[Any] | None) -> None:
     """Cancel tasks and wait until all have ended, however they end. None is skipped. Idempotent."""
     given = [task for task in tasks if task is not None]

@@ -12,13 +12,11 @@ import asyncio
 import contextlib
 import logging
 import os
-import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from pathlib import Path
 from typing import Any, Generic, ParamSpec
 
 from bot.backups import ScheduledBackups
@@ -27,20 +25,18 @@ from bot.bootstrap import (
     Application,
     Services,
     build_reports,
-    ensure_data_dir,
     open_scheduler,
     open_services,
 )
 from bot.clock import utc_now
-from bot.concurrency import Backoff, cancel_and_wait
+from bot.concurrency import cancel_and_wait
 from bot.domain.checks import CheckResult
-from bot.domain.errors import ConfigError, StoreDamaged, StoreUnavailable
+from bot.domain.errors import StoreDamaged, StoreUnavailable
 from bot.domain.job import Job
-from bot.file_modes import private_umask
 from bot.frontend import first_response
 from bot.frontend.checks import run_checks
 from bot.frontend.client import GridbrushClient
-from bot.frontend.context import BotContext
+from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import DiscordDelivery
 from bot.frontend.gateway import discord_endpoints, run_client
 from bot.frontend.log_channel import DiscordLogChannel
@@ -58,15 +54,13 @@ from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
 from bot.services.supervision import keep_running
 from bot.settings import Settings
+from bot.startup import hold_folder, start_when_possible
 from bot.store.holding import hold_store
-from bot.store.lock import FolderInUse, bot_lock, holder
-from bot.store.sqlite_errors import passing_cause
 from bot.store.wait_limits import waits_limited
 
 log = logging.getLogger(__name__)
 
 DRAIN_SECONDS = 10.0
-STANDBY_POLL_S = 0.5
 READINESS_TIMEOUT_S = 1.0
 STORE_UNAVAILABLE_NOTICE = (
     "The bot cannot save anything at the moment: {cause}. Nothing is lost. Everything continues by "
@@ -203,14 +197,13 @@ async def open_runtime(
         )
         client = GridbrushClient(
             context,
+            partial(build_log_poster, services, context, now=now, sleep=sleep),
             sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             guild_ready_timeout=guild_ready_timeout,
             observe_ack=metrics.observe_ack_latency,
             on_rate_limit=metrics.count_rate_limit,
         )
-        pictures = DiscordLogChannel(client, context.reports.picture_path)
-        client.log_poster = LogPoster(services.database, pictures, now=now, sleep=sleep)
         transport = DiscordDelivery(client)
         status_updater = StatusUpdater(client)
         services.observers.add(status_updater, metrics, *observers)
@@ -271,6 +264,19 @@ def build_context(
     )
 
 
+def build_log_poster(
+    services: Services,
+    context: BotContext,
+    client: ContextClient,
+    *,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], Awaitable[None]],
+) -> LogPoster:
+    """Return what posts in the servers' log channels."""
+    channel = DiscordLogChannel(client, context.reports.picture_path)
+    return LogPoster(services.database, channel, now=now, sleep=sleep)
+
+
 def retry_refused(
     kept: KeptResults, status_updater: StatusUpdater, guild_id: int, author_id: int
 ) -> None:
@@ -316,14 +322,14 @@ async def run_until_stopped(
     """
 
     async def start(opened: AsyncExitStack) -> Runtime | None:
-        if not await _hold_folder(settings.data.dir, opened, stop if standby else None):
+        if not await hold_folder(settings.data.dir, opened, stop if standby else None):
             return None
         return await opened.enter_async_context(
             open_runtime(settings, observers=observers, guild_ready_timeout=guild_ready_timeout)
         )
 
     async with AsyncExitStack() as stack:
-        service = await _start_when_possible(start, stack, settings.data.dir / DATABASE, stop)
+        service = await start_when_possible(start, stack, settings.data.dir / DATABASE, stop)
         if service is None:
             return
         client = service.client
@@ -346,63 +352,6 @@ async def run_until_stopped(
                 await cancel_and_wait(task)
             await service.shut_down_delivery()
             await cancel_and_wait(connected)
-
-
-async def _start_when_possible(
-    start: Callable[[AsyncExitStack], Awaitable[Runtime | None]],
-    stack: AsyncExitStack,
-    database: Path,
-    stop: asyncio.Event,
-) -> Runtime | None:
-    """Start, again while the store is unavailable and ``database`` exists; None if stopped first.
-
-    What is open then closes with ``stack``.
-    """
-    backoff = Backoff(jitter=0.5)
-    while True:
-        async with AsyncExitStack() as opened:
-            try:
-                runtime = await start(opened)
-            except (ConfigError, OSError, sqlite3.Error) as error:
-                cause = passing_cause(error)
-                if not cause or not await asyncio.to_thread(database.exists):
-                    raise
-                pause = backoff.next()
-                log.error("cannot start: %s; next attempt in %.1f s (%s)", cause, pause, error)
-            else:
-                stack.push_async_exit(opened.pop_all())
-                return runtime
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(pause):
-                await stop.wait()
-            return None
-
-
-async def _hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event | None) -> bool:
-    """Lock the data folder until ``stack`` closes; with ``stop`` wait for the lock.
-
-    Return False if ``stop`` was set first. Raises FolderInUse without ``stop``.
-    """
-    logged = False
-    with private_umask():
-        await asyncio.to_thread(ensure_data_dir, folder)
-        while True:
-            try:
-                stack.enter_context(bot_lock(folder, "gridbrush run", utc_now()))
-            except FolderInUse:
-                if stop is None:
-                    raise
-            else:
-                if logged:
-                    log.warning("taking over: the other bot has stopped")
-                return True
-            if not logged:
-                log.warning("standing by for the bot that runs (%s)", holder(folder))
-                logged = True
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(STANDBY_POLL_S):
-                    await stop.wait()
-                return False
 
 
 async def _back_up(service: Runtime) -> None:

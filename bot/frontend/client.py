@@ -34,6 +34,7 @@ from bot.frontend.component_handlers import (
 from bot.frontend.context import AnyCommand, BotContext, ContextClient
 from bot.frontend.formatting import escape_user_text
 from bot.frontend.responses import send_error
+from bot.services.moderation_poster import LogPoster
 from bot.services.queue import limit_waits
 
 log = logging.getLogger(__name__)
@@ -245,6 +246,7 @@ class GridbrushClient(ContextClient):
     def __init__(
         self,
         context: BotContext,
+        build_log_poster: Callable[[ContextClient], LogPoster],
         *,
         sync_file: Path,
         guilds: Sequence[int] = (),
@@ -256,6 +258,7 @@ class GridbrushClient(ContextClient):
         self.signed_in = asyncio.Event()
         super().__init__(
             context,
+            build_log_poster,
             # Guilds alone: a thread's age restriction is its parent's, and channels' permissions
             # decide where a result can go. Nothing here is privileged.
             intents=discord.Intents(guilds=True),

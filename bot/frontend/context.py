@@ -120,15 +120,20 @@ discord.VoiceClient.warn_dave = False
 class ContextClient(discord.Client):
     """A Discord client with the bot's context, which handlers reach through the interaction.
 
-    A subclass sets ``tree``, and who makes it ``log_poster``.
+    A subclass sets ``tree``. ``build_log_poster`` makes what posts in log channels by this client.
     """
 
     tree: app_commands.CommandTree[Any]
-    log_poster: LogPoster
 
-    def __init__(self, context: BotContext, **options: Any) -> None:
+    def __init__(
+        self,
+        context: BotContext,
+        build_log_poster: Callable[[ContextClient], LogPoster],
+        **options: Any,
+    ) -> None:
         super().__init__(**options)
         self.context = context
+        self.log_poster = build_log_poster(self)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Handle an invitation to a server."""

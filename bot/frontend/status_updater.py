@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from typing import Final
 
-from bot.concurrency import Backoff
+from bot.concurrency import Backoff, wait_for_event
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import CancelRequested, JobEvent, Scheduled
 from bot.domain.job import Job, JobState
@@ -216,15 +216,7 @@ class StatusUpdater:
         if not known:
             await self._wakeup.wait()
             return
-        waits = [
-            asyncio.ensure_future(self._sleep(min(known))),
-            asyncio.ensure_future(self._wakeup.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await wait_for_event(self._wakeup, min(known), self._sleep)
 
     async def _check_queue(self) -> None:
         """Schedule queued jobs whose position, reason or estimate changed."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
@@ -114,7 +114,7 @@ class ModerationService:
         def change(link: sqlite3.Connection) -> Pause:
             guilds.set_setting(link, guild_id, "paused", pause.to_setting())
             detail = {**pause.to_setting()}
-            self._record(link, guild_id, at, by, mode, f"server:{guild_id}", detail)
+            record_logged_action(link, guild_id, at, by, mode, f"server:{guild_id}", detail)
             finish_drain(link, guild_id, at)
             return pause
 
@@ -132,7 +132,7 @@ class ModerationService:
             if pause is None or not pause.is_active(at):
                 raise RequestError("Nothing is paused on this server.")
             guilds.set_setting(link, guild_id, "paused", None)
-            self._record(link, guild_id, at, by, "resume", f"server:{guild_id}", {})
+            record_logged_action(link, guild_id, at, by, "resume", f"server:{guild_id}", {})
             return pause
 
         done = await self._database.write(change)
@@ -163,7 +163,7 @@ class ModerationService:
             moderation.set_channel_rule(link, guild_id, rule)
             detail = channel_to_json(rule)
             subject = f"channel:{rule.channel_id}"
-            self._record(link, guild_id, at, by, "channel-set", subject, detail)
+            record_logged_action(link, guild_id, at, by, "channel-set", subject, detail)
             return rule
 
         done = await self._database.write(change)
@@ -182,7 +182,9 @@ class ModerationService:
                 raise RequestError("There is no rule for this channel.")
             moderation.remove_channel_rule(link, guild_id, channel_id)
             detail = channel_to_json(rule)
-            self._record(link, guild_id, at, by, "channel-remove", f"channel:{channel_id}", detail)
+            record_logged_action(
+                link, guild_id, at, by, "channel-remove", f"channel:{channel_id}", detail
+            )
             return rule
 
         done = await self._database.write(change)
@@ -233,7 +235,7 @@ class ModerationService:
                 adult=adult,
             )
             detail = word_to_json(ScopedWordRule(added, channel_id))
-            self._record(link, guild_id, at, by, "word-add", f"word:{added.id}", detail)
+            record_logged_action(link, guild_id, at, by, "word-add", f"word:{added.id}", detail)
             return added
 
         return await self._database.write(change)
@@ -251,7 +253,7 @@ class ModerationService:
             self._queue.word_rules.clear(guild_id)
             moderation.remove_word_rule(link, guild_id, rule_id)
             detail = word_to_json(found)
-            self._record(link, guild_id, at, by, "word-remove", f"word:{rule_id}", detail)
+            record_logged_action(link, guild_id, at, by, "word-remove", f"word:{rule_id}", detail)
             return found
 
         return await self._database.write(change)
@@ -306,7 +308,7 @@ class ModerationService:
                 "reason": why,
                 "cancelled": len(waiting),
             }
-            self._record(link, guild_id, at, by, "block", f"user:{member_id}", detail)
+            record_logged_action(link, guild_id, at, by, "block", f"user:{member_id}", detail)
             return (block, len(waiting)), applied
 
         return await self._lifecycle.write(change)
@@ -321,7 +323,7 @@ class ModerationService:
             if block is None:
                 raise RequestError("This member is not blocked.")
             moderation.unblock(link, guild_id, member_id)
-            self._record(link, guild_id, at, by, "unblock", f"user:{member_id}", {})
+            record_logged_action(link, guild_id, at, by, "unblock", f"user:{member_id}", {})
             return block
 
         return await self._database.write(change)
@@ -371,7 +373,7 @@ class ModerationService:
             count = len({job.id for job, _ in applied})
             if count:
                 detail = {"requests": count}
-                self._record(link, guild_id, at, by, "cancel", subject, detail)
+                record_logged_action(link, guild_id, at, by, "cancel", subject, detail)
             return count, applied
 
         wanted = await self.cancellable(guild_id, member_id=member_id, channel_id=channel_id)
@@ -412,7 +414,9 @@ class ModerationService:
                 at=at,
             )
             action = "approve" if approved else "reject"
-            self._record(link, guild_id, at, by, action, f"job:{job_id}", {"why": held.reason})
+            record_logged_action(
+                link, guild_id, at, by, action, f"job:{job_id}", {"why": held.reason}
+            )
             return replace(held, approved=approved, decided_by=by.id), applied
 
         decided = await self._lifecycle.write(change)
@@ -451,7 +455,7 @@ class ModerationService:
             value = change(before)
             guilds.set_setting(link, guild_id, key, value)
             detail = {"was": before, "is": value}
-            self._record(link, guild_id, at, by, "setting", f"setting:{key}", detail)
+            record_logged_action(link, guild_id, at, by, "setting", f"setting:{key}", detail)
 
         await self._database.write(save)
 
@@ -477,22 +481,8 @@ class ModerationService:
         require_manager(by)
         found, at = await self._audit.latest(guild_id, limit), self._now()
         await self._database.write(
-            lambda link: self._record(
+            lambda link: record_logged_action(
                 link, guild_id, at, by, "export", f"server:{guild_id}", {"entries": len(found)}
             )
         )
         return await asyncio.to_thread(audit_to_json_lines, found[::-1]), len(found)
-
-    def _record(
-        self,
-        link: sqlite3.Connection,
-        guild_id: int,
-        at: datetime,
-        by: Actor,
-        action: str,
-        subject: str,
-        detail: Mapping[str, object],
-    ) -> None:
-        record_logged_action(
-            link, guild_id=guild_id, at=at, by=by, action=action, subject=subject, detail=detail
-        )

@@ -16,7 +16,7 @@ from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import Final, Protocol
 
-from bot.concurrency import Backoff, KeyedLock
+from bot.concurrency import Backoff, KeyedLock, wait_for_event
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.services.moderation_records import parse_settings
@@ -112,7 +112,8 @@ class LogPoster:
             self._woken.clear()
             for guild_id in await self._log.servers_pending():
                 await self.post_pending(guild_id)
-            await self._wait()
+            # At most so long: actions are saved in many places.
+            await wait_for_event(self._woken, POLL_S, self._sleep)
 
     async def post_pending(self, guild_id: int) -> None:
         """Post what a server's log channel lacks, as far as that is possible now. Idempotent."""
@@ -223,15 +224,3 @@ class LogPoster:
 
     async def _write(self, change: Callable[[sqlite3.Connection], None]) -> None:
         await self._database.write(change)
-
-    async def _wait(self) -> None:
-        """Wait until something is new, at most POLL_S: actions are saved in many places."""
-        waits = [
-            asyncio.ensure_future(self._sleep(POLL_S)),
-            asyncio.ensure_future(self._woken.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()

@@ -75,7 +75,6 @@ MODERATORS_SETTINGS: Final = frozenset({"adult_words_off"})
 
 def record_logged_action(
     link: sqlite3.Connection,
-    *,
     guild_id: int,
     at: datetime,
     by: Actor,

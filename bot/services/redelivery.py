@@ -16,7 +16,7 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.concurrency import Backoff
+from bot.concurrency import Backoff, wait_for_event
 from bot.domain.errors import ArtifactMissing
 from bot.domain.events import KEPT, JobEvent
 from bot.domain.job import Job
@@ -141,12 +141,4 @@ class KeptResults:
         seconds = max(
             0.0, min(schedule.due for schedule in self._schedules.values()) - self._clock()
         )
-        waits = [
-            asyncio.ensure_future(self._sleep(seconds)),
-            asyncio.ensure_future(self._woken.wait()),
-        ]
-        try:
-            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            for wait in waits:
-                wait.cancel()
+        await wait_for_event(self._woken, seconds, self._sleep)

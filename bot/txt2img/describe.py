@@ -16,7 +16,6 @@ import shutil
 import subprocess
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -27,6 +26,7 @@ from bot.txt2img.engines import (
     INSTALL,
     SERVER_ENGINES,
     SKETCH,
+    as_checkpoint,
     find_model,
     is_installed,
     requested_engine,
@@ -112,16 +112,14 @@ def _describe_model(
 
 
 def _ask_server(engine: str, config: Config, model: ModelConfig | None) -> dict[str, Any]:
-    if model is not None and not model.id:
-        model = replace(model, kind=CHECKPOINT)
     try:
         if engine == COMFYUI:
-            from bot.txt2img.engines import comfyui
+            from bot.txt2img.engines.comfyui import describe as describe_comfyui
 
-            return comfyui.describe(config.comfyui, model)
+            return describe_comfyui(config.comfyui, as_checkpoint(model))
         from bot.txt2img.engines.a1111 import describe as describe_a1111
 
-        return describe_a1111(config.a1111, model)
+        return describe_a1111(config.a1111, as_checkpoint(model))
     except UsageError as error:
         return {"problems": [(str(error), "Correct the settings of the image server.")]}
 

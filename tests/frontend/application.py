@@ -7,6 +7,7 @@ import os
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
+from functools import partial
 
 from discord.http import Route
 
@@ -23,15 +24,13 @@ from bot.frontend.context import BotContext
 from bot.frontend.delivery import DiscordDelivery
 from bot.frontend.edit_schedule import EditSchedule
 from bot.frontend.gateway import discord_endpoints, run_client
-from bot.frontend.log_channel import DiscordLogChannel
 from bot.frontend.result_removal import run_removals
 from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from bot.runtime import Signal
+from bot.runtime import Signal, build_log_poster
 from bot.services.delivery import MessageStore
-from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
@@ -146,15 +145,15 @@ async def running(
             open_services(settings, now=clock, on_moderation=moderated)
         )
         status_found: Signal[Job] = Signal()
+        context = context_for(services, settings, clock, sleep, status_found)
         client = GridbrushClient(
-            context_for(services, settings, clock, sleep, status_found),
+            context,
+            partial(build_log_poster, services, context, now=clock, sleep=blink),
             sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             observe_ack=acknowledged.append,
             guild_ready_timeout=0.05,
         )
-        pictures = DiscordLogChannel(client, client.context.reports.picture_path)
-        client.log_poster = LogPoster(services.database, pictures, now=clock, sleep=blink)
         transport = DiscordDelivery(client)
         observer = StatusUpdater(
             client,

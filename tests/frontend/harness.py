@@ -130,9 +130,12 @@ class Naps:
 class HarnessClient(ContextClient):
     """Nothing but ``/imagine`` with flags, the buttons and the form."""
 
-    def __init__(self, context: BotContext) -> None:
+    def __init__(
+        self, context: BotContext, build_log_poster: Callable[[ContextClient], LogPoster]
+    ) -> None:
         super().__init__(
             context,
+            build_log_poster,
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
             guild_ready_timeout=0.05,
@@ -349,9 +352,12 @@ async def open_harness(
             opened=access_changed,
             status_found=status_found,
         )
-        client = HarnessClient(context)
-        pictures = DiscordLogChannel(client, context.reports.picture_path)
-        client.log_poster = LogPoster(database, pictures, now=clock)
+        client = HarnessClient(
+            context,
+            lambda client: LogPoster(
+                database, DiscordLogChannel(client, context.reports.picture_path), now=clock
+            ),
+        )
         hours = Hurry()
         observer = StatusUpdater(
             client,

@@ -16,6 +16,7 @@ from bot.concurrency import (
     SingleFlight,
     cancel_and_wait,
     delay_after,
+    wait_for_event,
 )
 
 
@@ -199,3 +200,21 @@ async def test_tasks_are_cancelled_and_have_ended_however_they_end() -> None:
     assert isinstance(failing.exception(), ValueError)
     assert finished.result() == 7
     assert slow.cancelled()
+
+
+@pytest.mark.parametrize("first", ["event", "sleep"])
+async def test_a_wait_ends_with_the_event_or_the_time_and_leaves_no_task(first: str) -> None:
+    event, asked = asyncio.Event(), []
+
+    async def sleep(seconds: float) -> None:
+        asked.append(seconds)
+        if first == "event":
+            event.set()
+            await asyncio.Event().wait()
+
+    before = asyncio.all_tasks()
+    await wait_for_event(event, 7.0, sleep)
+    await asyncio.sleep(0)
+    assert asked == [7.0]
+    assert event.is_set() is (first == "event")
+    assert asyncio.all_tasks() == before

@@ -54,12 +54,14 @@ async def _send_reports(interaction: discord.Interaction[Any]) -> None:
     moderator_of(interaction)
     context, guild_id = get_context(interaction), interaction.guild_id or 0
     entries: list[tuple[str, str, str]] = []
-    for report in await context.reports.open_reports(guild_id):
+    open_reports = await context.reports.open_reports(guild_id)
+    for report in open_reports[:MAX_OPTIONS]:
         entry = await context.reports.entry(guild_id, f"report:{report.id}")
         if entry is not None:
             label = f"Report {report.id} · {short_id(report.job_id)}"
             entries.append((entry.subject, label, format_report(entry.body)))
-    for hold in await context.moderation.open_holds(guild_id):
+    holds = await context.moderation.open_holds(guild_id)
+    for hold in holds:
         subject = f"hold:{hold.kind}:{hold.job_id}"
         label = f"Waits · {short_id(hold.job_id)}"
         said = f"`{short_id(hold.job_id)}` waits: {escape_user_text(hold.reason, 120)}"
@@ -68,8 +70,8 @@ async def _send_reports(interaction: discord.Interaction[Any]) -> None:
         await send_ephemeral(interaction, "Nothing waits for a moderator.")
         return
     lines = [line for _, _, line in entries[:MAX_OPTIONS]]
-    if len(entries) > MAX_OPTIONS:
-        lines.append(f"… and {len(entries) - MAX_OPTIONS} more, when these are decided")
+    if (more := len(open_reports) + len(holds) - len(lines)) > 0:
+        lines.append(f"… and {more} more, when these are decided")
     options = tuple(SelectOption(label, subject) for subject, label, _ in entries[:MAX_OPTIONS])
     select = SelectSpec("gb-mod:show", "Show one of them here …", options)
     await send_ephemeral(interaction, "\n".join(lines), controls=((select,),))

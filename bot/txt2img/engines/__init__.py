@@ -60,7 +60,11 @@ def find_model(config: Config, environment: Mapping[str, str]) -> ModelConfig | 
 
 def find_server_model(config: Config, environment: Mapping[str, str]) -> ModelConfig | None:
     """Return the model that the run names, else the default one as a checkpoint's name."""
-    model = find_model(config, environment)
+    return as_checkpoint(find_model(config, environment))
+
+
+def as_checkpoint(model: ModelConfig | None) -> ModelConfig | None:
+    """Return a model as an image server knows it: the default one is a checkpoint's name."""
     return replace(model, kind=CHECKPOINT) if model is not None and not model.id else model
 
 

@@ -1,0 +1,82 @@
+"""Hold the data folder and start the bot, also where the store is unavailable at first."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import logging
+import sqlite3
+from collections.abc import Awaitable, Callable
+from contextlib import AsyncExitStack
+from pathlib import Path
+from typing import TypeVar
+
+from bot.bootstrap import ensure_data_dir
+from bot.clock import utc_now
+from bot.concurrency import Backoff
+from bot.domain.errors import ConfigError
+from bot.file_modes import private_umask
+from bot.store.lock import FolderInUse, bot_lock, holder
+from bot.store.sqlite_errors import passing_cause
+
+log = logging.getLogger(__name__)
+
+Started = TypeVar("Started")
+STANDBY_POLL_S = 0.5
+
+
+async def start_when_possible(
+    start: Callable[[AsyncExitStack], Awaitable[Started | None]],
+    stack: AsyncExitStack,
+    database: Path,
+    stop: asyncio.Event,
+) -> Started | None:
+    """Start, again while the store is unavailable and ``database`` exists; None if stopped first.
+
+    What is open then closes with ``stack``.
+    """
+    backoff = Backoff(jitter=0.5)
+    while True:
+        async with AsyncExitStack() as opened:
+            try:
+                started = await start(opened)
+            except (ConfigError, OSError, sqlite3.Error) as error:
+                cause = passing_cause(error)
+                if not cause or not await asyncio.to_thread(database.exists):
+                    raise
+                pause = backoff.next()
+                log.error("cannot start: %s; next attempt in %.1f s (%s)", cause, pause, error)
+            else:
+                stack.push_async_exit(opened.pop_all())
+                return started
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(pause):
+                await stop.wait()
+            return None
+
+
+async def hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event | None) -> bool:
+    """Lock the data folder until ``stack`` closes; with ``stop`` wait for the lock.
+
+    Return False if ``stop`` was set first. Raises FolderInUse without ``stop``.
+    """
+    logged = False
+    with private_umask():
+        await asyncio.to_thread(ensure_data_dir, folder)
+        while True:
+            try:
+                stack.enter_context(bot_lock(folder, "gridbrush run", utc_now()))
+            except FolderInUse:
+                if stop is None:
+                    raise
+            else:
+                if logged:
+                    log.warning("taking over: the other bot has stopped")
+                return True
+            if not logged:
+                log.warning("standing by for the bot that runs (%s)", holder(folder))
+                logged = True
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(STANDBY_POLL_S):
+                    await stop.wait()
+                return False
