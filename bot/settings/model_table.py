@@ -18,6 +18,8 @@ from bot.domain.resources import ResourceRequest
 from bot.domain.workflow.template import WorkflowModel
 from bot.settings.sections import Section
 from bot.settings.types import (
+    MAX_SNOWFLAKE,
+    MODEL_ID,
     EmptyIsNone,
     MaybeWebUrl,
     OptionalPath,
@@ -30,7 +32,6 @@ from bot.settings.types import (
 PLACES = ("hosted", "input", "path", "hub", "checkpoint")
 GRAPHS = frozenset({"txt2img", "img2img", "upscale"})
 SERVER_ENGINES = frozenset({"comfyui", "a1111"})
-_MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _LORA_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._ -]{0,99}")
 _HUB_NAME = re.compile(r"[A-Za-z0-9][\w.-]*(/[A-Za-z0-9][\w.-]*)?", re.ASCII)
 _Cpus: TypeAlias = Annotated[StrictInt, Field(ge=1, le=1024)]
@@ -38,7 +39,6 @@ _Megabytes: TypeAlias = Annotated[StrictInt, Field(ge=256, le=4_000_000)]
 _Gpus: TypeAlias = Annotated[StrictInt, Field(ge=0, le=16)]
 _Guidance: TypeAlias = Annotated[float, Field(ge=0, le=100, allow_inf_nan=False)]
 _MAX_PIXELS = 4096 * 4096
-_MAX_SNOWFLAKE = 2**63 - 1
 
 
 class LoraSection(Section):
@@ -180,7 +180,7 @@ class ModelSection(Section):
     @field_validator("hosted")
     @classmethod
     def _check_folder(cls, name: str) -> str:
-        if name and not _MODEL_ID.fullmatch(name):
+        if name and not MODEL_ID.fullmatch(name):
             hint = "Write one name of letters, digits and . _ -, without a slash."
             raise validation_error("is no name of a folder", hint)
         return name
@@ -196,7 +196,7 @@ class ModelSection(Section):
     @field_validator("roles")
     @classmethod
     def _check_roles(cls, roles: tuple[int, ...]) -> tuple[int, ...]:
-        if not all(0 < role <= _MAX_SNOWFLAKE for role in roles):
+        if not all(0 < role <= MAX_SNOWFLAKE for role in roles):
             hint = "Copy the role's id in Discord: developer mode, right click, Copy Role ID."
             raise validation_error("holds a number that is no role's id", hint)
         return roles
@@ -291,7 +291,7 @@ def check_model_ids(models: dict[str, ModelSection]) -> dict[str, ModelSection]:
     """Return the table. Raises the error of a validator for an id or title that is ambiguous."""
     spoken: dict[str, str] = {}
     for id, model in models.items():
-        if not _MODEL_ID.fullmatch(id):
+        if not MODEL_ID.fullmatch(id):
             hint = "Use up to 64 letters, digits and . _ - between [models. and ]."
             raise validation_error("has a model with a name that cannot be typed", hint)
         for name in {id.casefold(), model.title.casefold()} - {""}:

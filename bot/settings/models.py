@@ -20,6 +20,8 @@ from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
 from bot.settings.model_table import GRAPHS, SERVER_ENGINES, WorkerSection
 from bot.settings.sections import Section
 from bot.settings.types import (
+    MAX_SNOWFLAKE,
+    MODEL_ID,
     Address,
     Affinity,
     CreditBudget,
@@ -44,12 +46,9 @@ from bot.settings.types import (
     validation_error,
 )
 
-_NAME = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
 _MAX_STYLE_CHARS = 400
 # The workflow's text parameters hold 4000 characters; prompt, a comma and a style must fit.
 _MAX_PROMPT_CHARS = 3500
-# SQLite and TOML keep whole numbers in 63 bits, as Discord keeps its own.
-_MAX_SNOWFLAKE = 2**63 - 1
 
 STYLES = {
     "watercolour": "delicate watercolour painting, soft washes, paper texture",
@@ -70,12 +69,12 @@ class DiscordSection(Section):
     api_base: WebUrl = "https://discord.com/api/v10"
     gateway_url: SocketUrl = "wss://gateway.discord.gg/"
     guilds: tuple[StrictInt, ...] = ()
-    moderator_role: StrictInt = Field(default=0, ge=0, le=_MAX_SNOWFLAKE)
+    moderator_role: StrictInt = Field(default=0, ge=0, le=MAX_SNOWFLAKE)
 
     @field_validator("guilds")
     @classmethod
     def _check_guilds(cls, guilds: tuple[int, ...]) -> tuple[int, ...]:
-        if not all(0 < guild <= _MAX_SNOWFLAKE for guild in guilds):
+        if not all(0 < guild <= MAX_SNOWFLAKE for guild in guilds):
             hint = "Copy the server's id in Discord: developer mode, right click, Copy Server ID."
             raise validation_error("holds a number that is no server's id", hint)
         return guilds
@@ -148,7 +147,7 @@ class ImagineSection(Section):
     @field_validator("models")
     @classmethod
     def _check_models(cls, models: tuple[str, ...]) -> tuple[str, ...]:
-        if not models or not all(_NAME.fullmatch(name) for name in models):
+        if not models or not all(MODEL_ID.fullmatch(name) for name in models):
             hint = 'List at least one name of letters, digits and . _ -, as in ["sd-2-1"].'
             raise validation_error("holds something that is no model's name", hint)
         return models

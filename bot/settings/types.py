@@ -23,6 +23,12 @@ from bot.domain.quota import parse_window
 REFUSAL = "refusal"
 """The type of the errors made by ``validation_error``."""
 
+MODEL_ID = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,63}")
+"""What members can type as ``--model``; also a folder's name."""
+
+MAX_SNOWFLAKE = 2**63 - 1
+"""SQLite and TOML keep whole numbers in 63 bits, as Discord keeps its own."""
+
 _HOST = re.compile(r"[a-z0-9]([a-z0-9-]*[a-z0-9])?(\.[a-z0-9]([a-z0-9-]*[a-z0-9])?)*")
 # Names that only a private network resolves (RFC 6762, RFC 8375), or that routers give.
 _LOCAL_SUFFIXES = (".local", ".lan", ".internal", ".home.arpa", ".home")

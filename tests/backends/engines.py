@@ -8,12 +8,16 @@ from collections.abc import Callable, Iterator, Mapping
 
 import pytest
 
+from bot.backends.base import Backend, LogLine, Submission
+from bot.domain.log_parser import LogParser
+from bot.domain.workflow.template import render
 from tests.backends.conformance import GENERATING
 from tests.backends.jobs import FAILING_SEED, HELD_SEEDS
 from tests.image_servers.a1111 import VARIANTS, serve
 from tests.image_servers.comfyui import ComfyUI
+from tests.stock_jobs import KEY, load, request, ticket
 
-__all__ = ["ENGINES", "engine", "over_engines", "serving"]
+__all__ = ["ENGINES", "engine", "over_engines", "read", "serving", "stock"]
 
 ENGINES = ("sketch", "comfyui", "a1111")
 
@@ -58,3 +62,16 @@ def _waiting(event: threading.Event) -> Callable[[], None]:
         assert event.wait(60), "the server was never asked"
 
     return wait
+
+
+def stock(backend: Backend, job_id: str, rows: int = 2) -> Submission:
+    """A job of the stock template, with two pictures in each row."""
+    asked = request(rows, 2, "a secret cat", negative="dog")
+    upload = backend.upload_url(job_id)
+    return Submission(job_id, render(load("stable-diffusion.yaml"), asked, ticket(upload)))
+
+
+def read(lines: list[LogLine], rows: int = 2) -> tuple[list[object], str]:
+    """The events of the lines, and all their text."""
+    text = b"".join(line.data for line in lines)
+    return list(LogParser(KEY, rows).feed(text)), text.decode()

@@ -13,13 +13,12 @@ import pytest
 from PIL import Image
 
 from bot.backends import open_backend
-from bot.backends.base import Backend, Describing, LogLine, Submission, SupportsChecks
+from bot.backends.base import Describing, Submission, SupportsChecks
 from bot.domain.events import Artifact, Cancelled, Exited, Finished, RowFailed, RowPainted, RowReady
-from bot.domain.log_parser import LogParser
-from bot.domain.workflow.template import render
 from tests.backends.conformance import Site, ending
+from tests.backends.engines import read, stock
 from tests.image_servers.comfyui import ComfyUI
-from tests.stock_jobs import KEY, SEED, load, request, ticket, upscaling
+from tests.stock_jobs import SEED, upscaling
 
 pytestmark = pytest.mark.timing(
     "watches job scripts as processes, which a busy machine starts and stops late"
@@ -45,19 +44,6 @@ def site(tmp_path: Path, servers: Servers) -> Site:
         "environ": {"PATH": os.environ["PATH"], "HOME": str(tmp_path)},
     }
     return Site(functools.partial(open_backend, "local", options), tmp_path / "local")
-
-
-def stock(backend: Backend, job_id: str, rows: int = 2) -> Submission:
-    """A job of the stock template, with two pictures in each row."""
-    asked = request(rows, 2, "a secret cat", negative="dog")
-    upload = backend.upload_url(job_id)
-    return Submission(job_id, render(load("stable-diffusion.yaml"), asked, ticket(upload)))
-
-
-def read(lines: list[LogLine], rows: int = 2) -> tuple[list[object], str]:
-    """The events of the lines, and all their text."""
-    text = b"".join(line.data for line in lines)
-    return list(LogParser(KEY, rows).feed(text)), text.decode()
 
 
 async def all_working(servers: Servers) -> None:

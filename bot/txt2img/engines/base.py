@@ -37,6 +37,26 @@ class Batch:
     strength: float = 0.0
 
 
+class StepProgress:
+    """Call ``step`` once for each of ``steps`` sampling steps, however often a part begins again.
+
+    Engines that generate a batch in parts, or hear of their progress from elsewhere, tell it how
+    much is done.
+    """
+
+    def __init__(self, steps: int, step: Callable[[], None]) -> None:
+        self._steps = steps
+        self._step = step
+        self._shown = 0
+
+    def show(self, fraction: float) -> None:
+        """Show that this part of the batch is done, from 0 to 1; less than before has no effect."""
+        # Of parts that add up to a whole number of steps, none is lost by rounding.
+        while self._shown < min(int(fraction * self._steps + 1e-6), self._steps):
+            self._shown += 1
+            self._step()
+
+
 @dataclass(frozen=True, slots=True)
 class Report:
     """The engine, model and parameters that a batch was generated with.

@@ -16,6 +16,7 @@ from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import Future
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -35,7 +36,7 @@ from bot.txt2img.engines.a1111.client import (
     picture_request,
 )
 from bot.txt2img.engines.a1111.upscaling import upscale
-from bot.txt2img.engines.base import Batch, Report
+from bot.txt2img.engines.base import Batch, Report, StepProgress
 from bot.txt2img.engines.diffusers_engine import image_seed
 from bot.txt2img.plan import UsageError
 from bot.txt2img.prompt_tags import split_loras
@@ -117,12 +118,14 @@ class A1111Engine:
 
         On SIGTERM the server is told to stop if, and only if, it says that it runs our picture.
         """
-        bar = _Progress(batch.steps, len(batch.prompts), step)
+        progress = StepProgress(batch.steps, step)
+        count = len(batch.prompts)
         pictures = []
         with _raise_on_sigterm():
             for number, prompt in enumerate(batch.prompts):
-                pictures.append(self._generate_one(batch, number, prompt, bar))
-                bar.show(number + 1, 0.0)
+                show = partial(_show, progress, number, count)
+                pictures.append(self._generate_one(batch, number, prompt, show))
+                show(1.0)
         return tuple(pictures)
 
     def upscale(self, picture: Image.Image, factor: int) -> Image.Image | None:
@@ -145,8 +148,13 @@ class A1111Engine:
             raise last
         return None
 
-    def _generate_one(self, batch: Batch, number: int, prompt: str, bar: _Progress) -> Image.Image:
-        """Return one picture, from another server if one dies. Raises UsageError."""
+    def _generate_one(
+        self, batch: Batch, number: int, prompt: str, show: Callable[[float], None]
+    ) -> Image.Image:
+        """Return one picture, from another server if one dies; ``show`` gets the part that is done.
+
+        Raises UsageError.
+        """
         seed = image_seed(batch.seed, batch.first + number)
         path = "/txt2img" if batch.init_image is None else "/img2img"
         resent = 0
@@ -155,9 +163,7 @@ class A1111Engine:
             server, selection = self._choose(batch.seed + number)
             body, guidance = self._request(batch, prompt, seed, selection)
             try:
-                answer = self._call(
-                    server, path, body, selection, lambda done: bar.show(number, done)
-                )
+                answer = self._call(server, path, body, selection, show)
             except Unreachable as error:
                 self._left_out[server] = error
             except Busy as error:
@@ -277,9 +283,9 @@ class A1111Engine:
             except Exception as error:
                 future.set_exception(error)
 
-        # Not of a pool: the program would wait at its end for a call that never returns.
-        threading.Thread(target=run, daemon=True).start()
         try:
+            # Not of a pool: the program would wait at its end for a call that never returns.
+            threading.Thread(target=run, daemon=True).start()
             while True:
                 try:
                     return future.result(timeout=self._clock.poll_seconds)
@@ -343,23 +349,6 @@ class A1111Engine:
         )
 
 
-class _Progress:
-    """Calls ``step`` as often as the progress of all pictures together says."""
-
-    def __init__(self, steps: int, pictures: int, step: Callable[[], None]) -> None:
-        self._steps = steps
-        self._pictures = pictures
-        self._step = step
-        self._shown = 0
-
-    def show(self, pictures: int, fraction: float) -> None:
-        """Show that ``pictures`` are complete, and of the next one this fraction."""
-        done = (pictures + min(max(fraction, 0.0), 1.0)) / self._pictures
-        while self._shown < int(done * self._steps):
-            self._shown += 1
-            self._step()
-
-
 class Watch:
     """Looks at a call that runs: how far it is, and whether its server still lives."""
 
@@ -407,6 +396,11 @@ class Watch:
         if isinstance(total, int) and isinstance(done, int) and total > 0:
             return _fraction(done / total)
         return 0.0
+
+
+def _show(progress: StepProgress, number: int, count: int, fraction: float) -> None:
+    """Show the part of picture ``number`` of ``count`` that is done."""
+    progress.show((number + min(max(fraction, 0.0), 1.0)) / count)
 
 
 def _fraction(value: object) -> float:

@@ -22,7 +22,7 @@ import aiohttp
 from PIL import Image
 
 from bot.txt2img.config import CHECKPOINT, ModelConfig, ServerConfig
-from bot.txt2img.engines.base import Batch, OutOfMemory, Report
+from bot.txt2img.engines.base import Batch, OutOfMemory, Report, StepProgress
 from bot.txt2img.engines.comfyui.client import (
     CHECKPOINTS,
     LORAS,
@@ -292,22 +292,18 @@ class _Filler:
 
 
 class _Progress:
-    """Call ``step`` in proportion to what is done of a whole batch, never more than its steps."""
+    """Count what is done of a whole batch, over its parts."""
 
     def __init__(self, batch: Batch, step: Callable[[], None]) -> None:
-        self._batch = batch
-        self._step = step
-        self._shown = 0
+        self._pictures = len(batch.prompts)
+        self._progress = StepProgress(batch.steps, step)
         self._complete = 0
         self.steps_run = 0
 
     def show(self, pictures: float, steps: int) -> None:
         """Show that ``pictures`` of the current part are done, by samplers with ``steps``."""
         self.steps_run = max(self.steps_run, steps)
-        part = (self._complete + pictures) / len(self._batch.prompts)
-        while self._shown < int(part * self._batch.steps + 1e-6):
-            self._shown += 1
-            self._step()
+        self._progress.show((self._complete + pictures) / self._pictures)
 
     def complete(self, pictures: int) -> None:
         """Show that a part is done."""

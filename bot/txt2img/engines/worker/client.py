@@ -24,7 +24,7 @@ from typing import Any, BinaryIO
 from PIL import Image
 
 from bot.txt2img.config import WorkerConfig
-from bot.txt2img.engines.base import Batch, Report
+from bot.txt2img.engines.base import Batch, Report, StepProgress
 from bot.txt2img.engines.spec import EngineSpec
 from bot.txt2img.engines.worker import protocol
 from bot.txt2img.engines.worker.place import prepare_folder, short_path
@@ -159,9 +159,9 @@ class WorkerEngine:
 
     def generate(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
         """Return the batch's pictures. Raises UsageError."""
-        progress = _Progress(batch.steps, step)
+        progress = StepProgress(batch.steps, step)
         try:
-            pictures = self._send(batch, progress.part(0, 1))
+            pictures = self._send(batch, _count_part(progress, batch.steps, 0, 1))
         except WorkerLost as error:
             parts = split(batch)
             how = "in two halves" if len(parts) > 1 else "once more"
@@ -169,10 +169,12 @@ class WorkerEngine:
             pictures = ()
             for number, part in enumerate(parts):
                 try:
-                    pictures += self._send(part, progress.part(number, len(parts)))
+                    pictures += self._send(
+                        part, _count_part(progress, batch.steps, number, len(parts))
+                    )
                 except WorkerLost as second:
                     raise UsageError(f"{second} That was the second attempt.") from second
-        progress.finish()
+        progress.show(1.0)
         return pictures
 
     def _send(self, batch: Batch, step: Callable[[], None]) -> tuple[Image.Image, ...]:
@@ -242,6 +244,18 @@ def read_messages(
             yield protocol.decode(body[:text], body[text:])
 
 
+def _count_part(progress: StepProgress, steps: int, number: int, parts: int) -> Callable[[], None]:
+    """Return the function that counts the ``steps`` of one of ``parts`` successive parts."""
+    done = number * steps
+
+    def step() -> None:
+        nonlocal done
+        done += 1
+        progress.show(done / (parts * steps))
+
+    return step
+
+
 def split(batch: Batch) -> tuple[Batch, ...]:
     """Return the batch in two halves that give the same pictures; one picture cannot be split."""
     half = len(batch.prompts) // 2
@@ -253,35 +267,6 @@ def split(batch: Batch) -> tuple[Batch, ...]:
 
 def _open_private(path: Path) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT, 0o600), "wb")
-
-
-class _Progress:
-    """Show each of ``steps`` steps once, however often the batch is begun."""
-
-    def __init__(self, steps: int, step: Callable[[], None]) -> None:
-        self._steps = steps
-        self._step = step
-        self._shown = 0
-
-    def part(self, number: int, parts: int) -> Callable[[], None]:
-        """Return the function that counts the steps of one of ``parts`` successive parts."""
-        done = number * self._steps
-
-        def step() -> None:
-            nonlocal done
-            done += 1
-            self._show(done // parts)
-
-        return step
-
-    def finish(self) -> None:
-        """Show the steps that are left."""
-        self._show(self._steps)
-
-    def _show(self, count: int) -> None:
-        while self._shown < min(count, self._steps):
-            self._shown += 1
-            self._step()
 
 
 def _tell_exit(process: subprocess.Popen[bytes]) -> str:
