@@ -107,6 +107,33 @@ async def test_a_model_of_a_role_is_refused_to_others_whatever_way_it_is_asked_f
     assert again.request.model == "flux"
 
 
+async def test_moderators_limit_a_model_of_the_table_to_a_role(
+    playground: Playground, tmp_path: Path, clock: Clock, world: World, patrons: Role
+) -> None:
+    # The backend's own engine has no models to choose; the table has.
+    settings = Settings.model_validate(
+        {
+            "data": {"dir": tmp_path / "data"},
+            "imagine": {"width": 64, "height": 64, "rows": 1, "samples": 1, "steps": 4},
+            "backend": {"kind": "local", "local": {"engine": "sketch"}},
+            "models": {"quick": {"engine": "sketch"}, "big": {"engine": "sketch"}},
+        }
+    )
+    async with running(playground, settings, clock) as bot:
+        moderator = bot.member("Mo")
+        found = await moderator.autocomplete("imagine", "art-admin models allow", "model", "b")
+        assert [choice["value"] for choice in found] == ["big"]
+        asked = await moderator.slash(
+            "imagine", "art-admin models allow", model="BIG", role=patrons
+        )
+        assert "`big` is only for" in (await asked.answered()).content
+        refusal = await bot.ask("imagine", prompt="a cat --model big")
+        assert refusal.ephemeral
+        assert f"On this server the model big is only for <@&{patrons.id}>" in refusal.content
+        world.members[bot.member("Ada").id].roles.append(patrons.id)
+        assert (await bot.imagine("a cat --model big")).request.model == "big"
+
+
 async def test_what_a_model_does_not_take_is_refused_before_it_is_charged(bot: Bot) -> None:
     for prompt, complaint in (
         ("a cat --steps 11", "--steps must be a whole number from 1 to 10 with quick, not 11"),

@@ -9,7 +9,6 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, RequestError
-from bot.domain.request import RequestLimits
 from bot.domain.text import truncate_utf16
 from bot.frontend.command_options import guild_of, moderator_of
 from bot.frontend.context import BotContext, get_context
@@ -31,7 +30,7 @@ async def _suggest_models(
 ) -> list[app_commands.Choice[str]]:
     return [
         app_commands.Choice(name=truncate_utf16(name, MAX_OPTION_TEXT), value=name)
-        for name in _models(get_context(interaction).limits)
+        for name in get_context(interaction).limits.names
         if typed.casefold() in name.casefold() and len(name) <= MAX_OPTION_TEXT
     ][:MAX_OPTIONS]
 
@@ -72,7 +71,7 @@ class Models(app_commands.Group):
     async def _change(
         self, interaction: Interaction, model: str, role: discord.Role, *, allowed: bool
     ) -> str:
-        by, known = moderator_of(interaction), _models(self._context.limits)
+        by, known = moderator_of(interaction), self._context.limits.names
         if not known:
             raise RequestError("This bot has one model, and no other to choose.")
         wanted = model.strip().casefold()
@@ -92,12 +91,6 @@ class Models(app_commands.Group):
 def build(context: BotContext) -> Models:
     """Return the group of subcommands."""
     return Models(context)
-
-
-def _models(limits: RequestLimits) -> list[str]:
-    return (
-        list(dict.fromkeys((limits.model, *limits.models))) if limits.engine.selects_model else []
-    )
 
 
 async def _listing(interaction: discord.Interaction[Any], _subject: str) -> Listing:
