@@ -39,6 +39,7 @@ TEXT_BYTES = 1 << 26
 PLAIN_MODES = ("1", "L", "P", "RGB")
 # Metadata that changes how pixels look; such images are left to the bot.
 SHADING = {"exif", "gamma", "icc_profile", "transparency"}
+KEPT_BYTES = 16384  # of one line that is relayed
 LINE_BYTES = 4096  # Linux's PIPE_BUF: writes up to this size to a pipe are atomic
 
 
@@ -89,10 +90,11 @@ def relay(row):
     while True:
         data = os.read(0, 65536)
         pieces = (rest + data).replace(b"\r", b"\n").split(b"\n")
-        # The rest of an endless line is dropped, so that it needs no more memory than a long one.
-        rest = pieces.pop()[: 4 * LINE_BYTES] if data else b""
+        # Only a line's beginning is kept, wherever the pipe has cut it: an endless line needs no
+        # more memory than a long one, and nothing is read from the middle of a sequence.
+        rest = pieces.pop()[:KEPT_BYTES] if data else b""
         for piece in pieces:
-            line = plain(piece.decode("utf-8", "replace"))
+            line = plain(piece[:KEPT_BYTES].decode("utf-8", "replace"))
             if line:
                 write(tag + line[:2000])
         if not data:
