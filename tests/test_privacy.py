@@ -11,6 +11,7 @@ import os
 import re
 import signal
 import sys
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -122,11 +123,16 @@ async def whole_job(playground: Playground, folder: Path, form: str) -> Seen:
 
 
 def open_files(folder: Path) -> list[str]:
+    """What others than its owner may read or write; what goes while it is looked at is left out."""
     found = []
-    for path in (folder, *folder.rglob("*")):
-        mode = path.lstat().st_mode & 0o777
-        if mode & 0o077:
-            found.append(f"{mode:04o} {path.relative_to(folder)}")
+    paths = [folder]
+    for inside, folders, files in os.walk(folder):
+        paths += [Path(inside) / name for name in (*folders, *files)]
+    for path in paths:
+        with suppress(FileNotFoundError):
+            mode = path.lstat().st_mode & 0o777
+            if mode & 0o077:
+                found.append(f"{mode:04o} {path.relative_to(folder)}")
     return found
 
 
