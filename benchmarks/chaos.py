@@ -19,6 +19,8 @@ from tests.chaos.driver import INGREDIENTS, Outcome, lacking, run
 KILLS = 1000
 KILLS_PER_ROUND = 25
 TIMEOUTS = 300.0
+LOG_LINES = 200
+"""So much of the bot's log is printed after a round in which something was wrong."""
 WEIGHT = 6
 """How often a kill is drawn compared with each other thing."""
 
@@ -39,7 +41,7 @@ async def _rounds(kills: int, seed: int, others: list[str]) -> list[Outcome]:
         wrong = len(outcome.problems)
         print(f"  seed {outcome.seed}: {so_far} of {kills} kills, {wrong} wrong", flush=True)
         if outcome.problems:
-            print(outcome.told(), flush=True)
+            print(outcome.told(), *outcome.log.splitlines()[-LOG_LINES:], sep="\n", flush=True)
     return outcomes
 
 
