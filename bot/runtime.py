@@ -38,13 +38,16 @@ from bot.frontend.checks import run_checks
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import DiscordDelivery
+from bot.frontend.gallery_channel import DiscordGallery
 from bot.frontend.gateway import discord_endpoints, run_client
 from bot.frontend.log_channel import DiscordLogChannel
 from bot.frontend.result_removal import run_removals
 from bot.frontend.status_updater import StatusUpdater
 from bot.metrics import Metrics, serve_metrics
 from bot.restore import settle_posted
+from bot.services.channel_poster import ChannelPoster
 from bot.services.delivery import MessageStore
+from bot.services.gallery import GalleryPoster, GalleryService
 from bot.services.lifecycle import JobObserver
 from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
@@ -198,6 +201,7 @@ async def open_runtime(
         client = GridbrushClient(
             context,
             partial(build_log_poster, services, context, now=now, sleep=sleep),
+            partial(build_gallery_poster, services, now=now, sleep=sleep),
             sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             guild_ready_timeout=guild_ready_timeout,
@@ -213,7 +217,8 @@ async def open_runtime(
 
         application = await stack.enter_async_context(open_scheduler(services, transport))
         access_changed.connect(partial(retry_refused, application.kept, status_updater))
-        access_changed.connect(partial(retry_log_channel, client.log_poster))
+        access_changed.connect(partial(retry_channel, client.log_poster))
+        access_changed.connect(partial(retry_channel, client.gallery_poster))
         url = await stack.enter_async_context(
             serve_metrics(
                 metrics,
@@ -253,6 +258,7 @@ def build_context(
             database, services.results.folder, forget=services.backend.delete_job_data, now=now
         ),
         reports=build_reports(services, renditions),
+        gallery=GalleryService(database, now=now),
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,
@@ -277,6 +283,17 @@ def build_log_poster(
     return LogPoster(services.database, channel, now=now, sleep=sleep)
 
 
+def build_gallery_poster(
+    services: Services,
+    client: ContextClient,
+    *,
+    now: Callable[[], datetime],
+    sleep: Callable[[float], Awaitable[None]],
+) -> GalleryPoster:
+    """Return what posts in the servers' galleries."""
+    return GalleryPoster(services.database, DiscordGallery(client), now=now, sleep=sleep)
+
+
 def retry_refused(
     kept: KeptResults, status_updater: StatusUpdater, guild_id: int, author_id: int
 ) -> None:
@@ -289,8 +306,8 @@ def retry_refused(
         status_updater.retry_blocked()
 
 
-def retry_log_channel(poster: LogPoster, guild_id: int, author_id: int) -> None:
-    """Try a server's log channel again, unless it is only a member who became active."""
+def retry_channel(poster: ChannelPoster, guild_id: int, author_id: int) -> None:
+    """Try a server's log channel or gallery again, unless only a member became active."""
     if not author_id:
         poster.retry_now(guild_id)
 
@@ -391,6 +408,8 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
         keep_running("resuming row uploads", service.transport.resume_pending_rows),
         keep_running("delivering kept results", engine.kept.run),
         keep_running("posting in log channels", service.client.log_poster.run),
+        keep_running("posting in galleries", service.client.gallery_poster.run),
+        keep_running("checking gallery posts", service.client.gallery_poster.run_checks),
         keep_running("removing results", lambda: run_removals(service.client)),
         keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
         keep_running("scheduling", schedule),

@@ -34,6 +34,7 @@ from bot.frontend.component_handlers import (
 from bot.frontend.context import AnyCommand, BotContext, ContextClient
 from bot.frontend.formatting import escape_user_text
 from bot.frontend.responses import send_error
+from bot.services.gallery import GalleryPoster
 from bot.services.moderation_poster import LogPoster
 from bot.services.queue import limit_waits
 
@@ -247,6 +248,7 @@ class GridbrushClient(ContextClient):
         self,
         context: BotContext,
         build_log_poster: Callable[[ContextClient], LogPoster],
+        build_gallery_poster: Callable[[ContextClient], GalleryPoster],
         *,
         sync_file: Path,
         guilds: Sequence[int] = (),
@@ -259,6 +261,7 @@ class GridbrushClient(ContextClient):
         super().__init__(
             context,
             build_log_poster,
+            build_gallery_poster,
             # Guilds alone: a thread's age restriction is its parent's, and channels' permissions
             # decide where a result can go. Nothing here is privileged.
             intents=discord.Intents(guilds=True),

@@ -122,5 +122,18 @@ def missing_permissions(
     return [REQUIRED_PERMISSIONS[name] for name in needed if not getattr(granted, name)]
 
 
+def is_age_restricted(client: discord.Client, channel_id: int, parent_id: int = 0) -> bool:
+    """Return whether a channel is age-restricted, as far as the bot knows.
+
+    A thread has its parent's flag. Of a channel that the bot does not see it is not known; that
+    counts as age-restricted.
+    """
+    for known in (channel_id, parent_id):
+        channel = client.get_channel(known)
+        if channel is not None:
+            return bool(getattr(channel, "is_nsfw", lambda: False)())
+    return True
+
+
 def _parent_of(channel: AnyChannel) -> int:
     return channel.parent_id if isinstance(channel, app_commands.AppCommandThread) else 0

@@ -20,7 +20,7 @@ from bot.domain.grid import alt_text
 from bot.domain.job import Job, JobState
 from bot.domain.request import Request, RequestOptions
 from bot.frontend import messages
-from bot.frontend.context import BotContext, get_context
+from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.custom_ids import (
     CUSTOM_ID_PATTERN,
     ComponentAction,
@@ -56,6 +56,7 @@ from bot.frontend.responses import (
 from bot.frontend.result_embeds import (
     confirm_delete_components,
     details_message,
+    format_star,
     image_selects,
     public_links,
 )
@@ -174,6 +175,8 @@ async def delete_result(interaction: discord.Interaction[Any], target: CustomId,
             problem = await remove_with_evidence(interaction, job, "", message)
             await edit_deferred(interaction, problem or text)
             return
+        if message == job.result:
+            await context.gallery.withdraw(job.id)
         await _remove_rows(interaction.client, context, job, message)
         await messages.delete(interaction.client, message)
     except MessageNotFound as error:
@@ -403,6 +406,21 @@ async def _details(interaction: discord.Interaction[Any], target: CustomId, job:
     )
 
 
+async def _star(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    """Star a result, or take the star back, and say so privately."""
+    context = get_context(interaction)
+    # On every copy of a result, the button gives and takes the same star.
+    if context.double_clicks.is_repeat(interaction.user.id, 0, str(target), interaction.created_at):
+        await defer(interaction)
+        return
+    by = actor_of(interaction, context.moderator_role)
+    outcome = await context.gallery.toggle_star(job.id, by)
+    if outcome.goes_to:
+        get_client(interaction).gallery_poster.wake()
+    own = by.id == job.request.author.id and interaction.guild_id is not None
+    await send_ephemeral(interaction, format_star(outcome, own=own))
+
+
 def _is_double_click(interaction: discord.Interaction[Any]) -> bool:
     data: Any = interaction.data or {}
     if data.get("values"):
@@ -442,4 +460,5 @@ HANDLERS: Final[Mapping[ComponentAction, Action]] = {
     ComponentAction.CONFIRM_DELETE: delete_result,
     ComponentAction.DETAILS: _details,
     ComponentAction.RETRY: _retry,
+    ComponentAction.STAR: _star,
 }

@@ -20,6 +20,7 @@ from bot.domain.request import Request, RequestLimits
 from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
+from bot.services.gallery import GalleryPoster, GalleryService
 from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
@@ -81,6 +82,7 @@ class BotContext:
     moderation: ModerationService
     privacy: PrivacyService
     reports: ReportService
+    gallery: GalleryService
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     moderator_role: int = 0
@@ -120,7 +122,8 @@ discord.VoiceClient.warn_dave = False
 class ContextClient(discord.Client):
     """A Discord client with the bot's context, which handlers reach through the interaction.
 
-    A subclass sets ``tree``. ``build_log_poster`` makes what posts in log channels by this client.
+    A subclass sets ``tree``. The builders make what posts in log channels and in galleries by this
+    client.
     """
 
     tree: app_commands.CommandTree[Any]
@@ -129,11 +132,13 @@ class ContextClient(discord.Client):
         self,
         context: BotContext,
         build_log_poster: Callable[[ContextClient], LogPoster],
+        build_gallery_poster: Callable[[ContextClient], GalleryPoster],
         **options: Any,
     ) -> None:
         super().__init__(**options)
         self.context = context
         self.log_poster = build_log_poster(self)
+        self.gallery_poster = build_gallery_poster(self)
 
     async def on_guild_join(self, guild: discord.Guild) -> None:
         """Handle an invitation to a server."""

@@ -29,6 +29,7 @@ class ComponentAction(StrEnum):
     CONFIRM_DELETE = "remove"
     DETAILS = "details"
     RETRY = "retry"
+    STAR = "star"
 
 
 CUSTOM_ID_PATTERN: Final = re.compile(

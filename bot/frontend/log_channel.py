@@ -16,7 +16,7 @@ from bot.frontend import messages
 from bot.frontend.discord_errors import MessageNotFound, NotPermitted, map_discord_errors
 from bot.frontend.log_embeds import entry_mark, log_entry
 from bot.frontend.message_content import FileUpload, MessageContent
-from bot.services.moderation_poster import ChannelRefused, MessageGone
+from bot.services.channel_poster import ChannelRefused, MessageGone
 from bot.services.reports import LogMessage
 
 T = TypeVar("T")

@@ -23,15 +23,18 @@ _MAX_REASON: Final = 200
 _MAX_CHANNELS: Final = 10
 
 
-def status_listing(status: ServerStatus, problems: Sequence[str]) -> Listing:
-    """Return what holds on a server, and what is missing."""
+def status_listing(
+    status: ServerStatus, problems: Sequence[str], *, restricted_gallery: bool = False
+) -> Listing:
+    """Return what holds on a server, and what is missing.
+
+    ``restricted_gallery``: Discord says that the gallery is age-restricted.
+    """
     pause, settings = status.pause, status.settings
     notice = pause.notice if pause else "Requests are accepted and started."
     log = f"<#{settings.log_channel_id}>" if settings.log_channel_id else "none"
     if status.unposted and settings.log_channel_id:
-        log += f", {pluralize(status.unposted, 'entry')} not posted yet".replace(
-            "entrys", "entries"
-        )
+        log += f", {pluralize(status.unposted, 'message')} not posted yet"
     words = f"{pluralize(status.words, 'rule')}; adult words {_adult_words(settings)}"
     lines = {
         "Requests": f"{status.waiting} waiting, {status.running} running",
@@ -41,11 +44,7 @@ def status_listing(status: ServerStatus, problems: Sequence[str]) -> Listing:
         "Blocked": pluralize(status.blocks, "member"),
         "Models": _format_models(settings),
         "Log channel": log,
-        "Gallery": (
-            f"<#{settings.gallery_channel_id}> at {settings.gallery_threshold} stars"
-            if settings.gallery_channel_id
-            else ""
-        ),
+        "Gallery": _format_gallery(status, restricted=restricted_gallery),
     }
     fields = tuple(EmbedField(name, text) for name, text in lines.items() if text)
     missing = [*problems]
@@ -178,6 +177,19 @@ def _adult_words(settings: ServerSettings) -> str:
 def _format_models(settings: ServerSettings) -> str:
     models = settings.model_roles
     return f"{pluralize(len(models), 'model')} only for some roles" if models else ""
+
+
+def _format_gallery(status: ServerStatus, *, restricted: bool) -> str:
+    settings = status.settings
+    if not settings.gallery_channel_id:
+        return ""
+    stars = pluralize(settings.gallery_threshold, "star")
+    parts = [f"<#{settings.gallery_channel_id}> at {stars} of other members"]
+    if status.gallery_unposted:
+        parts.append(f"{pluralize(status.gallery_unposted, 'result')} not posted yet")
+    if not restricted:
+        parts.append("nothing from age-restricted channels")
+    return ", ".join(parts)
 
 
 def _summarize_channels(rules: Sequence[ChannelRule]) -> str:

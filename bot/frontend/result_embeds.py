@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 
 from bot.domain.grid import caption, format_steps
@@ -41,6 +41,7 @@ from bot.frontend.message_content import (
     SelectSpec,
 )
 from bot.services.budget import JobCost, format_cost
+from bot.services.gallery import StarOutcome
 
 MAX_NEGATIVE: Final = 400
 _RESERVED: Final = 60
@@ -110,6 +111,7 @@ def result_components(job: Job, links: Sequence[Link], *, upscaling: bool) -> tu
         if upscaling and not upscaled:
             actions.append(ButtonSpec("Upscale", custom_id(ComponentAction.UPSCALE, job, row, 1)))
     about = (
+        star_button(job),
         ButtonSpec("Details", custom_id(ComponentAction.DETAILS, job)),
         ButtonSpec("Delete", custom_id(ComponentAction.ASK_DELETE, job), style="danger"),
     )
@@ -120,6 +122,59 @@ def result_components(job: Job, links: Sequence[Link], *, upscaling: bool) -> tu
         if upscaling:
             rows.append((image_select(job, ComponentAction.UPSCALE),))
     return (*rows, *_link_rows(links, MAX_ACTION_ROWS - len(rows)))
+
+
+def without_delete(content: MessageContent) -> MessageContent:
+    """Return a result without its Delete button."""
+    delete = f"gb:{ComponentAction.ASK_DELETE}:"
+    rows = (
+        tuple(control for control in row if not control.custom_id.startswith(delete))
+        for row in content.controls
+    )
+    return replace(content, controls=tuple(row for row in rows if row))
+
+
+def star_button(job: Job) -> ButtonSpec:
+    """Return the button that gives a member's star to a result, or takes it back."""
+    return ButtonSpec("⭐", custom_id(ComponentAction.STAR, job))
+
+
+def format_star(outcome: StarOutcome, *, own: bool) -> str:
+    """Return what a press of the star has changed; ``own``: the result is the member's."""
+    if not outcome.starred:
+        return f"You took your star back. This result has {pluralize(outcome.count.stars, 'star')}."
+    parts = [
+        f"⭐ Starred. This result has {pluralize(outcome.count.stars, 'star')}.",
+        "`/favourites` lists what you have starred.",
+        "Your own star does not count for the gallery." if own else "",
+        f"It goes to the gallery: <#{outcome.goes_to}>." if outcome.goes_to else "",
+    ]
+    return " ".join(filter(None, parts))
+
+
+def gallery_message(job: Job, image: str, link: str) -> MessageContent:
+    """Return a result for the gallery, with a ``link`` to its original."""
+    buttons = (
+        ButtonSpec("Open the original", url=link),
+        star_button(job),
+        ButtonSpec("Details", custom_id(ComponentAction.DETAILS, job)),
+    )
+    return MessageContent(
+        title="Starred by members",
+        description=(
+            f"{format_prompt(job)}\nby <@{job.request.author.id}> "
+            f"in <#{job.request.place.channel_id}>"
+        ),
+        colour=AMBER,
+        footer=f"{caption(job)}\n{gallery_mark(job.id)}",
+        image=image,
+        controls=(buttons,),
+    )
+
+
+def gallery_mark(job_id: str) -> str:
+    """Return the text by which a post in the gallery is recognised."""
+    return f"Gallery · {job_id}"
 
 
 def image_select(job: Job, verb: ComponentAction) -> SelectSpec:

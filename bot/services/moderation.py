@@ -54,6 +54,7 @@ from bot.services.queue import Actor, JobQueue
 from bot.store import guilds, moderation, moderation_log
 from bot.store.audit import AuditRepository
 from bot.store.database import Database
+from bot.store.gallery import GalleryRepository
 from bot.store.moderation import (
     HoldKind,
     JobHold,
@@ -89,6 +90,7 @@ class ModerationService:
         self._guilds = guilds.GuildRepository(database)
         self._log = ModerationLogRepository(database)
         self._audit = AuditRepository(database)
+        self._gallery = GalleryRepository(database)
 
     # Pauses
 
@@ -471,6 +473,7 @@ class ModerationService:
             waiting=len(await self._reader.jobs_in(guild_id, [JobState.QUEUED])),
             running=len(await self._reader.jobs_in(guild_id, CANCELLABLE[1:])),
             unposted=await self._log.pending_count(guild_id),
+            gallery_unposted=await self._gallery.unposted_count(guild_id),
         )
 
     async def export(self, guild_id: int, limit: int, *, by: Actor) -> tuple[bytes, int]:

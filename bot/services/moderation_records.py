@@ -63,6 +63,7 @@ class ServerStatus:
     waiting: int
     running: int
     unposted: int
+    gallery_unposted: int
 
 
 SETTING_KEYS: Final = frozenset(

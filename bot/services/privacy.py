@@ -18,9 +18,10 @@ from pathlib import Path
 from bot.domain.errors import BackendError
 from bot.services.queue import Actor
 from bot.services.reports import erase_reporter
-from bot.store import audit, job_queries
+from bot.store import audit, gallery, job_queries
 from bot.store import jobs as job_table
 from bot.store.database import Database
+from bot.store.gallery import GalleryRepository
 from bot.store.reports import ReportRepository
 from bot.store.sqlite_errors import disk_faults
 
@@ -33,7 +34,7 @@ class StoredDataReport:
 
     ``jobs`` still have their prompt (``unfinished`` of them wait or run), ``erased`` have not.
     ``files`` counts images and metadata on disk, ``size`` is their bytes. ``reports`` are the
-    results that the member has reported.
+    results that the member has reported, ``stars`` those that the member has starred.
     """
 
     jobs: int
@@ -42,6 +43,7 @@ class StoredDataReport:
     files: int
     size: int
     reports: int = 0
+    stars: int = 0
 
 
 class PrivacyService:
@@ -71,19 +73,26 @@ class PrivacyService:
             _count_files, [self._folder(job_id) for job_id in ended]
         )
         reported = await ReportRepository(self._database).votes_by(user_id)
-        return StoredDataReport(kept.jobs, kept.unfinished, kept.erased, files, size, reported)
+        stars = await GalleryRepository(self._database).stars_by(user_id)
+        return StoredDataReport(
+            kept.jobs, kept.unfinished, kept.erased, files, size, reported, stars
+        )
 
     async def erase(self, guild_id: int, member: Actor) -> int:
-        """Erase a member's ended jobs and reports in all servers; return the number of jobs.
+        """Erase a member's ended jobs, reports and stars in all servers; return the number of jobs.
 
-        Unfinished jobs stay: cancel them first. Idempotent: a second call removes what an
-        interrupted one has left. ``guild_id`` is the server of the request, for the audit.
+        The erased jobs lose their posts in galleries and the stars of others. Unfinished jobs stay:
+        cancel them first. Idempotent: a second call removes what an interrupted one has left.
+        ``guild_id`` is the server of the request, for the audit.
         """
         at = self._now()
 
         def forget(link: sqlite3.Connection) -> int:
             erased = job_table.erase_author_data(link, member.id, at=at)
             erase_reporter(link, member.id, at)
+            gallery.erase_stars(link, member.id)
+            for job_id in erased:
+                gallery.withdraw_result(link, job_id, at=at)
             audit.record_action(
                 link,
                 at=at,

@@ -13,6 +13,7 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from bot.domain.events import MessageRef
+from bot.store import gallery
 from bot.store.database import Database, Query
 from bot.store.serialization import parse_timestamp, to_timestamp
 
@@ -132,8 +133,10 @@ def want_removal(
 ) -> int:
     """Save that a job's messages, and ``extra`` ones, are to be deleted in Discord.
 
-    Return how many of them were not wanted before. Idempotent.
+    Its stars are deleted, and its post in the gallery is withdrawn. Return how many of the messages
+    were not wanted before. Idempotent.
     """
+    gallery.withdraw_result(connection, job_id, at=at)
     rows = connection.execute(
         "SELECT kind, channel_id, message_id FROM messages WHERE job_id = ?", (job_id,)
     ).fetchall()
@@ -145,6 +148,12 @@ def want_removal(
     names += [f"{message.channel_id}:{message.message_id}" for message in extra]
     wanted = dict.fromkeys(names or ["0:0"])  # a kept result has no message
     return sum(record_attempt(connection, job_id, REMOVAL, name, at=at) for name in wanted)
+
+
+def is_removed(connection: sqlite3.Connection, job_id: str) -> bool:
+    """Return whether moderators have removed a job's result, done or not."""
+    sql = "SELECT 1 FROM deliveries WHERE job_id = ? AND rung = ?"
+    return connection.execute(sql, (job_id, REMOVAL)).fetchone() is not None
 
 
 # A job without a token came from the command line, was erased, or has its message elsewhere.

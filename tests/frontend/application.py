@@ -29,8 +29,9 @@ from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from bot.runtime import Signal, build_log_poster
+from bot.runtime import Signal, build_gallery_poster, build_log_poster
 from bot.services.delivery import MessageStore
+from bot.services.gallery import GalleryService
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
@@ -116,6 +117,7 @@ def context_for(
             database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
         ),
         reports=build_reports(engine, renditions),
+        gallery=GalleryService(database, now=clock),
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
@@ -149,6 +151,7 @@ async def running(
         client = GridbrushClient(
             context,
             partial(build_log_poster, services, context, now=clock, sleep=blink),
+            partial(build_gallery_poster, services, now=clock, sleep=blink),
             sync_file=settings.data.dir / "commands.json",
             guilds=settings.discord.guilds,
             observe_ack=acknowledged.append,
@@ -171,6 +174,7 @@ async def running(
                 asyncio.create_task(observer.run()),
                 asyncio.create_task(client.log_poster.run()),
                 asyncio.create_task(run_removals(client, sleep=blink)),
+                asyncio.create_task(client.gallery_poster.run()),
             ]
             try:
                 online = asyncio.create_task(playground.online())

@@ -29,6 +29,7 @@ from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import ROWS_SECONDS, DiscordDelivery
 from bot.frontend.edit_schedule import EditSchedule
 from bot.frontend.first_response import answer_accepted
+from bot.frontend.gallery_channel import DiscordGallery
 from bot.frontend.log_channel import DiscordLogChannel
 from bot.frontend.responses import with_error_response
 from bot.frontend.status_updater import EDIT_SECONDS, StatusUpdater
@@ -40,6 +41,7 @@ from bot.runtime import Signal, retry_refused
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
+from bot.services.gallery import GalleryPoster, GalleryService
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
@@ -131,11 +133,15 @@ class HarnessClient(ContextClient):
     """Nothing but ``/imagine`` with flags, the buttons and the form."""
 
     def __init__(
-        self, context: BotContext, build_log_poster: Callable[[ContextClient], LogPoster]
+        self,
+        context: BotContext,
+        build_log_poster: Callable[[ContextClient], LogPoster],
+        build_gallery_poster: Callable[[ContextClient], GalleryPoster],
     ) -> None:
         super().__init__(
             context,
             build_log_poster,
+            build_gallery_poster,
             intents=discord.Intents(guilds=True),
             allowed_mentions=discord.AllowedMentions.none(),
             guild_ready_timeout=0.05,
@@ -342,6 +348,7 @@ async def open_harness(
                 keep=timedelta(days=90),
                 now=clock,
             ),
+            gallery=GalleryService(database, now=clock),
             now=clock,
             entropy=os.urandom,
             rows=rows,
@@ -357,6 +364,7 @@ async def open_harness(
             lambda client: LogPoster(
                 database, DiscordLogChannel(client, context.reports.picture_path), now=clock
             ),
+            lambda client: GalleryPoster(database, DiscordGallery(client), now=clock),
         )
         hours = Hurry()
         observer = StatusUpdater(

@@ -93,6 +93,7 @@ ALLOWED: tuple[tuple[str, dict[str, object]], ...] = (
     ("decide", {"request": "abcdefgh", "decision": "approve"}),
     ("cancel", {"member": "@Ada"}),
     ("log", {"channel": "#random"}),
+    ("gallery", {"channel": "#gallery", "threshold": 2}),
     ("models allow", {"model": "sd-2-1", "role": "&Moderators"}),
     ("models remove", {"model": "sd-2-1", "role": "&Moderators"}),
     ("models list", {}),
@@ -197,6 +198,11 @@ BAD_VALUES: tuple[tuple[str, dict[str, object], str], ...] = (
     ("cancel", {"member": "@Ada", "all": True}, "one of the three"),
     ("cancel", {"all": True}, "There is nothing to cancel"),
     ("log", {"channel": "#cellar"}, "I need View Channel"),
+    ("gallery", {"channel": "#cellar"}, "I need View Channel"),
+    ("gallery", {"channel": "#ideas"}, "channel: a forum has only threads"),
+    ("gallery", {"channel": "#gallery", "threshold": 0}, "threshold can be 1 to 100, not 0."),
+    ("gallery", {"channel": "#gallery", "threshold": 101}, "threshold can be 1 to 100, not 101."),
+    ("gallery", {"threshold": 3}, "channel: name the gallery channel, too."),
     ("log", {"channel": "#quiet"}, "I need Send Messages, Embed Links, Attach Files in \\#quiet"),
 )
 
@@ -205,6 +211,7 @@ async def test_bad_values_are_answered_privately_and_change_nothing(bot: Bot) ->
     world = bot.playground.world
     world.add_channel("cellar")
     world.add_deny_overwrite("cellar", "VIEW_CHANNEL")
+    world.add_channel("ideas", kind=15)
     world.add_channel("quiet")
     world.add_deny_overwrite("quiet", "SEND_MESSAGES", "ATTACH_FILES")
     await becomes(lambda: lacks(bot, "quiet", "send_messages"))
@@ -443,6 +450,7 @@ async def test_some_actions_take_manage_server(bot: Bot) -> None:
     assert "Paused" in await admin(bot, "pause", "Ben", reason="tea")
     for command, options in (
         ("log", {"channel": "#random"}),
+        ("gallery", {"channel": "#gallery"}),
         ("words settings", {"show_word": True}),
         ("models allow", {"model": "sd-2-1", "role": "&Moderators"}),
         ("export", {}),

@@ -10,7 +10,7 @@ import pytest
 
 from bot.domain.events import Failed, FailureReason, Scheduled
 from bot.domain.job import Job
-from bot.frontend.commands.history import format_job
+from bot.frontend.job_lines import format_job
 from bot.playground.state.models import Message
 from bot.store import jobs
 from bot.store.audit import AuditRepository

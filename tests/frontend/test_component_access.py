@@ -317,6 +317,7 @@ async def test_a_result_in_a_direct_message_is_clicked_by_its_author_alone(
             "delete": "Delete this result",
             "details": "",
             "retry": "did not fail",
+            "star": "⭐ Starred. This result has 1 star. `/favourites` lists",
         }[verb]
         assert expected in await said_to(bot, clicked)
 

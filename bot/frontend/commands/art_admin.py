@@ -19,12 +19,13 @@ from bot.frontend.command_options import (
     Channel,
     ChannelPlace,
     guild_of,
+    is_age_restricted,
     missing_permissions,
     moderator_of,
     parse_duration_option,
     require_channel,
 )
-from bot.frontend.context import BotContext, get_context
+from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.formatting import pluralize
 from bot.frontend.listing import Listing
 from bot.frontend.message_content import ButtonSpec, FileUpload
@@ -241,23 +242,35 @@ def _format_scope(scope: str, ident: int) -> str:
 async def _status(interaction: discord.Interaction[Any], _subject: str) -> Listing:
     moderator_of(interaction)
     status = await get_context(interaction).moderation.status(guild_of(interaction))
-    return status_listing(status, _problems(interaction.guild, status))
+    return status_listing(
+        status,
+        _problems(interaction.guild, status),
+        restricted_gallery=is_age_restricted(
+            get_client(interaction), status.settings.gallery_channel_id
+        ),
+    )
 
 
 def _problems(guild: discord.Guild | None, status: ServerStatus) -> list[str]:
     """Return what the bot may not do in the channels that the server's moderators have named."""
-    settings = status.settings
-    log = settings.log_channel_id
-    if guild is not None and log and guild.get_channel(log) is None:
-        gone = "The log channel is deleted or hidden from me. Set another with `/art-admin log`."
-        return [gone]
-    wanted = [log, settings.gallery_channel_id]
+    named = {"log": status.settings.log_channel_id, "gallery": status.settings.gallery_channel_id}
+    gone = [
+        name
+        for name, channel_id in named.items()
+        if guild is not None and channel_id and guild.get_channel(channel_id) is None
+    ]
+    problems = [
+        f"The {'log channel' if name == 'log' else name} is deleted or hidden from me. Set another "
+        f"with `/art-admin {name}`."
+        for name in gone
+    ]
+    wanted = [channel_id for name, channel_id in named.items() if name not in gone]
     wanted += [rule.channel_id for rule in status.channels if rule.allowed]
     lacking = {
         channel_id: missing_permissions(guild, channel_id, LOG_PERMISSIONS)
         for channel_id in filter(None, wanted)
     }
-    return [
+    return problems + [
         f"<#{channel_id}>: I need {', '.join(missing)}. Allow it for my role in the channel's "
         "settings, Permissions."
         for channel_id, missing in lacking.items()

@@ -12,21 +12,16 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import RequestError
-from bot.domain.job import Job, JobState
-from bot.domain.text import truncate_utf16
+from bot.domain.job import Job
 from bot.frontend.context import BotContext, get_context
-from bot.frontend.delivery_methods import result_link
-from bot.frontend.formatting import escape_user_text, pluralize, short_id, timestamp
+from bot.frontend.job_lines import format_job, job_select
 from bot.frontend.listing import Listing, Section, bullet_list
 from bot.frontend.message_content import (
     GREY,
     MAX_DESCRIPTION,
-    MAX_OPTION_TEXT,
     ActionRow,
     ButtonSpec,
     MessageContent,
-    SelectOption,
-    SelectSpec,
 )
 from bot.frontend.permissions import require_moderator
 from bot.frontend.responses import (
@@ -40,7 +35,6 @@ from bot.frontend.responses import (
 PAGE_SIZE: Final = 8
 _REQUESTS: Final = "member-requests"
 _MAX_REQUESTS: Final = 100
-_MAX_PROMPT: Final = 120
 
 
 class HistoryPageButton(
@@ -116,32 +110,10 @@ async def build_page(
     )
 
 
-def format_job(job: Job) -> str:
-    """Return a job in one line, with a link to its result."""
-    prompt = escape_user_text(job.request.prompt, _MAX_PROMPT)
-    return f"{timestamp(job.created_at)} `{short_id(job.id)}` {prompt}: {_format_outcome(job)}"
-
-
-def _format_outcome(job: Job) -> str:
-    if job.state is not JobState.FINISHED:
-        return "not finished yet" if not job.state.terminal else str(job.state)
-    images = pluralize(len(job.fetched_rows) * job.request.samples, "image")
-    if job.result is None:
-        return f"{images}, stored for you"
-    return f"[{images}]({result_link(job)})"
-
-
 def _controls(shown: Sequence[Job], before: str | None, more: bool) -> tuple[ActionRow, ...]:
     rows: list[ActionRow] = []
     if shown:
-        options = tuple(
-            SelectOption(
-                truncate_utf16(f"{short_id(job.id)} · {job.request.prompt}", MAX_OPTION_TEXT),
-                job.id,
-            )
-            for job in shown
-        )
-        rows.append((SelectSpec("gb-history:show", "Show one of them here …", options),))
+        rows.append((job_select("gb-history:show", shown),))
     turns = []
     if before is not None:
         turns.append(ButtonSpec("Newest", "gb-history:newest"))

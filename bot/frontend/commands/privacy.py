@@ -43,7 +43,8 @@ class EraseButton(PersistentComponent, template=r"gb-privacy:(?P<verb>ask|erase|
         stored = await context.privacy.report(user_id)
         embed = stored_data_embed(stored, context.reports.keep)
         if self.match["verb"] == "ask":
-            if stored.jobs == stored.unfinished and not stored.files and not stored.reports:
+            others = stored.files or stored.reports or stored.stars
+            if stored.jobs == stored.unfinished and not others:
                 raise RequestError(
                     "There is nothing to erase. Cancel waiting or running requests with /cancel "
                     "first."
@@ -81,6 +82,8 @@ def stored_data_embed(stored: StoredDataReport, keep: timedelta) -> MessageConte
         "Results that others reported, as evidence for the moderators of that server, with the "
         f"picture. It is deleted after {format_window(keep)}.",
     ]
+    if stored.stars:
+        lines.append(f"{pluralize(stored.stars, 'star')} that you gave, for `/favourites`.")
     if stored.reports:
         lines.append(f"{pluralize(stored.reports, 'report')} that you made, with your reasons.")
     if stored.erased:
@@ -104,10 +107,11 @@ def confirm_erase_embed(stored: StoredDataReport) -> MessageContent:
     ended = stored.jobs - stored.unfinished
     return MessageContent(
         "Erase your data?",
-        f"{pluralize(ended, 'request')}, {pluralize(stored.files, 'file')} and "
-        f"{pluralize(stored.reports, 'report')} that you made, on all servers. "
-        "Prompts and images are erased permanently, and their buttons stop working. "
-        "Your quota does not change.",
+        f"{pluralize(ended, 'request')}, {pluralize(stored.files, 'file')}, "
+        f"{pluralize(stored.reports, 'report')} that you made and "
+        f"{pluralize(stored.stars, 'star')} that you gave, on all servers. "
+        "Your results leave the gallery. Prompts and images are erased permanently, and their "
+        "buttons stop working. Your quota does not change.",
         RED,
         controls=(_CONFIRM,),
     )

@@ -1,4 +1,4 @@
-"""``/show``: show the result of an earlier job again; also what ``/history`` selects."""
+"""``/show``: show the result of an earlier job again; also what ``/history`` and others select."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from bot.frontend.message_content import EmbedField, MessageContent
 from bot.frontend.messages import edit_response
 from bot.frontend.permissions import actor_of
 from bot.frontend.responses import PersistentComponent, defer, safe_autocomplete, send_ephemeral
+from bot.frontend.result_embeds import without_delete
 from bot.frontend.result_files import ResultMessage, build_result_without_image, post_result
 from bot.frontend.status_embeds import QueueInfo, job_message
 from bot.frontend.submission import interaction_ref
@@ -32,8 +33,13 @@ IMAGES_GONE = (
 )
 
 
-async def show_result(interaction: discord.Interaction[Any], context: BotContext, job: Job) -> None:
-    """Respond with the job as it is now, and its cost. Raises RequestError if it is gone."""
+async def show_result(
+    interaction: discord.Interaction[Any], context: BotContext, job: Job, *, private: bool = False
+) -> None:
+    """Respond with the job as it is now, and its cost. Raises RequestError if it is gone.
+
+    A result is seen by everybody, or by the member alone if ``private``.
+    """
     compute = format_cost(await context.queue.jobs.credits(job.id))
     if job.state is not JobState.FINISHED:
         position = await context.queue.position(job)
@@ -49,10 +55,12 @@ async def show_result(interaction: discord.Interaction[Any], context: BotContext
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):
         raise RequestError(IMAGES_GONE)
-    await defer(interaction, thinking=True, private=False)
+    await defer(interaction, thinking=True, private=private)
 
     async def post(result: ResultMessage) -> None:
         embed = _with_cost(result.embed, compute)
+        if private:
+            embed = without_delete(embed)  # Discord's own link dismisses a private message
         for pause in (*RETRY_DELAYS_S, 0.0):
             try:
                 await edit_response(
@@ -94,7 +102,25 @@ class HistorySelect(PersistentComponent, template=r"gb-history:show"):
         await show_result(interaction, context, job)
 
 
-ITEMS: Final = (HistorySelect,)
+class FavouriteSelect(PersistentComponent, template=r"gb-favourites:show"):
+    """Shows the result that was selected in ``/favourites``, to the member alone."""
+
+    async def handle(self, interaction: discord.Interaction[Any]) -> None:
+        """Show the selected result if the member has starred it, whoever made it."""
+        assert isinstance(self.item, discord.ui.Select)
+        context, user_id = get_context(interaction), interaction.user.id
+        job = await context.queue.jobs.get(next(iter(self.item.values), ""))
+        if (
+            job is None
+            or not is_in_scope(job, interaction.guild_id, user_id)
+            or not await context.gallery.has_star(job.id, user_id)
+        ):
+            raise RequestError(NO_FAVOURITE)
+        await show_result(interaction, context, job, private=True)
+
+
+NO_FAVOURITE: Final = "This result is not among your favourites any more."
+ITEMS: Final = (HistorySelect, FavouriteSelect)
 
 OTHER_SERVER: Final = (
     "This job was requested on another server, so it is not shown here. Use /show on that server, "

@@ -96,13 +96,22 @@ CREATE TABLE stars (
 
 CREATE INDEX stars_by_user ON stars (user_id, at);
 
--- A result in the gallery channel; an intent until `message_id` is known.
+-- A result that is to be in its server's gallery channel, or is. `attempted_at` without `message_id`
+-- means: perhaps posted, look before trying again. `withdrawn_at`: it is to go, or is never to be
+-- posted; `removed_at`: so it is. One row for one result, so it is never posted twice.
 CREATE TABLE gallery_posts (
     job_id       TEXT PRIMARY KEY REFERENCES jobs (id),
     guild_id     INTEGER NOT NULL,
-    channel_id   INTEGER NOT NULL,
     wanted_at    TEXT NOT NULL CHECK (length(wanted_at) = 32),
+    attempted_at TEXT CHECK (length(attempted_at) = 32),
     posted_at    TEXT CHECK (length(posted_at) = 32),
+    channel_id   INTEGER,
     message_id   INTEGER,
-    removed_at   TEXT CHECK (length(removed_at) = 32)
+    withdrawn_at TEXT CHECK (length(withdrawn_at) = 32),
+    removed_at   TEXT CHECK (length(removed_at) = 32),
+    CHECK ((posted_at IS NULL) = (message_id IS NULL)),
+    CHECK (removed_at IS NULL OR withdrawn_at IS NOT NULL)
 ) STRICT, WITHOUT ROWID;
+
+CREATE INDEX gallery_posts_open ON gallery_posts (guild_id)
+    WHERE removed_at IS NULL AND (message_id IS NULL OR withdrawn_at IS NOT NULL);
