@@ -14,6 +14,7 @@ from bot.playground.server import Playground
 from bot.playground.state import permissions
 from bot.playground.state.models import Message
 from bot.settings import Settings
+from bot.store.gallery import GalleryRepository
 from bot.store.ledger import LedgerRepository
 from tests.frontend.application import Bot, running, said
 from tests.frontend.harness import turns
@@ -78,6 +79,7 @@ async def test_an_evening_ends_with_a_balanced_ledger(
     world.overwrite("mod-log", helpers, allow=permissions.VIEW_CHANNEL)
     async with running(playground, settings, clock) as bot:
         await name_log_channel(bot)
+        await name_gallery(bot, threshold=5)
         await bot.ask("art-admin words add", who="Mia", pattern="secret", effect="hold")
         bot.dispatch()
 
@@ -100,7 +102,10 @@ async def test_an_evening_ends_with_a_balanced_ledger(
             texts = [said(await one.answered()) for one in pressed]
             assert sum("It was already" in text for text in texts) == 1, texts
 
-        first = await first_result(bot)
+        first, second, third = await results(bot, 3)
+        for message, voters in ((first, 8), (second, 6), (third, 4)):
+            assert await star_at_once(bot, message, names[50 : 50 + voters]) == voters
+        await bot.playground.until(lambda world: len(world.messages_in("gallery")) == 2)
         for name in names[100:130]:
             await report(bot, first, name, "rude")
         shown = await entry(bot, "Report: 30 members")
@@ -110,6 +115,10 @@ async def test_an_evening_ends_with_a_balanced_ledger(
             "Removed. The author's images are refunded."
         )
         assert first.id not in world.messages
+        (left,) = await bot.playground.until(
+            lambda world: len(found := world.messages_in("gallery")) == 1 and found
+        )
+        assert f"/{second.channel_id}/{second.id}" in str(left.controls())
 
         await settled(bot)
         waiting = await ask_all(bot, names[40:50], "one more lighthouse")
@@ -138,14 +147,35 @@ async def name_log_channel(bot: Bot) -> None:
     assert f"<#{log.id}>" in said(await asked.answered())
 
 
-async def first_result(bot: Bot) -> Message:
-    """Wait for a result in the channel."""
+async def name_gallery(bot: Bot, threshold: int) -> None:
+    options = {"channel": bot.playground.world.channel("gallery"), "threshold": threshold}
+    asked = await bot.member("Mo").slash("mod-log", "art-admin gallery", **options)
+    assert f"A result with {threshold} stars" in said(await asked.answered())
 
-    def found(_: object) -> Message | None:
+
+async def results(bot: Bot, count: int) -> list[Message]:
+    """Wait for the first results in the channel."""
+
+    def found(_: object) -> list[Message] | None:
         shown = bot.playground.world.messages_in("imagine")
-        return next((one for one in shown if one.attachments and "Done" in said(one)), None)
+        done = [one for one in shown if one.attachments and "Done" in said(one)]
+        return done[:count] if len(done) >= count else None
 
     return await bot.playground.until(found)
+
+
+async def star_at_once(bot: Bot, message: Message, names: Iterable[str]) -> int:
+    """Have members star a result, each with a double press; the number of stars."""
+    bot.clock.pass_time(seconds=2)
+    pressed = await asyncio.gather(
+        *(bot.member(name).press(message, "⭐") for name in names for _ in range(2))
+    )
+    for one in pressed:
+        await one.acked()
+    reading = GalleryRepository(bot.engine.database)
+    job_id = re.search(r"gb:star:(\w+)", str(message.controls()))
+    assert job_id is not None
+    return sum([await reading.has_star(job_id[1], bot.member(name).id) for name in names])
 
 
 def entry_number(message: Message) -> int:
