@@ -36,6 +36,9 @@ class DiscordGallery:
         """
         if job.result is None or not public_result_link(job):
             return False
+        channel = self._client.get_channel(job.result.channel_id)
+        if isinstance(channel, discord.Thread) and channel.is_private():
+            return False
         try:
             await messages.fetch(self._client, job.result)
         except NotPermitted:

@@ -216,7 +216,7 @@ async def test_there_may_be_nothing_to_erase(bot: Bot) -> None:
     assert "nothing to erase" in refused.content
 
 
-@pytest.mark.parametrize("command", ["history", "privacy", "help", "styles"])
+@pytest.mark.parametrize("command", ["history", "favourites", "privacy", "help", "styles"])
 async def test_what_concerns_nobodys_server_works_in_a_direct_message(
     bot: Bot, command: str
 ) -> None:

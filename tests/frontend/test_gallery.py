@@ -16,7 +16,7 @@ from bot.frontend.gallery_channel import DiscordGallery
 from bot.frontend.result_removal import remove_result
 from bot.playground.server import Playground
 from bot.playground.state.guild import Event
-from bot.playground.state.models import Message
+from bot.playground.state.models import PRIVATE_THREAD, Message
 from bot.services.gallery import GalleryChannel, GalleryPost, GalleryPoster
 from bot.services.queue import Actor
 from bot.settings import Settings
@@ -274,6 +274,14 @@ async def by_a_moderator(bot: Bot, message: Message, job: Job) -> None:
     assert await remove_result(bot.client, job.id) == ""
 
 
+async def on_the_post(bot: Bot, message: Message, job: Job) -> None:
+    shown = next(one for one in posts(bot) if job.id in str(one.controls()))
+    opened = await bot.member("Mo").message_command("Remove this result", shown)
+    await opened.acked()
+    await (await bot.member("Mo").submit_modal(opened, {"reason": "rule 3"})).answered()
+    await bot.playground.until(lambda world: message.id not in world.messages)
+
+
 async def by_its_author(bot: Bot, message: Message, job: Job) -> None:
     asked = await (await bot.member().press(message, "Delete")).answered()
     await bot.member().press(asked, "Delete permanently")
@@ -296,7 +304,9 @@ async def by_hand(bot: Bot, message: Message, job: Job) -> None:
 Removal = Callable[[Bot, Message, Job], Awaitable[None]]
 
 
-@pytest.mark.parametrize("remove", [by_a_moderator, by_its_author, by_an_erasure, by_hand])
+@pytest.mark.parametrize(
+    "remove", [by_a_moderator, on_the_post, by_its_author, by_an_erasure, by_hand]
+)
 async def test_a_post_goes_when_its_original_goes(bot: Bot, remove: Removal) -> None:
     await set_gallery(bot)
     message, job = await starred(bot)
@@ -330,10 +340,20 @@ async def test_a_result_that_goes_before_it_is_posted_is_not_posted(
     assert await unposted(bot) == 0
 
 
-async def test_a_result_without_its_pictures_is_not_posted(bot: Bot) -> None:
+@pytest.mark.parametrize("why", ["no pictures", "private thread"])
+async def test_what_cannot_or_must_not_be_seen_is_not_posted(bot: Bot, why: str) -> None:
     await set_gallery(bot)
-    _, job = await starred(bot)
-    bot.engine.results.result(job).grid.unlink()
+    world, where = bot.playground.world, "imagine"
+    if why == "private thread":
+        where = "between us"
+        parent, ada = world.channel("imagine"), world.user("Ada")
+        thread = world.message_board.open_thread(parent, ada, where, kind=PRIVATE_THREAD)
+        await becomes(lambda: bot.client.get_channel(thread.id) is not None)
+    job = await bot.imagine("a heron", channel=where)
+    await press(bot, await bot.finished(job), STAR, "Ben" if where == "imagine" else "Mo")
+    if why == "no pictures":
+        bot.engine.results.result(job).grid.unlink()
+    assert await unposted(bot) == 1
     await post(bot)
     assert posts(bot) == []
     assert await unposted(bot) == 0
