@@ -359,6 +359,101 @@ async def test_what_cannot_or_must_not_be_seen_is_not_posted(bot: Bot, why: str)
     assert await unposted(bot) == 0
 
 
+class Meanwhile(Interrupted):
+    """The galleries, while somebody does something between two steps of posting."""
+
+    def __init__(self, inner: GalleryChannel, act: Callable[[], Awaitable[None]]) -> None:
+        super().__init__(inner, "")
+        self._act = act
+
+    async def find(self, channel_id: int, post: GalleryPost, since: datetime) -> MessageRef | None:
+        await self._act()
+        return await super().find(channel_id, post, since)
+
+    async def post(self, channel_id: int, post: GalleryPost, job: Job) -> MessageRef:
+        await self._act()
+        return await super().post(channel_id, post, job)
+
+
+@pytest.mark.parametrize("step", ["find", "post", "killed"])
+async def test_a_result_that_goes_while_it_is_posted_does_not_stay(bot: Bot, step: str) -> None:
+    await set_gallery(bot)
+    _, job = await starred(bot)
+    steps = iter(["find", "post"])
+
+    async def withdraw() -> None:
+        if next(steps) == step:
+            await bot.context.gallery.withdraw(job.id)
+
+    channel = Meanwhile(DiscordGallery(bot.client), withdraw)
+    made = GalleryPoster(bot.engine.database, channel, now=bot.clock)
+    if step == "killed":
+        with pytest.raises(Killed):
+            await post(bot, "after post")
+        await bot.context.gallery.withdraw(job.id)
+    else:
+        await made.post_pending(bot.playground.world.guild_id)
+    assert len(posts(bot)) == (step != "find")
+    await post(bot)
+    assert posts(bot) == []
+    assert await GalleryRepository(bot.engine.database).servers_pending() == ()
+
+
+async def test_an_attempt_in_an_earlier_gallery_that_is_hidden_now_holds_up_nothing(
+    bot: Bot,
+) -> None:
+    await set_gallery(bot)
+    await starred(bot)
+    with pytest.raises(Killed):
+        await post(bot, "before post")
+    hide(bot)
+    assert (await post(bot)).problem(bot.playground.world.guild_id)
+    await set_gallery(bot, channel="random")
+    await post(bot)
+    assert len([one for one in posts(bot, "random") if one.attachments]) == 1
+    assert await unposted(bot) == 0
+
+
+async def test_originals_are_looked_up_every_hour_and_doubt_removes_nothing(bot: Bot) -> None:
+    await set_gallery(bot)
+    message, _ = await starred(bot)
+    await post(bot)
+    world = bot.playground.world
+    place = world.channel(message.channel_id)
+    waits: list[float] = []
+
+    async def sleep(seconds: float) -> None:
+        waits.append(seconds)
+        if len(waits) == 2:
+            world.faults.answer("GET", "/messages/", status=503, times=50)
+        elif len(waits) == 3:
+            world.faults.clear()
+            world.add_deny_overwrite(place, "VIEW_CHANNEL")
+        elif len(waits) == 4:
+            world.restore(place)
+            world.delete_channel(place)
+        elif len(waits) == 5:
+            raise Killed
+
+    channel = DiscordGallery(bot.client)
+    reading = GalleryRepository(bot.engine.database)
+    counts: list[int] = []
+
+    class Counted(GalleryPoster):
+        async def check_originals(self) -> int:
+            gone = await super().check_originals()
+            counts.append(len(await reading.latest_posted(9)))
+            return gone
+
+    made = Counted(bot.engine.database, channel, now=bot.clock, sleep=sleep)
+    with pytest.raises(Killed):
+        await made.run_checks()
+    assert waits == [3600.0] * 5
+    assert counts == [1, 1, 1, 0]
+    await post(bot)
+    assert posts(bot) == []
+
+
 async def test_a_post_that_cannot_be_deleted_now_is_deleted_later(bot: Bot) -> None:
     await set_gallery(bot)
     _, job = await starred(bot)
