@@ -115,9 +115,8 @@ async def test_an_evening_ends_with_a_balanced_ledger(
             "Removed. The author's images are refunded."
         )
         assert first.id not in world.messages
-        (left,) = await bot.playground.until(
-            lambda world: len(found := world.messages_in("gallery")) == 1 and found
-        )
+        await bot.playground.until(lambda world: len(world.messages_in("gallery")) == 1)
+        (left,) = world.messages_in("gallery")
         assert f"/{second.channel_id}/{second.id}" in str(left.controls())
 
         await settled(bot)
