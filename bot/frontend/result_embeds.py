@@ -136,7 +136,7 @@ def without_delete(content: MessageContent) -> MessageContent:
 
 def star_button(job: Job) -> ButtonSpec:
     """Return the button that gives a member's star to a result, or takes it back."""
-    return ButtonSpec("⭐", custom_id(ComponentAction.STAR, job))
+    return ButtonSpec("⭐ Star", custom_id(ComponentAction.STAR, job))
 
 
 def format_star(outcome: StarOutcome, *, own: bool) -> str:

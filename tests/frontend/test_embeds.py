@@ -210,7 +210,7 @@ def test_a_result_offers_everything_and_links_to_its_rows() -> None:
     assert labels(status) == [
         "Re-roll",
         "Edit & run again",
-        "⭐",
+        "⭐ Star",
         "Details",
         "Delete",
         "Open an image …",
@@ -268,7 +268,7 @@ def test_a_single_picture_is_opened_and_upscaled_by_buttons() -> None:
     assert labels(status)[:4] == ["Re-roll", "Edit & run again", "Open full size", "Upscale"]
     assert labels(result_message(upscaled, image="g")) == [
         "Open full size",
-        "⭐",
+        "⭐ Star",
         "Details",
         "Delete",
     ]

@@ -167,7 +167,7 @@ async def star_at_once(bot: Bot, message: Message, names: Iterable[str]) -> int:
     """Have members star a result, each with a double press; the number of stars."""
     bot.clock.pass_time(seconds=2)
     pressed = await asyncio.gather(
-        *(bot.member(name).press(message, "⭐") for name in names for _ in range(2))
+        *(bot.member(name).press(message, "⭐ Star") for name in names for _ in range(2))
     )
     for one in pressed:
         await one.acked()

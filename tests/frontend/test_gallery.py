@@ -31,7 +31,7 @@ from tests.frontend.test_reports import moderator, press
 from tests.playground.clock import Clock
 
 T = TypeVar("T")
-STAR = "⭐"
+STAR = "⭐ Star"
 STARRED = "⭐ Starred. This result has {}. `/favourites` lists what you have starred."
 
 

@@ -68,7 +68,7 @@ async def build_page(
     if turns:
         rows.append(tuple(turns))
     where = "on this server" if guild_id is not None else "anywhere"
-    none = f"You have starred no results {where}. Press ⭐ below one that you like."
+    none = f"You have starred no results {where}. Press ⭐ Star below one that you like."
     return MessageContent(
         title="Your favourites",
         description=bullet_list(lines, MAX_DESCRIPTION, "Nothing older." if page else none),
