@@ -30,6 +30,8 @@ from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import DeliveryService, DeliveryTransport
 from bot.services.drains import DrainWatcher
+from bot.services.image_check import ImageCheckService
+from bot.services.image_detector import ImageDetector, load_model
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
 from bot.services.moderation import ModerationService
 from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
@@ -64,6 +66,7 @@ class Services:
     observers: CompositeObserver
     lifecycle: JobLifecycle
     results: ResultFetcher
+    detector: ImageDetector | None
     budget: BudgetService
     queue: JobQueue
     moderation: ModerationService
@@ -250,6 +253,10 @@ async def open_services(
             styles=templates.styles,
         )
 
+        detector = build_detector(settings)
+        if detector is not None:
+            stack.push_async_callback(detector.aclose)
+
         def moderated() -> None:
             scheduler_wakeup.set()
             on_moderation()
@@ -265,10 +272,18 @@ async def open_services(
             breaker=breaker,
             observers=observers,
             lifecycle=lifecycle,
+            detector=detector,
             results=ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep),
             budget=budget,
             queue=queue,
-            moderation=ModerationService(database, lifecycle, queue, now=now, wake=moderated),
+            moderation=ModerationService(
+                database,
+                lifecycle,
+                queue,
+                now=now,
+                wake=moderated,
+                image_action=settings.image_check.action if detector is not None else None,
+            ),
             drains=drains,
             renderer=WorkflowRenderer(queue.jobs, backend, templates),
             scheduler_wakeup=scheduler_wakeup,
@@ -278,9 +293,16 @@ async def open_services(
 
 @asynccontextmanager
 async def open_scheduler(
-    services: Services, transport: DeliveryTransport
+    services: Services,
+    transport: DeliveryTransport,
+    image_check: ImageCheckService | None = None,
 ) -> AsyncIterator[Application]:
-    """Add what runs jobs and delivers results through ``transport``."""
+    """Add what runs jobs and delivers results through ``transport``.
+
+    Without ``image_check`` images are delivered as they are, as on the command line.
+    """
+    if image_check is not None:
+        services.observers.add(image_check)
     delivery = DeliveryService(services.database, transport, now=services.now)
     kept = KeptResults(services.database, partial(redeliver, services, delivery), now=services.now)
     services.observers.add(kept)
@@ -292,6 +314,7 @@ async def open_scheduler(
         delivery=delivery,
         breaker=services.breaker,
         budget=services.budget,
+        image_check=image_check,
     )
     scheduler = Scheduler(
         services.database,
@@ -319,6 +342,32 @@ def build_reports(services: Services, renditions: RenditionCache) -> ReportServi
         settings.data.dir / EVIDENCE,
         default=settings.default_quota(),
         keep=settings.data.keep_evidence,
+        now=services.now,
+    )
+
+
+def build_detector(settings: Settings) -> ImageDetector | None:
+    """Return what looks at images, None if the operator has not set it up. Starts nothing."""
+    section = settings.image_check
+    if not section.enabled:
+        return None
+    load = partial(
+        load_model, section.engine, section.label_file, section.size, section.mean, section.std
+    )
+    seconds = section.timeout.total_seconds()
+    return ImageDetector(load, tuple(section.thresholds), timeout_s=seconds)
+
+
+def build_image_check(services: Services, reports: ReportService) -> ImageCheckService:
+    """Return what looks at results before they are posted, and holds them."""
+    section = services.settings.image_check
+    return ImageCheckService(
+        services.database,
+        services.lifecycle,
+        services.detector,
+        action=section.action,
+        thresholds=section.thresholds,
+        evidence=reports.keep_picture,
         now=services.now,
     )
 

@@ -12,14 +12,22 @@ import shlex
 
 from bot.backends import open_backend
 from bot.backends.base import Backend, SupportsChecks
-from bot.bootstrap import DATABASE, find_open_files, load_templates, open_database, read_limits
+from bot.bootstrap import (
+    DATABASE,
+    build_detector,
+    find_open_files,
+    load_templates,
+    open_database,
+    read_limits,
+)
 from bot.clock import utc_now
 from bot.domain.checks import CheckResult
-from bot.domain.errors import ConfigError
+from bot.domain.errors import ConfigError, ImageCheckFailed
 from bot.domain.job import job_id
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 from bot.domain.workflow.document import Workflow
 from bot.domain.workflow.template import RenderContext
+from bot.services.image_detector import NO_RUNTIME, NOT_INSTALLED
 from bot.services.rendering import WorkflowTemplates
 from bot.settings import Settings
 
@@ -36,6 +44,7 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
         results.append(_failed("templates", error))
     results.append(await _database(settings))
     results.append(await asyncio.to_thread(_privacy, settings))
+    results += await _image_check(settings)
     what = f"backend {settings.backend.kind}"
     try:
         backend = await open_backend(settings.backend.kind, settings.backend_options())
@@ -82,6 +91,24 @@ def _privacy(settings: Settings) -> CheckResult:
         paths = [entry.path for entry in found]
     hint = f"Run: chmod -R go= {shlex.join(str(path) for path in paths)}"
     return CheckResult(what, False, f"open to other users: {first}{more}", hint)
+
+
+async def _image_check(settings: Settings) -> list[CheckResult]:
+    """Check that the image check's model loads, if there is one."""
+    detector = build_detector(settings)
+    if detector is None:
+        return []
+    what = "image check"
+    try:
+        labels = await detector.start()
+    except ImageCheckFailed as error:
+        hint = 'Until then every result is held for a moderator. Or set [image_check] engine to "".'
+        if str(error) in (NOT_INSTALLED, NO_RUNTIME):
+            hint = f"Run: pip install 'gridbrush[image-check]'. {hint}"
+        return [CheckResult(what, False, f"[image_check] {error}", hint)]
+    finally:
+        await detector.aclose()
+    return [CheckResult(what, True, f"{settings.image_check.engine} looks for {', '.join(labels)}")]
 
 
 def _sizes(limits: RequestLimits) -> list[CheckResult]:

@@ -24,6 +24,7 @@ from bot.bootstrap import (
     DATABASE,
     Application,
     Services,
+    build_image_check,
     build_reports,
     open_scheduler,
     open_services,
@@ -31,7 +32,7 @@ from bot.bootstrap import (
 from bot.clock import utc_now
 from bot.concurrency import cancel_and_wait
 from bot.domain.checks import CheckResult
-from bot.domain.errors import StoreDamaged, StoreUnavailable
+from bot.domain.errors import ImageCheckFailed, StoreDamaged, StoreUnavailable
 from bot.domain.job import Job
 from bot.frontend import first_response
 from bot.frontend.checks import run_checks
@@ -215,7 +216,10 @@ async def open_runtime(
         moderated.connect(status_updater.refresh_queue)
         status_found.connect(status_updater.refresh)
 
-        application = await stack.enter_async_context(open_scheduler(services, transport))
+        image_check = build_image_check(services, context.reports)
+        application = await stack.enter_async_context(
+            open_scheduler(services, transport, image_check)
+        )
         access_changed.connect(partial(retry_refused, application.kept, status_updater))
         access_changed.connect(partial(retry_channel, client.log_poster))
         access_changed.connect(partial(retry_channel, client.gallery_poster))
@@ -259,6 +263,7 @@ def build_context(
         ),
         reports=build_reports(services, renditions),
         gallery=GalleryService(database, now=now),
+        image_check_problem=lambda: services.detector.problem if services.detector else "",
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,
@@ -412,8 +417,16 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
         keep_running("checking gallery posts", service.client.gallery_poster.run_checks),
         keep_running("removing results", lambda: run_removals(service.client)),
         keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
+        keep_running("starting the image check", lambda: _start_image_check(engine)),
         keep_running("scheduling", schedule),
     )
+
+
+async def _start_image_check(engine: Application) -> None:
+    """Load the model before it is needed; if that fails, the log and `status` say so."""
+    if engine.detector is not None:
+        with contextlib.suppress(ImageCheckFailed):
+            await engine.detector.start()
 
 
 async def _drain(service: Runtime) -> None:

@@ -124,6 +124,10 @@ class DeliveryUnavailable(DeliveryError):
         self.retry_after = retry_after
 
 
+class ImageCheckFailed(BotError):
+    """The images could not be checked; the text says why. What is not checked is not posted."""
+
+
 class ConfigError(BotError):
     """Invalid configuration. ``location`` is the file and key, ``hint`` says how to fix it."""
 

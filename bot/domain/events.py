@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final, TypeAlias
 
+from bot.domain.image_check import ImageOutcome
 from bot.domain.image_engine import GenerationInfo
 
 KEPT: Final = "kept"
@@ -30,6 +31,7 @@ class FailureReason(StrEnum):
     MODEL_MISSING = "model_missing"
     FILES_MISSING = "files_missing"
     INTERNAL = "internal"
+    NOT_ALLOWED = "not_allowed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -182,6 +184,13 @@ class ResultsFetched:
 
 
 @dataclass(frozen=True, slots=True)
+class ImagesChecked:
+    """It was decided whether the images may be posted, by the image check or by a moderator."""
+
+    outcome: ImageOutcome
+
+
+@dataclass(frozen=True, slots=True)
 class Delivered:
     """The result was delivered by ``method``.
 
@@ -218,6 +227,7 @@ JobEvent: TypeAlias = (
     | Cancelled
     | FundsExhausted
     | ResultsFetched
+    | ImagesChecked
     | Delivered
     | Redelivered
 )

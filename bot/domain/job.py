@@ -30,6 +30,7 @@ from bot.domain.events import (
     Finished,
     FundsExhausted,
     GridReady,
+    ImagesChecked,
     JobEvent,
     MessageRef,
     Redelivered,
@@ -43,6 +44,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
+from bot.domain.image_check import ImageOutcome
 from bot.domain.image_engine import GenerationInfo
 from bot.domain.request import Request
 
@@ -135,11 +137,22 @@ class Job:
     fetched_rows: tuple[int, ...] = ()
     delivery_method: str = ""
     result: MessageRef | None = None
+    image_check: ImageOutcome = ImageOutcome.UNCHECKED
 
     @property
     def ready_rows(self) -> tuple[Row, ...]:
         """Return the published rows, in order."""
         return tuple(row for row in self.rows if row.is_ready)
+
+    @property
+    def is_held(self) -> bool:
+        """Return whether its images wait for a moderator."""
+        return self.state is JobState.DELIVERING and self.image_check is ImageOutcome.HELD
+
+    @property
+    def is_withheld(self) -> bool:
+        """Return whether there are images that nobody may see: they wait, or were refused."""
+        return self.is_held or self.cause is FailureReason.NOT_ALLOWED
 
     @property
     def is_partial(self) -> bool:
@@ -266,6 +279,9 @@ def apply_event(job: Job, event: JobEvent, at: datetime) -> Job:
                 return _apply_results_fetched(job, rows)
             if job.state is JobState.DELIVERING:
                 return job
+        case ImagesChecked(outcome):
+            if job.state is JobState.DELIVERING:
+                return replace(job, image_check=outcome)
         case Delivered(method, message):
             if job.state is JobState.DELIVERING:
                 return replace(

@@ -33,7 +33,6 @@ from bot.frontend.delivery_methods import public_result_link
 from bot.frontend.discord_errors import MessageNotFound, TooLarge, map_discord_errors, retry_unknown
 from bot.frontend.edit_modal import build_edit_modal, source_link
 from bot.frontend.first_response import answer_accepted, is_status_message
-from bot.frontend.formatting import short_id
 from bot.frontend.job_lookup import (
     MESSAGE_NOT_FOUND,
     REMOVED,
@@ -60,10 +59,10 @@ from bot.frontend.result_embeds import (
     image_selects,
     public_links,
 )
-from bot.frontend.result_files import limit_recorder, upload_within_limit
+from bot.frontend.result_files import limit_recorder, upload_name, upload_within_limit
 from bot.frontend.result_removal import remove_with_evidence
 from bot.frontend.status_embeds import job_message, posted_elsewhere_message
-from bot.frontend.submission import RequestFactory, submit_request
+from bot.frontend.submission import RequestFactory, require_shown_here, submit_request
 from bot.frontend.upload_limits import REQUEST_LIMIT
 from bot.services.delivery import is_erased
 from bot.services.queue import limit_waits
@@ -120,7 +119,7 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
 
     async def make(limit: int) -> tuple[FileUpload, int]:
         path = await context.renditions.image(job, row, column, limit)
-        name = f"gridbrush-{short_id(job.id)}-row-{row:02}-img-{column:02}{path.suffix}"
+        name = upload_name(job, f"-row-{row:02}-img-{column:02}{path.suffix}")
         size = (await asyncio.to_thread(path.stat)).st_size
         return FileUpload(path, name, alt_text(job.request, row, column)), size
 
@@ -372,6 +371,7 @@ async def _edit(interaction: discord.Interaction[Any], target: CustomId, job: Jo
 
 async def _open(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     _check_has_result(job)
+    require_shown_here(interaction, job)
     await open_image(interaction, target, job)
 
 
@@ -441,7 +441,7 @@ def _require_request(job: Job) -> Request:
 
 
 def _check_has_result(job: Job) -> None:
-    if not job.fetched_rows:
+    if not job.fetched_rows or job.is_withheld:
         raise RequestError(_NO_RESULT)
 
 

@@ -67,10 +67,11 @@ class BotContext:
     ``limits`` bound a request. ``moderator_role`` is a role id, 0 for none. ``rows`` is
     ``[delivery] rows``. ``entropy`` returns random bytes. ``upscaling``: there is a workflow for
     it. ``notice`` returns a sentence for waiting jobs, such as that the backend is unavailable; ""
-    for none. ``size_limits`` stores accepted upload sizes. ``opened`` is called with a server id
-    and a member id (0: unknown) when the bot may have new permissions, to retry deliveries.
-    ``status_found`` is called with a job whose status message was found or posted late.
-    ``removal_pending`` is set when Discord did not delete a removed result at once.
+    for none. ``image_check_problem`` returns why images cannot be checked. ``size_limits`` stores
+    accepted upload sizes. ``opened`` is called with a server id and a member id (0: unknown) when
+    the bot may have new permissions, to retry deliveries. ``status_found`` is called with a job
+    whose status message was found or posted late. ``removal_pending`` is set when Discord did not
+    delete a removed result at once.
     """
 
     queue: JobQueue
@@ -90,6 +91,7 @@ class BotContext:
     upscaling: bool = True
     checks: tuple[SubmissionCheck, ...] = ()
     notice: Callable[[], str] = lambda: ""
+    image_check_problem: Callable[[], str] = lambda: ""
     opened: Callable[[int, int], None] = lambda _guild_id, _author_id: None
     status_found: Callable[[Job], None] = lambda _job: None
     locks: KeyedLock = field(default_factory=KeyedLock)

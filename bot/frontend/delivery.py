@@ -23,6 +23,7 @@ import discord
 from bot.concurrency import Backoff, cancel_and_wait
 from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import MessageRef
+from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job
 from bot.frontend import messages
 from bot.frontend.context import ContextClient
@@ -99,10 +100,11 @@ class DiscordDelivery:
         """Return the delivery methods that are possible now, the best first."""
         if not job.request.place.channel_id:
             return ()
+        elsewhere = () if job.image_check is ImageOutcome.RESTRICTED else (DIRECT,)
         post = await self._status_message(job)
         if post is not None and post.is_token_valid(self._client.context.now()):
-            return INTERACTION, CHANNEL, DIRECT
-        return CHANNEL, DIRECT
+            return INTERACTION, CHANNEL, *elsewhere
+        return CHANNEL, *elsewhere
 
     async def send(
         self, method: str, job: Job, package: JobResult, nonce: str

@@ -208,7 +208,7 @@ async def _save_found(
 
 async def _notify_updater(context: BotContext, job_id: str) -> None:
     job = await context.queue.jobs.get(job_id)
-    if job is not None and job.state is not JobState.DELIVERING:
+    if job is not None and (job.state is not JobState.DELIVERING or job.is_held):
         context.status_found(job)
 
 
@@ -294,7 +294,7 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
     async with context.locks.acquire(job_id):
         job = await context.queue.jobs.get(job_id)
         assert job is not None, "jobs are kept"
-        if job.state in (JobState.DELIVERING, JobState.FINISHED):
+        if job.state in (JobState.DELIVERING, JobState.FINISHED) and not job.is_held:
             await context.messages.no_status_message(job_id, "the result was ready first")
             return None
         position = await context.queue.position(job)

@@ -98,6 +98,9 @@ class DiscordLogChannel:
         path = self._picture_path(entry.image)
         if not await asyncio.to_thread(path.exists):
             return replace(entry, image=""), []
+        if message.kind == "hold":
+            # Nobody has to see it without wanting to; an embed's own image cannot be a spoiler.
+            return replace(entry, image=""), [FileUpload(path, f"SPOILER_{path.name}", _ALT)]
         return entry, [FileUpload(path, path.name, _ALT)]
 
 

@@ -40,6 +40,7 @@ _TITLES: Final[Mapping[str, str]] = {
     "cancel": "Requests cancelled",
     "approve": "Request approved",
     "reject": "Request rejected",
+    "image-block": "Images blocked and refunded",
     "setting": "Setting changed",
     "export": "Audit exported",
     "removed": "Result removed",

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 from bot.domain.adult_words import ADULT_WORDS
+from bot.domain.image_check import ImageAction
 from bot.domain.moderation import ChannelRule, format_seconds
 from bot.domain.word_filter import WordMatch
 from bot.frontend.formatting import as_sentence, escape_user_text, pluralize, short_id, timestamp
@@ -21,6 +22,12 @@ from bot.services.moderation_records import (
 
 _MAX_REASON: Final = 200
 _MAX_CHANNELS: Final = 10
+IMAGE_ACTION_TEXTS: Final[Mapping[ImageAction, str]] = {
+    "allow": "off: all images are posted without a check",
+    "spoiler": "marked images are posted behind a spoiler",
+    "hold": "marked images wait for a moderator",
+    "block": "marked images are not posted and refunded",
+}
 
 
 def status_listing(
@@ -43,6 +50,7 @@ def status_listing(
         "Words": words,
         "Blocked": pluralize(status.blocks, "member"),
         "Models": _format_models(settings),
+        "Image check": _format_image_action(status),
         "Log channel": log,
         "Gallery": _format_gallery(status, restricted=restricted_gallery),
     }
@@ -172,6 +180,14 @@ def _adult_words(settings: ServerSettings) -> str:
         if settings.adult_by_flag
         else "allowed everywhere"
     )
+
+
+def _format_image_action(status: ServerStatus) -> str:
+    if status.image_action is None:
+        return "not set up by the operator of this bot"
+    where = ", except in age-restricted channels" if status.settings.adult_by_flag else ""
+    said = IMAGE_ACTION_TEXTS[status.image_action]
+    return said if status.image_action == "allow" else f"{said}{where}"
 
 
 def _format_models(settings: ServerSettings) -> str:

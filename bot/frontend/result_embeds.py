@@ -60,9 +60,11 @@ class Link:
 def public_links(job: Job, *, plain: bool = False) -> tuple[Link, ...]:
     """Return links to the rows that the workflow published for everyone.
 
-    Only fetched rows count, because their host was checked. ``plain`` also allows http, for
-    operators who want links only.
+    Only fetched rows count, because their host was checked; none of a job whose images nobody may
+    see. ``plain`` also allows http, for operators who want links only.
     """
+    if job.is_withheld:
+        return ()
     schemes = ("https://", "http://") if plain else ("https://",)
     return tuple(
         Link(row.number, row.artifact.url)

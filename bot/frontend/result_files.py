@@ -10,6 +10,7 @@ from typing import TypeVar
 
 from bot.domain.errors import ArtifactMissing
 from bot.domain.grid import MAX_ALT_TEXT_LENGTH, alt_text
+from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job, JobState
 from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext, ContextClient
@@ -142,14 +143,28 @@ async def build_result(
     """
     path = await context.renditions.grid(job, limit)
     all_links = tuple(links) or _published(context, job)
-    name = f"gridbrush-{short_id(job.id)}{path.suffix}"
-    embed = result_message(job, image=name, links=all_links, upscaling=context.upscaling, note=note)
+    name = upload_name(job, path.suffix)
+    # The image of an embed is never behind a spoiler; an attachment of its own is.
+    image = "" if has_spoiler(job) else name
+    embed = result_message(
+        job, image=image, links=all_links, upscaling=context.upscaling, note=note
+    )
     # The collector's own file has its own name; whatever was made to fit has another.
     is_reduced = path != context.fetcher.result(job).grid
     size = (await asyncio.to_thread(path.stat)).st_size
     return ResultMessage(
         embed, FileUpload(path, name, alt_text(job.request)), all_links, is_reduced, size
     )
+
+
+def has_spoiler(job: Job) -> bool:
+    """Return whether the job's images are posted behind Discord's spoiler."""
+    return job.image_check is ImageOutcome.SPOILER
+
+
+def upload_name(job: Job, ending: str) -> str:
+    """Return the file name of an image of a job, which makes it a spoiler if it has to be one."""
+    return f"{'SPOILER_' * has_spoiler(job)}gridbrush-{short_id(job.id)}{ending}"
 
 
 def _published(context: BotContext, job: Job) -> tuple[Link, ...]:
@@ -160,6 +175,8 @@ async def build_preview(context: BotContext, job: Job) -> FileUpload | None:
     """Return the rows so far in one small image; None if there are none."""
     if job.state not in _PREVIEWED or not job.ready_rows:
         return None
+    if await context.moderation.checks_images(job.request.place.guild_id):
+        return None  # they are checked when all of them are finished
     path = await context.renditions.preview(job)
     if path is None:
         return None

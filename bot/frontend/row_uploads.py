@@ -24,7 +24,13 @@ from bot.frontend.discord_errors import MessageNotFound, NotPermitted, map_disco
 from bot.frontend.formatting import join_numbers, jump_link, short_id
 from bot.frontend.message_content import FileUpload, MessageContent
 from bot.frontend.result_embeds import Link
-from bot.frontend.result_files import build_result, byte_limit, limit_recorder, upload_within_limit
+from bot.frontend.result_files import (
+    build_result,
+    byte_limit,
+    limit_recorder,
+    upload_name,
+    upload_within_limit,
+)
 from bot.frontend.upload_limits import REQUEST_LIMIT
 from bot.services.delivery import StatusMessage
 
@@ -97,7 +103,7 @@ async def _row_files(
             log.warning("row %d cannot be posted: %s", row, error, extra={"job": job.id})
             continue
         stem = file_name("row", row).removesuffix(".png")
-        name = f"gridbrush-{short_id(job.id)}-{stem}{path.suffix}"
+        name = upload_name(job, f"-{stem}{path.suffix}")
         files.append(_RowFile(row, FileUpload(path, name, alt_text(job.request, row)), size))
     return files
 

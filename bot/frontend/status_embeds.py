@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
 
-from bot.domain.events import KEPT
+from bot.domain.events import KEPT, FailureReason
 from bot.domain.job import Job, JobState, Row, charged_images
 from bot.domain.text import truncate_utf16
 from bot.frontend.custom_ids import ComponentAction, custom_id
@@ -122,6 +122,8 @@ def job_message(
         case JobState.RUNNING:
             return running_message(job, at, info or QueueInfo(), preview=preview)
         case JobState.COLLECTING | JobState.DELIVERING:
+            if job.is_held:
+                return held_message(job)
             return collecting_message(job, preview=preview)
         case JobState.FAILED:
             return failed_message(job)
@@ -220,12 +222,24 @@ def collecting_message(job: Job, *, preview: bool = False) -> MessageContent:
     )
 
 
+def held_message(job: Job) -> MessageContent:
+    """Return the message of a job whose images wait for a moderator."""
+    return MessageContent(
+        title="Waits for a moderator",
+        description=f"{format_prompt(job)}\n\nThe images are generated. A moderator of this server "
+        "has to look at them before they are posted. If they are not approved, "
+        f"{pluralize(job.request.quota_images, 'image')} will be refunded.",
+        colour=AMBER,
+        footer=format_footer(job),
+    )
+
+
 def failed_message(job: Job) -> MessageContent:
     """Return the message of a failed job: the reason, and the refund."""
     refunded = pluralize(job.request.quota_images, "image")
     why = as_sentence(escape_user_text(job.failure_message, MAX_NOTICE)) or "Something went wrong."
     return MessageContent(
-        title="Failed",
+        title="Not posted" if job.cause is FailureReason.NOT_ALLOWED else "Failed",
         description=f"{format_prompt(job)}\n\n{why}\nIt cost nothing: {refunded} refunded.",
         colour=RED,
         footer=format_footer(job),

@@ -1,8 +1,8 @@
 """Edit status messages to the latest state, at a limited rate.
 
 ``on_event`` only records; one task edits. From DELIVERING on, the delivery owns the message, unless
-the result is in another message. While Discord is unavailable, edits are retried. A refused message
-is given up until ``retry_blocked``, after a permission changed.
+the images wait for a moderator or the result is in another message. While Discord is unavailable,
+edits are retried. A refused message is given up until ``retry_blocked``, when a permission changed.
 """
 
 from __future__ import annotations
@@ -194,7 +194,7 @@ class StatusUpdater:
 
     def _schedule_edit(self, job: Job, *, immediately: bool = False) -> bool:
         """Schedule or cancel the job's edit; return whether something changed."""
-        if job.state is JobState.DELIVERING:
+        if job.state is JobState.DELIVERING and not job.is_held:
             self._schedule.cancel(job.id)
             return False
         priority = Priority.FINAL if job.state.terminal or immediately else Priority.RUNNING
@@ -331,7 +331,9 @@ class StatusUpdater:
         job = state.job = state.job or stored
         if job is None or not job.request.place.channel_id:
             state.abandoned = True
-        if job is None or state.abandoned or job.state is JobState.DELIVERING:
+        if job is None or state.abandoned:
+            return job
+        if job.state is JobState.DELIVERING and not job.is_held:
             return job
         if state.refused >= MAX_ATTEMPTS and not job.state.terminal:
             return job
@@ -351,6 +353,8 @@ class StatusUpdater:
             uploads = []
         elif content == state.shown:
             return job
+        elif job.is_held:
+            uploads = []  # no preview of what nobody may see yet
         at = context.now()
         try:
             state.post = await messages.edit_status_message(

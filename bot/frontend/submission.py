@@ -15,6 +15,7 @@ from typing import Any, Final
 import discord
 
 from bot.domain.errors import RequestError, StoreUnavailable
+from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job
 from bot.domain.moderation import Place
 from bot.domain.prompt_tags import describe_removed
@@ -35,6 +36,7 @@ from bot.services.queue import SubmitResult, response_time_left
 log = logging.getLogger(__name__)
 
 CHECK_SECONDS: Final = 1.0
+ONLY_AGE_RESTRICTED: Final = "These images may be shown only in age-restricted channels."
 STATUS_UNKNOWN_MESSAGE: Final = (
     "Something went wrong in the bot. Use /queue to see whether your request was accepted. If it "
     "is not there, nothing was charged. Give a moderator this number: {number}."
@@ -139,6 +141,12 @@ def place_of(interaction: discord.Interaction[Any]) -> Place:
             channel_id, 0, channel.category_id or 0, restricted is not None and restricted()
         )
     return Place(channel_id)
+
+
+def require_shown_here(interaction: discord.Interaction[Any], job: Job) -> None:
+    """Raise RequestError for marked images where the channel is not age-restricted."""
+    if job.image_check is ImageOutcome.RESTRICTED and not place_of(interaction).age_restricted:
+        raise RequestError(ONLY_AGE_RESTRICTED)
 
 
 async def _find_accepted(interaction: discord.Interaction[Any], error: Exception) -> Job | None:

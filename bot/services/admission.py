@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 from collections.abc import Callable, Collection, Mapping, Sequence
 from datetime import datetime, timedelta
+from typing import Any
 
 from bot.domain.errors import InvalidRequest, QueueFull
 from bot.domain.job import Job
@@ -24,6 +25,7 @@ from bot.domain.moderation import (
 from bot.domain.request import Request
 from bot.domain.word_filter import WordRule
 from bot.store import guilds, moderation, moderation_log
+from bot.store.moderation import HoldKind
 
 
 def check_server(
@@ -80,21 +82,34 @@ def hold_for_words(
 ) -> None:
     """Hold an accepted job for the moderators, who are told in the log channel."""
     request, rule = job.request, decision.match.rule
-    guild = request.place.guild_id
     reason = f"word rule {rule.id} ({rule.pattern}) in the {decision.field}"
-    moderation.hold(link, job.id, "words", guild_id=guild, reason=reason, at=at)
+    evidence = {
+        "job": job.id,
+        "author": request.author.id,
+        "channel": request.place.channel_id,
+        "prompt": request.prompt,
+        "negative": request.negative,
+    }
+    hold_job(link, job, "words", reason, evidence, at=at)
+
+
+def hold_job(
+    link: sqlite3.Connection,
+    job: Job,
+    kind: HoldKind,
+    reason: str,
+    evidence: Mapping[str, Any],
+    *,
+    at: datetime,
+) -> None:
+    """Hold a job for the moderators, who are told in the log channel with the ``evidence``."""
+    guild_id = job.request.place.guild_id
+    moderation.hold(link, job.id, kind, guild_id=guild_id, reason=reason, at=at)
     moderation_log.want_message(
         link,
-        guild_id=guild,
+        guild_id=guild_id,
         at=at,
         kind="hold",
-        subject=f"hold:words:{job.id}",
-        body={
-            "job": job.id,
-            "author": request.author.id,
-            "channel": request.place.channel_id,
-            "prompt": request.prompt,
-            "negative": request.negative,
-            "why": reason,
-        },
+        subject=f"hold:{kind}:{job.id}",
+        body={**evidence, "why": reason},
     )

@@ -10,11 +10,11 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import Callable
-from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
 from bot.domain.errors import RequestError
+from bot.domain.image_check import ImageAction
 from bot.domain.job import JobState
 from bot.domain.moderation import (
     MAX_PAUSE,
@@ -32,6 +32,7 @@ from bot.domain.word_filter import (
     validate_breadth,
     validate_pattern,
 )
+from bot.services import holds
 from bot.services.drains import finish_drain
 from bot.services.lifecycle import AppliedEvent, JobLifecycle, request_cancel
 from bot.services.moderation_records import (
@@ -51,7 +52,7 @@ from bot.services.moderation_records import (
     word_to_json,
 )
 from bot.services.queue import Actor, JobQueue
-from bot.store import guilds, moderation, moderation_log
+from bot.store import guilds, moderation
 from bot.store.audit import AuditRepository
 from bot.store.database import Database
 from bot.store.gallery import GalleryRepository
@@ -70,7 +71,10 @@ CANCELLABLE: Final = (JobState.QUEUED, JobState.SUBMITTING, JobState.PENDING, Jo
 
 
 class ModerationService:
-    """What moderators do. Raises NotAllowed for everybody else, RequestError for bad values."""
+    """What moderators do. Raises NotAllowed for everybody else, RequestError for bad values.
+
+    ``image_action`` is the operator's; None: there is no image check.
+    """
 
     def __init__(
         self,
@@ -80,8 +84,10 @@ class ModerationService:
         *,
         now: Callable[[], datetime],
         wake: Callable[[], None],
+        image_action: ImageAction | None = None,
     ) -> None:
         self._database = database
+        self._image_action = image_action
         self._lifecycle = lifecycle
         self._queue = queue
         self._now = now
@@ -397,31 +403,11 @@ class ModerationService:
         require_moderator(by)
         at = self._now()
 
-        def change(link: sqlite3.Connection) -> tuple[JobHold, list[AppliedEvent]]:
-            held = moderation.hold_of(link, job_id, kind)
-            if held is None or held.guild_id != guild_id:
-                raise RequestError("There is nothing to decide here.")
-            if held.approved is not None:
-                what = "approved" if held.approved else "rejected"
-                raise RequestError(f"It was already {what} by <@{held.decided_by}>.")
-            moderation.decide_hold(link, job_id, kind, approved=approved, by=by.id, at=at)
-            applied: list[AppliedEvent] = []
-            if not approved and kind == "words":
-                applied += request_cancel(link, job_id, by.id, at)
-            moderation_log.amend_message(
-                link,
-                guild_id,
-                f"hold:{kind}:{job_id}",
-                {"decision": "approved" if approved else "rejected", "decided_by": by.id},
-                at=at,
+        decided = await self._lifecycle.write(
+            lambda link: holds.decide_hold(
+                link, guild_id, job_id, kind, approved=approved, by=by, at=at
             )
-            action = "approve" if approved else "reject"
-            record_logged_action(
-                link, guild_id, at, by, action, f"job:{job_id}", {"why": held.reason}
-            )
-            return replace(held, approved=approved, decided_by=by.id), applied
-
-        decided = await self._lifecycle.write(change)
+        )
         self._wake()
         return decided
 
@@ -438,6 +424,14 @@ class ModerationService:
     async def settings(self, guild_id: int) -> ServerSettings:
         """Return what is set for a server."""
         return parse_settings(await self._guilds.settings(guild_id))
+
+    async def image_action(self, guild_id: int) -> ImageAction | None:
+        """Return what happens to marked images on a server; None: there is no image check."""
+        return (await self.settings(guild_id)).effective_image_action(self._image_action)
+
+    async def checks_images(self, guild_id: int) -> bool:
+        """Return whether images are checked before they are shown on a server."""
+        return await self.image_action(guild_id) not in (None, "allow")
 
     async def set_setting(self, guild_id: int, key: str, value: object, *, by: Actor) -> None:
         """Set one of the settings of ServerSettings, by its stored key; None is the default."""
@@ -474,6 +468,7 @@ class ModerationService:
             running=len(await self._reader.jobs_in(guild_id, CANCELLABLE[1:])),
             unposted=await self._log.pending_count(guild_id),
             gallery_unposted=await self._gallery.unposted_count(guild_id),
+            image_action=await self.image_action(guild_id),
         )
 
     async def export(self, guild_id: int, limit: int, *, by: Actor) -> tuple[bytes, int]:

@@ -11,6 +11,7 @@ from typing import Final
 
 from bot.domain.adult_words import ADULT_WORDS
 from bot.domain.errors import InvalidRequest, NotAllowed, RequestError
+from bot.domain.image_check import ImageAction, parse_action
 from bot.domain.moderation import (
     ChannelRule,
     Pause,
@@ -48,6 +49,11 @@ class ServerSettings:
     gallery_threshold: int = 3
     model_roles: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
     adult_words_off: tuple[str, ...] = ()
+    image_action: ImageAction | None = None
+
+    def effective_image_action(self, operators: ImageAction | None) -> ImageAction | None:
+        """Return the action for marked images; ``operators`` None: there is no image check."""
+        return operators and (self.image_action or operators)
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,11 +70,12 @@ class ServerStatus:
     running: int
     unposted: int
     gallery_unposted: int
+    image_action: ImageAction | None = None
 
 
 SETTING_KEYS: Final = frozenset(
     {"log_channel", "show_word", "adult_by_flag", "gallery_channel", "gallery_threshold"}
-    | {"model_roles", "adult_words_off"}
+    | {"model_roles", "adult_words_off", "image_action"}
 )
 MODERATORS_SETTINGS: Final = frozenset({"adult_words_off"})
 """What moderators may set; everything else takes Manage Server."""
@@ -185,6 +192,7 @@ def parse_settings(stored: Mapping[str, object]) -> ServerSettings:
         gallery_threshold=number("gallery_threshold", 3),
         model_roles=parse_model_roles(stored.get("model_roles")),
         adult_words_off=parse_words_off(stored.get("adult_words_off")),
+        image_action=parse_action(stored.get("image_action")),
     )
 
 

@@ -304,6 +304,7 @@ class JobQueue:
                 steps_run=self._steps_run(request),
                 parent_id=where.parent_id,
                 category_id=where.category_id,
+                age_restricted=where.age_restricted,
             )
             ledger.reserve(link, job)
             if interaction is not None:
@@ -358,7 +359,8 @@ class JobQueue:
         if by.id != job.request.author.id and not by.moderator:
             raise NotAllowed("Only the member who requested this, or a moderator, can cancel it.")
         if job.state in (JobState.COLLECTING, JobState.DELIVERING):
-            raise RequestError("It is finished already; the images are being posted.")
+            what = "it waits for a moderator" if job.is_held else "the images are being posted"
+            raise RequestError(f"It is finished already; {what}.")
         if job.state.terminal:
             return job
         # The request to cancel first, even for a waiting job: if the scheduler starts it at this

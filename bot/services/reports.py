@@ -12,7 +12,8 @@ import asyncio
 import logging
 import shutil
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from contextlib import asynccontextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any, Final
@@ -125,8 +126,7 @@ class ReportService:
             reports.add_vote(link, ident, by.id, why, at=at)
             return _refresh(link, guild_id, ident, at)
 
-        async with self._copying:
-            picture = await self._copy_picture(job)
+        async with self.keep_picture(job) as picture:
             return await self._database.write(save)
 
     async def decide(self, guild_id: int, report_id: int, decision: Decision, *, by: Actor) -> Job:
@@ -226,8 +226,7 @@ class ReportService:
             if before is not None:
                 _record_decision(link, before, "removed", at, by)
 
-        async with self._copying:
-            picture = await self._copy_picture(job)
+        async with self.keep_picture(job) as picture:
             await self._database.write(change)
 
     async def require_first(self, job: Job, reporter: Actor) -> None:
@@ -250,6 +249,15 @@ class ReportService:
     def picture_path(self, name: str) -> Path:
         """Return the path of a picture in the evidence folder."""
         return self._folder / Path(name).name
+
+    @asynccontextmanager
+    async def keep_picture(self, job: Job) -> AsyncIterator[str]:
+        """Copy a job's grid as evidence and yield its name, "" without images.
+
+        It is not cleaned up before the block has ended, in which its name is to be saved.
+        """
+        async with self._copying:
+            yield await self._copy_picture(job)
 
     async def clean_up(self) -> int:
         """Delete evidence that is older than ``keep``; return the number of reports deleted."""

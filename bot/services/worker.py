@@ -42,6 +42,7 @@ from bot.domain.log_parser import LogOutput, LogParser
 from bot.services.budget import BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import DeliveryService
+from bot.services.image_check import ImageCheckService
 from bot.services.lifecycle import JobLifecycle
 from bot.services.rendering import WorkflowRenderer
 from bot.services.results import ResultFetcher
@@ -72,6 +73,7 @@ class JobWorker:
         delivery: DeliveryService,
         breaker: CircuitBreaker,
         budget: BudgetService,
+        image_check: ImageCheckService | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._lifecycle = lifecycle
@@ -81,6 +83,7 @@ class JobWorker:
         self._delivery = delivery
         self._breaker = breaker
         self._budget = budget
+        self._image_check = image_check
         self._extender = Extender(backend, budget, sleep=sleep)
         self._sleep = sleep
 
@@ -163,6 +166,10 @@ class JobWorker:
                 return await self._collect(job)
             case JobState.DELIVERING:
                 package = self._fetcher.result(job)
+                if self._image_check is not None:
+                    job = await self._image_check.wait_allowed(job, package, on_wait)
+                    if job.state.terminal:
+                        return job
                 delivered = await self._delivery.deliver(job, package, on_wait=on_wait)
                 return await self._lifecycle.apply_event(job, delivered)
             case _:

@@ -19,6 +19,7 @@ from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.quota import Quota
 from bot.domain.request import RequestLimits
 from bot.settings.errors import MASK, to_config_errors, toml
+from bot.settings.image_check import ImageCheckSection
 from bot.settings.model_checks import (
     check_models,
     engine_section,
@@ -104,6 +105,7 @@ class Settings(BaseSettings):
     quota: QuotaSection = QuotaSection()
     spending: SpendingSection = SpendingSection()
     delivery: DeliverySection = DeliverySection()
+    image_check: ImageCheckSection = ImageCheckSection()
     backend: BackendSection = BackendSection()
     metrics: MetricsSection = MetricsSection()
     log: LogSection = LogSection()

@@ -86,7 +86,8 @@ def _host(text: str) -> str:
     return host
 
 
-def _refuse_bool(value: object) -> object:
+def refuse_bool(value: object) -> object:
+    """Return the value unless it is true or false, which Python counts as numbers."""
     # Python counts True as 1; an operator who writes `running = true` has mistaken the key.
     if isinstance(value, bool):
         raise validation_error(
@@ -233,20 +234,18 @@ def _check_single_line(text: str) -> str:
     return text
 
 
-StrictInt = Annotated[int, BeforeValidator(_refuse_bool)]
+StrictInt = Annotated[int, BeforeValidator(refuse_bool)]
 """A whole number; bounds are the field's."""
 EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 """An empty text means not given."""
-Seconds = Annotated[
-    float, BeforeValidator(_refuse_bool), Field(ge=0, le=86400, allow_inf_nan=False)
-]
+Seconds = Annotated[float, BeforeValidator(refuse_bool), Field(ge=0, le=86400, allow_inf_nan=False)]
 """A duration of at most a day, fractions allowed."""
 SpeedFactor = Annotated[
-    float, BeforeValidator(_refuse_bool), Field(ge=0, le=1000, allow_inf_nan=False)
+    float, BeforeValidator(refuse_bool), Field(ge=0, le=1000, allow_inf_nan=False)
 ]
 """How many times as fast, 1 is as recorded."""
-Credits = Annotated[Decimal, BeforeValidator(_refuse_bool), Field(gt=0, le=10**9)]
-CreditBudget = Annotated[Decimal, BeforeValidator(_refuse_bool), Field(ge=0, le=10**12)]
+Credits = Annotated[Decimal, BeforeValidator(refuse_bool), Field(gt=0, le=10**9)]
+CreditBudget = Annotated[Decimal, BeforeValidator(refuse_bool), Field(ge=0, le=10**12)]
 """An amount of DeepSquare credits, exact."""
 SingleLine = Annotated[str, AfterValidator(_check_single_line)]
 """Text on one line."""

@@ -92,6 +92,12 @@ def mac_key(job_id: str) -> Query[bytes | None]:
     return Query("SELECT mac_key FROM jobs WHERE id = ?", (job_id,), _one_key)
 
 
+def is_age_restricted(job_id: str) -> Query[bool]:
+    """Select whether the job's channel was age-restricted when it was requested."""
+    sql = "SELECT age_restricted FROM jobs WHERE id = ?"
+    return Query(sql, (job_id,), lambda rows: any(row["age_restricted"] for row in rows))
+
+
 def waiting() -> Query[tuple[QueuedJob, ...]]:
     """Select the queued jobs, oldest first."""
     sql = """

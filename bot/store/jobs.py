@@ -41,12 +41,14 @@ def insert(
     steps_run: int | None = None,
     parent_id: int = 0,
     category_id: int = 0,
+    age_restricted: bool = False,
 ) -> bool:
     """Store a new job; return False and store nothing if the interaction already made one.
 
     ``steps_run`` is how many steps will really run, if not as many as requested; estimates use it.
     ``role_ids`` are the author's roles now; quota rules for roles use them while the job is queued.
     ``parent_id`` is the channel of a thread, ``category_id`` the channel's category; 0 for none.
+    ``age_restricted`` is the channel's flag now.
     """
     request = job.request
     # Only the interaction may be known already; a second job with the same id is an error.
@@ -55,8 +57,8 @@ def insert(
             id, interaction_id, application_id, token, token_expires_at, author_id, guild_id,
             channel_id, state, images, steps, pixels, created_at, updated_at, started_at, ended_at,
             request, snapshot, mac_key, price_credits, author_roles,
-            parent_id, category_id
-        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            parent_id, category_id, age_restricted
+        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (interaction_id) DO NOTHING
     """
     cursor = connection.execute(
@@ -85,6 +87,7 @@ def insert(
             json.dumps(sorted(role_ids)),
             parent_id,
             category_id,
+            int(age_restricted),
         ),
     )
     return cursor.rowcount == 1
@@ -197,6 +200,10 @@ class JobRepository:
     async def interaction(self, job_id: str) -> InteractionRef | None:
         """Return the interaction of a job; None for the command line and after erasure."""
         return await self._database.read(job_queries.interaction(job_id))
+
+    async def is_age_restricted(self, job_id: str) -> bool:
+        """Return whether the job's channel was age-restricted when it was requested."""
+        return await self._database.read(job_queries.is_age_restricted(job_id))
 
     async def mac_key(self, job_id: str) -> bytes | None:
         """Return the key that authenticates the markers in the job's log."""

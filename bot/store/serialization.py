@@ -15,6 +15,7 @@ from typing import Any, Final, overload
 
 from bot.domain.errors import ConfigError
 from bot.domain.events import Artifact, BackendJobRef, FailureReason, MessageRef
+from bot.domain.image_check import ImageOutcome
 from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import Job, JobState, Row
 from bot.domain.request import Request
@@ -48,6 +49,8 @@ COLUMNS: Final = "id, state, created_at, started_at, ended_at, request, snapshot
 _KEYS: Final = frozenset(
     {"handle", "rows", "grid", "cause", "sentence", "cancelled_by", "collected", "rung", "result"}
 )
+_OPTIONAL_KEYS: Final = frozenset({"image_check"})
+"""Left out where there is nothing to say, as in jobs stored by earlier versions."""
 
 
 def dump_request(request: Request) -> str:
@@ -79,6 +82,7 @@ def dump_job(job: Job) -> str:
             "collected": job.fetched_rows,
             "rung": job.delivery_method,
             "result": job.result and [job.result.channel_id, job.result.message_id],
+            **({"image_check": job.image_check} if job.image_check else {}),
         }
     )
 
@@ -87,8 +91,9 @@ def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
     """Return the job in a row with COLUMNS. Raises ConfigError if it cannot be read."""
     try:
         snapshot = json.loads(row["snapshot"])
-        if snapshot.keys() != _KEYS:
-            raise ValueError(f"unknown or missing keys {sorted(snapshot.keys() ^ _KEYS)}")
+        if snapshot.keys() - _OPTIONAL_KEYS != _KEYS:
+            wrong = (snapshot.keys() - _OPTIONAL_KEYS) ^ _KEYS
+            raise ValueError(f"unknown or missing keys {sorted(wrong)}")
         return Job(
             id=row["id"],
             request=_load_request(row["request"]),
@@ -105,6 +110,7 @@ def load_job(row: sqlite3.Row | Mapping[str, Any]) -> Job:
             fetched_rows=tuple(snapshot["collected"]),
             delivery_method=snapshot["rung"],
             result=None if snapshot["result"] is None else MessageRef(*snapshot["result"]),
+            image_check=ImageOutcome(snapshot.get("image_check", "")),
         )
     except (ValueError, TypeError, AttributeError) as error:
         raise ConfigError(

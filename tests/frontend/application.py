@@ -14,6 +14,7 @@ from discord.http import Route
 from bot.bootstrap import (
     Application,
     Services,
+    build_image_check,
     build_reports,
     open_scheduler,
     open_services,
@@ -118,6 +119,7 @@ def context_for(
         ),
         reports=build_reports(engine, renditions),
         gallery=GalleryService(database, now=clock),
+        image_check_problem=lambda: engine.detector.problem if engine.detector else "",
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
@@ -166,7 +168,8 @@ async def running(
         services.observers.add(observer)
         status_found.connect(observer.refresh)
         moderated.connect(observer.refresh_queue)
-        engine = await stack.enter_async_context(open_scheduler(services, transport))
+        image_check = build_image_check(services, context.reports)
+        engine = await stack.enter_async_context(open_scheduler(services, transport, image_check))
         with discord_endpoints(playground.api_base, playground.gateway_url):
             assert not Route.BASE.startswith("https://discord.com")
             connection = asyncio.create_task(run_client(client, playground.token))

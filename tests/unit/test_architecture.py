@@ -34,6 +34,7 @@ BROAD_EXCEPTS = {
     "bot/backups.py::ScheduledBackups.run": "root of its task: the next one is still due",
     "bot/backends/deepsquare/chain_watcher.py::ChainWatcher._run": "root of its task: look again",
     "bot/services/lifecycle.py::CompositeObserver.on_event": "other observers go on",
+    "bot/services/image_classifier.py::serve": "answer what the library raises",
     "bot/services/worker.py::JobWorker._cancel_at_backend": "the job is given up: refund it",
     "bot/services/worker.py::JobWorker.run": "root of a job's task: the step is done again",
     "bot/services/redelivery.py::KeptResults._redeliver": "root of one attempt; the others go on",

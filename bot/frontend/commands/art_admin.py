@@ -241,10 +241,14 @@ def _format_scope(scope: str, ident: int) -> str:
 
 async def _status(interaction: discord.Interaction[Any], _subject: str) -> Listing:
     moderator_of(interaction)
-    status = await get_context(interaction).moderation.status(guild_of(interaction))
+    context = get_context(interaction)
+    status = await context.moderation.status(guild_of(interaction))
+    problems = _problems(interaction.guild, status)
+    if status.image_action not in (None, "allow") and (failed := context.image_check_problem()):
+        problems.append(f"The image check failed ({failed}). What it cannot check is held.")
     return status_listing(
         status,
-        _problems(interaction.guild, status),
+        problems,
         restricted_gallery=is_age_restricted(
             get_client(interaction), status.settings.gallery_channel_id
         ),

@@ -104,7 +104,7 @@ def _build_decide(moderation: ModerationService) -> app_commands.Command[Any, ..
     @app_commands.command(name="decide", description="Approve or reject a request that is held")
     @app_commands.describe(
         request="A request of /art-admin holds",
-        decision="Approve: it runs. Reject: it is cancelled and refunded",
+        decision="Approve: it runs, or its images are posted. Reject: it is refunded",
     )
     async def decide(
         interaction: Interaction, request: str, decision: Literal["approve", "reject"]

@@ -22,7 +22,7 @@ from bot.frontend.responses import PersistentComponent, defer, safe_autocomplete
 from bot.frontend.result_embeds import without_delete
 from bot.frontend.result_files import ResultMessage, build_result_without_image, post_result
 from bot.frontend.status_embeds import QueueInfo, job_message
-from bot.frontend.submission import interaction_ref
+from bot.frontend.submission import interaction_ref, require_shown_here
 from bot.services.budget import format_cost
 
 log = logging.getLogger(__name__)
@@ -51,6 +51,7 @@ async def show_result(
         return
     if await context.messages.removals(job.id):
         raise RequestError(REMOVED)
+    require_shown_here(interaction, job)
     grid = context.fetcher.result(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
     if not await asyncio.to_thread(grid.exists):

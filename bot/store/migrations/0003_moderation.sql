@@ -23,6 +23,9 @@ CREATE TABLE channel_rules (
 -- Where a job was requested: its channel may be a thread (`parent_id`) in a category.
 ALTER TABLE jobs ADD COLUMN parent_id INTEGER NOT NULL DEFAULT 0;
 ALTER TABLE jobs ADD COLUMN category_id INTEGER NOT NULL DEFAULT 0;
+-- Whether that channel was age-restricted; the images are checked later, perhaps after a restart.
+ALTER TABLE jobs ADD COLUMN age_restricted INTEGER NOT NULL DEFAULT 0
+    CHECK (age_restricted IN (0, 1));
 
 -- A job that waits for a moderator: before it runs (`words`), or before it is posted (`image`).
 CREATE TABLE holds (

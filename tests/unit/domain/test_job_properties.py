@@ -23,6 +23,7 @@ from bot.domain.events import (
     Finished,
     FundsExhausted,
     GridReady,
+    ImagesChecked,
     JobEvent,
     Redelivered,
     Requeued,
@@ -35,6 +36,7 @@ from bot.domain.events import (
     Scheduled,
     Started,
 )
+from bot.domain.image_check import ImageOutcome
 from bot.domain.image_engine import GenerationInfo
 from bot.domain.job import (
     ACTIVE_STATES,
@@ -80,6 +82,7 @@ job_events: st.SearchStrategy[JobEvent] = st.one_of(
     st.builds(CancelRequested, st.integers(0, 9)),
     st.builds(Cancelled, st.integers(0, 9)),
     st.just(FundsExhausted()),
+    st.builds(ImagesChecked, st.sampled_from(ImageOutcome)),
     st.builds(ResultsFetched, st.lists(rows, max_size=3).map(tuple)),
     st.builds(Delivered, st.sampled_from(["channel", KEPT])),
     st.builds(Redelivered, st.sampled_from(["channel", KEPT])),
