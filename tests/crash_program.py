@@ -2,8 +2,9 @@
 
 MOMENT is a state, for the instant after it was saved (``running``); ``row`` for the first row that
 is ready; ``submitted`` for the instant after the backend took the job, before that was saved;
-``posted`` for the instant after Discord took the result, before that was saved. Everything else
-comes from the environment, as for ``gridbrush run``.
+``posted`` for the instant after Discord took the result, before that was saved; ``approved`` for
+the instant after it was saved that a moderator approved the images. Everything else comes from the
+environment, as for ``gridbrush run``.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import signal
 import sys
 
 from bot.backends.base import Submission
-from bot.domain.events import BackendJobRef, JobEvent, MessageRef, RowReady
+from bot.domain.events import BackendJobRef, ImagesChecked, JobEvent, MessageRef, RowReady
 from bot.domain.job import Job
 from bot.frontend.delivery import DiscordDelivery
 from bot.runtime import Runtime, run_until_stopped
@@ -35,6 +36,8 @@ class Killer:
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
         if self._moment == job.state or (self._moment == "row" and isinstance(event, RowReady)):
+            die()
+        if isinstance(event, ImagesChecked) and self._moment == event.outcome:
             die()
 
 

@@ -17,12 +17,13 @@ from pathlib import Path
 import pytest
 
 from bot.domain.job import Job, JobState
-from bot.playground.client.driver import ResponseTimeout
+from bot.playground.client.driver import Invocation, ResponseTimeout
 from bot.playground.server import Playground
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
 from tests.bot_process import bot_process, grids, log_of
+from tests.onnx_models import colour_classifier
 
 pytestmark = [
     pytest.mark.xdist_group("crash"),
@@ -44,11 +45,11 @@ SETTINGS = {"GRIDBRUSH_QUEUE__RUNNING": "1", "GRIDBRUSH_BACKEND__LOCAL__ENGINE":
 
 
 def doomed(
-    playground: Playground, folder: Path, moment: str
+    playground: Playground, folder: Path, moment: str, **settings: str
 ) -> AbstractAsyncContextManager[asyncio.subprocess.Process]:
     """A bot that is killed at that moment."""
     program = ("-m", "tests.crash_program", moment)
-    return bot_process(playground, folder, SETTINGS, program)
+    return bot_process(playground, folder, SETTINGS | settings, program)
 
 
 async def stored(folder: Path) -> tuple[list[Job], tuple[str, ...]]:
@@ -128,3 +129,28 @@ async def test_a_grid_that_was_posted_but_not_written_down_is_not_posted_again(
         assert await process.wait() == -signal.SIGKILL
     assert len(grids(playground)) == 1
     await expect_one_grid(playground, tmp_path)
+
+
+async def test_approved_images_are_posted_once(playground: Playground, tmp_path: Path) -> None:
+    names = {"names": "{0: 'red', 1: 'green', 2: 'blue'}"}
+    model = colour_classifier(tmp_path / "model.onnx", metadata=names)
+    check = {
+        "GRIDBRUSH_IMAGE_CHECK__ENGINE": str(model),
+        "GRIDBRUSH_IMAGE_CHECK__LABELS": '{"green": 0.001}',
+    }
+    async with doomed(playground, tmp_path, "approved", **check) as process:
+        asked = await playground.as_member("Ada").slash("imagine", "imagine", prompt="a forest")
+        await playground.until(lambda _: waits_for_a_moderator(asked) or None, within=30)
+        assert grids(playground) == []
+        ((job,), _) = await stored(tmp_path)
+        assert job.is_held
+        keeper = playground.as_member("Keeper")
+        await keeper.slash("imagine", "art-admin decide", request=job.id, decision="approve")
+        assert await process.wait() == -signal.SIGKILL
+    assert grids(playground) == []
+    await expect_one_grid(playground, tmp_path)
+
+
+def waits_for_a_moderator(asked: Invocation) -> bool:
+    message = asked.response
+    return message is not None and "Waits for a moderator" in str(message.embeds)

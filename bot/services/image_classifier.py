@@ -163,14 +163,16 @@ def _answer(model: Model, request: Mapping[str, Any]) -> dict[str, Any]:
 
 def serve(lines: Iterator[str]) -> Iterator[dict[str, Any]]:
     """Yield the answer to each line."""
+    config = parse_json(next(lines))
     try:
-        model = Model(parse_json(next(lines)))
+        model = Model(config)
     except ImportError:
         yield {"error": "onnxruntime is not installed"}
         return
     except Exception as error:
         # Whatever the library raises: the bot has to say it, and goes on without.
-        yield {"error": f"the model does not load: {' '.join(str(error).split())[:300]}"}
+        text = " ".join(str(error).replace(config["model"], Path(config["model"]).name).split())
+        yield {"error": f"the model does not load: {text[:300]}"}
         return
     yield {"labels": model.labels}
     for line in lines:

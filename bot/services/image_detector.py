@@ -139,7 +139,8 @@ class ImageDetector:
                 start_new_session=True,  # Ctrl-C is for the bot, which ends this process itself
             )
         except OSError as error:
-            raise await self._give_up(f"the process cannot be started ({error})") from error
+            what = f"the process cannot be started ({error.strerror})"
+            raise await self._give_up(what) from error
         config = {
             "model": str(model.path),
             "labels": model.labels,
@@ -222,7 +223,7 @@ def load_model(
     if not isinstance(engine, Path):
         return DetectorModel(find_nudenet(), NUDENET_LABELS)
     if not engine.is_file():
-        raise ImageCheckFailed(f"there is no file {engine}")
+        raise ImageCheckFailed(f"there is no file {engine.name}")
     labels = read_labels(label_file) if label_file is not None else ()
     return DetectorModel(engine, labels, size, mean, std)
 
@@ -251,7 +252,8 @@ def read_labels(path: Path) -> tuple[str, ...]:
         labels: Mapping[str, str] = parse_json(text)["id2label"]
         return tuple(str(labels[number]) for number in sorted(labels, key=int))
     except (OSError, ValueError, KeyError, TypeError) as error:
-        raise ImageCheckFailed(f"the labels in {path} cannot be read ({error})") from error
+        what = type(error).__name__
+        raise ImageCheckFailed(f"the labels in {path.name} cannot be read ({what})") from error
 
 
 def _parse_scores(

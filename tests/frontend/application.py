@@ -103,6 +103,7 @@ def context_for(
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]],
     status_found: Callable[[Job], None],
+    rows: str = "links",
 ) -> BotContext:
     database = engine.database
     renditions = RenditionCache(engine.results)
@@ -123,7 +124,7 @@ def context_for(
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
-        rows="links",
+        rows=rows,
         sleep=sleep,
         status_found=status_found,
     )
@@ -140,6 +141,8 @@ async def running(
     settings: Settings,
     clock: Clock,
     sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    *,
+    rows: str = "links",
 ) -> AsyncIterator[Bot]:
     """The whole bot, connected until the block ends."""
     acknowledged: list[float] = []
@@ -149,7 +152,7 @@ async def running(
             open_services(settings, now=clock, on_moderation=moderated)
         )
         status_found: Signal[Job] = Signal()
-        context = context_for(services, settings, clock, sleep, status_found)
+        context = context_for(services, settings, clock, sleep, status_found, rows)
         client = GridbrushClient(
             context,
             partial(build_log_poster, services, context, now=clock, sleep=blink),

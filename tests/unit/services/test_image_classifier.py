@@ -114,6 +114,7 @@ def test_a_model_that_does_not_load_is_one_error_and_the_end(
         colour_classifier(path, **model)
     (answer,) = answers(path, [{"path": "unused", "boxes": []}], **config)
     assert problem in answer["error"]
+    assert str(tmp_path) not in answer["error"]  # moderators read it, too
     assert len(answer["error"]) < 400
 
 
