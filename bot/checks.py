@@ -44,7 +44,7 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
         results.append(_failed("templates", error))
     results.append(await _database(settings))
     results.append(await asyncio.to_thread(_privacy, settings))
-    results += await _image_check(settings)
+    results += await check_image_model(settings)
     what = f"backend {settings.backend.kind}"
     try:
         backend = await open_backend(settings.backend.kind, settings.backend_options())
@@ -93,8 +93,8 @@ def _privacy(settings: Settings) -> CheckResult:
     return CheckResult(what, False, f"open to other users: {first}{more}", hint)
 
 
-async def _image_check(settings: Settings) -> list[CheckResult]:
-    """Check that the image check's model loads, if there is one."""
+async def check_image_model(settings: Settings) -> list[CheckResult]:
+    """Check that the image check's model loads; empty if there is no image check."""
     detector = build_detector(settings)
     if detector is None:
         return []

@@ -29,9 +29,9 @@ _Deviation = Annotated[_Number, Field(gt=0, le=1000)]
 
 def _to_engine(value: object) -> object:
     """Return a path for what is no name, so that it is resolved like every path."""
-    if not isinstance(value, str) or value in ("", NUDENET):
+    if isinstance(value, Path) or value in ("", NUDENET):
         return value
-    if not value.endswith(".onnx"):
+    if not isinstance(value, str) or not value.endswith(".onnx"):
         hint = f'Write "{NUDENET}", or the path of a model that ends in .onnx.'
         raise validation_error("is no image check", hint)
     return Path(value)

@@ -13,10 +13,13 @@ from typing import Final
 import pytest
 from PIL import Image
 
+from bot.checks import check_image_model
+from bot.domain.checks import CheckResult
 from bot.domain.errors import ImageCheckFailed
 from bot.domain.image_check import NUDENET_THRESHOLDS
 from bot.services import image_detector
 from bot.services.image_detector import DetectorModel, ImageDetector, load_model, read_labels
+from bot.settings import Settings
 from tests.image_check_component import (
     FOLDER,
     PORTRAIT,
@@ -206,3 +209,44 @@ def test_a_broken_label_file_is_a_failed_check(tmp_path: Path, text: str) -> Non
 def test_both_ends_say_the_same_of_a_missing_runtime() -> None:
     source = Path(image_detector.__file__).with_name("image_classifier.py").read_text("utf-8")
     assert f'"{image_detector.NO_RUNTIME}"' in source
+
+
+@pytest.mark.parametrize(
+    ("labels", "metadata", "ok", "detail", "hint"),
+    [
+        ({"green": 0.5}, {}, True, "model.onnx looks for green", ""),
+        ({"purple": 0.5}, {}, False, "no label purple; it has red, green, blue", "is held"),
+        ({"green": 0.5}, None, False, "there is no file model.onnx", "is held"),
+    ],
+)
+async def test_gridbrush_check_says_whether_the_model_loads(
+    tmp_path: Path,
+    labels: dict[str, float],
+    metadata: dict[str, str] | None,
+    ok: bool,
+    detail: str,
+    hint: str,
+) -> None:
+    path = tmp_path / "model.onnx"
+    if metadata is not None:
+        names = {"names": "{0: 'red', 1: 'green', 2: 'blue'}"}
+        colour_classifier(path, metadata=names | metadata)
+    check = {"engine": str(path), "labels": labels}
+    found = await check_result(Settings.model_validate({"image_check": check}))
+    assert found.ok is ok
+    assert detail in found.detail
+    assert hint in found.hint
+
+
+async def test_gridbrush_check_says_that_the_extra_is_missing(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr(sys, "path", [])
+    found = await check_result(Settings.model_validate({"image_check": {"engine": "nudenet"}}))
+    assert found.detail == "[image_check] NudeNet is not installed"
+    assert found.hint.startswith("Run: pip install 'gridbrush[image-check]'.")
+
+
+async def check_result(settings: Settings) -> CheckResult:
+    (found,) = await check_image_model(settings)
+    return found
