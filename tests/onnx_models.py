@@ -18,18 +18,22 @@ def colour_classifier(
     sides: Sequence[Side] = (8, 8),
     metadata: Mapping[str, str] | None = None,
     operator: str = "",
+    channels_last: bool = False,
 ) -> Path:
     """Write a classifier with three outputs: how much red, green and blue a picture has.
 
     ``sides`` are height and width, a text for any. ``operator`` is applied to the three numbers.
     """
     nodes = [_node("GlobalAveragePool", "picture", "means"), _node("Flatten", "means", "colours")]
+    shape: tuple[Side, ...] = (1, 3, *sides)
+    if channels_last:
+        nodes, shape = [_node("ReduceMean", "picture", "colours") + _MEAN_OF_SIDES], (1, *sides, 3)
     if operator:
         nodes.append(_node(operator, "colours", "scores"))
     result = "scores" if operator else "colours"
     graph = b"".join(_field(1, node) for node in nodes)
     graph += _field(2, b"colours")
-    graph += _field(11, _value("picture", (1, 3, *sides)))
+    graph += _field(11, _value("picture", shape))
     graph += _field(12, _value(result, (1, 3)))
     model = _number(1, 8) + _field(7, graph) + _field(8, _number(2, 13))
     for name, text in (metadata or {}).items():
@@ -66,3 +70,9 @@ def _varint(value: int) -> bytes:
         out.append(value & 0x7F | 0x80)
         value >>= 7
     return bytes([*out, value])
+
+
+# Attributes: the axes 1 and 2 (a list of numbers, type 7), which are not kept (a number, type 2).
+_MEAN_OF_SIDES = _field(
+    5, _field(1, b"axes") + _number(8, 1) + _number(8, 2) + _number(20, 7)
+) + _field(5, _field(1, b"keepdims") + _number(3, 0) + _number(20, 2))

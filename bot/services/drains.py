@@ -55,7 +55,7 @@ def finish_drain(link: sqlite3.Connection, guild_id: int, at: datetime) -> bool:
         return False
     if not isinstance(stored, dict) or stored.get("drained"):
         return False
-    if moderation.jobs_in(link, guild_id, _STARTED):
+    if any(not _is_held(link, id) for id in moderation.jobs_in(link, guild_id, _STARTED)):
         return False
     guilds.set_setting(link, guild_id, "paused", {**stored, "drained": True})
     record_logged_action(
@@ -68,3 +68,9 @@ def finish_drain(link: sqlite3.Connection, guild_id: int, at: datetime) -> bool:
         detail={},
     )
     return True
+
+
+def _is_held(link: sqlite3.Connection, job_id: str) -> bool:
+    """Return whether a job's images wait for a moderator: then nothing of it runs."""
+    held = moderation.hold_of(link, job_id, "image")
+    return held is not None and held.approved is None

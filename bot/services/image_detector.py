@@ -28,6 +28,7 @@ log = logging.getLogger(__name__)
 
 PROGRAM: Final = (sys.executable, "-m", "bot.services.image_classifier")
 START_SECONDS: Final = 60.0
+_END_SECONDS: Final = 2.0
 _MAX_ANSWER_BYTES: Final = 1 << 20
 _MAX_LABELS: Final = 10_000
 # It must not know the bot's token and keys.
@@ -122,8 +123,7 @@ class ImageDetector:
         try:
             model = await asyncio.to_thread(self._load_model)
         except ImageCheckFailed as error:
-            self.problem = str(error)
-            raise
+            raise await self._give_up(str(error)) from error
         environment = {
             name: text for name, text in os.environ.items() if _INHERITED.fullmatch(name)
         }
@@ -178,6 +178,9 @@ class ImageDetector:
         except TimeoutError as error:
             raise await self._give_up(f"no answer within {seconds:g} seconds") from error
         except (EOFError, ConnectionError) as error:
+            # How it has ended is lost if it is killed before that was noticed.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(process.wait(), _END_SECONDS)
             await self._kill()
             raise await self._give_up(f"the process ended ({_tell_exit(process)})") from error
         except ValueError as error:  # no JSON, or a line that never ends

@@ -431,7 +431,9 @@ class ModerationService:
 
     async def checks_images(self, guild_id: int) -> bool:
         """Return whether images are checked before they are shown on a server."""
-        return await self.image_action(guild_id) not in (None, "allow")
+        if self._image_action is None:
+            return False
+        return await self.image_action(guild_id) != "allow"
 
     async def set_setting(self, guild_id: int, key: str, value: object, *, by: Actor) -> None:
         """Set one of the settings of ServerSettings, by its stored key; None is the default."""

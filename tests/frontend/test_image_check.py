@@ -18,6 +18,8 @@ from bot.domain.events import Failed, FailureReason, ImagesChecked
 from bot.domain.grid import GridGeometry
 from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job, JobState
+from bot.frontend.delivery import DiscordDelivery
+from bot.frontend.delivery_methods import DIRECT
 from bot.frontend.result_embeds import details_message, public_links
 from bot.frontend.submission import ONLY_AGE_RESTRICTED
 from bot.playground.client.command_options import ClientError
@@ -206,6 +208,11 @@ async def test_a_face_is_held_until_a_moderator_decides_and_a_landscape_passes(
         assert not any("image" in embed for embed in entry.embeds)
         assert "1 request" in await admin(bot, "status", who="Mo")
         assert "image check" in await admin(bot, "holds", who="Mo")
+        assert "waits for a moderator" in said(await bot.ask("queue"))
+        # What only waits for a decision does not keep a server from being drained.
+        await admin(bot, "drain")
+        await posted(bot, "Server is drained")
+        await admin(bot, "resume")
         for guild, by, refusal in (
             (bot.playground.world.guild_id, Actor(1, "Ada"), "Only moderators"),
             (4_000, Actor(1, "Ada", moderator=True), "nothing to decide"),
@@ -289,6 +296,7 @@ async def test_every_server_has_its_own_action_and_discords_flag_counts(start: S
             refused = await (await bot.member("Ada").slash(channel, "show", id=job.id)).answered()
             assert (refused.content, refused.attachments) == (ONLY_AGE_RESTRICTED, [])
             bot.clock.pass_time(seconds=1)
+        assert DIRECT not in await DiscordDelivery(bot.client).methods(job)
         shown = await (await bot.member("Ada").slash("after-dark", "show", id=job.id)).answered()
         assert len(shown.attachments) == 1
         await admin(bot, "image-check", action="allow")

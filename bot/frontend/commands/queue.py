@@ -120,4 +120,6 @@ def _format_request(job: Job) -> str:
 def _format_progress(job: Job) -> str:
     if job.state is JobState.QUEUED:
         return "waiting"
+    if job.is_held:
+        return "waits for a moderator"
     return f"{job.percent} % done" if job.state in ACTIVE_STATES else "starting"

@@ -39,10 +39,19 @@ def picture(folder: Path, mode: str = "RGB", colour: Any = (255, 51, 0)) -> Path
         ({"sides": ("height", "width")}, {}),
         ({"sides": ("height", "width")}, {"size": 16}),
         ({"sides": (4, 24)}, {}),
+        ({"sides": (8, 24), "channels_last": True}, {}),
         ({"metadata": {"names": "{0: 'red', 1: 'green', 2: 'blue'}"}}, {"labels": []}),
         ({"metadata": {"names": "{1: 'green', 0: 'red', 2: 'blue'}"}}, {"labels": []}),
     ],
-    ids=["fixed", "any size", "chosen size", "not square", "own labels", "labels out of order"],
+    ids=[
+        "fixed",
+        "any size",
+        "chosen size",
+        "not square",
+        "channels last",
+        "own labels",
+        "labels out of order",
+    ],
 )
 def test_a_classifier_scores_each_box_of_a_picture(
     tmp_path: Path, model: dict[str, Any], config: dict[str, Any]
