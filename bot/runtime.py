@@ -424,9 +424,11 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
 
 async def _start_image_check(engine: Application) -> None:
     """Load the model before it is needed; if that fails, the log and `status` say so."""
-    if engine.detector is not None:
-        with contextlib.suppress(ImageCheckFailed):
+    try:
+        if engine.detector is not None:
             await engine.detector.start()
+    except ImageCheckFailed as error:
+        log.error("the image check does not work, so every result is held: %s", error)
 
 
 async def _drain(service: Runtime) -> None:

@@ -196,8 +196,6 @@ class ImageDetector:
     async def _give_up(self, problem: str) -> ImageCheckFailed:
         """End the process and return the error to raise."""
         await self._kill()
-        if problem != self.problem:
-            log.error("the image check does not work: %s", problem)
         self.problem = problem
         return ImageCheckFailed(problem)
 

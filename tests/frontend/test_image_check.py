@@ -324,10 +324,18 @@ async def test_a_hold_outlives_restarts_and_is_not_checked_again(
         asked = await ask(bot, FACE)
         await shows(bot, asked, "Waits for a moderator")
         entry = await posted(bot, "Waits for a moderator")
+        # One that has passed and cannot be posted at the moment.
+        bot.playground.world.faults.answer("PATCH", "@original$", 503, times=1000)
+        scene = await ask(bot, SCENE, who="Ben")
+        async for _ in turns():
+            if (await bot.job(scene)).image_check:
+                break
+    bot.playground.world.faults.clear()
     # A model that is missing, or no check at all, would hold or post what was not decided.
     async with start(tmp_path / "missing.onnx") as bot:
         await bot.engine.scheduler.resume_jobs()
         assert (await bot.job(asked)).is_held
+        assert (await ended(bot, scene)).image_check is ImageOutcome.PASSED
         assert await press(bot, entry, "Approve") == "Approved."
         # Stopped before the approval has had its effect.
         bot.clock.pass_time(minutes=30)
@@ -337,7 +345,7 @@ async def test_a_hold_outlives_restarts_and_is_not_checked_again(
         job = await bot.job(asked)
         assert (job.state, job.image_check) == (JobState.FINISHED, ImageOutcome.APPROVED)
         grids = [name for name in files(bot) if name.startswith("gridbrush-")]
-        assert len(grids) == 1
+        assert len(grids) == 2
         assert await faults(bot) == ()
 
 
