@@ -8,6 +8,7 @@ from typing import Final
 import discord
 
 from bot.domain.events import MessageRef
+from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job
 from bot.frontend import messages
 from bot.frontend.command_options import is_age_restricted
@@ -49,9 +50,10 @@ class DiscordGallery:
 
     async def post(self, channel_id: int, post: GalleryPost, job: Job) -> MessageRef:
         """Post a result with its picture, as large as the channel accepts it."""
-        if is_age_restricted(
+        restricted = job.image_check is ImageOutcome.RESTRICTED or is_age_restricted(
             self._client, job.request.place.channel_id, post.parent_id
-        ) and not is_age_restricted(self._client, channel_id):
+        )
+        if restricted and not is_age_restricted(self._client, channel_id):
             raise AgeRestricted("it is from an age-restricted channel, and the gallery is not one")
         channel = self._client.get_partial_messageable(channel_id)
 
