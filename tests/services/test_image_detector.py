@@ -140,6 +140,25 @@ async def test_whatever_the_process_does_is_a_failed_check(
         await detector.aclose()
 
 
+async def test_a_check_that_is_broken_off_leaves_no_answer_for_the_next_one(
+    tmp_path: Path,
+) -> None:
+    program = f"{READY}; {LABELS}; time.sleep(60)"
+    detector = ImageDetector(
+        lambda: DetectorModel(tmp_path / "model.onnx", RGB),
+        RGB,
+        timeout_s=60,
+        program=(sys.executable, "-S", "-E", "-c", program),
+    )
+    await detector.start()
+    looking = asyncio.create_task(detector.scores(tmp_path / "picture.png", []))
+    await asyncio.sleep(0)
+    looking.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await looking
+    assert detector.pid is None
+
+
 async def test_a_model_of_ones_own_is_named_by_path_with_its_labels(tmp_path: Path) -> None:
     model = colour_classifier(tmp_path / "model.onnx")
     labels = tmp_path / "labels.txt"
