@@ -1,8 +1,11 @@
-"""What holds for all tests: signals, tests that may run again, tests that may start no process."""
+"""What holds for all tests: signals, reruns, programs that are needed, processes that are not."""
 
 from __future__ import annotations
 
+import os
+import shutil
 import signal
+import subprocess
 import sys
 from collections.abc import Generator
 from typing import Any
@@ -23,7 +26,22 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 RECURSION_LIMIT = sys.getrecursionlimit()
 
 
-def pytest_runtest_setup() -> None:
+def is_installed(program: str) -> bool:
+    """Whether a program can be started; ``convert`` counts if it is ImageMagick's."""
+    path = shutil.which(program)
+    if path is None or program != "convert":
+        return path is not None
+    done = subprocess.run([path, "-version"], capture_output=True, check=False)
+    return done.stdout.startswith(b"Version: ImageMagick")
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    for mark in item.iter_markers("needs"):
+        for program in mark.args:
+            if not is_installed(program):
+                # `scripts/components` installs them: where CI counts on it, that has failed.
+                stop = pytest.fail if os.environ.get("CI") == "true" else pytest.skip
+                stop(f"{program} is not installed")
     # py_ecc, which web3 loads, raises the limit so far that deep JSON ends the process instead of
     # raising RecursionError. Programs that do not load it have Python's own.
     sys.setrecursionlimit(RECURSION_LIMIT)
@@ -40,6 +58,10 @@ def pytest_configure(config: pytest.Config) -> None:
         "markers",
         "timing(reason): watches what a busy machine makes late; "
         f"run again, at most {MAX_RERUNS} times, when it fails",
+    )
+    config.addinivalue_line(
+        "markers",
+        "needs(program, ...): skipped where one of the programs is missing; with CI=true it fails",
     )
     if config.getoption("no_processes"):
         config.pluginmanager.register(ProcessGuard())

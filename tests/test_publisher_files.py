@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import shutil
-import subprocess
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -107,7 +105,7 @@ def test_a_file_address_is_a_folder_that_the_file_appears_in(file: Path, tmp_pat
     assert meanings(said) == [RowReady(1, 9, Artifact(address, 9000, digest(file)))]
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl uploads")
+@pytest.mark.needs("curl")
 def test_an_upload_is_announced_with_the_address_that_it_was_answered_with(
     file: Path, store: Store
 ) -> None:
@@ -118,14 +116,14 @@ def test_an_upload_is_announced_with_the_address_that_it_was_answered_with(
     assert (said.code, said.errors) == (0, "")
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl uploads")
+@pytest.mark.needs("curl")
 def test_an_upload_that_a_busy_server_turned_away_is_tried_again(file: Path, store: Store) -> None:
     store.answers = [(500, "busy")]
     said = publish(file, store.url)
     assert (said.code, store.asked, len(said.lines)) == (0, 2, 1)
 
 
-@pytest.mark.skipif(shutil.which("curl") is None, reason="curl uploads")
+@pytest.mark.needs("curl")
 @pytest.mark.parametrize(
     ("status", "text"),
     [
@@ -168,22 +166,8 @@ def test_only_the_file_that_was_published_is_fetched(
 # Pictures, with Pillow and with ImageMagick in its place.
 
 
-def has_imagemagick() -> bool:
-    if shutil.which("convert") is None:
-        return False
-    done = subprocess.run(["convert", "-version"], capture_output=True, check=False)
-    return b"ImageMagick" in done.stdout
-
-
 WITH = pytest.mark.parametrize(
-    "pillow",
-    [
-        True,
-        pytest.param(
-            False,
-            marks=pytest.mark.skipif(not has_imagemagick(), reason="ImageMagick is not installed"),
-        ),
-    ],
+    "pillow", [True, pytest.param(False, marks=pytest.mark.needs("convert"))]
 )
 
 

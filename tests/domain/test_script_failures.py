@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import shutil
 import signal
 import subprocess
 from pathlib import Path
@@ -92,7 +91,7 @@ def gone(folder: Path) -> bool:
     return not alive
 
 
-@pytest.mark.skipif(shutil.which("ps") is None, reason="ps tells which processes live")
+@pytest.mark.needs("ps")
 @pytest.mark.parametrize(
     "around",
     [
@@ -110,7 +109,7 @@ def test_what_was_launched_ends_with_what_is_around_it(tmp_path: Path, around: A
     assert gone(tmp_path)
 
 
-@pytest.mark.skipif(shutil.which("ps") is None, reason="ps tells which processes live")
+@pytest.mark.needs("ps")
 def test_what_was_launched_ends_before_the_steps_after_its_list(tmp_path: Path) -> None:
     # A signal takes its time; the step gives it ten seconds.
     wait = """for turn in $(seq 1000); do
@@ -125,7 +124,7 @@ def test_what_was_launched_ends_before_the_steps_after_its_list(tmp_path: Path) 
     assert said(outcome) == ("gone",)
 
 
-@pytest.mark.skipif(shutil.which("ps") is None, reason="ps tells which processes live")
+@pytest.mark.needs("ps")
 def test_what_is_launched_without_a_signal_lives_as_long_as_the_job(tmp_path: Path) -> None:
     launch = {"launch": {"steps": [command(STAY)], "signalOnParentStepExit": 0}}
     alive = command('kill -0 "$(cat "$DEEPSQUARE_TMP/pid")" && echo alive')
