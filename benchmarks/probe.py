@@ -67,7 +67,7 @@ def noisy_gradient(width: int, height: int) -> bytes:
 
 def watch_markers(service: Runtime) -> None:
     """Report when the last marker of a job's log is read."""
-    backend = service.engine.backend
+    backend = service.application.backend
     follow = backend.follow
 
     async def followed(

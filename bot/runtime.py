@@ -137,7 +137,7 @@ class Availability:
 class Runtime:
     """A running bot. ``metrics_url`` is empty when metrics are switched off."""
 
-    engine: Application
+    application: Application
     client: GridbrushClient
     status_updater: StatusUpdater
     transport: DiscordDelivery
@@ -148,7 +148,7 @@ class Runtime:
     async def shut_down_delivery(self) -> None:
         """Finish the posts in progress and start no more. Call it while Discord is connected."""
         # A delivery that went on without its connection would be taken for one that failed.
-        await self.engine.scheduler.aclose()
+        await self.application.scheduler.aclose()
         await self.transport.aclose()
         await self.client.context.status_tasks.aclose()
         await cancel_and_wait(self.updater_task)
@@ -362,7 +362,7 @@ async def run_until_stopped(
         backups = asyncio.create_task(
             keep_running("backing up", lambda: _back_up(service)), name="backups"
         )
-        damaged = service.engine.database.damaged
+        damaged = service.application.database.damaged
         try:
             endings: list[asyncio.Future[Any]] = [connected, working, stopping, damaged]
             done, _ = await asyncio.wait(endings, return_when=asyncio.FIRST_COMPLETED)
@@ -379,7 +379,7 @@ async def run_until_stopped(
 async def _back_up(service: Runtime) -> None:
     """Make scheduled backups once the bot is signed in."""
     await service.client.signed_in.wait()
-    data = service.engine.settings.data
+    data = service.application.settings.data
     await ScheduledBackups(
         data.dir,
         every=data.backup_every,
@@ -393,25 +393,27 @@ async def _back_up(service: Runtime) -> None:
 async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
     """Resume what was interrupted once signed in, then run the scheduler for ever."""
     await service.client.signed_in.wait()
-    engine = service.engine
+    application = service.application
     # First: what Discord already shows must not be made again.
-    await keep_running("settling restored posts", lambda: settle_posted(engine, service.transport))
+    await keep_running(
+        "settling restored posts", lambda: settle_posted(application, service.transport)
+    )
     # Before the jobs: a result may replace a status message that is found now.
     await keep_running("resuming first responses", lambda: first_response.resume(service.client))
     # Before the scheduler: it must know the running jobs, or too many would run.
-    await keep_running("resuming jobs", engine.scheduler.resume_jobs)
+    await keep_running("resuming jobs", application.scheduler.resume_jobs)
 
     async def schedule() -> None:
-        engine.scheduler.wake()  # an earlier run may have been interrupted halfway
-        await engine.scheduler.run()
+        application.scheduler.wake()  # an earlier run may have been interrupted halfway
+        await application.scheduler.run()
 
     on_ready(service)
     await asyncio.gather(
-        keep_running("resuming settlements", engine.budget.recover),
-        keep_running("looking at drained servers", engine.drains.recover),
+        keep_running("resuming settlements", application.budget.recover),
+        keep_running("looking at drained servers", application.drains.recover),
         keep_running("resuming status messages", service.status_updater.resume),
         keep_running("resuming row uploads", service.transport.resume_pending_rows),
-        keep_running("delivering kept results", engine.kept.run),
+        keep_running("delivering kept results", application.kept.run),
         keep_running("posting in log channels", service.client.log_poster.run),
         keep_running("posting in galleries", service.client.gallery_poster.run),
         keep_running("checking gallery posts", service.client.gallery_poster.run_checks),
@@ -434,26 +436,26 @@ async def _start_image_check(engine: Application) -> None:
 async def _drain(service: Runtime) -> None:
     """Start nothing new and wait briefly for running jobs to be delivered."""
     log.info("stopping: no new job starts; running jobs continue at their backend")
-    service.engine.scheduler.drain()
+    service.application.scheduler.drain()
     with contextlib.suppress(TimeoutError):
         async with asyncio.timeout(DRAIN_SECONDS):
-            await service.engine.scheduler.idle()
+            await service.application.scheduler.idle()
 
 
-async def _readiness(engine: Application, client: GridbrushClient) -> dict[str, bool | str]:
-    cause = await _within(READINESS_TIMEOUT_S, engine.database.probe())
+async def _readiness(application: Application, client: GridbrushClient) -> dict[str, bool | str]:
+    cause = await _within(READINESS_TIMEOUT_S, application.database.probe())
     parts: dict[str, bool | str] = {
         "discord": client.is_ready(),
         "database": not cause,
-        "backend": not engine.breaker.open,
+        "backend": not application.breaker.open,
     }
     return parts | {"cause": cause} if cause else parts
 
 
-async def _refresh(engine: Application, metrics: Metrics) -> None:
+async def _refresh(application: Application, metrics: Metrics) -> None:
     async def count() -> None:
-        waiting = await engine.queue.jobs.waiting()
-        metrics.set_queue_depth(waiting=len(waiting), running=engine.scheduler.running)
+        waiting = await application.queue.jobs.waiting()
+        metrics.set_queue_depth(waiting=len(waiting), running=application.scheduler.running)
 
     # Without the store the other metrics are still useful.
     await _within(READINESS_TIMEOUT_S, count())

@@ -57,7 +57,7 @@ def die_when_posted() -> None:
 
 def arm(service: Runtime) -> None:
     """Die between the backend's yes and its being written down."""
-    backend = service.engine.backend
+    backend = service.application.backend
     submit = backend.submit
 
     async def submit_and_die(submission: Submission) -> BackendJobRef:

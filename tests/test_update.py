@@ -88,7 +88,7 @@ def open_bot(left: LeftBehind, playground: Playground, clock: Clock) -> Opener:
         clock.pass_time(minutes=minutes)
         async with open_with(settings(left, playground), playground, clock) as harness:
             if not dispatching:
-                harness.service.engine.scheduler.drain()
+                harness.service.application.scheduler.drain()
             yield harness
 
     return opened
@@ -106,7 +106,7 @@ def settings(left: LeftBehind, playground: Playground) -> Settings:
 
 
 async def job_of(harness: Harness, left: LeftBehind, prompt: str) -> Job:
-    job = await harness.service.engine.queue.jobs.get(left.job_id(prompt))
+    job = await harness.service.application.queue.jobs.get(left.job_id(prompt))
     assert job is not None
     return job
 
@@ -206,7 +206,7 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
         # The card, which the release had posted, has become the result: its token lives still.
         statuses = {one["id"] for one in left.discord["messages"]}
         for job_id in (running, first, second):
-            job = await harness.service.engine.queue.jobs.get(job_id)
+            job = await harness.service.application.queue.jobs.get(job_id)
             assert job is not None
             (result,) = harness.results(job)
             assert (job.delivery_method, result.id in statuses) == ("interaction", True)
@@ -228,7 +228,7 @@ async def test_what_ran_and_what_waited_is_delivered_once_and_in_order(
         for prompt, state in ENDED.items():
             assert (await job_of(harness, left, prompt)).state is state
     async with open_bot() as harness:
-        await harness.service.engine.scheduler.idle()
+        await harness.service.application.scheduler.idle()
         assert [len(harness.results(job)) for job in delivered] == [1, 1, 1, 1]
     after = {table: left.rows(table) for table in KEPT_TABLES}
     for table, rows in before.items():
@@ -309,7 +309,7 @@ async def pressed(
     if asked.modal is not None:
         handed_in = await member.submit_modal(asked, {})
         answer = await handed_in.answered()
-        made = await harness.service.engine.queue.jobs.by_interaction(handed_in.id)
+        made = await harness.service.application.queue.jobs.by_interaction(handed_in.id)
         same = made is not None and made.request.prompt == prompt
         return "opens a form" if same else answer.text
     if control == "Cancel":
@@ -322,7 +322,7 @@ async def pressed(
         return "deletes"
     if answer.attachments:
         return "shows a picture"
-    if await harness.service.engine.queue.jobs.by_interaction(asked.id):
+    if await harness.service.application.queue.jobs.by_interaction(asked.id):
         return "makes a job"
     return "shows words" if prompt in answer.text else answer.text
 

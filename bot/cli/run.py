@@ -188,7 +188,9 @@ def _has_browser() -> bool:
 
 def _print_ready(service: Runtime) -> None:
     user = service.client.user
-    errors.print(f"[green]ready[/] as {escape(str(user))}, backend {service.engine.backend.name}")
+    errors.print(
+        f"[green]ready[/] as {escape(str(user))}, backend {service.application.backend.name}"
+    )
     if service.metrics_url:
         errors.print(f"metrics and health on {service.metrics_url}")
 

@@ -88,7 +88,7 @@ class Harness:
     @property
     def backend(self) -> ScriptedBackend:
         """The machines, with their faults."""
-        backend = self.service.engine.backend
+        backend = self.service.application.backend
         assert isinstance(backend, ScriptedBackend)
         return backend
 
@@ -114,7 +114,7 @@ class Harness:
 
     async def job(self, asked: Invocation) -> Job:
         """The job that a command or press has made."""
-        job = await self.service.engine.queue.jobs.by_interaction(asked.id)
+        job = await self.service.application.queue.jobs.by_interaction(asked.id)
         assert job is not None
         return job
 
@@ -122,7 +122,7 @@ class Harness:
         """Every job of everybody's, the oldest first."""
         found: list[Job] = []
         for user_id in self.playground.world.users:
-            found += await self.service.engine.queue.jobs.history(user_id, limit=1000)
+            found += await self.service.application.queue.jobs.history(user_id, limit=1000)
         return sorted(found, key=lambda job: job.created_at)
 
     async def reached(self, asked: Invocation, *states: JobState) -> Job:
@@ -215,7 +215,7 @@ async def open_with(
     async with open_runtime(
         settings, observers=[recorder], now=clock, sleep=_briefly, guild_ready_timeout=0.05
     ) as service:
-        scheduler = service.engine.scheduler
+        scheduler = service.application.scheduler
         connected = asyncio.create_task(run_client(service.client, playground.token))
         tasks = [connected]
         try:
@@ -226,15 +226,15 @@ async def open_with(
                 await connected
             await playground.online()
             await service.client.wait_until_ready()
-            await settle_posted(service.engine, service.transport)
+            await settle_posted(service.application, service.transport)
             await first_response.resume(service.client)
             await scheduler.resume_jobs()
             await service.status_updater.resume()
             await service.transport.resume_pending_rows()
-            tasks.append(asyncio.create_task(service.engine.kept.run()))
+            tasks.append(asyncio.create_task(service.application.kept.run()))
             tasks.append(asyncio.create_task(scheduler.run()))
             yield Harness(playground, clock, service, recorder)
-            assert await LedgerRepository(service.engine.database).check() == ()
+            assert await LedgerRepository(service.application.database).check() == ()
         finally:
             # The dispatcher first, the connection last, as when the bot is stopped.
             for task in reversed(tasks):

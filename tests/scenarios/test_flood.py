@@ -39,10 +39,10 @@ async def test_whoever_asks_once_behind_a_flood_of_200_starts_at_most_second(
         assert harness.recorder.starts.index(job.id) - before <= 1
         assert len(harness.results(job)) == 1
         # What is left is stopped, so that no image stays reserved.
-        harness.service.engine.scheduler.drain()
+        harness.service.application.scheduler.drain()
         stopped = await harness.ask("cancel", "Ada", what="all")
         assert "cancelled, 1 image refunded." in stopped.content
-        await harness.service.engine.scheduler.idle()
+        await harness.service.application.scheduler.idle()
         states = {job.state for job in await harness.jobs()}
         assert states <= {JobState.FINISHED, JobState.CANCELLED}
         quota = await harness.ask("quota", "Ada")

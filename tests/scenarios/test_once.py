@@ -111,7 +111,7 @@ async def test_a_double_click_on_cancel_gives_back_once(open_bot: Opener, tmp_pa
             await click.acked()
             assert click.followups == []
         await harness.shows(asked, "Cancelled by")
-        entries = await LedgerRepository(harness.service.engine.database).history(
+        entries = await LedgerRepository(harness.service.application.database).history(
             job.request.place.guild_id, job.request.author.id
         )
         assert job.state is JobState.CANCELLED

@@ -55,7 +55,7 @@ def restore(folder: Path, playground: Playground, backup: Path) -> str:
 
 async def settled(harness: Harness, *job_ids: str) -> None:
     """Wait until the jobs have ended; what ended before this bot began is not reported."""
-    jobs = harness.service.engine.queue.jobs
+    jobs = harness.service.application.queue.jobs
     for job_id in job_ids:
         job = await jobs.get(job_id)
         assert job is not None
@@ -113,7 +113,7 @@ async def test_nothing_is_computed_charged_or_posted_twice(
         await settled(harness, *(job.id for job in jobs))
         assert harness.backend.submitted == []
         for job in jobs:
-            found = await harness.service.engine.queue.jobs.get(job.id)
+            found = await harness.service.application.queue.jobs.get(job.id)
             assert found is not None
             assert found.state is JobState.FINISHED
             assert [one.id for one in harness.results(found)] == posted[job.id]
@@ -139,7 +139,7 @@ async def test_what_was_cancelled_since_is_not_run(
     assert "2 requests" in report
     assert "ended after the backup" in report
     async with open_harness(playground, tmp_path, clock) as harness:
-        found = await harness.service.engine.queue.jobs.get(job.id)
+        found = await harness.service.application.queue.jobs.get(job.id)
         assert found is not None
         assert found.state is JobState.CANCELLED
         assert harness.backend.submitted == []

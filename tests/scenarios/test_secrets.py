@@ -15,7 +15,7 @@ async def test_no_repr_of_what_is_passed_around_shows_a_token(harness: Harness) 
     job = await harness.reached(asked, JobState.RUNNING)
     await harness.shows(asked, "Generating")
     post = await harness.service.client.context.messages.status_message(job.id)
-    settings = harness.service.engine.settings
+    settings = harness.service.application.settings
     assert post is not None
     assert post.interaction is not None
     assert post.interaction.token == asked.token

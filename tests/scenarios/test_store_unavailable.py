@@ -50,11 +50,11 @@ async def figures(harness: Harness) -> str:
 
 @asynccontextmanager
 async def away(harness: Harness, outage: Outage) -> AsyncIterator[None]:
-    outage.begin(harness.service.engine.database)
+    outage.begin(harness.service.application.database)
     try:
         yield
     finally:
-        outage.end(harness.service.engine.database)
+        outage.end(harness.service.application.database)
 
 
 def has_rows(world: World, job_id: str) -> bool:
@@ -153,7 +153,7 @@ async def test_who_asks_meanwhile_is_told_in_time_and_nothing_happens_later(
             for words in await asyncio.gather(*(told(one) for one in asked)):
                 assert outage.cause in words
                 assert "Nothing was charged" in words
-        await harness.service.engine.database.probe()
+        await harness.service.application.database.probe()
 
         # What was refused has not happened, and does not.
         assert [job.state for job in await harness.jobs()] == [JobState.RUNNING]
@@ -176,7 +176,7 @@ async def test_status_messages_and_the_queue_say_it_while_it_lasts(
         waiting = await harness.imagine("waiting", "Ben")
         job = await harness.job(waiting)
         while (
-            await DeliveryRepository(harness.service.engine.database).message(job.id, "card")
+            await DeliveryRepository(harness.service.application.database).message(job.id, "card")
             is None
         ):
             pass  # the card is there, and will be known in a moment
