@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, Literal, TypeAlias
@@ -190,7 +190,7 @@ class QuotaService:
             rule = replace(before or QuotaRule(subject.scope, subject.id), **given)
             guilds.set_rule(link, guild_id, rule)
             note = {"was": before and _to_json(before), "is": _to_json(rule)}
-            self._record(link, guild_id, at, by, "quota-set", subject, note)
+            record_logged_action(link, guild_id, at, by, "quota-set", str(subject), note)
             return rule
 
         return await self._database.write(change)
@@ -207,7 +207,9 @@ class QuotaService:
             if before is None:
                 raise RequestError("There is no such rule. /quota-admin list shows all rules.")
             guilds.remove_rule(link, guild_id, subject.scope, subject.id)
-            self._record(link, guild_id, at, by, "quota-remove", subject, {"was": _to_json(before)})
+            record_logged_action(
+                link, guild_id, at, by, "quota-remove", str(subject), {"was": _to_json(before)}
+            )
             return before
 
         return await self._database.write(remove)
@@ -247,7 +249,7 @@ class QuotaService:
             until = given.expires_at and given.expires_at.isoformat()
             note = {"images": images, "until": until, "reason": why}
             subject = QuotaSubject("member", member_id)
-            self._record(link, guild_id, at, by, "quota-grant", subject, note)
+            record_logged_action(link, guild_id, at, by, "quota-grant", str(subject), note)
             return given
 
         return await self._database.write(give)
@@ -260,7 +262,9 @@ class QuotaService:
         def reset(link: sqlite3.Connection) -> None:
             ledger.reset(link, guild_id, member_id, actor_id=by.id, reason=why, at=at)
             subject = QuotaSubject("member", member_id)
-            self._record(link, guild_id, at, by, "quota-reset", subject, {"reason": why})
+            record_logged_action(
+                link, guild_id, at, by, "quota-reset", str(subject), {"reason": why}
+            )
 
         await self._database.write(reset)
 
@@ -276,26 +280,6 @@ class QuotaService:
         """Return the moderators' changes to one subject or (None) to all, the newest first."""
         about = None if subject is None else str(subject)
         return await self._audit.entries(guild_id, limit, actions="quota-", subject=about)
-
-    @staticmethod
-    def _record(
-        link: sqlite3.Connection,
-        guild_id: int,
-        at: datetime,
-        by: Actor,
-        action: str,
-        subject: QuotaSubject,
-        detail: Mapping[str, object],
-    ) -> None:
-        record_logged_action(
-            link,
-            guild_id=guild_id,
-            at=at,
-            by=by,
-            action=action,
-            subject=str(subject),
-            detail=detail,
-        )
 
 
 _WIDEST_SCOPE_FIRST: Final[tuple[Scope, ...]] = ("server", "role", "member")
