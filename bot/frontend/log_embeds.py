@@ -57,6 +57,7 @@ _DECISIONS: Final[Mapping[str, str]] = {
     "dismissed": "Dismissed",
     "approved": "Approved",
     "rejected": "Rejected and refunded",
+    "cancelled": "Cancelled",
 }
 _MENTIONS: Final[Mapping[str, str]] = {"user": "<@{}>", "role": "<@&{}>", "channel": "<#{}>"}
 
@@ -128,8 +129,7 @@ def _hold_entry(message: LogMessage) -> MessageContent:
     fields = _evidence_fields(body)
     fields.append(EmbedField("Why", escape_user_text(str(body.get("why", "")), _MAX_TEXT) or "-"))
     if message.is_closed:
-        done = f"{_DECISIONS.get(str(body['decision']), '')} by <@{body.get('decided_by')}>"
-        fields.append(EmbedField("Done", done))
+        fields.append(EmbedField("Done", _format_hold_end(body)))
     buttons = (
         ButtonSpec("Approve", f"gb-mod:approve:{kind}:{job_id}", style="success"),
         ButtonSpec("Reject", f"gb-mod:reject:{kind}:{job_id}", style="danger"),
@@ -143,6 +143,14 @@ def _hold_entry(message: LogMessage) -> MessageContent:
         str(body.get("picture") or ""),
         () if message.is_closed else (buttons,),
     )
+
+
+def _format_hold_end(body: Mapping[str, Any]) -> str:
+    what = _DECISIONS.get(str(body["decision"]), "Decided")
+    by = body.get("decided_by")
+    if body["decision"] == "cancelled" and by == body["author"]:
+        return f"{what} by the member"
+    return f"{what} by <@{by}>" if by else what
 
 
 def _action_entry(message: LogMessage) -> MessageContent:

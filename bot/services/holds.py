@@ -10,9 +10,9 @@ from bot.domain.errors import RequestError
 from bot.domain.events import Failed, FailureReason, ImagesChecked, JobEvent
 from bot.domain.image_check import ImageOutcome
 from bot.services.lifecycle import AppliedEvent, apply_event_in, request_cancel
-from bot.services.moderation_records import record_logged_action
+from bot.services.moderation_records import format_decision, record_logged_action
 from bot.services.queue import Actor
-from bot.store import moderation, moderation_log
+from bot.store import job_queries, moderation, moderation_log
 from bot.store.moderation import HoldKind, JobHold
 
 NOT_APPROVED = "A moderator decided not to post these images."
@@ -36,8 +36,8 @@ def decide_hold(
     if held is None or held.guild_id != guild_id:
         raise RequestError("There is nothing to decide here.")
     if held.approved is not None:
-        what = "approved" if held.approved else "rejected"
-        raise RequestError(f"It was already {what} by <@{held.decided_by}>.")
+        job = job_queries.job_by_id(job_id).run(link)
+        raise RequestError(format_decision(held, job.request.author.id if job else 0))
     moderation.decide_hold(link, job_id, kind, approved=approved, by=by.id, at=at)
     applied: list[AppliedEvent] = []
     if kind == "image":

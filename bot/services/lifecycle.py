@@ -24,7 +24,7 @@ from bot.domain.events import (
     RowStarted,
 )
 from bot.domain.job import Job, JobState, apply_event, charged_images
-from bot.store import job_queries, ledger
+from bot.store import job_queries, ledger, moderation, moderation_log
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
@@ -143,6 +143,7 @@ def apply_event_in(
         job_table.save(connection, changed, expected=stored.state, at=at)
         if changed.state.terminal:
             settle_quota(connection, changed, at)
+            _end_holds(connection, changed, at)
     return changed
 
 
@@ -171,6 +172,14 @@ def settle_quota(connection: sqlite3.Connection, job: Job, at: datetime) -> None
     else:
         actor = job.cancelled_by or 0
         ledger.refund(connection, job.id, at=at, actor_id=actor, reason=job.cause or job.state)
+
+
+def _end_holds(connection: sqlite3.Connection, job: Job, at: datetime) -> None:
+    """Ask the moderators no longer about a job that has ended."""
+    ended = {"decision": "cancelled", "decided_by": job.cancelled_by}
+    for kind in moderation.end_holds(connection, job.id, by=job.cancelled_by, at=at):
+        subject = f"hold:{kind}:{job.id}"
+        moderation_log.amend_message(connection, job.request.place.guild_id, subject, ended, at=at)
 
 
 def _merge_progress(seen: Job, saved: Job) -> Job:

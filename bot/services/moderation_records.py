@@ -153,6 +153,16 @@ def find_same_word(
     return None
 
 
+def format_decision(held: JobHold, author_id: int) -> str:
+    """Return what a moderator reads who is too late to decide about a request."""
+    if held.approved:
+        return f"It was already approved by <@{held.decided_by}>."
+    if held.decided_by == author_id:
+        return "It was already cancelled by the member."
+    who = f" by <@{held.decided_by}>" if held.decided_by else ""
+    return f"It was already rejected{who}."
+
+
 def channel_to_json(rule: ChannelRule) -> dict[str, object]:
     """Return the fields of a channel rule that are set."""
     found: dict[str, object] = {

@@ -225,6 +225,21 @@ def decide_hold(
     return cursor.rowcount == 1
 
 
+def end_holds(
+    connection: sqlite3.Connection, job_id: str, *, by: int | None, at: datetime
+) -> tuple[HoldKind, ...]:
+    """Close, as not approved, the holds of a job that has ended, and return their kinds.
+
+    ``by`` is who ended it. Holds that moderators have decided stay as they are.
+    """
+    rows = connection.execute(
+        "UPDATE holds SET decided_at = ?, decided_by = ?, approved = 0 "
+        "WHERE job_id = ? AND decided_at IS NULL RETURNING kind",
+        (to_timestamp(at), by, job_id),
+    )
+    return tuple(row["kind"] for row in rows.fetchall())
+
+
 def hold_of(connection: sqlite3.Connection, job_id: str, kind: HoldKind) -> JobHold | None:
     """Return a job's hold, decided or not, as seen by the transaction."""
     return _hold_query(job_id, kind).run(connection)

@@ -294,27 +294,6 @@ async def test_a_channel_runs_as_many_as_it_may_and_the_others_wait(tmp_path: Pa
         await harness.ended(first, second, free)
 
 
-async def test_a_held_request_runs_once_it_is_approved(tmp_path: Path) -> None:
-    async with open_harness(tmp_path) as harness:
-        service = moderation_of(harness)
-        await add_word(service, GUILD, MODERATOR, effect="hold")
-        approved = await harness.queue.submit(a_request(7, prompt="a fox"), a_member(7))
-        rejected = await harness.queue.submit(a_request(8, prompt="a fox"), a_member(8))
-        free = await harness.submit(user=9)
-        await harness.ended(free.id)
-        assert (approved.held, rejected.held) == (True, True)
-        for one, yes in ((approved, True), (rejected, False)):
-            await service.decide_hold(GUILD, one.job.id, "words", approved=yes, by=MODERATOR)
-        ended = await harness.ended(approved.job.id, rejected.job.id)
-        assert [job.state for job in ended] == [JobState.FINISHED, JobState.CANCELLED]
-        held = await service.hold(rejected.job.id)
-        assert held is not None
-        assert (held.approved, held.decided_by) == (False, MODERATOR.id)
-        with pytest.raises(RequestError, match="already rejected by <@50>"):
-            await service.decide_hold(GUILD, held.job_id, "words", approved=True, by=SECOND)
-        assert await harness.faults() == ()
-
-
 class DeafBackend(ScriptedBackend):
     """Runs for an hour and does not hear a cancel while it is ``deaf``."""
 
