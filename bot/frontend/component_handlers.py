@@ -174,10 +174,12 @@ async def delete_result(interaction: discord.Interaction[Any], target: CustomId,
             problem = await remove_with_evidence(interaction, job, "", message)
             await edit_deferred(interaction, problem or text)
             return
-        if message == job.result:
-            await context.gallery.withdraw(job.id)
-        await _remove_rows(interaction.client, context, job, message)
-        await messages.delete(interaction.client, message)
+        async with context.locks.acquire(job.id):
+            if message == job.result:
+                await context.gallery.withdraw(job.id)
+                await context.messages.complete_rows(job.id, "deleted by the author")
+            await _remove_rows(interaction.client, context, job, message)
+            await messages.delete(interaction.client, message)
     except MessageNotFound as error:
         if isinstance(error.__cause__, discord.Forbidden):
             raise RequestError(

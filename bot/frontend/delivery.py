@@ -38,7 +38,7 @@ from bot.frontend.discord_errors import (
 from bot.frontend.first_response import find_status_message
 from bot.frontend.formatting import short_id
 from bot.frontend.result_files import ResultMessage, needs_row_uploads, post_result
-from bot.frontend.row_uploads import upload_rows
+from bot.frontend.row_uploads import RowsUnwanted, upload_rows
 from bot.services.delivery import StatusMessage
 from bot.services.results import JobResult
 
@@ -277,6 +277,9 @@ class DiscordDelivery:
             try:
                 async with asyncio.timeout(self._rows_seconds):
                     await upload_rows(self._client, job, post)
+            except RowsUnwanted as error:
+                log.info("no more rows are posted: %s", error, extra={"job": job.id})
+                return
             except (DeliveryError, OSError) as error:
                 if not self._may_pass(error, job):
                     log.warning("the rows could not be posted: %s", error, extra={"job": job.id})

@@ -13,7 +13,7 @@ from typing import Any, Final
 
 import discord
 
-from bot.concurrency import Backoff
+from bot.concurrency import Backoff, wait_for_event
 from bot.domain.errors import DeliveryUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
@@ -24,6 +24,7 @@ from bot.frontend.permissions import actor_of
 
 log = logging.getLogger(__name__)
 
+POLL_S: Final = 60.0
 _MAX_THREAD_MESSAGES: Final = 100
 NOT_DELETED: Final = (
     "The removal is saved, but Discord did not delete everything yet. It is tried again."
@@ -36,7 +37,10 @@ REFUSED: Final = (
 async def run_removals(
     client: ContextClient, *, sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
 ) -> None:
-    """Finish interrupted removals, then retry those that failed, until cancelled."""
+    """Finish interrupted removals, then retry those that failed, until cancelled.
+
+    What is posted while it is removed is found within POLL_S.
+    """
     backoff = Backoff(jitter=0.5)
     wanted = client.context.removal_pending
     while True:
@@ -47,7 +51,7 @@ async def run_removals(
             await sleep(backoff.next())
         else:
             backoff.reset()
-            await wanted.wait()
+            await wait_for_event(wanted, POLL_S, sleep)
 
 
 async def remove_result(client: ContextClient, job_id: str) -> str:
@@ -62,6 +66,9 @@ async def remove_result(client: ContextClient, job_id: str) -> str:
     await client.log_poster.post_evidence(job.request.place.guild_id)
     problem = ""
     async with context.locks.acquire(job_id):
+        # Whoever posts rows does so with this lock, and stops when they are no longer wanted.
+        await context.messages.complete_rows(job_id, "removed by a moderator")
+        await context.messages.extend_removal(job)
         for wanted in await context.messages.removals(job_id):
             if wanted.done_at is not None:
                 continue
@@ -109,7 +116,6 @@ async def _delete(client: ContextClient, job: Job, channel_id: int, message: str
 
 async def _delete_thread(client: ContextClient, job: Job, thread_id: int) -> None:
     """Delete the thread with the rows or, without Manage Threads, the rows in it."""
-    await client.context.messages.complete_rows(job.id, "removed by a moderator")
     try:
         with map_discord_errors():
             await client.http.delete_channel(thread_id)

@@ -7,7 +7,8 @@ Discord refuses, the images can still be opened with the select below the grid.
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -43,6 +44,10 @@ _MAX_SEPARATE_ROWS: Final = 5
 _THREAD_EXISTS = 160004
 
 
+class RowsUnwanted(DeliveryError):
+    """The result, or its rows, were removed while the rows were posted."""
+
+
 @dataclass(frozen=True, slots=True)
 class _RowFile:
     row: int
@@ -72,7 +77,7 @@ async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> N
     if not refused:
         try:
             links = await _in_thread(client, job, post.message, files)
-        except DeliveryUnavailable:
+        except (DeliveryUnavailable, RowsUnwanted):
             raise
         except DeliveryError as error:
             log.info("no thread for the rows: %s", error, extra={"job": job.id})
@@ -87,8 +92,18 @@ async def upload_rows(client: ContextClient, job: Job, post: StatusMessage) -> N
             await _attach_to_result(client, job, post, left, limit, links)
             return
     result = await build_result(context, job, limit, links=links)
-    async with context.locks.acquire(job.id):
+    async with rows_wanted(client, job):
         await messages.edit_status_message(client, post, result.embed, context.now())
+
+
+@asynccontextmanager
+async def rows_wanted(client: ContextClient, job: Job) -> AsyncIterator[None]:
+    """Let nobody remove the result until the block ends. Raises RowsUnwanted if somebody did."""
+    context = client.context
+    async with context.locks.acquire(job.id):
+        if not await context.messages.wants_rows(job.id):
+            raise RowsUnwanted("the result was removed")
+        yield
 
 
 async def _row_files(
@@ -112,18 +127,20 @@ async def _in_thread(
     client: ContextClient, job: Job, message: MessageRef, files: Sequence[_RowFile]
 ) -> tuple[Link, ...]:
     guild_id = job.request.place.guild_id
-    thread_id, fresh = await _open_thread(client, job, message)
-    await client.context.messages.open_thread(job.id)
+    async with rows_wanted(client, job):
+        thread_id, fresh = await _open_thread(client, job, message)
+        await client.context.messages.open_thread(job.id)
     thread = client.get_partial_messageable(thread_id, guild_id=guild_id)
     there = {} if fresh else await _posted_before(client, thread, message.message_id)
     links: list[Link] = []
     for number, batch in enumerate(_batches(files), 1):
         posted_id = there.get(batch[0].stem)
-        if posted_id is None:
-            posted = await _send_batch(client, job, thread, batch, f"r{number}-{job.id}")
-            posted_id = posted.id
-        if not links:
-            await client.context.messages.save_thread(job.id, MessageRef(thread_id, posted_id))
+        async with rows_wanted(client, job):
+            if posted_id is None:
+                posted = await _send_batch(client, job, thread, batch, f"r{number}-{job.id}")
+                posted_id = posted.id
+            if not links:
+                await client.context.messages.save_thread(job.id, MessageRef(thread_id, posted_id))
         url = jump_link(guild_id, thread_id, posted_id)
         links += [Link(one.row, url) for one in batch]
     return tuple(links)
@@ -273,7 +290,7 @@ async def _attach_to_result(
 
     async def put(made: tuple[MessageContent, list[FileUpload]]) -> None:
         embed, uploads = made
-        async with context.locks.acquire(job.id):
+        async with rows_wanted(client, job):
             await messages.edit_status_message(client, post, embed, context.now(), uploads=uploads)
 
     await upload_within_limit(REQUEST_LIMIT, make, put)

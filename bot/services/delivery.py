@@ -32,7 +32,7 @@ from bot.domain.job import Job
 from bot.services.results import JobResult
 from bot.store import audit, deliveries, jobs
 from bot.store.database import Database
-from bot.store.deliveries import REMOVAL, DeliveryAttempt, DeliveryRepository
+from bot.store.deliveries import REMOVAL, THREAD, DeliveryAttempt, DeliveryRepository
 from bot.store.job_queries import InteractionRef
 from bot.store.jobs import ERASED_PROMPT, JobRepository
 from bot.store.wait_limits import waits_limited
@@ -110,10 +110,10 @@ class DeliveryService:
         nonce = f"job-{job.id}"
         level = logging.INFO if again else logging.WARNING
         delays = _RetryDelays(job, Backoff(jitter=0.5, chance=self._chance), self._sleep, on_wait)
-        stored = await self._reader.attempts(job.id)
-        if any(attempt.method == REMOVAL for attempt in stored):
+        if await self._is_removed(job):
             log.info("the result was removed by a moderator", extra={"job": job.id})
             return Delivered(KEPT)
+        stored = await self._reader.attempts(job.id)
         attempts = {attempt.method: attempt for attempt in stored if attempt.nonce == nonce}
         for attempt in attempts.values():
             if attempt.delivered is False:
@@ -124,6 +124,8 @@ class DeliveryService:
             if message is not None or attempt.delivered:
                 return await self._done(job, attempt.method, nonce, message)
         for method in await self._methods(job, on_wait):
+            if await self._is_removed(job):
+                break
             earlier = attempts.get(method)
             if earlier is not None and earlier.delivered is False and not again:
                 continue
@@ -137,13 +139,18 @@ class DeliveryService:
                 message = await self._send(method, job, package, nonce, at, delays)
             except DeliveryError as error:
                 log.log(level, "delivery by %s failed: %s", method, error, extra={"job": job.id})
-                await self._finish_attempt(job, method, nonce, delivered=False, detail=str(error))
+                await self._record_failure(job, method, nonce, str(error))
                 continue
             return await self._done(job, method, nonce, message)
         log.log(
             level, "the result is kept: the author finds it with /history", extra={"job": job.id}
         )
         return Delivered(KEPT)
+
+    async def _is_removed(self, job: Job) -> bool:
+        """Return whether moderators have removed the job's result."""
+        stored = await self._reader.attempts(job.id)
+        return any(attempt.method == REMOVAL for attempt in stored)
 
     async def _methods(self, job: Job, on_wait: Callable[[], None]) -> tuple[str, ...]:
         """Return the methods. They can take long to find while Discord is unavailable."""
@@ -175,6 +182,8 @@ class DeliveryService:
             message = await self._find_sent(method, job, nonce, since, delays)
             if message is not None:
                 return message
+            if await self._is_removed(job):
+                raise DeliveryError("a moderator has removed the result meanwhile")
 
     async def _find_sent(
         self, method: str, job: Job, nonce: str, since: datetime, delays: _RetryDelays
@@ -193,16 +202,21 @@ class DeliveryService:
     async def _done(
         self, job: Job, method: str, nonce: str, message: MessageRef | None
     ) -> Delivered:
-        await self._finish_attempt(job, method, nonce, delivered=True)
+        at = self._now()
+
+        def save(link: sqlite3.Connection) -> None:
+            deliveries.finish_attempt(link, job.id, method, nonce, delivered=True, at=at)
+            if message is not None and deliveries.is_removed(link, job.id):
+                deliveries.extend_removal(link, job.id, [message], at=at)
+
+        await self._database.write(save)
         return Delivered(method, message)
 
-    async def _finish_attempt(
-        self, job: Job, method: str, nonce: str, *, delivered: bool, detail: str = ""
-    ) -> None:
+    async def _record_failure(self, job: Job, method: str, nonce: str, detail: str) -> None:
         at = self._now()
         await self._database.write(
             lambda link: deliveries.finish_attempt(
-                link, job.id, method, nonce, delivered=delivered, at=at, detail=detail
+                link, job.id, method, nonce, delivered=False, at=at, detail=detail
             )
         )
 
@@ -265,7 +279,6 @@ _TOKEN_MARGIN_S = 60.0
 _RECENT = timedelta(days=1)
 _ROWS_METHOD = "rows"
 _ATTACHED_ROWS = "attached-rows"
-_OPENED_THREAD = "thread"
 
 
 class MessageStore:
@@ -344,6 +357,10 @@ class MessageStore:
         """Return the jobs whose rows are still to be posted."""
         return await self._deliveries.pending_jobs(_ROWS_METHOD)
 
+    async def wants_rows(self, job_id: str) -> bool:
+        """Return whether a job's rows are still to be posted."""
+        return job_id in await self.pending_rows()
+
     async def complete_rows(self, job_id: str, why_not: str = "") -> None:
         """Save that the rows were posted or, with ``why_not``, will not be."""
         at = self._now()
@@ -369,11 +386,11 @@ class MessageStore:
 
     async def open_thread(self, job_id: str) -> None:
         """Save that there is a thread, in which rows may be from now on."""
-        await self._record_place(job_id, _OPENED_THREAD)
+        await self._record_place(job_id, THREAD)
 
     async def has_thread(self, job_id: str) -> bool:
         """Return whether a thread for the rows was opened; it may be deleted by now."""
-        return await self._has_place(job_id, _OPENED_THREAD) or (
+        return await self._has_place(job_id, THREAD) or (
             await self.thread(job_id) is not None  # by an earlier version
         )
 
@@ -403,6 +420,13 @@ class MessageStore:
         """Return what of a job's result moderators have removed, done or not."""
         attempts = await self._deliveries.attempts(job_id)
         return tuple(attempt for attempt in attempts if attempt.method == REMOVAL)
+
+    async def extend_removal(self, job: Job) -> None:
+        """Save that what was posted since a removal is to be deleted, too. Idempotent."""
+        posted, at = [job.result] if job.result else [], self._now()
+        await self._database.write(
+            lambda link: deliveries.extend_removal(link, job.id, posted, at=at)
+        )
 
     async def pending_removals(self) -> tuple[str, ...]:
         """Return the jobs with messages that are still to be removed."""

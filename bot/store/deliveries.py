@@ -20,6 +20,8 @@ from bot.store.serialization import parse_timestamp, to_timestamp
 MessageKind: TypeAlias = Literal["card", "result", "thread", "notice"]
 
 STATUS: Final = "card"
+THREAD: Final = "thread"
+"""The attempt to open a thread for the rows, which is saved once it is open."""
 REMOVAL: Final = "removal"
 """Attempts of this method take a message away; its nonce is ``<channel id>:<message id>``."""
 
@@ -128,6 +130,16 @@ def forget_message(connection: sqlite3.Connection, message_id: int) -> bool:
     return cursor.rowcount > 0
 
 
+def is_removed(connection: sqlite3.Connection, job_id: str) -> bool:
+    """Return whether moderators have removed the job's result, as seen by the transaction."""
+    return _has_attempt(connection, job_id, REMOVAL)
+
+
+def _has_attempt(connection: sqlite3.Connection, job_id: str, method: str) -> bool:
+    sql = "SELECT 1 FROM deliveries WHERE job_id = ? AND rung = ?"
+    return connection.execute(sql, (job_id, method)).fetchone() is not None
+
+
 def want_removal(
     connection: sqlite3.Connection, job_id: str, extra: Sequence[MessageRef], *, at: datetime
 ) -> int:
@@ -137,6 +149,27 @@ def want_removal(
     were not wanted before. Idempotent.
     """
     gallery.withdraw_result(connection, job_id, at=at)
+    wanted = _removal_names(connection, job_id, extra) or ["0:0"]  # a kept result has no message
+    return sum(record_attempt(connection, job_id, REMOVAL, name, at=at) for name in wanted)
+
+
+def extend_removal(
+    connection: sqlite3.Connection, job_id: str, extra: Sequence[MessageRef], *, at: datetime
+) -> None:
+    """Save that what was posted since ``want_removal`` is to be deleted, too. Idempotent."""
+    connection.executemany(
+        "INSERT INTO deliveries (job_id, rung, nonce, attempted_at) VALUES (?, ?, ?, ?) "
+        "ON CONFLICT (job_id, rung, nonce) DO NOTHING",
+        [
+            (job_id, REMOVAL, name, to_timestamp(at))
+            for name in _removal_names(connection, job_id, extra)
+        ],
+    )
+
+
+def _removal_names(
+    connection: sqlite3.Connection, job_id: str, extra: Sequence[MessageRef]
+) -> list[str]:
     rows = connection.execute(
         "SELECT kind, channel_id, message_id FROM messages WHERE job_id = ?", (job_id,)
     ).fetchall()
@@ -146,14 +179,10 @@ def want_removal(
         for row in rows
     ]
     names += [f"{message.channel_id}:{message.message_id}" for message in extra]
-    wanted = dict.fromkeys(names or ["0:0"])  # a kept result has no message
-    return sum(record_attempt(connection, job_id, REMOVAL, name, at=at) for name in wanted)
-
-
-def is_removed(connection: sqlite3.Connection, job_id: str) -> bool:
-    """Return whether moderators have removed a job's result, done or not."""
-    sql = "SELECT 1 FROM deliveries WHERE job_id = ? AND rung = ?"
-    return connection.execute(sql, (job_id, REMOVAL)).fetchone() is not None
+    if _has_attempt(connection, job_id, THREAD):
+        # Perhaps before its first row was posted: then it is not among the messages yet.
+        names += [f"{message.message_id}:thread" for message in extra]
+    return list(dict.fromkeys(names))
 
 
 # A job without a token came from the command line, was erased, or has its message elsewhere.

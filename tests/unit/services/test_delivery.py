@@ -229,3 +229,30 @@ async def test_a_result_that_was_kept_is_tried_again_by_every_method(tmp_path: P
         assert (await _deliver(harness, transport)).method == "kept"
         assert (await _deliver(harness, transport, again=True)).method == "interaction"
         assert transport.posted == [("interaction", job_id)]
+
+
+@pytest.mark.parametrize("posts", [0, 1, 3], ids=["while it is sent", "while it waits", "later"])
+async def test_a_result_that_is_removed_meanwhile_does_not_stay(tmp_path: Path, posts: int) -> None:
+    """What was sent in the same moment is taken away again; what waits is not sent any more."""
+
+    class Removing(AbsentTransport):
+        async def send(
+            self, method: str, job: Job, package: JobResult, nonce: str
+        ) -> MessageRef | None:
+            await harness.database.write(
+                lambda link: deliveries.want_removal(link, job.id, [], at=NOW)
+            )
+            return await super().send(method, job, package, nonce)
+
+    async with open_harness(tmp_path, transport=FakeTransport(accepted_methods=())) as harness:
+        job_id = await _one_made(harness)
+        transport = Removing(DeliveryUnavailable("Discord says 503"), posts=posts)
+        delivered = await _deliver(harness, transport, again=True, sleep=RecordedSleeps())
+        attempts = await DeliveryRepository(harness.database).attempts(job_id)
+        wanted = [one.nonce for one in attempts if one.method == deliveries.REMOVAL]
+        if posts:
+            assert (delivered.method, transport.posted, wanted) == ("kept", [], ["0:0"])
+        else:
+            message = delivered.message
+            assert message is not None
+            assert wanted == ["0:0", f"{message.channel_id}:{message.message_id}"]
