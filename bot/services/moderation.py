@@ -42,6 +42,7 @@ from bot.services.moderation_records import (
     ServerStatus,
     audit_to_json_lines,
     channel_to_json,
+    ends_alike,
     find_same_word,
     parse_settings,
     record_logged_action,
@@ -110,7 +111,10 @@ class ModerationService:
         mode: PauseMode = "pause",
         by: Actor,
     ) -> Pause:
-        """Pause a server, replacing an earlier pause; ``lasts`` None is until it is resumed."""
+        """Pause a server, replacing an earlier pause; ``lasts`` None is until it is resumed.
+
+        Raises RequestError if it is paused like this already.
+        """
         require_moderator(by)
         why = parse_reason(reason)
         if lasts is not None:
@@ -120,6 +124,14 @@ class ModerationService:
         pause = Pause(why, until, refuses or mode == "drain", mode)
 
         def change(link: sqlite3.Connection) -> Pause:
+            before = Pause.from_setting(guilds.settings(link, guild_id).get("paused"))
+            if (
+                before is not None
+                and before.is_active(at)
+                and replace(before, until=until) == pause
+                and ends_alike(before.until, until)
+            ):
+                raise RequestError(f"That holds already. Members read: {before.notice}")
             guilds.set_setting(link, guild_id, "paused", pause.to_setting())
             detail = {**pause.to_setting()}
             record_logged_action(link, guild_id, at, by, mode, f"server:{guild_id}", detail)
@@ -162,6 +174,8 @@ class ModerationService:
 
         def change(link: sqlite3.Connection) -> ChannelRule:
             rules = moderation.channel_rules(link, guild_id)
+            if rule in rules:
+                raise RequestError("This rule is set already.")
             known = any(other.channel_id == rule.channel_id for other in rules)
             if not known and len(rules) >= MAX_CHANNEL_RULES:
                 raise RequestError(
@@ -286,12 +300,13 @@ class ModerationService:
         lasts: timedelta | None,
         reason: str,
         by: Actor,
-        within: Callable[[sqlite3.Connection, MemberBlock], None] = lambda _link, _block: None,
+        within: Callable[[sqlite3.Connection, MemberBlock], None] | None = None,
     ) -> tuple[MemberBlock, int]:
         """Block a member and cancel their waiting requests; return the block and their number.
 
         ``lasts`` None is until unblocked. ``within`` is called first, in the same transaction.
-        Raises RequestError for a value out of range, and what ``within`` raises.
+        Raises RequestError for a value out of range, and what ``within`` raises; without it, also
+        for a member who is blocked like this already.
         """
         require_moderator(by)
         why = parse_reason(reason)
@@ -305,7 +320,11 @@ class ModerationService:
         def change(
             link: sqlite3.Connection,
         ) -> tuple[tuple[MemberBlock, int], list[AppliedEvent]]:
-            within(link, block)
+            before = moderation.blocked(link, guild_id, member_id, at)
+            if within is not None:
+                within(link, block)
+            elif before and before.reason == why and ends_alike(before.until, block.until):
+                raise RequestError("This member is already blocked like this.")
             moderation.block(link, guild_id, block)
             applied: list[AppliedEvent] = []
             waiting = moderation.jobs_in(link, guild_id, [JobState.QUEUED], author_id=member_id)
@@ -435,27 +454,36 @@ class ModerationService:
             return False
         return await self.image_action(guild_id) != "allow"
 
-    async def set_setting(self, guild_id: int, key: str, value: object, *, by: Actor) -> None:
-        """Set one of the settings of ServerSettings, by its stored key; None is the default."""
-        await self.change_setting(guild_id, key, lambda _: value, by=by)
+    async def set_setting(self, guild_id: int, key: str, value: object, *, by: Actor) -> bool:
+        """Set one of the settings of ServerSettings, by its stored key; None is the default.
+
+        Return False, and record nothing, if it has this value already.
+        """
+        return await self.change_setting(guild_id, key, lambda _: value, by=by)
 
     async def change_setting(
         self, guild_id: int, key: str, change: Callable[[object], object], *, by: Actor
-    ) -> None:
-        """Set a setting to what ``change`` makes of the stored value, in one transaction."""
+    ) -> bool:
+        """Set a setting to what ``change`` makes of the stored value, in one transaction.
+
+        Return False, and record nothing, if that is the stored value.
+        """
         (require_moderator if key in MODERATORS_SETTINGS else require_manager)(by)
         if key not in SETTING_KEYS:
             raise ValueError(f"there is no setting {key}")
         at = self._now()
 
-        def save(link: sqlite3.Connection) -> None:
+        def save(link: sqlite3.Connection) -> bool:
             before = guilds.settings(link, guild_id).get(key)
             value = change(before)
+            if value == before:
+                return False
             guilds.set_setting(link, guild_id, key, value)
             detail = {"was": before, "is": value}
             record_logged_action(link, guild_id, at, by, "setting", f"setting:{key}", detail)
+            return True
 
-        await self._database.write(save)
+        return await self._database.write(save)
 
     async def status(self, guild_id: int) -> ServerStatus:
         """Return what holds in a server now."""

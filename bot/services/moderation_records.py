@@ -13,6 +13,7 @@ from bot.domain.adult_words import ADULT_WORDS
 from bot.domain.errors import InvalidRequest, NotAllowed, RequestError
 from bot.domain.image_check import ImageAction, parse_action
 from bot.domain.moderation import (
+    MIN_PAUSE,
     ChannelRule,
     Pause,
     format_seconds,
@@ -151,6 +152,13 @@ def find_same_word(
         if replace(one, rule=replace(one.rule, id=wanted.rule.id)) == wanted:
             return one
     return None
+
+
+def ends_alike(one: datetime | None, other: datetime | None) -> bool:
+    """Return whether two moderators who were asked at once would mean the same end."""
+    if one is None or other is None:
+        return one is other
+    return abs(one - other) < MIN_PAUSE
 
 
 def format_decision(held: JobHold, author_id: int) -> str:

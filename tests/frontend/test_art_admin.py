@@ -10,33 +10,19 @@ from typing import Any
 import pytest
 
 from bot.domain.job import JobState
-from bot.frontend.client import load_commands
-from bot.playground.client.command_options import ClientError, ResolvedData
+from bot.playground.client.command_options import ClientError
 from bot.playground.state import permissions
-from bot.playground.state.commands import CHAT_INPUT
 from bot.playground.state.guild import Event
-from bot.playground.state.models import COMMAND, Json, Message
+from bot.playground.state.models import Json, Message
 from bot.services.queue import Actor
 from tests.frontend.application import Bot, said
 from tests.frontend.harness import turns
+from tests.frontend.moderation_uses import named
 
 MODERATOR = "Mo"
 CATEGORY = 4
 """Discord's type of a category."""
 MANAGER = Actor(1, "Keeper", moderator=True, manager=True)
-
-
-def named(bot: Bot, value: object) -> object:
-    """Resolve ``@Ada``, ``#imagine`` and ``&Moderators`` of a table."""
-    world = bot.playground.world
-    match value:
-        case str() if value.startswith("@"):
-            return bot.member(value[1:])
-        case str() if value.startswith("#"):
-            return world.channel(value)
-        case str() if value.startswith("&"):
-            return next(role for role in world.roles.values() if role.name == value[1:])
-    return value
 
 
 async def answer_to(
@@ -69,104 +55,6 @@ async def refused(bot: Bot, prompt: str = "a red fox", **where: str) -> str:
     answer = await bot.ask("imagine", prompt=prompt, **where)
     assert answer.ephemeral
     return said(answer)
-
-
-ALLOWED: tuple[tuple[str, dict[str, object]], ...] = (
-    ("status", {}),
-    ("pause", {"reason": "tea", "until": "2h", "requests": "refuse"}),
-    ("drain", {"reason": "update"}),
-    ("resume", {}),
-    ("channels allow", {"channel": "#imagine", "rows": 4}),
-    ("channels deny", {"channel": "#random"}),
-    ("channels limit", {"channel": "#imagine", "running": 1, "between": "30s"}),
-    ("channels list", {}),
-    ("channels remove", {"rule": "1"}),
-    ("words add", {"pattern": "fox", "match": "anywhere", "effect": "hold"}),
-    ("words remove", {"rule": "1"}),
-    ("words list", {}),
-    ("words test", {"text": "a fox"}),
-    ("words settings", {"show_word": True}),
-    ("block", {"member": "@Ben", "for": "7d", "reason": "spam"}),
-    ("unblock", {"member": "@Ben"}),
-    ("blocks", {}),
-    ("holds", {}),
-    ("decide", {"request": "abcdefgh", "decision": "approve"}),
-    ("cancel", {"member": "@Ada"}),
-    ("log", {"channel": "#random"}),
-    ("gallery", {"channel": "#gallery", "threshold": 2}),
-    ("image-check", {"action": "block"}),
-    ("models allow", {"model": "sd-2-1", "role": "&Moderators"}),
-    ("models remove", {"model": "sd-2-1", "role": "&Moderators"}),
-    ("models list", {}),
-    ("reports", {}),
-    ("remove", {"message": "abcdefgh", "reason": "rule 3"}),
-    ("export", {}),
-)
-
-
-TESTED_ELSEWHERE = {"reports", "remove"}
-
-
-async def test_every_subcommand_is_for_moderators_in_code_too(bot: Bot) -> None:
-    (group,) = (one for one in load_commands(bot.context) if one.name == "art-admin")
-    known = {one.qualified_name.removeprefix("art-admin ") for one in leaves(group)}
-    assert known - {command for command, _ in ALLOWED} <= TESTED_ELSEWHERE
-    with pytest.raises(ClientError, match="permission"):
-        await bot.member("Ada").slash("imagine", "art-admin status")
-    world = bot.playground.world
-    place = world.channel("imagine")
-    registered = world.client.command("art-admin", CHAT_INPUT, place)
-    for command, given in ALLOWED:
-        # As a server owner's overrides, or a forged client, could let anybody.
-        options = [
-            {"name": key, "type": kind_of(registered, command, key), "value": plain(bot, value)}
-            for key, value in given.items()
-        ]
-        for word in reversed(command.split()):
-            kind = 2 if word != command.split()[-1] else 1
-            options = [{"name": word, "type": kind, "options": options}]
-        data = {"id": registered["id"], "name": "art-admin", "type": 1, "options": options}
-        data["resolved"] = resolved(bot, given)
-        interaction = world.interactions.open(COMMAND, world.user("Ada"), place, data)
-
-        def answered(_: object, interaction: Any = interaction) -> Message | None:
-            return world.messages.get(interaction.original_id or 0)
-
-        answer = await bot.playground.until(answered)
-        assert answer.ephemeral
-        assert "Only moderators of this server" in answer.content, command
-    assert await actions(bot) == []
-
-
-def leaves(group: Any) -> list[Any]:
-    return [
-        leaf
-        for one in group.commands
-        for leaf in (leaves(one) if hasattr(one, "commands") else [one])
-    ]
-
-
-def kind_of(registered: Json, command: str, option: str) -> int:
-    found = registered
-    for word in command.split():
-        found = next(one for one in found["options"] if one["name"] == word)
-    return int(next(one["type"] for one in found["options"] if one["name"] == option))
-
-
-def plain(bot: Bot, value: object) -> object:
-    found = named(bot, value)
-    return str(found.id) if hasattr(found, "id") else found
-
-
-def resolved(bot: Bot, given: Mapping[str, object]) -> Json:
-    resolver = ResolvedData(bot.playground.world)
-    for value in given.values():
-        found = named(bot, value)
-        if hasattr(found, "id"):
-            {"@": resolver.user, "#": lambda one: resolver.channel(one, None), "&": resolver.role}[
-                str(value)[0]
-            ](found.id)
-    return resolver.resolved
 
 
 BAD_VALUES: tuple[tuple[str, dict[str, object], str], ...] = (

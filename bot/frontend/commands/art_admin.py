@@ -179,7 +179,9 @@ class ArtAdmin(app_commands.Group):
         if channel is not None:
             require_channel(interaction, channel, LOG_PERMISSIONS)
         value = None if channel is None else channel.id
-        await self._moderation.set_setting(guild_of(interaction), "log_channel", value, by=by)
+        guild_id = guild_of(interaction)
+        if not await self._moderation.set_setting(guild_id, "log_channel", value, by=by):
+            raise RequestError("It is set like this already. See /art-admin status.")
         await send_ephemeral(
             interaction,
             f"Every action is posted in <#{value}> from now on."

@@ -7,7 +7,7 @@ from typing import Any, Final, Literal, TypeAlias
 import discord
 from discord import app_commands
 
-from bot.domain.errors import RequestError
+from bot.domain.errors import InvalidRequest, RequestError
 from bot.domain.text import truncate_utf16
 from bot.frontend.command_options import (
     guild_of,
@@ -114,7 +114,13 @@ def _build_decide(moderation: ModerationService) -> app_commands.Command[Any, ..
         waiting = await moderation.open_holds(guild_id)
         found = [hold for hold in waiting if wanted and hold.job_id.startswith(wanted)]
         if len(found) != 1:
-            raise RequestError("request: choose one that waits for a moderator from the list.")
+            # Perhaps decided meanwhile, which is said then.
+            hold = await moderation.hold(wanted)
+            if hold is None or hold.guild_id != guild_id:
+                raise InvalidRequest(
+                    "request", "request: choose one that waits for a moderator from the list."
+                )
+            found = [hold]
         (hold,) = found
         approved = decision == "approve"
         await moderation.decide_hold(guild_id, hold.job_id, hold.kind, approved=approved, by=by)

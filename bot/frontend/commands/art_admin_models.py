@@ -10,7 +10,7 @@ from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, RequestError
 from bot.domain.text import truncate_utf16
-from bot.frontend.command_options import guild_of, moderator_of
+from bot.frontend.command_options import guild_of, is_moderator, moderator_of
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.listing import Listing
 from bot.frontend.message_content import MAX_OPTION_TEXT, MAX_OPTIONS
@@ -28,6 +28,8 @@ _NAME: Final = "mod-models"
 async def _suggest_models(
     interaction: discord.Interaction[Any], typed: str
 ) -> list[app_commands.Choice[str]]:
+    if not is_moderator(interaction):
+        return []
     return [
         app_commands.Choice(name=truncate_utf16(name, MAX_OPTION_TEXT), value=name)
         for name in get_context(interaction).limits.names

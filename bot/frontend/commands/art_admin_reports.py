@@ -9,7 +9,7 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, RequestError
-from bot.frontend.command_options import moderator_of
+from bot.frontend.command_options import is_moderator, moderator_of
 from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.custom_ids import MAX_ID
 from bot.frontend.formatting import escape_user_text, short_id
@@ -115,7 +115,8 @@ def build(context: BotContext) -> tuple[app_commands.Command[Any, ..., None], ..
     async def suggest(
         interaction: discord.Interaction[Any], typed: str
     ) -> list[app_commands.Choice[str]]:
-        moderator_of(interaction)
+        if not is_moderator(interaction):
+            return []
         reported = await context.reports.open_reports(interaction.guild_id or 0)
         found = [await context.queue.jobs.get(report.job_id) for report in reported[:MAX_OPTIONS]]
         return job_choices([job for job in found if job is not None], typed)

@@ -176,8 +176,12 @@ class Words(app_commands.Group):
         changes = {key: value for key, value in chosen.items() if value is not None}
         if not changes:
             raise RequestError("Nothing to set: fill in show_word or adult_by_flag.")
-        for key, value in changes.items():
+        changed = [
             await self._moderation.set_setting(guild_id, key, value, by=by)
+            for key, value in changes.items()
+        ]
+        if not any(changed):
+            raise RequestError("They are set like this already. See /art-admin words list.")
         set_to = ", ".join(f"{key} is {'on' if on else 'off'}" for key, on in changes.items())
         await send_ephemeral(interaction, f"Set: {set_to}.")
 
