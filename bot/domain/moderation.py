@@ -277,6 +277,6 @@ def parse_reason(text: str, field: str = "reason") -> str:
     if len(reason) > MAX_REASON_CHARS:
         raise InvalidRequest(
             field,
-            f"The {field} has {len(reason)} characters; at most {MAX_REASON_CHARS} are allowed.",
+            f"{field} can have 0 to {MAX_REASON_CHARS} characters, not {len(reason)}.",
         )
     return reason

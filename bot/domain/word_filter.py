@@ -129,14 +129,13 @@ def validate_pattern(text: str) -> str:
     if len(pattern) > MAX_PATTERN_LENGTH:
         raise InvalidRequest(
             "pattern",
-            f"The pattern has {len(pattern)} characters, and at most {MAX_PATTERN_LENGTH} are "
-            "allowed. Please shorten it.",
+            f"pattern can have 1 to {MAX_PATTERN_LENGTH} characters, not {len(pattern)}.",
         )
     if not _expressions(pattern):
         raise InvalidRequest(
             "pattern",
-            "The pattern needs at least one letter, digit or symbol; spaces and punctuation "
-            "alone match nothing.",
+            f"pattern: use 1 to {MAX_PATTERN_LENGTH} letters, digits or symbols. Spaces and "
+            "punctuation alone match nothing.",
         )
     return pattern
 
@@ -146,8 +145,8 @@ def validate_breadth(pattern: str, *, whole_word: bool) -> None:
     if not whole_word and len("".join(_words(pattern))) < MIN_LETTERS_ANYWHERE:
         raise InvalidRequest(
             "pattern",
-            "A single letter anywhere would match nearly everything. Use at least "
-            f"{MIN_LETTERS_ANYWHERE} letters, or match whole words only.",
+            "pattern: a single letter anywhere would match nearly everything. Use "
+            f"{MIN_LETTERS_ANYWHERE} to {MAX_PATTERN_LENGTH} letters, or match whole words only.",
         )
 
 

@@ -10,7 +10,8 @@ import discord
 from discord import app_commands
 
 from bot.domain.errors import InvalidRequest
-from bot.domain.quota import parse_window
+from bot.domain.moderation import MAX_PAUSE, MIN_PAUSE, format_seconds
+from bot.domain.quota import MAX_WINDOW, parse_window
 from bot.frontend.checks import REQUIRED_PERMISSIONS
 from bot.frontend.context import get_context
 from bot.frontend.permissions import actor_of, require_moderator
@@ -85,12 +86,29 @@ def guild_of(interaction: discord.Interaction[Any]) -> int:
     return interaction.guild_id or 0
 
 
-def parse_duration_option(field: str, text: str) -> timedelta:
-    """Parse a duration option. Raises InvalidRequest."""
+def parse_duration_option(
+    field: str, text: str, least: timedelta = timedelta(seconds=1), most: timedelta = MAX_WINDOW
+) -> timedelta:
+    """Parse a duration option. Raises InvalidRequest, which names the field and its range.
+
+    What is a length of time, but out of the range, is left to the service.
+    """
     try:
         return parse_window(text)
     except ValueError as error:
-        raise InvalidRequest(field, f"{field}: {error}") from error
+        raise InvalidRequest(
+            field,
+            f"{field}: {text[:20]!r} is not a length of time. Write for example 90m, 24h, 7d or "
+            f"1h30m; {field} can be {format_seconds(least)} to {format_seconds(most)}.",
+        ) from error
+
+
+def parse_end_option(field: str, text: str | None) -> timedelta | None:
+    """Return how long a pause or a block lasts, None for until it is ended.
+
+    Raises InvalidRequest for what is no length of time.
+    """
+    return None if text is None else parse_duration_option(field, text, MIN_PAUSE, MAX_PAUSE)
 
 
 def require_channel(

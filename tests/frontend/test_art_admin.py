@@ -10,7 +10,6 @@ from typing import Any
 import pytest
 
 from bot.domain.job import JobState
-from bot.playground.client.command_options import ClientError
 from bot.playground.state import permissions
 from bot.playground.state.guild import Event
 from bot.playground.state.models import Json, Message
@@ -57,59 +56,6 @@ async def refused(bot: Bot, prompt: str = "a red fox", **where: str) -> str:
     return said(answer)
 
 
-BAD_VALUES: tuple[tuple[str, dict[str, object], str], ...] = (
-    ("pause", {"until": "0m"}, "until: '0m' is not a length of time"),
-    ("pause", {"until": "36500d"}, "from 1s to 366d"),
-    ("pause", {"until": "1s"}, "until can be 1 minute to 365 days."),
-    ("pause", {"reason": "x" * 301}, "The reason has 301 characters; at most 300"),
-    ("resume", {}, "Nothing is paused on this server."),
-    ("channels limit", {"channel": "#imagine"}, "Nothing to set"),
-    ("channels limit", {"channel": "#imagine", "running": 0}, "running can be 1 to 1000"),
-    ("channels allow", {"channel": "#imagine", "rows": 65}, "rows can be 1 to 64, not 65"),
-    ("channels allow", {"channel": "#imagine", "between": "8d"}, "between can be 1 second to"),
-    ("channels allow", {"channel": "#cellar"}, "channel: I need View Channel in \\#cellar"),
-    ("channels remove", {"rule": "nowhere"}, "rule: choose a channel from the list"),
-    ("channels remove", {"rule": "7"}, "There is no rule for this channel."),
-    ("words add", {"pattern": "..!"}, "at least one letter, digit or symbol"),
-    ("words add", {"pattern": "a", "match": "anywhere"}, "Use at least 2 letters"),
-    ("words add", {"pattern": "fox", "channel": "#cellar"}, "I need View Channel"),
-    ("words remove", {"rule": "99"}, "There is no word rule 99 on this server."),
-    ("words remove", {"rule": "all"}, "rule: that is no rule of this server"),
-    ("words test", {"text": "x" * 1001}, "text can have 1 to 1000 characters"),
-    ("words settings", {}, "Nothing to set"),
-    ("block", {"member": "@Ben", "for": "0s"}, "for: '0s' is not a length of time"),
-    ("block", {"member": "@Ben", "for": "366d"}, "for can be 1 minute to 365 days."),
-    ("block", {"member": "@Mo"}, "You cannot block yourself."),
-    ("block", {"member": "@Gridbrush"}, "A bot requests nothing"),
-    ("unblock", {"member": "@Ben"}, "This member is not blocked."),
-    ("decide", {"request": "7", "decision": "reject"}, "request: choose one"),
-    ("cancel", {}, "one of the three"),
-    ("cancel", {"member": "@Ada", "all": True}, "one of the three"),
-    ("cancel", {"all": True}, "There is nothing to cancel"),
-    ("image-check", {"action": "block"}, "The operator of this bot has not set up an image"),
-    ("log", {"channel": "#cellar"}, "I need View Channel"),
-    ("gallery", {"channel": "#cellar"}, "I need View Channel"),
-    ("gallery", {"channel": "#ideas"}, "channel: a forum has only threads"),
-    ("gallery", {"channel": "#gallery", "threshold": 0}, "threshold can be 1 to 100, not 0."),
-    ("gallery", {"channel": "#gallery", "threshold": 101}, "threshold can be 1 to 100, not 101."),
-    ("gallery", {"threshold": 3}, "channel: name the gallery channel, too."),
-    ("log", {"channel": "#quiet"}, "I need Send Messages, Embed Links, Attach Files in \\#quiet"),
-)
-
-
-async def test_bad_values_are_answered_privately_and_change_nothing(bot: Bot) -> None:
-    world = bot.playground.world
-    world.add_channel("cellar")
-    world.add_deny_overwrite("cellar", "VIEW_CHANNEL")
-    world.add_channel("ideas", kind=15)
-    world.add_channel("quiet")
-    world.add_deny_overwrite("quiet", "SEND_MESSAGES", "ATTACH_FILES")
-    await becomes(lambda: lacks(bot, "quiet", "send_messages"))
-    for command, options, complaint in BAD_VALUES:
-        assert complaint in await admin(bot, command, **options), (command, options)
-    assert await actions(bot) == []
-
-
 async def becomes(true: Callable[[], bool]) -> None:
     """Wait until the bot has heard of a change."""
     async for _ in turns():
@@ -123,11 +69,6 @@ def lacks(bot: Bot, name: str, permission: str) -> bool:
     if channel is None:
         return False
     return not getattr(channel.permissions_for(channel.guild.me), permission)
-
-
-async def test_a_role_is_no_member(bot: Bot) -> None:
-    with pytest.raises(ClientError, match="does not exist"):
-        await answer_to(bot, "block", {"member": "&Moderators"})
 
 
 async def test_a_model_can_be_for_some_roles_only(bot: Bot) -> None:

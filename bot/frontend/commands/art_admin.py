@@ -22,7 +22,7 @@ from bot.frontend.command_options import (
     is_age_restricted,
     missing_permissions,
     moderator_of,
-    parse_duration_option,
+    parse_end_option,
     require_channel,
 )
 from bot.frontend.context import BotContext, get_client, get_context
@@ -84,7 +84,7 @@ class ArtAdmin(app_commands.Group):
         pause = await self._moderation.pause(
             guild_of(interaction),
             reason=reason,
-            lasts=None if until is None else parse_duration_option("until", until),
+            lasts=parse_end_option("until", until),
             refuses=requests == "refuse",
             by=by,
         )
@@ -107,7 +107,7 @@ class ArtAdmin(app_commands.Group):
         pause = await self._moderation.pause(
             guild_id,
             reason=reason,
-            lasts=None if until is None else parse_duration_option("until", until),
+            lasts=parse_end_option("until", until),
             refuses=True,
             mode="drain",
             by=by,

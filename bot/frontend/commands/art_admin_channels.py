@@ -23,6 +23,7 @@ from bot.frontend.listing import Listing
 from bot.frontend.message_content import MAX_OPTIONS
 from bot.frontend.moderation_embeds import channels_listing, format_channel_rule
 from bot.frontend.responses import page_buttons, safe_autocomplete, send_ephemeral, send_listing
+from bot.services.moderation_records import MAX_CHANNEL_SECONDS
 
 Interaction: TypeAlias = discord.Interaction[discord.Client]
 
@@ -157,7 +158,9 @@ def _limits(
     rows: int | None,
     samples: int | None,
 ) -> ChannelRule:
-    pause = None if between is None else parse_duration_option("between", between)
+    pause = None
+    if between is not None:
+        pause = parse_duration_option("between", between, most=MAX_CHANNEL_SECONDS)
     return ChannelRule(channel.id, None, running, pause, rows, samples)
 
 

@@ -13,7 +13,7 @@ from bot.frontend.command_options import (
     guild_of,
     is_moderator,
     moderator_of,
-    parse_duration_option,
+    parse_end_option,
 )
 from bot.frontend.context import BotContext, get_context
 from bot.frontend.formatting import pluralize, short_id
@@ -60,7 +60,7 @@ def _build_block(moderation: ModerationService) -> app_commands.Command[Any, ...
         by = moderator_of(interaction)
         if member.bot:
             raise RequestError("A bot requests nothing, so it cannot be blocked.")
-        lasts = None if duration is None else parse_duration_option("for", duration)
+        lasts = parse_end_option("for", duration)
         blocked, count = await moderation.block(
             guild_of(interaction), member.id, lasts=lasts, reason=reason, by=by
         )

@@ -85,7 +85,10 @@ async def _remove_by_id(interaction: discord.Interaction[Any], ident: str, reaso
         ident = await context.messages.job_of(min(int(link[1]), MAX_ID)) or ""
         if not ident:
             raise InvalidRequest("message", "message: this is no result of this bot.")
-    job = await find_job(context, ident, by, interaction.guild_id)
+    try:
+        job = await find_job(context, ident, by, interaction.guild_id)
+    except InvalidRequest as error:
+        raise InvalidRequest("message", f"message: {error}") from error
     if job.request.place.guild_id != interaction.guild_id:
         raise RequestError("There is no such result on this server.")
     if not job.state.terminal:

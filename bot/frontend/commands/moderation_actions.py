@@ -17,7 +17,7 @@ from discord import app_commands
 from bot.domain.errors import RequestError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
-from bot.frontend.command_options import moderator_of, parse_duration_option
+from bot.frontend.command_options import moderator_of, parse_end_option
 from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.custom_ids import MAX_ID
 from bot.frontend.formatting import jump_link, pluralize, timestamp
@@ -151,7 +151,7 @@ def parse_block_length(text: str) -> timedelta | None:
     """Return a typed length of time, None for ever. Raises InvalidRequest."""
     if text.strip().lower() in _FOREVER:
         return None
-    return parse_duration_option(LENGTH, text)
+    return parse_end_option(LENGTH, text)
 
 
 async def _block(

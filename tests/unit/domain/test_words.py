@@ -158,14 +158,14 @@ def test_a_pattern_is_cleaned_before_it_is_stored() -> None:
 
 @pytest.mark.parametrize("text", ["", "  ", "...", "?!", "\u200b", "\u0301"])
 def test_a_pattern_that_could_never_match_is_refused(text: str) -> None:
-    with pytest.raises(InvalidRequest, match="at least one letter") as refusal:
+    with pytest.raises(InvalidRequest, match="pattern: use 1 to 100 letters") as refusal:
         validate_pattern(text)
     assert refusal.value.field == "pattern"
 
 
 def test_a_pattern_that_is_too_long_is_refused_with_both_numbers() -> None:
     assert validate_pattern("a" * MAX_PATTERN_LENGTH)
-    with pytest.raises(InvalidRequest, match="101 characters, and at most 100"):
+    with pytest.raises(InvalidRequest, match="pattern can have 1 to 100 characters, not 101"):
         validate_pattern("a" * 101)
 
 
