@@ -59,6 +59,26 @@ _DECISIONS: Final[Mapping[str, str]] = {
     "rejected": "Rejected and refunded",
     "cancelled": "Cancelled",
 }
+_SENTENCES: Final[Mapping[tuple[str, object], str]] = {
+    ("refuses", True): "New requests are refused",
+    ("refuses", False): "New requests are accepted, and wait",
+    ("mode", "pause"): "",
+    ("mode", "drain"): "",
+    ("whole_word", True): "Found as a whole word",
+    ("whole_word", False): "Found anywhere in words",
+    ("effect", "refuse"): "Requests are refused",
+    ("effect", "hold"): "Requests wait for a moderator",
+    ("adult", True): "Not in age-restricted channels",
+    ("adult", False): "",
+    ("cancelled", 0): "",
+}
+"""What a detail of an action says that is clearer than its name and value."""
+_LABELS: Final[Mapping[str, str]] = {
+    "cancelled": "Requests cancelled",
+    "pattern": "Word",
+    "was": "Before",
+    "is": "Now",
+}
 _MENTIONS: Final[Mapping[str, str]] = {"user": "<@{}>", "role": "<@&{}>", "channel": "<#{}>"}
 
 
@@ -167,11 +187,7 @@ def _action_entry(message: LogMessage) -> MessageContent:
             f"{_time(body['to'])} could not be posted at the time. The audit has all of them: "
             "`/art-admin export`."
         )
-    lines += [
-        f"{key.replace('_', ' ')}: {_format_value(key, value, subject)}"
-        for key, value in detail.items()
-        if value not in (None, "", {})
-    ]
+    lines += filter(None, (_format_detail(*one, subject) for one in detail.items()))
     if "prompt" in body:
         lines.append(_prompt(body))
     colour = {"removed": RED, "block": RED, "resume": GREEN, "unblock": GREEN}.get(action, BLUE)
@@ -213,12 +229,24 @@ def _format_decision(action: Mapping[str, Any]) -> str:
 def _format_subject(subject: str) -> str:
     kind, _, ident = subject.partition(":")
     if kind in _MENTIONS and ident.isdecimal():
-        return _MENTIONS[kind].format(ident)
+        return f"{'Member' if kind == 'user' else kind.capitalize()}: {_MENTIONS[kind]}".format(
+            ident
+        )
     if kind == "job":
-        return f"`{short_id(ident)}`"
+        return f"Request: `{short_id(ident)}`"
     if kind == "setting":
-        return f"`{ident.replace('_', ' ')}`"
+        return f"Setting: {ident.replace('_', ' ')}"
     return f"Rule {ident}" if kind == "word" else ""
+
+
+def _format_detail(key: str, value: Any, subject: str) -> str:
+    """Return a line about a detail of an action, "" if there is nothing to say."""
+    if value in (None, "", {}):
+        return ""
+    if isinstance(value, str | int) and (key, value) in _SENTENCES:
+        return _SENTENCES[key, value]
+    label = _LABELS.get(key, key.replace("_", " ").capitalize())
+    return f"{label}: {_format_value(key, value, subject)}"
 
 
 def _format_value(key: str, value: Any, subject: str) -> str:

@@ -42,11 +42,13 @@ class Chat:
         """Choose a command from the list that "/" opens, fill in its options, and send it."""
         self.composer.fill(f"/{name}")
         self.page.get_by_test_id(f"command-{name.replace(' ', '-')}").click()
-        for option, value in options.items():
-            field = self.page.get_by_test_id(f"option-{option}")
+        fields = {name: self.page.get_by_test_id(f"option-{name}") for name in options}
+        for option, field in fields.items():
+            # All at first: what is suggested for one field lies above these buttons.
             if not field.is_visible():
                 self.page.get_by_test_id(f"add-option-{option}").click()
-            field.fill(value)
+        for option, value in options.items():
+            fields[option].fill(value)
         self.page.get_by_test_id("send").click()
         expect(self.page.get_by_test_id("command-form")).to_have_count(0)
 

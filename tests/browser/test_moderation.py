@@ -1,4 +1,4 @@
-"""A member reports a result, a moderator removes it: the whole bot, used with the mouse."""
+"""Members report, moderators rule: the whole bot, used with the mouse."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def act_on(chat: Chat, message: Locator, action: str) -> None:
     chat.page.get_by_test_id(f"menu-command-{action}").click()
 
 
-def test_a_report_reaches_the_moderators(address: str, windows: Windows) -> None:
+def test_moderators_run_the_server_from_the_page(address: str, windows: Windows) -> None:
     chat = windows(1280, 1100, color_scheme="dark")
     chat.open(address)
     expect(chat.page.get_by_test_id("channel-mod-log")).to_have_count(0)
@@ -59,5 +59,86 @@ def test_a_report_reaches_the_moderators(address: str, windows: Windows) -> None
     chat.enter("imagine")
     expect(result).to_have_count(0)
 
-    chat.page.get_by_test_id("message").get_by_role("button", name="Gridbrush").first.click()
-    expect(chat.page.get_by_test_id("menu-command-Quota of this member")).to_be_visible()
+    look_at_a_member(chat)
+    follow_the_age_restriction(chat)
+    write_word_rules(chat)
+    pause_and_hold(chat)
+    block_a_member(chat)
+    chat.enter("mod-log")
+    expect(chat.messages("Member blocked").last).to_be_visible()
+    chat.shoot("moderation-9-log")
+
+
+def look_at_a_member(chat: Chat) -> None:
+    """Use the actions on a member."""
+    chat.be("Ada")
+    chat.command("imagine", prompt="a lighthouse", rows="1", samples="1")
+    expect(chat.messages("a lighthouse").filter(has_text="Done")).to_be_visible()
+    chat.be("Mo")
+    used = chat.messages("Ada used /imagine").get_by_role("button", name="Ada", exact=True)
+    mention = chat.messages().get_by_role("button", name="@Ada", exact=True)
+    for name, action, words in (
+        (used, "Quota", "Quota of Ada"),
+        (mention, "Requests", "a lighthouse"),
+    ):
+        name.first.click()
+        chat.page.get_by_test_id(f"menu-command-{action} of this member").click()
+        expect(chat.private(words)).to_be_visible()
+
+
+def follow_the_age_restriction(chat: Chat) -> None:
+    """An adult word is refused in one channel and accepted in the age-restricted one."""
+    chat.be("Ada")
+    chat.command("imagine", prompt="a nude by the sea", rows="1", samples="1")
+    expect(chat.private("only in age-restricted channels")).to_be_visible()
+    chat.enter("after-dark")
+    chat.command("imagine", prompt="a nude by the sea", rows="1", samples="1")
+    expect(chat.messages("a nude by the sea").filter(has_text="Done")).to_be_visible()
+    chat.be("Mo")
+    chat.enter("imagine")
+
+
+def write_word_rules(chat: Chat) -> None:
+    """Add rules, list them, and try a phrase."""
+    chat.command("art-admin words add", pattern="fox")
+    expect(chat.private("Added. Rule")).to_be_visible()
+    chat.command("art-admin words add", pattern="wolf", effect="hold")
+    expect(chat.private("Added. Rule").filter(has_text="wolf")).to_be_visible()
+    chat.command("art-admin words list")
+    expect(chat.private("Adult words")).to_be_visible()
+    chat.command("art-admin words test", text="a F0X and a w.o.l.f in the snow")
+    expect(chat.private("refuses it for")).to_be_visible()
+    chat.shoot("moderation-4-words")
+
+
+def pause_and_hold(chat: Chat) -> None:
+    """Pause the server while requests wait; one of them waits for a moderator."""
+    chat.command("art-admin pause", reason="a minute of maintenance", until="2h")
+    expect(chat.private("Paused.")).to_be_visible()
+    chat.be("Ben")
+    chat.enter("imagine")
+    chat.command("imagine", prompt="an owl at night", rows="1", samples="1")
+    expect(chat.messages("an owl at night").filter(has_text="Paused by")).to_be_visible()
+    chat.shoot("moderation-5-pause")
+    chat.command("imagine", prompt="a wolf in the snow", rows="1", samples="1")
+    expect(chat.messages("A moderator has to approve it first.")).to_be_visible()
+    chat.be("Mo")
+    chat.enter("mod-log")
+    entry = chat.messages("Waits for a moderator")
+    expect(entry.get_by_role("button", name="Approve")).to_be_visible()
+    chat.shoot("moderation-6-hold")
+    chat.press(entry, "Approve")
+    expect(entry).to_contain_text("Approved by @Mo")
+    chat.enter("imagine")
+    chat.command("art-admin status")
+    expect(chat.private("a minute of maintenance")).to_be_visible()
+    chat.shoot("moderation-7-status")
+
+
+def block_a_member(chat: Chat) -> None:
+    """Block a member, whose waiting requests are cancelled."""
+    chat.command("art-admin block", **{"member": "Ben", "for": "7d", "reason": "Asks for wolves"})
+    expect(chat.private("2 waiting requests cancelled")).to_be_visible()
+    chat.command("art-admin blocks")
+    expect(chat.private("Blocked members")).to_be_visible()
+    chat.shoot("moderation-8-blocks")

@@ -323,7 +323,7 @@ async def test_every_kind_of_action_has_an_entry_that_discord_accepts(bot: Bot) 
     assert await unposted(bot) == 0
     assert len(entries(bot)) == len(bodies) + 1
     log_channel = bot.playground.world.channel("mod-log")
-    assert f"`log channel`\nis: <#{log_channel.id}>" in said(entries(bot)[0])
+    assert f"Setting: log channel\nNow: <#{log_channel.id}>" in said(entries(bot)[0])
 
 
 async def test_the_running_poster_posts_by_itself(

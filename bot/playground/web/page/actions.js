@@ -7,6 +7,7 @@ import { menuCommands } from "./commands.js";
 import { icon } from "./icons.js";
 import { sourceText } from "./message.js";
 import { openModal } from "./modal.js";
+import { openMenu } from "./popover.js";
 import { showToast } from "./toast.js";
 
 const MENU = { user: 2, message: 3 };
@@ -153,6 +154,12 @@ export class Actions {
       value: "id", name: "Copy member ID", icon: icon("copy"), run: () => copy(member.id),
     });
     return entries;
+  }
+
+  /** Open the menu of a member who is named somewhere, below the name. */
+  openMember(id, anchor) {
+    const member = this.store.members.get(id);
+    openMenu(anchor, this.memberMenu(member), member.name);
   }
 
   #menuEntry(command, targetId) {

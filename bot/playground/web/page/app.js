@@ -29,6 +29,7 @@ const names = {
   channel: (id) => store.channels.get(id)?.name ?? null,
   openChannel: (id) => page.openChannel(id),
   openCommand: (name) => actions.openCommand(name),
+  openMember: (id, anchor) => actions.openMember(id, anchor),
 };
 const context = { store, names, actions };
 

@@ -15,6 +15,7 @@ import { timestampElement } from "./time.js";
  * @property {(id: string) => string | null} channel
  * @property {(id: string) => void} openChannel
  * @property {(name: string) => void} openCommand
+ * @property {(id: string, anchor: HTMLElement) => void} openMember
  */
 
 const MARKS = [
@@ -161,7 +162,7 @@ function drawPiece(piece, names) {
     case "time":
       return timestampElement(piece.seconds, piece.style);
     case "user":
-      return mention(`@${names.user(piece.id) ?? "unknown member"}`);
+      return memberMention(piece.id, names);
     case "role":
       return mention(`@${names.role(piece.id) ?? "unknown role"}`);
     case "everyone":
@@ -186,6 +187,16 @@ function drawPiece(piece, names) {
 }
 
 const mention = (text) => el("span", { class: "mention", text });
+
+function memberMention(id, names) {
+  const name = names.user(id);
+  if (name === null) return mention("@unknown member");
+  const button = el("button", {
+    type: "button", class: "mention", "aria-haspopup": "menu", "aria-expanded": "false",
+    on: { click: () => names.openMember(id, button) },
+  }, `@${name}`);
+  return button;
+}
 
 function channelMention(id, names) {
   const name = names.channel(id);

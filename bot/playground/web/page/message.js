@@ -84,7 +84,7 @@ function renderContextLine(message, { store, actions }) {
     const user = authorOf({ author: metadata.user }, store);
     return el("div", { class: "context-line" },
       el("span", { class: "context-hook", "aria-hidden": "true" }),
-      avatar(user, "tiny"), el("strong", { text: user.name }), " used ",
+      avatar(user, "tiny"), memberName(user, "name", actions), " used ",
       name
         ? el("span", { class: "command-tag",
           text: message.type === MessageType.command ? `/${name}` : name })
@@ -106,13 +106,18 @@ function renderContextLine(message, { store, actions }) {
   el("span", { class: "context-text", text: plainText(original) || "Open the message" }));
 }
 
-function renderHeading(message, author, date, context) {
+/** A member's name, which opens their menu. */
+function memberName(member, className, actions) {
   const name = el("button", {
-    type: "button", class: "author", "aria-haspopup": "menu", "aria-expanded": "false",
-    on: { click: () => openMenu(name, context.actions.memberMenu(author), author.name) },
-  }, author.name);
+    type: "button", class: className, "aria-haspopup": "menu", "aria-expanded": "false",
+    on: { click: () => openMenu(name, actions.memberMenu(member), member.name) },
+  }, member.name);
+  return name;
+}
+
+function renderHeading(message, author, date, context) {
   return el("div", { class: "heading-line" },
-    name,
+    memberName(author, "author", context.actions),
     author.bot && el("span", { class: "tag", text: "App" }),
     author.moderator && el("span", { class: "shield", title: "Moderator" },
       icon("shield", "Moderator")),
