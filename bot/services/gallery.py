@@ -128,6 +128,8 @@ class GalleryService:
             kept = before.gallery_channel_id if threshold is not None else 0
             channel = channel_id or kept
             stars = threshold or before.gallery_threshold
+            if (channel, stars) == (before.gallery_channel_id, before.gallery_threshold):
+                raise RequestError("It is set like this already. See /art-admin status.")
             guilds.set_setting(link, guild_id, "gallery_channel", channel or None)
             guilds.set_setting(link, guild_id, "gallery_threshold", stars)
             detail = {"channel": channel or "none", "threshold": stars if channel else None}

@@ -33,7 +33,6 @@ from bot.domain.word_filter import (
     validate_pattern,
 )
 from bot.services import holds
-from bot.services.drains import finish_drain
 from bot.services.lifecycle import AppliedEvent, JobLifecycle, request_cancel
 from bot.services.moderation_records import (
     MODERATORS_SETTINGS,
@@ -52,6 +51,7 @@ from bot.services.moderation_records import (
     validate_length,
     word_to_json,
 )
+from bot.services.pauses import end_pause, start_pause
 from bot.services.queue import Actor, JobQueue
 from bot.store import guilds, moderation
 from bot.store.audit import AuditRepository
@@ -123,22 +123,7 @@ class ModerationService:
         until = None if lasts is None else at + lasts
         pause = Pause(why, until, refuses or mode == "drain", mode)
 
-        def change(link: sqlite3.Connection) -> Pause:
-            before = Pause.from_setting(guilds.settings(link, guild_id).get("paused"))
-            if (
-                before is not None
-                and before.is_active(at)
-                and replace(before, until=until) == pause
-                and ends_alike(before.until, until)
-            ):
-                raise RequestError(f"That holds already. Members read: {before.notice}")
-            guilds.set_setting(link, guild_id, "paused", pause.to_setting())
-            detail = {**pause.to_setting()}
-            record_logged_action(link, guild_id, at, by, mode, f"server:{guild_id}", detail)
-            finish_drain(link, guild_id, at)
-            return pause
-
-        done = await self._database.write(change)
+        done = await self._database.write(lambda link: start_pause(link, guild_id, pause, at, by))
         self._wake()
         return done
 
@@ -146,16 +131,7 @@ class ModerationService:
         """End the pause and return it. Raises RequestError if there is none."""
         require_moderator(by)
         at = self._now()
-
-        def change(link: sqlite3.Connection) -> Pause:
-            pause = Pause.from_setting(guilds.settings(link, guild_id).get("paused"))
-            if pause is None or not pause.is_active(at):
-                raise RequestError("Nothing is paused on this server.")
-            guilds.set_setting(link, guild_id, "paused", None)
-            record_logged_action(link, guild_id, at, by, "resume", f"server:{guild_id}", {})
-            return pause
-
-        done = await self._database.write(change)
+        done = await self._database.write(lambda link: end_pause(link, guild_id, at, by))
         self._wake()
         return done
 

@@ -27,7 +27,7 @@ NOTHING_THERE = "no longer stored"
 NOT_A_RESULT = "works only on results"
 MEMBERS_ITEMS = (
     # What members press on lists and prompts of their own.
-    *("gb-history:", "gb-prompt:", "gb-privacy:", "gb\\-prompt:"),
+    *("gb-history:", "gb-favourites:", "gb-privacy:", "gb\\-prompt:"),
     *(f"gb-page:{name}:" for name in ("models", "queue", "quota", "styles")),
     # The buttons of job messages: test_component_access.
     DYNAMIC_ITEMS[0].__discord_ui_compiled_template__.pattern,
@@ -105,6 +105,7 @@ USES: tuple[Use, ...] = (
         message="{job1}",
         reason="rule 3",
     ),
+    command("art-admin gallery", "setting", "already", channel="#gallery", threshold=2),
     command("art-admin export"),
     *(
         button(f"gb-page:mod-{name}::1")

@@ -64,7 +64,7 @@ TEXTS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("remove", "reason"): ((LONG, "x" * 301), "reason can have 0 to 300 characters, not"),
 }
 NUMBERS = {"running": "running can be 1 to 1000", "rows": "rows can be 1 to 64"}
-NUMBERS["samples"] = "samples can be 1 to 16"
+NUMBERS |= {"samples": "samples can be 1 to 16", "threshold": "threshold can be 1 to 100"}
 FORMS: dict[tuple[str, str], tuple[tuple[str, ...], str]] = {
     ("gb-mod-form:block:3", "for"): (
         ("0", "-1d", "abc", "36500d", "1s", LONG, "<@&{role}>"),
@@ -92,6 +92,8 @@ OTHERS: tuple[tuple[str, dict[str, object], str], ...] = (
     ("cancel", {}, "one of the three"),
     ("cancel", {"member": "@Ada", "all": True}, "one of the three"),
     ("remove", {"message": "zzzzzzzz"}, "There is no job zzzzzzzz"),
+    ("gallery", {"channel": "#ideas"}, "channel: a forum has only threads"),
+    ("gallery", {"threshold": 3}, "channel: name the gallery channel, too."),
     ("log", {"channel": "#quiet"}, "I need Send Messages, Embed Links, Attach Files in \\#quiet"),
 )
 
@@ -138,6 +140,7 @@ async def test_bad_values_are_answered_privately_and_change_nothing(
     ids["role"] = str(next(role.id for role in world.roles.values() if role.name == "Moderators"))
     world.add_channel("cellar")
     world.add_deny_overwrite("cellar", "VIEW_CHANNEL")
+    world.add_channel("ideas", kind=15)
     world.add_channel("quiet")
     world.add_deny_overwrite("quiet", "SEND_MESSAGES", "ATTACH_FILES")
     await becomes(lambda: lacks(bot, "quiet", "send_messages"))

@@ -139,7 +139,7 @@ async def test_a_result_without_files_is_reported_without_a_picture(
 Act = Callable[[ReportService, Job, int], Awaitable[object]]
 REFUSED: dict[str, tuple[Act, type[Exception], str]] = {
     "a second report": (lambda s, j, _: report(s, j), RequestError, "already reported"),
-    "a long reason": (lambda s, j, _: report(s, j, CAI, "x" * 301), RequestError, "at most 300"),
+    "a long reason": (lambda s, j, _: report(s, j, CAI, "x" * 301), RequestError, "0 to 300"),
     "another server": (
         lambda s, j, _: s.report(GUILD + 1, j, MESSAGE, url=URL, reason="", by=CAI),
         RequestError,
