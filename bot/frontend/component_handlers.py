@@ -64,6 +64,7 @@ from bot.frontend.result_removal import remove_with_evidence
 from bot.frontend.status_embeds import job_message, posted_elsewhere_message
 from bot.frontend.submission import RequestFactory, require_shown_here, submit_request
 from bot.frontend.upload_limits import REQUEST_LIMIT
+from bot.services.cancelling import cancel_job
 from bot.services.delivery import is_erased
 from bot.services.queue import limit_waits
 
@@ -311,7 +312,7 @@ async def _cancel(interaction: discord.Interaction[Any], target: CustomId, job: 
     await defer(interaction)
     had_ended = job.state.terminal
     try:
-        job = await context.queue.cancel(target.job_id, actor)
+        job = await cancel_job(context.queue, target.job_id, actor, at=context.now())
     except BackendError as error:
         raise RequestError(_BACKEND_UNAVAILABLE) from error
     if job.state.terminal:

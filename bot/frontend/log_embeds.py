@@ -254,6 +254,8 @@ def _format_value(key: str, value: Any, subject: str) -> str:
         return _time(value)
     if isinstance(value, bool):
         return "yes" if value else "no"
+    if isinstance(value, int) and key == "member":
+        return f"<@{value}>"
     if isinstance(value, int) and (key == "channel" or subject.endswith("_channel")):
         return f"<#{value}>"
     if isinstance(value, Mapping):

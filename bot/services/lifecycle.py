@@ -65,6 +65,8 @@ class CompositeObserver:
 
 Result = TypeVar("Result")
 AppliedEvent: TypeAlias = tuple[Job, JobEvent]
+Within: TypeAlias = Callable[[sqlite3.Connection], None]
+"""What is done in the same transaction as a change."""
 
 _TRANSIENT_EVENTS = (RowProgress, RowStarted)
 
@@ -92,11 +94,14 @@ class JobLifecycle:
         """Return the job as it is stored now."""
         return await self._jobs.get(job.id) or job
 
-    async def apply_event(self, job: Job, event: JobEvent) -> Job:
+    async def apply_event(
+        self, job: Job, event: JobEvent, within: Within = lambda _link: None
+    ) -> Job:
         """Apply ``event`` to the stored job, save it if it changed, and return it.
 
         ``job`` is the job as the caller last saw it; only the progress of its rows is used, which
-        is not stored. Raises IllegalTransition and saves nothing.
+        is not stored. ``within`` is called first, in the same transaction. Raises
+        IllegalTransition and saves nothing.
         """
         at = self._now()
         if isinstance(event, _TRANSIENT_EVENTS):
@@ -104,7 +109,12 @@ class JobLifecycle:
                 job = replace(job, cancelled_by=self._cancelled_by[job.id])
             changed = apply_event(job, event, at)
         else:
-            saved = await self._database.write(lambda link: apply_event_in(link, job.id, event, at))
+
+            def save(link: sqlite3.Connection) -> Job:
+                within(link)
+                return apply_event_in(link, job.id, event, at)
+
+            saved = await self._database.write(save)
             changed = _merge_progress(job, saved)
             self._remember_cancel(changed)
         if changed != job:

@@ -33,7 +33,7 @@ from bot.domain.quota import Quota, QuotaDenied, QuotaUsage
 from bot.domain.request import Request
 from bot.domain.scheduling import RunningJob, queue_order, seconds_left, start_times
 from bot.services.admission import check_server, hold_for_words
-from bot.services.lifecycle import JobLifecycle
+from bot.services.lifecycle import JobLifecycle, Within
 from bot.services.restrictions import read_restrictions
 from bot.store import audit, deliveries, guilds, job_queries, ledger, moderation
 from bot.store import jobs as job_table
@@ -347,10 +347,11 @@ class JobQueue:
 
         return await self._database.write(insert)
 
-    async def cancel(self, wanted: str, by: Actor) -> Job:
+    async def cancel(self, wanted: str, by: Actor, within: Within = lambda _link: None) -> Job:
         """Cancel a waiting or running job for its author or a moderator of its server.
 
-        A running job is CANCELLED once the backend has stopped it; an ended one stays as it is.
+        ``within`` is called first, in the transaction that marks it. A running job is CANCELLED
+        once the backend has stopped it; an ended one stays as it is.
         Raises NotAllowed, and RequestError if there is no such job or its images are ready.
         """
         job = await self.jobs.get(wanted)
@@ -365,7 +366,7 @@ class JobQueue:
             return job
         # The request to cancel first, even for a waiting job: if the scheduler starts it at this
         # moment, it must not end here while its worker submits it.
-        job = await self._lifecycle.apply_event(job, CancelRequested(by.id))
+        job = await self._lifecycle.apply_event(job, CancelRequested(by.id), within)
         if job.state is JobState.QUEUED:
             cancelled = await self._lifecycle.apply_event(job, Cancelled(by.id))
             self._wake()

@@ -266,6 +266,25 @@ async def test_a_cancel_asks_first_and_happens_once(
     assert (await bot.engine.queue.jobs.counts(1)).waiting_of_all == 3 - cancelled
 
 
+@pytest.mark.parametrize("how", ["button", "command"])
+async def test_a_cancel_of_another_members_request_is_logged(bot: Bot, how: str) -> None:
+    await admin(bot, "log", channel="#mod-log")
+    job = await bot.imagine("a heron")
+    card = bot.playground.world.messages_in("imagine")[-1]
+    if how == "button":
+        await (await bot.member(MODERATOR).press(card, "Cancel")).acked()
+    else:
+        await bot.ask("cancel", who=MODERATOR, what=job.id)
+
+    def logged(_: object) -> bool:
+        entries = [said(one) for one in bot.playground.world.messages_in("mod-log")]
+        author = f"Member: <@{bot.member('Ada').id}>"
+        return any("Requests cancelled" in one and author in one for one in entries)
+
+    await bot.playground.until(logged)
+    assert [line["action"] for line in await actions(bot)] == ["setting", "cancel"]
+
+
 async def test_whoever_lost_their_role_cannot_confirm(bot: Bot) -> None:
     await bot.imagine("a heron")
     asked = await answer_to(bot, "cancel", {"all": True})

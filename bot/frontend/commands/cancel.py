@@ -19,6 +19,7 @@ from bot.frontend.listing import split_pages
 from bot.frontend.message_content import MAX_CONTENT
 from bot.frontend.permissions import actor_of
 from bot.frontend.responses import defer, safe_autocomplete, send_ephemeral, send_follow_up
+from bot.services.cancelling import cancel_job
 from bot.services.queue import Actor
 
 ALL: Final = "all"
@@ -98,7 +99,9 @@ async def cancel_jobs(context: BotContext, jobs: Sequence[Job], member: Actor) -
             outcomes[job.id] = f"already ended ({job.state})."
             continue
         try:
-            outcomes[job.id] = describe_outcome(await context.queue.cancel(job.id, member))
+            outcomes[job.id] = describe_outcome(
+                await cancel_job(context.queue, job.id, member, at=context.now())
+            )
         except RequestError as refusal:
             if len(jobs) == 1:
                 raise
