@@ -270,9 +270,9 @@ async def test_a_cancel_asks_first_and_happens_once(
 async def test_a_cancel_of_another_members_request_is_logged(bot: Bot, how: str) -> None:
     await admin(bot, "log", channel="#mod-log")
     job = await bot.imagine("a heron")
-    card = bot.playground.world.messages_in("imagine")[-1]
+    status_message = bot.playground.world.messages_in("imagine")[-1]
     if how == "button":
-        await (await bot.member(MODERATOR).press(card, "Cancel")).acked()
+        await (await bot.member(MODERATOR).press(status_message, "Cancel")).acked()
     else:
         await bot.ask("cancel", who=MODERATOR, what=job.id)
 
