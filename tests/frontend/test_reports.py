@@ -340,6 +340,11 @@ async def test_held_requests_are_decided_on_their_entry(bot: Bot) -> None:
         assert (await press(bot, shown, label)).startswith(done)
         await decided(bot, shown)
     await bot.finished(first)
+    third = await bot.imagine("a heron again", who="Ben")
+    shown = await entry(bot, f"`{third.id[:8]}`")
+    await bot.ask("cancel", who="Ben", what=third.id)
+    await decided(bot, shown)
+    assert "Done: Cancelled by the member" in said(shown)
     assert await used(bot, "Ben") == 0
 
 
