@@ -419,16 +419,16 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
         keep_running("checking gallery posts", service.client.gallery_poster.run_checks),
         keep_running("removing results", lambda: run_removals(service.client)),
         keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
-        keep_running("starting the image check", lambda: _start_image_check(engine)),
+        keep_running("starting the image check", lambda: _start_image_check(application)),
         keep_running("scheduling", schedule),
     )
 
 
-async def _start_image_check(engine: Application) -> None:
+async def _start_image_check(application: Application) -> None:
     """Load the model before it is needed; if that fails, the log and `status` say so."""
     try:
-        if engine.detector is not None:
-            await engine.detector.start()
+        if application.detector is not None:
+            await application.detector.start()
     except ImageCheckFailed as error:
         log.error("the image check does not work, so every result is held: %s", error)
 

@@ -106,6 +106,10 @@ USES: tuple[Use, ...] = (
         reason="rule 3",
     ),
     command("art-admin gallery", "setting", "already", channel="#gallery", threshold=2),
+    Use(
+        *("command", "art-admin image-check", {"action": "block"}),
+        *("", "has not set up", "has not set up"),
+    ),
     command("art-admin export"),
     *(
         button(f"gb-page:mod-{name}::1")

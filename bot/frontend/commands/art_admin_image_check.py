@@ -40,7 +40,8 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
         if await moderation.image_action(guild_id) is None:
             raise RequestError(NOT_SET_UP)
         value = None if action == "default" else action
-        await moderation.set_setting(guild_id, "image_action", value, by=by)
+        if not await moderation.set_setting(guild_id, "image_action", value, by=by):
+            raise RequestError("It is set like this already. See /art-admin status.")
         effective = await moderation.image_action(guild_id)
         assert effective is not None, "it is set up"
         text = as_sentence(IMAGE_ACTION_TEXTS[effective])

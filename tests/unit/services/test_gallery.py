@@ -78,7 +78,8 @@ async def test_a_result_goes_to_the_gallery_once_at_so_many_stars_of_others(
     goes: list[bool],
 ) -> None:
     await finished(database)
-    await service.set_gallery(GUILD, channel, threshold, by=BOSS)
+    if channel:
+        await service.set_gallery(GUILD, channel, threshold, by=BOSS)
     outcomes = await star(service, *presses)
     assert [bool(outcome.goes_to) for outcome in outcomes] == goes
     assert await wanted(database) == [JOB] * any(goes)
