@@ -15,6 +15,7 @@ from bot.settings import Settings
 from tests.frontend.answer_faults import FAULTS, quick
 from tests.frontend.application import Bot, running
 from tests.frontend.harness import turns
+from tests.frontend.test_delivery_faults import hurry_library
 from tests.playground.clock import Clock
 
 ONCE = [
@@ -27,6 +28,12 @@ ONCE = [
     "no answer after",
 ]
 REFUSALS = ["blocked by a filter", "an invalid form"]
+
+
+@pytest.fixture(autouse=True)
+def _hurried(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What the library tries again by itself, it tries at once."""
+    hurry_library(monkeypatch)
 
 
 @pytest.fixture
