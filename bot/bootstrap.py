@@ -32,6 +32,7 @@ from bot.services.delivery import DeliveryService, DeliveryTransport
 from bot.services.drains import DrainWatcher
 from bot.services.image_check import ImageCheckService
 from bot.services.image_detector import ImageDetector, load_model
+from bot.services.init_images import InitImageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
 from bot.services.moderation import ModerationService
 from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
@@ -51,6 +52,8 @@ log = logging.getLogger(__name__)
 DATABASE = "gridbrush.sqlite3"
 EVIDENCE = "evidence"
 """The folder in the data folder with the pictures of reports and removals."""
+INPUTS = "inputs"
+"""The folder in the data folder with the pictures that requests start from."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +75,7 @@ class Services:
     moderation: ModerationService
     drains: DrainWatcher
     renderer: WorkflowRenderer
+    init_images: InitImageStore
     scheduler_wakeup: asyncio.Event
     now: Callable[[], datetime]
 
@@ -101,7 +105,7 @@ def load_template(settings: Settings, name: str) -> Template:
 
 
 def load_templates(settings: Settings) -> WorkflowTemplates:
-    """Load both templates and the styles. Raises ConfigError. Blocking."""
+    """Load the templates and the styles. Raises ConfigError. Blocking."""
     imagine = settings.imagine
     grid = load_template(settings, imagine.template)
     if grid.needs_input:
@@ -111,6 +115,19 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
             "Name it as upscale_template, and one that makes grids as template.",
         )
     upscale = load_template(settings, imagine.upscale_template)
+    image = load_template(settings, name) if (name := imagine.image_template) else None
+    if image is not None and not image.starts_from_picture:
+        raise ConfigError(
+            "[imagine] image_template",
+            f"{imagine.image_template} takes no prompt with a picture to start from",
+            "It needs parameters from prompt, input_url, input_sha256 and strength.",
+        )
+    if image is not None and grid.supports_negative and not image.supports_negative:
+        raise ConfigError(
+            "[imagine] image_template",
+            f"{imagine.image_template} takes no negative prompt, but {imagine.template} does",
+            "Give it a parameter from negative, too.",
+        )
     resources = imagine.resources.request()
     return WorkflowTemplates(
         grid,
@@ -122,6 +139,7 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
             id: model.resources.request(resources) for id, model in settings.models.items()
         },
         platform_input=settings.backend.kind == "deepsquare",
+        image=image,
     )
 
 
@@ -137,7 +155,10 @@ async def read_limits(
         engine = await backend.engine_info()
         engines = dict(await backend.model_engines()) if settings.models else {}
     return settings.limits(
-        negative=templates.grid.supports_negative, engine=engine, engines=engines
+        negative=templates.grid.supports_negative,
+        img2img=templates.image is not None,
+        engine=engine,
+        engines=engines,
     )
 
 
@@ -261,6 +282,8 @@ async def open_services(
             scheduler_wakeup.set()
             on_moderation()
 
+        init_images = InitImageStore(folder / INPUTS, database)
+        await init_images.clean()
         drains = DrainWatcher(database, now=now)
         observers.add(drains)
         yield Services(
@@ -285,7 +308,8 @@ async def open_services(
                 image_action=settings.image_check.action if detector is not None else None,
             ),
             drains=drains,
-            renderer=WorkflowRenderer(queue.jobs, backend, templates),
+            renderer=WorkflowRenderer(queue.jobs, backend, templates, init_images),
+            init_images=init_images,
             scheduler_wakeup=scheduler_wakeup,
             now=now,
         )

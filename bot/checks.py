@@ -38,7 +38,11 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
     templates: WorkflowTemplates | None = None
     try:
         templates = await asyncio.to_thread(load_templates, settings)
-        names = [template.name for template in (templates.grid, templates.upscale) if template]
+        names = [
+            template.name
+            for template in (templates.grid, templates.image, templates.upscale)
+            if template
+        ]
         results.append(CheckResult("templates", True, ", ".join(names)))
     except ConfigError as error:
         results.append(_failed("templates", error))

@@ -17,6 +17,7 @@ import discord
 from bot.domain.errors import ArtifactMissing, BackendError, DeliveryError, NotAllowed, RequestError
 from bot.domain.events import MessageRef
 from bot.domain.grid import alt_text
+from bot.domain.init_image import names_strength
 from bot.domain.job import Job, JobState
 from bot.domain.request import Request, RequestOptions
 from bot.frontend import messages
@@ -33,6 +34,7 @@ from bot.frontend.delivery_methods import public_result_link
 from bot.frontend.discord_errors import MessageNotFound, TooLarge, map_discord_errors, retry_unknown
 from bot.frontend.edit_modal import build_edit_modal, source_link
 from bot.frontend.first_response import answer_accepted, is_status_message
+from bot.frontend.image_prompts import IMAGES_GONE, can_vary, image_path, submit_from_picture
 from bot.frontend.job_lookup import (
     MESSAGE_NOT_FOUND,
     REMOVED,
@@ -71,7 +73,6 @@ ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
 log = logging.getLogger(__name__)
 
 _TRY_ELSEWHERE: Final = "Try again later, or in a direct message with `/show`."
-_IMAGES_GONE: Final = "The images of this job are no longer stored."
 
 
 async def selected_image(
@@ -113,9 +114,7 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
     row, column = position
     seed = job.request.row_seed(row)
     text = f"Row {row}, image {column} · seed {seed}"
-    rows: tuple[ActionRow, ...] = ()
-    if context.upscaling and job.request.origin is None:
-        rows = ((ButtonSpec("Upscale", custom_id(ComponentAction.UPSCALE, job, row, column)),),)
+    rows = _image_actions(context, job, row, column)
 
     async def make(limit: int) -> tuple[FileUpload, int]:
         path = await context.renditions.image(job, row, column, limit)
@@ -133,7 +132,7 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
     try:
         await upload_within_limit(limit, make, post, learn=limit_recorder(context, place))
     except ArtifactMissing as error:
-        raise RequestError(_IMAGES_GONE) from error
+        raise RequestError(IMAGES_GONE) from error
     except TooLarge:
         links = (
             public_links(job, plain=context.rows == "links")
@@ -143,6 +142,18 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
         link = next((link.url for link in links if link.row == row), None)
         way = f"Its row is [here]({link})." if link else _TRY_ELSEWHERE
         await edit_deferred(interaction, f"{text}\nDiscord does not accept this image here. {way}")
+
+
+def _image_actions(context: BotContext, job: Job, row: int, column: int) -> tuple[ActionRow, ...]:
+    """Return the buttons below one image."""
+    actions: list[tuple[str, ComponentAction]] = []
+    if context.upscaling and job.request.origin is None:
+        actions.append(("Upscale", ComponentAction.UPSCALE))
+    if can_vary(context, job):
+        actions.append(("Vary (subtle)", ComponentAction.VARY_SUBTLE))
+        actions.append(("Vary (strong)", ComponentAction.VARY_STRONG))
+    buttons = tuple(ButtonSpec(label, custom_id(verb, job, row, column)) for label, verb in actions)
+    return (buttons,) if buttons else ()
 
 
 _MAX_THREAD_MESSAGES = 100
@@ -267,8 +278,10 @@ async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
         return False
     limit_waits()
     try:
+        start = None
         if target is not None:
-            await load_component_job(interaction, target, custom_id)
+            job = await load_component_job(interaction, target, custom_id)
+            start = job.request.init_image
         if not isinstance(data.get("components"), list):
             raise RequestError("The form was empty. Please try again.")
         fields = dict(iter_text_inputs(data["components"]))
@@ -277,7 +290,11 @@ async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
         note = ""
         if target is not None:
             note = f"-# Edited by <@{interaction.user.id}>{source_link(interaction)}"
-        accepted = await submit_request(interaction, lambda factory: factory.parse(text, options))
+        if not names_strength(text):
+            start = None  # the member has removed it
+        accepted = await submit_request(
+            interaction, lambda factory: factory.parse(text, options, init_image=start)
+        )
         await answer_accepted(interaction, accepted, note=note)
     except Exception as error:
         # The root of a modal: the member gets a response whatever happens.
@@ -396,6 +413,27 @@ async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job:
     await answer_accepted(interaction, accepted, note=note)
 
 
+async def _vary(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    request = _require_request(job)
+    _check_has_result(job)
+    context = get_context(interaction)
+    position = await selected_image(interaction, target, job)
+    if position is None:
+        return
+    row, column = position
+    subtle = target.verb is ComponentAction.VARY_SUBTLE
+    source = source_link(interaction)
+    if not source and (link := public_result_link(job)):
+        source = f" from [this message]({link})"
+    await submit_from_picture(
+        interaction,
+        lambda: image_path(context, job, row, column),
+        lambda factory, picture: factory.vary(request, picture),
+        strength=context.vary_subtle if subtle else context.vary_strong,
+        note=f"-# Row {row}, image {column}, varied by <@{interaction.user.id}>{source}",
+    )
+
+
 async def _details(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     context = get_context(interaction)
     credits = await context.queue.jobs.credits(job.id)
@@ -445,9 +483,10 @@ def _check_has_result(job: Job) -> None:
         raise RequestError(_NO_RESULT)
 
 
-_SHOWING: Final = frozenset({ComponentAction.OPEN, ComponentAction.UPSCALE})
+_VARYING: Final = frozenset({ComponentAction.VARY_SUBTLE, ComponentAction.VARY_STRONG})
+_SHOWING: Final = frozenset({ComponentAction.OPEN, ComponentAction.UPSCALE, *_VARYING})
 _JOB_CREATING: Final = frozenset(
-    {ComponentAction.REROLL, ComponentAction.RETRY, ComponentAction.UPSCALE}
+    {ComponentAction.REROLL, ComponentAction.RETRY, ComponentAction.UPSCALE, *_VARYING}
 )
 
 HANDLERS: Final[Mapping[ComponentAction, Action]] = {
@@ -461,4 +500,6 @@ HANDLERS: Final[Mapping[ComponentAction, Action]] = {
     ComponentAction.DETAILS: _details,
     ComponentAction.RETRY: _retry,
     ComponentAction.STAR: _star,
+    ComponentAction.VARY_SUBTLE: _vary,
+    ComponentAction.VARY_STRONG: _vary,
 }

@@ -21,6 +21,7 @@ from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
 from bot.services.gallery import GalleryPoster, GalleryService
+from bot.services.init_images import InitImageStore
 from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
 from bot.services.privacy import PrivacyService
@@ -66,12 +67,13 @@ class BotContext:
 
     ``limits`` bound a request. ``moderator_role`` is a role id, 0 for none. ``rows`` is
     ``[delivery] rows``. ``entropy`` returns random bytes. ``upscaling``: there is a workflow for
-    it. ``notice`` returns a sentence for waiting jobs, such as that the backend is unavailable; ""
-    for none. ``image_check_problem`` returns why images cannot be checked. ``size_limits`` stores
-    accepted upload sizes. ``opened`` is called with a server id and a member id (0: unknown) when
-    the bot may have new permissions, to retry deliveries. ``status_found`` is called with a job
-    whose status message was found or posted late. ``removal_pending`` is set when Discord did not
-    delete a removed result at once.
+    it. ``vary_subtle`` and ``vary_strong`` are the strengths of these buttons. ``notice`` returns a
+    sentence for waiting jobs, such as that the backend is unavailable; "" for none.
+    ``image_check_problem`` returns why images cannot be checked. ``size_limits`` stores accepted
+    upload sizes. ``opened`` is called with a server id and a member id (0: unknown) when the bot
+    may have new permissions, to retry deliveries. ``status_found`` is called with a job whose
+    status message was found or posted late. ``removal_pending`` is set when Discord did not delete
+    a removed result at once.
     """
 
     queue: JobQueue
@@ -84,11 +86,14 @@ class BotContext:
     privacy: PrivacyService
     reports: ReportService
     gallery: GalleryService
+    init_images: InitImageStore
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     moderator_role: int = 0
     rows: str = "auto"
     upscaling: bool = True
+    vary_subtle: float = 0.35
+    vary_strong: float = 0.7
     checks: tuple[SubmissionCheck, ...] = ()
     notice: Callable[[], str] = lambda: ""
     image_check_problem: Callable[[], str] = lambda: ""

@@ -6,7 +6,7 @@ It is recognised by its custom id, so it can be submitted after a restart.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, Final
 
 import discord
 
@@ -26,7 +26,8 @@ def build_edit_modal(job: Job, limits: RequestLimits) -> discord.ui.Modal:
     """Return the modal with the job's request, as these ``limits`` can take it."""
     request = job.request.within(limits)
     prompt = replace(request, negative="").to_prompt()
-    return _build_modal(str(CustomId(ComponentAction.EDIT, job.id)), prompt, request.negative)
+    hint = _KEEP_PICTURE if request.init_image else _KEEP_SEED
+    return _build_modal(str(CustomId(ComponentAction.EDIT, job.id)), prompt, request.negative, hint)
 
 
 def build_prompt_modal(text: str) -> discord.ui.Modal:
@@ -34,12 +35,20 @@ def build_prompt_modal(text: str) -> discord.ui.Modal:
     return _build_modal(MODAL_ID, text, "")
 
 
-def _build_modal(custom_id: str, prompt: str, negative: str) -> discord.ui.Modal:
+_KEEP_SEED: Final = "Keep --seed for a similar image; remove it for a new one."
+_KEEP_PICTURE: Final = (
+    "Keep --seed for a similar image. Remove --strength to leave the picture out."
+)
+
+
+def _build_modal(
+    custom_id: str, prompt: str, negative: str, hint: str = _KEEP_SEED
+) -> discord.ui.Modal:
     modal = discord.ui.Modal(title="Edit & run again", custom_id=custom_id, timeout=None)
     modal.add_item(
         discord.ui.Label(
             text="Prompt and options",
-            description="Keep --seed for a similar image; remove it for a new one.",
+            description=hint,
             component=discord.ui.TextInput(
                 custom_id=PROMPT,
                 style=discord.TextStyle.paragraph,

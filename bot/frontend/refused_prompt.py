@@ -11,6 +11,7 @@ from typing import Any, Final
 import discord
 
 from bot.domain.errors import RequestError
+from bot.domain.init_image import DEFAULT_STRENGTH
 from bot.domain.request import spelled
 from bot.domain.text import normalize_text
 from bot.frontend.formatting import code_block, parse_code_block
@@ -43,6 +44,9 @@ def read_typed_text(interaction: discord.Interaction[Any]) -> str:
     if data.get("name") != _IMAGINE:
         return ""
     options = {str(one["name"]): one.get("value", "") for one in data.get("options", ())}
+    if options.pop("image", None):
+        # Without the picture this is refused: nobody runs it without by mistake.
+        options.setdefault("strength", DEFAULT_STRENGTH)
     return _clean(spelled(str(options.pop(PROMPT, "")), options))
 
 

@@ -47,12 +47,12 @@ STORE_UNAVAILABLE_MESSAGE: Final = (
 EDIT_SECONDS: Final = 30.0
 
 _ACKNOWLEDGED: Final = "acknowledged"
-"""Under this key an interaction remembers how it was, perhaps, acknowledged: _QUIETLY, _THINKING.
+"""Under this key an interaction remembers how it was, perhaps, acknowledged: SILENT, THINKING.
 
 The library only remembers an acknowledgement whose receipt arrived.
 """
-_SILENT: Final = "quietly"
-_THINKING: Final = "thinking"
+SILENT: Final = "quietly"
+THINKING: Final = "thinking"
 
 _PAGE: Final = r"(?P<page>[0-9]{1,4})"
 _SUBJECT: Final = r"(?P<about>[a-z0-9-]{0,40})"
@@ -70,8 +70,8 @@ async def send_ephemeral(
 
     A response that comes too late, or that Discord refuses, is only logged.
     """
-    state = _acknowledged(interaction)
-    if state == _THINKING:
+    state = acknowledged(interaction)
+    if state == THINKING:
         # It says "is thinking" until this very message is edited.
         await edit_deferred(interaction, text, controls=controls, uploads=uploads)
         return
@@ -89,7 +89,7 @@ async def send_ephemeral(
         "ephemeral": True,
         "allowed_mentions": NO_MENTIONS,
     }
-    if state == _SILENT or interaction.response.is_done():
+    if state == SILENT or interaction.response.is_done():
         sent = await attempt(lambda: _send_follow_up(interaction, payload, uploads))
         if sent.outcome in (Outcome.REFUSED, Outcome.UNKNOWN):
             # Said twice it is no contradiction; not said at all it would be missed.
@@ -104,7 +104,7 @@ async def send_ephemeral(
         log.error("interaction %s failed: it was refused", interaction.id, exc_info=sent.error)
         sent = await retry_unknown(lambda: _send_response(interaction, plain), sleep)
     if sent.outcome in (Outcome.ALREADY_ANSWERED, Outcome.UNKNOWN):
-        interaction.extras[_ACKNOWLEDGED] = _SILENT  # what is still to be said follows up
+        interaction.extras[_ACKNOWLEDGED] = SILENT  # what is still to be said follows up
     _log_outcome(interaction, sent)
 
 
@@ -121,7 +121,7 @@ async def defer(
     )
     if result.outcome not in (Outcome.EXPIRED, Outcome.REFUSED):
         command = interaction.type is discord.InteractionType.application_command
-        interaction.extras[_ACKNOWLEDGED] = _THINKING if thinking or command else _SILENT
+        interaction.extras[_ACKNOWLEDGED] = THINKING if thinking or command else SILENT
     if result.error is not None:
         log.info("interaction %s is not known to be acknowledged: %s", interaction.id, result.error)
 
@@ -190,7 +190,7 @@ async def update_message(interaction: discord.Interaction[Any], embed: MessageCo
 
     async def edit() -> object:
         change: dict[str, Any] = {"embed": to_embed(embed), "view": to_view(embed.controls)}
-        if _acknowledged(interaction):
+        if acknowledged(interaction):
             return await interaction.edit_original_response(allowed_mentions=NO_MENTIONS, **change)
         return await interaction.response.edit_message(allowed_mentions=NO_MENTIONS, **change)
 
@@ -226,10 +226,11 @@ async def send_error(interaction: discord.Interaction[Any], error: Exception) ->
         log.warning("interaction %s could not be answered: %s", interaction.id, failure)
 
 
-def _acknowledged(interaction: discord.Interaction[Any]) -> str:
+def acknowledged(interaction: discord.Interaction[Any]) -> str:
+    """Return how the interaction was, perhaps, acknowledged: SILENT, THINKING or empty."""
     kind = interaction.response.type
     if kind is discord.InteractionResponseType.deferred_channel_message:
-        return _THINKING
+        return THINKING
     return str(interaction.extras.get(_ACKNOWLEDGED, ""))
 
 

@@ -278,6 +278,9 @@ def details_message(
     ]
     if made := _format_generation(job):
         fields.insert(4, EmbedField("Generated with", made))
+    if (start := request.init_image) is not None:
+        text = f"a picture of {start.width} × {start.height} px, strength {start.strength:g}"
+        fields.append(EmbedField("Starts from", text))
     if request.cost > 1:
         counted = f"{request.images} × {request.cost} = {request.quota_images} images"
         fields.append(EmbedField("Quota", counted, inline=True))

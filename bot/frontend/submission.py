@@ -22,6 +22,7 @@ from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import (
     Author,
     ChannelRef,
+    InitImage,
     Request,
     RequestLimits,
     RequestOptions,
@@ -59,9 +60,17 @@ class RequestFactory:
     removed_tags: list[str] = field(default_factory=list)
 
     def parse(
-        self, text: str, options: RequestOptions | None = None, *, typed: bool = True
+        self,
+        text: str,
+        options: RequestOptions | None = None,
+        *,
+        typed: bool = True,
+        init_image: InitImage | None = None,
     ) -> Request:
-        """Return the request for a typed or stored prompt. Raises RequestError."""
+        """Return the request for a typed or stored prompt. Raises RequestError.
+
+        ``init_image`` is the picture that it starts from.
+        """
         return Request.parse(
             text,
             options or RequestOptions(),
@@ -72,6 +81,7 @@ class RequestFactory:
             role_ids=self.role_ids,
             typed=typed,
             removed_tags=self.removed_tags,
+            init_image=init_image,
         )
 
     def repeat(self, request: Request) -> Request:
@@ -79,7 +89,12 @@ class RequestFactory:
 
         Raises RequestError if it is no longer allowed.
         """
-        return self.parse(request.within(self.limits).to_prompt(), typed=False)
+        text = request.within(self.limits).to_prompt()
+        return self.parse(text, typed=False, init_image=request.init_image)
+
+    def vary(self, request: Request, picture: InitImage) -> Request:
+        """Return the same request with a new seed, starting from a picture. Raises RequestError."""
+        return self.repeat(replace(request, init_image=picture)).reroll(self.seed)
 
     def upscale(self, request: Request, job_id: str, row: int, column: int) -> Request:
         """Return a request to upscale one image of a grid. Raises InvalidRequest."""
@@ -108,9 +123,10 @@ async def submit_request(
     for check in context.checks:
         await check(request, actor)
     try:
-        accepted = await context.queue.submit(
-            request, actor, interaction_ref(interaction), place_of(interaction)
-        )
+        async with context.init_images.held(request.init_image):
+            accepted = await context.queue.submit(
+                request, actor, interaction_ref(interaction), place_of(interaction)
+            )
     except (RequestError, StoreUnavailable):
         raise  # refused or withdrawn: it was not accepted, and will not be
     except Exception as error:

@@ -13,12 +13,13 @@ from bot.domain.request import Request
 from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
 from bot.domain.workflow.document import Workflow
 from bot.domain.workflow.template import RenderContext, Template, WorkflowModel, render
+from bot.services.init_images import InitImageStore
 from bot.store.jobs import JobRepository
 
 
 @dataclass(frozen=True, slots=True)
 class WorkflowTemplates:
-    """The templates: one that makes grids and, optionally, one that upscales an image.
+    """The templates: one that makes grids and, optionally, of an image and one that upscales it.
 
     ``styles`` maps the name of a style to the words it adds to a prompt. ``models`` has the models
     of the table by id, ``model_resources`` the resources of those that request their own.
@@ -32,11 +33,23 @@ class WorkflowTemplates:
     models: Mapping[str, WorkflowModel] = field(default_factory=dict)
     model_resources: Mapping[str, ResourceRequest] = field(default_factory=dict)
     platform_input: bool = False
+    image: Template | None = None
+
+    def grid_template(self, request: Request) -> Template:
+        """Return the template of a grid. Raises ConfigError if none starts from a picture."""
+        if request.init_image is None:
+            return self.grid
+        if self.image is None:
+            raise ConfigError(
+                "[imagine] image_template", "no template starts from a picture", "Name one."
+            )
+        return self.image
 
     def render_grid(self, request: Request, context: RenderContext) -> Workflow:
         """Render the workflow of a grid with the model and resources of the request.
 
-        Raises InvalidRequest and WorkflowError as ``render`` does.
+        Raises InvalidRequest and WorkflowError as ``render`` does, ConfigError as
+        ``grid_template``.
         """
         context = replace(
             context,
@@ -44,16 +57,23 @@ class WorkflowTemplates:
             resources=self.model_resources.get(request.model, self.resources),
             platform_input=self.platform_input,
         )
-        return render(self.grid, request, context, self.styles)
+        return render(self.grid_template(request), request, context, self.styles)
 
 
 class WorkflowRenderer:
     """Render stored jobs. The same job gives the same workflow, also after a restart."""
 
-    def __init__(self, jobs: JobRepository, backend: Backend, templates: WorkflowTemplates) -> None:
+    def __init__(
+        self,
+        jobs: JobRepository,
+        backend: Backend,
+        templates: WorkflowTemplates,
+        pictures: InitImageStore,
+    ) -> None:
         self._jobs = jobs
         self._backend = backend
         self._templates = templates
+        self._pictures = pictures
 
     async def mac_key(self, job_id: str) -> bytes:
         """Return the key that signs the job's markers. Raises BotError if there is no such job."""
@@ -65,13 +85,19 @@ class WorkflowRenderer:
     async def render(self, job: Job) -> Workflow:
         """Return the workflow of the job's request.
 
-        Raises InvalidRequest, WorkflowError, ConfigError without a template to upscale, and
-        ArtifactMissing if the image to upscale is unknown.
+        If it starts from a picture, the backend gets that first. Raises InvalidRequest,
+        WorkflowError, ConfigError without a template for it, ArtifactMissing if the image to start
+        from is unknown, and Unavailable.
         """
         upload_url = self._backend.upload_url(job.id)
         key = await self.mac_key(job.id)
         if job.request.origin is None:
             context = RenderContext(job.id, key, upload_url)
+            if (start := job.request.init_image) is not None:
+                size = job.request.width, job.request.height
+                async with self._pictures.fitted(start, *size) as picture:
+                    url = await self._backend.put_input(job.id, picture.path)
+                    context = replace(context, input_url=url, input_sha256=picture.sha256)
             return self._templates.render_grid(job.request, context)
         if self._templates.upscale is None:
             raise ConfigError(

@@ -181,7 +181,8 @@ class JobWorker:
             if handle is None and await self._lifecycle.is_cancel_requested(job):
                 return await self._lifecycle.apply_event(job, Cancelled(0))
             if handle is None:
-                submission = Submission(job.id, await self._renderer.render(job))
+                workflow = await self._retry_while_unavailable(lambda: self._renderer.render(job))
+                submission = Submission(job.id, workflow)
                 refusal = await self._retry_while_unavailable(
                     lambda: self._budget.reserve(job, submission.workflow)
                 )

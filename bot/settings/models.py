@@ -16,6 +16,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from bot.domain.init_image import DEFAULT_STRENGTH
 from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
 from bot.settings.model_table import GRAPHS, SERVER_ENGINES, WorkerSection
 from bot.settings.sections import Section
@@ -37,6 +38,7 @@ from bot.settings.types import (
     SingleLine,
     SocketUrl,
     SpeedFactor,
+    Strength,
     StrictInt,
     Token,
     TrustedHost,
@@ -110,10 +112,13 @@ class ResourcesSection(Section):
 class ImagineSection(Section):
     """``[imagine]``: the defaults and limits of requests.
 
-    ``template`` and ``upscale_template`` are names of packaged templates or paths of YAML files.
+    ``template``, ``image_template`` and ``upscale_template`` are names of packaged templates or
+    paths of YAML files. ``image_template`` is empty if nothing starts from a picture, as by default
+    with an own ``template``. ``strength`` and ``vary_*`` are how far pictures depart from others.
     """
 
     template: SingleLine = Field(default="stable-diffusion", min_length=1)
+    image_template: SingleLine = "image-to-image"
     upscale_template: SingleLine = Field(default="upscale", min_length=1)
     rows: StrictInt = Field(default=4, ge=1, le=64)
     samples: StrictInt = Field(default=3, ge=1, le=16)
@@ -127,6 +132,9 @@ class ImagineSection(Section):
     max_steps: StrictInt = Field(default=150, ge=1, le=1000)
     max_pixels: StrictInt = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
     max_prompt: StrictInt = Field(default=1000, ge=1, le=_MAX_PROMPT_CHARS)
+    strength: Strength = DEFAULT_STRENGTH
+    vary_subtle: Strength = 0.35
+    vary_strong: Strength = 0.7
     styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
     resources: ResourcesSection = ResourcesSection()
 
@@ -151,6 +159,14 @@ class ImagineSection(Section):
             hint = 'List at least one name of letters, digits and . _ -, as in ["sd-2-1"].'
             raise validation_error("holds something that is no model's name", hint)
         return models
+
+    @model_validator(mode="after")
+    def _adopt_image_template(self) -> Self:
+        # The stock one may need another image than an own template.
+        default = type(self).model_fields["template"].default
+        if self.template != default and "image_template" not in self.model_fields_set:
+            object.__setattr__(self, "image_template", "")
+        return self
 
     @model_validator(mode="after")
     def _check_defaults_are_allowed(self) -> Self:

@@ -172,7 +172,11 @@ def erase_author_data(
 
 def _erase_texts(job: Job) -> Job:
     request = replace(
-        job.request, prompt=ERASED_PROMPT, negative="", author=Author(job.request.author.id, "")
+        job.request,
+        prompt=ERASED_PROMPT,
+        negative="",
+        author=Author(job.request.author.id, ""),
+        init_image=None,
     )
     rows = tuple(replace(row, artifact=None) for row in job.rows)
     return replace(job, request=request, rows=rows, grid=None)

@@ -116,11 +116,16 @@ def context_for(
         quotas=QuotaService(database, settings.default_quota(), now=clock),
         moderation=engine.moderation,
         privacy=PrivacyService(
-            database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
+            database,
+            engine.results.folder,
+            forget=engine.backend.delete_job_data,
+            pictures=engine.init_images,
+            now=clock,
         ),
         reports=build_reports(engine, renditions),
         gallery=GalleryService(database, now=clock),
         image_check_problem=lambda: engine.detector.problem if engine.detector else "",
+        init_images=engine.init_images,
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
