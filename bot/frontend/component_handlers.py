@@ -34,7 +34,7 @@ from bot.frontend.delivery_methods import public_result_link
 from bot.frontend.discord_errors import MessageNotFound, TooLarge, map_discord_errors, retry_unknown
 from bot.frontend.edit_modal import build_edit_modal, source_link
 from bot.frontend.first_response import answer_accepted, is_status_message
-from bot.frontend.image_prompts import IMAGES_GONE, can_vary, image_path, submit_from_picture
+from bot.frontend.image_prompts import IMAGES_GONE, can_vary, image_path
 from bot.frontend.job_lookup import (
     MESSAGE_NOT_FOUND,
     REMOVED,
@@ -64,7 +64,12 @@ from bot.frontend.result_embeds import (
 from bot.frontend.result_files import limit_recorder, upload_name, upload_within_limit
 from bot.frontend.result_removal import remove_with_evidence
 from bot.frontend.status_embeds import job_message, posted_elsewhere_message
-from bot.frontend.submission import RequestFactory, require_shown_here, submit_request
+from bot.frontend.submission import (
+    RequestFactory,
+    require_shown_here,
+    submit_request,
+    submit_with_picture,
+)
 from bot.frontend.upload_limits import REQUEST_LIMIT
 from bot.services.delivery import is_erased
 from bot.services.queue import limit_waits
@@ -425,13 +430,15 @@ async def _vary(interaction: discord.Interaction[Any], target: CustomId, job: Jo
     source = source_link(interaction)
     if not source and (link := public_result_link(job)):
         source = f" from [this message]({link})"
-    await submit_from_picture(
+    note = f"-# Row {row}, image {column}, varied by <@{interaction.user.id}>{source}"
+    await defer(interaction, thinking=True)
+    accepted = await submit_with_picture(
         interaction,
         lambda: image_path(context, job, row, column),
         lambda factory, picture: factory.vary(request, picture),
-        strength=context.vary_subtle if subtle else context.vary_strong,
-        note=f"-# Row {row}, image {column}, varied by <@{interaction.user.id}>{source}",
+        context.vary_subtle if subtle else context.vary_strong,
     )
+    await answer_accepted(interaction, accepted, note=note)
 
 
 async def _details(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:

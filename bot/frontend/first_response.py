@@ -20,13 +20,13 @@ from bot.concurrency import Backoff
 from bot.domain.errors import StoreUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
+from bot.frontend.acknowledgement import THINKING, acknowledged
 from bot.frontend.context import BotContext, ContextClient, get_client
 from bot.frontend.custom_ids import ComponentAction, custom_id, has_component, job_ids_on
 from bot.frontend.discord_errors import Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import short_id
 from bot.frontend.message_content import MessageContent
 from bot.frontend.messages import NO_MENTIONS, to_embed, to_view
-from bot.frontend.responses import THINKING, acknowledged
 from bot.frontend.status_embeds import QueueInfo, job_message
 from bot.services.delivery import InteractionRef, StatusMessage
 from bot.services.queue import SubmitResult, response_time_left, waits_limited

@@ -1,16 +1,14 @@
 """Requests that start from a picture: an attachment of a member, or an image of a result.
 
-Loading and checking a picture can take longer than Discord waits for a first response, so the
-interaction is deferred privately: a refusal stays private, and the status message follows up.
+``bot.frontend.submission`` submits them.
 """
 
 from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 from urllib.parse import urlsplit
 
 import aiohttp
@@ -19,13 +17,8 @@ import discord
 from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.hosts import is_loopback
 from bot.domain.job import Job
-from bot.domain.request import InitImage, Request
-from bot.frontend.context import BotContext, get_context
-from bot.frontend.first_response import answer_accepted
-from bot.frontend.responses import defer
-from bot.frontend.submission import RequestFactory, submit_request
+from bot.frontend.context import BotContext
 from bot.services.init_images import MAX_BYTES, too_large
-from bot.services.queue import limit_waits
 
 log = logging.getLogger(__name__)
 
@@ -37,29 +30,6 @@ _GONE: Final = "That picture does not exist any more. Upload it again, and try a
 _FOREIGN: Final = "Only pictures that were uploaded to Discord can be used. Upload it as a file."
 _NOT_SENT: Final = "Discord did not send the picture. Please try again in a minute."
 _FULL_SIZE: Final = 1 << 40
-
-
-async def submit_from_picture(
-    interaction: discord.Interaction[Any],
-    load: Callable[[], Awaitable[bytes | Path]],
-    make: Callable[[RequestFactory, InitImage], Request],
-    *,
-    strength: float | None = None,
-    note: str = "",
-) -> None:
-    """Store the picture that ``load`` returns and submit the request that ``make`` makes of it.
-
-    ``strength`` is how far to depart from it, None for the server's default. Nothing is stored if
-    the request is refused. Raises RequestError and StoreUnavailable.
-    """
-    context = get_context(interaction)
-    await defer(interaction, thinking=True)
-    data = await load()
-    limit_waits()  # from now on: the member has been told to wait
-    given = context.limits.strength if strength is None else strength
-    async with context.init_images.stored(data, given) as picture:
-        accepted = await submit_request(interaction, lambda factory: make(factory, picture))
-    await answer_accepted(interaction, accepted, note=note)
 
 
 async def download(attachment: discord.Attachment) -> bytes:

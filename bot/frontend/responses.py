@@ -17,6 +17,7 @@ from discord import app_commands
 
 from bot.domain.errors import DeliveryError, InvalidRequest, RequestError, StoreUnavailable
 from bot.domain.text import truncate_utf16
+from bot.frontend.acknowledgement import SILENT, THINKING, acknowledged, remember_acknowledged
 from bot.frontend.context import get_context
 from bot.frontend.discord_errors import ERRORS, Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import escape_message
@@ -45,14 +46,6 @@ STORE_UNAVAILABLE_MESSAGE: Final = (
 )
 
 EDIT_SECONDS: Final = 30.0
-
-_ACKNOWLEDGED: Final = "acknowledged"
-"""Under this key an interaction remembers how it was, perhaps, acknowledged: SILENT, THINKING.
-
-The library only remembers an acknowledgement whose receipt arrived.
-"""
-SILENT: Final = "quietly"
-THINKING: Final = "thinking"
 
 _PAGE: Final = r"(?P<page>[0-9]{1,4})"
 _SUBJECT: Final = r"(?P<about>[a-z0-9-]{0,40})"
@@ -104,7 +97,7 @@ async def send_ephemeral(
         log.error("interaction %s failed: it was refused", interaction.id, exc_info=sent.error)
         sent = await retry_unknown(lambda: _send_response(interaction, plain), sleep)
     if sent.outcome in (Outcome.ALREADY_ANSWERED, Outcome.UNKNOWN):
-        interaction.extras[_ACKNOWLEDGED] = SILENT  # what is still to be said follows up
+        remember_acknowledged(interaction, SILENT)  # what is still to be said follows up
     _log_outcome(interaction, sent)
 
 
@@ -121,7 +114,7 @@ async def defer(
     )
     if result.outcome not in (Outcome.EXPIRED, Outcome.REFUSED):
         command = interaction.type is discord.InteractionType.application_command
-        interaction.extras[_ACKNOWLEDGED] = THINKING if thinking or command else SILENT
+        remember_acknowledged(interaction, THINKING if thinking or command else SILENT)
     if result.error is not None:
         log.info("interaction %s is not known to be acknowledged: %s", interaction.id, result.error)
 
@@ -224,14 +217,6 @@ async def send_error(interaction: discord.Interaction[Any], error: Exception) ->
             await send_ephemeral(interaction, "", embed=embed)
     except (*ERRORS, DeliveryError) as failure:
         log.warning("interaction %s could not be answered: %s", interaction.id, failure)
-
-
-def acknowledged(interaction: discord.Interaction[Any]) -> str:
-    """Return how the interaction was, perhaps, acknowledged: SILENT, THINKING or empty."""
-    kind = interaction.response.type
-    if kind is discord.InteractionResponseType.deferred_channel_message:
-        return THINKING
-    return str(interaction.extras.get(_ACKNOWLEDGED, ""))
 
 
 async def _send_response(

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import discord
@@ -32,7 +33,7 @@ from bot.frontend.context import get_context
 from bot.frontend.formatting import escape_message
 from bot.frontend.permissions import actor_of, model_roles
 from bot.services.delivery import InteractionRef
-from bot.services.queue import SubmitResult, response_time_left
+from bot.services.queue import SubmitResult, limit_waits, response_time_left
 
 log = logging.getLogger(__name__)
 
@@ -135,6 +136,26 @@ async def submit_request(
             return SubmitResult(job, created=False, images_left=None)
         raise
     return replace(accepted, notice=escape_message(describe_removed(factory.removed_tags)))
+
+
+async def submit_with_picture(
+    interaction: discord.Interaction[Any],
+    load: Callable[[], Awaitable[bytes | Path]],
+    make: Callable[[RequestFactory, InitImage], Request],
+    strength: float | None = None,
+) -> SubmitResult:
+    """Store the picture that ``load`` returns and submit the request that ``make`` makes of it.
+
+    That can take longer than Discord waits for a first response, so the interaction has to be
+    deferred privately before. ``strength`` is how far to depart from the picture, None for the
+    server's default. A refused request leaves nothing stored. Raises as ``submit_request`` does.
+    """
+    context = get_context(interaction)
+    data = await load()
+    limit_waits()  # from now on: the member has been told to wait
+    given = context.limits.strength if strength is None else strength
+    async with context.init_images.stored(data, given) as picture:
+        return await submit_request(interaction, lambda factory: make(factory, picture))
 
 
 def place_of(interaction: discord.Interaction[Any]) -> Place:

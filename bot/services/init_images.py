@@ -230,6 +230,8 @@ def normalize(data: bytes | Path) -> tuple[bytes, tuple[int, int]]:
             _check(picture, width, height)
             picture.draft(None, (MAX_SIDE, MAX_SIDE))  # a photo is decoded no larger than needed
             rgb = to_rgb(picture)
+    except Image.DecompressionBombError as error:
+        raise _too_many_pixels("far too many") from error
     except DECODE_ERRORS as error:
         raise _unusable(data) from error
     if max(rgb.size) > MAX_SIDE:
@@ -242,16 +244,20 @@ def _check(picture: Image.Image, width: int, height: int) -> None:
     if getattr(picture, "is_animated", False):
         raise InvalidRequest("image", f"The picture is animated. {_TAKEN}")
     if width * height > MAX_PIXELS:
-        raise InvalidRequest(
-            "image",
-            f"The picture has {width} × {height} pixels, and at most "
-            f"{MAX_PIXELS // 1_000_000} million are allowed. Make it smaller and try again.",
-        )
+        raise _too_many_pixels(f"{width} × {height}")
     if min(width, height) < MIN_SIDE:
         raise InvalidRequest(
             "image",
             f"The picture has only {width} × {height} pixels. Each side needs {MIN_SIDE} or more.",
         )
+
+
+def _too_many_pixels(count: str) -> InvalidRequest:
+    return InvalidRequest(
+        "image",
+        f"The picture has {count} pixels, and at most {MAX_PIXELS // 1_000_000} million are "
+        "allowed. Make it smaller and try again.",
+    )
 
 
 def too_large(size: int) -> InvalidRequest:

@@ -14,12 +14,12 @@ from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
 from bot.frontend.edit_modal import build_prompt_modal
 from bot.frontend.first_response import answer_accepted
-from bot.frontend.image_prompts import download, submit_from_picture
+from bot.frontend.image_prompts import download
 from bot.frontend.message_content import MAX_OPTION_TEXT, MAX_OPTIONS
 from bot.frontend.permissions import actor_of, model_roles
 from bot.frontend.refused_prompt import EDIT_ID, extract_prompt
-from bot.frontend.responses import PersistentComponent, open_modal, safe_autocomplete
-from bot.frontend.submission import submit_request
+from bot.frontend.responses import PersistentComponent, defer, open_modal, safe_autocomplete
+from bot.frontend.submission import submit_request, submit_with_picture
 
 _DESCRIPTIONS = {
     "prompt": "What the images should show. Flags work too: --ar 16:9 --seed 7 --no trees",
@@ -69,13 +69,16 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
             *(negative, aspect, rows, samples, steps, seed, model, style), strength=strength
         )
         if image is not None:
-            await submit_from_picture(
+            await defer(interaction, thinking=True)
+            accepted = await submit_with_picture(
                 interaction,
                 lambda: download(image),
                 lambda factory, start: factory.parse(prompt, options, init_image=start),
             )
-            return
-        accepted = await submit_request(interaction, lambda factory: factory.parse(prompt, options))
+        else:
+            accepted = await submit_request(
+                interaction, lambda factory: factory.parse(prompt, options)
+            )
         await answer_accepted(interaction, accepted)
 
     # The bounds are known only now, so they cannot be written into the signature above.
