@@ -158,7 +158,7 @@ def test_the_script_gets_the_picture_and_what_else_it_takes(
 
 @pytest.mark.parametrize(
     ("steps", "strength", "asked", "ran"),
-    [(50, 1.0, "50", "49"), (37, 0.5, "35", "17"), (3, 0.6, "2", "1"), (150, 0.01, "150", "1")],
+    [(37, 1.0, "35", "34"), (3, 0.6, "2", "1")],
 )
 def test_any_number_of_steps_and_strength_works(
     tmp_path: Path, start: Path, steps: int, strength: float, asked: str, ran: str
@@ -168,11 +168,8 @@ def test_any_number_of_steps_and_strength_works(
     assert done.all(RowPainted)[0].generation.steps == int(ran)  # type: ignore[union-attr]
 
 
-@pytest.mark.parametrize("sampler", ["ddim", "plms", "dpm"])
-def test_the_model_s_guidance_is_used_and_its_sampler_is_ddim(
-    tmp_path: Path, start: Path, sampler: str
-) -> None:
-    model = WorkflowModel(guidance=1.0, sampler=sampler)
+def test_the_model_s_guidance_is_used_and_its_sampler_is_ddim(tmp_path: Path, start: Path) -> None:
+    model = WorkflowModel(guidance=1.0, sampler="dpm")
     done = by_stock_script(tmp_path, start, model=model)
     assert done.row(1)[6:8] == ["None", "1.0"]
     (painted,) = done.all(RowPainted)
@@ -210,13 +207,13 @@ def server(tmp_path: Path) -> Iterator[str]:
         served.shutdown()
 
 
-@pytest.mark.parametrize("way", ["file", "http", "platform"])
 @pytest.mark.parametrize(
-    ("arrives", "what"),
+    ("way", "arrives", "what"),
     [
-        ("it", ""),
-        ("another", "is not the one that was chosen"),
-        ("nothing", "could not be downloaded"),
+        ("http", "it", ""),
+        ("platform", "it", ""),
+        ("platform", "another", "is not the one that was chosen"),
+        ("http", "nothing", "could not be downloaded"),
     ],
 )
 def test_the_picture_is_checked_before_a_row_starts(
