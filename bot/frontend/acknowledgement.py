@@ -18,6 +18,8 @@ _KEY: Final = "acknowledged"
 
 def acknowledged(interaction: discord.Interaction[Any]) -> str:
     """Return SILENT, THINKING, or nothing."""
+    if interaction.extras.get(_KEY) == SILENT:
+        return SILENT  # also where "is thinking" was taken back
     kind = interaction.response.type
     if kind is discord.InteractionResponseType.deferred_channel_message:
         return THINKING

@@ -53,6 +53,7 @@ from bot.frontend.responses import (
     open_modal,
     send_ephemeral,
     send_error,
+    thinking_in_public,
 )
 from bot.frontend.result_embeds import (
     confirm_delete_components,
@@ -431,13 +432,13 @@ async def _vary(interaction: discord.Interaction[Any], target: CustomId, job: Jo
     if not source and (link := public_result_link(job)):
         source = f" from [this message]({link})"
     note = f"-# Row {row}, image {column}, varied by <@{interaction.user.id}>{source}"
-    await defer(interaction, thinking=True)
-    accepted = await submit_with_picture(
-        interaction,
-        lambda: image_path(context, job, row, column),
-        lambda factory, picture: factory.vary(request, picture),
-        context.vary_subtle if subtle else context.vary_strong,
-    )
+    async with thinking_in_public(interaction):
+        accepted = await submit_with_picture(
+            interaction,
+            lambda: image_path(context, job, row, column),
+            lambda factory, picture: factory.vary(request, picture),
+            context.vary_subtle if subtle else context.vary_strong,
+        )
     await answer_accepted(interaction, accepted, note=note)
 
 

@@ -51,7 +51,7 @@ async def answer_accepted(
 ) -> None:
     """Respond with the status message of an accepted job. Idempotent; never raises.
 
-    If the interaction was deferred privately, the status message follows up in public.
+    If it was deferred in public, the status message replaces that.
 
     Returns when the message is known, or known to be impossible. ``note`` is the text above the
     embed. The notice in ``accepted`` follows privately.
@@ -123,47 +123,29 @@ async def _respond_with_status(
         # That the request was accepted is more important; the updater adds the position.
         log.info("a position is not known in time: %s", error, extra={"job": job.id})
     embed = job_message(job, context.now(), QueueInfo(position, left, notice))
-    deferred = acknowledged(interaction) == THINKING
-    if deferred and not await _end_thinking(interaction, job):
-        return await _find_or_post(client, job.id)
+    respond = _edit_thinking if acknowledged(interaction) == THINKING else _respond
     for variant in _message_variants(job, embed, note):
-        if deferred:  # sent twice it would be there twice
-            response = await attempt(partial(_follow_up, interaction, variant))
-        else:
-            response = await retry_unknown(partial(_respond, interaction, variant), context.sleep)
+        response = await retry_unknown(partial(respond, interaction, variant), context.sleep)
         if response.outcome is not Outcome.REFUSED:
             break
         log.warning("Discord refused the status message: %s", response.error, extra={"job": job.id})
     if response.outcome is Outcome.SUCCEEDED and response.value is not None:
         await context.messages.save_status_message(
-            job.id,
-            MessageRef(job.request.place.channel_id, response.value),
-            answer=not deferred,
+            job.id, MessageRef(job.request.place.channel_id, response.value)
         )
         await _notify_updater(context, job.id)
         return await context.messages.status_message(job.id)
     log.info("looking for the status message: %s", response.error, extra={"job": job.id})
     if response.outcome is Outcome.UNKNOWN:
         await context.sleep(RESPONSE_LIMIT_S)  # an attempt on its way takes effect now or never
-    return await _find_or_post(client, job.id, search_history=deferred)
+    return await _find_or_post(client, job.id, search_history=False)
 
 
-async def _end_thinking(interaction: discord.Interaction[Any], job: Job) -> bool:
-    """Replace the private "is thinking"; return whether that is known to be done.
-
-    Discord would turn the first follow-up into it, and the status message must not be private.
-    """
-    text = f"Your request `{short_id(job.id)}` was accepted."
-    edited = await retry_unknown(
-        lambda: interaction.edit_original_response(content=text),
-        get_client(interaction).context.sleep,
-    )
-    return edited.outcome is Outcome.SUCCEEDED
-
-
-async def _follow_up(interaction: discord.Interaction[Any], variant: dict[str, Any]) -> int | None:
-    send = interaction.followup.send
-    return (await send(wait=True, allowed_mentions=NO_MENTIONS, **variant)).id
+async def _edit_thinking(
+    interaction: discord.Interaction[Any], variant: dict[str, Any]
+) -> int | None:
+    message = await interaction.edit_original_response(allowed_mentions=NO_MENTIONS, **variant)
+    return message.id
 
 
 async def _respond(interaction: discord.Interaction[Any], variant: dict[str, Any]) -> int | None:

@@ -6,10 +6,11 @@ pages and components that work after a restart respond the same way.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeAlias
 
 import discord
@@ -117,6 +118,24 @@ async def defer(
         remember_acknowledged(interaction, THINKING if thinking or command else SILENT)
     if result.error is not None:
         log.info("interaction %s is not known to be acknowledged: %s", interaction.id, result.error)
+
+
+@contextlib.asynccontextmanager
+async def thinking_in_public(interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
+    """Acknowledge as "is thinking", for everybody, before work that takes longer than 3 seconds.
+
+    If the block raises, that is taken back, so that the member alone reads the error.
+    """
+    await defer(interaction, thinking=True, private=False)
+    try:
+        yield
+    except Exception:
+        taken_back = await retry_unknown(
+            interaction.delete_original_response, get_context(interaction).sleep
+        )
+        if taken_back.outcome in (Outcome.SUCCEEDED, Outcome.EXPIRED):
+            remember_acknowledged(interaction, SILENT)
+        raise
 
 
 async def edit_deferred(

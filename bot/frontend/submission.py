@@ -147,7 +147,7 @@ async def submit_with_picture(
     """Store the picture that ``load`` returns and submit the request that ``make`` makes of it.
 
     That can take longer than Discord waits for a first response, so the interaction has to be
-    deferred privately before. ``strength`` is how far to depart from the picture, None for the
+    deferred before. ``strength`` is how far to depart from the picture, None for the
     server's default. A refused request leaves nothing stored. Raises as ``submit_request`` does.
     """
     context = get_context(interaction)

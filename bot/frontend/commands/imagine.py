@@ -18,7 +18,12 @@ from bot.frontend.image_prompts import download
 from bot.frontend.message_content import MAX_OPTION_TEXT, MAX_OPTIONS
 from bot.frontend.permissions import actor_of, model_roles
 from bot.frontend.refused_prompt import EDIT_ID, extract_prompt
-from bot.frontend.responses import PersistentComponent, defer, open_modal, safe_autocomplete
+from bot.frontend.responses import (
+    PersistentComponent,
+    open_modal,
+    safe_autocomplete,
+    thinking_in_public,
+)
 from bot.frontend.submission import submit_request, submit_with_picture
 
 _DESCRIPTIONS = {
@@ -69,12 +74,12 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
             *(negative, aspect, rows, samples, steps, seed, model, style), strength=strength
         )
         if image is not None:
-            await defer(interaction, thinking=True)
-            accepted = await submit_with_picture(
-                interaction,
-                lambda: download(image),
-                lambda factory, start: factory.parse(prompt, options, init_image=start),
-            )
+            async with thinking_in_public(interaction):
+                accepted = await submit_with_picture(
+                    interaction,
+                    lambda: download(image),
+                    lambda factory, start: factory.parse(prompt, options, init_image=start),
+                )
         else:
             accepted = await submit_request(
                 interaction, lambda factory: factory.parse(prompt, options)
