@@ -116,7 +116,7 @@ class RequestOptions:
     seed: int | None = None
     model: str | None = None
     style: str | None = None
-    strength: float | None = None
+    strength: float | str | None = None
 
 
 @dataclass(frozen=True, slots=True)

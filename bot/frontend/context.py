@@ -54,6 +54,24 @@ class DoubleClickGuard:
         return previous is not None and abs(at - previous) < DOUBLE_CLICK
 
 
+class PickedPictures:
+    """Remembers the picture that a member has opened a form for, until the bot stops."""
+
+    def __init__(self) -> None:
+        self._pictures: OrderedDict[tuple[int, int], discord.Attachment] = OrderedDict()
+
+    def put(self, user_id: int, message_id: int, picture: discord.Attachment) -> None:
+        """Remember the picture that a member has picked on a message."""
+        self._pictures.pop((user_id, message_id), None)
+        self._pictures[user_id, message_id] = picture
+        if len(self._pictures) > _MAX_TRACKED:
+            self._pictures.popitem(last=False)
+
+    def get(self, user_id: int, message_id: int) -> discord.Attachment | None:
+        """Return the picture that a member has picked on a message, None if it is forgotten."""
+        return self._pictures.get((user_id, message_id))
+
+
 AnyCommand: TypeAlias = (
     app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 )
@@ -101,6 +119,7 @@ class BotContext:
     status_found: Callable[[Job], None] = lambda _job: None
     locks: KeyedLock = field(default_factory=KeyedLock)
     double_clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
+    picked_pictures: PickedPictures = field(default_factory=PickedPictures)
     size_limits: SizeLimits = field(default_factory=SizeLimits)
     removal_pending: asyncio.Event = field(default_factory=asyncio.Event)
     status_tasks: StatusMessageTasks = field(default_factory=StatusMessageTasks)

@@ -32,6 +32,14 @@ _NOT_SENT: Final = "Discord did not send the picture. Please try again in a minu
 _FULL_SIZE: Final = 1 << 40
 
 
+def require_own_host(attachment: discord.Attachment) -> None:
+    """Raise RequestError unless the attachment lies on a host of Discord, or on this machine."""
+    parts = urlsplit(attachment.url)
+    host = parts.hostname or ""
+    if not (parts.scheme == "https" and host in CDN_HOSTS) and not is_loopback(host):
+        raise RequestError(_FOREIGN)
+
+
 async def download(attachment: discord.Attachment) -> bytes:
     """Return the bytes of an attachment. Raises RequestError.
 
@@ -39,10 +47,7 @@ async def download(attachment: discord.Attachment) -> bytes:
     """
     if attachment.size > MAX_BYTES:
         raise too_large(attachment.size)
-    parts = urlsplit(attachment.url)
-    host = parts.hostname or ""
-    if not (parts.scheme == "https" and host in CDN_HOSTS) and not is_loopback(host):
-        raise RequestError(_FOREIGN)
+    require_own_host(attachment)
     try:
         async with asyncio.timeout(DOWNLOAD_SECONDS):
             return await attachment.read()
@@ -57,6 +62,14 @@ async def image_path(context: BotContext, job: Job, row: int, column: int) -> Pa
     """Return the file of one image of a result. Raises RequestError."""
     try:
         return await context.renditions.image(job, row, column, _FULL_SIZE)
+    except ArtifactMissing as error:
+        raise RequestError(IMAGES_GONE) from error
+
+
+async def grid_path(context: BotContext, job: Job) -> Path:
+    """Return the file of a result's grid. Raises RequestError."""
+    try:
+        return await context.renditions.grid(job, _FULL_SIZE)
     except ArtifactMissing as error:
         raise RequestError(IMAGES_GONE) from error
 

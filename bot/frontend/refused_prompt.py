@@ -21,6 +21,7 @@ EDIT_ID: Final = "gb-prompt:edit"
 MODAL_ID: Final = "gb-prompt:form"
 PROMPT: Final = "prompt"
 NEGATIVE: Final = "negative"
+STRENGTH: Final = "strength"
 
 MAX_INPUT_LENGTH: Final = 4000
 """Discord's limit for a text input; a command's option may be longer."""
@@ -38,7 +39,10 @@ def read_typed_text(interaction: discord.Interaction[Any]) -> str:
     data: Any = interaction.data or {}
     if interaction.type is discord.InteractionType.modal_submit:
         fields = dict(iter_text_inputs(data.get("components")))
-        return _clean(spelled(fields.get(PROMPT, ""), {NEGATIVE: fields.get(NEGATIVE, "")}))
+        options = {NEGATIVE: fields.get(NEGATIVE, "")}
+        if STRENGTH in fields:  # the form of a picture: as below
+            options[STRENGTH] = fields[STRENGTH].strip() or str(DEFAULT_STRENGTH)
+        return _clean(spelled(fields.get(PROMPT, ""), options))
     if interaction.type is not discord.InteractionType.application_command:
         return ""
     if data.get("name") != _IMAGINE:

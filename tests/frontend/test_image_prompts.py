@@ -14,6 +14,7 @@ from PIL import Image
 from bot.domain.errors import RequestError
 from bot.domain.job import Job
 from bot.domain.models import ModelSpec
+from bot.frontend.context import PickedPictures
 from bot.frontend.image_prompts import download
 from bot.playground.client.command_options import ClientError
 from bot.playground.client.driver import Invocation
@@ -192,6 +193,66 @@ async def test_a_request_whose_picture_was_erased_is_not_repeated(bot: Bot) -> N
     answer = await (await bot.member().press(result, "Re-roll")).answered()
     assert answer.ephemeral
     assert "picture that this started from was deleted" in answer.content
+
+
+USE = "Use as image prompt"
+
+
+async def test_a_picture_in_the_channel_is_used_by_whoever_likes_it(bot: Bot) -> None:
+    first = await bot.imagine("a heron")
+    bot.dispatch()
+    result = await bot.finished(first)
+    opened = await (await bot.member("Ben").message_command(USE, result)).acked()
+    assert opened.modal is not None, opened.response
+    assert "0.75" in str(opened.modal)
+    handed = await bot.member("Ben").submit_modal(opened, {"prompt": "a swan", "strength": "0,5"})
+    status = await handed.answered()
+    assert f"/{result.id})" in status.content
+    job = await bot.job(handed)
+    start = job.request.init_image
+    assert start is not None
+    assert (job.request.prompt, job.request.author.name, start.strength) == ("a swan", "Ben", 0.5)
+    assert stored(bot) == [start.sha256]
+    await bot.finished(job)
+
+
+async def test_a_form_with_a_mistake_says_so_privately_and_keeps_the_words(bot: Bot) -> None:
+    first = await bot.imagine("a heron")
+    bot.dispatch()
+    result = await bot.finished(first)
+    opened = await (await bot.member().message_command(USE, result)).acked()
+    handed = await bot.member().submit_modal(opened, {"prompt": "a swan", "strength": "9"})
+    answer = await refusal(handed)
+    assert "strength must be a number above 0 and at most 1, for example 0.5, not 9" in said(answer)
+    assert "a swan --strength 9" in said(answer)
+    assert stored(bot) == []
+
+
+async def test_a_member_s_picture_is_used_and_forgotten_with_a_restart(bot: Bot) -> None:
+    ada = bot.member()
+    message = await ada.say("imagine", "look")
+    world = bot.playground.world
+    message.attachments.append(world.client.upload(ada.user, Upload("look.png", png())))
+    opened = await (await bot.member("Ben").message_command(USE, message)).acked()
+    handed = await bot.member("Ben").submit_modal(opened, {"prompt": "a swan", "strength": ""})
+    assert not (await handed.answered()).ephemeral
+    start = (await bot.job(handed)).request.init_image
+    assert start is not None
+    assert (start.width, start.strength) == (96, 0.75)
+
+    bot.client.context = replace(bot.context, picked_pictures=PickedPictures())
+    handed = await bot.member("Ben").submit_modal(opened, {"prompt": "a swan", "strength": ""})
+    answer = await handed.answered()
+    assert answer.ephemeral
+    assert "does not know the picture any more" in answer.content
+    assert "a swan --strength 0.75" in said(answer)
+
+
+async def test_a_message_without_a_picture_is_none_to_use(bot: Bot) -> None:
+    message = await bot.member().say("imagine", "https://example.org/picture.png")
+    answer = await (await bot.member().message_command(USE, message)).answered()
+    assert answer.ephemeral
+    assert "no picture that was uploaded" in answer.content
 
 
 async def test_a_receipt_that_got_lost_makes_no_second_message(bot: Bot) -> None:
