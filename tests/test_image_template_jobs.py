@@ -240,6 +240,6 @@ def test_the_picture_is_checked_before_a_row_starts(
         return
     (failed,) = done.all(Failed)
     assert failed.cause is FailureReason.FILES_MISSING  # type: ignore[union-attr]
-    assert f"The picture to start from {what}." in failed.message  # type: ignore[union-attr]
+    assert f"The picture to start from {what}." in str(failed)
     assert not done.all(RowStarted)
     assert done.code == 1

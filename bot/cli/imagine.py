@@ -71,7 +71,7 @@ async def _imagine(
 
 
 def read_request(
-    engine: Application, prompt: str, chosen: RequestOptions, start: InitImage | None
+    engine: Application, prompt: str, chosen: RequestOptions, start: InitImage | None = None
 ) -> Request:
     """Parse prompt and options into a request; print the tags removed. Raises RequestError.
 

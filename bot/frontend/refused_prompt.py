@@ -50,7 +50,7 @@ def read_typed_text(interaction: discord.Interaction[Any]) -> str:
     options = {str(one["name"]): one.get("value", "") for one in data.get("options", ())}
     if options.pop("image", None):
         # Without the picture this is refused: nobody runs it without by mistake.
-        options.setdefault("strength", DEFAULT_STRENGTH)
+        options.setdefault(STRENGTH, str(DEFAULT_STRENGTH))
     return _clean(spelled(str(options.pop(PROMPT, "")), options))
 
 

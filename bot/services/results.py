@@ -297,7 +297,9 @@ def _engine_metadata(job: Job) -> dict[str, object]:
 def _init_image_metadata(request: Request) -> dict[str, object] | None:
     """Return the picture that the images start from, None if there is none."""
     start = request.init_image
-    return start and {"sha256": start.sha256, "strength": start.strength}
+    if start is None:
+        return None
+    return {"sha256": start.sha256, "strength": start.strength}
 
 
 def _make_temp_folder(folder: Path) -> Path:

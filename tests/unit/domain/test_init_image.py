@@ -51,8 +51,7 @@ def parse(
 def test_the_strength_is_that_of_the_option_the_flag_or_the_server(
     text: str, option: float | None, strength: float
 ) -> None:
-    options = {} if option is None else {"strength": option}
-    request = parse(text, **options)
+    request = parse(text) if option is None else parse(text, strength=option)
     assert request.init_image is not None
     assert (request.prompt, request.init_image.strength) == ("a cat", strength)
 
@@ -95,7 +94,7 @@ def test_less_than_one_step_is_refused(
 def test_a_strength_without_a_picture_is_refused() -> None:
     for given in ({"text": "a cat --strength 0.5"}, {"strength": 0.5}):
         with pytest.raises(InvalidRequest, match="needs a picture to start from"):
-            parse(start=None, **given)  # type: ignore[arg-type]
+            parse(start=None, **given)
 
 
 @pytest.mark.parametrize(
