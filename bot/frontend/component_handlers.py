@@ -26,7 +26,6 @@ from bot.frontend.custom_ids import (
     CUSTOM_ID_PATTERN,
     ComponentAction,
     CustomId,
-    custom_id,
     has_component,
     parse_selection,
 )
@@ -34,7 +33,7 @@ from bot.frontend.delivery_methods import public_result_link
 from bot.frontend.discord_errors import MessageNotFound, TooLarge, map_discord_errors, retry_unknown
 from bot.frontend.edit_modal import build_edit_modal, source_link
 from bot.frontend.first_response import answer_accepted, is_status_message
-from bot.frontend.image_prompts import IMAGES_GONE, can_vary, image_path
+from bot.frontend.image_prompts import IMAGES_GONE, image_actions, image_path
 from bot.frontend.job_lookup import (
     MESSAGE_NOT_FOUND,
     REMOVED,
@@ -42,7 +41,7 @@ from bot.frontend.job_lookup import (
     load_component_job,
     require_own_message,
 )
-from bot.frontend.message_content import ActionRow, ButtonSpec, FileUpload
+from bot.frontend.message_content import FileUpload
 from bot.frontend.messages import to_embed, to_view
 from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
@@ -120,7 +119,7 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
     row, column = position
     seed = job.request.row_seed(row)
     text = f"Row {row}, image {column} · seed {seed}"
-    rows = _image_actions(context, job, row, column)
+    rows = image_actions(context, job, row, column)
 
     async def make(limit: int) -> tuple[FileUpload, int]:
         path = await context.renditions.image(job, row, column, limit)
@@ -148,18 +147,6 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
         link = next((link.url for link in links if link.row == row), None)
         way = f"Its row is [here]({link})." if link else _TRY_ELSEWHERE
         await edit_deferred(interaction, f"{text}\nDiscord does not accept this image here. {way}")
-
-
-def _image_actions(context: BotContext, job: Job, row: int, column: int) -> tuple[ActionRow, ...]:
-    """Return the buttons below one image."""
-    actions: list[tuple[str, ComponentAction]] = []
-    if context.upscaling and job.request.origin is None:
-        actions.append(("Upscale", ComponentAction.UPSCALE))
-    if can_vary(context, job):
-        actions.append(("Vary (subtle)", ComponentAction.VARY_SUBTLE))
-        actions.append(("Vary (strong)", ComponentAction.VARY_STRONG))
-    buttons = tuple(ButtonSpec(label, custom_id(verb, job, row, column)) for label, verb in actions)
-    return (buttons,) if buttons else ()
 
 
 _MAX_THREAD_MESSAGES = 100

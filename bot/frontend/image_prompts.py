@@ -18,6 +18,8 @@ from bot.domain.errors import ArtifactMissing, RequestError
 from bot.domain.hosts import is_loopback
 from bot.domain.job import Job
 from bot.frontend.context import BotContext
+from bot.frontend.custom_ids import ComponentAction, custom_id
+from bot.frontend.message_content import ActionRow, ButtonSpec
 from bot.services.init_images import MAX_BYTES, too_large
 
 log = logging.getLogger(__name__)
@@ -74,7 +76,19 @@ async def grid_path(context: BotContext, job: Job) -> Path:
         raise RequestError(IMAGES_GONE) from error
 
 
-def can_vary(context: BotContext, job: Job) -> bool:
+def image_actions(context: BotContext, job: Job, row: int, column: int) -> tuple[ActionRow, ...]:
+    """Return the buttons below one image."""
+    actions: list[tuple[str, ComponentAction]] = []
+    if context.upscaling and job.request.origin is None:
+        actions.append(("Upscale", ComponentAction.UPSCALE))
+    if _can_vary(context, job):
+        actions.append(("Vary (subtle)", ComponentAction.VARY_SUBTLE))
+        actions.append(("Vary (strong)", ComponentAction.VARY_STRONG))
+    buttons = tuple(ButtonSpec(label, custom_id(verb, job, row, column)) for label, verb in actions)
+    return (buttons,) if buttons else ()
+
+
+def _can_vary(context: BotContext, job: Job) -> bool:
     """Return whether variations of the job's images can be made."""
     limits, request = context.limits, job.request
     spec = limits.table.get(request.model)

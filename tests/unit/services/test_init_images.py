@@ -14,7 +14,8 @@ from pathlib import Path
 import pytest
 from PIL import Image, PngImagePlugin
 
-from bot.domain.errors import ArtifactMissing, InvalidRequest, RequestError
+from bot.backends.scripted import ScriptedBackend
+from bot.domain.errors import ArtifactMissing, InvalidRequest, RequestError, Unavailable
 from bot.domain.init_image import InitImage
 from bot.domain.job import JobState
 from bot.services.init_images import MAX_BYTES, MAX_SIDE, InitImageStore
@@ -261,3 +262,27 @@ async def test_a_job_whose_picture_is_gone_fails_in_words(tmp_path: Path) -> Non
         assert ended.state is JobState.FAILED
         assert "image to start from does not exist" in ended.failure_message
         assert await asyncio.to_thread(list, (tmp_path / "inputs").glob(".*")) == []
+
+
+class BusyHost(ScriptedBackend):
+    """A backend that does not take the first two files."""
+
+    refusals = 2
+
+    async def put_input(self, job_id: str, source: Path) -> str:
+        if self.refusals:
+            self.refusals -= 1
+            raise Unavailable("the file host is busy")
+        return await super().put_input(job_id, source)
+
+
+async def test_a_backend_that_does_not_take_the_picture_now_gets_it_later(tmp_path: Path) -> None:
+    backend = BusyHost(tmp_path / "scripted", speed=0)
+    async with open_harness(tmp_path, backend=backend) as harness:
+        store = InitImageStore(tmp_path / "inputs", harness.database)
+        async with store.stored(saved(photo()), 0.5) as start:
+            asked = replace(a_request(), init_image=start, steps=10)
+            job = (await harness.queue.submit(asked, a_member())).job
+        (ended,) = await harness.ended(job.id)
+        assert ended.state is JobState.FINISHED
+        assert backend.refusals == 0
