@@ -272,6 +272,7 @@ class ScriptedBackend:
         """Delete the job's folder, unless its replay goes on."""
         folder = self._root / job_id
         if await self.find(job_id) is None:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # an input at most
             return
         submitted_at, submission = _read_job(folder)
         over = self._now() >= submitted_at + self._duration(self._select_recording(submission))
