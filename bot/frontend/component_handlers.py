@@ -31,7 +31,7 @@ from bot.frontend.custom_ids import (
 )
 from bot.frontend.delivery_methods import public_result_link
 from bot.frontend.discord_errors import MessageNotFound, TooLarge, map_discord_errors, retry_unknown
-from bot.frontend.edit_modal import build_edit_modal, source_link
+from bot.frontend.edit_modal import build_edit_modal, source_link, used_by
 from bot.frontend.first_response import answer_accepted, is_status_message
 from bot.frontend.image_prompts import IMAGES_GONE, image_actions, image_path
 from bot.frontend.job_lookup import (
@@ -396,10 +396,7 @@ async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job:
     if position is None:
         return
     row, column = position
-    source = source_link(interaction)
-    if not source and (link := public_result_link(job)):
-        source = f" from [this message]({link})"
-    note = f"-# Row {row}, image {column}, upscaled by <@{interaction.user.id}>{source}"
+    note = f"-# Row {row}, image {column}, upscaled by {used_by(interaction, job)}"
     accepted = await submit_request(
         interaction, lambda factory: factory.upscale(request, job.id, row, column)
     )
@@ -409,22 +406,21 @@ async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job:
 async def _vary(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     request = _require_request(job)
     _check_has_result(job)
+    require_shown_here(interaction, job)
     context = get_context(interaction)
     position = await selected_image(interaction, target, job)
     if position is None:
         return
     row, column = position
+    note = f"-# Row {row}, image {column}, varied by {used_by(interaction, job)}"
     subtle = target.verb is ComponentAction.VARY_SUBTLE
-    source = source_link(interaction)
-    if not source and (link := public_result_link(job)):
-        source = f" from [this message]({link})"
-    note = f"-# Row {row}, image {column}, varied by <@{interaction.user.id}>{source}"
+    strength = context.vary_subtle if subtle else context.vary_strong
     async with thinking_in_public(interaction):
         accepted = await submit_with_picture(
             interaction,
             lambda: image_path(context, job, row, column),
             lambda factory, picture: factory.vary(request, picture),
-            context.vary_subtle if subtle else context.vary_strong,
+            strength,
         )
     await answer_accepted(interaction, accepted, note=note)
 

@@ -13,6 +13,7 @@ import discord
 from bot.domain.job import Job
 from bot.domain.request import RequestLimits
 from bot.frontend.custom_ids import ComponentAction, CustomId
+from bot.frontend.delivery_methods import public_result_link
 from bot.frontend.formatting import jump_link
 from bot.frontend.refused_prompt import (
     MAX_INPUT_LENGTH,
@@ -80,3 +81,11 @@ def source_link(interaction: discord.Interaction[Any]) -> str:
         return ""
     link = jump_link(interaction.guild_id or 0, interaction.channel_id, message.id)
     return f" from [this message]({link})"
+
+
+def used_by(interaction: discord.Interaction[Any], job: Job) -> str:
+    """Return who used a component of a result, and a link to the result, if it is public."""
+    source, link = source_link(interaction), public_result_link(job)
+    if not source and link:
+        source = f" from [this message]({link})"
+    return f"<@{interaction.user.id}>{source}"

@@ -240,7 +240,7 @@ EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 """An empty text means not given."""
 Seconds = Annotated[float, BeforeValidator(refuse_bool), Field(ge=0, le=86400, allow_inf_nan=False)]
 """A duration of at most a day, fractions allowed."""
-Strength = Annotated[float, BeforeValidator(_refuse_bool), Field(gt=0, le=1, allow_inf_nan=False)]
+Strength = Annotated[float, BeforeValidator(refuse_bool), Field(gt=0, le=1, allow_inf_nan=False)]
 """How far a picture departs from the one it starts from."""
 SpeedFactor = Annotated[
     float, BeforeValidator(refuse_bool), Field(ge=0, le=1000, allow_inf_nan=False)

@@ -19,7 +19,7 @@ from bot.frontend.image_prompts import download, grid_path, require_own_host
 from bot.frontend.job_lookup import REMOVED
 from bot.frontend.refused_prompt import MAX_INPUT_LENGTH, PROMPT, STRENGTH, iter_text_inputs
 from bot.frontend.responses import open_modal, thinking_in_public, with_error_response
-from bot.frontend.submission import submit_with_picture
+from bot.frontend.submission import require_shown_here, submit_with_picture
 
 _FORM: Final = re.compile(r"gb-image-prompt:(?P<message>[0-9]{1,19})(?::(?P<job>[a-z2-7]{16}))?")
 _NO_PICTURE: Final = "This message has no picture that was uploaded to Discord."
@@ -102,6 +102,7 @@ async def _picture_of(
         raise RequestError(_NO_PICTURE)
     if await context.messages.removals(job_id):
         raise RequestError(REMOVED)
+    require_shown_here(interaction, job)
     return lambda: grid_path(context, job)
 
 
