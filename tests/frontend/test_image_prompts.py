@@ -75,9 +75,7 @@ async def refusal(asked: Invocation) -> Message:
 
 REFUSED: dict[str, tuple[bytes, dict[str, Any], str]] = {
     "no picture": (b"<html><body>not a picture</body></html>", {}, "is a web page"),
-    "too short a strength": (png(), {"strength": 0.0}, "above 0 and at most 1"),
     "no step": (png(), {"strength": 0.1}, "0.1 of 4 steps is less than one step"),
-    "prompt": (png(), {"prompt": "a heron --rows 99"}, "--rows must be"),
     "quota": (png(), {"prompt": "a heron --rows 8 --samples 4 --seed 1"}, "images left"),
 }
 
