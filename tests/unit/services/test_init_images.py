@@ -7,7 +7,7 @@ import io
 import stat
 import struct
 import zlib
-from collections.abc import Callable
+from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
 
@@ -26,9 +26,9 @@ from tests.unit.services.harness import a_member, a_request, open_harness
 
 
 @pytest.fixture
-async def store(tmp_path: Path) -> InitImageStore:
-    database = await Database.open(tmp_path / "gridbrush.sqlite3", now=lambda: NOW)
-    return InitImageStore(tmp_path / "inputs", database)
+async def store(tmp_path: Path) -> AsyncIterator[InitImageStore]:
+    async with await Database.open(tmp_path / "gridbrush.sqlite3", now=lambda: NOW) as database:
+        yield InitImageStore(tmp_path / "inputs", database)
 
 
 def saved(picture: Image.Image, form: str = "PNG", **how: object) -> bytes:
