@@ -261,6 +261,7 @@ async def open_services(
         observers = CompositeObserver()
         lifecycle = JobLifecycle(database, observers, now=now)
         scheduler_wakeup = asyncio.Event()
+        results = ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep)
         queue = JobQueue(
             database,
             lifecycle,
@@ -296,7 +297,7 @@ async def open_services(
             observers=observers,
             lifecycle=lifecycle,
             detector=detector,
-            results=ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep),
+            results=results,
             budget=budget,
             queue=queue,
             moderation=ModerationService(
@@ -308,7 +309,9 @@ async def open_services(
                 image_action=settings.image_check.action if detector is not None else None,
             ),
             drains=drains,
-            renderer=WorkflowRenderer(queue.jobs, backend, templates, init_images),
+            renderer=WorkflowRenderer(
+                queue.jobs, backend, templates, init_images, row_path=results.row_path
+            ),
             init_images=init_images,
             scheduler_wakeup=scheduler_wakeup,
             now=now,
@@ -320,15 +323,22 @@ async def open_scheduler(
     services: Services,
     transport: DeliveryTransport,
     image_check: ImageCheckService | None = None,
+    *,
+    on_delivered: Callable[[Job], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Application]:
     """Add what runs jobs and delivers results through ``transport``.
 
     Without ``image_check`` images are delivered as they are, as on the command line.
+    ``on_delivered`` is called with a job whose result was delivered, posted or kept.
     """
     if image_check is not None:
         services.observers.add(image_check)
     delivery = DeliveryService(services.database, transport, now=services.now)
-    kept = KeptResults(services.database, partial(redeliver, services, delivery), now=services.now)
+    kept = KeptResults(
+        services.database,
+        partial(redeliver, services, delivery, on_delivered),
+        now=services.now,
+    )
     services.observers.add(kept)
     worker = JobWorker(
         lifecycle=services.lifecycle,
@@ -339,6 +349,7 @@ async def open_scheduler(
         breaker=services.breaker,
         budget=services.budget,
         image_check=image_check,
+        on_delivered=on_delivered,
     )
     scheduler = Scheduler(
         services.database,
@@ -356,8 +367,18 @@ async def open_scheduler(
         await scheduler.aclose()
 
 
-def build_reports(services: Services, renditions: RenditionCache) -> ReportService:
-    """Return what members report results with."""
+def computes_here(settings: Settings) -> bool:
+    """Return whether jobs run on this machine, and can read the bot's own files."""
+    return settings.backend.kind in ("local", "scripted")
+
+
+def build_reports(
+    services: Services,
+    renditions: RenditionCache,
+    *,
+    removed: Callable[[], None] = lambda: None,
+) -> ReportService:
+    """Return what members report results with. ``removed`` is called after a removal."""
     settings = services.settings
     return ReportService(
         services.database,
@@ -367,6 +388,7 @@ def build_reports(services: Services, renditions: RenditionCache) -> ReportServi
         default=settings.default_quota(),
         keep=settings.data.keep_evidence,
         now=services.now,
+        removed=removed,
     )
 
 
@@ -403,10 +425,18 @@ async def cancel_at_backend(backend: Backend, job: Job) -> None:
         await backend.cancel(job.handle)
 
 
-async def redeliver(services: Services, delivery: DeliveryService, job: Job) -> Job:
+async def redeliver(
+    services: Services,
+    delivery: DeliveryService,
+    on_delivered: Callable[[Job], Awaitable[None]] | None,
+    job: Job,
+) -> Job:
     """Deliver a kept result again and return the job with the outcome saved."""
     done = await delivery.deliver(job, services.results.result(job), again=True)
-    return await services.lifecycle.apply_event(job, Redelivered(done.method, done.message))
+    job = await services.lifecycle.apply_event(job, Redelivered(done.method, done.message))
+    if on_delivered is not None:
+        await on_delivered(job)
+    return job
 
 
 def budget_limits(settings: Settings) -> BudgetLimits:

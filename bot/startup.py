@@ -1,4 +1,7 @@
-"""Hold the data folder and start the bot, also where the store is unavailable at first."""
+"""Hold the data folder and start the bot, also where the store is unavailable at first.
+
+Also opens the picture server and what removes pictures.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,19 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
 from pathlib import Path
 from typing import TypeVar
 
-from bot.bootstrap import ensure_data_dir
+from bot.bootstrap import Services, computes_here, ensure_data_dir
 from bot.clock import utc_now
 from bot.concurrency import Backoff
 from bot.domain.errors import ConfigError
 from bot.file_modes import private_umask
+from bot.pictures.server import serve_pictures
+from bot.services.pictures import PictureLibrary, PictureLinks, load_link_key
+from bot.services.retention import RetentionService
 from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.store.sqlite_errors import passing_cause
 
@@ -80,3 +86,49 @@ async def hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event |
                 async with asyncio.timeout(STANDBY_POLL_S):
                     await stop.wait()
                 return False
+
+
+@asynccontextmanager
+async def open_picture_server(
+    services: Services,
+    *,
+    entropy: Callable[[int], bytes],
+    on_served: Callable[[int, int], None],
+) -> AsyncIterator[tuple[str, PictureLinks | None]]:
+    """Serve pictures, and yield where, and what makes links; "" and None if switched off.
+
+    Raises ConfigError.
+    """
+    settings, database, now = services.settings.pictures, services.database, services.now
+    if settings.address is None:
+        yield "", None
+        return
+    key = await load_link_key(database, entropy)
+    library = PictureLibrary(database, services.results, key, now=now)
+    async with serve_pictures(
+        library, settings.address, prefix=settings.prefix, on_served=on_served
+    ) as bound:
+        url = settings.public_url or bound
+        keep = services.settings.data.keep
+        yield url, PictureLinks(database, key, url, keep=keep, now=now)
+
+
+def build_retention(
+    services: Services,
+    *,
+    sleep: Callable[[float], Awaitable[None]],
+    on_removed: Callable[[str, int], None],
+) -> RetentionService:
+    """Return what removes pictures."""
+    delete = services.backend.delete_job_data
+    return RetentionService(
+        services.database,
+        services.results,
+        services.settings.data.retention(),
+        forget=delete,
+        # Upscaling on a cluster starts from the row in the folder that its nodes see.
+        release=delete if computes_here(services.settings) else None,
+        now=services.now,
+        sleep=sleep,
+        on_removed=on_removed,
+    )

@@ -191,6 +191,8 @@ def _print_ready(service: Runtime) -> None:
     errors.print(f"[green]ready[/] as {escape(str(user))}, backend {service.engine.backend.name}")
     if service.metrics_url:
         errors.print(f"metrics and health on {service.metrics_url}")
+    if service.pictures_url:
+        errors.print(f"pictures at {service.pictures_url}")
 
 
 def add_to(target: typer.Typer) -> None:

@@ -45,6 +45,7 @@ from bot.frontend.message_content import FileUpload
 from bot.frontend.messages import to_embed, to_view
 from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
+from bot.frontend.removed_pictures import are_pictures_gone
 from bot.frontend.responses import (
     PersistentComponent,
     defer,
@@ -59,9 +60,13 @@ from bot.frontend.result_embeds import (
     details_message,
     format_star,
     image_selects,
-    public_links,
 )
-from bot.frontend.result_files import limit_recorder, upload_name, upload_within_limit
+from bot.frontend.result_files import (
+    find_links,
+    limit_recorder,
+    upload_name,
+    upload_within_limit,
+)
 from bot.frontend.result_removal import remove_with_evidence
 from bot.frontend.status_embeds import job_message, posted_elsewhere_message
 from bot.frontend.submission import (
@@ -139,11 +144,7 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
     except ArtifactMissing as error:
         raise RequestError(IMAGES_GONE) from error
     except TooLarge:
-        links = (
-            public_links(job, plain=context.rows == "links")
-            if context.rows != "attachments"
-            else ()
-        )
+        links = (await find_links(context, job)).rows
         link = next((link.url for link in links if link.row == row), None)
         way = f"Its row is [here]({link})." if link else _TRY_ELSEWHERE
         await edit_deferred(interaction, f"{text}\nDiscord does not accept this image here. {way}")
@@ -361,7 +362,8 @@ async def _reroll(interaction: discord.Interaction[Any], target: CustomId, job: 
 
 async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     request = _require_request(job)
-    if job.state not in (JobState.FAILED, JobState.CANCELLED):
+    has_failed = job.state in (JobState.FAILED, JobState.CANCELLED)
+    if not has_failed and not await are_pictures_gone(get_context(interaction), job):
         raise RequestError("This job did not fail. Use Re-roll to run it with a new seed.")
 
     def make(factory: RequestFactory) -> Request:
@@ -392,6 +394,8 @@ async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job:
         raise RequestError(_NO_UPSCALING)
     if request.origin is not None:
         raise RequestError("This image is already upscaled.")
+    if await are_pictures_gone(get_context(interaction), job):
+        raise RequestError(_IMAGES_GONE)
     position = await selected_image(interaction, target, job)
     if position is None:
         return
@@ -428,11 +432,9 @@ async def _vary(interaction: discord.Interaction[Any], target: CustomId, job: Jo
 async def _details(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     context = get_context(interaction)
     credits = await context.queue.jobs.credits(job.id)
-    await send_ephemeral(
-        interaction,
-        "",
-        embed=details_message(job, credits, context.limits.engine_for(job.request.model)),
-    )
+    engine = context.limits.engine_for(job.request.model)
+    links = None if context.links is None else (await find_links(context, job)).rows
+    await send_ephemeral(interaction, "", embed=details_message(job, credits, engine, links))
 
 
 async def _star(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:

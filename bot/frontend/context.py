@@ -24,6 +24,7 @@ from bot.services.gallery import GalleryPoster, GalleryService
 from bot.services.init_images import InitImageStore
 from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
+from bot.services.pictures import PictureLinks
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue, response_time_left, waits_limited
 from bot.services.quotas import QuotaService
@@ -84,9 +85,10 @@ class BotContext:
     """Services and settings of the frontend, made once at start.
 
     ``limits`` bound a request. ``moderator_role`` is a role id, 0 for none. ``rows`` is
-    ``[delivery] rows``. ``entropy`` returns random bytes. ``upscaling``: there is a workflow for
-    it. ``vary_subtle`` and ``vary_strong`` are the strengths of these buttons. ``notice`` returns a
-    sentence for waiting jobs, such as that the backend is unavailable; "" for none.
+    ``[delivery] rows``. ``links`` makes links to the picture server, None if there is none.
+    ``entropy`` returns random bytes. ``upscaling``: there is a workflow for it. ``vary_subtle`` and
+    ``vary_strong`` are the strengths of these buttons. ``notice`` returns a sentence for waiting
+    jobs, such as that the backend is unavailable; "" for none.
     ``image_check_problem`` returns why images cannot be checked. ``size_limits`` stores accepted
     upload sizes. ``opened`` is called with a server id and a member id (0: unknown) when the bot
     may have new permissions, to retry deliveries. ``status_found`` is called with a job whose
@@ -109,6 +111,7 @@ class BotContext:
     entropy: Callable[[int], bytes]
     moderator_role: int = 0
     rows: str = "auto"
+    links: PictureLinks | None = None
     upscaling: bool = True
     vary_subtle: float = 0.35
     vary_strong: float = 0.7

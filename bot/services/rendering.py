@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+import asyncio
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 
 from bot.backends.base import Backend
 from bot.domain.errors import ArtifactMissing, BotError, ConfigError
@@ -61,7 +63,11 @@ class WorkflowTemplates:
 
 
 class WorkflowRenderer:
-    """Render stored jobs. The same job gives the same workflow, also after a restart."""
+    """Render stored jobs. The same job gives the same workflow, also after a restart.
+
+    ``row_path`` returns where this machine stores a row: upscaling starts from a copy of it. Without
+    it, from the file that the first job has published.
+    """
 
     def __init__(
         self,
@@ -69,7 +75,10 @@ class WorkflowRenderer:
         backend: Backend,
         templates: WorkflowTemplates,
         pictures: InitImageStore,
+        *,
+        row_path: Callable[[str, int], Path] | None = None,
     ) -> None:
+        self._row_path = row_path
         self._jobs = jobs
         self._backend = backend
         self._templates = templates
@@ -110,13 +119,19 @@ class WorkflowRenderer:
         strip = parent.rows[origin.row - 1].artifact
         if strip is None:
             raise ArtifactMissing(f"row {origin.row} of job {origin.job_id} was never published")
+        url = strip.url
+        if self._row_path is not None:
+            path = self._row_path(parent.id, origin.row).absolute()
+            if not await asyncio.to_thread(path.is_file):
+                raise ArtifactMissing(f"row {origin.row} of job {parent.id} is no longer stored")
+            url = await self._backend.put_input(job.id, path)
         # The strip is one row, so the box is that of the cell in a grid of one row.
         box = grid_geometry(parent.request).cell_box(1, origin.column)
         context = RenderContext(
             job.id,
             key,
             upload_url,
-            input_url=strip.url,
+            input_url=url,
             input_sha256=strip.sha256,
             input_box=",".join(str(edge) for edge in box),
             resources=self._templates.resources,

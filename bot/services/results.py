@@ -57,7 +57,10 @@ class JobResult:
 
 
 class ResultFetcher:
-    """Fetch each row as soon as it is announced, and the rest when the run has ended."""
+    """Fetch each row as soon as it is announced, and the rest when the run has ended.
+
+    ``root`` holds a folder for each job.
+    """
 
     def __init__(
         self,
@@ -68,14 +71,14 @@ class ResultFetcher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._backend = backend
-        self._root = root
+        self.root = root
         self._now = now
         self._sleep = sleep
         self._fetching: dict[tuple[str, int], tuple[Artifact, asyncio.Task[Path]]] = {}
 
     def folder(self, job_id: str) -> Path:
         """Return the folder of the job's images."""
-        return self._root / job_id
+        return self.root / job_id
 
     def row_path(self, job_id: str, row: int) -> Path:
         """Return the path of a row's strip, fetched or not."""

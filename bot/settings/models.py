@@ -16,8 +16,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from bot.domain.hosts import is_loopback
 from bot.domain.init_image import DEFAULT_STRENGTH
 from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
+from bot.domain.retention import RetentionLimits
 from bot.settings.model_table import GRAPHS, SERVER_ENGINES, WorkerSection
 from bot.settings.sections import Section
 from bot.settings.types import (
@@ -27,9 +29,11 @@ from bot.settings.types import (
     Affinity,
     CreditBudget,
     Credits,
+    Gigabytes,
     Label,
     Listen,
     MaybeServerUrl,
+    MaybeWebUrl,
     MaybeWindow,
     OptionalPath,
     PrivateKey,
@@ -51,6 +55,8 @@ from bot.settings.types import (
 _MAX_STYLE_CHARS = 400
 # The workflow's text parameters hold 4000 characters; prompt, a comma and a style must fit.
 _MAX_PROMPT_CHARS = 3500
+# Discord takes 512 for a button's link; the path of a row has up to 140.
+_MAX_PUBLIC_URL = 300
 
 STYLES = {
     "watercolour": "delicate watercolour painting, soft washes, paper texture",
@@ -86,13 +92,21 @@ class DataSection(Section):
     """``[data]``: the folder for the database and the results, and its backups.
 
     ``backup_every`` None is never; ``backup_keep`` counts scheduled backups only. ``keep_evidence``
-    is how long reports, removed pictures and the entries of log channels are stored.
+    is how long reports, removed pictures and the entries of log channels are stored. Pictures are
+    removed when they are older than ``keep`` (None: never), and beyond ``keep_gb`` (0: no limit).
     """
 
     dir: Path = Path("data")
     backup_every: MaybeWindow = timedelta(hours=24)
     backup_keep: StrictInt = Field(default=7, ge=1, le=10_000)
     keep_evidence: Window = timedelta(days=90)
+    keep: MaybeWindow = None
+    keep_gb: Gigabytes = 0.0
+
+    def retention(self) -> RetentionLimits:
+        """Return the limits for the pictures."""
+        size = int(self.keep_gb * 1_000_000_000) if self.keep_gb else None
+        return RetentionLimits(self.keep, size)
 
 
 class ResourcesSection(Section):
@@ -365,15 +379,51 @@ class BackendSection(Section):
     scripted: ScriptedSection = ScriptedSection()
 
 
-class MetricsSection(Section):
-    """``[metrics]``: where Prometheus and health checks find the bot."""
+class _ListeningSection(Section):
+    """A server of the bot."""
 
-    listen: Listen = "127.0.0.1:9464"
+    listen: Listen = ""
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Return host (without brackets) and port (0: any free one); None if switched off."""
         return split_address(self.listen) if self.listen else None
+
+
+class MetricsSection(_ListeningSection):
+    """``[metrics]``: where Prometheus and health checks find the bot."""
+
+    listen: Listen = "127.0.0.1:9464"
+
+
+class PicturesSection(_ListeningSection):
+    """``[pictures]``: the picture server, and the address under which members reach it."""
+
+    public_url: MaybeWebUrl = ""
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_base(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.query or parts.fragment:
+            hint = "Write it like https://pictures.example.org or https://example.org/pictures."
+            raise validation_error("is more than an address and a path", hint)
+        if len(url) > _MAX_PUBLIC_URL:
+            hint = f"Use at most {_MAX_PUBLIC_URL} characters: Discord limits the links of buttons."
+            raise validation_error("is too long", hint)
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_reachable(self) -> Self:
+        if self.address and not self.public_url and not is_loopback(self.address[0]):
+            hint = "Write the https address that leads to it, such as your reverse proxy's."
+            raise validation_error("is needed for a server that others reach", hint, "public_url")
+        return self
+
+    @property
+    def prefix(self) -> str:
+        """Return the path of the public URL, without a slash at the end."""
+        return urlsplit(self.public_url).path
 
 
 class LogSection(Section):

@@ -37,6 +37,7 @@ from bot.settings.models import (
     LocalSection,
     LogSection,
     MetricsSection,
+    PicturesSection,
     QueueSection,
     QuotaSection,
     SlurmSection,
@@ -108,6 +109,7 @@ class Settings(BaseSettings):
     image_check: ImageCheckSection = ImageCheckSection()
     backend: BackendSection = BackendSection()
     metrics: MetricsSection = MetricsSection()
+    pictures: PicturesSection = PicturesSection()
     log: LogSection = LogSection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
 

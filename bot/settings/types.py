@@ -246,6 +246,10 @@ SpeedFactor = Annotated[
     float, BeforeValidator(refuse_bool), Field(ge=0, le=1000, allow_inf_nan=False)
 ]
 """How many times as fast, 1 is as recorded."""
+Gigabytes = Annotated[
+    float, BeforeValidator(refuse_bool), Field(ge=0, le=1_000_000, allow_inf_nan=False)
+]
+"""Thousand millions of bytes, fractions allowed."""
 Credits = Annotated[Decimal, BeforeValidator(refuse_bool), Field(gt=0, le=10**9)]
 CreditBudget = Annotated[Decimal, BeforeValidator(refuse_bool), Field(ge=0, le=10**12)]
 """An amount of DeepSquare credits, exact."""

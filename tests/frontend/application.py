@@ -33,10 +33,12 @@ from bot.playground.state.models import Message
 from bot.runtime import Signal, build_gallery_poster, build_log_poster
 from bot.services.delivery import MessageStore
 from bot.services.gallery import GalleryService
+from bot.services.pictures import PictureLinks
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
 from bot.settings import Settings
+from bot.startup import open_picture_server
 from tests.playground.clock import Clock
 
 
@@ -104,6 +106,7 @@ def context_for(
     sleep: Callable[[float], Awaitable[None]],
     status_found: Callable[[Job], None],
     rows: str = "links",
+    links: PictureLinks | None = None,
 ) -> BotContext:
     database = engine.database
     renditions = RenditionCache(engine.results)
@@ -130,6 +133,7 @@ def context_for(
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
         rows=rows,
+        links=links,
         sleep=sleep,
         status_found=status_found,
     )
@@ -157,7 +161,12 @@ async def running(
             open_services(settings, now=clock, on_moderation=moderated)
         )
         status_found: Signal[Job] = Signal()
-        context = context_for(services, settings, clock, sleep, status_found, rows)
+        _, links = await stack.enter_async_context(
+            open_picture_server(
+                services, entropy=os.urandom, on_served=lambda _status, _bytes: None
+            )
+        )
+        context = context_for(services, settings, clock, sleep, status_found, rows, links)
         client = GridbrushClient(
             context,
             partial(build_log_poster, services, context, now=clock, sleep=blink),

@@ -1,0 +1,46 @@
+"""Results whose pictures are no longer stored: what is said about them, and what is offered."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Final
+
+from bot.domain.job import Job
+from bot.domain.retention import RemovalCause
+from bot.frontend.context import BotContext
+from bot.frontend.custom_ids import ComponentAction, custom_id
+from bot.frontend.formatting import format_footer, format_prompt, timestamp
+from bot.frontend.message_content import GREY, ButtonSpec, MessageContent
+
+_REASONS: Final = {
+    RemovalCause.AGE: "because they were too old",
+    RemovalCause.SIZE: "to make room for new ones",
+}
+
+
+async def are_pictures_gone(context: BotContext, job: Job) -> bool:
+    """Return whether the pictures of a delivered result are no longer stored.
+
+    False for one that moderators removed or its author erased: it is not made again.
+    """
+    removal = await context.queue.jobs.picture_removal(job.id)
+    if removal is not None:
+        return removal.cause in _REASONS
+    return not await asyncio.to_thread(context.fetcher.result(job).grid.exists)
+
+
+async def removed_pictures_message(context: BotContext, job: Job) -> MessageContent:
+    """Return when and why pictures were removed, with a button that makes them again."""
+    removal = await context.queue.jobs.picture_removal(job.id)
+    text = "The images of this job are no longer stored"
+    if removal is not None and removal.cause in _REASONS:
+        text += f": they were removed {timestamp(removal.removed_at, 'f')} "
+        text += _REASONS[removal.cause]
+    return MessageContent(
+        title="Images removed",
+        description=f"{format_prompt(job)}\n{text}. Its prompt, seed and settings are. "
+        "Making it again counts as a new request.",
+        colour=GREY,
+        footer=format_footer(job),
+        controls=((ButtonSpec("Make it again", custom_id(ComponentAction.RETRY, job)),),),
+    )
