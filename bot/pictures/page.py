@@ -55,6 +55,11 @@ button.addEventListener("click", async () => {
 });
 """
 
+ICON: Final = """\
+<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 16 16" fill="#4a5cd0">
+<path d="M1 1h6v6H1zM9 1h6v6H9zM1 9h6v6H1zM9 9h6v6H9z"/></svg>
+"""
+
 _HEAD: Final = """\
 <!DOCTYPE html>
 <html lang="en">
@@ -63,10 +68,15 @@ _HEAD: Final = """\
 <meta name="viewport" content="width=device-width, initial-scale=1">
 <meta name="robots" content="noindex, nofollow">
 <title>{title}</title>
-<link rel="stylesheet" href="../../style.css">
+{assets}
 </head>
 <body>
 """
+_ASSETS: Final = """\
+<link rel="stylesheet" href="../../style.css">
+<link rel="icon" type="image/svg+xml" href="../../icon.svg">"""
+# At addresses of any depth no file can be named.
+_NO_ASSETS: Final = '<meta name="color-scheme" content="light dark">'
 _MAX_TITLE: Final = 80
 
 
@@ -75,7 +85,9 @@ def result_page(job: Job) -> str:
     request = job.request
     prompt = request.prompt
     parts = [
-        _HEAD.format(title=escape(f"{truncate_utf16(prompt, _MAX_TITLE)} · Gridbrush")),
+        _HEAD.format(
+            title=escape(f"{truncate_utf16(prompt, _MAX_TITLE)} · Gridbrush"), assets=_ASSETS
+        ),
         f"<main>\n<h1>{escape(prompt)}</h1>\n",
         f'<div class="grid"><a href="{file_name("grid")}">{_image(job, 0)}</a></div>\n',
         "<h2>Full-size rows</h2>\n<ol>\n",
@@ -96,11 +108,7 @@ def result_page(job: Job) -> str:
 
 def notice_page(title: str, text: str) -> str:
     """Return a page that says why there is nothing to show."""
-    # Without a style sheet: its address depends on how deep this page is.
-    head = _HEAD.format(title=escape(title)).replace(
-        '<link rel="stylesheet" href="../../style.css">',
-        '<meta name="color-scheme" content="light dark">',
-    )
+    head = _HEAD.format(title=escape(title), assets=_NO_ASSETS)
     return f"{head}<main><h1>{escape(title)}</h1><p>{escape(text)}</p></main>\n</body>\n</html>\n"
 
 

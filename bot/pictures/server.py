@@ -23,7 +23,7 @@ from aiohttp import web
 from bot.domain.errors import BotError, ConfigError
 from bot.domain.picture_links import Access
 from bot.pictures.conditions import FileVersion, select_bytes
-from bot.pictures.page import SCRIPT, STYLE, notice_page, result_page
+from bot.pictures.page import ICON, SCRIPT, STYLE, notice_page, result_page
 from bot.services.pictures import PictureLibrary
 
 log = logging.getLogger(__name__)
@@ -45,6 +45,7 @@ _CHECKED_CACHE: Final = "private, no-cache"
 _ASSETS: Final = {
     "style.css": ("text/css", STYLE),
     "copy.js": ("text/javascript", SCRIPT),
+    "icon.svg": ("image/svg+xml", ICON),
     "robots.txt": ("text/plain", ROBOTS),
 }
 _NOT_FOUND: Final = ("Not found", "There is nothing to see at this address.")

@@ -40,7 +40,7 @@ async def statuses(*urls: str) -> list[int]:
 async def all_become(status: int, *urls: str) -> None:
     """Wait until what was pressed has had its effect."""
     async with asyncio.timeout(10):
-        while await statuses(*urls) != [status] * len(urls):
+        while await statuses(*urls) != [status] * len(urls):  # noqa: ASYNC110 - over HTTP
             await asyncio.sleep(0.01)
 
 

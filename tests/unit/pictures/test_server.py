@@ -255,7 +255,7 @@ async def test_what_a_member_wrote_is_text(site: Site, hostile: str) -> None:
         for name in ("src", "href"):
             address = attributes.get(name) or ""
             assert not urlsplit(address).scheme
-            assert re.fullmatch(r"(\.\./\.\./)?[a-z0-9-]*\.?(png|js|css)?", address)
+            assert re.fullmatch(r"(\.\./\.\./)?[a-z0-9-]*\.?(png|js|css|svg)?", address)
     assert seen.texts["h1"].strip() == hostile
     assert seen.texts["textarea"].startswith(f"/imagine prompt:{hostile} --size 64x64")
     alts = [attributes["alt"] for tag, attributes in seen.elements if tag == "img"]
