@@ -363,8 +363,12 @@ async def _reroll(interaction: discord.Interaction[Any], target: CustomId, job: 
 async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     request = _require_request(job)
     has_failed = job.state in (JobState.FAILED, JobState.CANCELLED)
-    if not has_failed and not await are_pictures_gone(get_context(interaction), job):
-        raise RequestError("This job did not fail. Use Re-roll to run it with a new seed.")
+    if not has_failed:
+        context = get_context(interaction)
+        if not await are_pictures_gone(context, job):
+            raise RequestError("This job did not fail. Use Re-roll to run it with a new seed.")
+        if await context.messages.removals(job.id):
+            raise RequestError(REMOVED)
 
     def make(factory: RequestFactory) -> Request:
         if request.origin is not None:

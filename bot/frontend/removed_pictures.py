@@ -16,31 +16,32 @@ _REASONS: Final = {
     RemovalCause.AGE: "because they were too old",
     RemovalCause.SIZE: "to make room for new ones",
 }
+_OFFER: Final = " Its prompt, seed and settings are. Making it again counts as a new request."
 
 
 async def are_pictures_gone(context: BotContext, job: Job) -> bool:
-    """Return whether the pictures of a delivered result are no longer stored.
-
-    False for one that moderators removed or its author erased: it is not made again.
-    """
-    removal = await context.queue.jobs.picture_removal(job.id)
-    if removal is not None:
-        return removal.cause in _REASONS
+    """Return whether the pictures of a delivered result are no longer stored."""
+    if await context.queue.jobs.picture_removal(job.id) is not None:
+        return True
     return not await asyncio.to_thread(context.fetcher.result(job).grid.exists)
 
 
 async def removed_pictures_message(context: BotContext, job: Job) -> MessageContent:
-    """Return when and why pictures were removed, with a button that makes them again."""
+    """Return when and why pictures were removed, with a button that makes them again.
+
+    Without the button if somebody wanted them away, not the retention.
+    """
     removal = await context.queue.jobs.picture_removal(job.id)
     text = "The images of this job are no longer stored"
-    if removal is not None and removal.cause in _REASONS:
+    again = removal is None or removal.cause in _REASONS
+    if removal is not None and again:
         text += f": they were removed {timestamp(removal.removed_at, 'f')} "
         text += _REASONS[removal.cause]
+    button = ButtonSpec("Make it again", custom_id(ComponentAction.RETRY, job))
     return MessageContent(
         title="Images removed",
-        description=f"{format_prompt(job)}\n{text}. Its prompt, seed and settings are. "
-        "Making it again counts as a new request.",
+        description=f"{format_prompt(job)}\n{text}.{_OFFER if again else ''}",
         colour=GREY,
         footer=format_footer(job),
-        controls=((ButtonSpec("Make it again", custom_id(ComponentAction.RETRY, job)),),),
+        controls=((button,),) if again else (),
     )

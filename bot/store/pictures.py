@@ -120,7 +120,9 @@ class PictureRepository:
         SELECT {COLUMNS}, erased_at,
             coalesce((SELECT generation FROM picture_links WHERE job_id = jobs.id), 0)
                 AS generation,
-            EXISTS (SELECT 1 FROM picture_removals WHERE job_id = jobs.id) AS removed,
+            EXISTS (SELECT 1 FROM picture_removals WHERE job_id = jobs.id)
+                OR EXISTS (SELECT 1 FROM deliveries WHERE job_id = jobs.id AND rung = 'removal')
+                AS removed,
             EXISTS (
                 SELECT 1 FROM holds WHERE job_id = jobs.id AND approved IS NOT 1
             ) AS held

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 
 import httpx
 import pytest
@@ -12,8 +13,9 @@ from bot.domain.retention import RemovalCause
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.settings import Settings
+from bot.startup import build_retention
 from bot.store import pictures
-from tests.frontend.application import Bot, running, said
+from tests.frontend.application import Bot, blink, running, said
 from tests.playground.clock import Clock
 
 
@@ -101,3 +103,28 @@ async def test_what_was_removed_can_be_made_again_from_its_seed(
     made = await bot.job(again)
     assert (made.request.to_prompt(), made.id == job.id) == (job.request.to_prompt(), False)
     assert links(await bot.finished(made))
+
+
+async def test_what_is_older_than_the_settings_say_is_removed(
+    playground: Playground, settings: Settings, clock: Clock
+) -> None:
+    own = {
+        "pictures": settings.pictures.model_copy(update={"listen": "127.0.0.1:0"}),
+        "data": settings.data.model_copy(update={"keep": timedelta(days=30)}),
+    }
+    async with running(playground, settings.model_copy(update=own), clock) as bot:
+        bot.dispatch()
+        job = await bot.imagine("a fox")
+        found = links(await bot.finished(job))
+        removed: list[tuple[str, int]] = []
+        retention = build_retention(
+            bot.engine, sleep=blink, on_removed=lambda *what: removed.append(what)
+        )
+        clock.pass_time(seconds=29 * 86_400)
+        assert await retention.apply_limits() == ()
+        assert await statuses(*found.values()) == [200, 200, 200]
+        clock.pass_time(seconds=2 * 86_400)
+        assert len(await retention.apply_limits()) == 1
+        assert [cause for cause, _ in removed] == ["age"]
+        assert await statuses(*found.values()) == [410, 410, 410]
+        assert "too old" in said(await bot.ask("show", id=job.id))

@@ -72,8 +72,11 @@ class Stage:
             self.harness.clock.at += apart
         return made
 
-    async def sql(self, text: str, *values: object) -> None:
-        await self.harness.database.write(lambda link: link.execute(text, values) and None)
+    async def sql(self, text: str, *values: str | int) -> None:
+        def run(link: sqlite3.Connection) -> None:
+            link.execute(text, values)
+
+        await self.harness.database.write(run)
 
     def stored(self, *jobs: Job) -> list[bool]:
         return [self.harness.fetcher.result(job).grid.exists() for job in jobs]
