@@ -237,7 +237,9 @@ async def _send_file(
 @asynccontextmanager
 async def _opened(path: Path) -> AsyncIterator[tuple[BinaryIO, FileVersion]]:
     """Open a file in a thread, and close it, also if the client goes away meanwhile."""
-    opening = asyncio.ensure_future(asyncio.to_thread(_open_file, path))
+    # Not to be cancelled before they have begun: nobody would close the file then.
+    loop = asyncio.get_running_loop()
+    opening = loop.run_in_executor(None, _open_file, path)
     try:
         stream, version = await asyncio.shield(opening)
     except asyncio.CancelledError:
@@ -246,7 +248,7 @@ async def _opened(path: Path) -> AsyncIterator[tuple[BinaryIO, FileVersion]]:
     try:
         yield stream, version
     finally:
-        await asyncio.to_thread(stream.close)
+        await asyncio.shield(loop.run_in_executor(None, stream.close))
 
 
 def _close_opened(opening: asyncio.Future[tuple[BinaryIO, FileVersion]]) -> None:
