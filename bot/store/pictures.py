@@ -54,7 +54,7 @@ def owners(job_ids: Sequence[str]) -> Query[tuple[PictureOwner, ...]]:
         SELECT id, author_id, guild_id, ended_at,
             EXISTS (SELECT 1 FROM stars WHERE job_id = jobs.id)
                 OR EXISTS (
-                    SELECT 1 FROM gallery_posts WHERE job_id = jobs.id AND removed_at IS NULL
+                    SELECT 1 FROM gallery_posts WHERE job_id = jobs.id AND withdrawn_at IS NULL
                 ) AS starred,
             state NOT IN ({ended})
                 OR json_extract(snapshot, '$.rung') = ?
