@@ -154,6 +154,9 @@ class PictureServer:
             # The client went away, or the disk failed: either way the connection ends.
             log.info("serving a picture broke off: %s", error.strerror or type(error).__name__)
             raise
+        except Exception:
+            log.exception("serving a picture failed")  # the protocol's own log is silent
+            raise
         self._on_served(answer.status, answer.body_length)
         return answer
 
