@@ -20,7 +20,6 @@ from bot.backends import local, open_backend
 from bot.backends.base import Backend, Describing, Submission, SupportsWallet
 from bot.clock import utc_now
 from bot.domain.errors import ConfigError
-from bot.domain.events import Redelivered
 from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job
 from bot.domain.request import RequestLimits
@@ -36,7 +35,7 @@ from bot.services.init_images import InitImageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
 from bot.services.moderation import ModerationService
 from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
-from bot.services.redelivery import KeptResults
+from bot.services.redelivery import KeptResults, redeliver
 from bot.services.rendering import WorkflowRenderer, WorkflowTemplates
 from bot.services.renditions import RenditionCache
 from bot.services.reports import ReportService
@@ -336,7 +335,9 @@ async def open_scheduler(
     delivery = DeliveryService(services.database, transport, now=services.now)
     kept = KeptResults(
         services.database,
-        partial(redeliver, services, delivery, on_delivered),
+        partial(
+            redeliver, delivery, services.results, services.lifecycle, on_delivered=on_delivered
+        ),
         now=services.now,
     )
     services.observers.add(kept)
@@ -423,20 +424,6 @@ async def cancel_at_backend(backend: Backend, job: Job) -> None:
     # Without a handle it is about to be submitted: its worker sees the cancel request itself.
     if job.handle is not None:
         await backend.cancel(job.handle)
-
-
-async def redeliver(
-    services: Services,
-    delivery: DeliveryService,
-    on_delivered: Callable[[Job], Awaitable[None]] | None,
-    job: Job,
-) -> Job:
-    """Deliver a kept result again and return the job with the outcome saved."""
-    done = await delivery.deliver(job, services.results.result(job), again=True)
-    job = await services.lifecycle.apply_event(job, Redelivered(done.method, done.message))
-    if on_delivered is not None:
-        await on_delivered(job)
-    return job
 
 
 def budget_limits(settings: Settings) -> BudgetLimits:

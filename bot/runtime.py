@@ -17,7 +17,7 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, ParamSpec
+from typing import Any
 
 from bot.backups import ScheduledBackups
 from bot.bootstrap import (
@@ -30,7 +30,7 @@ from bot.bootstrap import (
     open_services,
 )
 from bot.clock import utc_now
-from bot.concurrency import cancel_and_wait
+from bot.concurrency import Signal, cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ImageCheckFailed, StoreDamaged, StoreUnavailable
 from bot.domain.job import Job
@@ -76,24 +76,6 @@ BACKEND_UNAVAILABLE_NOTICE = (
     "The backend is unavailable at the moment. Nothing is lost. Everything continues by itself "
     "when it is available again."
 )
-
-P = ParamSpec("P")
-
-
-class Signal(Generic[P]):
-    """Call every connected function, in the order in which they were connected."""
-
-    def __init__(self) -> None:
-        self._listeners: list[Callable[P, None]] = []
-
-    def connect(self, listener: Callable[P, None]) -> None:
-        """Call ``listener``, too, from now on."""
-        self._listeners.append(listener)
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call the connected functions with these arguments."""
-        for listener in self._listeners:
-            listener(*args, **kwargs)
 
 
 class Availability:

@@ -118,7 +118,7 @@ def decide_access(link: PictureLink, facts: ServingFacts | None, at: datetime) -
     if is_outdated or facts.erased or facts.removed:
         return Access.GONE
     is_ready = facts.job.state in (JobState.DELIVERING, JobState.FINISHED)
-    if facts.held or not is_ready or not facts.job.fetched_rows:
+    if facts.held or facts.job.is_withheld or not is_ready or not facts.job.fetched_rows:
         return Access.UNKNOWN
     return Access.ALLOWED
 

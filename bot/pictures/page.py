@@ -10,6 +10,7 @@ from html import escape
 from typing import Final
 
 from bot.domain.grid import alt_text, caption, file_name, grid_geometry
+from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job
 from bot.domain.text import truncate_utf16
 
@@ -31,6 +32,7 @@ textarea { width: 100%; font: .95rem/1.4 ui-monospace, monospace; padding: .6rem
   border: 1px solid var(--line); border-radius: .4rem; background: var(--soft); color: inherit; }
 button { font: inherit; min-height: 2.75rem; padding: .4rem 1rem; border: 0; border-radius: .4rem;
   background: var(--main); color: #fff; cursor: pointer; }
+summary { cursor: pointer; padding: .75rem 0; }
 :focus-visible { outline: 3px solid var(--main); outline-offset: 2px; }
 footer { margin-top: 2rem; font-size: .85rem; opacity: .75; }
 @media (max-width: 30rem) {
@@ -78,6 +80,9 @@ _ASSETS: Final = """\
 # At addresses of any depth no file can be named.
 _NO_ASSETS: Final = '<meta name="color-scheme" content="light dark">'
 _MAX_TITLE: Final = 80
+_COVERED: Final = frozenset({ImageOutcome.SPOILER, ImageOutcome.RESTRICTED})
+"""Marked by the image check: who opens the page decides whether to see them."""
+_COVER: Final = "<details>\n<summary>Spoiler: show the pictures</summary>\n"
 
 
 def result_page(job: Job) -> str:
@@ -89,10 +94,13 @@ def result_page(job: Job) -> str:
             title=escape(f"{truncate_utf16(prompt, _MAX_TITLE)} · Gridbrush"), assets=_ASSETS
         ),
         f"<main>\n<h1>{escape(prompt)}</h1>\n",
+        _COVER if job.image_check in _COVERED else "<div>\n",
         f'<div class="grid"><a href="{file_name("grid")}">{_image(job, 0)}</a></div>\n',
         "<h2>Full-size rows</h2>\n<ol>\n",
         *(_row(job, number) for number in job.fetched_rows),
-        "</ol>\n<h2>Settings</h2>\n<dl>\n",
+        "</ol>\n",
+        "</details>\n" if job.image_check in _COVERED else "</div>\n",
+        "<h2>Settings</h2>\n<dl>\n",
         *(f"<dt>{name}</dt><dd>{escape(value)}</dd>\n" for name, value in _settings(job) if value),
         "</dl>\n",
         '<h2><label for="command">Make it again</label></h2>\n',

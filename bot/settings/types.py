@@ -279,7 +279,7 @@ Window = Annotated[timedelta, BeforeValidator(_parse_window)]
 """A length of time, written like ``24h``."""
 MaybeWindow = Annotated[
     timedelta | None,
-    BeforeValidator(lambda value: None if value in ("", "0", 0) else _parse_window(value)),
+    BeforeValidator(lambda value: None if value in (None, "", "0", 0) else _parse_window(value)),
 ]
 """A length of time; an empty text or 0 means never."""
 Token = Annotated[SecretStr, AfterValidator(_check_token)]

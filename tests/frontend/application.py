@@ -19,6 +19,7 @@ from bot.bootstrap import (
     open_scheduler,
     open_services,
 )
+from bot.concurrency import Signal
 from bot.domain.job import Job
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
@@ -30,7 +31,7 @@ from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from bot.runtime import Signal, build_gallery_poster, build_log_poster
+from bot.runtime import build_gallery_poster, build_log_poster
 from bot.services.delivery import MessageStore
 from bot.services.gallery import GalleryService
 from bot.services.pictures import PictureLinks

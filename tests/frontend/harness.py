@@ -19,6 +19,7 @@ from discord import app_commands
 from bot.backends.base import LifecycleEvent, LogLine, Submission
 from bot.backends.scripted import Recording, ScriptedBackend, synthetic_recording
 from bot.bootstrap import load_templates
+from bot.concurrency import Signal
 from bot.domain.errors import RequestError, Unavailable
 from bot.domain.events import BackendJobRef, Cancelled, Redelivered
 from bot.domain.job import Job, JobState
@@ -37,7 +38,7 @@ from bot.frontend.submission import submit_request
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from bot.runtime import Signal, retry_refused
+from bot.runtime import retry_refused
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore

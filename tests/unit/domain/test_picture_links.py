@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.events import Delivered
+from bot.domain.image_check import ImageOutcome
 from bot.domain.job import JobState, new_job
 from bot.domain.picture_links import (
     Access,
@@ -103,6 +104,11 @@ FACTS = ServingFacts(FINISHED)
             for state in (JobState.FAILED, JobState.CANCELLED)
         ),
         (replace(FACTS, held=True), PictureLink("a" * 16), Access.UNKNOWN),
+        (
+            ServingFacts(replace(after(*DELIVERING), image_check=ImageOutcome.HELD)),
+            PictureLink("a" * 16),
+            Access.UNKNOWN,
+        ),
         (replace(FACTS, removed=True), PictureLink("a" * 16), Access.GONE),
         (replace(FACTS, erased=True), PictureLink("a" * 16), Access.GONE),
         (replace(FACTS, held=True, erased=True), PictureLink("a" * 16), Access.GONE),

@@ -8,6 +8,7 @@ import re
 import sqlite3
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from datetime import timedelta
 from html.parser import HTMLParser
 from pathlib import Path
@@ -18,8 +19,10 @@ import pytest
 
 from bot.domain.errors import ConfigError
 from bot.domain.events import MessageRef
+from bot.domain.image_check import ImageOutcome
 from bot.domain.picture_links import PictureLink, sign_link
 from bot.domain.retention import RemovalCause
+from bot.pictures.page import result_page
 from bot.pictures.server import ServerLimits, serve_pictures
 from bot.services.delivery import MessageStore
 from bot.services.pictures import load_link_key
@@ -260,6 +263,26 @@ async def test_what_a_member_wrote_is_text(site: Site, hostile: str) -> None:
     assert seen.texts["textarea"].startswith(f"/imagine prompt:{hostile} --size 64x64")
     alts = [attributes["alt"] for tag, attributes in seen.elements if tag == "img"]
     assert all(str(alt).endswith(hostile) for alt in alts)
+
+
+@pytest.mark.parametrize(
+    ("outcome", "covered"),
+    [
+        (ImageOutcome.UNCHECKED, 0),
+        (ImageOutcome.PASSED, 0),
+        (ImageOutcome.APPROVED, 0),
+        (ImageOutcome.SPOILER, 1),
+        (ImageOutcome.RESTRICTED, 1),
+    ],
+)
+async def test_what_the_image_check_marked_is_covered(
+    site: Site, outcome: ImageOutcome, covered: int
+) -> None:
+    page = Seen(result_page(replace(site.job, image_check=outcome)))
+    tags = [tag for tag, _ in page.elements]
+    assert (tags.count("details"), tags.count("img")) == (covered, 3)
+    if covered:
+        assert tags.index("details") < tags.index("img")
 
 
 async def test_the_key_is_made_once(site: Site) -> None:
