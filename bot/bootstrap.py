@@ -368,11 +368,6 @@ async def open_scheduler(
         await scheduler.aclose()
 
 
-def computes_here(settings: Settings) -> bool:
-    """Return whether jobs run on this machine, and can read the bot's own files."""
-    return settings.backend.kind in ("local", "scripted")
-
-
 def build_reports(
     services: Services,
     renditions: RenditionCache,
@@ -403,20 +398,6 @@ def build_detector(settings: Settings) -> ImageDetector | None:
     )
     seconds = section.timeout.total_seconds()
     return ImageDetector(load, tuple(section.thresholds), timeout_s=seconds)
-
-
-def build_image_check(services: Services, reports: ReportService) -> ImageCheckService:
-    """Return what looks at results before they are posted, and holds them."""
-    section = services.settings.image_check
-    return ImageCheckService(
-        services.database,
-        services.lifecycle,
-        services.detector,
-        action=section.action,
-        thresholds=section.thresholds,
-        evidence=reports.keep_picture,
-        now=services.now,
-    )
 
 
 async def cancel_at_backend(backend: Backend, job: Job) -> None:

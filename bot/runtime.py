@@ -24,7 +24,6 @@ from bot.bootstrap import (
     DATABASE,
     Application,
     Services,
-    build_image_check,
     build_reports,
     open_scheduler,
     open_services,
@@ -60,8 +59,13 @@ from bot.services.renditions import RenditionCache
 from bot.services.retention import RetentionService
 from bot.services.supervision import keep_running
 from bot.settings import Settings
-from bot.startup import build_retention, hold_folder, open_picture_server, start_when_possible
-from bot.store.holding import hold_store
+from bot.startup import (
+    build_image_check,
+    build_retention,
+    hold_folder,
+    open_picture_server,
+    start_when_possible,
+)
 from bot.store.wait_limits import waits_limited
 
 log = logging.getLogger(__name__)
@@ -334,11 +338,6 @@ def retry_channel(poster: ChannelPoster, guild_id: int, author_id: int) -> None:
 async def _update(status_updater: StatusUpdater) -> None:
     status_updater.refresh_queue()  # whatever an interrupted run was writing is written again
     await status_updater.run()
-
-
-def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
-    """Return a function that locks this bot's store against writing for some seconds."""
-    return partial(hold_store, settings.data.dir / DATABASE)
 
 
 async def run_until_stopped(

@@ -1,6 +1,6 @@
 """Hold the data folder and start the bot, also where the store is unavailable at first.
 
-Also opens the picture server and what removes pictures.
+Also builds the picture server, what removes pictures, and the image check.
 """
 
 from __future__ import annotations
@@ -11,17 +11,22 @@ import logging
 import sqlite3
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bot.bootstrap import Services, computes_here, ensure_data_dir
+from bot.bootstrap import DATABASE, Services, ensure_data_dir
 from bot.clock import utc_now
 from bot.concurrency import Backoff
 from bot.domain.errors import ConfigError
 from bot.file_modes import private_umask
 from bot.pictures.server import serve_pictures
+from bot.services.image_check import ImageCheckService
 from bot.services.pictures import PictureLibrary, PictureLinks, load_link_key
+from bot.services.reports import ReportService
 from bot.services.retention import RetentionService
+from bot.settings import Settings
+from bot.store.holding import hold_store
 from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.store.sqlite_errors import passing_cause
 
@@ -126,9 +131,27 @@ def build_retention(
         services.results,
         services.settings.data.retention(),
         forget=delete,
-        # Upscaling on a cluster starts from the row in the folder that its nodes see.
-        release=delete if computes_here(services.settings) else None,
+        release=delete,
         now=services.now,
         sleep=sleep,
         on_removed=on_removed,
     )
+
+
+def build_image_check(services: Services, reports: ReportService) -> ImageCheckService:
+    """Return what looks at results before they are posted, and holds them."""
+    section = services.settings.image_check
+    return ImageCheckService(
+        services.database,
+        services.lifecycle,
+        services.detector,
+        action=section.action,
+        thresholds=section.thresholds,
+        evidence=reports.keep_picture,
+        now=services.now,
+    )
+
+
+def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
+    """Return a function that locks this bot's store against writing for some seconds."""
+    return partial(hold_store, settings.data.dir / DATABASE)

@@ -85,7 +85,8 @@ async def _play(
     context: typer.Context, host: str, port: int, browser: bool, comfyui: str
 ) -> ExitCode:
     from bot.playground.server import Playground
-    from bot.runtime import run_until_stopped, store_holder
+    from bot.runtime import run_until_stopped
+    from bot.startup import store_holder
 
     playground = Playground()
     try:

@@ -11,7 +11,7 @@ import typer
 from rich.console import Console
 from rich.table import Table
 
-from bot.bootstrap import DATABASE, EVIDENCE, open_database
+from bot.bootstrap import DATABASE, EVIDENCE, INPUTS, open_database
 from bot.cli.app import ExitCode, load_settings, run_async
 from bot.domain.errors import ConfigError
 from bot.domain.quota import format_window
@@ -68,6 +68,7 @@ async def _measure(settings: Settings) -> StorageReport:
         "database": sorted(data.glob("gridbrush*.sqlite3*")),
         "backups": [data / "backups"],
         "evidence": [data / EVIDENCE],
+        "pictures to start from": [data / INPUTS],
         "work folders": [*work, shared / "jobs"] if shared else work,
     }
     async with open_database(data) as database:

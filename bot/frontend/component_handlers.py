@@ -45,7 +45,7 @@ from bot.frontend.message_content import FileUpload
 from bot.frontend.messages import to_embed, to_view
 from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
-from bot.frontend.removed_pictures import are_pictures_gone
+from bot.frontend.removed_pictures import are_pictures_gone, require_gone
 from bot.frontend.responses import (
     PersistentComponent,
     defer,
@@ -362,13 +362,8 @@ async def _reroll(interaction: discord.Interaction[Any], target: CustomId, job: 
 
 async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     request = _require_request(job)
-    has_failed = job.state in (JobState.FAILED, JobState.CANCELLED)
-    if not has_failed:
-        context = get_context(interaction)
-        if not await are_pictures_gone(context, job):
-            raise RequestError("This job did not fail. Use Re-roll to run it with a new seed.")
-        if await context.messages.removals(job.id):
-            raise RequestError(REMOVED)
+    if job.state not in (JobState.FAILED, JobState.CANCELLED):
+        await require_gone(get_context(interaction), job)
 
     def make(factory: RequestFactory) -> Request:
         if request.origin is not None:
@@ -399,7 +394,7 @@ async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job:
     if request.origin is not None:
         raise RequestError("This image is already upscaled.")
     if await are_pictures_gone(get_context(interaction), job):
-        raise RequestError(_IMAGES_GONE)
+        raise RequestError(IMAGES_GONE)
     position = await selected_image(interaction, target, job)
     if position is None:
         return

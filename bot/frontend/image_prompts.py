@@ -26,7 +26,7 @@ log = logging.getLogger(__name__)
 
 CDN_HOSTS: Final = frozenset({"cdn.discordapp.com", "media.discordapp.net"})
 DOWNLOAD_SECONDS: Final = 60.0
-IMAGES_GONE: Final = "The images of this job are no longer stored."
+IMAGES_GONE: Final = "The images of this job are no longer stored. /show offers to make them again."
 
 _GONE: Final = "That picture does not exist any more. Upload it again, and try again."
 _FOREIGN: Final = "Only pictures that were uploaded to Discord can be used. Upload it as a file."

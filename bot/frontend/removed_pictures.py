@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from typing import Final
 
+from bot.domain.errors import RequestError
 from bot.domain.job import Job
 from bot.domain.retention import RemovalCause
 from bot.frontend.context import BotContext
@@ -24,6 +25,14 @@ async def are_pictures_gone(context: BotContext, job: Job) -> bool:
     if await context.queue.jobs.picture_removal(job.id) is not None:
         return True
     return not await asyncio.to_thread(context.fetcher.result(job).grid.exists)
+
+
+async def require_gone(context: BotContext, job: Job) -> None:
+    """Raise RequestError unless a finished job may be run again because its pictures are gone."""
+    if not await are_pictures_gone(context, job):
+        raise RequestError("This job did not fail. Use Re-roll to run it with a new seed.")
+    if await context.messages.removals(job.id):
+        raise RequestError("A moderator removed this result, so it is not made again.")
 
 
 async def removed_pictures_message(context: BotContext, job: Job) -> MessageContent:

@@ -65,8 +65,8 @@ class WorkflowTemplates:
 class WorkflowRenderer:
     """Render stored jobs. The same job gives the same workflow, also after a restart.
 
-    ``row_path`` returns where this machine stores a row: upscaling starts from a copy of it. Without
-    it, from the file that the first job has published.
+    ``row_path`` returns where this machine stores a row: upscaling starts from a copy of it.
+    Without it, from the file that the first job has published.
     """
 
     def __init__(

@@ -39,8 +39,7 @@ class RetentionService:
     """Remove pictures in the background, in small steps.
 
     ``forget`` has the backend delete its own data of a job. ``release`` deletes the work folder of
-    a job whose result is posted; None where later jobs start from it. ``on_removed`` gets the cause
-    and the bytes.
+    a job whose result is posted. ``on_removed`` gets the cause and the bytes.
     """
 
     def __init__(
@@ -50,7 +49,7 @@ class RetentionService:
         limits: RetentionLimits,
         *,
         forget: Callable[[str], Awaitable[None]],
-        release: Callable[[str], Awaitable[None]] | None = None,
+        release: Callable[[str], Awaitable[None]],
         now: Callable[[], datetime],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         on_removed: Callable[[str, int], None] = lambda _cause, _bytes: None,
@@ -82,14 +81,12 @@ class RetentionService:
 
     async def release_posted(self) -> None:
         """Delete the work folders of posted results, which a stop or an update left behind."""
-        if self._release is None:
-            return
         for job_id in await self._reader.posted_since(self._now() - WORK_FOLDER_AGE):
             await self._call_backend(self._release, job_id)
 
     async def release_delivered(self, job: Job) -> None:
         """Delete the work folder of a job that has just been delivered, unless it is kept."""
-        if self._release is not None and job.delivery_method != KEPT:
+        if job.delivery_method != KEPT:
             await self._call_backend(self._release, job.id)
 
     async def finish_removals(self) -> int:

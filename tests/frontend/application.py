@@ -14,7 +14,6 @@ from discord.http import Route
 from bot.bootstrap import (
     Application,
     Services,
-    build_image_check,
     build_reports,
     open_scheduler,
     open_services,
@@ -39,7 +38,7 @@ from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
 from bot.settings import Settings
-from bot.startup import open_picture_server
+from bot.startup import build_image_check, open_picture_server
 from tests.playground.clock import Clock
 
 

@@ -25,6 +25,7 @@ from bot.domain.retention import RemovalCause
 from bot.pictures.page import result_page
 from bot.pictures.server import ServerLimits, serve_pictures
 from bot.services.delivery import MessageStore
+from bot.services.init_images import InitImageStore
 from bot.services.pictures import load_link_key
 from bot.services.privacy import PrivacyService
 from bot.store import deliveries, pictures
@@ -146,6 +147,7 @@ async def test_erased_results_and_missing_files_are_gone(site: Site, tmp_path: P
         site.harness.database,
         site.harness.fetcher.folder,
         forget=site.harness.backend.delete_job_data,
+        pictures=InitImageStore(tmp_path / "inputs", site.harness.database),
         now=site.harness.clock,
     )
     assert await privacy.erase(GUILD, a_member()) == 1
