@@ -182,7 +182,11 @@ async def open_harness(
         )
         init_images = InitImageStore(folder / "inputs", database)
         renderer = WorkflowRenderer(
-            queue.jobs, backend, templates or stock_templates(folder), init_images
+            queue.jobs,
+            backend,
+            templates or stock_templates(folder),
+            init_images,
+            row_path=fetcher.row_path,
         )
         budget = BudgetService(
             database, backend, budget_limits or BudgetLimits(), now=clock, sleep=sleeps
