@@ -20,7 +20,6 @@ from bot.backends import local, open_backend
 from bot.backends.base import Backend, Describing, Submission, SupportsWallet
 from bot.clock import utc_now
 from bot.domain.errors import ConfigError
-from bot.domain.events import Redelivered
 from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job
 from bot.domain.request import RequestLimits
@@ -32,10 +31,11 @@ from bot.services.delivery import DeliveryService, DeliveryTransport
 from bot.services.drains import DrainWatcher
 from bot.services.image_check import ImageCheckService
 from bot.services.image_detector import ImageDetector, load_model
+from bot.services.init_images import InitImageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
 from bot.services.moderation import ModerationService
 from bot.services.queue import JobQueue, QueueLimits, SubmissionGate
-from bot.services.redelivery import KeptResults
+from bot.services.redelivery import KeptResults, redeliver
 from bot.services.rendering import WorkflowRenderer, WorkflowTemplates
 from bot.services.renditions import RenditionCache
 from bot.services.reports import ReportService
@@ -51,6 +51,8 @@ log = logging.getLogger(__name__)
 DATABASE = "gridbrush.sqlite3"
 EVIDENCE = "evidence"
 """The folder in the data folder with the pictures of reports and removals."""
+INPUTS = "inputs"
+"""The folder in the data folder with the pictures that requests start from."""
 
 
 @dataclass(frozen=True)
@@ -72,6 +74,7 @@ class Services:
     moderation: ModerationService
     drains: DrainWatcher
     renderer: WorkflowRenderer
+    init_images: InitImageStore
     scheduler_wakeup: asyncio.Event
     now: Callable[[], datetime]
 
@@ -101,7 +104,7 @@ def load_template(settings: Settings, name: str) -> Template:
 
 
 def load_templates(settings: Settings) -> WorkflowTemplates:
-    """Load both templates and the styles. Raises ConfigError. Blocking."""
+    """Load the templates and the styles. Raises ConfigError. Blocking."""
     imagine = settings.imagine
     grid = load_template(settings, imagine.template)
     if grid.needs_input:
@@ -111,6 +114,19 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
             "Name it as upscale_template, and one that makes grids as template.",
         )
     upscale = load_template(settings, imagine.upscale_template)
+    image = load_template(settings, name) if (name := imagine.image_template) else None
+    if image is not None and not image.starts_from_picture:
+        raise ConfigError(
+            "[imagine] image_template",
+            f"{imagine.image_template} takes no prompt with a picture to start from",
+            "It needs parameters from prompt, input_url, input_sha256 and strength.",
+        )
+    if image is not None and grid.supports_negative and not image.supports_negative:
+        raise ConfigError(
+            "[imagine] image_template",
+            f"{imagine.image_template} takes no negative prompt, but {imagine.template} does",
+            "Give it a parameter from negative, too.",
+        )
     resources = imagine.resources.request()
     return WorkflowTemplates(
         grid,
@@ -122,6 +138,7 @@ def load_templates(settings: Settings) -> WorkflowTemplates:
             id: model.resources.request(resources) for id, model in settings.models.items()
         },
         platform_input=settings.backend.kind == "deepsquare",
+        image=image,
     )
 
 
@@ -137,7 +154,10 @@ async def read_limits(
         engine = await backend.engine_info()
         engines = dict(await backend.model_engines()) if settings.models else {}
     return settings.limits(
-        negative=templates.grid.supports_negative, engine=engine, engines=engines
+        negative=templates.grid.supports_negative,
+        img2img=templates.image is not None,
+        engine=engine,
+        engines=engines,
     )
 
 
@@ -240,6 +260,7 @@ async def open_services(
         observers = CompositeObserver()
         lifecycle = JobLifecycle(database, observers, now=now)
         scheduler_wakeup = asyncio.Event()
+        results = ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep)
         queue = JobQueue(
             database,
             lifecycle,
@@ -261,6 +282,8 @@ async def open_services(
             scheduler_wakeup.set()
             on_moderation()
 
+        init_images = InitImageStore(folder / INPUTS, database)
+        await init_images.clean()
         drains = DrainWatcher(database, now=now)
         observers.add(drains)
         yield Services(
@@ -273,7 +296,7 @@ async def open_services(
             observers=observers,
             lifecycle=lifecycle,
             detector=detector,
-            results=ResultFetcher(backend, pictures or folder / "jobs", now=now, sleep=sleep),
+            results=results,
             budget=budget,
             queue=queue,
             moderation=ModerationService(
@@ -285,7 +308,10 @@ async def open_services(
                 image_action=settings.image_check.action if detector is not None else None,
             ),
             drains=drains,
-            renderer=WorkflowRenderer(queue.jobs, backend, templates),
+            renderer=WorkflowRenderer(
+                queue.jobs, backend, templates, init_images, row_path=results.row_path
+            ),
+            init_images=init_images,
             scheduler_wakeup=scheduler_wakeup,
             now=now,
         )
@@ -296,15 +322,24 @@ async def open_scheduler(
     services: Services,
     transport: DeliveryTransport,
     image_check: ImageCheckService | None = None,
+    *,
+    on_delivered: Callable[[Job], Awaitable[None]] | None = None,
 ) -> AsyncIterator[Application]:
     """Add what runs jobs and delivers results through ``transport``.
 
     Without ``image_check`` images are delivered as they are, as on the command line.
+    ``on_delivered`` is called with a job whose result was delivered, posted or kept.
     """
     if image_check is not None:
         services.observers.add(image_check)
     delivery = DeliveryService(services.database, transport, now=services.now)
-    kept = KeptResults(services.database, partial(redeliver, services, delivery), now=services.now)
+    kept = KeptResults(
+        services.database,
+        partial(
+            redeliver, delivery, services.results, services.lifecycle, on_delivered=on_delivered
+        ),
+        now=services.now,
+    )
     services.observers.add(kept)
     worker = JobWorker(
         lifecycle=services.lifecycle,
@@ -315,6 +350,7 @@ async def open_scheduler(
         breaker=services.breaker,
         budget=services.budget,
         image_check=image_check,
+        on_delivered=on_delivered,
     )
     scheduler = Scheduler(
         services.database,
@@ -332,8 +368,13 @@ async def open_scheduler(
         await scheduler.aclose()
 
 
-def build_reports(services: Services, renditions: RenditionCache) -> ReportService:
-    """Return what members report results with."""
+def build_reports(
+    services: Services,
+    renditions: RenditionCache,
+    *,
+    removed: Callable[[], None] = lambda: None,
+) -> ReportService:
+    """Return what members report results with. ``removed`` is called after a removal."""
     settings = services.settings
     return ReportService(
         services.database,
@@ -343,6 +384,7 @@ def build_reports(services: Services, renditions: RenditionCache) -> ReportServi
         default=settings.default_quota(),
         keep=settings.data.keep_evidence,
         now=services.now,
+        removed=removed,
     )
 
 
@@ -358,31 +400,11 @@ def build_detector(settings: Settings) -> ImageDetector | None:
     return ImageDetector(load, tuple(section.thresholds), timeout_s=seconds)
 
 
-def build_image_check(services: Services, reports: ReportService) -> ImageCheckService:
-    """Return what looks at results before they are posted, and holds them."""
-    section = services.settings.image_check
-    return ImageCheckService(
-        services.database,
-        services.lifecycle,
-        services.detector,
-        action=section.action,
-        thresholds=section.thresholds,
-        evidence=reports.keep_picture,
-        now=services.now,
-    )
-
-
 async def cancel_at_backend(backend: Backend, job: Job) -> None:
     """Cancel a submitted job at the backend."""
     # Without a handle it is about to be submitted: its worker sees the cancel request itself.
     if job.handle is not None:
         await backend.cancel(job.handle)
-
-
-async def redeliver(services: Services, delivery: DeliveryService, job: Job) -> Job:
-    """Deliver a kept result again and return the job with the outcome saved."""
-    done = await delivery.deliver(job, services.results.result(job), again=True)
-    return await services.lifecycle.apply_event(job, Redelivered(done.method, done.message))
 
 
 def budget_limits(settings: Settings) -> BudgetLimits:

@@ -27,6 +27,7 @@ from bot.domain.job import job_id
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 from bot.domain.workflow.document import Workflow
 from bot.domain.workflow.template import RenderContext
+from bot.pictures.checks import check_server
 from bot.services.image_detector import NO_RUNTIME, NOT_INSTALLED
 from bot.services.rendering import WorkflowTemplates
 from bot.settings import Settings
@@ -38,13 +39,18 @@ async def run_checks(settings: Settings) -> list[CheckResult]:
     templates: WorkflowTemplates | None = None
     try:
         templates = await asyncio.to_thread(load_templates, settings)
-        names = [template.name for template in (templates.grid, templates.upscale) if template]
+        names = [
+            template.name
+            for template in (templates.grid, templates.image, templates.upscale)
+            if template
+        ]
         results.append(CheckResult("templates", True, ", ".join(names)))
     except ConfigError as error:
         results.append(_failed("templates", error))
     results.append(await _database(settings))
     results.append(await asyncio.to_thread(_privacy, settings))
     results += await check_image_model(settings)
+    results += await check_server(settings.pictures.address, settings.pictures.public_url)
     what = f"backend {settings.backend.kind}"
     try:
         backend = await open_backend(settings.backend.kind, settings.backend_options())

@@ -1,4 +1,4 @@
-"""Small asyncio tools: shared calls, locks by key, delays between attempts, stopping tasks."""
+"""Small tools: shared calls, locks by key, delays between attempts, signals, stopping tasks."""
 
 from __future__ import annotations
 
@@ -7,13 +7,30 @@ import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from contextvars import Context
-from typing import Any, Final, Generic, TypeVar
+from typing import Any, Final, Generic, ParamSpec, TypeVar
 
 Result = TypeVar("Result")
+P = ParamSpec("P")
 
 EXPONENTIAL_DELAYS_S: Final = (0.5, 1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 60.0)
 MAX_REQUESTED_DELAY_S: Final = 3600.0
 """The longest delay that another program may ask for: Discord's longest bans last an hour."""
+
+
+class Signal(Generic[P]):
+    """Call every connected function, in the order in which they were connected."""
+
+    def __init__(self) -> None:
+        self._listeners: list[Callable[P, None]] = []
+
+    def connect(self, listener: Callable[P, None]) -> None:
+        """Call ``listener``, too, from now on."""
+        self._listeners.append(listener)
+
+    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
+        """Call the connected functions with these arguments."""
+        for listener in self._listeners:
+            listener(*args, **kwargs)
 
 
 class SingleFlight(Generic[Result]):

@@ -24,6 +24,8 @@ _SECRET_PATTERNS: Final = (
     # An interaction's token is base64 of "interaction:<id>:...", good for 15 minutes.
     r"aW50ZXJhY3Rpb246[\w=-]+",
     r"(?P<path>/(?:webhooks|interactions)/\d+/)[\w%=-]{20,}",
+    # A link to the picture server: whoever reads it can open it.
+    r"(?P<link>/p/)[a-z0-9][a-z0-9_-]*\.[0-9a-f]+\.[0-9a-f]+\.[\w-]{32}",
     # As headers, forms and dictionaries show it.
     r"(?P<field>(?i:\b(?:access_token|token|authorization|password|secret|session_id|private_key"
     r"|mac_key|api_key)\b['\"]?\s*[:=]\s*b?['\"]?(?:(?:bot|bearer|basic)\s+)?))[\w.~+/=%-]{12,}",
@@ -60,7 +62,7 @@ class Redactor:
         if self._named is not None:
             text = self._named.sub(MASK, text)
         return self._looking.sub(
-            lambda match: f"{match['path'] or match['field'] or ''}{MASK}", text
+            lambda match: f"{match['path'] or match['link'] or match['field'] or ''}{MASK}", text
         )
 
 

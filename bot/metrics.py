@@ -112,6 +112,28 @@ class Metrics:
         self._backup_failures = Counter(
             "gridbrush_backup_failures", "Scheduled backups that failed.", registry=registry
         )
+        self._picture_requests = Counter(
+            "gridbrush_picture_requests",
+            "Requests to the picture server.",
+            ["status"],
+            registry=registry,
+        )
+        self._picture_bytes = Counter(
+            "gridbrush_picture_served_bytes",
+            "Bytes that the picture server has sent.",
+            registry=registry,
+        )
+        self._removed = Counter(
+            "gridbrush_results_removed",
+            "Results whose pictures were removed.",
+            ["cause"],
+            registry=registry,
+        )
+        self._removed_bytes = Counter(
+            "gridbrush_results_removed_bytes",
+            "Bytes of pictures that were removed.",
+            registry=registry,
+        )
         self.max_lag_s = 0.0
 
     async def on_event(self, job: Job, event: JobEvent) -> None:
@@ -156,6 +178,16 @@ class Metrics:
     def backup_failed(self) -> None:
         """Count a failed scheduled backup."""
         self._backup_failures.inc()
+
+    def picture_served(self, status: int, size: int) -> None:
+        """Count an answer of the picture server, with the bytes of its body."""
+        self._picture_requests.labels(str(status)).inc()
+        self._picture_bytes.inc(size)
+
+    def pictures_removed(self, cause: str, size: int) -> None:
+        """Count a result whose pictures, ``size`` bytes, were removed."""
+        self._removed.labels(cause).inc()
+        self._removed_bytes.inc(size)
 
     def store_changed(self, cause: str) -> None:
         """Record why the store is unavailable, or "" when it is available again."""

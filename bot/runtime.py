@@ -17,20 +17,19 @@ from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
-from typing import Any, Generic, ParamSpec
+from typing import Any
 
 from bot.backups import ScheduledBackups
 from bot.bootstrap import (
     DATABASE,
     Application,
     Services,
-    build_image_check,
     build_reports,
     open_scheduler,
     open_services,
 )
 from bot.clock import utc_now
-from bot.concurrency import cancel_and_wait
+from bot.concurrency import Signal, cancel_and_wait
 from bot.domain.checks import CheckResult
 from bot.domain.errors import ImageCheckFailed, StoreDamaged, StoreUnavailable
 from bot.domain.job import Job
@@ -51,15 +50,22 @@ from bot.services.delivery import MessageStore
 from bot.services.gallery import GalleryPoster, GalleryService
 from bot.services.lifecycle import JobObserver
 from bot.services.moderation_poster import LogPoster
+from bot.services.pictures import PictureLinks
 from bot.services.privacy import PrivacyService
 from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
+from bot.services.retention import RetentionService
 from bot.services.supervision import keep_running
 from bot.settings import Settings
-from bot.startup import hold_folder, start_when_possible
-from bot.store.holding import hold_store
+from bot.startup import (
+    build_image_check,
+    build_retention,
+    hold_folder,
+    open_picture_server,
+    start_when_possible,
+)
 from bot.store.wait_limits import waits_limited
 
 log = logging.getLogger(__name__)
@@ -74,24 +80,6 @@ BACKEND_UNAVAILABLE_NOTICE = (
     "The backend is unavailable at the moment. Nothing is lost. Everything continues by itself "
     "when it is available again."
 )
-
-P = ParamSpec("P")
-
-
-class Signal(Generic[P]):
-    """Call every connected function, in the order in which they were connected."""
-
-    def __init__(self) -> None:
-        self._listeners: list[Callable[P, None]] = []
-
-    def connect(self, listener: Callable[P, None]) -> None:
-        """Call ``listener``, too, from now on."""
-        self._listeners.append(listener)
-
-    def __call__(self, *args: P.args, **kwargs: P.kwargs) -> None:
-        """Call the connected functions with these arguments."""
-        for listener in self._listeners:
-            listener(*args, **kwargs)
 
 
 class Availability:
@@ -135,7 +123,7 @@ class Availability:
 
 @dataclass(frozen=True, slots=True)
 class Runtime:
-    """A running bot. ``metrics_url`` is empty when metrics are switched off."""
+    """A running bot. The URLs are empty where that server is switched off."""
 
     application: Application
     client: GridbrushClient
@@ -143,7 +131,9 @@ class Runtime:
     transport: DiscordDelivery
     updater_task: asyncio.Task[None]
     metrics: Metrics
+    retention: RetentionService
     metrics_url: str
+    pictures_url: str
 
     async def shut_down_delivery(self) -> None:
         """Finish the posts in progress and start no more. Call it while Discord is connected."""
@@ -190,6 +180,10 @@ async def open_runtime(
             )
         )
 
+        retention = build_retention(services, sleep=sleep, on_removed=metrics.pictures_removed)
+        pictures_url, links = await stack.enter_async_context(
+            open_picture_server(services, entropy=entropy, on_served=metrics.picture_served)
+        )
         access_changed: Signal[int, int] = Signal()
         status_found: Signal[Job] = Signal()
         context = build_context(
@@ -198,6 +192,8 @@ async def open_runtime(
             notice=availability.notice,
             opened=access_changed,
             status_found=status_found,
+            links=links,
+            removed=retention.wake,
         )
         client = GridbrushClient(
             context,
@@ -218,7 +214,9 @@ async def open_runtime(
 
         image_check = build_image_check(services, context.reports)
         application = await stack.enter_async_context(
-            open_scheduler(services, transport, image_check)
+            open_scheduler(
+                services, transport, image_check, on_delivered=retention.release_delivered
+            )
         )
         access_changed.connect(partial(retry_refused, application.kept, status_updater))
         access_changed.connect(partial(retry_channel, client.log_poster))
@@ -236,7 +234,17 @@ async def open_runtime(
             name="status messages",
         )
         stack.push_async_callback(cancel_and_wait, updating)
-        yield Runtime(application, client, status_updater, transport, updating, metrics, url)
+        yield Runtime(
+            engine=application,
+            client=client,
+            status_updater=status_updater,
+            transport=transport,
+            updater_task=updating,
+            metrics=metrics,
+            retention=retention,
+            metrics_url=url,
+            pictures_url=pictures_url,
+        )
 
 
 def build_context(
@@ -246,6 +254,8 @@ def build_context(
     notice: Callable[[], str],
     opened: Callable[[int, int], None],
     status_found: Callable[[Job], None],
+    links: PictureLinks | None,
+    removed: Callable[[], None],
 ) -> BotContext:
     """Return what commands and components work with."""
     settings, database, now = services.settings, services.database, services.now
@@ -259,16 +269,24 @@ def build_context(
         quotas=QuotaService(database, settings.default_quota(), now=now),
         moderation=services.moderation,
         privacy=PrivacyService(
-            database, services.results.folder, forget=services.backend.delete_job_data, now=now
+            database,
+            services.results.folder,
+            forget=services.backend.delete_job_data,
+            pictures=services.init_images,
+            now=now,
         ),
-        reports=build_reports(services, renditions),
+        reports=build_reports(services, renditions, removed=removed),
         gallery=GalleryService(database, now=now),
         image_check_problem=lambda: services.detector.problem if services.detector else "",
+        init_images=services.init_images,
+        links=links,
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,
         rows=settings.delivery.rows,
         upscaling=services.templates.upscale is not None,
+        vary_subtle=settings.imagine.vary_subtle,
+        vary_strong=settings.imagine.vary_strong,
         notice=notice,
         opened=opened,
         status_found=status_found,
@@ -320,11 +338,6 @@ def retry_channel(poster: ChannelPoster, guild_id: int, author_id: int) -> None:
 async def _update(status_updater: StatusUpdater) -> None:
     status_updater.refresh_queue()  # whatever an interrupted run was writing is written again
     await status_updater.run()
-
-
-def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
-    """Return a function that locks this bot's store against writing for some seconds."""
-    return partial(hold_store, settings.data.dir / DATABASE)
 
 
 async def run_until_stopped(
@@ -418,6 +431,7 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
         keep_running("posting in galleries", service.client.gallery_poster.run),
         keep_running("checking gallery posts", service.client.gallery_poster.run_checks),
         keep_running("removing results", lambda: run_removals(service.client)),
+        keep_running("removing pictures", service.retention.run),
         keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
         keep_running("starting the image check", lambda: _start_image_check(application)),
         keep_running("scheduling", schedule),

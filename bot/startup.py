@@ -1,4 +1,7 @@
-"""Hold the data folder and start the bot, also where the store is unavailable at first."""
+"""Hold the data folder and start the bot, also where the store is unavailable at first.
+
+Also builds the picture server, what removes pictures, and the image check.
+"""
 
 from __future__ import annotations
 
@@ -6,16 +9,24 @@ import asyncio
 import contextlib
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable
-from contextlib import AsyncExitStack
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AsyncExitStack, asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
-from bot.bootstrap import ensure_data_dir
+from bot.bootstrap import DATABASE, Services, ensure_data_dir
 from bot.clock import utc_now
 from bot.concurrency import Backoff
 from bot.domain.errors import ConfigError
 from bot.file_modes import private_umask
+from bot.pictures.server import serve_pictures
+from bot.services.image_check import ImageCheckService
+from bot.services.pictures import PictureLibrary, PictureLinks, load_link_key
+from bot.services.reports import ReportService
+from bot.services.retention import RetentionService
+from bot.settings import Settings
+from bot.store.holding import hold_store
 from bot.store.lock import FolderInUse, bot_lock, holder
 from bot.store.sqlite_errors import passing_cause
 
@@ -80,3 +91,67 @@ async def hold_folder(folder: Path, stack: AsyncExitStack, stop: asyncio.Event |
                 async with asyncio.timeout(STANDBY_POLL_S):
                     await stop.wait()
                 return False
+
+
+@asynccontextmanager
+async def open_picture_server(
+    services: Services,
+    *,
+    entropy: Callable[[int], bytes],
+    on_served: Callable[[int, int], None],
+) -> AsyncIterator[tuple[str, PictureLinks | None]]:
+    """Serve pictures, and yield where, and what makes links; "" and None if switched off.
+
+    Raises ConfigError.
+    """
+    settings, database, now = services.settings.pictures, services.database, services.now
+    if settings.address is None:
+        yield "", None
+        return
+    key = await load_link_key(database, entropy)
+    library = PictureLibrary(database, services.results, key, now=now)
+    async with serve_pictures(
+        library, settings.address, prefix=settings.prefix, on_served=on_served
+    ) as bound:
+        url = settings.public_url or bound
+        keep = services.settings.data.keep
+        yield url, PictureLinks(database, key, url, keep=keep, now=now)
+
+
+def build_retention(
+    services: Services,
+    *,
+    sleep: Callable[[float], Awaitable[None]],
+    on_removed: Callable[[str, int], None],
+) -> RetentionService:
+    """Return what removes pictures."""
+    delete = services.backend.delete_job_data
+    return RetentionService(
+        services.database,
+        services.results,
+        services.settings.data.retention(),
+        forget=delete,
+        release=delete,
+        now=services.now,
+        sleep=sleep,
+        on_removed=on_removed,
+    )
+
+
+def build_image_check(services: Services, reports: ReportService) -> ImageCheckService:
+    """Return what looks at results before they are posted, and holds them."""
+    section = services.settings.image_check
+    return ImageCheckService(
+        services.database,
+        services.lifecycle,
+        services.detector,
+        action=section.action,
+        thresholds=section.thresholds,
+        evidence=reports.keep_picture,
+        now=services.now,
+    )
+
+
+def store_holder(settings: Settings) -> Callable[[float], Awaitable[None]]:
+    """Return a function that locks this bot's store against writing for some seconds."""
+    return partial(hold_store, settings.data.dir / DATABASE)

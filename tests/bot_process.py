@@ -5,7 +5,10 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import shlex
+import shutil
 import sys
+from collections import Counter
 from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -30,7 +33,7 @@ def environment(
 ) -> dict[str, str]:
     """Everything that such a process sees; its data lie in ``folder/data``."""
     return {
-        "PATH": os.environ["PATH"],
+        "PATH": f"{counting_bash(folder)}:{os.environ['PATH']}",
         "HOME": str(folder),
         "DISCORD_TOKEN": playground.token,
         "DISCORD_API_BASE": playground.api_base,
@@ -41,6 +44,32 @@ def environment(
         **SMALL,
         **settings,
     }
+
+
+def counting_bash(folder: Path) -> Path:
+    """A folder for PATH with a bash that writes down which job's script it begins.
+
+    A job's own log goes with its work folder, as soon as its result is posted.
+    """
+    program = folder / "bin" / "bash"
+    if not program.exists():
+        program.parent.mkdir(exist_ok=True)
+        program.write_text(
+            "#!/bin/sh\n"
+            f'[ "$1" = script.sh ] && echo "${{PWD##*/}}" >> {shlex.quote(str(_begun(folder)))}\n'
+            f'exec {shlex.quote(shutil.which("bash") or "bash")} "$@"\n'
+        )
+        program.chmod(0o700)
+    return program.parent
+
+
+def starts(folder: Path) -> Counter[str]:
+    """How often the script of each job began at the local backend."""
+    return Counter(_begun(folder).read_text().split() if _begun(folder).exists() else ())
+
+
+def _begun(folder: Path) -> Path:
+    return folder / "begun"
 
 
 @asynccontextmanager

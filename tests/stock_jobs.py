@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import subprocess
 import sys
@@ -10,13 +11,13 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 
 from bot.domain.log_parser import LogItem, LogParser
-from bot.domain.request import Author, ChannelRef, Request
+from bot.domain.request import Author, ChannelRef, InitImage, Request
 from bot.domain.workflow.bash import ContainerStubs, ExecutionEnvironment, ProcessLauncher, to_bash
 from bot.domain.workflow.document import Workflow
 from bot.domain.workflow.template import RenderContext, Template, referenced_files, render
 
 FOLDER = Path(__file__).parents[1] / "workflow_templates"
-NAMES = ("stable-diffusion.yaml", "upscale.yaml")
+NAMES = ("stable-diffusion.yaml", "image-to-image.yaml", "upscale.yaml")
 KEY = bytes(range(32))
 SEED = 1000
 
@@ -77,6 +78,23 @@ def grids() -> Iterator[tuple[Workflow, int, int]]:
 def upscaling(upload: str = "https://transfer.example.org", **rest: str) -> Workflow:
     given = {"input_url": "https://example.org/x.png", "input_sha256": "0" * 64, **rest}
     return render(load("upscale.yaml"), request(1, 1), ticket(upload, **given))
+
+
+def varying(
+    asked: Request,
+    start: Path,
+    where: RenderContext,
+    *,
+    strength: float = 0.5,
+    image: Path | None = None,
+) -> Workflow:
+    """A grid that starts from the picture in a file, by default where it lies."""
+    digest = hashlib.sha256(start.read_bytes()).hexdigest()
+    if not where.input_url:
+        where = replace(where, input_url=start.as_uri())
+    asked = replace(asked, init_image=InitImage(digest, asked.width, asked.height, strength))
+    where = replace(where, input_sha256=where.input_sha256 or digest)
+    return render(load("image-to-image.yaml", image), asked, where)
 
 
 @dataclass(frozen=True, slots=True)

@@ -22,7 +22,7 @@ from bot.playground.server import Playground
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
-from tests.bot_process import bot_process, grids, log_of
+from tests.bot_process import bot_process, grids, log_of, starts
 from tests.onnx_models import colour_classifier
 
 pytestmark = [
@@ -65,12 +65,6 @@ def readiness(folder: Path) -> int:
     return log_of(folder).read_bytes().count(b"\nready as ")
 
 
-def starts(folder: Path, job: Job) -> int:
-    """How often the job's script began."""
-    log = folder / "data" / "local" / "jobs" / job.id / "log"
-    return log.read_bytes().count(b"--- Job has started ---")
-
-
 async def expect_one_grid(playground: Playground, folder: Path, count: int = 1) -> None:
     """Let a new bot finish what there is, and check that nothing was lost or done twice."""
     starts_before = readiness(folder)
@@ -86,7 +80,7 @@ async def expect_one_grid(playground: Playground, folder: Path, count: int = 1) 
     jobs, faults = await stored(folder)
     assert [job.state for job in jobs] == [JobState.FINISHED] * count
     assert faults == ()
-    assert [starts(folder, job) for job in jobs] == [1] * count
+    assert starts(folder) == {job.id: 1 for job in jobs}
 
 
 @pytest.mark.parametrize("moment", [*STATES, "submitted"])

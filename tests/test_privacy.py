@@ -45,12 +45,16 @@ SECRETS = {
 
 @dataclass(slots=True)
 class Seen:
-    """What one bot has left: its folder, its log, its children's environments and arguments."""
+    """What one bot has left: its folder, its log, its children's environments and arguments.
+
+    ``names`` are those of all files that there were, also of the job's while it ran.
+    """
 
     data: Path
     log: str
     environments: list[bytes]
     commands: list[bytes]
+    names: set[str]
     token: str
     interaction: str
 
@@ -78,6 +82,8 @@ async def whole_job(playground: Playground, folder: Path, form: str) -> Seen:
     }
     environments: list[bytes] = []
     commands: list[bytes] = []
+    names: set[str] = set()
+    opened: set[str] = set()
     data = folder / "data"
     with log_of(folder).open("ab") as log:
         bot = await asyncio.create_subprocess_exec(
@@ -106,12 +112,17 @@ async def whole_job(playground: Playground, folder: Path, form: str) -> Seen:
                     if command != own_command:
                         commands.append(command)
                         environments.append(variables)
+                names |= {name for _, _, files in os.walk(data) for name in files}
+                opened |= set(open_files(data))
                 await asyncio.sleep(0.02)
             # A scheduled backup is made at the first start, and belongs to what is looked at.
             while not list(data.glob("backups/scheduled-*.sqlite3")):  # noqa: ASYNC110
                 await asyncio.sleep(0.05)
+            # The job's prompt, script and log go with its work folder.
+            while list((data / "local" / "jobs").iterdir()):  # noqa: ASYNC110
+                await asyncio.sleep(0.05)
         assert (data / "gridbrush.sqlite3-wal").exists()
-        assert open_files(data) == []
+        assert opened | set(open_files(data)) == set()
         bot.send_signal(signal.SIGTERM)
         assert await bot.wait() == 0
     finally:
@@ -119,7 +130,8 @@ async def whole_job(playground: Playground, folder: Path, form: str) -> Seen:
             bot.kill()
         await bot.wait()
     text = log_of(folder).read_text()
-    return Seen(data, text, environments, commands, playground.token, asked.token)
+    names |= {path.name for path in data.rglob("*")}
+    return Seen(data, text, environments, commands, names, playground.token, asked.token)
 
 
 def open_files(folder: Path) -> list[str]:
@@ -149,10 +161,9 @@ async def seen(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPath
 
 async def test_every_file_and_folder_is_the_bots_alone(seen: Seen) -> None:
     assert open_files(seen.data) == []
-    names = {path.name for path in seen.data.rglob("*")}
     looked_at = {"gridbrush.sqlite3", "gridbrush.sqlite3.id", "bot.lock", "database.lock"}
     looked_at |= {"commands.json", "metadata.json", "grid.png", "script.sh", "log", "group"}
-    assert looked_at <= names
+    assert looked_at <= seen.names
 
 
 async def test_no_secret_and_no_word_of_a_member_is_in_the_log(seen: Seen) -> None:
@@ -172,7 +183,7 @@ async def test_no_child_has_a_secret_of_the_bots(seen: Seen) -> None:
         assert f"{name}=".encode() not in everything, name
     # None of the bot's settings; the one variable of its own names the job.
     ours = set(re.findall(rb"GRIDBRUSH_[^\0\n]*", everything))
-    (job,) = {path.name for path in (seen.data / "local" / "jobs").iterdir()}
+    (job,) = {path.name for path in (seen.data / "jobs").iterdir()}
     assert ours == {f"GRIDBRUSH_JOB={job}".encode()}
     assert b"PROMPT=" in everything  # the steps get it there, where only their user reads it
 

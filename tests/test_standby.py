@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from bot.playground.server import Playground
-from tests.bot_process import ROOT, bot_process, environment, grids, log_of
+from tests.bot_process import ROOT, bot_process, environment, grids, log_of, starts
 
 pytestmark = [
     pytest.mark.xdist_group("crash"),
@@ -100,8 +100,7 @@ async def test_a_second_bot_refuses_and_one_that_stands_by_takes_over(
                 second.kill()
             await second.wait()
     assert len(grids(playground)) == 1
-    (job_log,) = jobs.glob("*/log")
-    assert job_log.read_bytes().count(b"--- Job has started ---") == 1
+    assert list(starts(tmp_path).values()) == [1]
 
 
 async def test_one_that_stands_by_can_be_stopped(playground: Playground, tmp_path: Path) -> None:

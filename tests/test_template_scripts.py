@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 
+from bot.domain.request import InitImage
 from bot.domain.workflow.bash import to_bash
 from bot.domain.workflow.document import iter_steps
 from bot.domain.workflow.template import render
@@ -46,7 +48,9 @@ def test_shellcheck_finds_nothing_in_the_scripts(tmp_path: Path) -> None:
 @pytest.mark.needs("shellcheck")
 @pytest.mark.parametrize("name", NAMES)
 def test_shellcheck_finds_nothing_in_the_commands(name: str) -> None:
-    workflow = upscaling() if name == "upscale.yaml" else next(grids())[0]
+    asked = replace(request(), init_image=InitImage("0" * 64, 64, 64))
+    where = ticket(input_url="https://example.org/x.png", input_sha256="0" * 64)
+    workflow = render(load(name), asked, where)
     commands = [step.run.command for _, step in iter_steps(workflow.steps) if step.run is not None]
     assert commands
     for command in commands:

@@ -9,6 +9,7 @@ environment or the key.
     relay ROW                            copy stdin to stdout, line by line, tagged "[row ROW] "
     publish KIND FILE NAME key=value ... upload FILE as NAME, then print the marker KIND
     fetch URL SHA256 FILE                download a published file and verify it
+    input URL SHA256 FILE                find or download the picture to start from, verify it
     model MODEL URL SHA256 NAME          find or download a model's file, verify it, link it
     crop FILE BOX                        cut FILE down to BOX, "left,top,right,bottom" in pixels
     combine FOLDER ROWS                  stack FOLDER/row-NN.png, publish grid.png, print "done"
@@ -16,6 +17,8 @@ environment or the key.
 A marker is ``@@sd1 <milliseconds> <kind> <key=value ...> mac=<32 hex>``: HMAC-SHA256 over the
 text before " mac=", keyed with MAC_KEY, so that neither a prompt nor another job's log line can
 forge one. ``url``, ``model``, ``sampler`` and ``what`` are base64.
+
+A job that starts from a picture has its digest in INPUT_SHA256.
 """
 
 from __future__ import annotations
@@ -50,6 +53,7 @@ def main(arguments):
         "relay": relay,
         "publish": publish,
         "fetch": fetch,
+        "input": take_input,
         "model": model,
         "crop": crop,
         "combine": combine,
@@ -183,6 +187,29 @@ class WrongFile(Exception):
         self.what = what
 
 
+def take_input(url, expected, path):
+    """Write the picture to start from to ``path``; on failure print a marker, return 1.
+
+    The platform has downloaded it to DEEPSQUARE_INPUT; elsewhere it is downloaded here.
+    """
+    what = "could not be downloaded"
+    try:
+        found = find_input(os.environ["DEEPSQUARE_INPUT"], expected)
+        if found is None:
+            fetch(url, expected, path)
+        else:
+            shutil.copyfile(found, path)
+        os.chmod(path, 0o600)
+        return 0
+    except WrongFile as error:
+        what = error.what
+        write(f"publisher: the picture: {error}", 2)
+    except Exception as error:
+        write(f"publisher: the picture {what}: {type(error).__name__}: {error}", 2)
+    mark("input-unusable", f"what={what}")
+    return 1
+
+
 def model(name, url, expected, file):
     """Make STORAGE_PATH/model/model.ckpt the model's file; on failure print a marker, return 1.
 
@@ -221,9 +248,9 @@ def link_model(path, folder):
 
 
 def find_input(folder, expected):
-    """Return the input file with this digest, None if there is no input at all.
+    """Return the input file with this digest, None if there is no other input at all.
 
-    Raises WrongFile if there are others only.
+    Raises WrongFile if there are others only; the picture to start from is none of them.
     """
     found = []
     for place, _, names in os.walk(folder):
@@ -235,8 +262,9 @@ def find_input(folder, expected):
         actual = sha256(path)
         if actual == expected:
             return path
-        digest = actual if digest == "none" else digest
-    if found:
+        if digest == "none" and actual != os.environ.get("INPUT_SHA256"):
+            digest = actual
+    if digest != "none":
         raise WrongFile(CHOSEN, f"SHA-256 {digest} was downloaded instead of {expected}")
     return None
 

@@ -89,6 +89,13 @@ class Backend(Protocol):
         """Return the URL where the job's steps publish files, without a trailing slash."""
         ...
 
+    async def put_input(self, job_id: str, source: Path) -> str:
+        """Give the job a copy of a file, before it is submitted; return its URL for the steps.
+
+        Idempotent. A job has one input. Raises Unavailable.
+        """
+        ...
+
     async def price(self, workflow: Workflow) -> PriceQuote:
         """Return the maximum price of the job."""
         ...

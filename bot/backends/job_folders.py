@@ -69,6 +69,30 @@ def write_private(path: Path, text: str) -> None:
         os.fsync(out.fileno())
 
 
+INPUT_FOLDER = "input"
+
+
+def put_input(folder: Path, source: Path) -> str:
+    """Copy a file into a job's folder, for its owner only; return its ``file://`` URL. Blocking.
+
+    Raises OSError.
+    """
+    inputs = folder / INPUT_FOLDER
+    for place in (folder, inputs):
+        place.mkdir(mode=0o700, exist_ok=True)
+    target = inputs / source.name
+    with atomic_write(target) as part:
+        shutil.copyfile(source, part)
+    return target.as_uri()
+
+
+def shared_folders(folder: Path, caches: Path) -> tuple[str, ...]:
+    """Return the folders that a job's containers need beside its scratch folder. Blocking."""
+    inputs = folder / INPUT_FOLDER
+    places = (folder / "published", caches, *((inputs,) if inputs.is_dir() else ()))
+    return tuple(str(place) for place in places)
+
+
 async def log_size(log: Path) -> int:
     """Return the size of the log in bytes, 0 if there is none. Raises LogStreamLost."""
 

@@ -35,7 +35,9 @@ from bot.backends.job_folders import (
     delete_expired,
     job_dir,
     log_size,
+    put_input,
     read_lines_until,
+    shared_folders,
     write_private,
 )
 from bot.backends.local_devices import DIFFUSERS, count_tasks, list_gpus, uses_model
@@ -172,6 +174,10 @@ class LocalBackend:
     def upload_url(self, job_id: str) -> str:
         """Return the job's ``published`` folder as a ``file://`` URL."""
         return (self._folder(job_id) / "published").as_uri()
+
+    async def put_input(self, job_id: str, source: Path) -> str:
+        """Copy the file into the job's folder and return a ``file://`` URL."""
+        return await asyncio.to_thread(put_input, self._folder(job_id), source)
 
     async def price(self, workflow: Workflow) -> PriceQuote:
         """Return no price: local jobs cost nothing."""
@@ -356,7 +362,7 @@ class LocalBackend:
     def _containers(self, folder: Path) -> ContainerRuntime:
         options = self._options
         if options.container != "none":
-            shared = (str(folder / "published"), str(self._root / "caches"))
+            shared = shared_folders(folder, self._root / "caches")
             gpus = self._txt2img_config().device == "cuda"
             return OciRuntime(options.container, shared=shared, gpus=gpus)
         source = os.environ if options.environ is None else options.environ

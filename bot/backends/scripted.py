@@ -22,7 +22,7 @@ from pathlib import Path
 from PIL import Image, ImageDraw
 
 from bot.backends.base import FinalCost, Health, LifecycleEvent, LogLine, PriceQuote, Submission
-from bot.backends.job_folders import copy_verified, resolve_artifact, write_private
+from bot.backends.job_folders import copy_verified, put_input, resolve_artifact, write_private
 from bot.domain.errors import ConfigError, LogStreamLost, SubmissionRejected, Unavailable
 from bot.domain.events import Artifact, BackendJobRef, Cancelled, Exited
 from bot.domain.grid import GridGeometry
@@ -192,6 +192,12 @@ class ScriptedBackend:
         """Return the job's ``published`` folder as a ``file://`` URL."""
         return (self._root / job_id / "published").as_uri()
 
+    async def put_input(self, job_id: str, source: Path) -> str:
+        """Copy the file into the job's folder and return a ``file://`` URL."""
+        self._raise_injected_faults()
+        self._root.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return await asyncio.to_thread(put_input, self._root / job_id, source)
+
     async def price(self, workflow: Workflow) -> PriceQuote:
         """Return no price: replays cost nothing."""
         return PriceQuote()
@@ -266,6 +272,7 @@ class ScriptedBackend:
         """Delete the job's folder, unless its replay goes on."""
         folder = self._root / job_id
         if await self.find(job_id) is None:
+            await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)  # an input at most
             return
         submitted_at, submission = _read_job(folder)
         over = self._now() >= submitted_at + self._duration(self._select_recording(submission))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+from contextlib import AsyncExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated
@@ -17,7 +18,7 @@ from bot.cli.job_runner import METHOD, FolderDelivery, run_job
 from bot.cli.progress import TerminalProgress, print_outcome
 from bot.domain.job import Job
 from bot.domain.prompt_tags import describe_removed
-from bot.domain.request import Author, ChannelRef, Request, RequestOptions, random_seed
+from bot.domain.request import Author, ChannelRef, InitImage, Request, RequestOptions, random_seed
 from bot.services.results import JobResult
 from bot.settings import Settings
 
@@ -27,6 +28,7 @@ def imagine(
     context: typer.Context,
     prompt: options.Prompt,
     chosen: RequestOptions,
+    image: options.StartImage = None,
     backend: options.BackendKind = None,
     out: Annotated[
         Path | None,
@@ -43,23 +45,38 @@ def imagine(
     continues: `gridbrush jobs` finds it and follows it to its end.
     """
     settings = load_settings(context, backend=backend)
-    run_async(_imagine(settings, prompt, chosen, out, as_json))
+    run_async(_imagine(settings, prompt, chosen, image, out, as_json))
 
 
 async def _imagine(
-    settings: Settings, prompt: str, chosen: RequestOptions, out: Path | None, as_json: bool
+    settings: Settings,
+    prompt: str,
+    chosen: RequestOptions,
+    image: Path | None,
+    out: Path | None,
+    as_json: bool,
 ) -> ExitCode:
     observer = TerminalProgress(silent=as_json)
     async with open_application(
         settings, transport=FolderDelivery(out), observers=[observer]
     ) as engine:
-        request = read_request(engine, prompt, chosen)
-        job = await engine.queue.submit_immediate(request)
+        async with AsyncExitStack() as stack:
+            start = None
+            if image is not None:
+                stored = engine.init_images.stored(image, engine.limits.strength)
+                start = await stack.enter_async_context(stored)
+            request = read_request(engine, prompt, chosen, start)
+            job = await engine.queue.submit_immediate(request)
         return await follow(engine, job, observer, out, as_json)
 
 
-def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Request:
-    """Parse prompt and options into a request; print the tags removed. Raises RequestError."""
+def read_request(
+    engine: Application, prompt: str, chosen: RequestOptions, start: InitImage | None = None
+) -> Request:
+    """Parse prompt and options into a request; print the tags removed. Raises RequestError.
+
+    ``start`` is the picture to start from.
+    """
     removed: list[str] = []
     request = Request.parse(
         prompt,
@@ -69,6 +86,7 @@ def read_request(engine: Application, prompt: str, chosen: RequestOptions) -> Re
         author=Author(0, "operator"),
         place=ChannelRef(),
         removed_tags=removed,
+        init_image=start,
     )
     if removed:
         print(describe_removed(removed), file=sys.stderr)

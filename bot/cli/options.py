@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Callable
 from functools import wraps
+from pathlib import Path
 from typing import Annotated, Any, get_type_hints
 
 import typer
@@ -25,6 +26,16 @@ Samples = Annotated[int | None, typer.Option(help="Images per row.")]
 Steps = Annotated[int | None, typer.Option(help="Sampling steps.")]
 Seed = Annotated[int | None, typer.Option(help="Seed of row 1; row n has seed + n - 1.")]
 Model = Annotated[str | None, typer.Option(help="The model to use.")]
+Strength = Annotated[
+    float | None,
+    typer.Option(help="How far to depart from the picture of --image, above 0 to 1."),
+]
+StartImage = Annotated[
+    Path | None,
+    typer.Option(
+        "--image", help="Start from this picture: PNG, JPEG or WebP.", exists=True, dir_okay=False
+    ),
+]
 Style = Annotated[str | None, typer.Option(help="A style of \\[imagine.styles].")]
 BackendKind = Annotated[
     str | None,
@@ -42,6 +53,7 @@ _TYPES = {
     "seed": Seed,
     "model": Model,
     "style": Style,
+    "strength": Strength,
 }
 
 

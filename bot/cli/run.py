@@ -85,7 +85,8 @@ async def _play(
     context: typer.Context, host: str, port: int, browser: bool, comfyui: str
 ) -> ExitCode:
     from bot.playground.server import Playground
-    from bot.runtime import run_until_stopped, store_holder
+    from bot.runtime import run_until_stopped
+    from bot.startup import store_holder
 
     playground = Playground()
     try:
@@ -193,6 +194,8 @@ def _print_ready(service: Runtime) -> None:
     )
     if service.metrics_url:
         errors.print(f"metrics and health on {service.metrics_url}")
+    if service.pictures_url:
+        errors.print(f"pictures at {service.pictures_url}")
 
 
 def add_to(target: typer.Typer) -> None:

@@ -28,10 +28,15 @@ def script_steps(requested: int) -> int:
     63, and 334 to 1000 run 500. Numbers for which it would index past the last timestep and fail
     are replaced by the workflow with the next smaller one that works.
     """
+    return 999 // (_TIMESTEPS // healed_steps(requested)) + 1
+
+
+def healed_steps(requested: int) -> int:
+    """Return the number of steps that the workflow asks the script for; see ``script_steps``."""
     steps = requested
     while 999 % (_TIMESTEPS // steps) == 0:
         steps -= 1
-    return 999 // (_TIMESTEPS // steps) + 1
+    return steps
 
 
 @dataclass(frozen=True, slots=True)

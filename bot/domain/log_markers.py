@@ -72,6 +72,7 @@ _REQUIRED_KEYS: Mapping[str, frozenset[str]] = {
     "done": frozenset({"ok", "failed"}),
     "model-missing": frozenset({"model"}),
     "model-unusable": frozenset({"model", "what"}),
+    "input-unusable": frozenset({"what"}),
     "unsupported": frozenset({"row", "what"}),
 }
 _OPTIONAL_KEYS: Mapping[str, frozenset[str]] = {
@@ -153,6 +154,9 @@ def _parse_fields(kind: str, pairs: str, rows: int) -> Marker:
                 "Choose another model, or ask a moderator."
             )
             return Marker(kind, None, Failed(FailureReason.MODEL_MISSING, message))
+        case "input-unusable", None:
+            message = f"The picture to start from {fields.text('what')}. Please try again."
+            return Marker(kind, None, Failed(FailureReason.FILES_MISSING, message))
         case _:
             message = (
                 f"The model {fields.text('model')} is not installed where the pictures are made. "

@@ -9,7 +9,10 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
+from bot.domain.errors import InvalidRequest
+from bot.domain.image_engine import SCRIPT, healed_steps
 from bot.domain.image_size import fit_aspect
+from bot.domain.init_image import InitImage, parse_strength, validate_steps
 from bot.domain.prompt_tags import strip_prompt, strip_tags
 from bot.domain.request_limits import RequestLimits
 from bot.domain.request_parsing import (
@@ -30,6 +33,7 @@ __all__ = [
     "MAX_SEED",
     "Author",
     "ChannelRef",
+    "InitImage",
     "Request",
     "RequestLimits",
     "RequestOptions",
@@ -54,6 +58,10 @@ class JsonReader:
     def number(self, key: str) -> int:
         """Return the integer at ``key``."""
         return self._value(key, int)
+
+    def decimal(self, key: str) -> float:
+        """Return the number with a decimal point at ``key``."""
+        return self._value(key, float)
 
     def object(self, key: str) -> JsonReader:
         """Return the object at ``key``."""
@@ -108,6 +116,7 @@ class RequestOptions:
     seed: int | None = None
     model: str | None = None
     style: str | None = None
+    strength: float | str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +124,7 @@ class Request:
     """Request for a grid of ``rows`` × ``samples`` images, each ``width`` × ``height`` pixels.
 
     ``model`` is empty if there was none to choose. ``cost``: each image counts as so many images of
-    the quota.
+    the quota. ``init_image`` is the picture that it starts from, if any.
     """
 
     prompt: str
@@ -132,6 +141,7 @@ class Request:
     style: str = ""
     origin: SourceImage | None = None
     cost: int = 1
+    init_image: InitImage | None = None
 
     @classmethod
     def parse(
@@ -146,6 +156,7 @@ class Request:
         role_ids: Collection[int] | None = None,
         typed: bool = True,
         removed_tags: list[str] | None = None,
+        init_image: InitImage | None = None,
     ) -> Request:
         """Parse ``text``, the flags in it, and ``options`` into a request.
 
@@ -153,8 +164,9 @@ class Request:
         those of the chosen model. ``seed`` is used if the member gives none. ``role_ids`` are the
         member's roles, None if every model may be used. ``typed``: a person wrote the text just
         now, so words that look like mistyped flags are refused. What image servers would act on is
-        removed from the texts, and appended to ``removed_tags``. Raises InvalidRequest, and
-        NotAllowed for a model of other roles.
+        removed from the texts, and appended to ``removed_tags``. ``init_image`` is the picture to
+        start from, with the strength to use if none is given; without a shape the request gets that
+        of the picture. Raises InvalidRequest, and NotAllowed for a model of other roles.
         """
         phrases = {
             "model": limits.spoken_names,
@@ -184,6 +196,16 @@ class Request:
         style = given.get("style", _NOT_GIVEN)
         size, engine = (limits.width, limits.height), limits.engine
         min_pixels = max(engine.min_pixels, limits.min_pixels)
+        if init_image is not None:
+            limits.require_img2img(model, role_ids)
+            strength = given.get("strength")
+            if strength is not None:
+                init_image = replace(init_image, strength=parse_strength(strength))
+        elif "strength" in given:
+            raise InvalidRequest(given["strength"].name, _NO_PICTURE.format(given["strength"].name))
+        if init_image is not None and "shape" not in given and min_pixels <= limits.max_pixels:
+            area = size[0] * size[1]
+            size = fit_aspect(*init_image.aspect, area, limits.max_pixels, min_pixels)
         if "shape" in given:
             size = parse_size(given["shape"], size, limits.max_pixels, min_pixels, named)
         else:
@@ -195,10 +217,15 @@ class Request:
         else:
             takes_negative, made_by = spec.takes_negative, f"the model {spec.name}"
         rows = number("rows", limits.rows, 1, limits.max_rows)
+        steps = number("steps", limits.steps, 1, limits.max_steps, named)
+        if init_image is not None:
+            name = given["strength"].name if "strength" in given else "strength"
+            run = healed_steps(steps) if engine.engine == SCRIPT else steps
+            validate_steps(name, init_image.strength, run)
         return cls(
             prompt=prompt,
             seed=number("seed", _wrap_seed(seed, rows), 0, MAX_SEED - (rows - 1)),
-            steps=number("steps", limits.steps, 1, limits.max_steps, named),
+            steps=steps,
             width=size[0],
             height=size[1],
             rows=rows,
@@ -214,6 +241,7 @@ class Request:
             ),
             style=parse_choice(style, limits.styles, kind="styles") if style.value else "",
             cost=1 if spec is None else spec.cost,
+            init_image=init_image,
         )
 
     @classmethod
@@ -243,6 +271,7 @@ class Request:
             style=stored.text("style"),
             origin=origin,
             cost=stored.number("cost") if "cost" in data else 1,
+            init_image=_read_init_image(stored) if "init_image" in data else None,
         )
         # A field that only a newer version writes must not be dropped silently.
         if request.to_dict() != data:
@@ -264,17 +293,22 @@ class Request:
         return self.seed + row - 1
 
     def to_dict(self) -> dict[str, object]:
-        """Return all fields as JSON types; ``cost`` only if it is not 1, as in older versions."""
+        """Return all fields as JSON types.
+
+        As in older versions, ``cost`` is left out if it is 1, and ``init_image`` if there is none.
+        """
         data = asdict(self)
         if self.cost == 1:
             del data["cost"]
+        if self.init_image is None:
+            del data["init_image"]
         return data
 
     def to_prompt(self) -> str:
         """Return the prompt with every setting as a flag; parsing it gives an equal request.
 
-        Author, channel and ``origin`` are left out: typed text must not be able to upscale another
-        member's image.
+        Author, channel, ``origin`` and the picture to start from are left out: typed text must not
+        be able to use another member's image.
         """
         parts = [
             self.prompt,
@@ -288,6 +322,8 @@ class Request:
             parts.append(f"--model {self.model}")
         if self.style:
             parts.append(f"--style {self.style}")
+        if self.init_image is not None:
+            parts.append(f"--strength {self.init_image.strength:g}")
         if self.negative:
             parts.append(f"--no {self.negative}")
         return " ".join(parts)
@@ -323,7 +359,7 @@ class Request:
         origin = SourceImage(job_id, row, column)
         seed = self.row_seed(row)
         # The upscaler makes it, so the model's cost does not apply.
-        return replace(self, seed=seed, rows=1, samples=1, origin=origin, cost=1)
+        return replace(self, seed=seed, rows=1, samples=1, origin=origin, cost=1, init_image=None)
 
 
 def spelled(text: str, options: Mapping[str, object]) -> str:
@@ -360,6 +396,7 @@ def _given_options(options: RequestOptions) -> dict[str, RawOption]:
         "seed": options.seed,
         "model": options.model,
         "style": options.style,
+        "strength": options.strength,
     }
     return {
         FLAG_FIELDS.get(name, name): RawOption(name, normalize_text(str(value)))
@@ -368,4 +405,15 @@ def _given_options(options: RequestOptions) -> dict[str, RawOption]:
     }
 
 
+def _read_init_image(stored: JsonReader) -> InitImage:
+    """Return the stored picture to start from. Raises ValueError."""
+    part = stored.object("init_image")
+    return InitImage(
+        part.text("sha256"), part.number("width"), part.number("height"), part.decimal("strength")
+    )
+
+
 _NOT_GIVEN = RawOption("", "")
+_NO_PICTURE = (
+    "{} needs a picture to start from. Use /imagine with the option image, or Vary on a result."
+)

@@ -7,6 +7,7 @@ from dataclasses import dataclass, field, replace
 
 from bot.domain.errors import InvalidRequest, NotAllowed
 from bot.domain.image_engine import UNKNOWN, EngineInfo
+from bot.domain.init_image import DEFAULT_STRENGTH
 from bot.domain.models import ModelSpec
 from bot.domain.request_parsing import RawOption, parse_choice, parse_fixed_model, parse_model
 from bot.domain.text import normalize_text, truncate
@@ -20,7 +21,8 @@ class RequestLimits:
     aspect ratio is fitted to; ``max_pixels`` limits width × height of one image; ``max_prompt`` is
     in characters. ``styles`` maps a name to words that are added to the prompt. ``engine`` is the
     image engine, which has limits of its own. ``table`` describes models by id; ``models`` may name
-    others, which have the server's limits.
+    others, which have the server's limits. ``img2img``: there is a workflow that starts from a
+    picture; ``strength`` is how far it departs from it.
     """
 
     rows: int = 4
@@ -40,6 +42,8 @@ class RequestLimits:
     engine: EngineInfo = UNKNOWN
     table: Mapping[str, ModelSpec] = field(default_factory=dict)
     min_pixels: int = 1
+    img2img: bool = True
+    strength: float = DEFAULT_STRENGTH
 
     @property
     def selects_model(self) -> bool:
@@ -125,6 +129,26 @@ class RequestLimits:
                 f"The model {spec.name} is for members with the role {roles}. {_choose(allowed)}"
             )
         return name
+
+    def require_img2img(self, model: str, role_ids: Collection[int] | None) -> None:
+        """Raise InvalidRequest unless images of ``model`` can start from a picture.
+
+        ``role_ids`` None may use every model.
+        """
+        if not self.img2img:
+            raise InvalidRequest(
+                "image", "This server cannot start from a picture. Leave the picture out."
+            )
+        spec = self.table.get(model)
+        if spec is None or spec.img2img:
+            return
+        others = [
+            name
+            for name in self.names_for(role_ids)
+            if name not in self.table or self.table[name].img2img
+        ]
+        hint = f"Choose another: {', '.join(others)}." if others else "Leave the picture out."
+        raise InvalidRequest("image", f"The model {spec.name} cannot start from a picture. {hint}")
 
     def _find(self, text: str) -> str | None:
         """Return the model of this name or title, ignoring case."""

@@ -29,6 +29,7 @@ FLAG_FIELDS: Mapping[str, str] = {
     "seed": "seed",
     "model": "model",
     "style": "style",
+    "strength": "strength",
 }
 """Flag names, and the request field that each sets."""
 
@@ -41,6 +42,7 @@ _EXAMPLES: Mapping[str, str] = {
     "seed": "--seed 7",
     "model": "--model NAME",
     "style": "--style NAME",
+    "strength": "--strength 0.5",
 }
 
 _FLAG = re.compile(r"(?:--|[‒-―]{1,2})(?P<name>[^\W\d_][^=]*)(?:=(?P<value>.*))?", re.DOTALL)

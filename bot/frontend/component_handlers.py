@@ -17,6 +17,7 @@ import discord
 from bot.domain.errors import ArtifactMissing, BackendError, DeliveryError, NotAllowed, RequestError
 from bot.domain.events import MessageRef
 from bot.domain.grid import alt_text
+from bot.domain.init_image import names_strength
 from bot.domain.job import Job, JobState
 from bot.domain.request import Request, RequestOptions
 from bot.frontend import messages
@@ -25,14 +26,14 @@ from bot.frontend.custom_ids import (
     CUSTOM_ID_PATTERN,
     ComponentAction,
     CustomId,
-    custom_id,
     has_component,
     parse_selection,
 )
 from bot.frontend.delivery_methods import public_result_link
 from bot.frontend.discord_errors import MessageNotFound, TooLarge, map_discord_errors, retry_unknown
-from bot.frontend.edit_modal import build_edit_modal, source_link
+from bot.frontend.edit_modal import build_edit_modal, source_link, used_by
 from bot.frontend.first_response import answer_accepted, is_status_message
+from bot.frontend.image_prompts import IMAGES_GONE, image_actions, image_path
 from bot.frontend.job_lookup import (
     MESSAGE_NOT_FOUND,
     REMOVED,
@@ -40,10 +41,11 @@ from bot.frontend.job_lookup import (
     load_component_job,
     require_own_message,
 )
-from bot.frontend.message_content import ActionRow, ButtonSpec, FileUpload
+from bot.frontend.message_content import FileUpload
 from bot.frontend.messages import to_embed, to_view
 from bot.frontend.permissions import actor_of
 from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
+from bot.frontend.removed_pictures import are_pictures_gone, require_gone
 from bot.frontend.responses import (
     PersistentComponent,
     defer,
@@ -51,18 +53,28 @@ from bot.frontend.responses import (
     open_modal,
     send_ephemeral,
     send_error,
+    thinking_in_public,
 )
 from bot.frontend.result_embeds import (
     confirm_delete_components,
     details_message,
     format_star,
     image_selects,
-    public_links,
 )
-from bot.frontend.result_files import limit_recorder, upload_name, upload_within_limit
+from bot.frontend.result_files import (
+    find_links,
+    limit_recorder,
+    upload_name,
+    upload_within_limit,
+)
 from bot.frontend.result_removal import remove_with_evidence
 from bot.frontend.status_embeds import job_message, posted_elsewhere_message
-from bot.frontend.submission import RequestFactory, require_shown_here, submit_request
+from bot.frontend.submission import (
+    RequestFactory,
+    require_shown_here,
+    submit_request,
+    submit_with_picture,
+)
 from bot.frontend.upload_limits import REQUEST_LIMIT
 from bot.services.cancelling import cancel_job
 from bot.services.delivery import is_erased
@@ -72,7 +84,6 @@ ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
 log = logging.getLogger(__name__)
 
 _TRY_ELSEWHERE: Final = "Try again later, or in a direct message with `/show`."
-_IMAGES_GONE: Final = "The images of this job are no longer stored."
 
 
 async def selected_image(
@@ -114,9 +125,7 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
     row, column = position
     seed = job.request.row_seed(row)
     text = f"Row {row}, image {column} · seed {seed}"
-    rows: tuple[ActionRow, ...] = ()
-    if context.upscaling and job.request.origin is None:
-        rows = ((ButtonSpec("Upscale", custom_id(ComponentAction.UPSCALE, job, row, column)),),)
+    rows = image_actions(context, job, row, column)
 
     async def make(limit: int) -> tuple[FileUpload, int]:
         path = await context.renditions.image(job, row, column, limit)
@@ -134,13 +143,9 @@ async def open_image(interaction: discord.Interaction[Any], target: CustomId, jo
     try:
         await upload_within_limit(limit, make, post, learn=limit_recorder(context, place))
     except ArtifactMissing as error:
-        raise RequestError(_IMAGES_GONE) from error
+        raise RequestError(IMAGES_GONE) from error
     except TooLarge:
-        links = (
-            public_links(job, plain=context.rows == "links")
-            if context.rows != "attachments"
-            else ()
-        )
+        links = (await find_links(context, job)).rows
         link = next((link.url for link in links if link.row == row), None)
         way = f"Its row is [here]({link})." if link else _TRY_ELSEWHERE
         await edit_deferred(interaction, f"{text}\nDiscord does not accept this image here. {way}")
@@ -270,8 +275,10 @@ async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
         return False
     limit_waits()
     try:
+        start = None
         if target is not None:
-            await load_component_job(interaction, target, custom_id)
+            job = await load_component_job(interaction, target, custom_id)
+            start = job.request.init_image
         if not isinstance(data.get("components"), list):
             raise RequestError("The form was empty. Please try again.")
         fields = dict(iter_text_inputs(data["components"]))
@@ -280,7 +287,11 @@ async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
         note = ""
         if target is not None:
             note = f"-# Edited by <@{interaction.user.id}>{source_link(interaction)}"
-        accepted = await submit_request(interaction, lambda factory: factory.parse(text, options))
+        if not names_strength(text):
+            start = None  # the member has removed it
+        accepted = await submit_request(
+            interaction, lambda factory: factory.parse(text, options, init_image=start)
+        )
         await answer_accepted(interaction, accepted, note=note)
     except Exception as error:
         # The root of a modal: the member gets a response whatever happens.
@@ -355,7 +366,7 @@ async def _reroll(interaction: discord.Interaction[Any], target: CustomId, job: 
 async def _retry(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     request = _require_request(job)
     if job.state not in (JobState.FAILED, JobState.CANCELLED):
-        raise RequestError("This job did not fail. Use Re-roll to run it with a new seed.")
+        await require_gone(get_context(interaction), job)
 
     def make(factory: RequestFactory) -> Request:
         if request.origin is not None:
@@ -385,28 +396,47 @@ async def _upscale(interaction: discord.Interaction[Any], target: CustomId, job:
         raise RequestError(_NO_UPSCALING)
     if request.origin is not None:
         raise RequestError("This image is already upscaled.")
+    if await are_pictures_gone(get_context(interaction), job):
+        raise RequestError(IMAGES_GONE)
     position = await selected_image(interaction, target, job)
     if position is None:
         return
     row, column = position
-    source = source_link(interaction)
-    if not source and (link := public_result_link(job)):
-        source = f" from [this message]({link})"
-    note = f"-# Row {row}, image {column}, upscaled by <@{interaction.user.id}>{source}"
+    note = f"-# Row {row}, image {column}, upscaled by {used_by(interaction, job)}"
     accepted = await submit_request(
         interaction, lambda factory: factory.upscale(request, job.id, row, column)
     )
     await answer_accepted(interaction, accepted, note=note)
 
 
+async def _vary(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
+    request = _require_request(job)
+    _check_has_result(job)
+    require_shown_here(interaction, job)
+    context = get_context(interaction)
+    position = await selected_image(interaction, target, job)
+    if position is None:
+        return
+    row, column = position
+    note = f"-# Row {row}, image {column}, varied by {used_by(interaction, job)}"
+    subtle = target.verb is ComponentAction.VARY_SUBTLE
+    strength = context.vary_subtle if subtle else context.vary_strong
+    async with thinking_in_public(interaction):
+        accepted = await submit_with_picture(
+            interaction,
+            lambda: image_path(context, job, row, column),
+            lambda factory, picture: factory.vary(request, picture),
+            strength,
+        )
+    await answer_accepted(interaction, accepted, note=note)
+
+
 async def _details(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
     context = get_context(interaction)
     credits = await context.queue.jobs.credits(job.id)
-    await send_ephemeral(
-        interaction,
-        "",
-        embed=details_message(job, credits, context.limits.engine_for(job.request.model)),
-    )
+    engine = context.limits.engine_for(job.request.model)
+    links = None if context.links is None else (await find_links(context, job)).rows
+    await send_ephemeral(interaction, "", embed=details_message(job, credits, engine, links))
 
 
 async def _star(interaction: discord.Interaction[Any], target: CustomId, job: Job) -> None:
@@ -448,9 +478,10 @@ def _check_has_result(job: Job) -> None:
         raise RequestError(_NO_RESULT)
 
 
-_SHOWING: Final = frozenset({ComponentAction.OPEN, ComponentAction.UPSCALE})
+_VARYING: Final = frozenset({ComponentAction.VARY_SUBTLE, ComponentAction.VARY_STRONG})
+_SHOWING: Final = frozenset({ComponentAction.OPEN, ComponentAction.UPSCALE, *_VARYING})
 _JOB_CREATING: Final = frozenset(
-    {ComponentAction.REROLL, ComponentAction.RETRY, ComponentAction.UPSCALE}
+    {ComponentAction.REROLL, ComponentAction.RETRY, ComponentAction.UPSCALE, *_VARYING}
 )
 
 HANDLERS: Final[Mapping[ComponentAction, Action]] = {
@@ -464,4 +495,6 @@ HANDLERS: Final[Mapping[ComponentAction, Action]] = {
     ComponentAction.DETAILS: _details,
     ComponentAction.RETRY: _retry,
     ComponentAction.STAR: _star,
+    ComponentAction.VARY_SUBTLE: _vary,
+    ComponentAction.VARY_STRONG: _vary,
 }

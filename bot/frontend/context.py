@@ -21,8 +21,10 @@ from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
 from bot.services.gallery import GalleryPoster, GalleryService
+from bot.services.init_images import InitImageStore
 from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
+from bot.services.pictures import PictureLinks
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor, JobQueue, response_time_left, waits_limited
 from bot.services.quotas import QuotaService
@@ -53,6 +55,24 @@ class DoubleClickGuard:
         return previous is not None and abs(at - previous) < DOUBLE_CLICK
 
 
+class PickedPictures:
+    """Remembers the picture that a member has opened a form for, until the bot stops."""
+
+    def __init__(self) -> None:
+        self._pictures: OrderedDict[tuple[int, int], discord.Attachment] = OrderedDict()
+
+    def put(self, user_id: int, message_id: int, picture: discord.Attachment) -> None:
+        """Remember the picture that a member has picked on a message."""
+        self._pictures.pop((user_id, message_id), None)
+        self._pictures[user_id, message_id] = picture
+        if len(self._pictures) > _MAX_TRACKED:
+            self._pictures.popitem(last=False)
+
+    def get(self, user_id: int, message_id: int) -> discord.Attachment | None:
+        """Return the picture that a member has picked on a message, None if it is forgotten."""
+        return self._pictures.get((user_id, message_id))
+
+
 AnyCommand: TypeAlias = (
     app_commands.Command[Any, ..., Any] | app_commands.Group | app_commands.ContextMenu
 )
@@ -65,13 +85,15 @@ class BotContext:
     """Services and settings of the frontend, made once at start.
 
     ``limits`` bound a request. ``moderator_role`` is a role id, 0 for none. ``rows`` is
-    ``[delivery] rows``. ``entropy`` returns random bytes. ``upscaling``: there is a workflow for
-    it. ``notice`` returns a sentence for waiting jobs, such as that the backend is unavailable; ""
-    for none. ``image_check_problem`` returns why images cannot be checked. ``size_limits`` stores
-    accepted upload sizes. ``opened`` is called with a server id and a member id (0: unknown) when
-    the bot may have new permissions, to retry deliveries. ``status_found`` is called with a job
-    whose status message was found or posted late. ``removal_pending`` is set when Discord did not
-    delete a removed result at once.
+    ``[delivery] rows``. ``links`` makes links to the picture server, None if there is none.
+    ``entropy`` returns random bytes. ``upscaling``: there is a workflow for it. ``vary_subtle`` and
+    ``vary_strong`` are the strengths of these buttons. ``notice`` returns a sentence for waiting
+    jobs, such as that the backend is unavailable; "" for none.
+    ``image_check_problem`` returns why images cannot be checked. ``size_limits`` stores accepted
+    upload sizes. ``opened`` is called with a server id and a member id (0: unknown) when the bot
+    may have new permissions, to retry deliveries. ``status_found`` is called with a job whose
+    status message was found or posted late. ``removal_pending`` is set when Discord did not delete
+    a removed result at once.
     """
 
     queue: JobQueue
@@ -84,11 +106,15 @@ class BotContext:
     privacy: PrivacyService
     reports: ReportService
     gallery: GalleryService
+    init_images: InitImageStore
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     moderator_role: int = 0
     rows: str = "auto"
+    links: PictureLinks | None = None
     upscaling: bool = True
+    vary_subtle: float = 0.35
+    vary_strong: float = 0.7
     checks: tuple[SubmissionCheck, ...] = ()
     notice: Callable[[], str] = lambda: ""
     image_check_problem: Callable[[], str] = lambda: ""
@@ -96,6 +122,7 @@ class BotContext:
     status_found: Callable[[Job], None] = lambda _job: None
     locks: KeyedLock = field(default_factory=KeyedLock)
     double_clicks: DoubleClickGuard = field(default_factory=DoubleClickGuard)
+    picked_pictures: PickedPictures = field(default_factory=PickedPictures)
     size_limits: SizeLimits = field(default_factory=SizeLimits)
     removal_pending: asyncio.Event = field(default_factory=asyncio.Event)
     status_tasks: StatusMessageTasks = field(default_factory=StatusMessageTasks)

@@ -30,6 +30,8 @@ class ComponentAction(StrEnum):
     DETAILS = "details"
     RETRY = "retry"
     STAR = "star"
+    VARY_SUBTLE = "vary-subtle"
+    VARY_STRONG = "vary-strong"
 
 
 CUSTOM_ID_PATTERN: Final = re.compile(

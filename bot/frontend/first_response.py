@@ -20,6 +20,7 @@ from bot.concurrency import Backoff
 from bot.domain.errors import StoreUnavailable
 from bot.domain.events import MessageRef
 from bot.domain.job import Job, JobState
+from bot.frontend.acknowledgement import THINKING, acknowledged
 from bot.frontend.context import BotContext, ContextClient, get_client
 from bot.frontend.custom_ids import ComponentAction, custom_id, has_component, job_ids_on
 from bot.frontend.discord_errors import Attempt, Outcome, attempt, retry_unknown
@@ -49,6 +50,8 @@ async def answer_accepted(
     interaction: discord.Interaction[Any], accepted: SubmitResult, *, note: str = ""
 ) -> None:
     """Respond with the status message of an accepted job. Idempotent; never raises.
+
+    If it was deferred in public, the status message replaces that.
 
     Returns when the message is known, or known to be impossible. ``note`` is the text above the
     embed. The notice in ``accepted`` follows privately.
@@ -120,8 +123,9 @@ async def _respond_with_status(
         # That the request was accepted is more important; the updater adds the position.
         log.info("a position is not known in time: %s", error, extra={"job": job.id})
     embed = job_message(job, context.now(), QueueInfo(position, left, notice))
+    respond = _edit_thinking if acknowledged(interaction) == THINKING else _respond
     for variant in _message_variants(job, embed, note):
-        response = await retry_unknown(partial(_respond, interaction, variant), context.sleep)
+        response = await retry_unknown(partial(respond, interaction, variant), context.sleep)
         if response.outcome is not Outcome.REFUSED:
             break
         log.warning("Discord refused the status message: %s", response.error, extra={"job": job.id})
@@ -135,6 +139,13 @@ async def _respond_with_status(
     if response.outcome is Outcome.UNKNOWN:
         await context.sleep(RESPONSE_LIMIT_S)  # an attempt on its way takes effect now or never
     return await _find_or_post(client, job.id, search_history=False)
+
+
+async def _edit_thinking(
+    interaction: discord.Interaction[Any], variant: dict[str, Any]
+) -> int | None:
+    message = await interaction.edit_original_response(allowed_mentions=NO_MENTIONS, **variant)
+    return message.id
 
 
 async def _respond(interaction: discord.Interaction[Any], variant: dict[str, Any]) -> int | None:

@@ -11,6 +11,7 @@ from typing import Any, Final
 import discord
 
 from bot.domain.errors import RequestError
+from bot.domain.init_image import DEFAULT_STRENGTH
 from bot.domain.request import spelled
 from bot.domain.text import normalize_text
 from bot.frontend.formatting import code_block, parse_code_block
@@ -20,6 +21,7 @@ EDIT_ID: Final = "gb-prompt:edit"
 MODAL_ID: Final = "gb-prompt:form"
 PROMPT: Final = "prompt"
 NEGATIVE: Final = "negative"
+STRENGTH: Final = "strength"
 
 MAX_INPUT_LENGTH: Final = 4000
 """Discord's limit for a text input; a command's option may be longer."""
@@ -37,12 +39,18 @@ def read_typed_text(interaction: discord.Interaction[Any]) -> str:
     data: Any = interaction.data or {}
     if interaction.type is discord.InteractionType.modal_submit:
         fields = dict(iter_text_inputs(data.get("components")))
-        return _clean(spelled(fields.get(PROMPT, ""), {NEGATIVE: fields.get(NEGATIVE, "")}))
+        options = {NEGATIVE: fields.get(NEGATIVE, "")}
+        if STRENGTH in fields:  # the form of a picture: as below
+            options[STRENGTH] = fields[STRENGTH].strip() or str(DEFAULT_STRENGTH)
+        return _clean(spelled(fields.get(PROMPT, ""), options))
     if interaction.type is not discord.InteractionType.application_command:
         return ""
     if data.get("name") != _IMAGINE:
         return ""
     options = {str(one["name"]): one.get("value", "") for one in data.get("options", ())}
+    if options.pop("image", None):
+        # Without the picture this is refused: nobody runs it without by mistake.
+        options.setdefault(STRENGTH, str(DEFAULT_STRENGTH))
     return _clean(spelled(str(options.pop(PROMPT, "")), options))
 
 

@@ -6,10 +6,11 @@ pages and components that work after a restart respond the same way.
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import logging
 import re
-from collections.abc import Awaitable, Callable, Coroutine, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Sequence
 from typing import Any, Final, Self, TypeAlias
 
 import discord
@@ -17,6 +18,7 @@ from discord import app_commands
 
 from bot.domain.errors import DeliveryError, InvalidRequest, RequestError, StoreUnavailable
 from bot.domain.text import truncate_utf16
+from bot.frontend.acknowledgement import SILENT, THINKING, acknowledged, remember_acknowledged
 from bot.frontend.context import get_context
 from bot.frontend.discord_errors import ERRORS, Attempt, Outcome, attempt, retry_unknown
 from bot.frontend.formatting import escape_message
@@ -46,14 +48,6 @@ STORE_UNAVAILABLE_MESSAGE: Final = (
 
 EDIT_SECONDS: Final = 30.0
 
-_ACKNOWLEDGED: Final = "acknowledged"
-"""Under this key an interaction remembers how it was, perhaps, acknowledged: _QUIETLY, _THINKING.
-
-The library only remembers an acknowledgement whose receipt arrived.
-"""
-_SILENT: Final = "quietly"
-_THINKING: Final = "thinking"
-
 _PAGE: Final = r"(?P<page>[0-9]{1,4})"
 _SUBJECT: Final = r"(?P<about>[a-z0-9-]{0,40})"
 
@@ -70,8 +64,8 @@ async def send_ephemeral(
 
     A response that comes too late, or that Discord refuses, is only logged.
     """
-    state = _acknowledged(interaction)
-    if state == _THINKING:
+    state = acknowledged(interaction)
+    if state == THINKING:
         # It says "is thinking" until this very message is edited.
         await edit_deferred(interaction, text, controls=controls, uploads=uploads)
         return
@@ -89,7 +83,7 @@ async def send_ephemeral(
         "ephemeral": True,
         "allowed_mentions": NO_MENTIONS,
     }
-    if state == _SILENT or interaction.response.is_done():
+    if state == SILENT or interaction.response.is_done():
         sent = await attempt(lambda: _send_follow_up(interaction, payload, uploads))
         if sent.outcome in (Outcome.REFUSED, Outcome.UNKNOWN):
             # Said twice it is no contradiction; not said at all it would be missed.
@@ -104,7 +98,7 @@ async def send_ephemeral(
         log.error("interaction %s failed: it was refused", interaction.id, exc_info=sent.error)
         sent = await retry_unknown(lambda: _send_response(interaction, plain), sleep)
     if sent.outcome in (Outcome.ALREADY_ANSWERED, Outcome.UNKNOWN):
-        interaction.extras[_ACKNOWLEDGED] = _SILENT  # what is still to be said follows up
+        remember_acknowledged(interaction, SILENT)  # what is still to be said follows up
     _log_outcome(interaction, sent)
 
 
@@ -121,9 +115,27 @@ async def defer(
     )
     if result.outcome not in (Outcome.EXPIRED, Outcome.REFUSED):
         command = interaction.type is discord.InteractionType.application_command
-        interaction.extras[_ACKNOWLEDGED] = _THINKING if thinking or command else _SILENT
+        remember_acknowledged(interaction, THINKING if thinking or command else SILENT)
     if result.error is not None:
         log.info("interaction %s is not known to be acknowledged: %s", interaction.id, result.error)
+
+
+@contextlib.asynccontextmanager
+async def thinking_in_public(interaction: discord.Interaction[Any]) -> AsyncIterator[None]:
+    """Acknowledge as "is thinking", for everybody, before work that takes longer than 3 seconds.
+
+    If the block raises, that is taken back, so that the member alone reads the error.
+    """
+    await defer(interaction, thinking=True, private=False)
+    try:
+        yield
+    except Exception:
+        taken_back = await retry_unknown(
+            interaction.delete_original_response, get_context(interaction).sleep
+        )
+        if taken_back.outcome in (Outcome.SUCCEEDED, Outcome.EXPIRED):
+            remember_acknowledged(interaction, SILENT)
+        raise
 
 
 async def edit_deferred(
@@ -190,7 +202,7 @@ async def update_message(interaction: discord.Interaction[Any], embed: MessageCo
 
     async def edit() -> object:
         change: dict[str, Any] = {"embed": to_embed(embed), "view": to_view(embed.controls)}
-        if _acknowledged(interaction):
+        if acknowledged(interaction):
             return await interaction.edit_original_response(allowed_mentions=NO_MENTIONS, **change)
         return await interaction.response.edit_message(allowed_mentions=NO_MENTIONS, **change)
 
@@ -224,13 +236,6 @@ async def send_error(interaction: discord.Interaction[Any], error: Exception) ->
             await send_ephemeral(interaction, "", embed=embed)
     except (*ERRORS, DeliveryError) as failure:
         log.warning("interaction %s could not be answered: %s", interaction.id, failure)
-
-
-def _acknowledged(interaction: discord.Interaction[Any]) -> str:
-    kind = interaction.response.type
-    if kind is discord.InteractionResponseType.deferred_channel_message:
-        return _THINKING
-    return str(interaction.extras.get(_ACKNOWLEDGED, ""))
 
 
 async def _send_response(

@@ -77,9 +77,18 @@ def public_links(job: Job, *, plain: bool = False) -> tuple[Link, ...]:
 
 
 def result_message(
-    job: Job, *, image: str, links: Sequence[Link] = (), upscaling: bool = True, note: str = ""
+    job: Job,
+    *,
+    image: str,
+    links: Sequence[Link] = (),
+    page: str = "",
+    upscaling: bool = True,
+    note: str = "",
 ) -> MessageContent:
-    """Return the result: the attached file ``image`` and all components."""
+    """Return the result: the attached file ``image`` and all components.
+
+    ``page`` is the address of its page on the picture server, "" if there is none.
+    """
     fields = [EmbedField("Negative prompt", _format_negative(job))] * bool(job.request.negative)
     missing = missing_rows(job)
     if missing:
@@ -93,11 +102,13 @@ def result_message(
         fields=tuple(fields),
         footer=f"{caption(job)}\n{format_footer(job)}",
         image=image,
-        controls=result_components(job, links, upscaling=upscaling),
+        controls=result_components(job, links, page=page, upscaling=upscaling),
     )
 
 
-def result_components(job: Job, links: Sequence[Link], *, upscaling: bool) -> tuple[ActionRow, ...]:
+def result_components(
+    job: Job, links: Sequence[Link], *, page: str = "", upscaling: bool
+) -> tuple[ActionRow, ...]:
     """Return the components of a result, at most five action rows."""
     one = len(job.fetched_rows) * job.request.samples == 1
     upscaled = job.request.origin is not None
@@ -123,7 +134,7 @@ def result_components(job: Job, links: Sequence[Link], *, upscaling: bool) -> tu
         rows.append((image_select(job, ComponentAction.OPEN),))
         if upscaling:
             rows.append((image_select(job, ComponentAction.UPSCALE),))
-    return (*rows, *_link_rows(links, MAX_ACTION_ROWS - len(rows)))
+    return (*rows, *_link_rows(links, page, MAX_ACTION_ROWS - len(rows)))
 
 
 def without_delete(content: MessageContent) -> MessageContent:
@@ -230,11 +241,13 @@ def _cells(request: Request, rows: Sequence[int]) -> tuple[SelectOption, ...]:
     )
 
 
-def _link_rows(links: Sequence[Link], rows: int) -> Iterator[ActionRow]:
+def _link_rows(links: Sequence[Link], page: str, rows: int) -> Iterator[ActionRow]:
     """Yield link buttons for at most ``rows`` action rows; Details shows the rest."""
-    for start in range(0, min(len(links), rows * MAX_BUTTONS_PER_ROW), MAX_BUTTONS_PER_ROW):
+    buttons = [ButtonSpec("All pictures", url=page)] if page else []
+    buttons += [ButtonSpec(f"Row {link.row}", url=link.url) for link in links]
+    for start in range(0, min(len(buttons), rows * MAX_BUTTONS_PER_ROW), MAX_BUTTONS_PER_ROW):
         stop = min(start + MAX_BUTTONS_PER_ROW, rows * MAX_BUTTONS_PER_ROW)
-        yield tuple(ButtonSpec(f"Row {link.row}", url=link.url) for link in links[start:stop])
+        yield tuple(buttons[start:stop])
 
 
 def missing_rows(job: Job) -> tuple[int, ...]:
@@ -262,11 +275,15 @@ def _format_author(job: Job) -> str:
 
 
 def details_message(
-    job: Job, credits: JobCost | None = None, engine: EngineInfo = UNKNOWN
+    job: Job,
+    credits: JobCost | None = None,
+    engine: EngineInfo = UNKNOWN,
+    links: Sequence[Link] | None = None,
 ) -> MessageContent:
     """Return the request as a command, and the job's times, seeds and costs.
 
-    ``engine`` is the image engine that would run it now.
+    ``engine`` is the image engine that would run it now. ``links`` are those to the full-size rows,
+    by default those that the workflow published.
     """
     request = job.request
     fields = [
@@ -278,14 +295,18 @@ def details_message(
     ]
     if made := _format_generation(job):
         fields.insert(4, EmbedField("Generated with", made))
+    if (start := request.init_image) is not None:
+        text = f"a picture of {start.width} × {start.height} px, strength {start.strength:g}"
+        fields.append(EmbedField("Starts from", text))
     if request.cost > 1:
         counted = f"{request.images} × {request.cost} = {request.quota_images} images"
         fields.append(EmbedField("Quota", counted, inline=True))
     if credits is not None and (compute := format_cost(credits)):
         fields.append(EmbedField("Compute", compute, inline=True))
-    links = [f"[row {link.row}]({_escape_url(link.url)})" for link in public_links(job)]
-    if links:
-        fields.append(EmbedField("Full-size rows", _join_within_field(links, " · ")))
+    shown = public_links(job) if links is None else links
+    if shown:
+        addresses = [f"[row {link.row}]({_escape_url(link.url)})" for link in shown]
+        fields.append(EmbedField("Full-size rows", _join_within_field(addresses, " · ")))
     return MessageContent(
         title=f"Details of {short_id(job.id)}",
         description=code_block(request.to_prompt(), MAX_DESCRIPTION),

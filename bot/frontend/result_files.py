@@ -115,9 +115,9 @@ async def post_result(
             byte_limit(client, guild_id), make, post, learn=limit_recorder(context, guild_id)
         )
     except TooLarge:
-        if not _published(context, job):
+        if not (await find_links(context, job)).rows:
             raise
-        return await post(build_result_without_image(context, job))
+        return await post(await build_result_without_image(context, job))
 
 
 def limit_recorder(context: BotContext, guild_id: int) -> Callable[[int], None]:
@@ -125,12 +125,15 @@ def limit_recorder(context: BotContext, guild_id: int) -> Callable[[int], None]:
     return lambda limit: context.size_limits.learn(guild_id, limit, context.now())
 
 
-def build_result_without_image(context: BotContext, job: Job) -> ResultMessage:
+async def build_result_without_image(context: BotContext, job: Job) -> ResultMessage:
     """Return the result without an image, for a channel that accepts no file."""
-    links = _published(context, job)
+    found = await find_links(context, job)
+    links = found.rows
     how = "open the rows with the buttons below" if links else "open the images with the menu below"
     note = f"The grid is too large for Discord here: {how}."
-    embed = result_message(job, image="", links=links, upscaling=context.upscaling, note=note)
+    embed = result_message(
+        job, image="", links=links, page=found.page, upscaling=context.upscaling, note=note
+    )
     return ResultMessage(embed, None, links, is_reduced=True)
 
 
@@ -142,12 +145,18 @@ async def build_result(
     ``links`` are used where the rows are not public.
     """
     path = await context.renditions.grid(job, limit)
-    all_links = tuple(links) or _published(context, job)
+    found = await find_links(context, job)
+    all_links = tuple(links) or found.rows
     name = upload_name(job, path.suffix)
     # The image of an embed is never behind a spoiler; an attachment of its own is.
     image = "" if has_spoiler(job) else name
     embed = result_message(
-        job, image=image, links=all_links, upscaling=context.upscaling, note=note
+        job,
+        image=image,
+        links=all_links,
+        page=found.page,
+        upscaling=context.upscaling,
+        note=note,
     )
     # The collector's own file has its own name; whatever was made to fit has another.
     is_reduced = path != context.fetcher.result(job).grid
@@ -167,8 +176,25 @@ def upload_name(job: Job, ending: str) -> str:
     return f"{'SPOILER_' * has_spoiler(job)}gridbrush-{short_id(job.id)}{ending}"
 
 
-def _published(context: BotContext, job: Job) -> tuple[Link, ...]:
-    return () if context.rows == "attachments" else public_links(job, plain=context.rows == "links")
+@dataclass(frozen=True, slots=True)
+class FoundLinks:
+    """Links to the full-size rows, and to the page with all of them, "" if there is none."""
+
+    rows: tuple[Link, ...] = ()
+    page: str = ""
+
+
+async def find_links(context: BotContext, job: Job) -> FoundLinks:
+    """Return the links to a result: those of the picture server, or what the workflow published.
+
+    The rows have none if they are to be attached.
+    """
+    attached = context.rows == "attachments"
+    if context.links is not None:
+        found = await context.links.links(job)
+        rows = () if attached else tuple(Link(row, url) for row, url in found.rows.items())
+        return FoundLinks(rows, found.page)
+    return FoundLinks(() if attached else public_links(job, plain=context.rows == "links"))
 
 
 async def build_preview(context: BotContext, job: Job) -> FileUpload | None:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field, replace
+from pathlib import Path
 from typing import Any, Final
 
 import discord
@@ -22,6 +23,7 @@ from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import (
     Author,
     ChannelRef,
+    InitImage,
     Request,
     RequestLimits,
     RequestOptions,
@@ -31,7 +33,7 @@ from bot.frontend.context import get_context
 from bot.frontend.formatting import escape_message
 from bot.frontend.permissions import actor_of, model_roles
 from bot.services.delivery import InteractionRef
-from bot.services.queue import SubmitResult, response_time_left
+from bot.services.queue import SubmitResult, limit_waits, response_time_left
 
 log = logging.getLogger(__name__)
 
@@ -59,9 +61,17 @@ class RequestFactory:
     removed_tags: list[str] = field(default_factory=list)
 
     def parse(
-        self, text: str, options: RequestOptions | None = None, *, typed: bool = True
+        self,
+        text: str,
+        options: RequestOptions | None = None,
+        *,
+        typed: bool = True,
+        init_image: InitImage | None = None,
     ) -> Request:
-        """Return the request for a typed or stored prompt. Raises RequestError."""
+        """Return the request for a typed or stored prompt. Raises RequestError.
+
+        ``init_image`` is the picture that it starts from.
+        """
         return Request.parse(
             text,
             options or RequestOptions(),
@@ -72,6 +82,7 @@ class RequestFactory:
             role_ids=self.role_ids,
             typed=typed,
             removed_tags=self.removed_tags,
+            init_image=init_image,
         )
 
     def repeat(self, request: Request) -> Request:
@@ -79,7 +90,12 @@ class RequestFactory:
 
         Raises RequestError if it is no longer allowed.
         """
-        return self.parse(request.within(self.limits).to_prompt(), typed=False)
+        text = request.within(self.limits).to_prompt()
+        return self.parse(text, typed=False, init_image=request.init_image)
+
+    def vary(self, request: Request, picture: InitImage) -> Request:
+        """Return the same request with a new seed, starting from a picture. Raises RequestError."""
+        return self.repeat(replace(request, init_image=picture)).reroll(self.seed)
 
     def upscale(self, request: Request, job_id: str, row: int, column: int) -> Request:
         """Return a request to upscale one image of a grid. Raises InvalidRequest."""
@@ -108,9 +124,10 @@ async def submit_request(
     for check in context.checks:
         await check(request, actor)
     try:
-        accepted = await context.queue.submit(
-            request, actor, interaction_ref(interaction), place_of(interaction)
-        )
+        async with context.init_images.held(request.init_image):
+            accepted = await context.queue.submit(
+                request, actor, interaction_ref(interaction), place_of(interaction)
+            )
     except (RequestError, StoreUnavailable):
         raise  # refused or withdrawn: it was not accepted, and will not be
     except Exception as error:
@@ -119,6 +136,26 @@ async def submit_request(
             return SubmitResult(job, created=False, images_left=None)
         raise
     return replace(accepted, notice=escape_message(describe_removed(factory.removed_tags)))
+
+
+async def submit_with_picture(
+    interaction: discord.Interaction[Any],
+    load: Callable[[], Awaitable[bytes | Path]],
+    make: Callable[[RequestFactory, InitImage], Request],
+    strength: float | None = None,
+) -> SubmitResult:
+    """Store the picture that ``load`` returns and submit the request that ``make`` makes of it.
+
+    That can take longer than Discord waits for a first response, so the interaction has to be
+    deferred before. ``strength`` is how far to depart from the picture, None for the
+    server's default. A refused request leaves nothing stored. Raises as ``submit_request`` does.
+    """
+    context = get_context(interaction)
+    data = await load()
+    limit_waits()  # from now on: the member has been told to wait
+    given = context.limits.strength if strength is None else strength
+    async with context.init_images.stored(data, given) as picture:
+        return await submit_request(interaction, lambda factory: make(factory, picture))
 
 
 def place_of(interaction: discord.Interaction[Any]) -> Place:

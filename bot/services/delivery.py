@@ -30,7 +30,7 @@ from bot.domain.errors import DeliveryError, DeliveryUnavailable
 from bot.domain.events import KEPT, Delivered, MessageRef
 from bot.domain.job import Job
 from bot.services.results import JobResult
-from bot.store import audit, deliveries, jobs
+from bot.store import audit, deliveries, jobs, pictures
 from bot.store.database import Database
 from bot.store.deliveries import REMOVAL, THREAD, DeliveryAttempt, DeliveryRepository
 from bot.store.job_queries import InteractionRef
@@ -442,11 +442,16 @@ class MessageStore:
         )
 
     async def record_deletion(self, job: Job, message_id: int, by: int) -> None:
-        """Forget a message that ``by`` deleted, with an audit entry unless that is the author."""
+        """Forget a message that ``by`` deleted, with an audit entry unless that is the author.
+
+        If it was the result, links to its pictures end.
+        """
         at = self._now()
 
         def note(link: sqlite3.Connection) -> None:
             deliveries.forget_message(link, message_id)
+            if job.result is not None and job.result.message_id == message_id:
+                pictures.end_links(link, job.id)
             if by == job.request.author.id:
                 return
             audit.record_action(

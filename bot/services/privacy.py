@@ -16,6 +16,7 @@ from datetime import datetime
 from pathlib import Path
 
 from bot.domain.errors import BackendError
+from bot.services.init_images import InitImageStore
 from bot.services.queue import Actor
 from bot.services.reports import erase_reporter
 from bot.store import audit, gallery, job_queries
@@ -50,6 +51,7 @@ class PrivacyService:
     """Report and erase a member's data.
 
     ``folder`` returns the folder of a job's images, ``forget`` has the backend remove its own data.
+    ``pictures`` are those that requests start from.
     """
 
     def __init__(
@@ -58,11 +60,13 @@ class PrivacyService:
         folder: Callable[[str], Path],
         *,
         forget: Callable[[str], Awaitable[None]],
+        pictures: InitImageStore,
         now: Callable[[], datetime],
     ) -> None:
         self._database = database
         self._folder = folder
         self._forget = forget
+        self._pictures = pictures
         self._now = now
 
     async def report(self, user_id: int) -> StoredDataReport:
@@ -72,10 +76,17 @@ class PrivacyService:
         files, size = await asyncio.to_thread(
             _count_files, [self._folder(job_id) for job_id in ended]
         )
+        starts, start_size = await self._pictures.count(user_id)
         reported = await ReportRepository(self._database).votes_by(user_id)
         stars = await GalleryRepository(self._database).stars_by(user_id)
         return StoredDataReport(
-            kept.jobs, kept.unfinished, kept.erased, files, size, reported, stars
+            kept.jobs,
+            kept.unfinished,
+            kept.erased,
+            files + starts,
+            size + start_size,
+            reported,
+            stars,
         )
 
     async def erase(self, guild_id: int, member: Actor) -> int:
@@ -106,6 +117,7 @@ class PrivacyService:
 
         count = await self._database.write(forget)
         ended = await self._database.read(job_queries.ended_ids(member.id))
+        await self._pictures.delete_unused()
         with disk_faults():
             await asyncio.to_thread(_remove_folders, [self._folder(job_id) for job_id in ended])
         for job_id in ended:

@@ -18,9 +18,11 @@ from typing import Final
 
 from bot.concurrency import Backoff, wait_for_event
 from bot.domain.errors import ArtifactMissing
-from bot.domain.events import KEPT, JobEvent
+from bot.domain.events import KEPT, JobEvent, Redelivered
 from bot.domain.job import Job
-from bot.services.delivery import is_erased
+from bot.services.delivery import DeliveryService, is_erased
+from bot.services.lifecycle import JobLifecycle
+from bot.services.results import ResultFetcher
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 
@@ -142,3 +144,19 @@ class KeptResults:
             0.0, min(schedule.due for schedule in self._schedules.values()) - self._clock()
         )
         await wait_for_event(self._woken, seconds, self._sleep)
+
+
+async def redeliver(
+    delivery: DeliveryService,
+    results: ResultFetcher,
+    lifecycle: JobLifecycle,
+    job: Job,
+    *,
+    on_delivered: Callable[[Job], Awaitable[None]] | None = None,
+) -> Job:
+    """Deliver a kept result again and return the job with the outcome saved."""
+    done = await delivery.deliver(job, results.result(job), again=True)
+    job = await lifecycle.apply_event(job, Redelivered(done.method, done.message))
+    if on_delivered is not None:
+        await on_delivered(job)
+    return job

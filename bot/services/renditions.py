@@ -29,7 +29,8 @@ Result = TypeVar("Result")
 MAX_PREVIEW_WIDTH: Final = 640
 MAX_PREVIEW_HEIGHT: Final = 900
 _BACKGROUND = (43, 45, 49)
-_FOLDER_NAME = "prints"
+RENDITIONS: Final = "prints"
+"""The folder with renditions, in that of a job."""
 
 
 class RenditionCache:
@@ -120,7 +121,7 @@ class RenditionCache:
         )
 
     def _folder(self, job: Job) -> Path:
-        return self._fetcher.folder(job.id) / _FOLDER_NAME
+        return self._fetcher.folder(job.id) / RENDITIONS
 
 
 def _fit_file(job: Job, source: Path, limit: int, folder: Path) -> Path:

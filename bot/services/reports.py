@@ -55,7 +55,10 @@ ALREADY_REPORTED: Final = "You have already reported this result."
 
 
 class ReportService:
-    """Save reports and decide them, each once. ``folder`` holds the pictures."""
+    """Save reports and decide them, each once. ``folder`` holds the pictures.
+
+    ``removed`` is called after a removal was saved.
+    """
 
     def __init__(
         self,
@@ -67,7 +70,9 @@ class ReportService:
         default: Quota,
         keep: timedelta,
         now: Callable[[], datetime],
+        removed: Callable[[], None] = lambda: None,
     ) -> None:
+        self._removed = removed
         self._database = database
         self._moderation = moderation
         self._renditions = renditions
@@ -147,7 +152,9 @@ class ReportService:
             _record_decision(link, report, decision, at, by)
             return job
 
-        return await self._database.write(change)
+        job = await self._database.write(change)
+        self._removed()
+        return job
 
     async def block_author(
         self, guild_id: int, report_id: int, *, lasts: timedelta | None, reason: str, by: Actor
@@ -228,6 +235,7 @@ class ReportService:
 
         async with self.keep_picture(job) as picture:
             await self._database.write(change)
+        self._removed()
 
     async def require_first(self, job: Job, reporter: Actor) -> None:
         """Raise RequestError if a member has already reported this result."""

@@ -25,6 +25,7 @@ from bot.domain.errors import ArtifactDamaged, ArtifactMissing, Unavailable
 from bot.domain.events import Artifact
 from bot.domain.grid import GridGeometry, file_name, grid_geometry
 from bot.domain.job import Job, Row
+from bot.domain.request import Request
 from bot.files import atomic_write, remove_temporary_files
 from bot.services import imaging
 from bot.store.sqlite_errors import disk_faults
@@ -56,7 +57,10 @@ class JobResult:
 
 
 class ResultFetcher:
-    """Fetch each row as soon as it is announced, and the rest when the run has ended."""
+    """Fetch each row as soon as it is announced, and the rest when the run has ended.
+
+    ``root`` holds a folder for each job.
+    """
 
     def __init__(
         self,
@@ -67,14 +71,14 @@ class ResultFetcher:
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._backend = backend
-        self._root = root
+        self.root = root
         self._now = now
         self._sleep = sleep
         self._fetching: dict[tuple[str, int], tuple[Artifact, asyncio.Task[Path]]] = {}
 
     def folder(self, job_id: str) -> Path:
         """Return the folder of the job's images."""
-        return self._root / job_id
+        return self.root / job_id
 
     def row_path(self, job_id: str, row: int) -> Path:
         """Return the path of a row's strip, fetched or not."""
@@ -256,6 +260,7 @@ class ResultFetcher:
             "seed": request.seed,
             "row_seeds": {row.number: row.seed for row in job.rows if row.number in fetched},
             "missing_rows": [row.number for row in job.rows if row.number not in fetched],
+            "init_image": _init_image_metadata(request),
             "show": request.to_prompt(),
             "created_at": job.created_at.isoformat(),
             "started_at": job.started_at.isoformat() if job.started_at else None,
@@ -290,6 +295,14 @@ def _engine_metadata(job: Job) -> dict[str, object]:
         "steps": job.request.steps,
         "steps_run": job.steps_run or None,
     }
+
+
+def _init_image_metadata(request: Request) -> dict[str, object] | None:
+    """Return the picture that the images start from, None if there is none."""
+    start = request.init_image
+    if start is None:
+        return None
+    return {"sha256": start.sha256, "strength": start.strength}
 
 
 def _make_temp_folder(folder: Path) -> Path:

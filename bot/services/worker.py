@@ -61,7 +61,10 @@ Outcome = TypeVar("Outcome")
 
 
 class JobWorker:
-    """Run jobs: submit, follow, fetch, deliver. Many may run at once, one call of ``run`` each."""
+    """Run jobs: submit, follow, fetch, deliver. Many may run at once, one call of ``run`` each.
+
+    ``on_delivered`` is called with a job whose result was delivered, posted or kept.
+    """
 
     def __init__(
         self,
@@ -74,8 +77,10 @@ class JobWorker:
         breaker: CircuitBreaker,
         budget: BudgetService,
         image_check: ImageCheckService | None = None,
+        on_delivered: Callable[[Job], Awaitable[None]] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
+        self._on_delivered = on_delivered
         self._lifecycle = lifecycle
         self._backend = backend
         self._renderer = renderer
@@ -130,6 +135,8 @@ class JobWorker:
         finally:
             self._fetcher.discard(job.id)
         self._budget.schedule_settlement(job)
+        if job.state is JobState.FINISHED and self._on_delivered is not None:
+            await self._on_delivered(job)
         return job
 
     async def _step_when_possible(self, job: Job, on_wait: Callable[[], None]) -> Job:
@@ -181,7 +188,8 @@ class JobWorker:
             if handle is None and await self._lifecycle.is_cancel_requested(job):
                 return await self._lifecycle.apply_event(job, Cancelled(0))
             if handle is None:
-                submission = Submission(job.id, await self._renderer.render(job))
+                workflow = await self._retry_while_unavailable(lambda: self._renderer.render(job))
+                submission = Submission(job.id, workflow)
                 refusal = await self._retry_while_unavailable(
                     lambda: self._budget.reserve(job, submission.workflow)
                 )

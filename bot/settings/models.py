@@ -16,7 +16,10 @@ from urllib.parse import urlsplit
 
 from pydantic import Field, SecretStr, field_validator, model_validator
 
+from bot.domain.hosts import is_loopback
+from bot.domain.init_image import DEFAULT_STRENGTH
 from bot.domain.resources import DEFAULT_RESOURCES, ResourceRequest
+from bot.domain.retention import RetentionLimits
 from bot.settings.model_table import GRAPHS, SERVER_ENGINES, WorkerSection
 from bot.settings.sections import Section
 from bot.settings.types import (
@@ -26,9 +29,11 @@ from bot.settings.types import (
     Affinity,
     CreditBudget,
     Credits,
+    Gigabytes,
     Label,
     Listen,
     MaybeServerUrl,
+    MaybeWebUrl,
     MaybeWindow,
     OptionalPath,
     PrivateKey,
@@ -37,6 +42,7 @@ from bot.settings.types import (
     SingleLine,
     SocketUrl,
     SpeedFactor,
+    Strength,
     StrictInt,
     Token,
     TrustedHost,
@@ -49,6 +55,8 @@ from bot.settings.types import (
 _MAX_STYLE_CHARS = 400
 # The workflow's text parameters hold 4000 characters; prompt, a comma and a style must fit.
 _MAX_PROMPT_CHARS = 3500
+# Discord takes 512 for a button's link; the path of a row has up to 140.
+_MAX_PUBLIC_URL = 300
 
 STYLES = {
     "watercolour": "delicate watercolour painting, soft washes, paper texture",
@@ -84,13 +92,21 @@ class DataSection(Section):
     """``[data]``: the folder for the database and the results, and its backups.
 
     ``backup_every`` None is never; ``backup_keep`` counts scheduled backups only. ``keep_evidence``
-    is how long reports, removed pictures and the entries of log channels are stored.
+    is how long reports, removed pictures and the entries of log channels are stored. Pictures are
+    removed when they are older than ``keep`` (None: never), and beyond ``keep_gb`` (0: no limit).
     """
 
     dir: Path = Path("data")
     backup_every: MaybeWindow = timedelta(hours=24)
     backup_keep: StrictInt = Field(default=7, ge=1, le=10_000)
     keep_evidence: Window = timedelta(days=90)
+    keep: MaybeWindow = None
+    keep_gb: Gigabytes = 0.0
+
+    def retention(self) -> RetentionLimits:
+        """Return the limits for the pictures."""
+        size = int(self.keep_gb * 1_000_000_000) if self.keep_gb else None
+        return RetentionLimits(self.keep, size)
 
 
 class ResourcesSection(Section):
@@ -110,10 +126,13 @@ class ResourcesSection(Section):
 class ImagineSection(Section):
     """``[imagine]``: the defaults and limits of requests.
 
-    ``template`` and ``upscale_template`` are names of packaged templates or paths of YAML files.
+    ``template``, ``image_template`` and ``upscale_template`` are names of packaged templates or
+    paths of YAML files. ``image_template`` is empty if nothing starts from a picture, as by default
+    with an own ``template``. ``strength`` and ``vary_*`` are how far pictures depart from others.
     """
 
     template: SingleLine = Field(default="stable-diffusion", min_length=1)
+    image_template: SingleLine = "image-to-image"
     upscale_template: SingleLine = Field(default="upscale", min_length=1)
     rows: StrictInt = Field(default=4, ge=1, le=64)
     samples: StrictInt = Field(default=3, ge=1, le=16)
@@ -127,6 +146,9 @@ class ImagineSection(Section):
     max_steps: StrictInt = Field(default=150, ge=1, le=1000)
     max_pixels: StrictInt = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
     max_prompt: StrictInt = Field(default=1000, ge=1, le=_MAX_PROMPT_CHARS)
+    strength: Strength = DEFAULT_STRENGTH
+    vary_subtle: Strength = 0.35
+    vary_strong: Strength = 0.7
     styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
     resources: ResourcesSection = ResourcesSection()
 
@@ -151,6 +173,14 @@ class ImagineSection(Section):
             hint = 'List at least one name of letters, digits and . _ -, as in ["sd-2-1"].'
             raise validation_error("holds something that is no model's name", hint)
         return models
+
+    @model_validator(mode="after")
+    def _adopt_image_template(self) -> Self:
+        # The stock one may need another image than an own template.
+        default = type(self).model_fields["template"].default
+        if self.template != default and "image_template" not in self.model_fields_set:
+            object.__setattr__(self, "image_template", "")
+        return self
 
     @model_validator(mode="after")
     def _check_defaults_are_allowed(self) -> Self:
@@ -349,15 +379,51 @@ class BackendSection(Section):
     scripted: ScriptedSection = ScriptedSection()
 
 
-class MetricsSection(Section):
-    """``[metrics]``: where Prometheus and health checks find the bot."""
+class _ListeningSection(Section):
+    """A server of the bot."""
 
-    listen: Listen = "127.0.0.1:9464"
+    listen: Listen = ""
 
     @property
     def address(self) -> tuple[str, int] | None:
         """Return host (without brackets) and port (0: any free one); None if switched off."""
         return split_address(self.listen) if self.listen else None
+
+
+class MetricsSection(_ListeningSection):
+    """``[metrics]``: where Prometheus and health checks find the bot."""
+
+    listen: Listen = "127.0.0.1:9464"
+
+
+class PicturesSection(_ListeningSection):
+    """``[pictures]``: the picture server, and the address under which members reach it."""
+
+    public_url: MaybeWebUrl = ""
+
+    @field_validator("public_url")
+    @classmethod
+    def _check_base(cls, url: str) -> str:
+        parts = urlsplit(url)
+        if parts.query or parts.fragment:
+            hint = "Write it like https://pictures.example.org or https://example.org/pictures."
+            raise validation_error("is more than an address and a path", hint)
+        if len(url) > _MAX_PUBLIC_URL:
+            hint = f"Use at most {_MAX_PUBLIC_URL} characters: Discord limits the links of buttons."
+            raise validation_error("is too long", hint)
+        return url.rstrip("/")
+
+    @model_validator(mode="after")
+    def _check_reachable(self) -> Self:
+        if self.address and not self.public_url and not is_loopback(self.address[0]):
+            hint = "Write the https address that leads to it, such as your reverse proxy's."
+            raise validation_error("is needed for a server that others reach", hint, "public_url")
+        return self
+
+    @property
+    def prefix(self) -> str:
+        """Return the path of the public URL, without a slash at the end."""
+        return urlsplit(self.public_url).path
 
 
 class LogSection(Section):

@@ -37,6 +37,7 @@ from bot.settings.models import (
     LocalSection,
     LogSection,
     MetricsSection,
+    PicturesSection,
     QueueSection,
     QuotaSection,
     SlurmSection,
@@ -108,6 +109,7 @@ class Settings(BaseSettings):
     image_check: ImageCheckSection = ImageCheckSection()
     backend: BackendSection = BackendSection()
     metrics: MetricsSection = MetricsSection()
+    pictures: PicturesSection = PicturesSection()
     log: LogSection = LogSection()
     models: dict[str, ModelSection] = Field(default_factory=dict)
 
@@ -231,10 +233,13 @@ class Settings(BaseSettings):
         self,
         *,
         negative: bool,
+        img2img: bool = True,
         engine: EngineInfo = UNKNOWN,
         engines: Mapping[str, EngineInfo] | None = None,
     ) -> RequestLimits:
         """Return the limits of requests; ``negative``: the template takes negative prompts.
+
+        ``img2img``: there is a template that starts from a picture.
 
         ``engine`` makes the images, ``engines`` those of models with another one.
         """
@@ -262,6 +267,8 @@ class Settings(BaseSettings):
             negative=negative,
             engine=engine,
             table={id: table[id] for id in names if id in table},
+            img2img=img2img,
+            strength=imagine.strength,
         )
 
     def unusable_models(self) -> Mapping[str, str]:
@@ -306,7 +313,7 @@ class Settings(BaseSettings):
         A path ends in ``.yaml`` or ``.yml`` or contains a slash. Raises ConfigError if there is no
         such file.
         """
-        trails = (("imagine", "template"), ("imagine", "upscale_template"))
+        trails = tuple(("imagine", f"{kind}template") for kind in ("", "image_", "upscale_"))
         named = [trail for trail in trails if self._value(trail) == name]
         where = self._origins.where(named[0]) if named else f'the template "{name}"'
         return template_file(name, self._base, where)

@@ -240,10 +240,16 @@ EmptyIsNone = BeforeValidator(lambda value: None if value == "" else value)
 """An empty text means not given."""
 Seconds = Annotated[float, BeforeValidator(refuse_bool), Field(ge=0, le=86400, allow_inf_nan=False)]
 """A duration of at most a day, fractions allowed."""
+Strength = Annotated[float, BeforeValidator(refuse_bool), Field(gt=0, le=1, allow_inf_nan=False)]
+"""How far a picture departs from the one it starts from."""
 SpeedFactor = Annotated[
     float, BeforeValidator(refuse_bool), Field(ge=0, le=1000, allow_inf_nan=False)
 ]
 """How many times as fast, 1 is as recorded."""
+Gigabytes = Annotated[
+    float, BeforeValidator(refuse_bool), Field(ge=0, le=1_000_000, allow_inf_nan=False)
+]
+"""Thousand millions of bytes, fractions allowed."""
 Credits = Annotated[Decimal, BeforeValidator(refuse_bool), Field(gt=0, le=10**9)]
 CreditBudget = Annotated[Decimal, BeforeValidator(refuse_bool), Field(ge=0, le=10**12)]
 """An amount of DeepSquare credits, exact."""
@@ -273,7 +279,7 @@ Window = Annotated[timedelta, BeforeValidator(_parse_window)]
 """A length of time, written like ``24h``."""
 MaybeWindow = Annotated[
     timedelta | None,
-    BeforeValidator(lambda value: None if value in ("", "0", 0) else _parse_window(value)),
+    BeforeValidator(lambda value: None if value in (None, "", "0", 0) else _parse_window(value)),
 ]
 """A length of time; an empty text or 0 means never."""
 Token = Annotated[SecretStr, AfterValidator(_check_token)]

@@ -13,7 +13,8 @@ from datetime import datetime
 from typing import Final, Literal, TypeAlias
 
 from bot.domain.events import MessageRef
-from bot.store import gallery
+from bot.domain.retention import RemovalCause
+from bot.store import gallery, pictures
 from bot.store.database import Database, Query
 from bot.store.serialization import parse_timestamp, to_timestamp
 
@@ -145,10 +146,11 @@ def want_removal(
 ) -> int:
     """Save that a job's messages, and ``extra`` ones, are to be deleted in Discord.
 
-    Its stars are deleted, and its post in the gallery is withdrawn. Return how many of the messages
-    were not wanted before. Idempotent.
+    Its stars are deleted, its post in the gallery is withdrawn, and its pictures and links to them
+    go, too. Return how many of the messages were not wanted before. Idempotent.
     """
     gallery.withdraw_result(connection, job_id, at=at)
+    pictures.record_removal(connection, job_id, RemovalCause.REMOVED, at=at)
     wanted = _removal_names(connection, job_id, extra) or ["0:0"]  # a kept result has no message
     return sum(record_attempt(connection, job_id, REMOVAL, name, at=at) for name in wanted)
 

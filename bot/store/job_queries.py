@@ -209,6 +209,26 @@ def ended_ids(author_id: int) -> Query[tuple[str, ...]]:
     return Query(sql, (author_id, *TERMINAL), lambda rows: tuple(row["id"] for row in rows))
 
 
+_DIGEST = "json_extract(request, '$.init_image.sha256')"
+# Cheaper than reading the JSON of every job: most start from no picture.
+_HAS_INIT_IMAGE = """instr(request, '"init_image":{')"""
+
+
+def init_images(author_id: int | None = None) -> Query[frozenset[str]]:
+    """Select the digests of the pictures that requests of a member, or of all, start from."""
+    sql = f"SELECT DISTINCT {_DIGEST} AS digest FROM jobs WHERE {_HAS_INIT_IMAGE}"
+    if author_id is not None:
+        sql += " AND author_id = ?"
+    given = () if author_id is None else (author_id,)
+    return Query(sql, given, lambda rows: frozenset(row["digest"] for row in rows))
+
+
+def names_init_image(digest: str) -> Query[bool]:
+    """Select whether a request starts from the picture with this digest."""
+    sql = f"SELECT 1 FROM jobs WHERE instr(request, ?) AND {_HAS_INIT_IMAGE} LIMIT 1"
+    return Query(sql, (digest,), bool)
+
+
 def jobs_in_channel(channel_id: int, states: Collection[JobState]) -> Query[tuple[Job, ...]]:
     """Select a channel's jobs that are in one of ``states``, oldest first."""
     sql = f"""

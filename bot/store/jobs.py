@@ -18,10 +18,12 @@ from typing import Final
 from bot.domain.events import KEPT
 from bot.domain.job import TERMINAL, Job, JobState
 from bot.domain.request import Author
+from bot.domain.retention import RemovalCause
 from bot.domain.scheduling import QueuedJob, RuntimeHistory
-from bot.store import job_queries
+from bot.store import job_queries, pictures
 from bot.store.database import Database, placeholders
 from bot.store.job_queries import ActiveJob, InteractionRef, JobCost, QueueCounts
+from bot.store.pictures import PictureRemoval, PictureRepository
 from bot.store.serialization import COLUMNS, dump_job, dump_request, load_job, to_timestamp
 
 ERASED_PROMPT: Final = "[erased]"
@@ -151,9 +153,9 @@ def erase_author_data(
 ) -> tuple[str, ...]:
     """Erase a member's data from every ended job and return the ids of those jobs.
 
-    Prompts, names, image links and tokens are erased. States, times and image counts stay, because
-    quotas depend on them. Active jobs are skipped: cancel them first. The caller deletes images on
-    disk and messages in Discord.
+    Prompts, names, image links and tokens are erased, and the pictures are marked as removed.
+    States, times and image counts stay, because quotas depend on them. Active jobs are skipped:
+    cancel them first. The caller deletes images on disk and messages in Discord.
     """
     rows = connection.execute(
         f"SELECT {COLUMNS} FROM jobs WHERE author_id = ? AND erased_at IS NULL "
@@ -167,12 +169,17 @@ def erase_author_data(
             "author_roles = '[]', erased_at = ? WHERE id = ?",
             (dump_request(job.request), dump_job(job), to_timestamp(at), job.id),
         )
+        pictures.record_removal(connection, job.id, RemovalCause.ERASED, at=at)
     return tuple(row["id"] for row in rows)
 
 
 def _erase_texts(job: Job) -> Job:
     request = replace(
-        job.request, prompt=ERASED_PROMPT, negative="", author=Author(job.request.author.id, "")
+        job.request,
+        prompt=ERASED_PROMPT,
+        negative="",
+        author=Author(job.request.author.id, ""),
+        init_image=None,
     )
     rows = tuple(replace(row, artifact=None) for row in job.rows)
     return replace(job, request=request, rows=rows, grid=None)
@@ -273,6 +280,10 @@ class JobRepository:
     async def credits(self, job_id: str) -> JobCost:
         """Return a job's maximum price, cost and refund, as far as known."""
         return await self._database.read(job_queries.job_cost(job_id))
+
+    async def picture_removal(self, job_id: str) -> PictureRemoval | None:
+        """Return when and why the pictures of a job were removed."""
+        return await PictureRepository(self._database).removal(job_id)
 
     async def unsettled(self) -> tuple[Job, ...]:
         """Return the ended jobs that have a price and no cost yet."""

@@ -16,11 +16,13 @@ job is cancelled when the engine's server is at work.
 from __future__ import annotations
 
 import asyncio
+import stat
 from collections.abc import AsyncIterator, Awaitable, Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 import pytest
+from PIL import Image
 
 from bot.backends.base import TERMINAL_EVENTS, Backend, LifecycleEvent, LogLine, Submission
 from bot.domain.errors import ArtifactMissing
@@ -29,13 +31,17 @@ from bot.domain.events import (
     BackendJobRef,
     Cancelled,
     Exited,
+    Failed,
+    FailureReason,
     Finished,
     JobEvent,
     RowFailed,
     RowReady,
+    RowStarted,
 )
 from bot.domain.log_parser import LogOutput, LogParser
 from tests.backends.jobs import KEY, SEED, submission
+from tests.stock_jobs import request, ticket, varying
 
 __all__ = [
     "test_a_cancelled_job_ends_as_cancelled_and_cancelling_again_is_harmless",
@@ -43,6 +49,7 @@ __all__ = [
     "test_a_failing_row_leaves_the_others",
     "test_a_follower_that_comes_later_in_a_new_process_sees_the_whole_log",
     "test_a_job_is_followed_to_its_end",
+    "test_a_job_starts_from_its_picture_and_from_no_other",
     "test_a_job_that_dies_says_how",
     "test_a_job_that_is_over_is_forgotten_and_no_other",
     "test_a_job_that_waits_for_a_slot_can_be_cancelled",
@@ -61,6 +68,7 @@ GENERATING = frozenset(
         "test_a_failing_row_leaves_the_others",
         "test_a_follower_that_comes_later_in_a_new_process_sees_the_whole_log",
         "test_a_job_is_followed_to_its_end",
+        "test_a_job_starts_from_its_picture_and_from_no_other",
         "test_a_job_that_is_over_is_forgotten_and_no_other",
         "test_a_second_submission_of_the_same_job_starts_nothing",
         "test_a_stream_that_is_dropped_in_the_middle_loses_and_repeats_nothing",
@@ -76,6 +84,7 @@ class Site:
 
     ``rows`` is how many rows its jobs have, at least 2. ``generates``: its engine makes the rows.
     ``server_works`` blocks until the engine's server, if it has one, works at a row.
+    ``platform_input``: a job's input is downloaded before its first step.
     """
 
     open: Callable[[], Awaitable[Backend]]
@@ -83,6 +92,7 @@ class Site:
     rows: int = 3
     generates: bool = False
     server_works: Callable[[], object] = lambda: None
+    platform_input: bool = False
 
     def job(
         self, backend: Backend, job_id: str, kind: str = "quick", rows: int | None = None
@@ -287,6 +297,40 @@ async def test_a_job_that_is_over_is_forgotten_and_no_other(site: Site) -> None:
     await backend.cancel(living)
     _, last = await ending(stream)
     assert isinstance(last, Cancelled)
+    await backend.aclose()
+
+
+async def test_a_job_starts_from_its_picture_and_from_no_other(site: Site, tmp_path: Path) -> None:
+    backend = await site.open()
+    asked = replace(request(1, 1, "a red cat"), width=64, height=64)
+
+    async def vary(job_id: str, colour: str, lie: str = "") -> tuple[list[JobEvent], str]:
+        start = tmp_path / job_id / "start.png"
+        start.parent.mkdir()
+        Image.new("RGB", (64, 64), colour).save(start)
+        url = await backend.put_input(job_id, start)
+        where = ticket(backend.upload_url(job_id), input_url=url, input_sha256=lie)
+        where = replace(where, platform_input=site.platform_input)
+        workflow = varying(asked, start, where)
+        if url.startswith("file:"):
+            start.unlink()  # the job has a copy, for its owner only
+            copy = Path(url.removeprefix("file://"))
+            assert copy.is_relative_to(site.folder.resolve())
+            assert stat.S_IMODE(copy.stat().st_mode) == 0o600
+        lines, _ = await ending(backend.follow(await backend.submit(Submission(job_id, workflow))))
+        said = events(lines, 1)
+        return said, next((e.artifact.sha256 for e in said if isinstance(e, RowReady)), "")
+
+    (_, first), (_, second), (refused, none) = await asyncio.gather(
+        vary("from-red", "red"), vary("from-blue", "blue"), vary("from-lie", "red", "0" * 64)
+    )
+    assert first != second
+    assert "" not in (first, second)
+    assert none == ""
+    assert not [event for event in refused if isinstance(event, RowStarted)]
+    (failed,) = (event for event in refused if isinstance(event, Failed))
+    assert failed.cause is FailureReason.FILES_MISSING
+    assert "is not the one that was chosen" in failed.message
     await backend.aclose()
 
 

@@ -23,4 +23,4 @@ pytestmark = pytest.mark.timing(
 async def site(tmp_path: Path) -> AsyncIterator[Site]:
     async with running_grid(tmp_path / "grid", Setup()) as grid:
         opening = functools.partial(open_client, grid, tmp_path / "data")
-        yield Site(opening, tmp_path / "data", 2, generates=True)
+        yield Site(opening, tmp_path / "data", 2, generates=True, platform_input=True)

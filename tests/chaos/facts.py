@@ -21,6 +21,7 @@ from bot.playground.state.models import Message
 from bot.store.database import Database
 from bot.store.jobs import JobRepository
 from bot.store.ledger import LedgerRepository
+from tests.bot_process import starts
 from tests.chaos.invariants import Ask, Entry, History, JobFact, Post
 
 _GRID = re.compile(r"^gridbrush-([a-z2-7]{8})\.\w+$")
@@ -73,7 +74,7 @@ async def read_history(
             (job.id for job in jobs),
         ),
         ledger=entries,
-        starts=await asyncio.to_thread(_starts, data),
+        starts=await asyncio.to_thread(starts, data.parent),
         ledger_faults=faults,
         exits=tuple(exits),
     )
@@ -91,14 +92,6 @@ def _read(path: Path, copy: Path) -> tuple[dict[str, int], tuple[Entry, ...]]:
         jobs = connection.execute("SELECT id, interaction_id FROM jobs").fetchall()
         lines = connection.execute("SELECT job_id, kind, images FROM ledger ORDER BY id").fetchall()
     return dict(jobs), tuple(Entry(*line) for line in lines if line[0] is not None)
-
-
-def _starts(data: Path) -> dict[str, int]:
-    """Blocking. How often each job's script began at the local backend."""
-    return {
-        log.parent.name: log.read_bytes().count(b"--- Job has started ---")
-        for log in (data / "local" / "jobs").glob("*/log")
-    }
 
 
 def _posts(messages: Iterable[Message], jobs: Iterable[str]) -> tuple[Post, ...]:

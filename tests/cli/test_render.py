@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import re
 import subprocess
@@ -9,6 +10,7 @@ from pathlib import Path
 
 import pytest
 import yaml
+from PIL import Image
 
 from bot.domain.workflow.document import Workflow
 from tests.cli.terminal import CommandLine
@@ -77,3 +79,42 @@ def test_a_broken_template_is_named_with_its_place_and_hint(tmp_path: Path) -> N
     assert "broken.yaml" in result.stderr
     assert "parameters" in result.stderr
     assert "Traceback" not in result.stderr
+
+
+def test_a_grid_that_starts_from_a_picture_names_it_where_it_lies(
+    command_line: CommandLine, tmp_path: Path
+) -> None:
+    picture = tmp_path / "my photo.png"
+    Image.new("RGB", (200, 100), "red").save(picture)
+    asked = ("render", "a fox", "--image", str(picture), "--strength", "0.5", "--format")
+    document = json.loads(command_line.type(*asked, "json").stdout)
+    env = {variable["key"]: variable["value"] for variable in document["env"]}
+    assert env["INPUT_URL"] == picture.resolve().as_uri()
+    assert env["INPUT_SHA256"] == hashlib.sha256(picture.read_bytes()).hexdigest()
+    assert (env["STRENGTH"], env["WIDTH"], env["HEIGHT"]) == ("0.5", "128", "64")
+    assert "img2img.py" in command_line.type(*asked, "bash").stdout
+    # Made, the job has a copy of its own, and one is kept with the request.
+    made = command_line.scripted("imagine", *asked[1:-1])
+    assert made.exit_code == 0, made.stderr
+    assert len(list((command_line.data / "inputs").glob("*.png"))) == 1
+    (copy,) = (command_line.data / "scripted").glob("*/input/start.png")
+    with Image.open(copy) as given:
+        assert given.size == (128, 64)
+
+
+@pytest.mark.parametrize(
+    ("content", "words", "sentence"),
+    [
+        (b"<html></html>", [], "is a web page"),
+        (b"", ["--strength", "7"], "no picture"),
+    ],
+)
+def test_a_picture_that_cannot_be_used_is_said(
+    command_line: CommandLine, tmp_path: Path, content: bytes, words: list[str], sentence: str
+) -> None:
+    (tmp_path / "x.png").write_bytes(content)
+    for command in ("render", "imagine"):
+        result = command_line.type(command, "a fox", "--image", str(tmp_path / "x.png"), *words)
+        assert result.exit_code == 2
+        assert sentence in " ".join(result.stderr.split())
+        assert "Traceback" not in result.stderr

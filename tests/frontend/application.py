@@ -14,11 +14,11 @@ from discord.http import Route
 from bot.bootstrap import (
     Application,
     Services,
-    build_image_check,
     build_reports,
     open_scheduler,
     open_services,
 )
+from bot.concurrency import Signal
 from bot.domain.job import Job
 from bot.frontend.client import GridbrushClient
 from bot.frontend.context import BotContext
@@ -30,13 +30,15 @@ from bot.frontend.status_updater import StatusUpdater
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from bot.runtime import Signal, build_gallery_poster, build_log_poster
+from bot.runtime import build_gallery_poster, build_log_poster
 from bot.services.delivery import MessageStore
 from bot.services.gallery import GalleryService
+from bot.services.pictures import PictureLinks
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
 from bot.settings import Settings
+from bot.startup import build_image_check, open_picture_server
 from tests.playground.clock import Clock
 
 
@@ -104,6 +106,7 @@ def context_for(
     sleep: Callable[[float], Awaitable[None]],
     status_found: Callable[[Job], None],
     rows: str = "links",
+    links: PictureLinks | None = None,
 ) -> BotContext:
     database = engine.database
     renditions = RenditionCache(engine.results)
@@ -116,15 +119,21 @@ def context_for(
         quotas=QuotaService(database, settings.default_quota(), now=clock),
         moderation=engine.moderation,
         privacy=PrivacyService(
-            database, engine.results.folder, forget=engine.backend.delete_job_data, now=clock
+            database,
+            engine.results.folder,
+            forget=engine.backend.delete_job_data,
+            pictures=engine.init_images,
+            now=clock,
         ),
         reports=build_reports(engine, renditions),
         gallery=GalleryService(database, now=clock),
         image_check_problem=lambda: engine.detector.problem if engine.detector else "",
+        init_images=engine.init_images,
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
         rows=rows,
+        links=links,
         sleep=sleep,
         status_found=status_found,
     )
@@ -152,7 +161,12 @@ async def running(
             open_services(settings, now=clock, on_moderation=moderated)
         )
         status_found: Signal[Job] = Signal()
-        context = context_for(services, settings, clock, sleep, status_found, rows)
+        _, links = await stack.enter_async_context(
+            open_picture_server(
+                services, entropy=os.urandom, on_served=lambda _status, _bytes: None
+            )
+        )
+        context = context_for(services, settings, clock, sleep, status_found, rows, links)
         client = GridbrushClient(
             context,
             partial(build_log_poster, services, context, now=clock, sleep=blink),

@@ -19,6 +19,7 @@ from discord import app_commands
 from bot.backends.base import LifecycleEvent, LogLine, Submission
 from bot.backends.scripted import Recording, ScriptedBackend, synthetic_recording
 from bot.bootstrap import load_templates
+from bot.concurrency import Signal
 from bot.domain.errors import RequestError, Unavailable
 from bot.domain.events import BackendJobRef, Cancelled, Redelivered
 from bot.domain.job import Job, JobState
@@ -37,11 +38,12 @@ from bot.frontend.submission import submit_request
 from bot.playground.client.driver import Invocation, MemberDriver
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
-from bot.runtime import Signal, retry_refused
+from bot.runtime import retry_refused
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
 from bot.services.gallery import GalleryPoster, GalleryService
+from bot.services.init_images import InitImageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
@@ -328,6 +330,7 @@ async def open_harness(
         status_found: Signal[Job] = Signal()
         renditions = RenditionCache(fetcher)
         moderation = ModerationService(database, lifecycle, queue, now=clock, wake=wakeup.set)
+        init_images = InitImageStore(folder / "inputs", database)
         context = BotContext(
             queue=queue,
             limits=replace(limits, negative=True, styles=dict(templates.styles)),
@@ -336,8 +339,13 @@ async def open_harness(
             renditions=renditions,
             quotas=QuotaService(database, quota, now=clock),
             privacy=PrivacyService(
-                database, fetcher.folder, forget=backend.delete_job_data, now=clock
+                database,
+                fetcher.folder,
+                forget=backend.delete_job_data,
+                pictures=init_images,
+                now=clock,
             ),
+            init_images=init_images,
             moderation=moderation,
             reports=ReportService(
                 database,
@@ -403,7 +411,7 @@ async def open_harness(
         worker = JobWorker(
             lifecycle=lifecycle,
             backend=backend,
-            renderer=WorkflowRenderer(queue.jobs, backend, templates),
+            renderer=WorkflowRenderer(queue.jobs, backend, templates, init_images),
             fetcher=fetcher,
             delivery=delivery,
             breaker=breaker,

@@ -163,7 +163,7 @@ async def test_lost_pictures_are_said_to_be_lost(bot: Bot) -> None:
     bot.engine.results.result(job).grid.unlink()
     gone = await bot.ask("show", channel="gallery", id=job.id)
     assert gone.ephemeral
-    assert "no longer stored" in gone.content
+    assert "no longer stored" in said(gone)
     assert pictures(bot, "gallery") == []
 
 

@@ -131,10 +131,17 @@ def serve(variant: Variant, **options: Any) -> Iterator[StandIn]:
 
 
 def picture(body: Mapping[str, Any], width: int, height: int) -> bytes:
-    """The PNG for a request, with its prompt in a text chunk as all these servers write it."""
+    """The PNG for a request, with its prompt in a text chunk as all these servers write it.
+
+    A picture to start from shows through, as ``denoising_strength`` says.
+    """
     key = json.dumps([body.get(name) for name in ("prompt", "negative_prompt", "seed", "steps")])
     colour = hashlib.sha256(key.encode()).digest()
     image = Image.new("RGB", (width, height), tuple(colour[:3]))
+    for encoded in body.get("init_images", ()):
+        with Image.open(io.BytesIO(base64.b64decode(encoded))) as start:
+            below = start.convert("RGB").resize(image.size)
+        image = Image.blend(below, image, body["denoising_strength"])
     text = PngImagePlugin.PngInfo()
     text.add_text("parameters", f"{body.get('prompt')}\nSteps: {body.get('steps')}")
     buffer = io.BytesIO()

@@ -79,7 +79,53 @@ def test_the_stock_templates_make_grids_and_upscale(tmp_path: Path) -> None:
     assert not templates.grid.needs_input
     assert templates.upscale is not None
     assert templates.upscale.needs_input
+    assert templates.image is not None
+    assert templates.image.starts_from_picture
     assert "oil" in templates.styles
+
+
+@pytest.mark.parametrize(
+    ("lines", "name"),
+    [
+        ("", "image-to-image.yaml"),
+        ('image_template = ""', None),
+        ('template = "own.yaml"', None),
+        ('template = "own.yaml"\nimage_template = "image-to-image"', "image-to-image.yaml"),
+    ],
+)
+def test_an_own_template_needs_an_own_one_for_pictures(
+    tmp_path: Path, lines: str, name: str | None
+) -> None:
+    stock = _settings(tmp_path).template_path("stable-diffusion")
+    for file in (stock, stock.parent / "publisher.py"):
+        target = tmp_path / file.name.replace(stock.name, "own.yaml")
+        target.write_text(file.read_text())
+    templates = load_templates(_settings(tmp_path, f"[imagine]\n{lines}"))
+    assert (templates.image and templates.image.name) == name
+
+
+@pytest.mark.parametrize(
+    ("name", "problem"),
+    [
+        ("stable-diffusion", "takes no prompt with a picture"),
+        ("upscale", "takes no prompt with a picture"),
+        ("own.yaml", "takes no negative prompt, but stable-diffusion does"),
+    ],
+)
+def test_a_template_that_does_not_start_from_a_picture_is_refused(
+    tmp_path: Path, name: str, problem: str
+) -> None:
+    own = (
+        "gridbrush: 1\nabout: x\nparameters:\n"
+        "  P: {from: prompt}\n  U: {from: input_url, type: url}\n"
+        "  D: {from: input_sha256}\n  S: {from: strength}\njob:\n  enableLogging: true\n"
+        "  resources: {tasks: 1, cpusPerTask: 1, memPerCpu: 1, gpus: 0}\n"
+        "  steps: [{run: {command: 'true'}}]\n"
+    )
+    (tmp_path / "own.yaml").write_text(own)
+    with pytest.raises(ConfigError, match=problem) as caught:
+        load_templates(_settings(tmp_path, f'[imagine]\nimage_template = "{name}"'))
+    assert "image_template" in caught.value.location
 
 
 @pytest.mark.parametrize(

@@ -17,6 +17,7 @@ from hypothesis import given
 from hypothesis import settings as hypothesis_settings
 from hypothesis import strategies as st
 
+from bot.domain.picture_links import PictureLink, sign_link
 from bot.log_config import MASK, RedactingStreamHandler, Redactor, configure_logging
 
 TOKEN = "MTAxMDEwMTAxMDEwMTAxMDEw.GabcdE.x1y2z3-x1y2z3_x1y2z3-x1y2z3-x1y"
@@ -163,6 +164,8 @@ def test_a_secret_is_masked_in_messages_arguments_and_tracebacks(
         "aW50ZXJhY3Rpb246MTIzNDU2Nzg5MDEyMzQ1Njc4OTpBYkNkRWY=",
         "PATCH /api/v10/webhooks/123456/abcdefghijklmnopqrstuvwxyz0123/messages/@original",
         "POST /interactions/123456/abcdefghijklmnopqrstuvwxyz0123/callback",
+        sign_link(b"k" * 32, PictureLink("a" * 16)).join(("GET /pictures/p/", "/row-01.png")),
+        f"https://example.org/p/{sign_link(b'k' * 32, PictureLink('a' * 16, 3, 1_900_000_000))}/",
     ],
 )
 def test_what_looks_like_a_secret_is_masked_though_nobody_named_it(

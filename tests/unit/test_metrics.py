@@ -43,6 +43,8 @@ async def test_events_become_figures() -> None:
     metrics.observe_cost(Decimal("4.5"), Decimal("95.5"))
     metrics.set_queue_depth(waiting=4, running=2)
     metrics.set_backend_unavailable(True, "away")
+    metrics.picture_served(206, 1000)
+    metrics.pictures_removed("age", 5000)
     async with (
         serve_metrics(metrics, ("127.0.0.1", 0), readiness=well, refresh=nothing) as base,
         httpx.AsyncClient() as client,
@@ -59,6 +61,10 @@ async def test_events_become_figures() -> None:
     assert "gridbrush_credits_spent_total 4.5" in text
     assert "gridbrush_credits_refunded_total 95.5" in text
     assert "gridbrush_jobs_waiting 4.0" in text
+    assert 'gridbrush_picture_requests_total{status="206"} 1.0' in text
+    assert "gridbrush_picture_served_bytes_total 1000.0" in text
+    assert 'gridbrush_results_removed_total{cause="age"} 1.0' in text
+    assert "gridbrush_results_removed_bytes_total 5000.0" in text
     assert "gridbrush_backend_unavailable 1.0" in text
     assert 'gridbrush_job_wait_seconds_bucket{le="60.0"} 1.0' in text
     assert "gridbrush_job_run_seconds_count 1.0" in text

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 
+from bot.domain.request import InitImage
 from bot.domain.workflow.document import Workflow, iter_steps
 from bot.domain.workflow.template import redact, render
 from tests.stock_jobs import (
@@ -21,15 +24,18 @@ from tests.stock_jobs import (
 def test_a_stock_template_says_what_it_makes_and_keeps_its_key(name: str) -> None:
     template = load(name)
     assert template.about
-    assert template.supports_negative is (name == "stable-diffusion.yaml")
+    assert template.supports_negative is (name != "upscale.yaml")
     assert template.ignores_prompt is (name == "upscale.yaml")
-    workflow = render(template, request(1, 1), ticket(input_sha256="0" * 64, input_url="https://x"))
+    assert template.starts_from_picture is (name == "image-to-image.yaml")
+    asked = replace(request(1, 1), init_image=InitImage("0" * 64, 64, 64))
+    workflow = render(template, asked, ticket(input_sha256="0" * 64, input_url="https://x"))
     assert KEY.hex() in str(workflow.to_dict())
     assert KEY.hex() not in str(redact(workflow, template).to_dict())
 
 
 def test_the_grid_calls_the_script_and_the_upscaler_does_not() -> None:
     assert load("stable-diffusion.yaml").calls_script
+    assert load("image-to-image.yaml").calls_script
     assert not load("upscale.yaml").calls_script
 
 

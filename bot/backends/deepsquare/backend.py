@@ -147,6 +147,10 @@ class DeepSquareBackend:
         """Return the file host; it gives every file a folder of its own."""
         return self._options.transfer_url.rstrip("/")
 
+    async def put_input(self, job_id: str, source: Path) -> str:
+        """Upload the file to the file host, which deletes it after some days; return its URL."""
+        return await self._files.upload(source, self._options.transfer_url)
+
     async def price(self, workflow: Workflow) -> PriceQuote:
         """Return what the job would lock now, which is the most it can cost.
 

@@ -1,4 +1,4 @@
-"""Download published files from trusted hosts, exactly as announced.
+"""Download published files from trusted hosts, exactly as announced; upload a job's input.
 
 A URL comes from a signed log line, but a stranger's server answers. So the host must be one that
 the operator named, redirects are not followed, no more bytes are taken than announced, and size
@@ -25,6 +25,10 @@ from bot.domain.hosts import is_loopback
 from bot.files import atomic_write_async
 
 _PATH = re.compile(r"(?:/[A-Za-z0-9._~!$&'()*+,;=:@%-]+)+")
+
+
+UPLOAD_DAYS = 7
+"""For which the file host keeps what the bot has uploaded for a job."""
 
 
 class ArtifactDownloader:
@@ -92,6 +96,40 @@ class ArtifactDownloader:
                 if pause is None:
                     raise
             await self._sleep(pause)
+
+    async def upload(self, source: Path, base: str) -> str:
+        """Upload a file to the file host at ``base`` and return its URL, on a trusted host.
+
+        Raises Unavailable.
+        """
+        data = await asyncio.to_thread(source.read_bytes)
+        # transfer.sh: PUT /<name> answers with the URL, as text.
+        target = f"{base.rstrip('/')}/{source.name}"
+        for pause in (*self._timeouts.retries, None):
+            try:
+                async with asyncio.timeout(self._timeouts.download):
+                    return await self._send(target, data)
+            except TimeoutError as error:
+                raise Unavailable(f"{target} takes too long") from error
+            except Unavailable:
+                if pause is None:
+                    raise
+            await self._sleep(pause)
+        raise AssertionError("the last attempt has no pause")
+
+    async def _send(self, target: str, data: bytes) -> str:
+        timeout = httpx.Timeout(self._timeouts.read, connect=self._timeouts.connect)
+        headers = {"max-days": str(UPLOAD_DAYS), "content-type": "image/png"}
+        try:
+            answer = await self._http.put(target, content=data, headers=headers, timeout=timeout)
+        except (httpx.HTTPError, httpx.InvalidURL) as error:
+            raise Unavailable(f"{target}: {type(error).__name__}") from error
+        if answer.status_code != 200:
+            raise Unavailable(f"{target}: HTTP status {answer.status_code}")
+        try:
+            return self.validate_url(answer.text.strip())
+        except ArtifactMissing as error:
+            raise Unavailable(f"{target} answered without an address: {error}") from error
 
     async def find_problem(self, url: str) -> str:
         """Return "" if the host at ``url`` answers at all, or the problem."""

@@ -29,7 +29,9 @@ from bot.backends.job_folders import (
     delete_expired,
     job_dir,
     log_size,
+    put_input,
     read_lines_until,
+    shared_folders,
 )
 from bot.backends.slurm.checks import (
     CONTROLLER_DOWN_HINT,
@@ -107,6 +109,14 @@ class SlurmBackend:
     def upload_url(self, job_id: str) -> str:
         """Return the job's ``published`` folder on the shared file system as a ``file://`` URL."""
         return (job_dir(self._jobs, job_id) / "published").as_uri()
+
+    async def put_input(self, job_id: str, source: Path) -> str:
+        """Copy the file into the job's folder on the shared file system; return its URL."""
+        folder = self._folder(job_id).path
+        try:
+            return await asyncio.to_thread(put_input, folder, source)
+        except OSError as error:
+            raise Unavailable(f"cannot write to {folder}: {error.strerror}") from error
 
     async def price(self, workflow: Workflow) -> PriceQuote:
         """Return no price: cluster jobs cost nothing."""
@@ -332,7 +342,7 @@ class SlurmBackend:
     def _containers(self, folder: Path) -> ContainerRuntime:
         options = self._options
         if options.container != "none":
-            shared = (str(folder / "published"), str(self._root / "caches"))
+            shared = shared_folders(folder, self._root / "caches")
             gpus = options.txt2img_device == "cuda"
             return OciRuntime(options.container, shared=shared, gpus=gpus)
         return container_stubs(

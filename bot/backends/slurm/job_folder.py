@@ -167,7 +167,7 @@ class JobFolder:
 
     def delete(self) -> None:
         """Delete the folder, unless the job may still live."""
-        if self.is_over():
+        if self.is_over() or not self.has_intent():
             shutil.rmtree(self.path, ignore_errors=True)
 
     def state(self) -> FolderState:

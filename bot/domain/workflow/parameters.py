@@ -60,6 +60,8 @@ SOURCES: Mapping[str, str] = {
     "input_url": "url",
     "input_sha256": "text",
     "input_box": "text",
+    "image_input": "url",
+    "strength": "text",
 }
 """Names allowed in ``from``, and the type of each."""
 

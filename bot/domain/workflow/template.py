@@ -64,9 +64,9 @@ class RenderContext:
     """Values of a job beside its request. ``upload_url`` has no slash at its end.
 
     ``mac_key`` (16 bytes or more, usually 32, fresh for each job) signs the job's marker lines.
-    ``input_url`` and ``input_sha256`` are the input file of an upscaling job; ``input_box``, if not
+    ``input_url`` and ``input_sha256`` are the picture that a job starts from; ``input_box``, if not
     empty, is the part of it to use: ``left,top,right,bottom`` in pixels. ``platform_input`` is
-    whether the platform downloads ``input``; elsewhere a step downloads the model itself.
+    whether the platform downloads ``input``; elsewhere a step downloads model and picture itself.
     """
 
     job_id: str
@@ -147,6 +147,11 @@ class Template:
     def needs_input(self) -> bool:
         """Return whether the workflow starts from an image."""
         return not self._sources.isdisjoint(("input_url", "input_sha256"))
+
+    @property
+    def starts_from_picture(self) -> bool:
+        """Return whether the workflow makes new images of a prompt and a picture."""
+        return {"input_url", "input_sha256", "strength", "prompt"} <= self._sources
 
     @property
     def calls_script(self) -> bool:
@@ -323,6 +328,8 @@ def _source_values(
         "input_url": context.input_url,
         "input_sha256": context.input_sha256,
         "input_box": context.input_box,
+        "image_input": context.input_url if context.platform_input else "",
+        "strength": request.init_image.sent_strength if request.init_image else "",
     }
 
 

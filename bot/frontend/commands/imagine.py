@@ -14,11 +14,17 @@ from bot.domain.text import truncate_utf16
 from bot.frontend.context import BotContext
 from bot.frontend.edit_modal import build_prompt_modal
 from bot.frontend.first_response import answer_accepted
+from bot.frontend.image_prompts import download
 from bot.frontend.message_content import MAX_OPTION_TEXT, MAX_OPTIONS
 from bot.frontend.permissions import actor_of, model_roles
 from bot.frontend.refused_prompt import EDIT_ID, extract_prompt
-from bot.frontend.responses import PersistentComponent, open_modal, safe_autocomplete
-from bot.frontend.submission import submit_request
+from bot.frontend.responses import (
+    PersistentComponent,
+    open_modal,
+    safe_autocomplete,
+    thinking_in_public,
+)
+from bot.frontend.submission import submit_request, submit_with_picture
 
 _DESCRIPTIONS = {
     "prompt": "What the images should show. Flags work too: --ar 16:9 --seed 7 --no trees",
@@ -30,6 +36,8 @@ _DESCRIPTIONS = {
     "seed": "The same seed and settings give the same images again",
     "model": "The model that generates the images; /models says what each is for",
     "style": "A style to add to the prompt; /styles lists them",
+    "image": "A picture to start from: PNG, JPEG or WebP",
+    "strength": "How far to depart from the picture: 0.3 stays close, 0.9 keeps little",
 }
 
 
@@ -59,9 +67,23 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
         seed: int | None = None,
         model: str | None = None,
         style: str | None = None,
+        image: discord.Attachment | None = None,
+        strength: float | None = None,
     ) -> None:
-        options = RequestOptions(negative, aspect, rows, samples, steps, seed, model, style)
-        accepted = await submit_request(interaction, lambda factory: factory.parse(prompt, options))
+        options = RequestOptions(
+            *(negative, aspect, rows, samples, steps, seed, model, style), strength=strength
+        )
+        if image is not None:
+            async with thinking_in_public(interaction):
+                accepted = await submit_with_picture(
+                    interaction,
+                    lambda: download(image),
+                    lambda factory, start: factory.parse(prompt, options, init_image=start),
+                )
+        else:
+            accepted = await submit_request(
+                interaction, lambda factory: factory.parse(prompt, options)
+            )
         await answer_accepted(interaction, accepted)
 
     # The bounds are known only now, so they cannot be written into the signature above.
@@ -72,6 +94,7 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
         ("seed", 0, MAX_SEED),
     ):
         imagine.__annotations__[name] = Optional[app_commands.Range[int, low, high]]  # noqa: UP045
+    imagine.__annotations__["strength"] = Optional[app_commands.Range[float, 0.0, 1.0]]  # noqa: UP045
     command: app_commands.Command[Any, ..., None] = app_commands.Command(
         name="imagine",
         description="Generate a grid of images from a prompt",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 import logging
 from dataclasses import replace
 from typing import Any, Final
@@ -18,6 +17,7 @@ from bot.frontend.job_lookup import REMOVED, find_job, is_in_scope, job_choices
 from bot.frontend.message_content import EmbedField, MessageContent
 from bot.frontend.messages import edit_response
 from bot.frontend.permissions import actor_of
+from bot.frontend.removed_pictures import are_pictures_gone, removed_pictures_message
 from bot.frontend.responses import PersistentComponent, defer, safe_autocomplete, send_ephemeral
 from bot.frontend.result_embeds import without_delete
 from bot.frontend.result_files import ResultMessage, build_result_without_image, post_result
@@ -52,10 +52,11 @@ async def show_result(
     if await context.messages.removals(job.id):
         raise RequestError(REMOVED)
     require_shown_here(interaction, job)
-    grid = context.fetcher.result(job).grid
     # The first answer decides who sees it, so what can be refused is refused before.
-    if not await asyncio.to_thread(grid.exists):
-        raise RequestError(IMAGES_GONE)
+    if await are_pictures_gone(context, job):
+        gone = await removed_pictures_message(context, job)
+        await send_ephemeral(interaction, "", embed=_with_cost(gone, compute))
+        return
     await defer(interaction, thinking=True, private=private)
 
     async def post(result: ResultMessage) -> None:
@@ -76,7 +77,7 @@ async def show_result(
     try:
         await post_result(get_client(interaction), job, interaction.guild_id or 0, post)
     except TooLarge:
-        await post(build_result_without_image(context, job))
+        await post(await build_result_without_image(context, job))
     except ArtifactMissing:
         # Only a new message can be private now that everybody has seen "is thinking".
         await interaction.delete_original_response()

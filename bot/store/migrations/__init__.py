@@ -71,9 +71,15 @@ def statements(script: str) -> Iterator[str]:
         raise ValueError(f"a statement without an end: {pending.strip()[:80]}")
 
 
+def _check(connection: sqlite3.Connection, what: str) -> list[str]:
+    """Return at most three problems, each on one line, or ``["ok"]``."""
+    found = connection.execute(f"PRAGMA {what}(3)")
+    return [" ".join(str(row[0]).split()) for row in found]
+
+
 def check_integrity(connection: sqlite3.Connection, path: Path) -> None:
     """Read the whole file once. Raises ConfigError if pages or records are damaged."""
-    outcome = [row[0] for row in connection.execute("PRAGMA quick_check(3)")]
+    outcome = _check(connection, "quick_check")
     if outcome != ["ok"]:
         raise ConfigError(
             str(path),
@@ -206,7 +212,7 @@ def _apply(connection: sqlite3.Connection, path: Path, migration: Migration, at:
 
 def check_sound(connection: sqlite3.Connection, path: Path) -> None:
     """Check every page, index and reference. Raises ConfigError if anything is damaged."""
-    outcome = [str(row[0]) for row in connection.execute("PRAGMA integrity_check(3)")]
+    outcome = _check(connection, "integrity_check")
     orphan = connection.execute("PRAGMA foreign_key_check").fetchone()
     if orphan is not None:
         outcome.append(f"a row in {orphan[0]} refers to nothing")

@@ -62,6 +62,7 @@ class TransferServer:
         self.every_upload: TransferFault | None = None
         self.every_download: TransferFault | None = None
         self.gets = 0
+        self.kept_days: list[str] = []
         self._tokens = itertools.count(1)
         address = "/{token}/{name}"
         self.service = Service(
@@ -96,6 +97,7 @@ class TransferServer:
         digest = hashlib.sha256(f"{next(self._tokens)}{name}".encode()).hexdigest()
         token = digest[:10]
         self.files[token, name] = content
+        self.kept_days += filter(None, [request.headers.get("Max-Days")])
         url = f"{self.url}{token}/{quote(name)}"
         return web.Response(text=url, headers={"X-Url-Delete": f"{url}/{digest[10:20]}"})
 

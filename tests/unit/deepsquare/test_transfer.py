@@ -199,3 +199,44 @@ async def test_the_host_is_reachable_whatever_it_says(server: TransferServer) ->
     async with host(server.service.host) as files:
         assert await files.find_problem(server.url) == ""
         assert await files.find_problem(server.url + "health.html") == ""
+
+
+async def test_a_job_s_input_is_uploaded_and_the_host_is_told_to_forget_it(
+    server: TransferServer, tmp_path: Path
+) -> None:
+    (tmp_path / "start.png").write_bytes(CONTENT)
+    server.uploads.extend([TransferFault("status", 500), TransferFault("drop")])
+    async with host(server.service.host) as files:
+        url = await files.upload(tmp_path / "start.png", server.url)
+    assert url.startswith(server.url)
+    assert list(server.files.values()) == [CONTENT]
+    assert server.kept_days == ["7"]
+
+
+@pytest.mark.parametrize(
+    ("flaw", "trusted", "problem"),
+    [
+        (TransferFault("status", 500), True, "HTTP status 500"),
+        (
+            TransferFault(
+                "status",
+                413,
+            ),
+            True,
+            "HTTP status 413",
+        ),
+        (TransferFault("drop"), True, "http"),
+        (TransferFault("page"), True, "without an address"),
+        (TransferFault("redirect", url="https://example.org/x"), True, "HTTP status 302"),
+        (None, False, "without an address"),
+    ],
+    ids=str,
+)
+async def test_an_input_that_is_not_taken_waits(
+    server: TransferServer, tmp_path: Path, flaw: TransferFault | None, trusted: bool, problem: str
+) -> None:
+    (tmp_path / "start.png").write_bytes(CONTENT)
+    server.every_upload = flaw
+    async with host(server.service.host if trusted else "example.org") as files:
+        with pytest.raises(Unavailable, match=problem):
+            await files.upload(tmp_path / "start.png", server.url)

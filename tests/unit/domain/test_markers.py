@@ -122,6 +122,17 @@ def test_a_model_whose_file_cannot_be_used_fails_the_job_with_the_reason() -> No
     assert events(read(signed(f"@@sd1 1 model-unusable row=1 {pairs}"))) == ()
 
 
+def test_a_picture_to_start_from_that_cannot_be_used_fails_the_job_with_the_reason() -> None:
+    pairs = f"what={b64('could not be downloaded')}"
+    (failed,) = events(read(signed(f"@@sd1 1 input-unusable {pairs}")))
+    assert isinstance(failed, Failed)
+    assert failed.cause is FailureReason.FILES_MISSING
+    assert failed.message == (
+        "The picture to start from could not be downloaded. Please try again."
+    )
+    assert events(read(signed(f"@@sd1 1 input-unusable row=1 {pairs}"))) == ()
+
+
 def test_what_the_workflow_cannot_do_is_told_as_text_of_the_row() -> None:
     line = signed(f"@@sd1 1 unsupported row=3 what={b64('negative prompt')}")
     assert read(line) == (LogOutput(3, "not supported here: negative prompt"),)

@@ -178,6 +178,8 @@ def test_every_source_can_be_a_parameter() -> None:
         "XINPUT_URL": "https://a.example/p.png",
         "XINPUT_SHA256": "0" * 64,
         "XINPUT_BOX": "0,0,64,64",
+        "XIMAGE_INPUT": "https://a.example/p.png",
+        "XSTRENGTH": "",
     }
 
 

@@ -17,6 +17,7 @@ from bot.domain.request import Author, ChannelRef, Request
 from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import DeliveryService, DeliveryTransport
+from bot.services.init_images import InitImageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle, JobObserver
 from bot.services.queue import Actor, JobQueue, QueueLimits
 from bot.services.rendering import WorkflowRenderer, WorkflowTemplates
@@ -179,7 +180,14 @@ async def open_harness(
             stop=stop,
             styles=styles,
         )
-        renderer = WorkflowRenderer(queue.jobs, backend, templates or stock_templates(folder))
+        init_images = InitImageStore(folder / "inputs", database)
+        renderer = WorkflowRenderer(
+            queue.jobs,
+            backend,
+            templates or stock_templates(folder),
+            init_images,
+            row_path=fetcher.row_path,
+        )
         budget = BudgetService(
             database, backend, budget_limits or BudgetLimits(), now=clock, sleep=sleeps
         )

@@ -8,6 +8,7 @@ import pytest
 
 from bot.domain.errors import Unavailable
 from bot.domain.events import Cancelled
+from bot.services.init_images import InitImageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.privacy import PrivacyService, StoredDataReport
 from bot.store.audit import AuditRepository
@@ -33,7 +34,13 @@ async def nothing(_job_id: str) -> None:
 def open_privacy(
     database: Database, folder: Path, forget: Callable[[str], Awaitable[None]] = nothing
 ) -> PrivacyService:
-    return PrivacyService(database, lambda job_id: folder / job_id, forget=forget, now=now)
+    return PrivacyService(
+        database,
+        lambda job_id: folder / job_id,
+        forget=forget,
+        pictures=InitImageStore(folder / "inputs", database),
+        now=now,
+    )
 
 
 async def test_what_is_kept_is_counted_and_then_forgotten(

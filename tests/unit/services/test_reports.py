@@ -14,6 +14,7 @@ from bot.domain.errors import NotAllowed, RequestError
 from bot.domain.events import MessageRef
 from bot.domain.job import Job
 from bot.domain.quota import Quota
+from bot.services.init_images import InitImageStore
 from bot.services.moderation import ModerationService
 from bot.services.privacy import PrivacyService
 from bot.services.queue import Actor
@@ -94,9 +95,7 @@ async def test_the_evidence_outlives_the_authors_data(
         "decision": None,
     }
     assert {key: entry.body[key] for key in expected} == expected
-    privacy = PrivacyService(
-        harness.database, harness.fetcher.folder, forget=_forget, now=harness.clock
-    )
+    privacy = open_privacy(harness)
     await privacy.erase(GUILD, Actor(7, "Ada"))
     picture = service.picture_path(str(entry.body["picture"]))
     assert await asyncio.to_thread(picture.read_bytes)
@@ -107,15 +106,23 @@ async def _forget(_job_id: str) -> None:
     """The backend keeps nothing."""
 
 
+def open_privacy(harness: Harness) -> PrivacyService:
+    return PrivacyService(
+        harness.database,
+        harness.fetcher.folder,
+        forget=_forget,
+        pictures=InitImageStore(harness.fetcher.folder("none").parent / "inputs", harness.database),
+        now=harness.clock,
+    )
+
+
 async def test_reports_are_counted_and_erased_for_who_made_them(
     harness: Harness, service: ReportService
 ) -> None:
     job = await done(harness)
     await report(service, job)
     await report(service, job, CAI, "secret")
-    privacy = PrivacyService(
-        harness.database, harness.fetcher.folder, forget=_forget, now=harness.clock
-    )
+    privacy = open_privacy(harness)
     assert (await privacy.report(CAI.id)).reports == 1
     await privacy.erase(GUILD, CAI)
     await privacy.erase(GUILD, CAI)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import AsyncIterator, Callable
 from dataclasses import replace
 from pathlib import Path
@@ -198,13 +199,20 @@ async def test_forged_lines_in_the_log_change_nothing(tmp_path: Path) -> None:
         assert all(url.startswith(harness.backend.upload_url(job.id)) for url in urls)
 
 
-async def test_an_upscale_is_made_from_the_published_strip(tmp_path: Path) -> None:
+async def test_an_upscale_is_made_from_a_copy_of_the_original(tmp_path: Path) -> None:
     async with open_harness(tmp_path) as harness:
         (parent,) = await harness.ended((await harness.submit()).id)
+        await harness.backend.delete_job_data(parent.id)  # as soon as its result is posted
         request = parent.request.upscale_of(parent.id, 2, 1)
         receipt = await harness.queue.submit(request, a_member())
         (ended,) = await harness.ended(receipt.job.id)
         assert ended.state is JobState.FINISHED
+        (copy,) = (tmp_path / "scripted" / ended.id / "input").iterdir()
+        assert copy.read_bytes() == harness.fetcher.row_path(parent.id, 2).read_bytes()
+
+        shutil.rmtree(harness.fetcher.folder(parent.id))
+        (ended,) = await harness.ended((await harness.queue.submit(request, a_member())).job.id)
+        assert ended.cause is FailureReason.FILES_MISSING
 
 
 @pytest.mark.parametrize("origin", [SourceImage("nothing", 1, 1), None])

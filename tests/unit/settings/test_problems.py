@@ -48,7 +48,7 @@ def test_a_key_in_the_wrong_section_is_sent_to_the_right_one(tmp_path: Path) -> 
 
 def test_a_key_like_no_other_gets_the_list(tmp_path: Path) -> None:
     found = problem("[data]\nxyzzy = 1\n", tmp_path)
-    assert found.hint == "There are dir, backup_every, backup_keep, keep_evidence."
+    assert found.hint == "There are dir, backup_every, backup_keep, keep_evidence, keep, keep_gb."
 
 
 def test_an_unknown_section_is_named(tmp_path: Path) -> None:

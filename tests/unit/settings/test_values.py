@@ -14,6 +14,7 @@ from hypothesis import strategies as st
 
 from bot.domain.errors import ConfigError
 from bot.domain.hosts import is_loopback
+from bot.domain.retention import RetentionLimits
 from bot.settings import Settings
 from bot.settings.models import QuotaSection
 from bot.settings.types import split_address
@@ -195,3 +196,63 @@ def test_a_request_of_defaults_is_one_that_is_allowed(
 ) -> None:
     with pytest.raises(ConfigError, match=words):
         load(**variables)
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "address", "base"),
+    [
+        ("", "", None, ""),
+        ("127.0.0.1:0", "", ("127.0.0.1", 0), ""),
+        ("[::1]:8790", "http://[::1]:8790/", ("::1", 8790), "http://[::1]:8790"),
+        ("0.0.0.0:8790", "https://example.org/art/", ("0.0.0.0", 8790), "https://example.org/art"),
+        ("", "https://example.org", None, "https://example.org"),
+    ],
+)
+def test_the_picture_server_has_an_address_and_a_base(
+    listen: str, url: str, address: tuple[str, int] | None, base: str
+) -> None:
+    pictures = load(PICTURES__LISTEN=listen, PICTURES__PUBLIC_URL=url).pictures
+    assert (pictures.address, pictures.public_url) == (address, base)
+    assert pictures.prefix == ("/art" if base.endswith("/art") else "")
+
+
+@pytest.mark.parametrize(
+    ("listen", "url", "problem"),
+    [
+        ("0.0.0.0:8790", "", "is needed for a server that others reach"),
+        ("127.0.0.1:8790", "http://example.org", "anybody on the way can read"),
+        ("127.0.0.1:8790", "https://example.org/?a=b", "more than an address"),
+        ("127.0.0.1:8790", "https://example.org/#a", "more than an address"),
+        ("127.0.0.1:8790", "https://example.org/" + "a" * 300, "too long"),
+        ("127.0.0.1:8790", "https://me:pass@example.org", "holds a name or a password"),
+        ("127.0.0.1:8790", "ftp://example.org", "not a URL of the right kind"),
+        ("127.0.0.1", "", "is not a host with a port"),
+    ],
+)
+def test_the_picture_server_is_reached_safely_or_not_at_all(
+    listen: str, url: str, problem: str
+) -> None:
+    with pytest.raises(ConfigError, match=problem):
+        load(PICTURES__LISTEN=listen, PICTURES__PUBLIC_URL=url)
+
+
+@pytest.mark.parametrize(
+    ("keep", "size", "limits"),
+    [
+        ("", "0", RetentionLimits()),
+        ("90d", "0", RetentionLimits(age=timedelta(days=90))),
+        ("", "50", RetentionLimits(size=50_000_000_000)),
+        ("1h", "0.5", RetentionLimits(timedelta(hours=1), 500_000_000)),
+        ("0", "1e-12", RetentionLimits(size=0)),
+    ],
+)
+def test_pictures_are_kept_for_a_time_and_up_to_a_size(
+    keep: str, size: str, limits: RetentionLimits
+) -> None:
+    assert load(DATA__KEEP=keep, DATA__KEEP_GB=size).data.retention() == limits
+
+
+@pytest.mark.parametrize(("key", "text"), [("KEEP", "soon"), ("KEEP_GB", "-1"), ("KEEP_GB", "nan")])
+def test_a_limit_that_is_none_is_refused(key: str, text: str) -> None:
+    with pytest.raises(ConfigError, match=key):
+        load(**{f"DATA__{key}": text})
