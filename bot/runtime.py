@@ -56,6 +56,7 @@ from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
+from bot.services.request_sets import RequestSets
 from bot.services.supervision import keep_running
 from bot.settings import Settings
 from bot.startup import hold_folder, start_when_possible
@@ -264,6 +265,7 @@ def build_context(
         reports=build_reports(services, renditions),
         gallery=GalleryService(database, now=now),
         image_check_problem=lambda: services.detector.problem if services.detector else "",
+        sets=RequestSets(database, services.queue, now=now),
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,
@@ -418,6 +420,7 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
         keep_running("removing results", lambda: run_removals(service.client)),
         keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
         keep_running("starting the image check", lambda: _start_image_check(engine)),
+        keep_running("deleting old questions", service.client.context.sets.run_cleanup),
         keep_running("scheduling", schedule),
     )
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, replace
 from typing import TypeVar
 
+from bot.domain.errors import InvalidRequest
 from bot.domain.image_size import fit_aspect
 from bot.domain.prompt_tags import strip_prompt, strip_tags
 from bot.domain.request_limits import RequestLimits
@@ -146,6 +147,7 @@ class Request:
         role_ids: Collection[int] | None = None,
         typed: bool = True,
         removed_tags: list[str] | None = None,
+        repeated: bool = False,
     ) -> Request:
         """Parse ``text``, the flags in it, and ``options`` into a request.
 
@@ -153,18 +155,20 @@ class Request:
         those of the chosen model. ``seed`` is used if the member gives none. ``role_ids`` are the
         member's roles, None if every model may be used. ``typed``: a person wrote the text just
         now, so words that look like mistyped flags are refused. What image servers would act on is
-        removed from the texts, and appended to ``removed_tags``. Raises InvalidRequest, and
-        NotAllowed for a model of other roles.
+        removed from the texts, and appended to ``removed_tags``. ``repeated``: the caller makes as
+        many requests as ``--repeat`` says. Raises InvalidRequest, and NotAllowed for a model of
+        other roles.
         """
-        phrases = {
-            "model": limits.spoken_names,
-            "style": tuple(limits.styles),
-        }
+        phrases = limits.phrases
         prompt, given = parse_flags(normalize_text(text), phrases, typed=typed)
         given.update(_given_options(options))
         if typed and options.negative is not None:
             reject_lookalikes(given["negative"].value.split(), phrases)
 
+        if "repeat" in given and not repeated:
+            raise InvalidRequest(
+                given["repeat"].name, f"Only /imagine can repeat. Remove {given['repeat'].name}."
+            )
         prompt = validate_prompt(prompt, limits.max_prompt)
         model = limits.select_model(given.get("model"), role_ids, typed=typed)
         spec, limits = limits.table.get(model), limits.for_model(model)

@@ -20,7 +20,8 @@ class RequestLimits:
     aspect ratio is fitted to; ``max_pixels`` limits width × height of one image; ``max_prompt`` is
     in characters. ``styles`` maps a name to words that are added to the prompt. ``engine`` is the
     image engine, which has limits of its own. ``table`` describes models by id; ``models`` may name
-    others, which have the server's limits.
+    others, which have the server's limits. ``max_permutations`` is how many requests one typed
+    text may ask for; 1 switches that off.
     """
 
     rows: int = 4
@@ -40,6 +41,7 @@ class RequestLimits:
     engine: EngineInfo = UNKNOWN
     table: Mapping[str, ModelSpec] = field(default_factory=dict)
     min_pixels: int = 1
+    max_permutations: int = 8
 
     @property
     def selects_model(self) -> bool:
@@ -56,6 +58,11 @@ class RequestLimits:
         """Return what a member may write for a model: names and titles."""
         titles = (spec.title for spec in self.table.values() if spec.title)
         return tuple(dict.fromkeys((*self.models, self.model, *titles)))
+
+    @property
+    def phrases(self) -> Mapping[str, Collection[str]]:
+        """Return what flags may be followed by although it contains spaces, for ``parse_flags``."""
+        return {"model": self.spoken_names, "style": tuple(self.styles)}
 
     @property
     def highest_max_steps(self) -> int:

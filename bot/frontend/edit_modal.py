@@ -11,6 +11,7 @@ from typing import Any
 import discord
 
 from bot.domain.job import Job
+from bot.domain.permutations import escape
 from bot.domain.request import RequestLimits
 from bot.frontend.custom_ids import ComponentAction, CustomId
 from bot.frontend.formatting import jump_link
@@ -25,7 +26,8 @@ from bot.frontend.refused_prompt import (
 def build_edit_modal(job: Job, limits: RequestLimits) -> discord.ui.Modal:
     """Return the modal with the job's request, as these ``limits`` can take it."""
     request = job.request.within(limits)
-    prompt = replace(request, negative="").to_prompt()
+    # What the form gets is typed text, in which braces mean alternatives.
+    prompt = escape(replace(request, negative="").to_prompt())
     return _build_modal(str(CustomId(ComponentAction.EDIT, job.id)), prompt, request.negative)
 
 

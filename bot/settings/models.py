@@ -127,6 +127,7 @@ class ImagineSection(Section):
     max_steps: StrictInt = Field(default=150, ge=1, le=1000)
     max_pixels: StrictInt = Field(default=1024 * 1024, ge=64 * 64, le=4096 * 4096)
     max_prompt: StrictInt = Field(default=1000, ge=1, le=_MAX_PROMPT_CHARS)
+    max_permutations: StrictInt = Field(default=8, ge=1, le=25)
     styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
     resources: ResourcesSection = ResourcesSection()
 

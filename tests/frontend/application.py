@@ -36,6 +36,7 @@ from bot.services.gallery import GalleryService
 from bot.services.privacy import PrivacyService
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
+from bot.services.request_sets import RequestSets
 from bot.settings import Settings
 from tests.playground.clock import Clock
 
@@ -121,6 +122,7 @@ def context_for(
         reports=build_reports(engine, renditions),
         gallery=GalleryService(database, now=clock),
         image_check_problem=lambda: engine.detector.problem if engine.detector else "",
+        sets=RequestSets(database, engine.queue, now=clock),
         now=clock,
         entropy=os.urandom,
         moderator_role=settings.discord.moderator_role,
