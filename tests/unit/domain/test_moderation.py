@@ -175,6 +175,11 @@ def test_a_request_that_a_channel_does_not_allow_is_refused(
     assert caught is None or str(caught.value) == said
 
 
+def test_a_pace_leaves_no_room_for_several_at_once() -> None:
+    with pytest.raises(NotAllowed, match="Several grids at once are not possible here"):
+        check_place([ChannelRule(CHANNEL, between=MINUTE)], THREAD, a_request(), None, together=2)
+
+
 @pytest.mark.parametrize(
     ("length", "said"),
     [
