@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.adult_words import ADULT_WORDS
-from bot.domain.errors import InvalidRequest, RequestError
+from bot.domain.errors import InvalidRequest, NotAllowed, RequestError
 from bot.domain.moderation import (
     MAX_REASON_CHARS,
     ChannelLimits,

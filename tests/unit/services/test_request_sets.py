@@ -39,11 +39,10 @@ WORDS = ("a red fox", "a blue fox", "a red owl", "a blue owl")
 ADA, BEN = a_member(), a_member(8)
 
 
-def a_set(*words: str, **changes: object) -> tuple[Request, ...]:
+def a_set(*words: str) -> tuple[Request, ...]:
     """Sixteen images, if nothing else is said."""
     return tuple(
-        a_request(prompt=prompt, seed=100 * at, **changes)
-        for at, prompt in enumerate(words or WORDS, 1)
+        a_request(prompt=prompt, seed=100 * at) for at, prompt in enumerate(words or WORDS, 1)
     )
 
 
