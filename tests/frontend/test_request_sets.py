@@ -343,6 +343,20 @@ async def test_each_grid_has_one_message_whatever_discord_does(
         playground.world.faults.clear()
 
 
+async def test_what_fails_after_a_set_was_accepted_is_no_refusal(
+    bot: Bot, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail() -> None:
+        raise OSError("no wake-up")
+
+    queue = bot.engine.queue
+    wake, queue._wake = queue._wake, fail
+    await press(bot, await ask(bot), "Run all", "4 grids queued")
+    queue._wake = wake
+    assert len(await jobs_of(bot)) == 4
+    assert "failed after it was accepted" in caplog.text
+
+
 async def test_where_the_bot_may_not_write_the_messages_go_to_the_member(bot: Bot) -> None:
     question = await ask(bot)
     channel = bot.playground.world.channel(question.channel_id)

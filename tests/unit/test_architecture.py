@@ -44,6 +44,7 @@ BROAD_EXCEPTS = {
     "bot/store/writer.py::Writer._commit": "the callers' error is raised in the callers' tasks",
     "bot/store/writer.py::Writer._run_alone": "the caller's error is raised in the caller's task",
     "bot/frontend/delivery.py::DiscordDelivery._post_rows": "root of its own task",
+    "bot/frontend/commands/imagine.py::_accept": "the member reads what was accepted",
     "bot/frontend/commands/imagine.py::handle_prompt_form": "root of an interaction: answer it",
     "bot/frontend/first_response.py::_find_or_post": "root of its task: tell the member",
     "bot/frontend/first_response.py::answer_accepted.answer": "root of the same task",

@@ -7,6 +7,7 @@ gets a status message of its own in the channel.
 
 from __future__ import annotations
 
+import logging
 import re
 from collections.abc import Sequence
 from typing import Any, Final, Optional
@@ -14,7 +15,7 @@ from typing import Any, Final, Optional
 import discord
 from discord import app_commands
 
-from bot.domain.errors import RequestError
+from bot.domain.errors import RequestError, StoreUnavailable
 from bot.domain.models import ModelSpec
 from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import MAX_SEED, Request, RequestOptions
@@ -54,7 +55,9 @@ from bot.frontend.responses import (
 )
 from bot.frontend.submission import build_factory, place_of, submit
 from bot.services.queue import Actor, limit_waits
-from bot.services.request_sets import CLOSED
+from bot.services.request_sets import CLOSED, AcceptedSet
+
+log = logging.getLogger(__name__)
 
 _DESCRIPTIONS = {
     "prompt": "What the images should show. Flags work too: --ar 16:9 --seed 7 --no trees",
@@ -133,10 +136,28 @@ async def _run(interaction: discord.Interaction[Any], set_id: int) -> None:
     stored = await context.sets.pending(set_id, member)
     requests = [factory.repeat(request) for request in stored]
     await _check(context, requests, member)
-    accepted = await context.sets.run(set_id, requests, member, place_of(interaction))
+    accepted = await _accept(interaction, set_id, requests, member)
     for job in accepted.jobs:
         start_status_message(client, job.id, search_history=not accepted.created)
     await update_message(interaction, queued_message(accepted))
+
+
+async def _accept(
+    interaction: discord.Interaction[Any], set_id: int, requests: Sequence[Request], member: Actor
+) -> AcceptedSet:
+    """Run a set. Raises RequestError, and StoreUnavailable if it was not run."""
+    context = get_context(interaction)
+    try:
+        return await context.sets.run(set_id, requests, member, place_of(interaction))
+    except (RequestError, StoreUnavailable):
+        raise  # refused or withdrawn: it was not run
+    except Exception as error:
+        try:
+            jobs = await context.sets.jobs(set_id, member)
+        except RequestError:
+            raise error from None
+        log.error("set %d failed after it was accepted", set_id, exc_info=error)
+        return AcceptedSet(set_id, jobs, created=False, images_left=None, held=0)
 
 
 async def _drop(interaction: discord.Interaction[Any], set_id: int) -> None:
