@@ -65,7 +65,8 @@ def queued_message(accepted: AcceptedSet) -> MessageContent:
         f"{_format_images(requests)}{left}. Each grid has a message of its own in this channel."
     ]
     if accepted.held:
-        lines.append(f"{accepted.held} of them wait for a moderator first.")
+        waits = "waits" if accepted.held == 1 else "wait"
+        lines.append(f"{accepted.held} of them {waits} for a moderator first.")
     return MessageContent(
         f"{pluralize(len(requests), 'grid')} queued",
         _with_list(lines, requests),

@@ -73,19 +73,19 @@ class RequestSets:
 
     async def ask(
         self, set_id: int, requests: Sequence[Request], member: Actor, place: Place
-    ) -> SetQuestion | None:
-        """Store a set that could be run now; None if it has been run already. Idempotent.
+    ) -> SetQuestion | AcceptedSet:
+        """Store a set that could be run now and return the question. Idempotent.
 
-        Raises what ``JobQueue.submit`` does if the requests would not be accepted together; then
-        only an audit entry is stored.
+        Return the set itself if it has been run already. Raises what ``JobQueue.submit`` does if
+        the requests would not be accepted together; then only an audit entry is stored.
         """
         at = self._now()
         pending = PendingSet(set_id, member.id, at + OPEN_FOR, tuple(requests))
 
-        def ask(link: sqlite3.Connection) -> SetQuestion | None:
+        def ask(link: sqlite3.Connection) -> SetQuestion | AcceptedSet:
             request_sets.delete_expired(link, at)
-            if request_sets.jobs_of_set(set_id).run(link):
-                return None
+            if (accepted := _accepted(link, set_id, member)) is not None:
+                return accepted
             left, holds = self._queue.admit(link, requests, member, place, at)
             request_sets.insert(link, pending)
             known = request_sets.pending(set_id).run(link)
@@ -94,16 +94,21 @@ class RequestSets:
         return await self._queue.write_admission(ask, requests)
 
     async def pending(self, set_id: int, member: Actor) -> tuple[Request, ...]:
-        """Return the requests of a set, whether it waits or was run.
+        """Return the requests of a set that waits.
 
-        Raises RequestError if it was cancelled or its time is over, NotAllowed for somebody else.
+        Raises RequestError if it does not wait any more, NotAllowed for somebody else.
         """
         pending = await self._sets.pending(set_id)
-        if pending is not None:
-            _check_author(pending.author_id, member)
-            if pending.expires_at > self._now():
-                return pending.requests
-        return tuple(job.request for job in await self.jobs(set_id, member))
+        if pending is None:
+            raise RequestError(CLOSED)
+        _check_author(pending.author_id, member)
+        if pending.expires_at <= self._now():
+            raise RequestError(CLOSED)
+        return pending.requests
+
+    async def accepted(self, set_id: int, member: Actor) -> AcceptedSet | None:
+        """Return a set that was run; None for any other. Raises NotAllowed for somebody else."""
+        return await self._database.write(lambda link: _accepted(link, set_id, member))
 
     async def run(
         self, set_id: int, requests: Sequence[Request], member: Actor, place: Place

@@ -218,6 +218,7 @@ async def test_held_grids_are_said_in_the_question_and_after(bot: Bot) -> None:
 
 async def test_pressed_twice_and_delivered_twice_it_is_one_set(bot: Bot) -> None:
     question = await ask(bot)
+    bot.playground.gateway.replay_last_interaction()
     ada = bot.member()
     presses = [await ada.press(question, "Run all") for _ in range(2)]
     bot.playground.gateway.replay_last_interaction()

@@ -103,9 +103,8 @@ async def submit_typed(
     await _check(context, requests, member)
     place = place_of(interaction)
     question = await context.sets.ask(interaction.id, requests, member, place)
-    if question is None:  # Discord sent the command again after it was answered and run
-        accepted_set = await context.sets.run(interaction.id, requests, member, place)
-        await send_ephemeral(interaction, "", embed=queued_message(accepted_set))
+    if isinstance(question, AcceptedSet):  # Discord sent the command again
+        await send_ephemeral(interaction, "", embed=queued_message(question))
         return
     removed = escape_message(describe_removed(tuple(dict.fromkeys(factory.removed_tags))))
     await send_ephemeral(interaction, "", embed=question_message(question, removed))
@@ -131,12 +130,14 @@ class SetButton(PersistentComponent, template=SET_PATTERN):
 
 async def _run(interaction: discord.Interaction[Any], set_id: int) -> None:
     context, client = get_context(interaction), get_client(interaction)
-    factory = build_factory(interaction)
     member = actor_of(interaction, context.moderator_role)
-    stored = await context.sets.pending(set_id, member)
-    requests = [factory.repeat(request) for request in stored]
-    await _check(context, requests, member)
-    accepted = await _accept(interaction, set_id, requests, member)
+    accepted = await context.sets.accepted(set_id, member)
+    if accepted is None:
+        factory = build_factory(interaction)
+        stored = await context.sets.pending(set_id, member)
+        requests = [factory.repeat(request) for request in stored]
+        await _check(context, requests, member)
+        accepted = await _accept(interaction, set_id, requests, member)
     for job in accepted.jobs:
         start_status_message(client, job.id, search_history=not accepted.created)
     await update_message(interaction, queued_message(accepted))
@@ -152,12 +153,11 @@ async def _accept(
     except (RequestError, StoreUnavailable):
         raise  # refused or withdrawn: it was not run
     except Exception as error:
-        try:
-            jobs = await context.sets.jobs(set_id, member)
-        except RequestError:
-            raise error from None
+        accepted = await context.sets.accepted(set_id, member)
+        if accepted is None:
+            raise
         log.error("set %d failed after it was accepted", set_id, exc_info=error)
-        return AcceptedSet(set_id, jobs, created=False, images_left=None, held=0)
+        return accepted
 
 
 async def _drop(interaction: discord.Interaction[Any], set_id: int) -> None:

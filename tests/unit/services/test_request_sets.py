@@ -24,7 +24,7 @@ from bot.domain.job import JobState
 from bot.domain.moderation import ChannelRule, Place
 from bot.domain.request import Request
 from bot.services.privacy import PrivacyService
-from bot.services.request_sets import AcceptedSet, RequestSets
+from bot.services.request_sets import AcceptedSet, RequestSets, SetQuestion
 from bot.store import guilds, moderation, request_sets
 from bot.store.audit import AuditRepository
 from bot.store.database import Query
@@ -65,10 +65,10 @@ async def stored_prompts(harness: Harness) -> str:
 async def test_a_set_is_asked_about_once_and_run_once_however_often(tmp_path: Path) -> None:
     async with open_sets(tmp_path, images=40) as (harness, sets):
         question = await sets.ask(SET, a_set(), ADA, PLACE)
-        assert question is not None
+        assert isinstance(question, SetQuestion)
         assert (question.images_left, question.held) == (40, 0)
         again = await sets.ask(SET, a_set("another"), ADA, PLACE)
-        assert again is not None
+        assert isinstance(again, SetQuestion)
         assert again.pending == question.pending
         assert await sets.pending(SET, ADA) == a_set()
         assert await harness.count("jobs") == 0
@@ -84,10 +84,11 @@ async def test_a_set_is_asked_about_once_and_run_once_however_often(tmp_path: Pa
         assert await stored_prompts(harness) == ""
 
         # Discord sends the command once more, and the member presses the old buttons.
-        assert await sets.ask(SET, a_set(), ADA, PLACE) is None
-        assert await sets.pending(SET, ADA) == a_set()
+        known = AcceptedSet(SET, first.jobs, False, None, 0)
+        assert await sets.ask(SET, a_set(), ADA, PLACE) == known
+        assert await sets.accepted(SET, ADA) == known
         dropped = await sets.drop(SET, ADA)
-        assert dropped == AcceptedSet(SET, first.jobs, False, None, 0)
+        assert dropped == known
         assert (await harness.queue.allowance(GUILD, ADA)).left == 24
 
 
@@ -217,13 +218,16 @@ async def test_a_set_whose_third_job_cannot_be_stored_leaves_no_trace(
 async def test_nobody_else_can_use_a_set_before_or_after_it_is_run(tmp_path: Path) -> None:
     async with open_sets(tmp_path) as (harness, sets):
         await sets.ask(SET, a_set(), ADA, PLACE)
+        assert await sets.accepted(SET, BEN) is None
+        with pytest.raises(NotAllowed, match="Only the member"):
+            await sets.pending(SET, BEN)
         for _ in range(2):
-            for act in (sets.pending(SET, BEN), sets.run(SET, a_set(), BEN, PLACE)):
+            for act in (sets.run(SET, a_set(), BEN, PLACE), sets.drop(SET, BEN)):
                 with pytest.raises(NotAllowed, match="Only the member"):
                     await act
-            with pytest.raises(NotAllowed, match="Only the member"):
-                await sets.drop(SET, BEN)
             await sets.run(SET, a_set(), ADA, PLACE)
+        with pytest.raises(NotAllowed, match="Only the member"):
+            await sets.accepted(SET, BEN)
         with pytest.raises(NotAllowed, match="Only the member"):
             await sets.jobs(SET, BEN)
         assert len(await sets.jobs(SET, ADA)) == 4
@@ -299,7 +303,7 @@ async def test_a_rule_that_holds_some_is_said_before_and_after(tmp_path: Path) -
     async with open_sets(tmp_path) as (harness, sets):
         await harness.database.write(_words("hold"))
         question = await sets.ask(SET, a_set(), ADA, PLACE)
-        assert question is not None
+        assert isinstance(question, SetQuestion)
         assert question.held == 2
         assert await harness.count("holds") == 0
         assert (await sets.run(SET, a_set(), ADA, PLACE)).held == 2
