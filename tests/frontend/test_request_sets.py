@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
+from datetime import UTC, datetime
 
 import pytest
 
@@ -16,19 +18,24 @@ from bot.domain.events import (
     RowReady,
     Scheduled,
 )
-from bot.domain.job import Job, JobState
+from bot.domain.job import Job, JobState, new_job
+from bot.domain.text import utf16_length
 from bot.frontend import first_response
+from bot.frontend.message_content import MAX_DESCRIPTION
+from bot.frontend.request_set_embeds import question_message, stopped_message
 from bot.playground.client.driver import Invocation
 from bot.playground.rest.faults import Faults
 from bot.playground.server import Playground
 from bot.playground.state.models import Message
 from bot.services.queue import Actor
+from bot.services.request_sets import PendingSet, SetQuestion
 from bot.settings import Settings
 from bot.store.ledger import LedgerRepository
 from tests.frontend.application import Bot, blink, running, said
 from tests.frontend.harness import turns
 from tests.frontend.test_component_access import click
 from tests.playground.clock import Clock
+from tests.unit.services.harness import a_request
 
 PROMPT = "a {red, blue} fox in {snow, rain}"
 FOXES = ["a red fox in snow", "a red fox in rain", "a blue fox in snow", "a blue fox in rain"]
@@ -107,6 +114,24 @@ async def test_what_the_grids_differ_in_is_listed(bot: Bot) -> None:
     repeated = said(await ask(bot, "a *fox* --repeat 3"))
     assert repeated.count(r"a \*fox\* · seed ") == 3
     assert "**3 grids, 12 images**" in repeated
+
+
+@pytest.mark.parametrize("prompt", ["x" * 1000, "*" * 1000, "🦊" * 500, "@everyone [a](b) " * 50])
+def test_a_long_set_fits_into_its_message_and_says_how_much_is_left_out(prompt: str) -> None:
+    one = a_request(prompt=prompt, model="m" * 200, cost=2)
+    requests = tuple(
+        replace(one, seed=at, samples=1 + at % 4, negative=prompt[: 40 * at]) for at in range(25)
+    )
+    waits = PendingSet(2**62, 7, datetime(2026, 11, 28, tzinfo=UTC), requests)
+    question = question_message(SetQuestion(waits, 10_000, 3), "Removed from your text: x. " * 8)
+    jobs = tuple(new_job("a" * 15 + at, one, waits.expires_at) for at in "bcd")
+    lines = [f"`{job.id}` {prompt[:60]}: cancelled." for job in jobs] * 30
+    for message in (question, stopped_message(2**62, lines, jobs)):
+        assert utf16_length(message.description) <= MAX_DESCRIPTION
+    images = sum(request.images for request in requests)
+    assert f"25 grids, {images} images (counted as {2 * images})" in question.description
+    assert " more" in question.description[-12:]
+    assert " @everyone" not in question.description
 
 
 async def test_one_grid_needs_no_question(bot: Bot) -> None:
