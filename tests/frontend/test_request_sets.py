@@ -99,8 +99,10 @@ async def test_a_set_is_asked_about_then_queued_and_each_grid_is_posted(bot: Bot
         f"-# {mention}: grid {at} of 4" for at in (1, 2, 3, 4)
     ]
     bot.dispatch()
-    for job in jobs:
-        await bot.finished(job)
+    for job, messages in zip(jobs, posted, strict=True):
+        assert (await bot.finished(job)).id == messages[0].id
+    public = [one for one in bot.playground.world.messages_in("imagine") if not one.ephemeral]
+    assert [message.id for message in public] == [messages[0].id for messages in posted]
     assert await LedgerRepository(bot.engine.database).check() == ()
 
 
@@ -331,6 +333,39 @@ async def test_a_backend_that_does_not_let_go_is_said_of_the_one_it_runs(
     await press(bot, question, "Cancel all", "Cancelling")
     assert said(question).count("refunded") == 3
     assert said(question).count("The backend is unavailable at the moment.") == 1
+
+
+async def test_a_grid_that_took_long_is_a_new_message_that_mentions_its_member(bot: Bot) -> None:
+    question = await ask(bot, "a {red, blue} fox")
+    await press(bot, question, "Run all", "2 grids queued")
+    jobs = await jobs_of(bot)
+    posted = await messages_of(bot.playground, *jobs)
+    bot.clock.pass_time(minutes=15)
+    bot.dispatch()
+    for job, messages in zip(jobs, posted, strict=True):
+        result = await bot.finished(job)
+        assert result.id != messages[0].id
+        assert result.content == f"<@{bot.member().id}> Your images are ready."
+
+
+@pytest.mark.parametrize("carried_out", [True, False])
+async def test_a_grid_is_posted_once_when_discord_is_cut_off_while_it_is(
+    bot: Bot, *, carried_out: bool
+) -> None:
+    question = await ask(bot, "a {red, blue} fox")
+    await press(bot, question, "Run all", "2 grids queued")
+    jobs = await jobs_of(bot)
+    posted = await messages_of(bot.playground, *jobs)
+    gone = posted[1][0]
+    bot.playground.world.delete_message(gone)
+    bot.playground.world.faults.drop(
+        "PATCH", rf"{posted[0][0].id}$", times=2, carried_out=carried_out
+    )
+    bot.dispatch()
+    assert (await bot.finished(jobs[0])).id == posted[0][0].id
+    assert (await bot.finished(jobs[1])).id != gone.id
+    results = [one for one in bot.playground.world.messages_in("imagine") if one.attachments]
+    assert len(results) == 2
 
 
 POSTS = r"/channels/[0-9]+/messages$"
