@@ -166,8 +166,9 @@ class Request:
             reject_lookalikes(given["negative"].value.split(), phrases)
 
         if "repeat" in given and not repeated:
+            name = given["repeat"].name
             raise InvalidRequest(
-                given["repeat"].name, f"Only /imagine can repeat. Remove {given['repeat'].name}."
+                name, f"{name} makes several grids, but here you get one. Remove it."
             )
         prompt = validate_prompt(prompt, limits.max_prompt)
         model = limits.select_model(given.get("model"), role_ids, typed=typed)

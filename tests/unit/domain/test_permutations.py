@@ -224,7 +224,7 @@ def test_stored_prompts_are_never_expanded_and_cannot_repeat() -> None:
     )
     assert again == request
     assert parse(escape(request.to_prompt())) == (request,)
-    with pytest.raises(InvalidRequest, match="Only /imagine can repeat"):
+    with pytest.raises(InvalidRequest, match="makes several grids, but here you get one"):
         Request.parse(
             "a fox --repeat 2",
             RequestOptions(),
