@@ -49,8 +49,7 @@ def insert(
     ``steps_run`` is how many steps will really run, if not as many as requested; estimates use it.
     ``role_ids`` are the author's roles now; quota rules for roles use them while the job is queued.
     ``parent_id`` is the channel of a thread, ``category_id`` the channel's category; 0 for none.
-    ``age_restricted`` is the channel's flag now, ``set_id`` the set of requests that it was accepted
-    with.
+    ``age_restricted`` is the channel's flag now, ``set_id`` the set that it was accepted with.
     """
     request = job.request
     # Only the interaction may be known already; a second job with the same id is an error.
