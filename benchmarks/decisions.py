@@ -16,7 +16,8 @@ from benchmarks.measure import percentile, show
 from bot.bootstrap import Application
 from bot.domain.moderation import ChannelRule, Place
 from bot.services.admission import check_server
-from bot.services.queue import Actor, check_not_blocked
+from bot.services.allowance import check_not_blocked
+from bot.services.queue import Actor
 from bot.store import moderation
 from bot.store.moderation import MemberBlock, WordRuleCache
 
@@ -69,7 +70,7 @@ async def _run() -> None:
             request = replace(fixtures.request(7), prompt=prompt)
             begin = time.perf_counter()
             check_not_blocked(link, request, engine.now())
-            check_server(link, request, place, cache.rules, {}, frozenset(), engine.now())
+            check_server(link, [request], place, cache.rules, {}, frozenset(), engine.now())
             taken.append(time.perf_counter() - begin)
 
         await engine.queue.submit(fixtures.request(7), fixtures.member(7), place=place)

@@ -56,6 +56,7 @@ from bot.services.queue import SubmissionGate
 from bot.services.quotas import QuotaService
 from bot.services.redelivery import KeptResults
 from bot.services.renditions import RenditionCache
+from bot.services.request_sets import RequestSets
 from bot.services.retention import RetentionService
 from bot.services.supervision import keep_running
 from bot.settings import Settings
@@ -235,7 +236,7 @@ async def open_runtime(
         )
         stack.push_async_callback(cancel_and_wait, updating)
         yield Runtime(
-            engine=application,
+            application=application,
             client=client,
             status_updater=status_updater,
             transport=transport,
@@ -280,6 +281,7 @@ def build_context(
         image_check_problem=lambda: services.detector.problem if services.detector else "",
         init_images=services.init_images,
         links=links,
+        sets=RequestSets(database, services.queue, now=now),
         now=now,
         entropy=entropy,
         moderator_role=settings.discord.moderator_role,
@@ -434,6 +436,7 @@ async def _work(service: Runtime, on_ready: Callable[[Runtime], None]) -> None:
         keep_running("removing pictures", service.retention.run),
         keep_running("deleting old evidence", service.client.context.reports.run_cleanup),
         keep_running("starting the image check", lambda: _start_image_check(application)),
+        keep_running("deleting old questions", service.client.context.sets.run_cleanup),
         keep_running("scheduling", schedule),
     )
 
@@ -458,11 +461,8 @@ async def _drain(service: Runtime) -> None:
 
 async def _readiness(application: Application, client: GridbrushClient) -> dict[str, bool | str]:
     cause = await _within(READINESS_TIMEOUT_S, application.database.probe())
-    parts: dict[str, bool | str] = {
-        "discord": client.is_ready(),
-        "database": not cause,
-        "backend": not application.breaker.open,
-    }
+    parts: dict[str, bool | str] = {"discord": client.is_ready(), "database": not cause}
+    parts["backend"] = not application.breaker.open
     return parts | {"cause": cause} if cause else parts
 
 

@@ -110,6 +110,22 @@ async def test_what_waited_in_line_when_the_bot_was_killed_still_runs(
     await expect_one_grid(playground, tmp_path, count=len(jobs))
 
 
+async def test_a_set_that_was_accepted_when_the_bot_was_killed_is_made_once(
+    playground: Playground, tmp_path: Path
+) -> None:
+    async with doomed(playground, tmp_path, "submitting") as process:
+        ada = playground.as_member("Ada")
+        prompt = "a {red, blue} fox --rows 1 --samples 1 --size 64x64 --steps 1"
+        question = await (await ada.slash("imagine", "imagine", prompt=prompt)).answered()
+        await ada.press(question, "Run all")
+        assert await process.wait() == -signal.SIGKILL
+    jobs, _ = await stored(tmp_path)
+    assert [job.request.prompt for job in jobs] == ["a red fox", "a blue fox"]
+    await expect_one_grid(playground, tmp_path, count=2)
+    texts = [message.content for message in playground.world.messages_in("imagine")]
+    assert [sum(f"grid {at} of 2" in text for text in texts) for at in (1, 2)] == [1, 1]
+
+
 @pytest.mark.parametrize("token_lives", [True, False], ids=["as the card", "in the channel"])
 async def test_a_grid_that_was_posted_but_not_written_down_is_not_posted_again(
     playground: Playground, tmp_path: Path, token_lives: bool

@@ -10,7 +10,7 @@ MIDJOURNEY_FLAGS: Final = frozenset(
         r"\w+",
         """
         bs c chaos creative cref cw draft end exp fast hd iw loop motion niji oref ow p personalize
-        profile public q quality r raw relax repeat s sameseed sref stealth stop stylize sv sw test
+        profile public q quality raw relax s sameseed sref stealth stop stylize sv sw test
         testp tile turbo upbeta uplight v version video w weird
         """,
     )

@@ -155,12 +155,17 @@ def _first(values: Iterable[Value | None]) -> Value | None:
 
 
 def check_place(
-    rules: Sequence[ChannelRule], place: Place, request: Request, since_last: timedelta | None
+    rules: Sequence[ChannelRule],
+    place: Place,
+    request: Request,
+    since_last: timedelta | None,
+    *,
+    together: int = 1,
 ) -> None:
     """Raise NotAllowed or InvalidRequest for a request that the place does not allow.
 
     ``since_last`` is the time since the member's last accepted request in the channels that share
-    the limit; None if there was none.
+    the limit; None if there was none. ``together`` is how many requests are accepted at once.
     """
     if not is_allowed(rules, place):
         allowed = [f"<#{rule.channel_id}>" for rule in rules if rule.allowed][:5]
@@ -173,6 +178,11 @@ def check_place(
     ):
         if most is not None and value > most:
             raise InvalidRequest(field, f"In this channel {field} can be 1 to {most}, not {value}.")
+    if limits.between is not None and together > 1:
+        raise NotAllowed(
+            f"In this channel, wait {format_seconds(limits.between)} between two requests. "
+            "Several grids at once are not possible here."
+        )
     if limits.between is not None and since_last is not None and since_last < limits.between:
         left = max(1, round((limits.between - since_last).total_seconds()))
         raise NotAllowed(

@@ -157,6 +157,7 @@ class Request:
         typed: bool = True,
         removed_tags: list[str] | None = None,
         init_image: InitImage | None = None,
+        repeated: bool = False,
     ) -> Request:
         """Parse ``text``, the flags in it, and ``options`` into a request.
 
@@ -166,17 +167,20 @@ class Request:
         now, so words that look like mistyped flags are refused. What image servers would act on is
         removed from the texts, and appended to ``removed_tags``. ``init_image`` is the picture to
         start from, with the strength to use if none is given; without a shape the request gets that
-        of the picture. Raises InvalidRequest, and NotAllowed for a model of other roles.
+        of the picture. ``repeated``: the caller makes as many requests as ``--repeat`` says. Raises
+        InvalidRequest, and NotAllowed for a model of other roles.
         """
-        phrases = {
-            "model": limits.spoken_names,
-            "style": tuple(limits.styles),
-        }
+        phrases = limits.phrases
         prompt, given = parse_flags(normalize_text(text), phrases, typed=typed)
         given.update(_given_options(options))
         if typed and options.negative is not None:
             reject_lookalikes(given["negative"].value.split(), phrases)
 
+        if "repeat" in given and not repeated:
+            name = given["repeat"].name
+            raise InvalidRequest(
+                name, f"{name} makes several grids, but here you get one. Remove it."
+            )
         prompt = validate_prompt(prompt, limits.max_prompt)
         model = limits.select_model(given.get("model"), role_ids, typed=typed)
         spec, limits = limits.table.get(model), limits.for_model(model)

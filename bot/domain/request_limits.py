@@ -22,7 +22,8 @@ class RequestLimits:
     in characters. ``styles`` maps a name to words that are added to the prompt. ``engine`` is the
     image engine, which has limits of its own. ``table`` describes models by id; ``models`` may name
     others, which have the server's limits. ``img2img``: there is a workflow that starts from a
-    picture; ``strength`` is how far it departs from it.
+    picture; ``strength`` is how far it departs from it. ``max_permutations`` is how many requests
+    one typed text may ask for; 1 switches that off.
     """
 
     rows: int = 4
@@ -44,6 +45,7 @@ class RequestLimits:
     min_pixels: int = 1
     img2img: bool = True
     strength: float = DEFAULT_STRENGTH
+    max_permutations: int = 8
 
     @property
     def selects_model(self) -> bool:
@@ -60,6 +62,11 @@ class RequestLimits:
         """Return what a member may write for a model: names and titles."""
         titles = (spec.title for spec in self.table.values() if spec.title)
         return tuple(dict.fromkeys((*self.models, self.model, *titles)))
+
+    @property
+    def phrases(self) -> Mapping[str, Collection[str]]:
+        """Return what flags may be followed by although it contains spaces, for ``parse_flags``."""
+        return {"model": self.spoken_names, "style": tuple(self.styles)}
 
     @property
     def highest_max_steps(self) -> int:

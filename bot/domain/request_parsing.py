@@ -30,8 +30,10 @@ FLAG_FIELDS: Mapping[str, str] = {
     "model": "model",
     "style": "style",
     "strength": "strength",
+    "repeat": "repeat",
+    "r": "repeat",
 }
-"""Flag names, and the request field that each sets."""
+"""Flag names, and the request field that each sets; ``repeat`` makes several requests."""
 
 _EXAMPLES: Mapping[str, str] = {
     "shape": "--ar 16:9",
@@ -43,13 +45,13 @@ _EXAMPLES: Mapping[str, str] = {
     "model": "--model NAME",
     "style": "--style NAME",
     "strength": "--strength 0.5",
+    "repeat": "--repeat 4",
 }
 
 _FLAG = re.compile(r"(?:--|[‒-―]{1,2})(?P<name>[^\W\d_][^=]*)(?:=(?P<value>.*))?", re.DOTALL)
 _NAMES = "|".join(sorted({*FLAG_FIELDS, *MIDJOURNEY_FLAGS}, key=len, reverse=True))
 _ATTACHED = re.compile(rf"(?P<name>{_NAMES})[:=]?(?P<value>[0-9].*)", re.IGNORECASE | re.DOTALL)
-# Characters that keyboards and phones produce for a dash.
-_DASHES = "[-‐-―−﹘﹣－]"
+_DASHES = "[-‐-―−﹘﹣－]"  # what keyboards and phones produce for a dash
 _LOOKALIKE = re.compile(
     rf"(?P<before>.*?)(?<!{_DASHES})(?P<dashes>{_DASHES}++)(?P<name>{_NAMES})"
     r"(?:[:=]?(?P<value>[0-9].*)|[:=](?P<word>.+))?",

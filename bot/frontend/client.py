@@ -28,7 +28,6 @@ from bot.frontend.ack_latency import AckLatency
 from bot.frontend.component_handlers import (
     DYNAMIC_ITEMS,
     ItemType,
-    handle_modal_submit,
     refuse_unknown,
 )
 from bot.frontend.context import AnyCommand, BotContext, ContextClient
@@ -305,7 +304,7 @@ class GridbrushClient(ContextClient):
         """Start timing, and respond to what no registered handler takes."""
         self._ack_latency.start(interaction.id)
         self.context.opened(0, interaction.user.id)
-        for handle in (handle_modal_submit, *self._forms):
+        for handle in self._forms:
             if await handle(interaction):
                 break
         else:

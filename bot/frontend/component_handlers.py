@@ -17,10 +17,10 @@ import discord
 from bot.domain.errors import ArtifactMissing, BackendError, DeliveryError, NotAllowed, RequestError
 from bot.domain.events import MessageRef
 from bot.domain.grid import alt_text
-from bot.domain.init_image import names_strength
 from bot.domain.job import Job, JobState
-from bot.domain.request import Request, RequestOptions
+from bot.domain.request import Request
 from bot.frontend import messages
+from bot.frontend.cancelling import BACKEND_UNAVAILABLE
 from bot.frontend.context import BotContext, get_client, get_context
 from bot.frontend.custom_ids import (
     CUSTOM_ID_PATTERN,
@@ -44,7 +44,6 @@ from bot.frontend.job_lookup import (
 from bot.frontend.message_content import FileUpload
 from bot.frontend.messages import to_embed, to_view
 from bot.frontend.permissions import actor_of
-from bot.frontend.refused_prompt import MODAL_ID, NEGATIVE, PROMPT, iter_text_inputs
 from bot.frontend.removed_pictures import are_pictures_gone, require_gone
 from bot.frontend.responses import (
     PersistentComponent,
@@ -78,7 +77,6 @@ from bot.frontend.submission import (
 from bot.frontend.upload_limits import REQUEST_LIMIT
 from bot.services.cancelling import cancel_job
 from bot.services.delivery import is_erased
-from bot.services.queue import limit_waits
 
 ItemType: TypeAlias = type[discord.ui.DynamicItem[Any]]
 log = logging.getLogger(__name__)
@@ -232,9 +230,6 @@ OUTDATED_BUTTON: Final = (
 OUTDATED_MODAL: Final = (
     "This form is from another version of the bot and was not submitted. Use /imagine."
 )
-_BACKEND_UNAVAILABLE: Final = (
-    "The backend is unavailable at the moment. Press Cancel again in a minute."
-)
 _ERASED: Final = "The author erased this request, so it cannot be run again."
 _NO_RESULT: Final = "This job has no images to choose from."
 _NO_UPSCALING: Final = "Upscaling is not set up on this bot."
@@ -259,44 +254,6 @@ class JobComponent(PersistentComponent, template=CUSTOM_ID_PATTERN):
 
 DYNAMIC_ITEMS: Final = (JobComponent,)
 """What the client registers once, so that components of every message are handled."""
-
-
-async def handle_modal_submit(interaction: discord.Interaction[Any]) -> bool:
-    """Handle the interaction if it is one of these modals; return whether it was.
-
-    Called for every interaction.
-    """
-    if interaction.type is not discord.InteractionType.modal_submit:
-        return False
-    data: Any = interaction.data or {}
-    custom_id = str(data.get("custom_id"))
-    target = CustomId.parse(custom_id)
-    if custom_id != MODAL_ID and (target is None or target.verb is not ComponentAction.EDIT):
-        return False
-    limit_waits()
-    try:
-        start = None
-        if target is not None:
-            job = await load_component_job(interaction, target, custom_id)
-            start = job.request.init_image
-        if not isinstance(data.get("components"), list):
-            raise RequestError("The form was empty. Please try again.")
-        fields = dict(iter_text_inputs(data["components"]))
-        text, negative = fields.get(PROMPT, ""), fields.get(NEGATIVE, "").strip()
-        options = RequestOptions(negative=negative or None)
-        note = ""
-        if target is not None:
-            note = f"-# Edited by <@{interaction.user.id}>{source_link(interaction)}"
-        if not names_strength(text):
-            start = None  # the member has removed it
-        accepted = await submit_request(
-            interaction, lambda factory: factory.parse(text, options, init_image=start)
-        )
-        await answer_accepted(interaction, accepted, note=note)
-    except Exception as error:
-        # The root of a modal: the member gets a response whatever happens.
-        await send_error(interaction, error)
-    return True
 
 
 async def refuse_unknown(interaction: discord.Interaction[Any], items: Iterable[ItemType]) -> None:
@@ -325,7 +282,7 @@ async def _cancel(interaction: discord.Interaction[Any], target: CustomId, job: 
     try:
         job = await cancel_job(context.queue, target.job_id, actor, at=context.now())
     except BackendError as error:
-        raise RequestError(_BACKEND_UNAVAILABLE) from error
+        raise RequestError(BACKEND_UNAVAILABLE) from error
     if job.state.terminal:
         await _update_other_message(interaction, context, job, had_ended=had_ended)
 

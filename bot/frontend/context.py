@@ -30,6 +30,7 @@ from bot.services.queue import Actor, JobQueue, response_time_left, waits_limite
 from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
 from bot.services.reports import ReportService
+from bot.services.request_sets import RequestSets
 from bot.services.results import ResultFetcher
 
 log = logging.getLogger(__name__)
@@ -107,6 +108,7 @@ class BotContext:
     reports: ReportService
     gallery: GalleryService
     init_images: InitImageStore
+    sets: RequestSets
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]
     moderator_role: int = 0

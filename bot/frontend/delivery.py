@@ -2,7 +2,8 @@
 
 Delivery methods, in this order:
 
-interaction   edit the status message into the result, with the interaction token
+interaction   edit the status message into the result, with the interaction token; the bot edits
+              that of a set's job itself
 channel       post a new message in the same channel, which mentions the author once
 direct        send a direct message to the author
 
@@ -50,6 +51,9 @@ POLL_INTERVAL_S: Final = 0.05
 
 PERMISSION_WAIT: Final = timedelta(days=1)
 """How long rows of a new job wait for a permission that Discord says is missing."""
+
+OWN_EDIT_WITHIN: Final = timedelta(minutes=14)
+"""How long the status message of a set's job can become the result; a token lives as long."""
 
 ROWS_SECONDS: Final = 300.0
 MAX_DEFECTS: Final = 5
@@ -102,9 +106,22 @@ class DiscordDelivery:
             return ()
         elsewhere = () if job.image_check is ImageOutcome.RESTRICTED else (DIRECT,)
         post = await self._status_message(job)
-        if post is not None and post.is_token_valid(self._client.context.now()):
+        if post is not None and await self._becomes_result(job, post):
             return INTERACTION, CHANNEL, *elsewhere
         return CHANNEL, *elsewhere
+
+    async def _becomes_result(self, job: Job, post: StatusMessage) -> bool:
+        """Return whether the status message can be edited into the result.
+
+        For a job of a set the bot does that itself, for as long as a token would have been valid:
+        later the message is far up in the channel, and nobody would notice.
+        """
+        context = self._client.context
+        if post.interaction is not None:
+            return post.is_token_valid(context.now())
+        recent = context.now() - job.created_at < OWN_EDIT_WITHIN
+        here = post.message.channel_id == job.request.place.channel_id
+        return recent and here and await context.sets.number_in_set(job.id) is not None
 
     async def send(
         self, method: str, job: Job, package: JobResult, nonce: str
@@ -132,15 +149,20 @@ class DiscordDelivery:
         return await post_result(self._client, job, guild_id, post)
 
     async def _edit_status_message(self, job: Job, result: ResultMessage) -> MessageRef:
-        """Edit the status message into the result, with its interaction token."""
+        """Edit the status message into the result, with its interaction token if it has one."""
         context = self._client.context
         post = await context.messages.status_message(job.id)
-        if post is None or post.interaction is None:
+        if post is None or not (post.interaction or await self._becomes_result(job, post)):
             raise MessageNotFound("there is no status message to edit")
-        if not post.is_token_valid(context.now()):
+        if post.interaction is not None and not post.is_token_valid(context.now()):
             raise InteractionExpired("the interaction token has expired meanwhile")
         reference, uploads = post.interaction, result.uploads
         async with context.locks.acquire(job.id):
+            if reference is None:
+                await messages.edit_status_message(
+                    self._client, post, result.embed, context.now(), uploads=uploads
+                )
+                return post.message
             try:
                 return await messages.with_open_thread(
                     self._client,

@@ -90,6 +90,16 @@ async def find_status_message(client: ContextClient, job: Job) -> StatusMessage 
     return await client.context.status_tasks.run(job.id, lambda: _find_or_post(client, job.id))
 
 
+def start_status_message(client: ContextClient, job_id: str, *, search_history: bool) -> None:
+    """Start posting the status message of a job that answers no interaction, one of a set.
+
+    ``search_history``: it may have been posted before.
+    """
+    client.context.status_tasks.start(
+        job_id, partial(_find_or_post, client, job_id, search_history=search_history)
+    )
+
+
 async def resume(client: ContextClient) -> None:
     """Start finding or posting every status message that a stop or crash left unknown."""
     for job_id in await client.context.messages.status_messages_owed():
@@ -251,12 +261,21 @@ def _require_known(response: Attempt[Any]) -> Any:
 
 async def _candidate_channels(client: ContextClient, job: Job) -> list[discord.abc.Messageable]:
     """Return the request's channel, then the author's direct messages if possible."""
-    channel = client.get_partial_messageable(job.request.place.channel_id)
-    author = discord.Object(job.request.author.id)
-    direct = _require_known(
-        await attempt(lambda: client.create_dm(author), seconds=LOOKUP_TIMEOUT_S)
-    )
+    direct = await _direct_channel(client, job)
+    channel = _channel_of(client, job)
     return [channel, direct] if direct is not None else [channel]
+
+
+def _channel_of(client: ContextClient, job: Job) -> discord.abc.Messageable:
+    return client.get_partial_messageable(job.request.place.channel_id)
+
+
+async def _direct_channel(client: ContextClient, job: Job) -> discord.abc.Messageable | None:
+    """Return the author's direct messages, None if Discord refuses. Raises OutcomeUnknownError."""
+    author = discord.Object(job.request.author.id)
+    opened = await attempt(lambda: client.create_dm(author), seconds=LOOKUP_TIMEOUT_S)
+    channel: discord.abc.Messageable | None = _require_known(opened)
+    return channel
 
 
 def is_status_message(client: discord.Client, message: discord.Message, job: Job) -> bool:
@@ -311,25 +330,32 @@ async def _post(client: ContextClient, job_id: str) -> StatusMessage | None:
         position = await context.queue.position(job)
         notice = await context.notice_for(job.request.place.guild_id)
         embed = job_message(job, context.now(), QueueInfo(position, notice=notice))
-        for channel in await _candidate_channels(client, job):
-            message = await _send(channel, job, embed)
-            if message is not None:
-                place = MessageRef(message.channel.id, message.id)
-                await context.messages.save_status_message(job_id, place, answer=False)
-                break
-        else:
+        said = await _introduce(context, job)
+        message = await _send(_channel_of(client, job), job, embed, said)
+        if message is None and (direct := await _direct_channel(client, job)) is not None:
+            message = await _send(direct, job, embed, said)
+        if message is None:
             await context.messages.no_status_message(job_id, "refused everywhere")
             return None
+        place = MessageRef(message.channel.id, message.id)
+        await context.messages.save_status_message(job_id, place, answer=False)
     await _notify_updater(context, job_id)
     return await context.messages.status_message(job_id)
 
 
+async def _introduce(context: BotContext, job: Job) -> str:
+    """Return the line above a status message that is no answer to a command."""
+    author = f"<@{job.request.author.id}>"
+    number = await context.sets.number_in_set(job.id)
+    if number is not None:
+        return f"-# {author}: grid {number[0]} of {number[1]}"
+    return f"-# {author}: your request was accepted. Discord did not show the first message."
+
+
 async def _send(
-    channel: discord.abc.Messageable, job: Job, embed: MessageContent
+    channel: discord.abc.Messageable, job: Job, embed: MessageContent, said: str
 ) -> discord.Message | None:
     """Post the status message, the simplest form if need be; None if it was refused."""
-    author = f"<@{job.request.author.id}>"
-    said = f"-# {author}: your request was accepted. Discord did not show the first message."
     for variant in _message_variants(job, embed, said):
         sent = await attempt(
             lambda variant=variant: channel.send(  # type: ignore[misc]

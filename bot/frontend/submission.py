@@ -19,6 +19,7 @@ from bot.domain.errors import RequestError, StoreUnavailable
 from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job
 from bot.domain.moderation import Place
+from bot.domain.permutations import parse_requests
 from bot.domain.prompt_tags import describe_removed
 from bot.domain.request import (
     Author,
@@ -50,13 +51,15 @@ class RequestFactory:
     """Builds requests of one interaction: author, channel, random seed and limits.
 
     ``role_ids`` are the roles that decide which models the author may use; None for every model.
-    ``removed_tags`` collects what was removed from the texts.
+    ``removed_tags`` collects what was removed from the texts. ``next_seed`` returns the random
+    seeds of further requests.
     """
 
     author: Author
     place: ChannelRef
     seed: int
     limits: RequestLimits
+    next_seed: Callable[[], int]
     role_ids: frozenset[int] | None = None
     removed_tags: list[str] = field(default_factory=list)
 
@@ -67,6 +70,7 @@ class RequestFactory:
         *,
         typed: bool = True,
         init_image: InitImage | None = None,
+        repeated: bool = False,
     ) -> Request:
         """Return the request for a typed or stored prompt. Raises RequestError.
 
@@ -83,6 +87,24 @@ class RequestFactory:
             typed=typed,
             removed_tags=self.removed_tags,
             init_image=init_image,
+            repeated=repeated,
+        )
+
+    def parse_all(self, text: str, options: RequestOptions) -> tuple[Request, ...]:
+        """Return the requests of a typed prompt: several with permutations or ``--repeat``.
+
+        Raises RequestError.
+        """
+
+        def parse_one(one: str, seed: int) -> Request:
+            return replace(self, seed=seed).parse(one, options, repeated=True)
+
+        return parse_requests(
+            text,
+            self.limits,
+            parse_one,
+            iter(self.next_seed, -1),
+            has_seed=options.seed is not None,
         )
 
     def repeat(self, request: Request) -> Request:
@@ -103,6 +125,24 @@ class RequestFactory:
         return replace(cropped, author=self.author, place=self.place)
 
 
+def build_factory(interaction: discord.Interaction[Any]) -> RequestFactory:
+    """Return what builds the requests of an interaction."""
+    context = get_context(interaction)
+    actor = actor_of(interaction, context.moderator_role)
+
+    def next_seed() -> int:
+        return random_seed(context.entropy(4))
+
+    return RequestFactory(
+        Author(actor.id, actor.name),
+        ChannelRef(interaction.guild_id or 0, interaction.channel_id or 0),
+        next_seed(),
+        context.limits,
+        next_seed,
+        model_roles(actor),
+    )
+
+
 async def submit_request(
     interaction: discord.Interaction[Any], make: Callable[[RequestFactory], Request]
 ) -> SubmitResult:
@@ -111,16 +151,16 @@ async def submit_request(
     Idempotent. Raises RequestError if the request is refused or if it is unknown whether it was
     accepted, and StoreUnavailable if it was withdrawn.
     """
+    factory = build_factory(interaction)
+    return await submit(interaction, factory, make(factory))
+
+
+async def submit(
+    interaction: discord.Interaction[Any], factory: RequestFactory, request: Request
+) -> SubmitResult:
+    """Submit a request that ``factory`` has built, as ``submit_request`` does."""
     context = get_context(interaction)
     actor = actor_of(interaction, context.moderator_role)
-    factory = RequestFactory(
-        Author(actor.id, actor.name),
-        ChannelRef(interaction.guild_id or 0, interaction.channel_id or 0),
-        random_seed(context.entropy(4)),
-        context.limits,
-        model_roles(actor),
-    )
-    request = make(factory)
     for check in context.checks:
         await check(request, actor)
     try:

@@ -22,6 +22,7 @@ from bot.domain.moderation import (
     shipped_rules,
     texts_of,
 )
+from bot.domain.permutations import name_refusal
 from bot.domain.request import Request
 from bot.domain.word_filter import WordRule
 from bot.store import guilds, moderation, moderation_log
@@ -30,37 +31,47 @@ from bot.store.moderation import HoldKind
 
 def check_server(
     link: sqlite3.Connection,
-    request: Request,
+    requests: Sequence[Request],
     place: Place,
     rules: Callable[[sqlite3.Connection, int, int], tuple[WordRule, ...]],
     styles: Mapping[str, str],
     role_ids: Collection[int],
     at: datetime,
-) -> WordDecision | None:
-    """Apply the rules of the request's server; return the word rule that holds it for moderators.
+) -> list[WordDecision | None]:
+    """Apply the rules of a server to requests of one member that are accepted together.
 
-    ``rules`` returns the word rules of a server and channel. Raises QueueFull while requests are
-    paused, NotAllowed or InvalidRequest for what the member's ``role_ids``, the channel or a word
-    rule do not allow.
+    Return for each the word rule that holds it for moderators. ``rules`` returns the word rules of
+    a server and channel. Raises QueueFull while requests are paused, NotAllowed or InvalidRequest
+    for what the member's ``role_ids``, the channel or a word rule do not allow; of several requests
+    it says which.
     """
-    guild = request.place.guild_id
+    guild = requests[0].place.guild_id
     settings = guilds.settings(link, guild)
     pause = Pause.from_setting(settings.get("paused"))
     if pause is not None and pause.refuses and pause.is_active(at):
         raise QueueFull(pause.notice)
     channels = moderation.channel_rules(link, guild)
-    if channels:
-        check_place(channels, place, request, _since_last(link, channels, place, request, at))
-    check_model(parse_model_roles(settings.get("model_roles")), request.model, role_ids)
-    decision = check_words(
-        (*rules(link, guild, place.parent_id or place.channel_id), *shipped_rules(settings)),
-        texts_of(request, styles),
-        age_restricted=place.age_restricted or settings.get("adult_by_flag") is False,
-    )
-    if decision is not None and not decision.holds:
-        show_word = settings.get("show_word") is True
-        raise InvalidRequest(decision.field, decision.message(show_word=show_word))
-    return decision
+    since_last = _since_last(link, channels, place, requests[0], at) if channels else None
+    words = (*rules(link, guild, place.parent_id or place.channel_id), *shipped_rules(settings))
+    roles = parse_model_roles(settings.get("model_roles"))
+    holds: list[WordDecision | None] = []
+    for number, request in enumerate(requests, 1):
+        try:
+            if channels:
+                check_place(channels, place, request, since_last, together=len(requests))
+            check_model(roles, request.model, role_ids)
+            decision = check_words(
+                words,
+                texts_of(request, styles),
+                age_restricted=place.age_restricted or settings.get("adult_by_flag") is False,
+            )
+            if decision is not None and not decision.holds:
+                show_word = settings.get("show_word") is True
+                raise InvalidRequest(decision.field, decision.message(show_word=show_word))
+        except InvalidRequest as refusal:
+            raise name_refusal(refusal, number, len(requests), request.prompt) from refusal
+        holds.append(decision)
+    return holds
 
 
 def _since_last(

@@ -19,11 +19,12 @@ from bot.domain.errors import BackendError
 from bot.services.init_images import InitImageStore
 from bot.services.queue import Actor
 from bot.services.reports import erase_reporter
-from bot.store import audit, gallery, job_queries
+from bot.store import audit, gallery, job_queries, request_sets
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.gallery import GalleryRepository
 from bot.store.reports import ReportRepository
+from bot.store.request_sets import RequestSetRepository
 from bot.store.sqlite_errors import disk_faults
 
 log = logging.getLogger(__name__)
@@ -35,7 +36,8 @@ class StoredDataReport:
 
     ``jobs`` still have their prompt (``unfinished`` of them wait or run), ``erased`` have not.
     ``files`` counts images and metadata on disk, ``size`` is their bytes. ``reports`` are the
-    results that the member has reported, ``stars`` those that the member has starred.
+    results that the member has reported, ``stars`` those that the member has starred. ``pending``
+    requests wait for the member's yes.
     """
 
     jobs: int
@@ -45,6 +47,7 @@ class StoredDataReport:
     size: int
     reports: int = 0
     stars: int = 0
+    pending: int = 0
 
 
 class PrivacyService:
@@ -79,6 +82,7 @@ class PrivacyService:
         starts, start_size = await self._pictures.count(user_id)
         reported = await ReportRepository(self._database).votes_by(user_id)
         stars = await GalleryRepository(self._database).stars_by(user_id)
+        pending = await RequestSetRepository(self._database).pending_count(user_id)
         return StoredDataReport(
             kept.jobs,
             kept.unfinished,
@@ -87,14 +91,15 @@ class PrivacyService:
             size + start_size,
             reported,
             stars,
+            pending,
         )
 
     async def erase(self, guild_id: int, member: Actor) -> int:
-        """Erase a member's ended jobs, reports and stars in all servers; return the number of jobs.
+        """Erase a member's ended jobs, reports, stars and waiting sets, in all servers.
 
-        The erased jobs lose their posts in galleries and the stars of others. Unfinished jobs stay:
-        cancel them first. Idempotent: a second call removes what an interrupted one has left.
-        ``guild_id`` is the server of the request, for the audit.
+        Return the number of jobs. They lose their posts in galleries and the stars of others.
+        Unfinished jobs stay: cancel them first. Idempotent: a second call removes what an
+        interrupted one has left. ``guild_id`` is the server of the request, for the audit.
         """
         at = self._now()
 
@@ -104,6 +109,7 @@ class PrivacyService:
             gallery.erase_stars(link, member.id)
             for job_id in erased:
                 gallery.withdraw_result(link, job_id, at=at)
+            request_sets.delete_of(link, member.id)
             audit.record_action(
                 link,
                 at=at,

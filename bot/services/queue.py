@@ -10,32 +10,38 @@ from __future__ import annotations
 import asyncio
 import logging
 import sqlite3
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from operator import attrgetter
-from typing import Final
+from typing import Final, TypeVar
 
 from bot.concurrency import SingleFlight
-from bot.domain import quota as quotas
 from bot.domain.errors import (
     BackendError,
     NotAllowed,
     QueueFull,
-    QuotaExceeded,
     RequestError,
     StoreUnavailable,
 )
 from bot.domain.events import Cancelled, CancelRequested, Scheduled
 from bot.domain.job import SLOT_STATES, Job, JobState, apply_event, id_range, job_id, new_job
-from bot.domain.moderation import Place
-from bot.domain.quota import Quota, QuotaDenied, QuotaUsage
+from bot.domain.moderation import Place, WordDecision
+from bot.domain.quota import Quota
 from bot.domain.request import Request
 from bot.domain.scheduling import RunningJob, queue_order, seconds_left, start_times
 from bot.services.admission import check_server, hold_for_words
+from bot.services.allowance import (
+    Actor,
+    QuotaStatus,
+    check_not_blocked,
+    check_queue_limits,
+    check_quota,
+    load_quota_status,
+)
 from bot.services.lifecycle import JobLifecycle, Within
 from bot.services.restrictions import read_restrictions
-from bot.store import audit, deliveries, guilds, job_queries, ledger, moderation
+from bot.store import audit, deliveries, guilds, job_queries, ledger
 from bot.store import jobs as job_table
 from bot.store.database import Database
 from bot.store.job_queries import InteractionRef
@@ -65,109 +71,7 @@ __all__ = [
 
 log = logging.getLogger(__name__)
 
-
-@dataclass(frozen=True, slots=True)
-class Actor:
-    """The member who acts, with the permissions that Discord gave them at this moment.
-
-    ``moderator``: Manage Server, Moderate Members or the configured role; ``manager``: Manage
-    Server.
-    """
-
-    id: int
-    name: str
-    role_ids: frozenset[int] = frozenset()
-    moderator: bool = False
-    manager: bool = False
-
-
-@dataclass(frozen=True, slots=True)
-class QuotaStatus:
-    """A member's quota and what is used of it at one moment."""
-
-    quota: Quota
-    usage: QuotaUsage
-    at: datetime
-    waiting: int = 0
-    running: int = 0
-
-    @property
-    def left(self) -> int:
-        """Return the images that may still be made now."""
-        return self.usage.left(self.quota, self.at)
-
-    @property
-    def used(self) -> int:
-        """Return the images charged in the window."""
-        return self.usage.used(self.quota, self.at)
-
-    @property
-    def resets_at(self) -> datetime | None:
-        """Return when the oldest charge leaves the window."""
-        return self.usage.resets_at(self.quota, self.at)
-
-
-def load_quota_status(
-    link: sqlite3.Connection, default: Quota, guild_id: int, member: Actor, at: datetime
-) -> QuotaStatus:
-    """Return a member's quota status; ``default`` holds where no moderator has set a rule."""
-    rules = guilds.rules(link, guild_id)
-    quota = quotas.effective_quota(default, rules, member.role_ids, member.id)
-    used = ledger.usage(guild_id, member.id, at - quota.window).run(link)
-    counts = job_queries.counts(member.id).run(link)
-    return QuotaStatus(quota, used, at, counts.waiting, counts.in_flight)
-
-
-def check_not_blocked(link: sqlite3.Connection, request: Request, at: datetime) -> None:
-    """Raise NotAllowed for a blocked member."""
-    guild = request.place.guild_id
-    blocked = moderation.blocked(link, guild, request.author.id, at)
-    if blocked is not None:
-        until = f" until <t:{int(blocked.until.timestamp())}:f>" if blocked.until else ""
-        why = f": {blocked.reason}" if blocked.reason else "."
-        raise NotAllowed(f"The moderators of this server have blocked you{until}{why}")
-
-
-def check_queue_limits(link: sqlite3.Connection, member: Actor, quota: Quota, waiting: int) -> None:
-    """Raise QueueFull if the member has too many waiting jobs, or ``waiting`` wait in all."""
-    counts = job_queries.counts(member.id).run(link)
-    if counts.waiting >= quota.waiting:
-        count = f"{quota.waiting} request{'s' if quota.waiting != 1 else ''}"
-        raise QueueFull(
-            f"You already have {counts.waiting} waiting; at most {count} may wait at a time. "
-            "Cancel one with /cancel, or wait until one starts."
-        )
-    if counts.waiting_of_all >= waiting:
-        raise QueueFull(
-            f"The queue is full: {counts.waiting_of_all} requests are waiting. "
-            "Try again when some of them are done."
-        )
-
-
-def check_quota(allowance: QuotaStatus, request: Request) -> None:
-    """Raise QuotaExceeded if the quota is too small; it says when that many images are free."""
-    outcome = quotas.check_quota(
-        allowance.quota, allowance.usage, request.quota_images, allowance.at
-    )
-    if not isinstance(outcome, QuotaDenied):
-        return
-    window = quotas.format_window(allowance.quota.window)
-    have = f"You have {outcome.left} of {allowance.quota.images} images left per {window}"
-    need = f"this needs {request.quota_images}"
-    if request.cost > 1:
-        need += f" (each picture of this model counts as {request.cost})"
-    if outcome.retry_at is None:
-        raise QuotaExceeded(
-            f"{have}, and {need}. That is more than your whole quota. "
-            "Ask for fewer rows or samples.",
-            retry_at=None,
-        )
-    moment = int(outcome.retry_at.timestamp()) + 1
-    raise QuotaExceeded(
-        f"{have}, and {need}. That much is free again <t:{moment}:R> (<t:{moment}:t>).",
-        retry_at=outcome.retry_at,
-    )
-
+Value = TypeVar("Value")
 
 AUDIT_TIMEOUT_S = 0.5
 OPERATOR: Final = 0
@@ -273,60 +177,110 @@ class JobQueue:
         Raises StoreUnavailable if the caller's waits are limited.
         """
         where = place or Place(request.place.channel_id)
-        at = self._now()
-        chance, key = self._entropy(5), self._entropy(32)
+        accept = self.prepare([request], member, where, interaction=interaction)
 
-        def accept(link: sqlite3.Connection) -> SubmitResult:
+        def accept_once(link: sqlite3.Connection) -> SubmitResult:
             if interaction is not None:
                 known = job_queries.job_by_interaction(interaction.id).run(link)
                 if known is not None:
-                    place = known.request.place
-                    return SubmitResult(
-                        known, False, self._quota_status(link, place.guild_id, member, at).left
+                    status = self._quota_status(
+                        link, known.request.place.guild_id, member, self._now()
                     )
-            if self.gate.closed_reason:
-                raise QueueFull(self.gate.closed_reason)
-            check_not_blocked(link, request, at)
-            held = check_server(
-                *(link, request, where, self.word_rules.rules, self._styles),
-                *(member.role_ids, at),
-            )
-            allowance = self._quota_status(link, request.place.guild_id, member, at)
-            check_queue_limits(link, member, allowance.quota, self._limits.waiting)
-            check_quota(allowance, request)
-            job = _new_job(link, request, at, chance)
-            job_table.insert(
-                link,
-                job,
-                interaction=interaction,
-                mac_key=key,
-                role_ids=member.role_ids,
-                steps_run=self._steps_run(request),
-                parent_id=where.parent_id,
-                category_id=where.category_id,
-                age_restricted=where.age_restricted,
-            )
-            ledger.reserve(link, job)
-            if interaction is not None:
-                deliveries.owe_status_message(link, job.id, at=at)
-            if held is not None:
-                hold_for_words(link, job, held, at)
-            left = allowance.left - request.quota_images
-            return SubmitResult(job, True, left, held=held is not None)
+                    return SubmitResult(known, False, status.left)
+            return accept(link)[0]
 
+        receipt = await self.write_admission(accept_once, [request])
+        if receipt.created:
+            self._wake()
+        return receipt
+
+    def prepare(
+        self,
+        requests: Sequence[Request],
+        member: Actor,
+        place: Place,
+        *,
+        interaction: InteractionRef | None = None,
+        set_id: int | None = None,
+    ) -> Callable[[sqlite3.Connection], tuple[SubmitResult, ...]]:
+        """Return what accepts requests of one place in a transaction: all of them, or none.
+
+        It raises what ``submit`` does. ``set_id`` is the set that the requests belong to.
+        """
+        at = self._now()
+        chances = [(self._entropy(5), self._entropy(32)) for _ in requests]
+
+        def accept(link: sqlite3.Connection) -> tuple[SubmitResult, ...]:
+            left, holds = self.admit(link, requests, member, place, at)
+            accepted: list[SubmitResult] = []
+            for request, held, (chance, key) in zip(requests, holds, chances, strict=True):
+                job = _new_job(link, request, at, chance)
+                job_table.insert(
+                    link,
+                    job,
+                    interaction=interaction,
+                    mac_key=key,
+                    role_ids=member.role_ids,
+                    steps_run=self._steps_run(request),
+                    parent_id=place.parent_id,
+                    category_id=place.category_id,
+                    age_restricted=place.age_restricted,
+                    set_id=set_id,
+                )
+                ledger.reserve(link, job)
+                if interaction is not None or set_id is not None:
+                    deliveries.owe_status_message(link, job.id, at=at)
+                if held is not None:
+                    hold_for_words(link, job, held, at)
+                left -= request.quota_images
+                accepted.append(SubmitResult(job, True, left, held=held is not None))
+            return tuple(accepted)
+
+        return accept
+
+    def admit(
+        self,
+        link: sqlite3.Connection,
+        requests: Sequence[Request],
+        member: Actor,
+        place: Place,
+        at: datetime,
+    ) -> tuple[int, list[WordDecision | None]]:
+        """Check requests of one place together, without storing anything.
+
+        Return the images that the member has left before them, and for each request the word rule
+        that holds it for moderators. Raises what ``submit`` does.
+        """
+        if self.gate.closed_reason:
+            raise QueueFull(self.gate.closed_reason)
+        check_not_blocked(link, requests[0], at)
+        holds = check_server(
+            *(link, requests, place, self.word_rules.rules, self._styles),
+            *(member.role_ids, at),
+        )
+        allowance = self._quota_status(link, requests[0].place.guild_id, member, at)
+        check_queue_limits(link, member, allowance.quota, self._limits.waiting, len(requests))
+        check_quota(allowance, requests)
+        return allowance.left, holds
+
+    async def write_admission(
+        self, write: Callable[[sqlite3.Connection], Value], requests: Sequence[Request]
+    ) -> Value:
+        """Run a transaction that may refuse requests; a refusal is recorded in the audit."""
         try:
-            receipt = await self._database.write(accept)
+            return await self._database.write(write)
         except RequestError as refusal:
             try:
                 with waits_limited(AUDIT_TIMEOUT_S):
-                    await self._record_refusal(request, refusal, at)
+                    await self._record_refusal(requests, refusal)
             except StoreUnavailable as fault:
                 # The member waits for the refusal, not for its audit entry.
                 log.warning("the audit entry of a refusal could not be saved: %s", fault)
             raise
-        if receipt.created:
-            self._wake()
-        return receipt
+
+    def wake(self) -> None:
+        """Have the scheduler look at accepted jobs."""
+        self._wake()
 
     async def submit_immediate(self, request: Request) -> Job:
         """Accept the operator's request from the command line: without quota, to run at once.
@@ -473,16 +427,18 @@ class JobQueue:
     ) -> QuotaStatus:
         return load_quota_status(link, self._limits.quota, guild_id, member, at)
 
-    async def _record_refusal(self, request: Request, refusal: RequestError, at: datetime) -> None:
+    async def _record_refusal(self, requests: Sequence[Request], refusal: RequestError) -> None:
+        at, first = self._now(), requests[0]
+        images = sum(request.quota_images for request in requests)
         await self._database.write(
             lambda link: audit.record_action(
                 link,
                 at=at,
-                guild_id=request.place.guild_id,
-                actor_id=request.author.id,
+                guild_id=first.place.guild_id,
+                actor_id=first.author.id,
                 action="refused",
-                subject=f"user:{request.author.id}",
-                detail={"why": type(refusal).__name__, "images": request.quota_images},
+                subject=f"user:{first.author.id}",
+                detail={"why": type(refusal).__name__, "images": images},
             )
         )
 

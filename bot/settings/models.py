@@ -149,6 +149,7 @@ class ImagineSection(Section):
     strength: Strength = DEFAULT_STRENGTH
     vary_subtle: Strength = 0.35
     vary_strong: Strength = 0.7
+    max_permutations: StrictInt = Field(default=8, ge=1, le=25)
     styles: dict[str, SingleLine] = Field(default_factory=STYLES.copy)
     resources: ResourcesSection = ResourcesSection()
 

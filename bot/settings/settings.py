@@ -262,6 +262,7 @@ class Settings(BaseSettings):
             max_steps=imagine.max_steps,
             max_pixels=imagine.max_pixels,
             max_prompt=imagine.max_prompt,
+            max_permutations=imagine.max_permutations,
             models=names,
             styles=dict(imagine.styles),
             negative=negative,

@@ -187,9 +187,10 @@ def _removal_names(
     return list(dict.fromkeys(names))
 
 
-# A job without a token came from the command line, was erased, or has its message elsewhere.
+# A job without a token came from the command line, was erased, or has its message elsewhere; but
+# those of a set never had one.
 _OWED: Final = """
-    token IS NOT NULL
+    (token IS NOT NULL OR set_id IS NOT NULL)
     AND NOT EXISTS (SELECT 1 FROM messages WHERE job_id = jobs.id AND kind = 'card')
     AND NOT EXISTS (
         SELECT 1 FROM deliveries

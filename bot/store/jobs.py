@@ -44,13 +44,14 @@ def insert(
     parent_id: int = 0,
     category_id: int = 0,
     age_restricted: bool = False,
+    set_id: int | None = None,
 ) -> bool:
     """Store a new job; return False and store nothing if the interaction already made one.
 
     ``steps_run`` is how many steps will really run, if not as many as requested; estimates use it.
     ``role_ids`` are the author's roles now; quota rules for roles use them while the job is queued.
     ``parent_id`` is the channel of a thread, ``category_id`` the channel's category; 0 for none.
-    ``age_restricted`` is the channel's flag now.
+    ``age_restricted`` is the channel's flag now, ``set_id`` the set that it was accepted with.
     """
     request = job.request
     # Only the interaction may be known already; a second job with the same id is an error.
@@ -59,8 +60,8 @@ def insert(
             id, interaction_id, application_id, token, token_expires_at, author_id, guild_id,
             channel_id, state, images, steps, pixels, created_at, updated_at, started_at, ended_at,
             request, snapshot, mac_key, price_credits, author_roles,
-            parent_id, category_id, age_restricted
-        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+            parent_id, category_id, age_restricted, set_id
+        ) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
         ON CONFLICT (interaction_id) DO NOTHING
     """
     cursor = connection.execute(
@@ -90,6 +91,7 @@ def insert(
             parent_id,
             category_id,
             int(age_restricted),
+            set_id,
         ),
     )
     return cursor.rowcount == 1
@@ -166,7 +168,7 @@ def erase_author_data(
         job = _erase_texts(load_job(row))
         connection.execute(
             "UPDATE jobs SET request = ?, snapshot = ?, token = NULL, token_expires_at = NULL, "
-            "author_roles = '[]', erased_at = ? WHERE id = ?",
+            "set_id = NULL, author_roles = '[]', erased_at = ? WHERE id = ?",
             (dump_request(job.request), dump_job(job), to_timestamp(at), job.id),
         )
         pictures.record_removal(connection, job.id, RemovalCause.ERASED, at=at)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import sqlite3
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime
 from functools import lru_cache
 from typing import Any, Final, overload
@@ -56,6 +56,16 @@ _OPTIONAL_KEYS: Final = frozenset({"image_check"})
 def dump_request(request: Request) -> str:
     """Return the request as compact ASCII JSON, whatever the prompt contains."""
     return _json(request.to_dict())
+
+
+def dump_requests(requests: Sequence[Request]) -> str:
+    """Return requests as a compact JSON array."""
+    return _json([request.to_dict() for request in requests])
+
+
+def load_requests(text: str) -> tuple[Request, ...]:
+    """Return the requests that ``dump_requests`` wrote. Raises ValueError for any other."""
+    return tuple(Request.from_dict(data) for data in json.loads(text))
 
 
 def dump_job(job: Job) -> str:

@@ -25,7 +25,8 @@ from bot.domain.events import BackendJobRef, Cancelled, Redelivered
 from bot.domain.job import Job, JobState
 from bot.domain.quota import Quota
 from bot.domain.request import Request, RequestLimits
-from bot.frontend.component_handlers import DYNAMIC_ITEMS, handle_modal_submit, refuse_unknown
+from bot.frontend.commands.imagine import handle_prompt_form
+from bot.frontend.component_handlers import DYNAMIC_ITEMS, refuse_unknown
 from bot.frontend.context import BotContext, ContextClient
 from bot.frontend.delivery import ROWS_SECONDS, DiscordDelivery
 from bot.frontend.edit_schedule import EditSchedule
@@ -54,6 +55,7 @@ from bot.services.redelivery import KeptResults
 from bot.services.rendering import WorkflowRenderer
 from bot.services.renditions import RenditionCache
 from bot.services.reports import ReportService
+from bot.services.request_sets import RequestSets
 from bot.services.results import ResultFetcher
 from bot.services.scheduler import Scheduler
 from bot.services.worker import JobWorker
@@ -168,7 +170,7 @@ class HarnessClient(ContextClient):
 
     async def on_interaction(self, interaction: discord.Interaction[discord.Client]) -> None:
         self.context.opened(0, interaction.user.id)
-        if not await handle_modal_submit(interaction):
+        if not await handle_prompt_form(interaction):
             await refuse_unknown(interaction, DYNAMIC_ITEMS)
 
 
@@ -357,6 +359,7 @@ async def open_harness(
                 now=clock,
             ),
             gallery=GalleryService(database, now=clock),
+            sets=RequestSets(database, queue, now=clock),
             now=clock,
             entropy=os.urandom,
             rows=rows,

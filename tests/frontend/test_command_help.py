@@ -88,3 +88,11 @@ def test_a_list_never_outgrows_its_place() -> None:
     assert bullet_list(["a", "b"]) == "a\nb"
     assert bullet_list([], empty_text="None.") == "None."
     assert bullet_list(["x" * 600, "y" * 600], 1000) == "x" * 600 + "\n… and 1 more"
+
+
+def test_permutations_are_explained_only_where_there_are_some() -> None:
+    texts = [
+        help_module.help_embed([], moderator=False, permutations=on).description
+        for on in (True, False)
+    ]
+    assert ["--repeat" in text for text in texts] == [True, False]

@@ -95,7 +95,7 @@ async def test_a_damaged_database_makes_no_backup(tmp_path: Path) -> None:
     middle = len(content) // 2
     content[middle : middle + 9000] = b"\xff" * 9000
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"damaged.*gridbrush restore"):
+    with pytest.raises(ConfigError, match=r"(?s)damaged.*gridbrush restore"):
         make_backup(tmp_path, None, AT)
     assert list((tmp_path / "backups").iterdir()) == []
 

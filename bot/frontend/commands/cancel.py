@@ -3,28 +3,27 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
 import discord
 from discord import app_commands
 
 from bot.domain.errors import InvalidRequest, RequestError
-from bot.domain.job import Job, JobState, charged_images
+from bot.domain.job import Job, JobState
 from bot.domain.text import truncate_utf16
+from bot.frontend.cancelling import cancel_jobs
 from bot.frontend.context import BotContext
-from bot.frontend.formatting import escape_user_text, pluralize, short_id
 from bot.frontend.job_lookup import find_job, job_choices
 from bot.frontend.listing import split_pages
-from bot.frontend.message_content import MAX_CONTENT
+from bot.frontend.message_content import MAX_CONTENT, MAX_OPTION_TEXT, MAX_OPTIONS
 from bot.frontend.permissions import actor_of
 from bot.frontend.responses import defer, safe_autocomplete, send_ephemeral, send_follow_up
-from bot.services.cancelling import cancel_job
 from bot.services.queue import Actor
 
 ALL: Final = "all"
 _NUMBERS: Final = re.compile(r"([0-9]{1,4})(?:\s*[-–—]\s*([0-9]{1,4}))?")
-_MAX_PROMPT: Final = 60
+_SET: Final = re.compile(r"set:([0-9]{1,19})")
 
 
 def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
@@ -51,13 +50,29 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
         interaction: discord.Interaction[discord.Client], typed: str
     ) -> list[app_commands.Choice[str]]:
         mine = await context.queue.jobs.unfinished_of(interaction.user.id)
-        choices = job_choices(mine, typed)
+        sets = await context.sets.unfinished_of(interaction.user.id)
+        choices = [*set_choices(sets, mine, typed), *job_choices(mine, typed)][:MAX_OPTIONS]
         if len(mine) > 1 and ALL.startswith(typed.strip().casefold()):
             everything = app_commands.Choice(name=f"all {len(mine)} of my requests", value=ALL)
             return [everything, *choices[:24]]
         return choices
 
     return cancel
+
+
+def set_choices(
+    sets: Mapping[int, Sequence[str]], jobs: Sequence[Job], typed: str
+) -> list[app_commands.Choice[str]]:
+    """Return autocomplete choices for the sets that have several of these jobs."""
+    wanted = typed.strip().casefold()
+    choices = []
+    for set_id, ids in sets.items():
+        prompts = [job.request.prompt for job in jobs if job.id in ids]
+        name = f"all {len(prompts)} of {', '.join(dict.fromkeys(prompts))}"
+        if len(prompts) > 1 and wanted in name.casefold():
+            name = truncate_utf16(name, MAX_OPTION_TEXT)
+            choices.append(app_commands.Choice(name=name, value=f"set:{set_id}"))
+    return choices
 
 
 async def select_jobs(
@@ -72,6 +87,11 @@ async def select_jobs(
                 "You have nothing to cancel: none of your requests is waiting or running."
             )
         return mine
+    if a_set := _SET.fullmatch(wanted):
+        ids = (await context.sets.unfinished_of(member.id)).get(int(a_set[1]), ())
+        if not ids:
+            raise RequestError("None of these grids is waiting or running any more.")
+        return tuple(job for job in mine if job.id in ids)
     numbers = _NUMBERS.fullmatch(wanted)
     if numbers is None:
         return (await find_job(context, what, member, guild_id),)
@@ -88,36 +108,3 @@ async def select_jobs(
             "/queue shows them.",
         )
     return tuple(waiting[first - 1 : last])
-
-
-async def cancel_jobs(context: BotContext, jobs: Sequence[Job], member: Actor) -> list[str]:
-    """Cancel the jobs and return a line about each."""
-    # The last first, and those under way last of all: nothing that is to go gets a turn meanwhile.
-    outcomes: dict[str, str] = {}
-    for job in sorted(jobs, key=lambda job: (job.state is JobState.QUEUED, job.id), reverse=True):
-        if job.state.terminal:
-            outcomes[job.id] = f"already ended ({job.state})."
-            continue
-        try:
-            outcomes[job.id] = describe_outcome(
-                await cancel_job(context.queue, job.id, member, at=context.now())
-            )
-        except RequestError as refusal:
-            if len(jobs) == 1:
-                raise
-            outcomes[job.id] = str(refusal)
-    return [f"{_format_job(job)}: {outcomes[job.id]}" for job in jobs]
-
-
-def _format_job(job: Job) -> str:
-    return f"`{short_id(job.id)}` {escape_user_text(job.request.prompt, _MAX_PROMPT)}"
-
-
-def describe_outcome(job: Job) -> str:
-    """Return what happened to a job that was to be cancelled."""
-    if job.state is JobState.CANCELLED:
-        returned = job.request.quota_images - charged_images(job)
-        return f"cancelled, {pluralize(returned, 'image')} refunded."
-    if job.state.terminal:
-        return f"ended before it could be cancelled ({job.state})."
-    return "is being stopped; images that are not generated yet will be refunded."

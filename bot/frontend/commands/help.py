@@ -22,6 +22,10 @@ INTRODUCTION = (
     "You can also write the options as flags in the prompt: `--ar 16:9 --rows 2 "
     "--samples 2 --steps 30 --seed 7 --no trees --model NAME --style NAME`."
 )
+PERMUTATIONS = (
+    "\n\n`a {red, blue} fox in {snow, rain}` asks for a grid of each, and `--repeat 2` for two "
+    "grids; you are asked first. `\\{` and `\\}` are braces as text."
+)
 
 
 def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
@@ -33,13 +37,19 @@ def build(context: BotContext) -> app_commands.Command[Any, ..., None]:
         member = actor_of(interaction, context.moderator_role)
         tree = get_client(interaction).tree
         here = tree.get_commands(guild=interaction.guild) if interaction.guild else []
-        embed = help_embed([*tree.get_commands(), *here], moderator=member.moderator)
+        embed = help_embed(
+            [*tree.get_commands(), *here],
+            moderator=member.moderator,
+            permutations=context.limits.max_permutations > 1,
+        )
         await send_ephemeral(interaction, "", embed=embed)
 
     return help_command
 
 
-def help_embed(commands: Iterable[AnyCommand], *, moderator: bool) -> MessageContent:
+def help_embed(
+    commands: Iterable[AnyCommand], *, moderator: bool, permutations: bool = True
+) -> MessageContent:
     """Return all commands; moderators' commands only if ``moderator``."""
     members: list[str] = []
     moderators: list[str] = []
@@ -51,7 +61,10 @@ def help_embed(commands: Iterable[AnyCommand], *, moderator: bool) -> MessageCon
     if moderator and moderators:
         fields.append(EmbedField("For moderators", bullet_list(moderators)))
     return MessageContent(
-        title="Gridbrush", description=INTRODUCTION, colour=BLUE, fields=tuple(fields)
+        title="Gridbrush",
+        description=INTRODUCTION + (PERMUTATIONS if permutations else ""),
+        colour=BLUE,
+        fields=tuple(fields),
     )
 
 

@@ -43,7 +43,7 @@ class EraseButton(PersistentComponent, template=r"gb-privacy:(?P<verb>ask|erase|
         stored = await context.privacy.report(user_id)
         embed = stored_data_embed(stored, context.reports.keep)
         if self.match["verb"] == "ask":
-            others = stored.files or stored.reports or stored.stars
+            others = stored.files or stored.reports or stored.stars or stored.pending
             if stored.jobs == stored.unfinished and not others:
                 raise RequestError(
                     "There is nothing to erase. Cancel waiting or running requests with /cancel "
@@ -86,6 +86,11 @@ def stored_data_embed(stored: StoredDataReport, keep: timedelta) -> MessageConte
         lines.append(f"{pluralize(stored.stars, 'star')} that you gave, for `/favourites`.")
     if stored.reports:
         lines.append(f"{pluralize(stored.reports, 'report')} that you made, with your reasons.")
+    if stored.pending:
+        lines.append(
+            f"{pluralize(stored.pending, 'prompt')} that wait for you to run or cancel them, for "
+            "at most 15 minutes."
+        )
     if stored.erased:
         lines.append(f"{pluralize(stored.erased, 'request')} already erased.")
     if stored.unfinished:

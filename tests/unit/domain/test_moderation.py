@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.adult_words import ADULT_WORDS
-from bot.domain.errors import InvalidRequest, RequestError
+from bot.domain.errors import InvalidRequest, NotAllowed, RequestError
 from bot.domain.moderation import (
     MAX_REASON_CHARS,
     ChannelLimits,
@@ -173,6 +173,11 @@ def test_a_request_that_a_channel_does_not_allow_is_refused(
     with pytest.raises(RequestError) if said else nullcontext() as caught:
         check_place(rules, THREAD, a_request(), since)
     assert caught is None or str(caught.value) == said
+
+
+def test_a_pace_leaves_no_room_for_several_at_once() -> None:
+    with pytest.raises(NotAllowed, match="Several grids at once are not possible here"):
+        check_place([ChannelRule(CHANNEL, between=MINUTE)], THREAD, a_request(), None, together=2)
 
 
 @pytest.mark.parametrize(

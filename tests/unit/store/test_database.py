@@ -197,7 +197,7 @@ async def test_a_damaged_database_is_refused(tmp_path: Path) -> None:
     middle = len(content) // 2
     content[middle : middle + 9000] = b"\xff" * 9000
     path.write_bytes(content)
-    with pytest.raises(ConfigError, match=r"database is damaged.*gridbrush restore") as caught:
+    with pytest.raises(ConfigError, match=r"(?s)database is damaged.*gridbrush restore") as caught:
         await Database.open(path, now=fixed_now)
     assert caught.value.location == str(path)
 
