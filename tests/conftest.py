@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import shutil
 import signal
 import subprocess
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from typing import Any
 
 import pytest
+
+from bot import log_config
 
 MAX_RERUNS = 2
 REAL_CLIENT = "drives a real Discord client over loopback, which a busy machine makes late"
@@ -113,3 +116,19 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
         crash = getattr(report.longrepr, "reprcrash", None)
         if crash is not None:
             terminalreporter.line(f"    failed: {crash.message.splitlines()[0]}")
+
+
+@pytest.fixture(autouse=True)
+def the_log_is_left_as_it_was() -> Iterator[None]:
+    """Leave the process's log, which a command sets up, as it was found."""
+    root = logging.getLogger()
+    handlers, level = list(root.handlers), root.level
+    chatty = {name: logging.getLogger(name).level for name in log_config._VERBOSE_LIBRARIES}
+    yield
+    logging.captureWarnings(False)
+    for handler in [handler for handler in root.handlers if handler not in handlers]:
+        if isinstance(handler, log_config.RedactingStreamHandler):
+            root.removeHandler(handler)
+    root.setLevel(level)
+    for name, before in chatty.items():
+        logging.getLogger(name).setLevel(before)

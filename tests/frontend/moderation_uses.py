@@ -13,6 +13,8 @@ from typing import Any, Literal
 
 from bot.domain.job import Job
 from bot.domain.moderation import ChannelRule
+from bot.frontend.commands.image_prompt import handle_form as handle_picture_form
+from bot.frontend.commands.imagine import handle_prompt_form
 from bot.frontend.component_handlers import DYNAMIC_ITEMS
 from bot.playground.client.driver import Invocation
 from bot.playground.state.models import COMPONENT, MODAL_SUBMIT, Json, Message
@@ -27,12 +29,14 @@ NOTHING_THERE = "no longer stored"
 NOT_A_RESULT = "works only on results"
 MEMBERS_ITEMS = (
     # What members press on lists and prompts of their own.
-    *("gb-history:", "gb-favourites:", "gb-privacy:", "gb\\-prompt:"),
+    *("gb-history:", "gb-favourites:", "gb-privacy:", "gb\\-prompt:", "gb-set:"),
     *(f"gb-page:{name}:" for name in ("models", "queue", "quota", "styles")),
     # The buttons of job messages: test_component_access.
     DYNAMIC_ITEMS[0].__discord_ui_compiled_template__.pattern,
 )
 """How the templates of components begin that are no moderation."""
+MEMBERS_ACTIONS = {"Use as image prompt"}
+MEMBERS_FORMS = {handle_prompt_form, handle_picture_form}
 
 
 @dataclass(frozen=True)
