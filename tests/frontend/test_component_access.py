@@ -31,6 +31,7 @@ from tests.playground.clock import Clock
 OTHER_SERVER = 4_000_000_000_000_000_000
 VERBS = [verb.value for verb in ComponentAction]
 MENUS = {"open", "upscale"}
+VARYING = {"vary-subtle", "vary-strong"}
 
 
 @pytest.fixture
@@ -130,7 +131,7 @@ async def history(bot: Bot, who: str) -> tuple[Job, ...]:
 
 def custom_id_for(verb: str, job_id: str, message_id: int = 1) -> tuple[str, str]:
     """The custom id of a verb as its control would have it, and the option that is chosen."""
-    numbers = f":{message_id}" if verb == "remove" else ""
+    numbers = f":{message_id}" if verb == "remove" else ":1:1" if verb in VARYING else ""
     return f"gb:{verb}:{job_id}{numbers}", "cell:1:1" if verb in MENUS else ""
 
 
@@ -300,7 +301,7 @@ async def test_a_result_in_a_direct_message_is_clicked_by_its_author_alone(
     assert await said_to(bot, stranger) == UNKNOWN_JOB
     clicked = await click(bot, message, custom_id, value=value)
 
-    if verb in ("reroll", "upscale"):
+    if verb in {"reroll", "upscale", *VARYING}:
         async for _ in turns():
             if await bot.engine.queue.jobs.by_interaction(clicked.id) is not None:
                 return
