@@ -78,6 +78,15 @@ def escape(text: str) -> str:
     return text if is_plain else _TO_ESCAPE.sub(r"\\\g<0>", text)
 
 
+def to_typed_prompt(request: Request) -> str:
+    """Return the prompt with its flags as one types it, for forms and for texts to copy.
+
+    Braces are text in a stored prompt, and in one that is typed for a picture to start from.
+    """
+    prompt = request.to_prompt()
+    return prompt if request.init_image is not None else escape(prompt)
+
+
 def check_count(count: int, most: int) -> None:
     """Raise InvalidRequest for more than ``most`` grids at once."""
     if count > most:

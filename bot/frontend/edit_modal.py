@@ -11,7 +11,7 @@ from typing import Any, Final
 import discord
 
 from bot.domain.job import Job
-from bot.domain.permutations import escape
+from bot.domain.permutations import to_typed_prompt
 from bot.domain.request import RequestLimits
 from bot.frontend.custom_ids import ComponentAction, CustomId
 from bot.frontend.delivery_methods import public_result_link
@@ -27,9 +27,7 @@ from bot.frontend.refused_prompt import (
 def build_edit_modal(job: Job, limits: RequestLimits) -> discord.ui.Modal:
     """Return the modal with the job's request, as these ``limits`` can take it."""
     request = job.request.within(limits)
-    prompt = replace(request, negative="").to_prompt()
-    if request.init_image is None:
-        prompt = escape(prompt)  # in typed text, braces mean alternatives
+    prompt = to_typed_prompt(replace(request, negative=""))
     hint = _KEEP_PICTURE if request.init_image else _KEEP_SEED
     return _build_modal(str(CustomId(ComponentAction.EDIT, job.id)), prompt, request.negative, hint)
 

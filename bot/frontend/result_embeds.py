@@ -9,7 +9,7 @@ from typing import Final
 from bot.domain.grid import caption, format_steps
 from bot.domain.image_engine import UNKNOWN, EngineInfo
 from bot.domain.job import Job
-from bot.domain.permutations import escape
+from bot.domain.permutations import to_typed_prompt
 from bot.domain.request import Request
 from bot.domain.text import truncate_utf16, utf16_length
 from bot.frontend.custom_ids import ComponentAction, CustomId, custom_id
@@ -310,7 +310,7 @@ def details_message(
         fields.append(EmbedField("Full-size rows", _join_within_field(addresses, " · ")))
     return MessageContent(
         title=f"Details of {short_id(job.id)}",
-        description=code_block(escape(request.to_prompt()), MAX_DESCRIPTION),
+        description=code_block(to_typed_prompt(request), MAX_DESCRIPTION),
         colour=BLUE,
         fields=tuple(fields),
         footer=job.id,

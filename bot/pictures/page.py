@@ -12,6 +12,7 @@ from typing import Final
 from bot.domain.grid import alt_text, caption, file_name, grid_geometry
 from bot.domain.image_check import ImageOutcome
 from bot.domain.job import Job
+from bot.domain.permutations import to_typed_prompt
 from bot.domain.text import truncate_utf16
 
 STYLE: Final = """\
@@ -105,7 +106,7 @@ def result_page(job: Job) -> str:
         "</dl>\n",
         '<h2><label for="command">Make it again</label></h2>\n',
         '<textarea id="command" rows="4" readonly spellcheck="false">',
-        f"{escape(f'/imagine prompt:{request.to_prompt()}')}</textarea>\n",
+        f"{escape(f'/imagine prompt:{to_typed_prompt(request)}')}</textarea>\n",
         '<p><button id="copy" type="button" hidden>Copy as /imagine</button> ',
         '<span id="copied" role="status"></span></p>\n</main>\n',
         f"<footer>{escape(caption(job))} · {job.id}</footer>\n",

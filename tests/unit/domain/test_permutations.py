@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from itertools import count
 
 import pytest
@@ -10,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from bot.domain.errors import InvalidRequest, NotAllowed
-from bot.domain.permutations import escape, expand, parse_requests
+from bot.domain.init_image import InitImage
+from bot.domain.permutations import escape, expand, parse_requests, to_typed_prompt
 from bot.domain.request import Author, ChannelRef, Request, RequestLimits, RequestOptions
 
 LIMITS = RequestLimits(styles={"ink": "ink drawing", "film noir": "a still"}, max_permutations=8)
@@ -106,6 +108,14 @@ def test_an_escaped_text_is_exactly_that_text(text: str) -> None:
     assert expand(escaped, 1) == (text,)
     if not set(text) & set("{}\\"):
         assert escaped == text
+
+
+@pytest.mark.parametrize("prompt", [r"a \{red, blue\} fox", r"\\{a\}", "{a} } {"])
+def test_a_prompt_that_is_shown_to_be_copied_asks_for_the_same_request(prompt: str) -> None:
+    (request,) = parse(prompt, RequestOptions(negative="{x, y}", seed=7))
+    assert parse(to_typed_prompt(request)) == (request,)
+    start = replace(request, init_image=InitImage("0" * 64, 64, 64, 0.5))
+    assert to_typed_prompt(start) == start.to_prompt()  # with a picture, braces are text
 
 
 @given(st.text(max_size=200))

@@ -20,6 +20,7 @@ import pytest
 from bot.domain.errors import ConfigError
 from bot.domain.events import MessageRef
 from bot.domain.image_check import ImageOutcome
+from bot.domain.permutations import escape
 from bot.domain.picture_links import PictureLink, sign_link
 from bot.domain.retention import RemovalCause
 from bot.pictures.page import result_page
@@ -246,7 +247,7 @@ class Seen(HTMLParser):
         '"><img src=x onerror=alert(1)>',
         "</title></textarea><style>*{display:none}</style>",
         "a fox' onload='x' & &lt;b&gt; <!-- -->",
-        "javascript:alert(1) {{7*7}} {title} %s",
+        "javascript:alert(1) {{7*7}} {title} %s {a, b}",
     ],
 )
 async def test_what_a_member_wrote_is_text(site: Site, hostile: str) -> None:
@@ -262,7 +263,7 @@ async def test_what_a_member_wrote_is_text(site: Site, hostile: str) -> None:
             assert not urlsplit(address).scheme
             assert re.fullmatch(r"(\.\./\.\./)?[a-z0-9-]*\.?(png|js|css|svg)?", address)
     assert seen.texts["h1"].strip() == hostile
-    assert seen.texts["textarea"].startswith(f"/imagine prompt:{hostile} --size 64x64")
+    assert seen.texts["textarea"].startswith(f"/imagine prompt:{escape(hostile)} --size 64x64")
     alts = [attributes["alt"] for tag, attributes in seen.elements if tag == "img"]
     assert all(str(alt).endswith(hostile) for alt in alts)
 
