@@ -62,6 +62,7 @@ from bot.services.supervision import keep_running
 from bot.settings import Settings
 from bot.startup import (
     build_image_check,
+    build_picture_check,
     build_retention,
     hold_folder,
     open_picture_server,
@@ -280,6 +281,7 @@ def build_context(
         gallery=GalleryService(database, now=now),
         image_check_problem=lambda: services.detector.problem if services.detector else "",
         init_images=services.init_images,
+        picture_check=build_picture_check(services),
         links=links,
         sets=RequestSets(database, services.queue, now=now),
         now=now,

@@ -21,7 +21,7 @@ from bot.concurrency import Backoff
 from bot.domain.errors import ConfigError
 from bot.file_modes import private_umask
 from bot.pictures.server import serve_pictures
-from bot.services.image_check import ImageCheckService
+from bot.services.image_check import ImageCheckService, PictureCheck
 from bot.services.pictures import PictureLibrary, PictureLinks, load_link_key
 from bot.services.reports import ReportService
 from bot.services.retention import RetentionService
@@ -149,6 +149,17 @@ def build_image_check(services: Services, reports: ReportService) -> ImageCheckS
         thresholds=section.thresholds,
         evidence=reports.keep_picture,
         now=services.now,
+    )
+
+
+def build_picture_check(services: Services) -> PictureCheck:
+    """Return what looks at pictures before requests start from them."""
+    section = services.settings.image_check
+    return PictureCheck(
+        services.database,
+        services.detector,
+        action=section.action,
+        thresholds=section.thresholds,
     )
 
 

@@ -21,6 +21,7 @@ from bot.frontend.status_message_tasks import StatusMessageTasks
 from bot.frontend.upload_limits import SizeLimits
 from bot.services.delivery import MessageStore
 from bot.services.gallery import GalleryPoster, GalleryService
+from bot.services.image_check import PictureCheck
 from bot.services.init_images import InitImageStore
 from bot.services.moderation import ModerationService
 from bot.services.moderation_poster import LogPoster
@@ -108,6 +109,7 @@ class BotContext:
     reports: ReportService
     gallery: GalleryService
     init_images: InitImageStore
+    picture_check: PictureCheck
     sets: RequestSets
     now: Callable[[], datetime]
     entropy: Callable[[int], bytes]

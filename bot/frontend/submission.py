@@ -195,6 +195,11 @@ async def submit_with_picture(
     limit_waits()  # from now on: the member has been told to wait
     given = context.limits.strength if strength is None else strength
     async with context.init_images.stored(data, given) as picture:
+        await context.picture_check.require_allowed(
+            context.init_images.path(picture),
+            interaction.guild_id or 0,
+            age_restricted=place_of(interaction).age_restricted,
+        )
         return await submit_request(interaction, lambda factory: make(factory, picture))
 
 

@@ -13,9 +13,10 @@ import sqlite3
 from collections.abc import Callable, Mapping
 from contextlib import AbstractAsyncContextManager
 from datetime import datetime
+from pathlib import Path
 from typing import Final
 
-from bot.domain.errors import ImageCheckFailed
+from bot.domain.errors import ImageCheckFailed, InvalidRequest
 from bot.domain.events import Failed, FailureReason, ImagesChecked, JobEvent
 from bot.domain.grid import grid_geometry
 from bot.domain.image_check import Finding, ImageAction, ImageOutcome, decide, find_marks
@@ -39,6 +40,56 @@ NO_MODERATORS: Final = "The image check does not allow these images in direct me
 UNCHECKED: Final = (
     "These images could not be checked, and there is no moderator in direct messages."
 )
+
+
+START_MARKED: Final = "The image check of this server does not allow this picture as a start."
+START_UNCHECKED: Final = (
+    "The picture could not be checked, so nothing was made of it. Please tell a moderator."
+)
+
+
+class PictureCheck:
+    """Say whether requests may start from pictures. ``detector`` None: from all of them."""
+
+    def __init__(
+        self,
+        database: Database,
+        detector: ImageDetector | None,
+        *,
+        action: ImageAction,
+        thresholds: Mapping[str, float],
+    ) -> None:
+        self._guilds = GuildRepository(database)
+        self._detector = detector
+        self._action = action
+        self._thresholds = thresholds
+
+    async def require_allowed(self, path: Path, guild_id: int, *, age_restricted: bool) -> None:
+        """Raise InvalidRequest for a picture whose like would be held or refused as a result.
+
+        One that would be posted behind a spoiler is allowed: the images made from it are checked.
+        """
+        if self._detector is None:
+            return
+        settings = parse_settings(await self._guilds.settings(guild_id))
+        action = settings.effective_image_action(self._action) or self._action
+        if action == "allow":
+            return
+        try:
+            scores = await self._detector.scores(path, [])
+            finding = Finding(find_marks([scores], [1], self._thresholds))
+        except ImageCheckFailed as error:
+            log.error("a picture to start from could not be checked: %s", error)
+            finding = Finding(problem=str(error))
+        outcome = decide(
+            finding,
+            action,
+            age_restricted=age_restricted,
+            adult_by_flag=settings.adult_by_flag,
+            moderated=False,  # it is the member's own: nobody has to decide about it
+        )
+        if outcome is ImageOutcome.BLOCKED:
+            raise InvalidRequest("image", START_UNCHECKED if finding.problem else START_MARKED)
 
 
 class ImageCheckService:

@@ -101,6 +101,10 @@ class InitImageStore:
         finally:
             await self._release(digest)
 
+    def path(self, image: InitImage) -> Path:
+        """Return the file of a stored picture."""
+        return self._path(image.sha256)
+
     @asynccontextmanager
     async def held(self, image: InitImage | None) -> AsyncIterator[None]:
         """Keep a stored picture for the time of the block, for a further request that names it.

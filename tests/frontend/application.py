@@ -39,7 +39,7 @@ from bot.services.quotas import QuotaService
 from bot.services.renditions import RenditionCache
 from bot.services.request_sets import RequestSets
 from bot.settings import Settings
-from bot.startup import build_image_check, open_picture_server
+from bot.startup import build_image_check, build_picture_check, open_picture_server
 from tests.playground.clock import Clock
 
 
@@ -130,6 +130,7 @@ def context_for(
         gallery=GalleryService(database, now=clock),
         image_check_problem=lambda: engine.detector.problem if engine.detector else "",
         init_images=engine.init_images,
+        picture_check=build_picture_check(engine),
         sets=RequestSets(database, engine.queue, now=clock),
         now=clock,
         entropy=os.urandom,

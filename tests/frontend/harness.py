@@ -44,6 +44,7 @@ from bot.services.budget import BudgetLimits, BudgetService
 from bot.services.circuit_breaker import CircuitBreaker
 from bot.services.delivery import ATTEMPT_TIMEOUT_S, DeliveryService, MessageStore
 from bot.services.gallery import GalleryPoster, GalleryService
+from bot.services.image_check import PictureCheck
 from bot.services.init_images import InitImageStore
 from bot.services.lifecycle import CompositeObserver, JobLifecycle
 from bot.services.moderation import ModerationService
@@ -348,6 +349,7 @@ async def open_harness(
                 now=clock,
             ),
             init_images=init_images,
+            picture_check=PictureCheck(database, None, action="allow", thresholds={}),
             moderation=moderation,
             reports=ReportService(
                 database,

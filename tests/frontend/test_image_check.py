@@ -25,8 +25,8 @@ from bot.frontend.submission import ONLY_AGE_RESTRICTED
 from bot.playground.client.command_options import ClientError
 from bot.playground.client.driver import Invocation
 from bot.playground.server import Playground
-from bot.playground.state.models import Json, Message
-from bot.services.image_check import BLOCKED, NO_MODERATORS
+from bot.playground.state.models import Json, Message, Upload
+from bot.services.image_check import BLOCKED, NO_MODERATORS, START_MARKED, START_UNCHECKED
 from bot.services.queue import Actor
 from bot.settings import Settings
 from bot.store.ledger import LedgerRepository
@@ -249,6 +249,41 @@ async def test_a_face_is_held_until_a_moderator_decides_and_a_landscape_passes(
         assert "Not posted" in said(await bot.ask("show", who="Ben", id=rejected.id))
         assert len(files(bot)) == before
         assert await faults(bot) == ()
+
+
+async def test_a_request_starts_from_no_picture_that_would_not_be_posted(
+    start: Start, tmp_path: Path
+) -> None:
+    def photo(picture: Image.Image) -> Upload:
+        out = io.BytesIO()
+        picture.save(out, "PNG")
+        return Upload("photo.png", out.getvalue(), "image/png")
+
+    async def tried(bot: Bot, picture: Image.Image, channel: str = "imagine") -> str:
+        bot.clock.pass_time(seconds=1)
+        options = {"prompt": SCENE, "image": photo(picture)}
+        asked = await bot.member().slash(channel, "imagine", **options)
+
+        def told(_: object) -> str:
+            return " ".join(map(said, filter(None, [asked.response, *asked.followups])))
+
+        return await bot.playground.until(told)
+
+    face, scene = portrait(2 * SIDE), landscape(2 * SIDE)
+    async with start() as bot:
+        assert START_MARKED in await tried(bot, face)
+        assert await bot.engine.queue.jobs.unfinished() == ()
+        assert list((bot.engine.settings.data.dir / "inputs").glob("*")) == []
+        for picture, channel in ((scene, "imagine"), (face, "after-dark")):
+            assert "image check" not in await tried(bot, picture, channel)
+        assert len(await bot.engine.queue.jobs.unfinished()) == 2
+        for action, allowed in (("block", False), ("spoiler", True), ("allow", True)):
+            await admin(bot, "image-check", action=action)
+            assert (START_MARKED in await tried(bot, face)) is not allowed
+    async with start(tmp_path / "missing.onnx") as bot:
+        assert START_UNCHECKED not in await tried(bot, scene)  # this server checks nothing
+        await admin(bot, "image-check", action="hold")
+        assert START_UNCHECKED in await tried(bot, scene)
 
 
 async def test_every_server_has_its_own_action_and_discords_flag_counts(start: Start) -> None:
