@@ -308,7 +308,8 @@ class ScriptedBackend:
             if left <= 0:
                 return False
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._wakeup.wait(), left)
+                async with asyncio.timeout(left):
+                    await self._wakeup.wait()
         return True
 
     def _render_line(self, line: RecordedLine, submission: Submission) -> str:

@@ -19,6 +19,8 @@ pytestmark = [
 PROMPT = "an astronaut in space"
 ROWS = 4
 SAMPLES = 3
+STEPS = "40"
+"""So many that the rows of one moment take longer than the pause between two edits."""
 PHONE = 390
 """Width of the phone's screen."""
 BORDER = 2
@@ -54,7 +56,7 @@ def test_a_newcomers_first_minute(address: str, windows: Windows) -> None:
     expect(chat.page.get_by_test_id("command-imagine")).to_be_visible()
     chat.shoot("02-commands")
 
-    status = ask(chat, PROMPT)
+    status = ask(chat, PROMPT, steps=STEPS)
     watch_rows_arrive(chat, status)
     chat.shoot("04-grid")
     open_row_two(chat, status)

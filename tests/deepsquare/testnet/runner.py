@@ -52,9 +52,9 @@ class Operation:
     async def aclose(self) -> None:
         """Stop acting, scripts included. Raises what went wrong on the way, if anything did."""
         task, self._task = self._task, None
-        if task is not None:
-            task.cancel()
-            await asyncio.wait({task})
+        while task is not None and not task.done():
+            task.cancel()  # again, if something on its way has swallowed it
+            await asyncio.wait({task}, timeout=1)
         for supervisor in self.supervisors:
             await supervisor.aclose()
         if task is not None and not task.cancelled():
@@ -104,7 +104,8 @@ class Operation:
                 while await self._step(matcher):
                     pass
                 with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._wake.wait(), IDLE_SECONDS)
+                    async with asyncio.timeout(IDLE_SECONDS):
+                        await self._wake.wait()
                 self._wake.clear()
         finally:
             self._changed.set()

@@ -206,7 +206,8 @@ class _Run:
         try:
             # The first messages may come at once. Without a socket there is no progress, only.
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._connected.wait(), timing.poll)
+                async with asyncio.timeout(timing.poll):
+                    await self._connected.wait()
             if known:
                 self._changed.set()  # it may be over
             else:
@@ -259,7 +260,8 @@ class _Run:
         server, prompt_id = self._server, self._prompt_id
         while True:
             with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._changed.wait(), self._servers.timing.poll)
+                async with asyncio.timeout(self._servers.timing.poll):
+                    await self._changed.wait()
             self._changed.clear()
             # History twice: the job may end between the first question and that for the queue.
             entry = await self._ask(partial(server.history, prompt_id))
