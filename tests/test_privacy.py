@@ -20,6 +20,7 @@ import pytest_asyncio
 
 from bot.playground.server import Playground
 from tests.bot_process import ROOT, environment, grids, log_of
+from tests.files import paths_below
 
 pytestmark = [
     pytest.mark.xdist_group("crash"),
@@ -130,7 +131,7 @@ async def whole_job(playground: Playground, folder: Path, form: str) -> Seen:
             bot.kill()
         await bot.wait()
     text = log_of(folder).read_text()
-    names |= {path.name for path in data.rglob("*")}
+    names |= {path.name for path in paths_below(data)}
     return Seen(data, text, environments, commands, names, playground.token, asked.token)
 
 

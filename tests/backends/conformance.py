@@ -41,6 +41,7 @@ from bot.domain.events import (
 )
 from bot.domain.log_parser import LogOutput, LogParser
 from tests.backends.jobs import KEY, SEED, submission
+from tests.files import paths_below
 from tests.stock_jobs import request, ticket, varying
 
 __all__ = [
@@ -286,7 +287,7 @@ async def test_a_job_that_is_over_is_forgotten_and_no_other(site: Site) -> None:
     await backend.final_cost(handle)
     await backend.delete_job_data("over-and-gone")
     await backend.delete_job_data("over-and-gone")
-    left = [path for path in site.folder.rglob("*") if path.is_file()]
+    left = [path for path in paths_below(site.folder) if path.is_file()]
     assert not [path for path in left if KEY.hex().encode() in path.read_bytes()]
 
     living = await backend.submit(site.job(backend, "living", "slow"))

@@ -19,6 +19,7 @@ from bot.domain.request import Author, ChannelRef, Request, RequestLimits, Reque
 from bot.domain.text import normalize_text
 from bot.settings import Settings
 from tests.cli.terminal import CommandLine
+from tests.files import paths_below
 
 FORGED_PREVIEW = (
     "Click on this link to preview your results:\nhttps://evil.example/grid.png\n"
@@ -89,7 +90,7 @@ def test_nothing_that_a_prompt_says_is_ever_run(
     painted: tuple[CommandLine, dict[str, Job]],
 ) -> None:
     command_line, _ = painted
-    assert not list(command_line.folder.rglob("*pwned*"))
+    assert not [path for path in paths_below(command_line.folder) if "pwned" in path.name]
     assert not Path("pwned").exists()
 
 

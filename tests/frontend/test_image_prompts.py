@@ -30,7 +30,7 @@ def png(width: int = 96, height: int = 48, colour: str = "red") -> bytes:
 
 
 def stored(bot: Bot) -> list[str]:
-    return [path.stem for path in (bot.engine.settings.data.dir / "inputs").glob("*")]
+    return [path.stem for path in (bot.engine.settings.data.dir / "inputs").glob("*.png")]
 
 
 async def imagine_from(bot: Bot, content: bytes, **options: object) -> Invocation:
