@@ -20,10 +20,10 @@ from aiohttp.typedefs import Handler, Middleware
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
-from bot.domain.errors import ConfigError
 from bot.domain.events import Delivered, JobEvent, Redelivered, Scheduled, Started
 from bot.domain.hosts import is_loopback
 from bot.domain.job import Job, JobState
+from bot.http_listener import listen
 from bot.services.supervision import keep_running
 
 _WAIT_BUCKETS_S = (1, 5, 15, 60, 300, 900, 3600, 14400)
@@ -280,24 +280,13 @@ async def serve_metrics(
     )
     runner = web.AppRunner(program, access_log=None)
     await runner.setup()
-    host, port = address
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigError(
-                "[metrics] listen",
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                'Choose another port, 0 for any free one, or "" to switch metrics off.',
-            ) from error
-        bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
+        url = await listen(runner, address, "[metrics] listen", "metrics")
         watching = asyncio.get_running_loop().create_task(
             keep_running("measuring the event loop", metrics.monitor_event_loop)
         )
         try:
-            yield f"http://{shown}:{bound[1]}"
+            yield url
         finally:
             watching.cancel()
             with contextlib.suppress(asyncio.CancelledError):

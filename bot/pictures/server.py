@@ -20,8 +20,9 @@ from typing import BinaryIO, Final, TypeAlias
 
 from aiohttp import web
 
-from bot.domain.errors import BotError, ConfigError
+from bot.domain.errors import BotError
 from bot.domain.picture_links import Access
+from bot.http_listener import listen
 from bot.pictures.conditions import FileVersion, select_bytes
 from bot.pictures.page import ICON, SCRIPT, STYLE, notice_page, result_page
 from bot.services.pictures import PictureLibrary
@@ -304,22 +305,10 @@ async def serve_pictures(
     ``prefix`` is the path of the public URL, such as ``/pictures``. Raises ConfigError if the
     address cannot be used.
     """
-    host, port = address
     handler = PictureServer(library, prefix=prefix, on_served=on_served)
     runner = web.ServerRunner(_Server(handler.handle, limits), shutdown_timeout=limits.closing_s)
     await runner.setup()
     try:
-        site = web.TCPSite(runner, host, port)
-        try:
-            await site.start()
-        except OSError as error:
-            raise ConfigError(
-                "[pictures] listen",
-                f"cannot listen on {host}:{port}: {error.strerror}",
-                'Choose another port, 0 for any free one, or "" to switch the server off.',
-            ) from error
-        bound = runner.addresses[0]
-        shown = f"[{bound[0]}]" if ":" in bound[0] else bound[0]
-        yield f"http://{shown}:{bound[1]}"
+        yield await listen(runner, address, "[pictures] listen", "the server")
     finally:
         await runner.cleanup()
